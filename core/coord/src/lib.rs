@@ -1,0 +1,1 @@
+//! Registry, placement, dispatch, failover and settlement of jobs.

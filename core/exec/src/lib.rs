@@ -1,0 +1,1 @@
+//! Task lifecycle, limits, metering and the Runtime trait.

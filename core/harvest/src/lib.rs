@@ -1,0 +1,1 @@
+//! May this device lend its idle compute now, and how much.

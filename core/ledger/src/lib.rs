@@ -1,0 +1,1 @@
+//! Double-entry credits: transfers, two-phase reservations, accounts.

@@ -1,0 +1,1 @@
+//! Sphinx packets, reply blocks, mixnode and mix client state machines.

@@ -1,0 +1,1 @@
+//! TCP links with Noise, mix packets over sockets.

@@ -1,0 +1,1 @@
+//! A running fog node, the in-process fog, and the fogcompute command.

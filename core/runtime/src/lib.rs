@@ -1,0 +1,1 @@
+//! WebAssembly sandbox and device probes.

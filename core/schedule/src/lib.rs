@@ -1,0 +1,1 @@
+//! NSGA-II, placement of jobs on nodes, reputation.

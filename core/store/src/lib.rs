@@ -1,0 +1,1 @@
+//! SQLite storage for ledger, tasks and node identity.
