@@ -16,7 +16,7 @@ pub const INPUT_BYTES_MAX: usize = 1 << 20;
 pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
 /// Most tasks one job may have.
-pub const JOB_TASKS_MAX: usize = 100_000;
+pub const JOB_TASKS_MAX: usize = 8_000;
 
 /// Most nodes one registry holds.
 pub const NODES_MAX: usize = 100_000;

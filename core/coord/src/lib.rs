@@ -1,1 +1,69 @@
-//! Registry, placement, dispatch, failover and settlement of jobs.
+//! The coordinator's rules: who is in the fog, which node gets which task, what happens when one
+//! dies, and who is paid.
+//!
+//! A [`Coordinator`] is a sans-IO state machine. The host feeds it registrations, heartbeats, lost
+//! connections, reports and time; it answers with [`Event`]s: send this task to that node, this job
+//! is finished. Money moves through a [`Bank`], the ledger of the host.
+//!
+//! The walk of a job: [`Coordinator::submit`] admits it and reserves its price, task by task →
+//! NSGA-II places the tasks on the nodes that lend compute now → [`Event::Dispatch`] → a
+//! [`TaskReport`](fogcompute_exec::TaskReport) comes back → the node is paid for the work it did,
+//! the rest of the reservation is released, its reputation grows. A node that dies loses its tasks
+//! to others and some reputation; a report that arrives after that is refused.
+//!
+//! What it does not do yet: keep jobs across a restart (the ledger keeps the money), run a task on
+//! several nodes and compare, authorise submitters.
+//!
+//! Meet [`Coordinator`] and [`JobSpec`] first.
+//!
+//! ```
+//! use fogcompute_base::{AccountId, Instant, JobId, NodeId, OsEntropy, TaskId, UnixMillis};
+//! use fogcompute_coord::{Config, Coordinator, Event, Host, JobSpec, Offer, TaskOrder, genesis};
+//! use fogcompute_exec::{Limits, TaskOutput, TaskReport, TaskSpec, Usage};
+//! use fogcompute_ledger::{Amount, Book};
+//!
+//! let (now, wall, mut rng) = (Instant::ZERO, UnixMillis(1_700_000_000_000), OsEntropy);
+//! let owner = AccountId::from_bytes([1; 16]);
+//! let mut bank = Book::new();
+//! bank.execute(&genesis(owner, Amount::from_credits(100)), wall)?;
+//!
+//! let mut host = Host { bank: &mut bank, rng: &mut rng, now, wall };
+//!
+//! let mut coordinator = Coordinator::new(Config::default())?;
+//! let node = NodeId::from_bytes([2; 32]);
+//! let offer = Offer { cpu_millis: 1000, memory_bytes: 64 << 20, fuel_per_second: 1_000_000,
+//!     price_per_gigafuel: Amount::from_credits(1), latency_ms: 1.0 };
+//! coordinator.register(node, offer, &mut host)?;
+//!
+//! let spec = TaskSpec::new(vec![0], vec![], Limits::default())?;
+//! let task = TaskId::from_bytes([3; 16]);
+//! let order = TaskOrder { id: task, spec, fuel_estimate: 1_000_000, price_max: Amount::from_credits(1) };
+//! let job = JobSpec { id: JobId::from_bytes([4; 16]), owner, tasks: vec![order] };
+//! coordinator.submit(job, &mut host)?;
+//! let dispatched = std::iter::from_fn(|| coordinator.poll_event())
+//!     .find_map(|event| match event {
+//!         Event::Dispatch { node, attempt, .. } => Some((node, attempt)),
+//!         _ => None,
+//!     });
+//! assert_eq!(dispatched, Some((node, 1)));
+//!
+//! let usage = Usage { fuel: 500_000_000, ..Usage::default() };
+//! let report = TaskReport { task, result: Ok(TaskOutput { output: b"done".to_vec(), usage }) };
+//! let paid = coordinator.report(node, 1, report, &mut host)?;
+//! assert_eq!(paid, Amount(Amount::from_credits(1).0 / 2));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod bank;
+mod coordinator;
+mod event;
+mod job;
+mod registry;
+
+pub use bank::{Bank, clearing_account, genesis, mint_account, node_account};
+pub use coordinator::{
+    CancelError, Config, ConfigError, Coordinator, Host, ReportError, SubmitError,
+};
+pub use event::{Event, LossReason};
+pub use job::{JobSpec, JobSummary, TaskOrder, TaskView};
+pub use registry::{NodeStatus, NodeView, Offer, OfferError, RegisterError};

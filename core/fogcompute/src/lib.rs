@@ -1,1 +1,75 @@
-//! The facade.
+//! Privacy-preserving fog computing in one crate: mixnet, harvesting, placement, sandboxed
+//! execution, credits.
+//!
+//! This is the facade. Its own types are the ones that every language binding offers; the domain
+//! crates stand behind it as modules, for Rust programs that want more.
+//!
+//! | what | type | domain crate |
+//! |---|---|---|
+//! | Sphinx packets | [`Sphinx`] | [`mix`] |
+//! | multi-objective optimisation | [`nsga2`] | [`schedule`] |
+//! | placement of jobs on nodes | [`place`] | [`schedule`] |
+//! | double-entry credits | [`Ledger`] | [`ledger`], [`store`] |
+//! | may this device lend compute | [`HarvestPolicy`] | [`harvest`] |
+//! | a fog in this process | [`Fog`] | [`node`], [`coord`], [`exec`], [`runtime`] |
+//! | errors with stable codes | [`Error`], [`ErrorCode`] | |
+//!
+//! ```
+//! use fogcompute::{Fog, FogConfig, Limits, TaskSpec};
+//!
+//! let sum = include_bytes!("../../../examples/wasm/sum.wasm");
+//! let fog = Fog::new(FogConfig::default())?;
+//! let spec = TaskSpec::new(&sum[..], [1, 2, 39].as_slice(), Limits::default())?;
+//! assert_eq!(fog.run(spec)?.output, 42_u64.to_le_bytes());
+//! # Ok::<(), fogcompute::Error>(())
+//! ```
+
+mod credits;
+mod error;
+mod optimise;
+mod packets;
+mod policy;
+
+pub use fogcompute_base as base;
+pub use fogcompute_coord as coord;
+pub use fogcompute_exec as exec;
+pub use fogcompute_harvest as harvest;
+pub use fogcompute_ledger as ledger;
+pub use fogcompute_mix as mix;
+pub use fogcompute_net as net;
+pub use fogcompute_node as node;
+pub use fogcompute_runtime as runtime;
+pub use fogcompute_schedule as schedule;
+pub use fogcompute_store as store;
+
+pub use credits::Ledger;
+pub use error::{Error, ErrorCode};
+pub use fogcompute_base::{AccountId, JobId, NodeId, TaskId, TransferId};
+pub use fogcompute_exec::{Limits, TaskError, TaskOutput, TaskSpec, Usage};
+pub use fogcompute_harvest::{
+    Battery, BatteryProbe, Decision, DeviceClass, DeviceState, HarvestPolicy, Network, ProbeError,
+    Verdict,
+};
+pub use fogcompute_ledger::{Account, AccountKind, Amount, Receipt};
+pub use fogcompute_mix::{Hop, PrivateKey, Processed, PublicKey};
+pub use fogcompute_node::{Fog, FogCanceller, FogConfig, FogStats, FogTask};
+pub use fogcompute_schedule::evolution::{Front, Individual, Nsga2, Problem, Variable};
+pub use fogcompute_schedule::{Plan, Point, Preference, Sharing};
+pub use optimise::{Nsga2Failure, nsga2, place};
+pub use packets::Sphinx;
+pub use policy::{decide, decide_with_probe, policy_from_toml};
+
+/// Version of the library, as in its package.
+#[must_use]
+pub const fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// Panics. The bindings' tests call it to prove that a panic becomes an error of their language.
+///
+/// # Panics
+/// Always.
+#[doc(hidden)]
+pub fn panic_on_purpose() {
+    panic!("panic on purpose");
+}

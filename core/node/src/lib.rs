@@ -1,1 +1,34 @@
-//! A running fog node, the in-process fog, and the fogcompute command.
+//! A running fog: nodes as processes, a coordinator on sockets, a whole fog inside one process, and
+//! the `fogcompute` command.
+//!
+//! This crate decides nothing. It gives the rules sockets, disks, threads and a command line.
+//!
+//! Meet [`Fog`] first: it runs a WebAssembly task in this process, through the same coordinator and
+//! ledger as a fog of many machines. [`run_node`] and [`CoordinatorService`] are the halves of a fog
+//! of processes; [`cli`] is the command.
+//!
+//! ```
+//! use fogcompute_node::{Fog, FogConfig};
+//! use fogcompute_exec::{Limits, TaskSpec};
+//!
+//! let sum = include_bytes!("../../../examples/wasm/sum.wasm");
+//! let fog = Fog::new(FogConfig { workers: 1, ..FogConfig::default() })?;
+//! let spec = TaskSpec::new(&sum[..], [1, 2, 3].as_slice(), Limits::default())?;
+//! assert_eq!(fog.run(spec)?.output, 6_u64.to_le_bytes());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod coordinate;
+mod device;
+mod error;
+mod fog;
+mod mandelbrot;
+mod protocol;
+mod serve;
+
+pub use coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
+pub use device::Device;
+pub use error::NodeError;
+pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};
+pub use protocol::Role;
+pub use serve::{NodeConfig, run_node};

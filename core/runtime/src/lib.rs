@@ -1,1 +1,26 @@
-//! WebAssembly sandbox and device probes.
+//! What runs tasks, and what reads the device they run on.
+//!
+//! [`WasmRuntime`] runs tasks of the ABI `fog-task/1` (see `fogcompute-exec`) in the interpreter
+//! wasmi. `probe::LinuxProbe` reads processor, memory, battery, temperature and network from
+//! Linux's own files; on other systems it does not exist, and the host fills a
+//! `fogcompute_harvest::DeviceState` itself. Neither decides anything: limits come with the task,
+//! and whether the device may work is the harvest policy's business.
+//!
+//! Meet [`WasmRuntime`] and `probe::LinuxProbe` first.
+//!
+//! ```
+//! use fogcompute_exec::{Limits, Runtime, TaskSpec};
+//! use fogcompute_runtime::{WasmConfig, WasmRuntime};
+//!
+//! let sum = include_bytes!("../../../examples/wasm/sum.wasm");
+//! let runtime = WasmRuntime::new(WasmConfig::default());
+//! let task = TaskSpec::new(&sum[..], [1, 2, 39], Limits::default())?;
+//! assert_eq!(runtime.run(&task)?.output, 42_u64.to_le_bytes());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#[cfg(target_os = "linux")]
+pub mod probe;
+mod wasm;
+
+pub use wasm::{WasmConfig, WasmRuntime};

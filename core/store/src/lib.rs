@@ -1,1 +1,50 @@
-//! SQLite storage for ledger, tasks and node identity.
+//! What survives a restart: the ledger and a node's own state, in SQLite.
+//!
+//! Each store is one file, owned by one handle at a time: opening takes an exclusive lock that is
+//! held until the handle is dropped, so a second process (or a second handle) is told
+//! [`StoreError::Locked`] instead of writing over the first. Every change is one SQLite
+//! transaction in write-ahead mode. Files are created readable by their owner only.
+//!
+//! A killed process loses nothing that was acknowledged. Whether a power cut does is the choice of
+//! [`Durability`], as far as the disk tells the truth about having written.
+//!
+//! Not here: the rules of money (`fogcompute-ledger`), threads or async (call from a blocking
+//! context), backups, encryption of the files.
+//!
+//! Meet [`SqliteLedger`] and [`NodeStore`] first.
+//!
+//! ```
+//! use fogcompute_base::{AccountId, TransferId, UnixMillis};
+//! use fogcompute_ledger::{AccountKind, Amount, AssetId, Operation};
+//! use fogcompute_store::{SqliteLedger, StoreError};
+//!
+//! let (mint, ana) = (AccountId::from_bytes([1; 16]), AccountId::from_bytes([2; 16]));
+//! let open = |account, kind| Operation::Open { account, asset: AssetId::CREDITS, kind };
+//! let pay = Operation::Transfer {
+//!     id: TransferId::from_bytes([1; 16]),
+//!     from: mint,
+//!     to: ana,
+//!     amount: Amount::from_credits(10),
+//! };
+//! let batch = [open(mint, AccountKind::Issuer), open(ana, AccountKind::Holder), pay];
+//!
+//! let mut ledger = SqliteLedger::in_memory()?;
+//! ledger.execute(&batch, UnixMillis(1_700_000_000_000))?;
+//! assert_eq!(ledger.balance(ana), Some(Amount::from_credits(10)));
+//!
+//! // The answer was lost? Ask again: nothing moves twice.
+//! let receipts = ledger.execute(&batch, UnixMillis(1_700_000_000_001))?;
+//! assert!(receipts.iter().all(|receipt| receipt.replayed));
+//! assert_eq!(ledger.verify()?.head.sequence, 3);
+//! # Ok::<(), StoreError>(())
+//! ```
+
+mod database;
+mod error;
+mod ledger;
+mod node;
+
+pub use database::Durability;
+pub use error::StoreError;
+pub use ledger::{ENTRIES_PAGE_MAX, SqliteLedger, Verification};
+pub use node::{NodeStore, RESULT_BYTES_MAX, StoredResult, Usage};

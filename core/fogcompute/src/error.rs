@@ -1,0 +1,300 @@
+//! One error for the whole library, with codes that stay.
+
+use std::convert::Infallible;
+
+use fogcompute_base::{AccountId, ParseIdError};
+use fogcompute_coord::SubmitError;
+use fogcompute_exec::{SpecError, TaskError};
+use fogcompute_harvest::{PolicyError, ProbeError};
+use fogcompute_ledger::{LedgerError, ParseAmountError};
+use fogcompute_mix::{BuildError, GeometryError, PacketError};
+use fogcompute_node::{FogError, NodeError};
+use fogcompute_schedule::evolution::EvolutionError;
+use fogcompute_schedule::{PlacementError, PreferenceError};
+use fogcompute_store::StoreError;
+use thiserror::Error;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// What kind of thing went wrong. The numbers never change; new ones may be added.
+        ///
+        /// Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
+        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network.
+        #[non_exhaustive]
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        #[repr(u32)]
+        pub enum ErrorCode {
+            $($(#[$doc])* $name = $code,)*
+        }
+
+        impl ErrorCode {
+            /// Every code, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code's name, the same in every language but for its case.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// An argument is out of its range or not well formed.
+    InvalidArgument = 100,
+    /// The library panicked: a defect of the library. The call had no effect that is known.
+    Panic = 101,
+    /// A callback of the host failed.
+    HostCallback = 102,
+    /// The call was cancelled.
+    Cancelled = 103,
+    /// The object was closed.
+    Closed = 104,
+    /// A buffer of the caller is too small; the needed size is reported.
+    BufferTooSmall = 105,
+
+    /// A packet was refused: wrong length, tag, key or payload.
+    InvalidPacket = 200,
+    /// A route was refused: hop count, repeated node, weak key.
+    InvalidRoute = 201,
+    /// A payload is larger than a packet carries.
+    PayloadTooLarge = 202,
+
+    /// Parameters, bounds or genomes of an optimisation do not work.
+    InvalidProblem = 300,
+    /// An objective or violation is not a finite number.
+    NotFinite = 301,
+    /// No placement satisfies the constraints.
+    Infeasible = 302,
+
+    /// An account has less than needed.
+    InsufficientFunds = 400,
+    /// An account is not open.
+    UnknownAccount = 401,
+    /// An account is open already, with other properties.
+    AccountExists = 402,
+    /// An id was used before for something else.
+    IdReused = 403,
+    /// A reservation is unknown, or was posted, voided or has expired.
+    ReservationClosed = 404,
+    /// An operation makes no sense: zero amount, one account twice, other assets, overflow.
+    InvalidOperation = 405,
+
+    /// A harvest policy contradicts itself or does not parse.
+    InvalidPolicy = 500,
+    /// A device could not be read.
+    ProbeFailed = 501,
+
+    /// A module is malformed, imports what is not offered, or does not export what it must.
+    InvalidModule = 600,
+    /// A task used up its fuel.
+    OutOfFuel = 601,
+    /// A task asked for more memory than its limit.
+    OutOfMemory = 602,
+    /// A task's output is over its limit or outside its memory.
+    InvalidOutput = 603,
+    /// A task trapped.
+    Trap = 604,
+    /// A task was given up after its last attempt, or the sandbox failed.
+    TaskLost = 605,
+
+    /// A file cannot be opened, read or written.
+    Storage = 700,
+    /// A file is in use by another handle or process.
+    StorageLocked = 701,
+    /// A file is damaged, or not what it should be.
+    StorageCorrupt = 702,
+
+    /// A node or coordinator cannot go on.
+    Node = 800,
+}
+
+/// Everything that can go wrong, from every crate, with a stable [`code`](Error::code).
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A packet size.
+    #[error(transparent)]
+    Geometry(#[from] GeometryError),
+    /// Building a packet.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// Processing a packet.
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+    /// Optimising.
+    #[error(transparent)]
+    Evolution(EvolutionError<Infallible>),
+    /// Placing.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+    /// Choosing a placement.
+    #[error(transparent)]
+    Preference(#[from] PreferenceError),
+    /// The ledger and its storage.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An account that was asked for is not open.
+    #[error("account {account} is not open")]
+    UnknownAccount {
+        /// The account.
+        account: AccountId,
+    },
+    /// A harvest policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The text of a harvest policy.
+    #[error("harvest policy: {0}")]
+    PolicyText(#[source] Box<toml::de::Error>),
+    /// A device.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// Describing a task.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A fog in this process, or a task of it.
+    #[error(transparent)]
+    Fog(#[from] FogError),
+    /// A node or coordinator.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The text of an identifier.
+    #[error(transparent)]
+    Id(#[from] ParseIdError),
+    /// The text of an amount.
+    #[error(transparent)]
+    Amount(#[from] ParseAmountError),
+}
+
+impl Error {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Geometry(_)
+            | Self::Preference(_)
+            | Self::Spec(_)
+            | Self::Id(_)
+            | Self::Amount(_) => ErrorCode::InvalidArgument,
+            Self::Build(BuildError::PayloadTooLarge { .. }) => ErrorCode::PayloadTooLarge,
+            Self::Build(_) => ErrorCode::InvalidRoute,
+            Self::Packet(_) => ErrorCode::InvalidPacket,
+            Self::Evolution(
+                EvolutionError::Objective { .. } | EvolutionError::Violation { .. },
+            ) => ErrorCode::NotFinite,
+            Self::Evolution(_) => ErrorCode::InvalidProblem,
+            Self::Placement(
+                PlacementError::Infeasible { .. } | PlacementError::OverCommitted { .. },
+            ) => ErrorCode::Infeasible,
+            Self::Placement(_) => ErrorCode::InvalidProblem,
+            Self::Store(error) => store_code(error),
+            Self::UnknownAccount { .. } => ErrorCode::UnknownAccount,
+            Self::Policy(_) | Self::PolicyText(_) => ErrorCode::InvalidPolicy,
+            Self::Probe(_) => ErrorCode::ProbeFailed,
+            Self::Fog(error) => fog_code(error),
+            Self::Node(_) => ErrorCode::Node,
+        }
+    }
+}
+
+fn store_code(error: &StoreError) -> ErrorCode {
+    match error {
+        StoreError::Ledger(error) => ledger_code(error),
+        StoreError::Locked { .. } => ErrorCode::StorageLocked,
+        StoreError::NotADatabase { .. }
+        | StoreError::OtherDatabase { .. }
+        | StoreError::SchemaTooNew { .. }
+        | StoreError::Corruption(_)
+        | StoreError::BadEntry { .. }
+        | StoreError::BadAccount { .. }
+        | StoreError::HeadDiffers { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Malformed { .. } => ErrorCode::StorageCorrupt,
+        _ => ErrorCode::Storage,
+    }
+}
+
+fn ledger_code(error: &LedgerError) -> ErrorCode {
+    match error {
+        LedgerError::InsufficientFunds { .. } => ErrorCode::InsufficientFunds,
+        LedgerError::UnknownAccount { .. } => ErrorCode::UnknownAccount,
+        LedgerError::AccountExists { .. } => ErrorCode::AccountExists,
+        LedgerError::IdReused { .. } => ErrorCode::IdReused,
+        LedgerError::UnknownReservation { .. }
+        | LedgerError::NotAReservation { .. }
+        | LedgerError::ReservationPosted { .. }
+        | LedgerError::ReservationVoided { .. }
+        | LedgerError::ReservationExpired { .. } => ErrorCode::ReservationClosed,
+        _ => ErrorCode::InvalidOperation,
+    }
+}
+
+fn task_code(error: &TaskError) -> ErrorCode {
+    match error {
+        TaskError::MalformedModule { .. }
+        | TaskError::ModuleTooComplex { .. }
+        | TaskError::ForbiddenImport { .. }
+        | TaskError::MissingExport { .. }
+        | TaskError::WrongExportType { .. } => ErrorCode::InvalidModule,
+        TaskError::OutOfFuel { .. } => ErrorCode::OutOfFuel,
+        TaskError::OutOfMemory { .. } => ErrorCode::OutOfMemory,
+        TaskError::OutputTooLarge { .. } | TaskError::OutputOutsideMemory { .. } => {
+            ErrorCode::InvalidOutput
+        }
+        TaskError::InputOutsideMemory { .. } | TaskError::Trap { .. } => ErrorCode::Trap,
+        TaskError::Cancelled => ErrorCode::Cancelled,
+        _ => ErrorCode::TaskLost,
+    }
+}
+
+fn fog_code(error: &FogError) -> ErrorCode {
+    match error {
+        FogError::Workers { .. } => ErrorCode::InvalidArgument,
+        FogError::Closed => ErrorCode::Closed,
+        FogError::Unplaceable(_) => ErrorCode::Infeasible,
+        FogError::Task(error) => task_code(error),
+        FogError::Submit(SubmitError::Bank(error)) | FogError::Ledger(error) => ledger_code(error),
+        _ => ErrorCode::TaskLost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_in_order() {
+        assert!(
+            ErrorCode::ALL
+                .windows(2)
+                .all(|pair| (pair[0] as u32) < pair[1] as u32)
+        );
+    }
+
+    #[test]
+    fn errors_of_every_crate_have_their_code() {
+        let code = |error: Error| error.code();
+        assert_eq!(code(PacketError::Header.into()), ErrorCode::InvalidPacket);
+        assert_eq!(
+            code(BuildError::PayloadTooLarge { actual: 1, max: 0 }.into()),
+            ErrorCode::PayloadTooLarge
+        );
+        assert_eq!(
+            code(BuildError::HopCount { actual: 0, max: 5 }.into()),
+            ErrorCode::InvalidRoute
+        );
+        assert_eq!(
+            code(PlacementError::NoJobs.into()),
+            ErrorCode::InvalidProblem
+        );
+        assert_eq!(
+            code(FogError::Task(TaskError::OutOfFuel { limit: 1 }).into()),
+            ErrorCode::OutOfFuel
+        );
+        assert_eq!(code(FogError::Closed.into()), ErrorCode::Closed);
+        assert_eq!(code(ProbeError::Unavailable.into()), ErrorCode::ProbeFailed);
+    }
+}

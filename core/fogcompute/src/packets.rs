@@ -1,0 +1,74 @@
+//! Sphinx packets.
+
+use fogcompute_base::OsEntropy;
+use fogcompute_mix::{Geometry, Hop, Packet, PrivateKey, Unwrapped};
+
+use crate::Error;
+
+/// Builds and processes Sphinx packets of one network's size.
+///
+/// ```
+/// use fogcompute::{Hop, NodeId, PrivateKey, Processed, Sphinx};
+/// use fogcompute::base::OsEntropy;
+/// use std::time::Duration;
+///
+/// let sphinx = Sphinx::default();
+/// let key = PrivateKey::random(&mut OsEntropy);
+/// let hop = Hop::new(NodeId::from_bytes([1; 32]), key.public(), Duration::ZERO);
+/// let packet = sphinx.build(&[hop], b"hello")?;
+/// assert_eq!(packet.len(), sphinx.packet_bytes());
+/// let Processed::Deliver { payload } = sphinx.process(&key, &packet)?.outcome else {
+///     unreachable!("one hop delivers");
+/// };
+/// assert_eq!(payload, b"hello");
+/// # Ok::<(), fogcompute::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sphinx {
+    geometry: Geometry,
+}
+
+impl Sphinx {
+    /// Packets that carry up to `payload_bytes` bytes, 512 to 65,536. The default is 2,048.
+    ///
+    /// # Errors
+    /// [`Error::Geometry`].
+    pub fn new(payload_bytes: usize) -> Result<Self, Error> {
+        Ok(Self {
+            geometry: Geometry::new(payload_bytes)?,
+        })
+    }
+
+    /// Bytes of message one packet carries.
+    #[must_use]
+    pub const fn payload_bytes(&self) -> usize {
+        self.geometry.payload_bytes()
+    }
+
+    /// Length of every packet.
+    #[must_use]
+    pub const fn packet_bytes(&self) -> usize {
+        self.geometry.packet_bytes()
+    }
+
+    /// Builds a packet that takes `route` and delivers `payload` to its last hop.
+    ///
+    /// Randomness is the operating system's.
+    ///
+    /// # Errors
+    /// [`Error::Build`].
+    pub fn build(&self, route: &[Hop], payload: &[u8]) -> Result<Vec<u8>, Error> {
+        Ok(Packet::build(self.geometry, route, payload, &mut OsEntropy)?.into_bytes())
+    }
+
+    /// Takes one layer off a packet with this node's key.
+    ///
+    /// Nothing is remembered: seeing a replay tag twice is for the caller to notice, or for
+    /// [`mix::Mixnode`](crate::mix::Mixnode).
+    ///
+    /// # Errors
+    /// [`Error::Packet`].
+    pub fn process(&self, key: &PrivateKey, packet: &[u8]) -> Result<Unwrapped, Error> {
+        Ok(Packet::from_bytes(self.geometry, packet.to_vec())?.process(key)?)
+    }
+}

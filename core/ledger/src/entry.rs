@@ -1,0 +1,512 @@
+//! The history: entries that are never changed, each chained to the one before.
+
+use fogcompute_base::wire::Writer;
+use fogcompute_base::{AccountId, Digest, TransferId, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use crate::{AccountKind, Amount, AssetId, Corruption};
+
+/// The end of a history: names everything before it.
+///
+/// Two books with the same head have the same history. Keep a copy elsewhere (in a checkpoint, at
+/// a peer) to notice a history that was cut short, which its own chain cannot show.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct Head {
+    /// Number of the last entry; 0 when there is none. Also the number of entries.
+    pub sequence: u64,
+    /// Chain digest of the last entry.
+    pub chain: Digest,
+}
+
+impl Head {
+    /// The head of an empty history.
+    pub const GENESIS: Self = Self {
+        sequence: 0,
+        chain: Digest::from_bytes([0; Digest::LEN]),
+    };
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self::GENESIS
+    }
+}
+
+/// What an entry records.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum EntryKind {
+    /// An account was opened.
+    Opened {
+        /// The new account.
+        account: AccountId,
+        /// The one asset it holds.
+        asset: AssetId,
+        /// What it may do.
+        kind: AccountKind,
+    },
+    /// An amount was moved at once.
+    Transferred {
+        /// The operation.
+        id: TransferId,
+        /// Gave.
+        from: AccountId,
+        /// Received.
+        to: AccountId,
+        /// Base units moved.
+        amount: Amount,
+    },
+    /// An amount was held back.
+    Reserved {
+        /// The operation, and the name of the reservation.
+        id: TransferId,
+        /// Will give.
+        from: AccountId,
+        /// Will receive.
+        to: AccountId,
+        /// Base units held back.
+        amount: Amount,
+        /// From this time on it can only be released.
+        expires: Option<UnixMillis>,
+    },
+    /// A reserved amount was moved, whole or in part.
+    Posted {
+        /// The operation.
+        id: TransferId,
+        /// The reservation it closed.
+        reservation: TransferId,
+        /// Gave.
+        from: AccountId,
+        /// Received.
+        to: AccountId,
+        /// Base units moved.
+        amount: Amount,
+        /// Base units that were reserved but not moved.
+        released: Amount,
+    },
+    /// A reservation was released on request.
+    Voided {
+        /// The operation.
+        id: TransferId,
+        /// The reservation it closed.
+        reservation: TransferId,
+        /// Would have given.
+        from: AccountId,
+        /// Would have received.
+        to: AccountId,
+        /// Base units released.
+        released: Amount,
+    },
+    /// A reservation was released because its time had come.
+    Expired {
+        /// The reservation it closed.
+        reservation: TransferId,
+        /// Would have given.
+        from: AccountId,
+        /// Would have received.
+        to: AccountId,
+        /// Base units released.
+        released: Amount,
+    },
+}
+
+impl EntryKind {
+    /// The kind's number in the canonical encoding and in stores.
+    #[must_use]
+    pub const fn code(&self) -> u8 {
+        match self {
+            Self::Opened { .. } => 1,
+            Self::Transferred { .. } => 2,
+            Self::Reserved { .. } => 3,
+            Self::Posted { .. } => 4,
+            Self::Voided { .. } => 5,
+            Self::Expired { .. } => 6,
+        }
+    }
+
+    /// The operation that made it, if it was named by an id of its own.
+    #[must_use]
+    pub const fn id(&self) -> Option<TransferId> {
+        match *self {
+            Self::Transferred { id, .. }
+            | Self::Reserved { id, .. }
+            | Self::Posted { id, .. }
+            | Self::Voided { id, .. } => Some(id),
+            Self::Opened { .. } | Self::Expired { .. } => None,
+        }
+    }
+
+    /// The account that gives and the account that receives; `None` for an opened account.
+    #[must_use]
+    pub const fn parties(&self) -> Option<(AccountId, AccountId)> {
+        match *self {
+            Self::Transferred { from, to, .. }
+            | Self::Reserved { from, to, .. }
+            | Self::Posted { from, to, .. }
+            | Self::Voided { from, to, .. }
+            | Self::Expired { from, to, .. } => Some((from, to)),
+            Self::Opened { .. } => None,
+        }
+    }
+
+    /// Base units that moved from one posted balance to another: zero for everything but a
+    /// transfer and a post.
+    #[must_use]
+    pub const fn moved(&self) -> Amount {
+        match *self {
+            Self::Transferred { amount, .. } | Self::Posted { amount, .. } => amount,
+            Self::Opened { .. }
+            | Self::Reserved { .. }
+            | Self::Voided { .. }
+            | Self::Expired { .. } => Amount::ZERO,
+        }
+    }
+}
+
+/// One line of the history.
+///
+/// The chain digest is BLAKE3 `derive_key` with the context
+/// `fogcompute 2026-11-21 ledger entry chain v1` over the previous entry's chain digest (32 zero
+/// bytes before the first entry) followed by the canonical encoding:
+///
+/// | bytes | item |
+/// |---|---|
+/// | 8 | sequence, `u64` |
+/// | 8 | time, Unix milliseconds, `u64` |
+/// | 1 | [`EntryKind::code`] |
+/// | opened | account 16, asset `u32`, [`AccountKind::code`] 1 |
+/// | transferred | id 16, from 16, to 16, amount `u128` |
+/// | reserved | id 16, from 16, to 16, amount `u128`, flag 1, expires `u64` if the flag is 1 |
+/// | posted | id 16, reservation 16, from 16, to 16, amount `u128`, released `u128` |
+/// | voided | id 16, reservation 16, from 16, to 16, released `u128` |
+/// | expired | reservation 16, from 16, to 16, released `u128` |
+///
+/// Integers are big-endian ([`fogcompute_base::wire`]).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct Entry {
+    /// Place in the history, from 1 without gaps.
+    pub sequence: u64,
+    /// The host's wall time when it was planned. Not monotonic: clocks are set back.
+    pub time: UnixMillis,
+    /// What happened.
+    pub kind: EntryKind,
+    /// Digest of this entry and, through the one before, of the whole history up to it.
+    pub chain: Digest,
+}
+
+impl Entry {
+    const CHAIN_CONTEXT: &str = "fogcompute 2026-11-21 ledger entry chain v1";
+
+    /// The entry that follows `previous`.
+    pub(crate) fn after(previous: Head, time: UnixMillis, kind: EntryKind) -> Self {
+        let mut entry = Self {
+            // One entry a nanosecond would need 584 years to get there.
+            sequence: previous.sequence.saturating_add(1),
+            time,
+            kind,
+            chain: previous.chain,
+        };
+        entry.chain = entry.chain_after(previous.chain);
+        entry
+    }
+
+    /// The head of the history that ends with this entry.
+    #[must_use]
+    pub const fn head(&self) -> Head {
+        Head {
+            sequence: self.sequence,
+            chain: self.chain,
+        }
+    }
+
+    /// The bytes the chain digest covers, without the previous digest.
+    #[must_use]
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        self.write(&mut writer);
+        writer.finish()
+    }
+
+    fn chain_after(&self, previous: Digest) -> Digest {
+        let mut writer = Writer::new();
+        writer.raw(previous.as_bytes());
+        self.write(&mut writer);
+        Digest::derive(Self::CHAIN_CONTEXT, &writer.finish())
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.u64(self.sequence);
+        writer.u64(self.time.0);
+        writer.u8(self.kind.code());
+        match &self.kind {
+            EntryKind::Opened {
+                account,
+                asset,
+                kind,
+            } => {
+                writer.raw(account.as_bytes());
+                writer.u32(asset.0);
+                writer.u8(kind.code());
+            }
+            EntryKind::Transferred {
+                id,
+                from,
+                to,
+                amount,
+            } => {
+                writer.raw(id.as_bytes());
+                write_parties(writer, *from, *to);
+                writer.u128(amount.0);
+            }
+            EntryKind::Reserved {
+                id,
+                from,
+                to,
+                amount,
+                expires,
+            } => {
+                writer.raw(id.as_bytes());
+                write_parties(writer, *from, *to);
+                writer.u128(amount.0);
+                writer.u8(u8::from(expires.is_some()));
+                if let Some(expires) = expires {
+                    writer.u64(expires.0);
+                }
+            }
+            EntryKind::Posted {
+                id,
+                reservation,
+                from,
+                to,
+                amount,
+                released,
+            } => {
+                writer.raw(id.as_bytes());
+                writer.raw(reservation.as_bytes());
+                write_parties(writer, *from, *to);
+                writer.u128(amount.0);
+                writer.u128(released.0);
+            }
+            EntryKind::Voided {
+                id,
+                reservation,
+                from,
+                to,
+                released,
+            } => {
+                writer.raw(id.as_bytes());
+                writer.raw(reservation.as_bytes());
+                write_parties(writer, *from, *to);
+                writer.u128(released.0);
+            }
+            EntryKind::Expired {
+                reservation,
+                from,
+                to,
+                released,
+            } => {
+                writer.raw(reservation.as_bytes());
+                write_parties(writer, *from, *to);
+                writer.u128(released.0);
+            }
+        }
+    }
+}
+
+fn write_parties(writer: &mut Writer, from: AccountId, to: AccountId) {
+    writer.raw(from.as_bytes());
+    writer.raw(to.as_bytes());
+}
+
+/// Follows the chain from `start` over `entries` and returns where it ends.
+///
+/// Checks numbers and digests, not whether the operations were allowed; for that rebuild the book
+/// with [`crate::Restore`]. A whole history starts at [`Head::GENESIS`].
+///
+/// # Errors
+/// [`Corruption::SequenceGap`], [`Corruption::ChainBroken`].
+pub fn verify_chain<'a>(
+    start: Head,
+    entries: impl IntoIterator<Item = &'a Entry>,
+) -> Result<Head, Corruption> {
+    let mut head = start;
+    for entry in entries {
+        let expected = head.sequence.saturating_add(1);
+        if entry.sequence != expected {
+            return Err(Corruption::SequenceGap {
+                expected,
+                found: entry.sequence,
+            });
+        }
+        if entry.chain != entry.chain_after(head.chain) {
+            return Err(Corruption::ChainBroken {
+                sequence: entry.sequence,
+            });
+        }
+        head = entry.head();
+    }
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(n: u8) -> AccountId {
+        AccountId::from_bytes([n; 16])
+    }
+
+    fn id(n: u8) -> TransferId {
+        TransferId::from_bytes([n; 16])
+    }
+
+    /// One entry of every kind.
+    fn history() -> Vec<Entry> {
+        let (from, to) = (account(1), account(2));
+        let mut head = Head::GENESIS;
+        [
+            EntryKind::Opened {
+                account: from,
+                asset: AssetId(7),
+                kind: AccountKind::Issuer,
+            },
+            EntryKind::Transferred {
+                id: id(1),
+                from,
+                to,
+                amount: Amount(10),
+            },
+            EntryKind::Reserved {
+                id: id(2),
+                from,
+                to,
+                amount: Amount(9),
+                expires: Some(UnixMillis(99)),
+            },
+            EntryKind::Reserved {
+                id: id(3),
+                from,
+                to,
+                amount: Amount(8),
+                expires: None,
+            },
+            EntryKind::Posted {
+                id: id(4),
+                reservation: id(3),
+                from,
+                to,
+                amount: Amount(5),
+                released: Amount(3),
+            },
+            EntryKind::Voided {
+                id: id(5),
+                reservation: id(6),
+                from,
+                to,
+                released: Amount(4),
+            },
+            EntryKind::Expired {
+                reservation: id(2),
+                from,
+                to,
+                released: Amount(9),
+            },
+        ]
+        .into_iter()
+        .map(|kind| {
+            let entry = Entry::after(head, UnixMillis(1_000), kind);
+            head = entry.head();
+            entry
+        })
+        .collect()
+    }
+
+    #[test]
+    fn canonical_encoding_is_the_documented_table() {
+        let lengths: Vec<usize> = history()
+            .iter()
+            .map(|entry| entry.canonical().len() - 17)
+            .collect();
+        assert_eq!(lengths, [21, 64, 73, 65, 96, 80, 64]);
+        let mut expected = vec![0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 3, 232, 2];
+        expected.extend([1; 16]);
+        expected.extend([1; 16]);
+        expected.extend([2; 16]);
+        expected.extend([0; 15]);
+        expected.push(10);
+        assert_eq!(history()[1].canonical(), expected);
+    }
+
+    #[test]
+    fn chain_digests_match_another_blake3() {
+        // Computed from the table above with the Python package blake3 (derive_key_context).
+        let chain: Vec<String> = history()[..2]
+            .iter()
+            .map(|entry| entry.chain.to_string())
+            .collect();
+        assert_eq!(
+            chain,
+            [
+                "b9183de6b239a6d8bf75ae66a81a0c109b73cf08c8465ff6753ce46532c2baa4",
+                "e12caee49a6959189f099e54d9b84c3b3e431e66915febde404e9952435f61ca",
+            ]
+        );
+    }
+
+    #[test]
+    fn whole_chain_verifies_and_ends_at_the_last_entry() {
+        let entries = history();
+        assert_eq!(verify_chain(Head::GENESIS, &entries), Ok(entries[6].head()));
+        assert_eq!(
+            verify_chain(entries[2].head(), &entries[3..]),
+            Ok(entries[6].head())
+        );
+    }
+
+    #[test]
+    fn any_change_breaks_the_chain() {
+        for position in 0..7 {
+            let mut entries = history();
+            entries[position].time = UnixMillis(1_001);
+            let sequence = entries[position].sequence;
+            assert_eq!(
+                verify_chain(Head::GENESIS, &entries),
+                Err(Corruption::ChainBroken { sequence })
+            );
+        }
+        let mut entries = history();
+        entries[1].kind = EntryKind::Transferred {
+            id: id(1),
+            from: account(1),
+            to: account(2),
+            amount: Amount(11),
+        };
+        assert_eq!(
+            verify_chain(Head::GENESIS, &entries),
+            Err(Corruption::ChainBroken { sequence: 2 })
+        );
+    }
+
+    #[test]
+    fn missing_entry_is_a_gap() {
+        let mut entries = history();
+        entries.remove(3);
+        assert_eq!(
+            verify_chain(Head::GENESIS, &entries),
+            Err(Corruption::SequenceGap {
+                expected: 4,
+                found: 5
+            })
+        );
+    }
+
+    #[test]
+    fn entries_tell_who_and_how_much() {
+        let entries = history();
+        assert_eq!(entries[0].kind.parties(), None);
+        assert_eq!(entries[0].kind.id(), None);
+        assert_eq!(entries[4].kind.parties(), Some((account(1), account(2))));
+        assert_eq!(entries[4].kind.id(), Some(id(4)));
+        let moved: Vec<u128> = entries.iter().map(|entry| entry.kind.moved().0).collect();
+        assert_eq!(moved, [0, 10, 0, 0, 5, 0, 0]);
+    }
+}

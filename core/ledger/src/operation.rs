@@ -1,0 +1,112 @@
+//! What a caller asks for, and what it is told.
+
+use fogcompute_base::{AccountId, TransferId, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use crate::{AccountKind, Amount, AssetId, Entry};
+
+/// One step of a batch.
+///
+/// Ids are chosen by the caller and share one space: an id names one operation for ever. Asking
+/// again for the same thing under the same id gives the first receipt again, so a caller that lost
+/// an answer repeats its request without moving money twice.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum Operation {
+    /// Opens an account. The account's id is the id of the operation.
+    Open {
+        /// The new account.
+        account: AccountId,
+        /// The one asset it will hold.
+        asset: AssetId,
+        /// What it may do.
+        kind: AccountKind,
+    },
+    /// Moves an amount at once. From an issuer it mints, to an issuer it burns.
+    Transfer {
+        /// Names the operation.
+        id: TransferId,
+        /// Gives.
+        from: AccountId,
+        /// Receives.
+        to: AccountId,
+        /// Base units, above zero.
+        amount: Amount,
+    },
+    /// Holds an amount back for a later [`Operation::Post`] or [`Operation::Void`].
+    Reserve {
+        /// Names the operation and the reservation.
+        id: TransferId,
+        /// Will give.
+        from: AccountId,
+        /// Will receive.
+        to: AccountId,
+        /// Base units, above zero.
+        amount: Amount,
+        /// From this time on the reservation can only be released.
+        expires: Option<UnixMillis>,
+    },
+    /// Moves a reserved amount, or part of it; what is left is released.
+    Post {
+        /// Names the operation.
+        id: TransferId,
+        /// The reservation it closes.
+        reservation: TransferId,
+        /// Base units, above zero and at most what is reserved. `None` is all of it.
+        amount: Option<Amount>,
+    },
+    /// Releases a reservation without moving anything.
+    Void {
+        /// Names the operation.
+        id: TransferId,
+        /// The reservation it closes.
+        reservation: TransferId,
+    },
+}
+
+/// Where a reservation is in its life. Every state but the first is final.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum ReservationState {
+    /// The amount is held back.
+    Open,
+    /// It was moved, whole or in part.
+    Posted,
+    /// It was released on request.
+    Voided,
+    /// It was released because its time had come.
+    Expired,
+}
+
+/// An amount held back on one account for another.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct Reservation {
+    /// The id of the [`Operation::Reserve`] that made it.
+    pub id: TransferId,
+    /// Will give.
+    pub from: AccountId,
+    /// Will receive.
+    pub to: AccountId,
+    /// Base units held back while it is open.
+    pub amount: Amount,
+    /// From this time on it can only be released.
+    pub expires: Option<UnixMillis>,
+    /// Where it is in its life.
+    pub state: ReservationState,
+}
+
+impl Reservation {
+    /// Whether its time has come. It stays open until somebody commits [`crate::Book::expire`].
+    #[must_use]
+    pub fn is_due(&self, now: UnixMillis) -> bool {
+        self.state == ReservationState::Open && self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+/// What became of one operation of a batch.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct Receipt {
+    /// The entry in the history that the operation made, now or when it was first asked for.
+    pub entry: Entry,
+    /// The operation was done before: nothing moved this time.
+    pub replayed: bool,
+}

@@ -1,0 +1,361 @@
+//! Rebuilding a book from what a store kept.
+
+use std::collections::BTreeSet;
+
+use fogcompute_base::TransferId;
+
+use crate::plan::Draft;
+use crate::{Account, Book, Corruption, Entry, EntryKind, Operation, verify_chain};
+
+/// Rebuilds a [`Book`] one entry at a time.
+///
+/// Every entry is carried out again under the same rules and must come out the same, digest
+/// included, so a history that was changed, cut in the middle or made up is noticed. Entries cut
+/// off the end are not, unless an older [`crate::Head`] was kept elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Restore {
+    book: Book,
+}
+
+impl Restore {
+    /// Starts with an empty history.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next entry.
+    ///
+    /// # Errors
+    /// [`Corruption::SequenceGap`], [`Corruption::ChainBroken`], [`Corruption::Impossible`],
+    /// [`Corruption::Inconsistent`]. The rebuilding cannot go on after any of them.
+    pub fn push(&mut self, entry: &Entry) -> Result<(), Corruption> {
+        verify_chain(self.book.head(), [entry])?;
+        let sequence = entry.sequence;
+        let mut draft = Draft::new(&self.book, entry.time);
+        match operation(&entry.kind) {
+            Asked::Operation(operation) => draft
+                .execute(&operation)
+                .map_err(|reason| Corruption::Impossible { sequence, reason })?,
+            // What is not due adds no entry, which the comparison below notices.
+            Asked::Expiry(reservation) => {
+                draft.expire(reservation);
+            }
+        }
+        let plan = draft.finish();
+        if plan.entries() != [*entry] {
+            return Err(Corruption::Inconsistent { sequence });
+        }
+        self.book.absorb(plan);
+        Ok(())
+    }
+
+    /// Ends the history: compares the outcome with the accounts as they were stored.
+    ///
+    /// # Errors
+    /// [`Corruption::AccountDiffers`], [`Corruption::AccountMissing`],
+    /// [`Corruption::AccountUnknown`], and those of [`Book::check`].
+    pub fn finish(self, accounts: impl IntoIterator<Item = Account>) -> Result<Book, Corruption> {
+        let mut missing: BTreeSet<_> = self.book.accounts().map(|account| account.id).collect();
+        for stored in accounts {
+            let account = stored.id;
+            let history = match self.book.account(account) {
+                Some(history) if missing.remove(&account) => history,
+                _ => return Err(Corruption::AccountUnknown { account }),
+            };
+            if *history != stored {
+                return Err(Corruption::AccountDiffers {
+                    account,
+                    stored: Box::new(stored),
+                    history: Box::new(*history),
+                });
+            }
+        }
+        if let Some(account) = missing.pop_first() {
+            return Err(Corruption::AccountMissing { account });
+        }
+        self.book.check()?;
+        Ok(self.book)
+    }
+}
+
+enum Asked {
+    Operation(Operation),
+    Expiry(TransferId),
+}
+
+/// What must have been asked for to make this entry.
+const fn operation(kind: &EntryKind) -> Asked {
+    Asked::Operation(match *kind {
+        EntryKind::Opened {
+            account,
+            asset,
+            kind,
+        } => Operation::Open {
+            account,
+            asset,
+            kind,
+        },
+        EntryKind::Transferred {
+            id,
+            from,
+            to,
+            amount,
+        } => Operation::Transfer {
+            id,
+            from,
+            to,
+            amount,
+        },
+        EntryKind::Reserved {
+            id,
+            from,
+            to,
+            amount,
+            expires,
+        } => Operation::Reserve {
+            id,
+            from,
+            to,
+            amount,
+            expires,
+        },
+        EntryKind::Posted {
+            id,
+            reservation,
+            amount,
+            ..
+        } => Operation::Post {
+            id,
+            reservation,
+            amount: Some(amount),
+        },
+        EntryKind::Voided {
+            id, reservation, ..
+        } => Operation::Void { id, reservation },
+        EntryKind::Expired { reservation, .. } => return Asked::Expiry(reservation),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{ANA, BEN, MINT, NOW, account, id, post, reserve, setting_up};
+    use crate::fixtures::{open, transfer, void};
+    use crate::{AccountKind, Amount, Head, LedgerError};
+    use fogcompute_base::UnixMillis;
+
+    /// A book with every kind of entry, and its history.
+    fn lived() -> (Book, Vec<Entry>) {
+        let mut book = Book::new();
+        let mut entries = Vec::new();
+        let later = UnixMillis(NOW.0 + 100);
+        let batches = [
+            (setting_up(100), NOW),
+            (
+                vec![
+                    transfer(1, ANA, BEN, 20),
+                    reserve(2, ANA, BEN, 30, None),
+                    reserve(3, ANA, BEN, 5, None),
+                    reserve(4, ANA, BEN, 6, Some(later.0)),
+                    reserve(5, BEN, MINT, 7, Some(later.0 + 1)),
+                ],
+                NOW,
+            ),
+            (vec![post(6, 2, Some(25)), void(7, 3)], NOW),
+        ];
+        for (batch, now) in batches {
+            let plan = book.plan(&batch, now).unwrap();
+            entries.extend_from_slice(plan.entries());
+            book.commit(plan).unwrap();
+        }
+        let plan = book.expire(later);
+        assert_eq!(plan.entries().len(), 1);
+        entries.extend_from_slice(plan.entries());
+        book.commit(plan).unwrap();
+        (book, entries)
+    }
+
+    /// The history with one entry's kind replaced and all digests made to fit.
+    fn forged(entries: &[Entry], sequence: u64, kind: EntryKind) -> Vec<Entry> {
+        let mut head = Head::GENESIS;
+        entries
+            .iter()
+            .map(|entry| {
+                let kind = if entry.sequence == sequence {
+                    kind
+                } else {
+                    entry.kind
+                };
+                let entry = Entry::after(head, entry.time, kind);
+                head = entry.head();
+                entry
+            })
+            .collect()
+    }
+
+    fn find(entries: &[Entry], code: u8) -> Entry {
+        *entries
+            .iter()
+            .find(|entry| entry.kind.code() == code)
+            .unwrap()
+    }
+
+    #[test]
+    fn restored_book_is_the_book() {
+        let (book, entries) = lived();
+        let accounts: Vec<Account> = book.accounts().copied().collect();
+        let restored = Book::restore(entries, accounts).unwrap();
+        assert_eq!(restored, book);
+        assert_eq!(restored.open_reservations().len(), 1);
+        assert_eq!(restored.next_expiry(), Some(UnixMillis(NOW.0 + 101)));
+    }
+
+    #[test]
+    fn empty_history_is_an_empty_book() {
+        assert_eq!(Book::restore([], []), Ok(Book::new()));
+    }
+
+    #[test]
+    fn changed_and_missing_entries_are_noticed() {
+        let (book, entries) = lived();
+        let accounts: Vec<Account> = book.accounts().copied().collect();
+        let mut changed = entries.clone();
+        changed[3].time = UnixMillis(1);
+        assert_eq!(
+            Book::restore(changed, accounts.clone()),
+            Err(Corruption::ChainBroken { sequence: 4 })
+        );
+        let mut gap = entries.clone();
+        gap.remove(3);
+        assert_eq!(
+            Book::restore(gap, accounts.clone()),
+            Err(Corruption::SequenceGap {
+                expected: 4,
+                found: 5
+            })
+        );
+        // Cut off at the end, the chain is whole but the accounts do not fit.
+        let cut = entries[..entries.len() - 1].to_vec();
+        assert!(matches!(
+            Book::restore(cut, accounts),
+            Err(Corruption::AccountDiffers { .. })
+        ));
+    }
+
+    #[test]
+    fn forged_entry_with_a_sound_chain_is_impossible() {
+        let (book, entries) = lived();
+        let accounts: Vec<Account> = book.accounts().copied().collect();
+        let Entry { sequence, .. } = find(&entries, 2);
+        let too_much = EntryKind::Transferred {
+            id: id(1),
+            from: account(ANA),
+            to: account(BEN),
+            amount: Amount(101),
+        };
+        let reason = LedgerError::InsufficientFunds {
+            id: id(1),
+            account: account(ANA),
+            // The first transfer of the fixture is the minting of Ana's 100.
+            available: Amount::ZERO,
+            needed: Amount(101),
+        };
+        assert_eq!(
+            Book::restore(forged(&entries, sequence, too_much), accounts),
+            Err(Corruption::Impossible { sequence, reason })
+        );
+    }
+
+    #[test]
+    fn entry_that_records_something_else_is_inconsistent() {
+        let (book, entries) = lived();
+        let accounts: Vec<Account> = book.accounts().copied().collect();
+        let posted = find(&entries, 4);
+        let EntryKind::Posted {
+            id,
+            reservation,
+            from,
+            to,
+            amount,
+            ..
+        } = posted.kind
+        else {
+            unreachable!("code 4 is a post")
+        };
+        let cases = [
+            (
+                posted.sequence,
+                EntryKind::Posted {
+                    id,
+                    reservation,
+                    from,
+                    to,
+                    amount,
+                    released: Amount(6),
+                },
+            ),
+            // A repeat.
+            (find(&entries, 4).sequence, find(&entries, 3).kind),
+            // Not due.
+            (
+                posted.sequence,
+                EntryKind::Expired {
+                    reservation,
+                    from,
+                    to,
+                    released: Amount(30),
+                },
+            ),
+        ];
+        for (sequence, kind) in cases {
+            assert_eq!(
+                Book::restore(forged(&entries, sequence, kind), accounts.clone()),
+                Err(Corruption::Inconsistent { sequence })
+            );
+        }
+    }
+
+    #[test]
+    fn accounts_must_be_those_of_the_history() {
+        let (book, entries) = lived();
+        let sound: Vec<Account> = book.accounts().copied().collect();
+        let ana = account(ANA);
+
+        let mut accounts = sound.clone();
+        let stored = accounts.iter_mut().find(|it| it.id == ana).unwrap();
+        let history = Box::new(*stored);
+        stored.credits_posted = Amount(1_000);
+        let stored = Box::new(*stored);
+        assert_eq!(
+            Book::restore(entries.clone(), accounts),
+            Err(Corruption::AccountDiffers {
+                account: ana,
+                stored,
+                history
+            })
+        );
+
+        let accounts: Vec<_> = sound.iter().filter(|it| it.id != ana).copied().collect();
+        assert_eq!(
+            Book::restore(entries.clone(), accounts),
+            Err(Corruption::AccountMissing { account: ana })
+        );
+
+        let mut other = Book::new();
+        other
+            .execute(&[open(99, 0, AccountKind::Issuer)], NOW)
+            .unwrap();
+        for (extra, account) in [
+            (*other.account(account(99)).unwrap(), account(99)),
+            (*book.account(ana).unwrap(), ana),
+        ] {
+            let mut accounts = sound.clone();
+            accounts.push(extra);
+            assert_eq!(
+                Book::restore(entries.clone(), accounts),
+                Err(Corruption::AccountUnknown { account })
+            );
+        }
+    }
+}

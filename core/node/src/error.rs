@@ -1,0 +1,79 @@
+//! Why a node, a coordinator or a demonstration cannot go on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use fogcompute_coord::{ConfigError, RegisterError, ReportError, SubmitError};
+use fogcompute_mix::{SendError, TopologyError};
+use fogcompute_net::LinkError;
+use fogcompute_store::StoreError;
+use thiserror::Error;
+
+/// Why a node or a coordinator stopped.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The data directory cannot be used.
+    #[error("data directory {path}: {source}")]
+    DataDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The node's database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The coordinator cannot be reached, or the link to it ended.
+    #[error("coordinator {address}: {source}")]
+    Coordinator {
+        /// Where it was expected.
+        address: SocketAddr,
+        /// What went wrong.
+        source: LinkError,
+    },
+    /// The sandbox fails its self-test.
+    #[error("self-test of the sandbox: {0}")]
+    SelfTest(#[source] fogcompute_exec::TaskError),
+    /// The coordinator's configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A node could not be registered.
+    #[error(transparent)]
+    Register(#[from] RegisterError<StoreError>),
+    /// A job was not admitted.
+    #[error(transparent)]
+    Submit(#[from] SubmitError<StoreError>),
+    /// A result could not be settled.
+    #[error(transparent)]
+    Report(#[from] ReportError<StoreError>),
+    /// There are not enough mixnodes for a route.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// A task could not be sent into the mixnet.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The operating system refused something.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl NodeError {
+    pub(crate) const fn io(doing: &'static str, source: io::Error) -> Self {
+        Self::Io { doing, source }
+    }
+}

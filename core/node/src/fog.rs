@@ -1,0 +1,578 @@
+//! A whole fog inside one process.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fogcompute_base::{
+    AccountId, Clock, CryptoRng, JobId, NodeId, OsEntropy, Rng, SystemClock, TaskId,
+};
+use fogcompute_coord::{
+    CancelError, Config, ConfigError, Coordinator, Event, Host, JobSpec, Offer, RegisterError,
+    ReportError, SubmitError, TaskOrder, genesis,
+};
+use fogcompute_exec::{CancelToken, Runtime, TaskError, TaskOutput, TaskReport, TaskSpec};
+use fogcompute_ledger::{Amount, Book, LedgerError};
+use fogcompute_runtime::{WasmConfig, WasmRuntime};
+use fogcompute_schedule::PlacementError;
+use fogcompute_schedule::evolution::Nsga2;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use crate::device::measure_speed;
+
+/// Most workers of one fog.
+pub const WORKERS_MAX: usize = 1024;
+
+/// Why an in-process fog cannot start or do something.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum FogError {
+    /// The number of workers is outside its range.
+    #[error("fog of {actual} workers, must have 1 to {max}")]
+    Workers {
+        /// What was asked for.
+        actual: usize,
+        /// Most workers.
+        max: usize,
+    },
+    /// The fog was closed.
+    #[error("the fog is closed")]
+    Closed,
+    /// The task ended with an error.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// The task was given up: every attempt was lost.
+    #[error("task {task} was given up")]
+    Lost {
+        /// The task.
+        task: TaskId,
+    },
+    /// The job was not admitted.
+    #[error(transparent)]
+    Submit(#[from] SubmitError<LedgerError>),
+    /// No worker of the fog can take the task.
+    #[error(transparent)]
+    Unplaceable(PlacementError),
+    /// The ledger refused something.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The sandbox does not work on this machine.
+    #[error("self-test of the sandbox: {0}")]
+    SelfTest(#[source] TaskError),
+    /// A worker could not be registered.
+    #[error(transparent)]
+    Register(#[from] RegisterError<LedgerError>),
+    /// The coordinator's configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The operating system gives no thread.
+    #[error("thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// How an in-process fog is made.
+#[derive(Clone, Debug)]
+pub struct FogConfig {
+    /// Worker threads, each a node of its own.
+    pub workers: usize,
+    /// Credits the fog's owner starts with, to pay its workers from.
+    pub endowment: Amount,
+    /// Base units a worker asks for 10⁹ fuel.
+    pub price_per_gigafuel: Amount,
+    /// Memory each worker lends, in bytes.
+    pub memory_bytes: u64,
+    /// Seed of the optimiser that places tasks.
+    pub seed: u64,
+}
+
+impl Default for FogConfig {
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            endowment: Amount::from_credits(1_000_000),
+            price_per_gigafuel: Amount::from_credits(1),
+            memory_bytes: 1 << 30,
+            seed: 0,
+        }
+    }
+}
+
+/// A fog inside this process: a coordinator, worker threads with WASM sandboxes, and a ledger in
+/// memory. Tasks are admitted, reserved for, placed, run in the sandbox, and paid for, as in a fog
+/// of many machines; no packet leaves the process.
+///
+/// ```
+/// use fogcompute_node::{Fog, FogConfig};
+/// use fogcompute_exec::{Limits, TaskSpec};
+///
+/// let echo = include_bytes!("../../../examples/wasm/echo.wasm");
+/// let fog = Fog::new(FogConfig::default())?;
+/// let task = fog.submit(TaskSpec::new(&echo[..], b"hello".as_slice(), Limits::default())?)?;
+/// assert_eq!(task.wait()?.output, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Fog {
+    commands: Sender<Command>,
+    engine: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A task of a [`Fog`]: wait for it on a thread, await it, or cancel it.
+#[derive(Debug)]
+pub struct FogTask {
+    id: TaskId,
+    commands: Sender<Command>,
+    result: oneshot::Receiver<Result<TaskOutput, FogError>>,
+}
+
+/// What a fog has done so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FogStats {
+    /// Tasks that ended with an output.
+    pub succeeded: u64,
+    /// Tasks that ended otherwise.
+    pub failed: u64,
+    /// What the owner can still spend.
+    pub available: Amount,
+    /// What was paid to workers.
+    pub paid: Amount,
+}
+
+enum Command {
+    Submit {
+        task: TaskId,
+        spec: TaskSpec,
+        reply: Reply,
+    },
+    Done {
+        node: NodeId,
+        attempt: u32,
+        report: TaskReport,
+    },
+    Cancel {
+        task: TaskId,
+    },
+    Stats {
+        reply: oneshot::Sender<FogStats>,
+    },
+    Close,
+}
+
+type Reply = oneshot::Sender<Result<TaskOutput, FogError>>;
+
+struct Assignment {
+    task: TaskId,
+    attempt: u32,
+    spec: TaskSpec,
+    cancel: CancelToken,
+}
+
+impl Fog {
+    /// Starts a fog: measures this machine's speed, registers the workers, opens the accounts.
+    ///
+    /// # Errors
+    /// [`FogError`], every variant but those of a task.
+    pub fn new(config: FogConfig) -> Result<Self, FogError> {
+        if config.workers == 0 || config.workers > WORKERS_MAX {
+            return Err(FogError::Workers {
+                actual: config.workers,
+                max: WORKERS_MAX,
+            });
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let runtime = Arc::new(WasmRuntime::new(WasmConfig::default()));
+        let fuel_per_second = measure_speed(&runtime, &clock).map_err(FogError::SelfTest)?;
+        let owner = AccountId::from_bytes(random(&mut OsEntropy));
+        let mut bank = Book::new();
+        bank.execute(&genesis(owner, config.endowment), clock.unix_now())?;
+        let (commands, inbox) = channel();
+        let mut engine = Engine {
+            rules: Coordinator::new(Config {
+                nsga2: Nsga2 {
+                    population: 20,
+                    generations: 20,
+                    ..Nsga2::default()
+                },
+                ..Config::default()
+            })?,
+            bank,
+            owner,
+            rng: rand_core::SeedableRng::seed_from_u64(config.seed),
+            clock,
+            workers: BTreeMap::new(),
+            running: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            threads: Vec::new(),
+            rate: config.price_per_gigafuel,
+            stats: FogStats::default(),
+        };
+        let offer = Offer {
+            cpu_millis: 1000,
+            memory_bytes: config.memory_bytes,
+            fuel_per_second,
+            price_per_gigafuel: config.price_per_gigafuel,
+            latency_ms: 0.0,
+        };
+        for _ in 0..config.workers {
+            engine.add_worker(offer, &runtime, &commands)?;
+        }
+        let thread = std::thread::Builder::new()
+            .name("fog-engine".to_owned())
+            .spawn(move || engine.run(&inbox))
+            .map_err(FogError::Thread)?;
+        Ok(Self {
+            commands,
+            engine: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Hands a task in.
+    ///
+    /// # Errors
+    /// [`FogError::Closed`]. What goes wrong later comes out of the [`FogTask`].
+    pub fn submit(&self, spec: TaskSpec) -> Result<FogTask, FogError> {
+        let id = TaskId::from_bytes(random(&mut OsEntropy));
+        let (reply, result) = oneshot::channel();
+        self.commands
+            .send(Command::Submit {
+                task: id,
+                spec,
+                reply,
+            })
+            .map_err(|_| FogError::Closed)?;
+        Ok(FogTask {
+            id,
+            commands: self.commands.clone(),
+            result,
+        })
+    }
+
+    /// Runs a task and waits for its output on this thread.
+    ///
+    /// # Errors
+    /// [`FogError`].
+    pub fn run(&self, spec: TaskSpec) -> Result<TaskOutput, FogError> {
+        self.submit(spec)?.wait()
+    }
+
+    /// What the fog has done so far.
+    ///
+    /// # Errors
+    /// [`FogError::Closed`].
+    pub fn stats(&self) -> Result<FogStats, FogError> {
+        let (reply, stats) = oneshot::channel();
+        self.commands
+            .send(Command::Stats { reply })
+            .map_err(|_| FogError::Closed)?;
+        stats.blocking_recv().map_err(|_| FogError::Closed)
+    }
+
+    /// Stops the fog: running tasks are cancelled, waiting ones end with [`FogError::Closed`].
+    /// Closing again does nothing. Dropping the fog closes it.
+    pub fn close(&self) {
+        let _ = self.commands.send(Command::Close);
+        let engine = self
+            .engine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(engine) = engine {
+            let _ = engine.join();
+        }
+    }
+}
+
+impl Drop for Fog {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl FogTask {
+    /// The task's id.
+    #[must_use]
+    pub const fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// Asks the task to stop: it ends with [`TaskError::Cancelled`] unless it ends otherwise first.
+    pub fn cancel(&self) {
+        let _ = self.commands.send(Command::Cancel { task: self.id });
+    }
+
+    /// What [`FogTask::cancel`] does, for another thread while this one waits.
+    #[must_use]
+    pub fn canceller(&self) -> FogCanceller {
+        FogCanceller {
+            id: self.id,
+            commands: self.commands.clone(),
+        }
+    }
+
+    /// Waits for the output on this thread.
+    ///
+    /// # Errors
+    /// [`FogError`].
+    ///
+    /// # Panics
+    /// Inside an asynchronous context of tokio: await the task there.
+    pub fn wait(self) -> Result<TaskOutput, FogError> {
+        self.result.blocking_recv().unwrap_or(Err(FogError::Closed))
+    }
+}
+
+/// Cancels one task of a [`Fog`].
+#[derive(Clone, Debug)]
+pub struct FogCanceller {
+    id: TaskId,
+    commands: Sender<Command>,
+}
+
+impl FogCanceller {
+    /// Asks the task to stop.
+    pub fn cancel(&self) {
+        let _ = self.commands.send(Command::Cancel { task: self.id });
+    }
+}
+
+impl Future for FogTask {
+    type Output = Result<TaskOutput, FogError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.result)
+            .poll(context)
+            .map(|result| result.unwrap_or(Err(FogError::Closed)))
+    }
+}
+
+/// The thread that owns the coordinator.
+struct Engine {
+    rules: Coordinator,
+    bank: Book,
+    owner: AccountId,
+    rng: rand_chacha::ChaCha20Rng,
+    clock: Arc<dyn Clock>,
+    workers: BTreeMap<NodeId, Sender<Assignment>>,
+    running: BTreeMap<TaskId, CancelToken>,
+    replies: BTreeMap<TaskId, Reply>,
+    threads: Vec<JoinHandle<()>>,
+    rate: Amount,
+    stats: FogStats,
+}
+
+impl Engine {
+    fn add_worker(
+        &mut self,
+        offer: Offer,
+        runtime: &Arc<WasmRuntime>,
+        commands: &Sender<Command>,
+    ) -> Result<(), FogError> {
+        let node = NodeId::from_bytes(random(&mut OsEntropy));
+        let (assignments, inbox) = channel::<Assignment>();
+        let (runtime, commands) = (Arc::clone(runtime), commands.clone());
+        let work = move || {
+            while let Ok(Assignment {
+                task,
+                attempt,
+                spec,
+                cancel,
+            }) = inbox.recv()
+            {
+                let report = TaskReport {
+                    task,
+                    result: runtime.run_cancellable(&spec, &cancel),
+                };
+                if commands
+                    .send(Command::Done {
+                        node,
+                        attempt,
+                        report,
+                    })
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("fog-worker".to_owned())
+            .spawn(work)
+            .map_err(FogError::Thread)?;
+        self.threads.push(thread);
+        self.workers.insert(node, assignments);
+        self.with_rules(|rules, host| rules.register(node, offer, host))?;
+        Ok(())
+    }
+
+    fn with_rules<T>(
+        &mut self,
+        call: impl FnOnce(&mut Coordinator, &mut Host<'_, Book, rand_chacha::ChaCha20Rng>) -> T,
+    ) -> T {
+        let mut host = Host {
+            bank: &mut self.bank,
+            rng: &mut self.rng,
+            now: self.clock.now(),
+            wall: self.clock.unix_now(),
+        };
+        call(&mut self.rules, &mut host)
+    }
+
+    fn run(mut self, inbox: &Receiver<Command>) {
+        loop {
+            self.handle_events();
+            let wait = self
+                .rules
+                .poll_timeout()
+                .map_or(Duration::MAX, |due| due.duration_since(self.clock.now()));
+            match inbox.recv_timeout(wait) {
+                Ok(Command::Submit { task, spec, reply }) => self.submit(task, spec, reply),
+                Ok(Command::Done {
+                    node,
+                    attempt,
+                    report,
+                }) => self.done(node, attempt, report),
+                Ok(Command::Cancel { task }) => self.cancel(task),
+                Ok(Command::Stats { reply }) => {
+                    let available = self
+                        .bank
+                        .account(self.owner)
+                        .map_or(Amount(0), fogcompute_ledger::Account::available);
+                    let _ = reply.send(FogStats {
+                        available,
+                        ..self.stats
+                    });
+                }
+                Err(RecvTimeoutError::Timeout) => self.tend(),
+                Ok(Command::Close) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        for token in self.running.values() {
+            token.cancel();
+        }
+        self.workers.clear();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+
+    /// Workers of this process are alive as long as it is, so they are never silent.
+    fn tend(&mut self) {
+        for view in self.rules.nodes() {
+            let heard = self.with_rules(|rules, host| rules.heartbeat(view.node, view.offer, host));
+            debug_assert_eq!(heard, Ok(true), "workers stay registered");
+        }
+        let tended = self.with_rules(|rules, host| rules.handle_timeout(host));
+        debug_assert!(
+            tended.is_ok(),
+            "releasing an open reservation cannot fail: {tended:?}"
+        );
+    }
+
+    fn submit(&mut self, task: TaskId, spec: TaskSpec, reply: Reply) {
+        let fuel = spec.limits().fuel;
+        let order = TaskOrder {
+            id: task,
+            fuel_estimate: fuel,
+            price_max: Amount(
+                (self.rate.0.saturating_mul(u128::from(fuel)) / 1_000_000_000).max(1),
+            ),
+            spec,
+        };
+        let job = JobSpec {
+            id: JobId::from_bytes(*task.as_bytes()),
+            owner: self.owner,
+            tasks: vec![order],
+        };
+        match self.with_rules(|rules, host| rules.submit(job, host)) {
+            Ok(()) => {
+                self.replies.insert(task, reply);
+            }
+            Err(error) => {
+                let _ = reply.send(Err(error.into()));
+            }
+        }
+    }
+
+    fn done(&mut self, node: NodeId, attempt: u32, report: TaskReport) {
+        let reported = self.with_rules(|rules, host| rules.report(node, attempt, report, host));
+        debug_assert!(
+            matches!(reported, Ok(_) | Err(ReportError::Transition(_))),
+            "workers of this process report what they were given, late at most: {reported:?}"
+        );
+    }
+
+    fn cancel(&mut self, task: TaskId) {
+        let cancelled = self.with_rules(|rules, host| rules.cancel(task, host));
+        debug_assert!(
+            !matches!(cancelled, Err(CancelError::Bank(_))),
+            "releasing an open reservation cannot fail: {cancelled:?}"
+        );
+    }
+
+    fn handle_events(&mut self) {
+        while let Some(event) = self.rules.poll_event() {
+            match event {
+                Event::Dispatch {
+                    node,
+                    task,
+                    attempt,
+                    spec,
+                } => {
+                    let cancel = CancelToken::new();
+                    self.running.insert(task, cancel.clone());
+                    if let Some(worker) = self.workers.get(&node) {
+                        let _ = worker.send(Assignment {
+                            task,
+                            attempt,
+                            spec,
+                            cancel,
+                        });
+                    }
+                }
+                Event::TaskEnded {
+                    task, result, paid, ..
+                } => {
+                    self.running.remove(&task);
+                    self.stats.paid = Amount(self.stats.paid.0 + paid.0);
+                    self.answer(task, result.map_err(FogError::Task));
+                }
+                Event::Revoke { task, .. } => {
+                    if let Some(token) = self.running.remove(&task) {
+                        token.cancel();
+                    }
+                }
+                Event::TaskCancelled { task } => {
+                    self.answer(task, Err(FogError::Task(TaskError::Cancelled)));
+                }
+                Event::TaskLost { task } => {
+                    self.running.remove(&task);
+                    self.answer(task, Err(FogError::Lost { task }));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, task: TaskId, result: Result<TaskOutput, FogError>) {
+        if result.is_ok() {
+            self.stats.succeeded += 1;
+        } else {
+            self.stats.failed += 1;
+        }
+        if let Some(reply) = self.replies.remove(&task) {
+            let _ = reply.send(result);
+        }
+    }
+}
+
+fn random<const N: usize>(rng: &mut (impl CryptoRng + Rng)) -> [u8; N] {
+    let mut bytes = [0; N];
+    rng.fill_bytes(&mut bytes);
+    bytes
+}

@@ -1,0 +1,26 @@
+//! Which job runs on which node.
+
+mod evaluate;
+mod instance;
+mod plan;
+mod search;
+
+pub use instance::{
+    Constraint, Instance, JOBS_MAX, Job, NODES_MAX, Node, PlacementError, RUN_MS_MAX, Sharing,
+};
+pub use plan::{Explanation, Plan, Point, Preference, PreferenceError, TradeOff};
+
+/// How many objectives a placement has.
+pub const OBJECTIVE_COUNT: usize = 4;
+
+/// The objectives of a placement in their order. All are minimised.
+///
+/// - `completion_ms`: mean time from now until a job is done and its node has been reached, in
+///   milliseconds. A job of one priority counts twice as much as one of the next lower priority.
+/// - `imbalance`: population standard deviation over all nodes of their use, 0 to a half. Use is the
+///   share of processors taken when jobs share them, and the share of the time until the last job
+///   is done when jobs queue.
+/// - `distrust`: mean of one minus trust, weighted like completion.
+/// - `cost`: sum of prices in base units.
+pub const OBJECTIVE_NAMES: [&str; OBJECTIVE_COUNT] =
+    ["completion_ms", "imbalance", "distrust", "cost"];

@@ -1,0 +1,333 @@
+//! Opening an SQLite file: lock, identity, settings, schema.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, MAIN_DB, OpenFlags, TransactionBehavior};
+
+use crate::StoreError;
+
+/// How long opening waits for another handle to let go of the file, so that a restart may overlap
+/// with the end of its predecessor.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// What a power cut may cost. A killed process costs nothing in either mode.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Durability {
+    /// Every commit waits for the disk. For money.
+    #[default]
+    Full,
+    /// Commits wait for the disk at checkpoints only: the last ones may be lost, never torn.
+    Normal,
+}
+
+/// A kind of store: how its files are recognised and how they came to be.
+pub(crate) struct Schema {
+    /// SQLite `application_id`: four letters in the file's header.
+    pub(crate) application: i32,
+    /// What takes a file from version n to n + 1. Never edited once released, only appended to.
+    pub(crate) migrations: &'static [&'static str],
+}
+
+impl Schema {
+    /// Opens or creates a file and takes the exclusive lock.
+    pub(crate) fn open(
+        &self,
+        path: &Path,
+        durability: Durability,
+    ) -> Result<Connection, StoreError> {
+        create_private(path);
+        let opening = |source| StoreError::opening(path, source);
+        // Without SQLITE_OPEN_URI a path that starts with `file:` is just a path.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(opening)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(opening)?;
+        // In this mode SQLite keeps the lock that the first write takes, and write-ahead mode needs
+        // no shared memory beside the file.
+        connection
+            .pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))
+            .and_then(|()| connection.execute_batch("BEGIN EXCLUSIVE; COMMIT"))
+            .map_err(opening)?;
+        if connection.is_readonly(MAIN_DB).map_err(opening)? {
+            return Err(StoreError::ReadOnly {
+                path: path.to_owned(),
+            });
+        }
+        self.recognise(&connection)?;
+        connection
+            .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+            .map_err(opening)?;
+        self.prepare(&mut connection, durability)?;
+        Ok(connection)
+    }
+
+    /// Creates a store that is gone when it is dropped.
+    pub(crate) fn in_memory(&self) -> Result<Connection, StoreError> {
+        let mut connection = Connection::open_in_memory()?;
+        self.prepare(&mut connection, Durability::Full)?;
+        Ok(connection)
+    }
+
+    /// Refuses a database that something else wrote, before anything in it is touched.
+    fn recognise(&self, connection: &Connection) -> Result<(), StoreError> {
+        let found: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let objects: i64 =
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let empty = found == 0 && objects == 0;
+        if empty || found == self.application {
+            return Ok(());
+        }
+        Err(StoreError::OtherDatabase {
+            found,
+            expected: self.application,
+        })
+    }
+
+    fn prepare(
+        &self,
+        connection: &mut Connection,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        let synchronous = match durability {
+            Durability::Full => "FULL",
+            Durability::Normal => "NORMAL",
+        };
+        connection.pragma_update(None, "synchronous", synchronous)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        self.migrate(connection)
+    }
+
+    fn migrate(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        let supported = u32::try_from(self.migrations.len()).expect("a handful of migrations");
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(
+            "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY) STRICT",
+        )?;
+        let found: u32 = transaction.query_row(
+            "SELECT coalesce(max(version), 0) FROM schema_version",
+            [],
+            |row| row.get(0),
+        )?;
+        if found > supported {
+            return Err(StoreError::SchemaTooNew { found, supported });
+        }
+        if found < supported {
+            for (version, migration) in (1_u32..).zip(self.migrations).skip(found as usize) {
+                transaction.execute_batch(migration)?;
+                transaction.execute("INSERT INTO schema_version VALUES (?1)", [version])?;
+            }
+            transaction.pragma_update(None, "application_id", self.application)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+/// Creates the file for its owner alone; SQLite gives its companions the same permissions. What
+/// goes wrong here goes wrong again, with a better name, when SQLite opens the file.
+fn create_private(path: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    drop(options.open(path));
+}
+
+/// A blob of exactly `N` bytes, if the value is one.
+pub(crate) fn array<const N: usize>(value: ValueRef<'_>) -> Option<[u8; N]> {
+    value.as_blob().ok()?.try_into().ok()
+}
+
+/// A non-negative integer, if the value is one that `T` can hold.
+pub(crate) fn integer<T: TryFrom<i64>>(value: ValueRef<'_>) -> Option<T> {
+    T::try_from(value.as_i64().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    const ONE: Schema = Schema {
+        application: 7,
+        migrations: &["CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (1);"],
+    };
+    const TWO: Schema = Schema {
+        application: 7,
+        migrations: &[
+            "CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (1);",
+            "ALTER TABLE a ADD COLUMN y INTEGER NOT NULL DEFAULT 2;",
+        ],
+    };
+
+    fn folder() -> TempDir {
+        TempDir::new().unwrap()
+    }
+
+    fn open(schema: &Schema, path: &Path) -> Result<Connection, StoreError> {
+        schema.open(path, Durability::Full)
+    }
+
+    #[test]
+    fn settings_are_those_asked_for() {
+        let folder = folder();
+        for (durability, synchronous) in [(Durability::Full, 2), (Durability::Normal, 1)] {
+            let connection = ONE.open(&folder.path().join("a"), durability).unwrap();
+            let number = |pragma| {
+                connection
+                    .pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
+                    .unwrap()
+            };
+            assert_eq!(number("synchronous"), synchronous);
+            assert_eq!(number("foreign_keys"), 1);
+            assert_eq!(number("trusted_schema"), 0);
+            assert_eq!(number("application_id"), 7);
+            let journal: String = connection
+                .pragma_query_value(None, "journal_mode", |row| row.get(0))
+                .unwrap();
+            assert_eq!(journal, "wal");
+        }
+    }
+
+    #[test]
+    fn older_schema_is_brought_up_to_date_and_keeps_its_rows() {
+        let folder = folder();
+        let path = folder.path().join("a");
+        drop(open(&ONE, &path).unwrap());
+        for _ in 0..2 {
+            let connection = open(&TWO, &path).unwrap();
+            let row: (i64, i64, i64) = connection
+                .query_row(
+                    "SELECT x, y, (SELECT count(*) FROM schema_version) FROM a",
+                    [],
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+                )
+                .unwrap();
+            assert_eq!(row, (1, 2, 2));
+        }
+    }
+
+    #[test]
+    fn newer_schema_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("a");
+        drop(open(&TWO, &path).unwrap());
+        let error = open(&ONE, &path).unwrap_err();
+        let (found, supported) = (2, 1);
+        assert!(
+            matches!(error, StoreError::SchemaTooNew { found: f, supported: s }
+                if (f, s) == (found, supported)),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn second_handle_is_told_that_the_file_is_in_use() {
+        let folder = folder();
+        let path = folder.path().join("a");
+        let first = open(&ONE, &path).unwrap();
+        let error = open(&ONE, &path).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Locked { path: p } if *p == path),
+            "{error}"
+        );
+        // Reading from outside is locked out too.
+        let reader = Connection::open(&path).unwrap();
+        reader.busy_timeout(Duration::ZERO).unwrap();
+        assert!(reader.query_row("SELECT x FROM a", [], |_| Ok(())).is_err());
+        drop(reader);
+        drop(first);
+        open(&ONE, &path).unwrap();
+    }
+
+    #[test]
+    fn file_that_is_no_database_is_refused_and_left_alone() {
+        let folder = folder();
+        let path = folder.path().join("a");
+        let text = "Dear diary, ".repeat(1_000);
+        fs::write(&path, &text).unwrap();
+        let error = open(&ONE, &path).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::NotADatabase { path: p } if *p == path),
+            "{error}"
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn database_of_something_else_is_refused_and_left_alone() {
+        let folder = folder();
+        let path = folder.path().join("a");
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE theirs (x)").unwrap();
+        drop(other);
+        let before = fs::read(&path).unwrap();
+        for found in [0, 9] {
+            let error = open(&ONE, &path).unwrap_err();
+            assert!(
+                matches!(error, StoreError::OtherDatabase { found: f, expected: 7 } if f == found),
+                "{error}"
+            );
+            if found == 0 {
+                assert_eq!(fs::read(&path).unwrap(), before);
+                let other = Connection::open(&path).unwrap();
+                other.pragma_update(None, "application_id", 9).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn read_only_file_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("a");
+        drop(open(&ONE, &path).unwrap());
+        // Permissions do not stop a superuser, who may well run this test. A write version above 2
+        // in the header (SQLite file format, §1.3) makes a file read-only for everybody.
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[18] = 3;
+        fs::write(&path, bytes).unwrap();
+        let mut permissions = fs::metadata(&path).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&path, permissions).unwrap();
+        let error = open(&ONE, &path).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::ReadOnly { path: p } if *p == path),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn path_that_cannot_be_a_file_is_refused() {
+        let folder = folder();
+        for path in [
+            folder.path().to_owned(),
+            folder.path().join("no").join("such"),
+        ] {
+            let error = open(&ONE, &path).unwrap_err();
+            assert!(
+                matches!(&error, StoreError::CannotOpen { path: p, .. } if *p == path),
+                "{error}"
+            );
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn file_and_its_companions_are_for_their_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = folder();
+        let path = folder.path().join("a");
+        let connection = open(&ONE, &path).unwrap();
+        connection.execute("INSERT INTO a VALUES (5)", []).unwrap();
+        let modes: Vec<_> = ["a", "a-wal"]
+            .map(|name| fs::metadata(folder.path().join(name)).unwrap())
+            .map(|file| file.permissions().mode() & 0o777)
+            .to_vec();
+        assert_eq!(modes, [0o600, 0o600]);
+    }
+}

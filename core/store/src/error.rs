@@ -1,0 +1,198 @@
+//! Why a store cannot do what it is asked.
+
+use std::path::{Path, PathBuf};
+
+use fogcompute_base::{AccountId, Digest, TaskId, UnixMillis};
+use fogcompute_ledger::{Corruption, Head, LedgerError};
+use rusqlite::ErrorCode;
+use thiserror::Error;
+
+/// Why a store cannot be opened, read or written.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The path cannot be opened as a file: it is missing a folder, is one, or is not permitted.
+    #[error("{} cannot be opened", path.display())]
+    CannotOpen {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// Another handle or process owns the file. Close that one, or use it.
+    #[error("{} is in use by another handle", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file can be read but not written.
+    #[error("{} is read-only", path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not an SQLite database.
+    #[error("{} is not a database", path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is a database of something else.
+    #[error("database has application id {found:#010x}, expected {expected:#010x}")]
+    OtherDatabase {
+        /// SQLite application id of the file.
+        found: i32,
+        /// The one this store has.
+        expected: i32,
+    },
+    /// The file was written by a newer version of this library, which must be used to open it.
+    #[error("database has schema version {found}, this version supports up to {supported}")]
+    SchemaTooNew {
+        /// Schema version of the file.
+        found: u32,
+        /// Newest version supported here.
+        supported: u32,
+    },
+    /// The ledger's rules refuse the batch. Nothing was changed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The stored ledger does not prove itself. Restore the file from a copy.
+    #[error("stored ledger is corrupt")]
+    Corruption(#[from] Corruption),
+    /// A stored entry cannot be read.
+    #[error("entry {sequence} has an invalid {column}")]
+    BadEntry {
+        /// The entry.
+        sequence: u64,
+        /// The column that makes no sense.
+        column: &'static str,
+    },
+    /// A stored account cannot be read.
+    #[error("stored account has an invalid {column}")]
+    BadAccount {
+        /// The account, unless the id itself is invalid.
+        account: Option<AccountId>,
+        /// The column that makes no sense.
+        column: &'static str,
+    },
+    /// The stored history ends elsewhere than the one in memory.
+    #[error("stored history ends at entry {}, memory at entry {}", stored.sequence, book.sequence)]
+    HeadDiffers {
+        /// Where the stored history ends.
+        stored: Head,
+        /// Where the book in memory is.
+        book: Head,
+    },
+    /// SQLite's own check found damage. Restore the file from a copy.
+    #[error("database is damaged ({problems} problems)")]
+    Damaged {
+        /// Problems that the check reported, at most 100.
+        problems: usize,
+    },
+    /// SQLite found a page that makes no sense. Restore the file from a copy.
+    #[error("database is malformed")]
+    Malformed {
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The time is too late to be stored (after year 292,278,994).
+    #[error("time {} cannot be stored", time.0)]
+    TimeOutOfRange {
+        /// The time.
+        time: UnixMillis,
+    },
+    /// The disk is full. Nothing was changed.
+    #[error("disk is full")]
+    DiskFull {
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// SQLite could not confirm a commit: the change may or may not be on disk. Open the store
+    /// again to see. A batch may simply be repeated then, which does nothing twice.
+    #[error("commit was not confirmed")]
+    CommitFailed {
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// An earlier commit failed, so this handle no longer writes. Open the store again.
+    #[error("store must be opened again after a failed commit")]
+    ReopenNeeded,
+    /// The task has another result stored.
+    #[error("task {task} has result {stored} stored, not {given}")]
+    TaskResultDiffers {
+        /// The task.
+        task: TaskId,
+        /// Digest of the stored output.
+        stored: Digest,
+        /// Digest of the output that was to be stored.
+        given: Digest,
+    },
+    /// The encoded result is too long.
+    #[error("task result of {actual} bytes exceeds the limit of {limit}")]
+    TaskResultTooLong {
+        /// Its length in bytes.
+        actual: usize,
+        /// Most bytes a result may have.
+        limit: usize,
+    },
+    /// A stored task result cannot be read.
+    #[error("stored result of task {task} has an invalid {column}")]
+    BadTaskResult {
+        /// The task.
+        task: TaskId,
+        /// The column that makes no sense.
+        column: &'static str,
+    },
+    /// The stored identity is not 32 bytes. It is not replaced: a node's name depends on it.
+    #[error("stored identity is invalid")]
+    BadIdentity,
+    /// The stored usage cannot be read.
+    #[error("stored usage has an invalid {column}")]
+    BadUsage {
+        /// The column that makes no sense.
+        column: &'static str,
+    },
+    /// The usage counter would exceed 2^64 - 1. Nothing was added.
+    #[error("usage counter {column} would overflow")]
+    UsageOverflow {
+        /// The counter.
+        column: &'static str,
+    },
+    /// SQLite failed in a way that none of the above names. Nothing was changed.
+    #[error("database failed")]
+    Sqlite {
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(source: rusqlite::Error) -> Self {
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::DiskFull { source },
+            Some(ErrorCode::DatabaseCorrupt) => Self::Malformed { source },
+            _ => Self::Sqlite { source },
+        }
+    }
+}
+
+impl StoreError {
+    /// The error of a call that opens the file at `path`.
+    pub(crate) fn opening(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { path },
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly { path },
+            Some(ErrorCode::NotADatabase) => Self::NotADatabase { path },
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                Self::CannotOpen { path, source }
+            }
+            _ => source.into(),
+        }
+    }
+}
