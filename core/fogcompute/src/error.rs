@@ -15,7 +15,7 @@ use fogcompute_store::StoreError;
 use thiserror::Error;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $code:literal,)*) => {
         /// What kind of thing went wrong. The numbers never change; new ones may be added.
         ///
         /// Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
@@ -24,7 +24,7 @@ macro_rules! codes {
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         #[repr(u32)]
         pub enum ErrorCode {
-            $($(#[$doc])* $name = $code,)*
+            $($(#[doc = $doc])* $name = $code,)*
         }
 
         impl ErrorCode {
@@ -36,6 +36,14 @@ macro_rules! codes {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// What the code means, in one sentence: the text that documents it in every language.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),*).trim_ascii(),)*
                 }
             }
         }
@@ -193,6 +201,7 @@ impl Error {
             Self::Store(error) => store_code(error),
             Self::UnknownAccount { .. } => ErrorCode::UnknownAccount,
             Self::Policy(_) | Self::PolicyText(_) => ErrorCode::InvalidPolicy,
+            Self::Probe(ProbeError::Host { .. }) => ErrorCode::HostCallback,
             Self::Probe(_) => ErrorCode::ProbeFailed,
             Self::Fog(error) => fog_code(error),
             Self::Node(_) => ErrorCode::Node,
@@ -296,5 +305,14 @@ mod tests {
         );
         assert_eq!(code(FogError::Closed.into()), ErrorCode::Closed);
         assert_eq!(code(ProbeError::Unavailable.into()), ErrorCode::ProbeFailed);
+        assert_eq!(
+            code(
+                ProbeError::Host {
+                    reason: String::new()
+                }
+                .into()
+            ),
+            ErrorCode::HostCallback
+        );
     }
 }

@@ -266,7 +266,7 @@ impl CoordinatorService {
                     None
                 }
                 () = tokio::time::sleep(wait) => {
-                    self.with_rules(|rules, host| rules.handle_timeout(host))?;
+                    self.with_rules(Coordinator::handle_timeout)?;
                     None
                 }
             };
@@ -332,10 +332,10 @@ impl CoordinatorService {
     fn layers(&self) -> Vec<Vec<Descriptor>> {
         let mut layers = vec![Vec::new(); self.config.layers];
         for peer in self.peers.values().filter(|peer| peer.record.connected) {
-            if let Role::Mix { layer } = peer.record.role {
-                if let Some(layer) = layers.get_mut(usize::from(layer)) {
-                    layer.push(peer.record.descriptor);
-                }
+            if let Role::Mix { layer } = peer.record.role
+                && let Some(layer) = layers.get_mut(usize::from(layer))
+            {
+                layer.push(peer.record.descriptor);
             }
         }
         layers

@@ -9,9 +9,7 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fogcompute_base::{
-    AccountId, Clock, CryptoRng, JobId, NodeId, OsEntropy, Rng, SystemClock, TaskId,
-};
+use fogcompute_base::{AccountId, Clock, CryptoRng, JobId, NodeId, OsEntropy, SystemClock, TaskId};
 use fogcompute_coord::{
     CancelError, Config, ConfigError, Coordinator, Event, Host, JobSpec, Offer, RegisterError,
     ReportError, SubmitError, TaskOrder, genesis,
@@ -124,11 +122,13 @@ pub struct Fog {
 }
 
 /// A task of a [`Fog`]: wait for it on a thread, await it, or cancel it.
+///
+/// Dropping it cancels the task, as dropping any future ends its work.
 #[derive(Debug)]
 pub struct FogTask {
-    id: TaskId,
-    commands: Sender<Command>,
-    result: oneshot::Receiver<Result<TaskOutput, FogError>>,
+    canceller: FogCanceller,
+    /// `None` once the result was taken: nothing is left to cancel.
+    result: Option<oneshot::Receiver<Result<TaskOutput, FogError>>>,
 }
 
 /// What a fog has done so far.
@@ -178,6 +178,7 @@ impl Fog {
     ///
     /// # Errors
     /// [`FogError`], every variant but those of a task.
+    #[expect(clippy::needless_pass_by_value, reason = "a configuration is used up")]
     pub fn new(config: FogConfig) -> Result<Self, FogError> {
         if config.workers == 0 || config.workers > WORKERS_MAX {
             return Err(FogError::Workers {
@@ -246,10 +247,13 @@ impl Fog {
                 reply,
             })
             .map_err(|_| FogError::Closed)?;
-        Ok(FogTask {
+        let canceller = FogCanceller {
             id,
             commands: self.commands.clone(),
-            result,
+        };
+        Ok(FogTask {
+            canceller,
+            result: Some(result),
         })
     }
 
@@ -298,21 +302,18 @@ impl FogTask {
     /// The task's id.
     #[must_use]
     pub const fn id(&self) -> TaskId {
-        self.id
+        self.canceller.id
     }
 
     /// Asks the task to stop: it ends with [`TaskError::Cancelled`] unless it ends otherwise first.
     pub fn cancel(&self) {
-        let _ = self.commands.send(Command::Cancel { task: self.id });
+        self.canceller.cancel();
     }
 
     /// What [`FogTask::cancel`] does, for another thread while this one waits.
     #[must_use]
     pub fn canceller(&self) -> FogCanceller {
-        FogCanceller {
-            id: self.id,
-            commands: self.commands.clone(),
-        }
+        self.canceller.clone()
     }
 
     /// Waits for the output on this thread.
@@ -322,8 +323,20 @@ impl FogTask {
     ///
     /// # Panics
     /// Inside an asynchronous context of tokio: await the task there.
-    pub fn wait(self) -> Result<TaskOutput, FogError> {
-        self.result.blocking_recv().unwrap_or(Err(FogError::Closed))
+    pub fn wait(mut self) -> Result<TaskOutput, FogError> {
+        let result = self
+            .result
+            .take()
+            .and_then(|result| result.blocking_recv().ok());
+        result.unwrap_or(Err(FogError::Closed))
+    }
+}
+
+impl Drop for FogTask {
+    fn drop(&mut self) {
+        if self.result.is_some() {
+            self.cancel();
+        }
     }
 }
 
@@ -345,9 +358,14 @@ impl Future for FogTask {
     type Output = Result<TaskOutput, FogError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.result)
-            .poll(context)
-            .map(|result| result.unwrap_or(Err(FogError::Closed)))
+        let Some(result) = self.result.as_mut() else {
+            return Poll::Ready(Err(FogError::Closed));
+        };
+        let polled = Pin::new(result).poll(context);
+        if polled.is_ready() {
+            self.result = None;
+        }
+        polled.map(|result| result.unwrap_or(Err(FogError::Closed)))
     }
 }
 
@@ -467,7 +485,7 @@ impl Engine {
             let heard = self.with_rules(|rules, host| rules.heartbeat(view.node, view.offer, host));
             debug_assert_eq!(heard, Ok(true), "workers stay registered");
         }
-        let tended = self.with_rules(|rules, host| rules.handle_timeout(host));
+        let tended = self.with_rules(Coordinator::handle_timeout);
         debug_assert!(
             tended.is_ok(),
             "releasing an open reservation cannot fail: {tended:?}"
@@ -542,6 +560,24 @@ impl Engine {
                     self.stats.paid = Amount(self.stats.paid.0 + paid.0);
                     self.answer(task, result.map_err(FogError::Task));
                 }
+                // A fog of one process gets no further nodes, so waiting would be for ever.
+                Event::Unplaceable { task, error } => {
+                    let reply = self.replies.remove(&task);
+                    self.cancel(task);
+                    if let Some(reply) = reply {
+                        let _ = reply.send(Err(FogError::Unplaceable(error)));
+                    }
+                }
+                Event::NotPlaced { error } => {
+                    for (task, reply) in std::mem::take(&mut self.replies) {
+                        if !self.running.contains_key(&task) {
+                            self.cancel(task);
+                            let _ = reply.send(Err(FogError::Unplaceable(error.clone())));
+                        } else {
+                            self.replies.insert(task, reply);
+                        }
+                    }
+                }
                 Event::Revoke { task, .. } => {
                     if let Some(token) = self.running.remove(&task) {
                         token.cancel();
@@ -571,8 +607,140 @@ impl Engine {
     }
 }
 
-fn random<const N: usize>(rng: &mut (impl CryptoRng + Rng)) -> [u8; N] {
+fn random<const N: usize>(rng: &mut impl CryptoRng) -> [u8; N] {
     let mut bytes = [0; N];
     rng.fill_bytes(&mut bytes);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fogcompute_exec::Limits;
+
+    const ECHO: &[u8] = include_bytes!("../../../examples/wasm/echo.wasm");
+    const MANDELBROT: &[u8] = include_bytes!("../../../examples/wasm/mandelbrot.wasm");
+
+    fn echo(input: &[u8]) -> TaskSpec {
+        TaskSpec::new(ECHO, input, Limits::default()).unwrap()
+    }
+
+    /// A task that would run for many seconds.
+    fn endless() -> TaskSpec {
+        let view = crate::mandelbrot::View {
+            width: 1000,
+            height: 1000,
+            centre_x: 0.0,
+            centre_y: 0.0,
+            span: 0.01,
+            ..Default::default()
+        };
+        let limits = Limits {
+            fuel: 12_000_000_000,
+            ..Limits::default()
+        };
+        TaskSpec::new(MANDELBROT, view.input(0, 1000), limits).unwrap()
+    }
+
+    #[test]
+    fn many_tasks_run_and_are_paid_for() {
+        let fog = Fog::new(FogConfig {
+            workers: 3,
+            ..FogConfig::default()
+        })
+        .unwrap();
+        let tasks: Vec<_> = (0..50_u8)
+            .map(|n| fog.submit(echo(&[n])).unwrap())
+            .collect();
+        for (n, task) in (0..).zip(tasks) {
+            assert_eq!(task.wait().unwrap().output, [n]);
+        }
+        let stats = fog.stats().unwrap();
+        assert_eq!((stats.succeeded, stats.failed), (50, 0));
+        assert!(stats.paid > Amount(0));
+        let endowment = FogConfig::default().endowment;
+        assert_eq!(stats.available.0 + stats.paid.0, endowment.0);
+    }
+
+    #[test]
+    fn a_failing_task_is_a_typed_error_and_costs_nothing() {
+        let fog = Fog::new(FogConfig::default()).unwrap();
+        let spec = TaskSpec::new(&b"nonsense"[..], b"".as_slice(), Limits::default()).unwrap();
+        assert!(matches!(
+            fog.run(spec),
+            Err(FogError::Task(TaskError::MalformedModule { .. }))
+        ));
+        let stats = fog.stats().unwrap();
+        assert_eq!((stats.failed, stats.paid), (1, Amount(0)));
+        assert_eq!(stats.available, FogConfig::default().endowment);
+    }
+
+    #[test]
+    fn cancelling_stops_a_task_and_frees_its_worker() {
+        let fog = Fog::new(FogConfig {
+            workers: 1,
+            ..FogConfig::default()
+        })
+        .unwrap();
+        let (running, waiting) = (
+            fog.submit(endless()).unwrap(),
+            fog.submit(endless()).unwrap(),
+        );
+        running.cancel();
+        assert!(matches!(
+            running.wait(),
+            Err(FogError::Task(TaskError::Cancelled))
+        ));
+        // Dropping is cancelling, too: else the echo would wait for it.
+        drop(waiting);
+        assert_eq!(fog.run(echo(b"free")).unwrap().output, b"free");
+    }
+
+    #[test]
+    fn closing_ends_what_runs_and_refuses_what_comes() {
+        let fog = Fog::new(FogConfig {
+            workers: 1,
+            ..FogConfig::default()
+        })
+        .unwrap();
+        let task = fog.submit(endless()).unwrap();
+        fog.close();
+        let ended = task.wait();
+        assert!(matches!(ended, Err(FogError::Closed)), "{ended:?}");
+        assert!(matches!(fog.submit(echo(b"")), Err(FogError::Closed)));
+        assert!(matches!(fog.stats(), Err(FogError::Closed)));
+        fog.close();
+    }
+
+    #[test]
+    fn a_task_no_worker_can_take_and_one_too_dear_are_refused() {
+        let fog = Fog::new(FogConfig {
+            memory_bytes: 1 << 20,
+            ..FogConfig::default()
+        })
+        .unwrap();
+        assert!(matches!(fog.run(echo(b"")), Err(FogError::Unplaceable(_))));
+        let poor = FogConfig {
+            endowment: Amount(1),
+            ..FogConfig::default()
+        };
+        let fog = Fog::new(poor).unwrap();
+        assert!(matches!(
+            fog.run(echo(b"")),
+            Err(FogError::Submit(SubmitError::Bank(
+                LedgerError::InsufficientFunds { .. }
+            )))
+        ));
+    }
+
+    #[test]
+    fn the_number_of_workers_has_limits() {
+        for workers in [0, WORKERS_MAX + 1] {
+            let refused = Fog::new(FogConfig {
+                workers,
+                ..FogConfig::default()
+            });
+            assert!(matches!(refused, Err(FogError::Workers { actual, .. }) if actual == workers));
+        }
+    }
 }

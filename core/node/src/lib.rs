@@ -18,15 +18,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod cli;
 mod coordinate;
+mod demo;
 mod device;
 mod error;
 mod fog;
 mod mandelbrot;
 mod protocol;
+mod report;
+mod report_page;
 mod serve;
 
 pub use coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
+pub use demo::{DemoConfig, DemoError, run_demo};
 pub use device::Device;
 pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};

@@ -1,5 +1,6 @@
 //! One node as a process: a mixnode, or a worker that runs tasks.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -31,6 +32,9 @@ const TASKS_WAITING_MAX: usize = 256;
 
 /// Longest pause between two attempts to reach the coordinator.
 const RECONNECT_MAX: Duration = Duration::from_secs(30);
+
+/// How long a compute node watches its device before it first says what it lends.
+const FIRST_LOAD_AFTER: Duration = Duration::from_secs(1);
 
 /// How a node runs.
 #[derive(Clone, Debug)]
@@ -80,6 +84,11 @@ pub async fn run_node(config: NodeConfig) -> Result<(), NodeError> {
         key: key.public(),
         address: listener.local_addr().map_err(listen_error)?,
     };
+    // Whoever started the process learns from this line who the node is.
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "node {}\nlistening on {}", descriptor.node, descriptor.address);
+    let _ = out.flush();
+    drop(out);
     let relay = matches!(config.role, Role::Mix { .. });
     let (mix, deliveries) = MixService::spawn(
         Mixnode::new(
@@ -97,6 +106,9 @@ pub async fn run_node(config: NodeConfig) -> Result<(), NodeError> {
     );
     let client = Client::new(descriptor.node, descriptor.key, ClientConfig::default());
     let runtime = Arc::new(WasmRuntime::new(WasmConfig::default()));
+    let first_reading = clock.now();
+    let mut device = Device::new();
+    device.read(first_reading);
     let fuel_per_second = match config.role {
         Role::Mix { .. } => 0,
         Role::Compute => {
@@ -108,8 +120,20 @@ pub async fn run_node(config: NodeConfig) -> Result<(), NodeError> {
         }
     };
     let (finished, results) = mpsc::channel(TASKS_WAITING_MAX);
+    // The load is measured between two readings: the second one comes with the first message to the
+    // coordinator, so that the policy need not decide about a device it knows nothing of.
+    let since_reading = clock.now().duration_since(first_reading);
+    if let Some(wait) = FIRST_LOAD_AFTER
+        .checked_sub(since_reading)
+        .filter(|_| !relay)
+    {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = asked_to_stop() => return Ok(()),
+        }
+    }
     let mut node = Node {
-        device: Device::new(),
+        device,
         descriptor,
         mix,
         deliveries,
@@ -215,7 +239,8 @@ impl Node {
         if writer.send(&hello.encode()).await.is_err() {
             return Ok(Stop::CoordinatorGone);
         }
-        let mut heartbeat = tokio::time::interval(self.config.heartbeat);
+        let first = tokio::time::Instant::now() + self.config.heartbeat;
+        let mut heartbeat = tokio::time::interval_at(first, self.config.heartbeat);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let stop = asked_to_stop();
         tokio::pin!(stop);
@@ -292,10 +317,10 @@ impl Node {
             spec,
             surbs,
         };
-        if matches!(self.config.role, Role::Compute) {
-            if let Err(refused) = self.workers.start(work, self.lends) {
-                self.reply(refused).await;
-            }
+        if self.config.role == Role::Compute
+            && let Err(refused) = self.workers.start(work, self.lends)
+        {
+            self.reply(refused).await;
         }
     }
 

@@ -335,8 +335,11 @@ fn load_is_what_others_used_since_the_last_reading() {
     // 100 ticks: 70 busy, of which 20 were ours.
     device.cpu(1_070, 10_030, 120);
     assert_eq!(probe.read(NOW).unwrap().cpu_load, Some(0.5));
-    // No time has passed.
-    assert_eq!(probe.read(NOW).unwrap().cpu_load, None);
+    // Too little time has passed for another load.
+    device.cpu(1_090, 10_050, 120);
+    assert_eq!(probe.read(NOW).unwrap().cpu_load, Some(0.5));
+    device.cpu(1_090, 10_110, 120);
+    assert_eq!(probe.read(NOW).unwrap().cpu_load, Some(0.2));
     // Without our own time nobody can say what the others used.
     fs::remove_file(device.0.path().join("proc/self/stat")).unwrap();
     assert_eq!(probe.read(NOW).unwrap().cpu_load, None);

@@ -2,7 +2,7 @@
 //!
 //! | reading | from |
 //! |---|---|
-//! | processors, load | `/proc/stat`, less this process's own time from `/proc/self/stat` |
+//! | processors, load | `/proc/stat`, less the time of this process's group from `/proc/*/stat` |
 //! | memory | `/proc/meminfo` |
 //! | battery | `/sys/class/power_supply` |
 //! | temperature | `/sys/class/thermal`, `/sys/class/hwmon` |
@@ -49,8 +49,8 @@ pub enum ProbeError {
 
 /// Reads a Linux device, this one or one whose files are under another folder.
 ///
-/// The load is the difference between two readings, so it is unknown in the first; a minute
-/// between readings is good, and under a second they are coarse.
+/// The load is the difference between two readings, so it is unknown in the first. Readings less
+/// than a quarter of a second apart share one load.
 ///
 /// ```
 /// use fogcompute_base::{Clock, SystemClock};
@@ -66,7 +66,8 @@ pub struct LinuxProbe {
     clock: Arc<dyn Clock>,
     /// A display server is announced in this process's environment.
     session: bool,
-    last: Option<CpuSample>,
+    /// The reading the next load is measured from, and the load up to it.
+    last: Option<(CpuSample, Option<f64>)>,
 }
 
 impl LinuxProbe {
@@ -112,11 +113,19 @@ impl LinuxProbe {
         }
         let power = Power::read(&self.tree);
         let cpu = CpuSample::read(&self.tree);
-        let cpu_load = match (&self.last, &cpu) {
-            (Some(last), Some(cpu)) => cpu.load_since(last),
-            _ => None,
+        // Over a few ticks the load would be all or nothing: wait with the next one.
+        let too_soon = match (&self.last, &cpu) {
+            (Some((last, _)), Some(cpu)) => cpu.is_too_soon_after(last),
+            _ => false,
         };
-        self.last = cpu;
+        if !too_soon {
+            let load = match (&self.last, &cpu) {
+                (Some((last, _)), Some(cpu)) => cpu.load_since(last),
+                _ => None,
+            };
+            self.last = cpu.map(|cpu| (cpu, load));
+        }
+        let cpu_load = self.last.as_ref().and_then(|(_, load)| *load);
         let (memory_total_bytes, memory_available_bytes) = memory(&self.tree);
         Ok(DeviceState {
             cpu_cores: cpu::cores(&self.tree),

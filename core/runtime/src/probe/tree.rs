@@ -10,7 +10,7 @@ use std::str::FromStr;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Most entries of a folder that are looked at.
-const ENTRIES_MAX: usize = 1_024;
+const ENTRIES_MAX: usize = 16_384;
 
 /// Small files under one root; whatever cannot be read is `None`.
 #[derive(Debug)]

@@ -1,0 +1,207 @@
+//! The `fogcompute` command.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use fogcompute_base::NodeId;
+use fogcompute_harvest::HarvestPolicy;
+use fogcompute_ledger::Amount;
+
+use crate::demo::{DemoConfig, run_demo};
+use crate::protocol::Role;
+use crate::serve::{NodeConfig, run_node};
+
+/// Privacy-preserving fog computing.
+#[derive(Debug, Parser)]
+#[command(name = "fogcompute", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a private fog of processes on this machine and let it compute a picture.
+    Demo(DemoArguments),
+    /// Run one node: a mixnode, or a compute node that runs tasks.
+    ///
+    /// A compute node runs every task that reaches it through the mixnet, in its sandbox: nobody is
+    /// asked for a permission yet, so join only fogs you trust.
+    Node(NodeArguments),
+}
+
+#[derive(Debug, Parser)]
+struct DemoArguments {
+    /// Width of the picture in pixels; it is two thirds as high.
+    #[arg(long, default_value_t = 1200)]
+    width: u32,
+    /// Compute nodes to start; one of them is killed half-way.
+    #[arg(long, default_value_t = 4)]
+    nodes: u16,
+    /// Tiles to cut the picture into.
+    #[arg(long, default_value_t = 24)]
+    tiles: u32,
+    /// Seed of placement, prices and the choice of the node that is killed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Who decides whether nodes lend: their harvest policy, or nobody.
+    #[arg(long, value_enum, default_value_t = Policy::Default)]
+    policy: Policy,
+    /// Keep the processes' databases and logs.
+    #[arg(long)]
+    keep: bool,
+    /// Print the report as JSON instead of an account for people.
+    #[arg(long)]
+    json: bool,
+    /// Where to write fog.png and report.html.
+    #[arg(long, default_value = "out", value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Policy {
+    /// The default harvest policy decides.
+    Default,
+    /// Lend whatever the policy says.
+    Always,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum RoleName {
+    /// Mixes packets.
+    Mix,
+    /// Runs tasks.
+    Compute,
+}
+
+#[derive(Debug, Parser)]
+struct NodeArguments {
+    /// What the node does.
+    #[arg(long, value_enum)]
+    role: RoleName,
+    /// Mix layer, from 0.
+    #[arg(long, required_if_eq("role", "mix"), value_parser = clap::value_parser!(u8).range(0..4))]
+    layer: Option<u8>,
+    /// Where the coordinator accepts links.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    coordinator: SocketAddr,
+    /// The coordinator's node id, 64 hexadecimal digits.
+    #[arg(long, value_name = "ID")]
+    coordinator_id: NodeId,
+    /// Where to accept links; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Where to keep the node's key and results.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Who decides whether to lend.
+    #[arg(long, value_enum, default_value_t = Policy::Default)]
+    policy: Policy,
+    /// Base units (10⁻¹⁸ credits) asked for 10⁹ fuel.
+    #[arg(long, default_value = "1000000000000000000", value_name = "AMOUNT")]
+    price: Amount,
+    /// Milliseconds between two readings of the device.
+    #[arg(long, default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(10..=90_000))]
+    heartbeat_ms: u64,
+    /// End with the link to the coordinator instead of dialling again.
+    #[arg(long)]
+    exit_with_coordinator: bool,
+}
+
+/// Runs the command with `args` (the program's name first) and returns its exit code: 0 when all
+/// went well, 1 when it did not, 2 for arguments that make no sense, 130 when interrupted.
+///
+/// `node_command` is how another process of this same command is started.
+pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
+    let arguments = match Arguments::try_parse_from(args) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return error.exit_code();
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    match arguments.command {
+        Command::Demo(arguments) => {
+            let config = DemoConfig {
+                width: arguments.width,
+                nodes: arguments.nodes,
+                tiles: arguments.tiles,
+                seed: arguments.seed,
+                policy_always: arguments.policy == Policy::Always,
+                keep: arguments.keep,
+                json: arguments.json,
+                out: arguments.out,
+                node_command,
+            };
+            match runtime.block_on(run_demo(config)) {
+                Ok(()) => 0,
+                Err(error @ crate::demo::DemoError::Interrupted) => {
+                    failed(&error);
+                    130
+                }
+                Err(
+                    error @ (crate::demo::DemoError::Range { .. }
+                    | crate::demo::DemoError::TileTooLarge { .. }),
+                ) => {
+                    failed(&error);
+                    2
+                }
+                Err(error) => failed(&error),
+            }
+        }
+        Command::Node(arguments) => {
+            let role = match (arguments.role, arguments.layer) {
+                (RoleName::Mix, layer) => Role::Mix {
+                    layer: layer.unwrap_or(0),
+                },
+                (RoleName::Compute, _) => Role::Compute,
+            };
+            let config = NodeConfig {
+                role,
+                coordinator: arguments.coordinator,
+                coordinator_id: arguments.coordinator_id,
+                listen: arguments.listen,
+                data: arguments.data,
+                policy: match arguments.policy {
+                    Policy::Default => HarvestPolicy::default(),
+                    Policy::Always => HarvestPolicy::always(),
+                },
+                price_per_gigafuel: arguments.price,
+                heartbeat: Duration::from_millis(arguments.heartbeat_ms),
+                exit_with_coordinator: arguments.exit_with_coordinator,
+            };
+            match runtime.block_on(run_node(config)) {
+                Ok(()) => 0,
+                Err(error) => failed(&error),
+            }
+        }
+    }
+}
+
+/// Says what went wrong, with its causes, and gives the exit code for it.
+fn failed(error: &(dyn std::error::Error + 'static)) -> i32 {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        // Transparent errors repeat their cause.
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    let _ = writeln!(std::io::stderr(), "{text}");
+    1
+}

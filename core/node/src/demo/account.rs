@@ -1,0 +1,275 @@
+//! The account: who did what, and where the money went.
+
+use std::collections::BTreeMap;
+
+use fogcompute_base::{AccountId, NodeId};
+use fogcompute_coord::{clearing_account, mint_account, node_account};
+use fogcompute_ledger::{Amount, EntryKind, Head};
+
+use super::{Demo, DemoError, ENDOWMENT};
+use crate::coordinate::{CoordinatorService, NodeRecord};
+use crate::error::NodeError;
+use crate::protocol::Role;
+use crate::report::{Balance, LedgerReport, LedgerRow, NodeReport};
+
+impl Demo {
+    pub(super) fn node_reports(&self, fog: &CoordinatorService) -> Vec<NodeReport> {
+        let views = fog.rules().nodes();
+        let mut reports: Vec<_> = self
+            .processes
+            .iter()
+            .enumerate()
+            .map(|(index, process)| {
+                let record = record(fog, process.node);
+                let view = process
+                    .node
+                    .and_then(|id| views.iter().find(|view| view.node == id));
+                let tiles_done = self
+                    .tiles
+                    .iter()
+                    .flat_map(|tile| &tile.attempts)
+                    .filter(|attempt| attempt.node == index && attempt.result.is_some())
+                    .count();
+                let paid = process
+                    .node
+                    .and_then(|id| fog.bank().balance(node_account(id)))
+                    .unwrap_or(Amount(0));
+                let mix = record.map(|record| record.mix).unwrap_or_default();
+                NodeReport {
+                    name: process.name.clone(),
+                    id: process.node.map(|id| id.short()).unwrap_or_default(),
+                    layer: match process.role {
+                        Role::Mix { layer } => Some(layer),
+                        Role::Compute => None,
+                    },
+                    compute: process.role == Role::Compute,
+                    killed: process.killed,
+                    process: process.pid,
+                    address: record
+                        .map(|record| record.descriptor.address.to_string())
+                        .unwrap_or_default(),
+                    cpu_millis: record.map_or(0, |record| record.offer.cpu_millis),
+                    memory_bytes: record.map_or(0, |record| record.offer.memory_bytes),
+                    fuel_per_second: record.map_or(0, |record| record.offer.fuel_per_second),
+                    price_per_gigafuel: record
+                        .map_or(Amount(0), |record| record.offer.price_per_gigafuel)
+                        .to_credits_string(),
+                    latency_ms: record.map_or(0.0, |record| record.offer.latency_ms),
+                    reputation_mean: view.map_or(0.0, |view| view.reputation.expected()),
+                    reputation_lower: view.map_or(0.0, |view| view.reputation.lower_bound()),
+                    tiles_done,
+                    paid: paid.to_credits_string(),
+                    status: record.map_or(serde_json::Value::Null, status),
+                    packets_received: mix.received,
+                    packets_forwarded: mix.forwarded,
+                    packets_dropped: mix.malformed + mix.replayed + mix.overloaded + mix.refused,
+                }
+            })
+            .collect();
+        reports.push(NodeReport {
+            name: "coordinator".to_owned(),
+            id: fog.descriptor().node.short(),
+            layer: None,
+            compute: false,
+            killed: false,
+            process: Some(std::process::id()),
+            address: fog.descriptor().address.to_string(),
+            cpu_millis: 0,
+            memory_bytes: 0,
+            fuel_per_second: 0,
+            price_per_gigafuel: "0".to_owned(),
+            latency_ms: 0.0,
+            reputation_mean: 0.0,
+            reputation_lower: 0.0,
+            tiles_done: 0,
+            paid: "0".to_owned(),
+            status: serde_json::Value::Null,
+            packets_received: 0,
+            packets_forwarded: 0,
+            packets_dropped: 0,
+        });
+        reports
+    }
+
+    pub(super) fn ledger_report(
+        &self,
+        fog: &CoordinatorService,
+        owner: AccountId,
+    ) -> Result<LedgerReport, DemoError> {
+        let bank = fog.bank();
+        let verified = bank.verify().map_err(NodeError::from)?;
+        let mut names: BTreeMap<AccountId, String> = BTreeMap::from([
+            (mint_account(), "mint".to_owned()),
+            (clearing_account(), "clearing".to_owned()),
+            (owner, "owner".to_owned()),
+        ]);
+        for process in &self.processes {
+            if let Some(node) = process.node.filter(|_| process.role == Role::Compute) {
+                names.insert(node_account(node), process.name.clone());
+            }
+        }
+        let name = |account: &AccountId| {
+            names
+                .get(account)
+                .cloned()
+                .unwrap_or_else(|| account.short())
+        };
+        let mut entries = Vec::new();
+        let mut after = Head::GENESIS.sequence;
+        loop {
+            let page = bank.entries(after, 1000).map_err(NodeError::from)?;
+            let Some(last) = page.last() else { break };
+            after = last.sequence;
+            entries.extend(page);
+        }
+        let rows = entries
+            .iter()
+            .map(|entry| {
+                let (kind, from, to, amount) = describe_entry(&entry.kind);
+                LedgerRow {
+                    sequence: entry.sequence,
+                    kind: kind.to_owned(),
+                    from: from.map(|account| name(&account)).unwrap_or_default(),
+                    to: to.map(|account| name(&account)).unwrap_or_default(),
+                    credits: amount.map(Amount::to_credits_string).unwrap_or_default(),
+                }
+            })
+            .collect();
+        // Signed balances: the issuer's is minus what it issued.
+        let mut positive = 0_u128;
+        let mut negative = 0_u128;
+        let mut balances = Vec::new();
+        let mut paid = 0_u128;
+        for account in bank.book().accounts() {
+            let (credit, debit) = (account.credits_posted.0, account.debits_posted.0);
+            positive += credit;
+            negative += debit;
+            let (sign, balance) = if credit >= debit {
+                ("", credit - debit)
+            } else {
+                ("-", debit - credit)
+            };
+            if names
+                .get(&account.id)
+                .is_some_and(|name| name.starts_with("compute"))
+            {
+                paid += balance;
+            }
+            balances.push(Balance {
+                account: name(&account.id),
+                credits: format!("{sign}{}", Amount(balance).to_credits_string()),
+            });
+        }
+        let sum = if positive >= negative {
+            (positive - negative).to_string()
+        } else {
+            format!("-{}", negative - positive)
+        };
+        if sum != "0" {
+            return Err(DemoError::Unbalanced { sum });
+        }
+        let reserved: u128 = entries
+            .iter()
+            .map(|entry| match entry.kind {
+                EntryKind::Reserved { amount, .. } => amount.0,
+                _ => 0,
+            })
+            .sum();
+        Ok(LedgerReport {
+            entries: rows,
+            balances,
+            sum,
+            chain: verified.head.chain.to_string(),
+            endowment: ENDOWMENT.to_credits_string(),
+            paid: Amount(paid).to_credits_string(),
+            released: Amount(reserved - paid).to_credits_string(),
+        })
+    }
+}
+
+pub(super) fn record(fog: &CoordinatorService, node: Option<NodeId>) -> Option<&NodeRecord> {
+    fog.nodes()
+        .find(|(id, _)| Some(*id) == node)
+        .map(|(_, record)| record)
+}
+
+pub(super) fn status(record: &NodeRecord) -> serde_json::Value {
+    serde_json::from_str(&record.status).unwrap_or(serde_json::Value::Null)
+}
+
+pub(super) fn words(status: &serde_json::Value) -> Vec<String> {
+    status["words"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|word| word.as_str().map(str::to_owned))
+        .collect()
+}
+
+pub(super) fn describe_device(device: &serde_json::Value) -> String {
+    let number = |key: &str| device[key].as_f64();
+    let mut parts = Vec::new();
+    parts.push(match number("cpu_cores") {
+        Some(cores) => format!("{cores} processors"),
+        None => "processors unknown".to_owned(),
+    });
+    parts.push(match number("cpu_load") {
+        Some(load) => format!("load {:.0} %", load * 100.0),
+        None => "load unknown".to_owned(),
+    });
+    parts.push(
+        match (
+            number("memory_available_bytes"),
+            number("memory_total_bytes"),
+        ) {
+            (Some(available), Some(total)) => {
+                format!("{:.1} of {:.1} GiB free", available / 1e9, total / 1e9)
+            }
+            _ => "memory unknown".to_owned(),
+        },
+    );
+    let battery = &device["battery"];
+    parts.push(
+        match (
+            battery.as_str(),
+            battery["present"]["level_percent"].as_f64(),
+        ) {
+            (_, Some(level)) => format!("battery {level:.0} %"),
+            (Some("absent"), _) => "no battery".to_owned(),
+            _ => "battery unknown".to_owned(),
+        },
+    );
+    parts.push(match number("temperature_celsius") {
+        Some(celsius) => format!("{celsius:.0} °C"),
+        None => "temperature unknown".to_owned(),
+    });
+    parts.join(", ")
+}
+
+fn describe_entry(
+    kind: &EntryKind,
+) -> (
+    &'static str,
+    Option<AccountId>,
+    Option<AccountId>,
+    Option<Amount>,
+) {
+    match *kind {
+        EntryKind::Opened { account, .. } => ("open", None, Some(account), None),
+        EntryKind::Transferred {
+            from, to, amount, ..
+        } => ("transfer", Some(from), Some(to), Some(amount)),
+        EntryKind::Reserved {
+            from, to, amount, ..
+        } => ("reserve", Some(from), Some(to), Some(amount)),
+        EntryKind::Posted {
+            from, to, amount, ..
+        } => ("post", Some(from), Some(to), Some(amount)),
+        EntryKind::Voided {
+            from, to, released, ..
+        } => ("void", Some(from), Some(to), Some(released)),
+        EntryKind::Expired {
+            from, to, released, ..
+        } => ("expire", Some(from), Some(to), Some(released)),
+    }
+}

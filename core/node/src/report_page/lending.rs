@@ -1,0 +1,317 @@
+//! What each device read of itself, and what it lent.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::svg::{count, counted, esc, memory, n, rounded};
+use crate::report::{NodeReport, Report};
+
+pub(super) fn section(report: &Report) -> String {
+    let nodes: Vec<_> = report.nodes.iter().filter(|node| node.compute).collect();
+    let mut text = String::from(
+        "<section id=\"lending\" aria-labelledby=\"lending-title\">\
+         <h2 id=\"lending-title\">Who lends what, and why</h2>",
+    );
+    text.push_str(if report.policy_enforced {
+        "<p class=\"lead\">The default harvest policy decided. Each compute node read its device's \
+         sensors and lent what the policy allows of it.</p>"
+    } else {
+        "<p class=\"lead\">The harvest policy was overruled with <code>--policy always</code>. Each \
+         compute node read its device's sensors all the same and says what the policy objects to; \
+         only its shares of processor and memory held.</p>"
+    });
+    if nodes.is_empty() {
+        text.push_str("<p class=\"empty\">No compute node took part.</p></section>");
+        return text;
+    }
+    let shared = shared_words(&nodes);
+    if !shared.is_empty() {
+        text.push_str(if nodes.len() == 1 {
+            "<p>It objects or notes:</p><ul class=\"words\">"
+        } else {
+            "<p>All of them object or note:</p><ul class=\"words\">"
+        });
+        for word in &shared {
+            let _ = write!(text, "<li>{}</li>", esc(word));
+        }
+        text.push_str("</ul>");
+    }
+    text.push_str("<div class=\"cards\">");
+    for node in nodes {
+        text.push_str(&card(node, &shared));
+    }
+    text.push_str("</div></section>");
+    text
+}
+
+fn words(node: &NodeReport) -> Vec<&str> {
+    node.status["words"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+/// What every node said: nodes on one machine mostly say the same, and once is enough.
+fn shared_words<'a>(nodes: &[&'a NodeReport]) -> Vec<&'a str> {
+    let Some((first, others)) = nodes.split_first() else {
+        return Vec::new();
+    };
+    words(first)
+        .into_iter()
+        .filter(|word| others.iter().all(|other| words(other).contains(word)))
+        .collect()
+}
+
+fn card(node: &NodeReport, shared: &[&str]) -> String {
+    let verdict = node.status["decision"]["verdict"].as_str();
+    let mut text = format!("<article class=\"card\"><h3>{}", esc(&node.name));
+    let (mark, tone) = match verdict {
+        Some("allow") => ("✓ ", "good"),
+        Some("throttle") => ("◐ ", "some"),
+        Some("refuse") => ("✗ ", "alert"),
+        _ => ("", "some"),
+    };
+    let _ = write!(
+        text,
+        " <span class=\"tag {tone}\">{mark}{}</span>",
+        esc(verdict.unwrap_or("no answer"))
+    );
+    if node.killed {
+        text.push_str(" <span class=\"tag alert\">✕ killed</span>");
+    }
+    text.push_str("</h3><dl>");
+    let mut row = |term: &str, value: &str| {
+        let _ = write!(text, "<div><dt>{term}</dt><dd>{}</dd></div>", esc(value));
+    };
+    let device = &node.status["device"];
+    if device.is_object() {
+        let mut unknown = Vec::new();
+        for (term, value) in readings(device) {
+            match value {
+                Some(value) => row(term, &value),
+                None => unknown.push(term.to_lowercase()),
+            }
+        }
+        if !unknown.is_empty() {
+            row("Unknown", &unknown.join(", "));
+        }
+    } else {
+        row("Sensors", "no reading arrived");
+    }
+    row(
+        "Lends",
+        &if node.cpu_millis == 0 {
+            "nothing".to_owned()
+        } else {
+            format!(
+                "{:.1} processors, {}",
+                node.cpu_millis as f64 / 1000.0,
+                memory(node.memory_bytes as f64)
+            )
+        },
+    );
+    row(
+        "Speed",
+        &format!("{} Mfuel/s", count(node.fuel_per_second / 1_000_000)),
+    );
+    row("Price", &format!("{} credits/Gfuel", node.price_per_gigafuel));
+    row("Did", &counted(node.tiles_done, "tile"));
+    row("Earned", &format!("{} credits", rounded(&node.paid)));
+    text.push_str("</dl>");
+    text.push_str(&reputation(node));
+    let own: Vec<_> = words(node)
+        .into_iter()
+        .filter(|word| !shared.contains(word))
+        .collect();
+    if !own.is_empty() {
+        text.push_str("<ul class=\"words\">");
+        for word in own {
+            let _ = write!(text, "<li>{}</li>", esc(word));
+        }
+        text.push_str("</ul>");
+    }
+    text.push_str("</article>");
+    text
+}
+
+fn reputation(node: &NodeReport) -> String {
+    let share = |value: f64| {
+        if value.is_finite() {
+            value.clamp(0.0, 1.0)
+        } else {
+            0.0
+        }
+    };
+    let (mean, lower) = (share(node.reputation_mean), share(node.reputation_lower));
+    format!(
+        "<p class=\"trust\"><span>Reputation <strong>{mean:.3}</strong>, with 95 % confidence \
+         above {lower:.3}</span><svg viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" \
+         aria-hidden=\"true\"><rect class=\"track\" width=\"100\" height=\"8\"></rect><rect \
+         class=\"fill\" width=\"{}\" height=\"8\"></rect><rect class=\"mark\" x=\"{}\" \
+         width=\"1\" height=\"8\"></rect></svg></p>",
+        n(mean * 100.0),
+        n((lower * 100.0).min(99.0))
+    )
+}
+
+/// What the sensors said, in words; `None` for what they could not.
+fn readings(device: &Value) -> Vec<(&'static str, Option<String>)> {
+    let number = |key: &str| device[key].as_f64();
+    let flag = |key: &str, yes: &str, no: &str| {
+        device[key]
+            .as_bool()
+            .map(|value| if value { yes } else { no }.to_owned())
+    };
+    let celsius = |key: &str| number(key).map(|value| format!("{value:.0} °C"));
+    let network = device["network"]
+        .as_str()
+        .filter(|network| *network != "unknown");
+    vec![
+        ("Kind", device["class"].as_str().map(str::to_owned)),
+        (
+            "Processors",
+            number("cpu_cores").map(|cores| format!("{cores:.0}")),
+        ),
+        (
+            "Load",
+            number("cpu_load").map(|load| format!("{:.0} % by others", load * 100.0)),
+        ),
+        (
+            "Memory",
+            number("memory_available_bytes").map(|available| {
+                match number("memory_total_bytes") {
+                    Some(total) => format!("{} of {} free", memory(available), memory(total)),
+                    None => format!("{} free", memory(available)),
+                }
+            }),
+        ),
+        ("Battery", battery(&device["battery"])),
+        ("Battery heat", celsius("battery_temperature_celsius")),
+        ("Temperature", celsius("temperature_celsius")),
+        ("Network", network.map(str::to_owned)),
+        ("Metering", flag("metered", "metered", "not metered")),
+        ("Screen", flag("screen_on", "on", "off")),
+        (
+            "User",
+            device["user_idle"]["secs"]
+                .as_u64()
+                .map(|seconds| format!("away for {} s", count(seconds))),
+        ),
+        (
+            "Local time",
+            device["minute_of_day"]
+                .as_u64()
+                .map(|minute| format!("{:02}:{:02}", minute / 60, minute % 60)),
+        ),
+    ]
+}
+
+fn battery(battery: &Value) -> Option<String> {
+    if battery.as_str() == Some("absent") {
+        return Some("none, on mains".to_owned());
+    }
+    let level = battery["present"]["level_percent"].as_f64()?;
+    Some(match battery["present"]["charging"].as_bool() {
+        Some(true) => format!("{level:.0} %, charging"),
+        Some(false) => format!("{level:.0} %, not charging"),
+        None => format!("{level:.0} %"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report_page::fixture;
+    use fogcompute_base::Instant;
+    use fogcompute_harvest::{Battery, DeviceClass, DeviceState, Network};
+    use std::time::Duration;
+
+    fn said(state: &DeviceState) -> String {
+        let device = serde_json::to_value(state).unwrap();
+        readings(&device)
+            .into_iter()
+            .map(|(term, value)| format!("{term}: {}\n", value.unwrap_or_default()))
+            .collect()
+    }
+
+    #[test]
+    fn every_reading_of_a_device_is_put_into_words() {
+        let state = DeviceState {
+            cpu_cores: Some(8),
+            cpu_load: Some(0.25),
+            memory_total_bytes: Some(8 << 30),
+            memory_available_bytes: Some(4 << 30),
+            battery: Battery::Present {
+                level_percent: 80.0,
+                charging: true,
+            },
+            battery_temperature_celsius: Some(31.0),
+            temperature_celsius: Some(40.0),
+            network: Network::Wifi,
+            metered: Some(false),
+            screen_on: Some(false),
+            user_idle: Some(Duration::from_secs(600)),
+            minute_of_day: Some(1_401),
+            ..DeviceState::unknown(DeviceClass::Laptop, Instant::from_millis(3))
+        };
+        assert_eq!(
+            said(&state),
+            "Kind: laptop\nProcessors: 8\nLoad: 25 % by others\nMemory: 4.0 GiB of 8.0 GiB free\n\
+             Battery: 80 %, charging\nBattery heat: 31 °C\nTemperature: 40 °C\nNetwork: wifi\n\
+             Metering: not metered\nScreen: off\nUser: away for 600 s\nLocal time: 23:21\n"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_made_up() {
+        let unknown = DeviceState::unknown(DeviceClass::Phone, Instant::ZERO);
+        let known = said(&unknown)
+            .lines()
+            .filter(|line| !line.ends_with(": "))
+            .count();
+        assert_eq!(known, 1, "the class alone");
+    }
+
+    #[test]
+    fn words_of_all_nodes_are_said_once() {
+        let mut report = fixture::report(3, 3);
+        for (index, node) in report.nodes.iter_mut().enumerate() {
+            let own = format!("only {index}");
+            node.status["words"] = serde_json::json!(["everybody", own]);
+        }
+        let page = section(&report);
+        assert_eq!(page.matches("everybody").count(), 1);
+        assert_eq!(page.matches("<li>only").count(), 3);
+    }
+
+    #[test]
+    fn nodes_that_said_nothing_or_nonsense_are_shown() {
+        let mut report = fixture::report(2, 2);
+        for status in [
+            Value::Null,
+            serde_json::json!({"device": 5, "words": "no", "decision": []}),
+        ] {
+            for node in &mut report.nodes {
+                node.status = status.clone();
+                node.reputation_mean = f64::NAN;
+            }
+            let page = section(&report);
+            fixture::assert_well_formed(&page);
+            assert!(page.contains("no reading arrived") && page.contains("no answer"));
+        }
+        report.nodes.clear();
+        assert!(section(&report).contains("No compute node took part"));
+    }
+
+    #[test]
+    fn who_decided_is_said() {
+        let mut report = fixture::report(2, 2);
+        report.policy_enforced = true;
+        assert!(section(&report).contains("The default harvest policy decided"));
+        report.policy_enforced = false;
+        assert!(section(&report).contains("--policy always"));
+    }
+}

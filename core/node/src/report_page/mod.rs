@@ -1,0 +1,580 @@
+//! The page that shows a demonstration: one file, no script, nothing fetched.
+//!
+//! Every text of the run goes through [`svg::esc`]. Charts are drawn twice, for a desk and for a
+//! phone, and the style sheet shows one of them: a picture that is scaled to a third has letters
+//! nobody can read.
+
+mod front;
+mod gantt;
+mod latency;
+mod ledger;
+mod lending;
+mod svg;
+mod topology;
+
+use std::fmt::Write as _;
+
+use self::svg::{base64, count, counted, esc, millis, quantile, rounded, utc};
+use crate::report::{Picture, Report};
+
+const STYLE: &str = include_str!("style.css");
+
+/// Fills of hatched areas. They must be in the page, so they are in a picture without a size.
+const PATTERNS: &str = "<svg class=\"defs\" aria-hidden=\"true\" width=\"0\" height=\"0\"><defs>\
+     <pattern id=\"hatch-lost\" width=\"7\" height=\"7\" patternUnits=\"userSpaceOnUse\" \
+     patternTransform=\"rotate(45)\"><rect class=\"hatch-ground\" width=\"7\" height=\"7\"></rect>\
+     <rect class=\"hatch-line\" width=\"2.5\" height=\"7\"></rect></pattern>\
+     <pattern id=\"hatch-gone\" width=\"9\" height=\"9\" patternUnits=\"userSpaceOnUse\" \
+     patternTransform=\"rotate(-45)\"><rect class=\"hatch-faint\" width=\"1.2\" height=\"9\">\
+     </rect></pattern></defs></svg>";
+
+/// A node that was killed, and when.
+struct Kill {
+    node: usize,
+    name: String,
+    at_ms: f64,
+}
+
+/// Renders the page.
+pub(crate) fn render(report: &Report) -> String {
+    let kills = kills(report);
+    let mut page = String::with_capacity(report.picture.png.len() * 4 / 3 + (256 << 10));
+    let _ = write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\
+         <title>A private fog computed a picture — fogcompute {}</title>\
+         <link rel=\"icon\" href=\"data:,\"/><style>{STYLE}</style></head><body>\
+         <a class=\"skip\" href=\"#main\">Skip to the account</a>{PATTERNS}",
+        esc(report.version)
+    );
+    page.push_str(&header(report, &kills));
+    page.push_str(
+        "<nav aria-label=\"On this page\"><ul><li><a href=\"#happened\">What happened</a></li>\
+         <li><a href=\"#fog\">Fog</a></li><li><a href=\"#lending\">Lending</a></li>\
+         <li><a href=\"#placement\">Placement</a></li><li><a href=\"#tiles\">Tiles</a></li>\
+         <li><a href=\"#latency\">Latency</a></li><li><a href=\"#ledger\">Ledger</a></li>\
+         <li><a href=\"#account\">Account</a></li></ul></nav><main id=\"main\">",
+    );
+    page.push_str(&happened(report, &kills));
+    page.push_str(&topology::section(report));
+    page.push_str(&lending::section(report));
+    page.push_str(&front::section(report));
+    page.push_str(&gantt::section(report, &kills));
+    page.push_str(&latency::section(report));
+    page.push_str(&ledger::section(report));
+    page.push_str(&account(report));
+    page.push_str("</main>");
+    page.push_str(&footer(report));
+    page.push_str("</body></html>\n");
+    page
+}
+
+/// When nodes were killed: the account says so. Failing that, when the first of a node's tiles was
+/// found lost.
+fn kills(report: &Report) -> Vec<Kill> {
+    report
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, node)| node.killed)
+        .filter_map(|(index, node)| {
+            let said = format!("killed {} ", node.name);
+            let told = report
+                .events
+                .iter()
+                .find(|event| event.text.contains(&said) && event.text.contains("SIGKILL"))
+                .map(|event| event.at_ms);
+            let noticed = report
+                .tiles
+                .iter()
+                .flat_map(|tile| &tile.attempts)
+                .filter(|attempt| attempt.node == index && attempt.lost.is_some())
+                .map(|attempt| attempt.end_ms)
+                .min_by(f64::total_cmp);
+            told.or(noticed)
+                .filter(|at| at.is_finite())
+                .map(|at_ms| Kill {
+                    node: index,
+                    name: node.name.clone(),
+                    at_ms,
+                })
+        })
+        .collect()
+}
+
+/// What the run was, in numbers that several parts of the page need.
+struct Tally {
+    mixnodes: usize,
+    layers: usize,
+    computers: usize,
+    done: usize,
+    attempts: usize,
+    lost: usize,
+    /// When the last tile was back.
+    last_ms: f64,
+}
+
+impl Tally {
+    fn new(report: &Report) -> Self {
+        let mut layers: Vec<_> = report.nodes.iter().filter_map(|node| node.layer).collect();
+        let mixnodes = layers.len();
+        layers.sort_unstable();
+        layers.dedup();
+        let attempts = || report.tiles.iter().flat_map(|tile| &tile.attempts);
+        let done = |tile: &&crate::report::Tile| {
+            tile.attempts.iter().any(|attempt| attempt.result.is_some())
+        };
+        Self {
+            mixnodes,
+            layers: layers.len(),
+            computers: report.nodes.iter().filter(|node| node.compute).count(),
+            done: report.tiles.iter().filter(done).count(),
+            attempts: attempts().count(),
+            lost: attempts().filter(|attempt| attempt.lost.is_some()).count(),
+            last_ms: attempts()
+                .filter(|attempt| attempt.result.is_some())
+                .map(|attempt| attempt.end_ms)
+                .fold(0.0, f64::max),
+        }
+    }
+}
+
+fn same(picture: &Picture) -> bool {
+    !picture.digest.is_empty() && picture.digest == picture.native_digest
+}
+
+fn header(report: &Report, kills: &[Kill]) -> String {
+    let tally = Tally::new(report);
+    let picture = &report.picture;
+    let mut text = format!(
+        "<header><p class=\"eyebrow\">fogcompute {} · demonstration of {}</p>\
+         <h1>A private fog computed this picture</h1><p class=\"opening\">{} on this machine, each \
+         with keys of its own, computed it in {}, through {} of mixnodes. {}{}</p>",
+        esc(report.version),
+        utc(report.started_unix_ms),
+        counted(report.nodes.len(), "process").replace("processs", "processes"),
+        counted(report.tiles.len(), "tile"),
+        counted(tally.layers, "layer"),
+        match kills {
+            [] => String::new(),
+            [kill] => format!("Half-way, {} was killed. ", esc(&kill.name)),
+            _ => format!("Half-way, {} were killed. ", counted(kills.len(), "node")),
+        },
+        if tally.done == report.tiles.len() {
+            "The picture is whole."
+        } else {
+            "The picture is not whole."
+        }
+    );
+    text.push_str("<div class=\"hero\"><figure>");
+    if picture.png.is_empty() {
+        text.push_str("<p class=\"empty\">There is no picture.</p>");
+    } else {
+        let _ = write!(
+            text,
+            "<img width=\"{}\" height=\"{}\" alt=\"The Mandelbrot set's seahorse valley, as the \
+             fog rendered it\" src=\"data:image/png;base64,{}\"/>",
+            picture.width,
+            picture.height,
+            base64(&picture.png)
+        );
+    }
+    let _ = write!(
+        text,
+        "<figcaption>The Mandelbrot set, {} × {} pixels, computed by {} as WebAssembly in a \
+         sandbox.</figcaption></figure><div class=\"facts\">",
+        count(picture.width.into()),
+        count(picture.height.into()),
+        counted(tally.computers, "node")
+    );
+    text.push_str(&verdict(picture));
+    text.push_str("<dl>");
+    let end_to_end = latency::end_to_end(report);
+    let packets: u64 = report
+        .nodes
+        .iter()
+        .filter(|node| node.layer.is_some())
+        .map(|node| node.packets_received)
+        .fold(0, u64::saturating_add);
+    let tiles = format!(
+        "{} of {}",
+        count(tally.done as u64),
+        count(report.tiles.len() as u64)
+    );
+    for (term, value, note) in [
+        (
+            "Tiles done",
+            tiles,
+            format!("in {}, {} lost", counted(tally.attempts, "attempt"), tally.lost),
+        ),
+        (
+            "Time",
+            millis(tally.last_ms),
+            "from submission to the last tile".to_owned(),
+        ),
+        (
+            "Latency",
+            quantile(&end_to_end, 0.5).map_or_else(|| "–".to_owned(), millis),
+            "median from dispatch to result".to_owned(),
+        ),
+        (
+            "Packets",
+            count(packets),
+            format!("received by {}", counted(tally.mixnodes, "mixnode")),
+        ),
+        (
+            "Paid",
+            rounded(&report.ledger.paid),
+            format!(
+                "credits, {} released, sum {}",
+                rounded(&report.ledger.released),
+                report.ledger.sum
+            ),
+        ),
+    ] {
+        let _ = write!(
+            text,
+            "<div><dt>{term}</dt><dd>{}<small>{}</small></dd></div>",
+            esc(&value),
+            esc(&note)
+        );
+    }
+    text.push_str("</dl></div></div></header>");
+    text
+}
+
+fn verdict(picture: &Picture) -> String {
+    if same(picture) {
+        format!(
+            "<p class=\"verdict good\"><strong>✓ Equal to the native render</strong> \
+             <span>byte for byte, by its BLAKE3 hash</span> <code>{}</code></p>",
+            esc(&picture.digest)
+        )
+    } else {
+        format!(
+            "<p class=\"verdict bad\"><strong>✗ Not the native render</strong> <span>fog</span> \
+             <code>{}</code> <span>native</span> <code>{}</code></p>",
+            esc(&picture.digest),
+            esc(&picture.native_digest)
+        )
+    }
+}
+
+fn happened(report: &Report, kills: &[Kill]) -> String {
+    let tally = Tally::new(report);
+    let mut text = String::from(
+        "<section id=\"happened\" aria-labelledby=\"happened-title\">\
+         <h2 id=\"happened-title\">What happened</h2><ol class=\"story\">",
+    );
+    let mut step = |title: &str, sentence: &str| {
+        let _ = write!(text, "<li><h3>{title}</h3><p>{sentence}</p></li>");
+    };
+    step(
+        "A fog was started",
+        &format!(
+            "{} in {} and {} joined a coordinator as processes of their own, over encrypted links \
+             on the loopback interface.",
+            counted(tally.mixnodes, "mixnode"),
+            counted(tally.layers, "layer"),
+            counted(tally.computers, "compute node"),
+        ),
+    );
+    step("They said what they lend", &decided(report));
+    step(
+        "A job was placed",
+        &format!(
+            "A picture of {} × {} pixels was cut into {}, its price reserved. NSGA-II {}.",
+            count(report.picture.width.into()),
+            count(report.picture.height.into()),
+            counted(report.tiles.len(), "tile"),
+            match report.front.points.len() {
+                0 => "did not record a front".to_owned(),
+                1 => "found 1 placement that nothing beats".to_owned(),
+                found => format!(
+                    "chose among {} that nothing beats",
+                    counted(found, "placement")
+                ),
+            }
+        ),
+    );
+    for kill in kills {
+        let node = &report.nodes[kill.node];
+        let lost = report
+            .tiles
+            .iter()
+            .flat_map(|tile| &tile.attempts)
+            .filter(|attempt| attempt.node == kill.node && attempt.lost.is_some())
+            .count();
+        step(
+            "A node was killed",
+            &format!(
+                "After {}, {}{} got SIGKILL with {} under way. {} A reputation of {:.3} is what it \
+                 is left with.",
+                millis(kill.at_ms),
+                esc(&kill.name),
+                node.process
+                    .map(|process| format!(" (process {process})"))
+                    .unwrap_or_default(),
+                counted(lost, "tile"),
+                if lost == 0 {
+                    "Its other tiles went to the nodes that remained."
+                } else {
+                    "The nodes that remained computed what was lost, and what it had still to do."
+                },
+                node.reputation_mean
+            ),
+        );
+    }
+    step(
+        "The tiles came back",
+        &format!(
+            "{} of {} after {}, in {}. The picture is {} a native render.",
+            count(tally.done as u64),
+            counted(report.tiles.len(), "tile"),
+            millis(tally.last_ms),
+            counted(tally.attempts, "attempt"),
+            if same(&report.picture) {
+                "byte for byte that of"
+            } else {
+                "not that of"
+            }
+        ),
+    );
+    step(
+        "The ledger was settled",
+        &format!(
+            "{} credits were paid for finished tiles, {} released. All accounts together are {}.",
+            esc(&rounded(&report.ledger.paid)),
+            esc(&rounded(&report.ledger.released)),
+            if report.ledger.sum == "0" {
+                "zero, as they must be".to_owned()
+            } else {
+                format!("{} base units, not zero", esc(&report.ledger.sum))
+            }
+        ),
+    );
+    text.push_str("</ol></section>");
+    text
+}
+
+/// Which policy was used, and what came of it.
+fn decided(report: &Report) -> String {
+    let nodes = report.nodes.iter().filter(|node| node.compute);
+    let verdicts: Vec<_> = nodes
+        .map(|node| node.status["decision"]["verdict"].as_str())
+        .collect();
+    let of = |verdict| verdicts.iter().filter(|said| **said == Some(verdict)).count();
+    let mut parts = Vec::new();
+    for (verdict, words) in [
+        ("allow", "allowed"),
+        ("throttle", "throttled"),
+        ("refuse", "refused"),
+    ] {
+        if of(verdict) > 0 {
+            parts.push(format!("{} {words}", of(verdict)));
+        }
+    }
+    let outcome = if parts.is_empty() {
+        "no decision arrived".to_owned()
+    } else {
+        parts.join(", ")
+    };
+    if report.policy_enforced {
+        format!("The default harvest policy looked at every device's sensors: {outcome}.")
+    } else {
+        format!(
+            "The harvest policy was overruled, as asked for with <code>--policy always</code>: \
+             {outcome}. What it would have objected to is listed below."
+        )
+    }
+}
+
+fn account(report: &Report) -> String {
+    let mut text = String::from(
+        "<section id=\"account\" aria-labelledby=\"account-title\">\
+         <h2 id=\"account-title\">The account</h2><p class=\"lead\">As the terminal showed it. \
+         Times are from the submission of the job.</p>",
+    );
+    if report.events.is_empty() {
+        text.push_str("<p class=\"empty\">Nothing was said.</p></section>");
+        return text;
+    }
+    text.push_str("<ol class=\"events\">");
+    for event in &report.events {
+        let _ = write!(
+            text,
+            "<li><span class=\"at\">{}</span> <span>{}</span></li>",
+            millis(event.at_ms),
+            esc(&event.text)
+        );
+    }
+    text.push_str("</ol></section>");
+    text
+}
+
+fn footer(report: &Report) -> String {
+    format!(
+        "<footer><p>Again: <code>fogcompute demo --seed {} --width {} --tiles {} --nodes {}{}\
+         </code></p><p>The seed fixes prices, placement and who is killed; keys, routes and delays \
+         are new each time. From the first process to this page it took {}.</p></footer>",
+        report.seed,
+        report.picture.width,
+        report.tiles.len(),
+        Tally::new(report).computers,
+        if report.policy_enforced {
+            ""
+        } else {
+            " --policy always"
+        },
+        millis(report.elapsed_ms)
+    )
+}
+
+#[cfg(test)]
+mod fixture;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Moment;
+
+    #[test]
+    fn the_page_is_well_formed_and_fetches_nothing() {
+        let page = render(&fixture::report(4, 24));
+        fixture::assert_well_formed(&page);
+        for fetch in ["http:", "https:", "//", "@import", "<script", "<iframe"] {
+            assert!(!page.contains(fetch), "{fetch}");
+        }
+        // The only things that could be loaded are in the page.
+        for (attribute, allowed) in [("src=\"", "data:image/png;base64,"), ("url(", "#hatch-")] {
+            for rest in page.split(attribute).skip(1) {
+                assert!(rest.starts_with(allowed), "{attribute}{}", &rest[..20]);
+            }
+        }
+    }
+
+    #[test]
+    fn links_within_the_page_lead_somewhere_and_ids_are_given_once() {
+        let page = render(&fixture::report(4, 24));
+        for marker in ["href=\"#", "aria-labelledby=\"", "url(#"] {
+            for rest in page.split(marker).skip(1) {
+                let id = rest.split(['"', ')']).next().unwrap();
+                assert_eq!(page.matches(&format!(" id=\"{id}\"")).count(), 1, "{id}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_of_the_run_are_never_markup() {
+        let evil = "</title><script>alert(\"1\")</script>&amp;'".to_owned();
+        let mut report = fixture::report(3, 6);
+        for node in &mut report.nodes {
+            node.name.clone_from(&evil);
+            node.id.clone_from(&evil);
+            node.address.clone_from(&evil);
+            node.price_per_gigafuel.clone_from(&evil);
+            node.paid.clone_from(&evil);
+            node.status = serde_json::json!({
+                "device": {
+                    "class": evil, "network": evil, "battery": evil, "cpu_cores": evil,
+                },
+                "decision": {"verdict": evil},
+                "words": [evil],
+            });
+        }
+        report.picture.digest.clone_from(&evil);
+        report.picture.native_digest = format!("{evil}!");
+        report.front.explanation.clone_from(&evil);
+        report.front.objectives = vec![evil.clone(); 4];
+        for attempt in report.tiles.iter_mut().flat_map(|tile| &mut tile.attempts) {
+            attempt.lost = attempt.lost.as_ref().map(|_| evil.clone());
+            if let Some(result) = &mut attempt.result {
+                result.paid.clone_from(&evil);
+            }
+        }
+        report.events.push(Moment {
+            at_ms: f64::INFINITY,
+            text: evil.clone(),
+        });
+        let ledger = &mut report.ledger;
+        for text in [
+            &mut ledger.sum,
+            &mut ledger.chain,
+            &mut ledger.endowment,
+            &mut ledger.paid,
+            &mut ledger.released,
+        ] {
+            text.clone_from(&evil);
+        }
+        for row in &mut ledger.entries {
+            for text in [&mut row.kind, &mut row.from, &mut row.to, &mut row.credits] {
+                text.clone_from(&evil);
+            }
+        }
+        for row in &mut ledger.balances {
+            row.account.clone_from(&evil);
+            row.credits.clone_from(&evil);
+        }
+        let page = render(&report);
+        fixture::assert_well_formed(&page);
+        assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
+    }
+
+    #[test]
+    fn the_hash_decides_what_is_said_of_the_picture() {
+        let mut report = fixture::report(2, 2);
+        assert!(render(&report).contains("✓ Equal to the native render"));
+        report.picture.digest = "00".to_owned();
+        let page = render(&report);
+        assert!(page.contains("✗ Not the native render"));
+        assert!(!page.contains("✓ Equal"));
+    }
+
+    #[test]
+    fn a_run_of_which_nothing_is_known_is_a_page() {
+        let mut report = fixture::report(2, 1);
+        report.nodes.clear();
+        report.tiles.clear();
+        report.events.clear();
+        report.front.points.clear();
+        report.picture.png.clear();
+        report.ledger.entries.clear();
+        report.ledger.balances.clear();
+        report.elapsed_ms = f64::NAN;
+        fixture::assert_well_formed(&render(&report));
+    }
+
+    #[test]
+    fn a_job_that_lost_every_attempt_is_a_page() {
+        let mut report = fixture::report(2, 4);
+        for attempt in report.tiles.iter_mut().flat_map(|tile| &mut tile.attempts) {
+            attempt.result = None;
+            attempt.lost = Some("silent".to_owned());
+        }
+        let page = render(&report);
+        fixture::assert_well_formed(&page);
+        assert!(page.contains("The picture is not whole") && page.contains("0 of 4"));
+    }
+
+    #[test]
+    fn the_kill_is_when_the_account_says_or_when_it_was_noticed() {
+        let mut report = fixture::report(4, 24);
+        let told = kills(&report);
+        let noticed_at = |report: &Report| kills(report)[0].at_ms;
+        assert_eq!(told.len(), 1);
+        report.events.clear();
+        assert!(noticed_at(&report) > told[0].at_ms);
+        report.tiles.clear();
+        assert!(kills(&report).is_empty());
+    }
+
+    #[test]
+    fn a_large_run_stays_a_page_of_reasonable_size() {
+        let report = fixture::report(16, 200);
+        let page = render(&report);
+        fixture::assert_well_formed(&page);
+        assert!(page.len() < 2 << 20, "{} bytes", page.len());
+    }
+}

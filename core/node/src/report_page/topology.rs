@@ -1,0 +1,527 @@
+//! Who sends to whom.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::svg::{NARROW, WIDE, clip, count, counted, esc, fitting, image, n, responsive};
+use crate::report::{NodeReport, Report};
+
+/// Nodes side by side in the order packets pass them.
+struct Stage<'a> {
+    title: String,
+    nodes: Vec<&'a NodeReport>,
+    box_width: f64,
+}
+
+/// Where a node is drawn.
+struct Spot<'a> {
+    node: &'a NodeReport,
+    x: f64,
+    y: f64,
+    width: f64,
+    height: f64,
+}
+
+impl Spot<'_> {
+    fn middle_x(&self) -> f64 {
+        self.x + self.width / 2.0
+    }
+
+    fn middle_y(&self) -> f64 {
+        self.y + self.height / 2.0
+    }
+}
+
+pub(super) fn section(report: &Report) -> String {
+    let stages = stages(report);
+    let mixnodes = report.nodes.iter().filter(|node| node.layer.is_some());
+    let layers = stages.iter().filter(|stage| is_mix(stage)).count();
+    let mut text = String::from(
+        "<section id=\"fog\" aria-labelledby=\"fog-title\"><h2 id=\"fog-title\">The fog</h2>",
+    );
+    let _ = write!(
+        text,
+        "<p class=\"lead\">Every packet has the same size and passes one mixnode of each of {}, \
+         which delays it and hands it on. The way back is as long: a task carries reply blocks, so \
+         the node that answers does not learn whom. The figures are packets each mixnode has \
+         received.</p>",
+        counted(layers, "layer"),
+    );
+    if mixnodes.count() == 0 {
+        text.push_str("<p class=\"empty\">No mixnode took part.</p>");
+    }
+    let description = describe(report, layers);
+    text.push_str("<figure>");
+    text.push_str(&responsive(WIDE, |width| {
+        if width > NARROW {
+            draw_across(&stages, &description)
+        } else {
+            draw_down(&stages, &description)
+        }
+    }));
+    text.push_str(
+        "<figcaption><ul class=\"legend\"><li><svg class=\"key\" viewBox=\"0 0 28 14\" \
+         aria-hidden=\"true\"><path class=\"link\" d=\"M0 7H28\"></path></svg>task</li>\
+         <li><svg class=\"key\" viewBox=\"0 0 28 14\" aria-hidden=\"true\"><path class=\"reply\" \
+         d=\"M0 7H28\"></path></svg>reply</li><li><svg class=\"key\" viewBox=\"0 0 28 14\" \
+         aria-hidden=\"true\"><rect class=\"killed\" x=\"1\" y=\"1\" width=\"26\" height=\"12\" \
+         rx=\"3\"></rect></svg>killed</li></ul></figcaption></figure>",
+    );
+    text.push_str(&processes(report));
+    text.push_str("</section>");
+    text
+}
+
+fn is_mix(stage: &Stage<'_>) -> bool {
+    stage.nodes.iter().any(|node| node.layer.is_some())
+}
+
+fn stages(report: &Report) -> Vec<Stage<'_>> {
+    let mut layers: BTreeMap<u8, Vec<&NodeReport>> = BTreeMap::new();
+    let (mut first, mut last) = (Vec::new(), Vec::new());
+    for node in &report.nodes {
+        match node.layer {
+            Some(layer) => layers.entry(layer).or_default().push(node),
+            None if node.compute => last.push(node),
+            None => first.push(node),
+        }
+    }
+    let stage = |title: String, nodes, box_width| Stage {
+        title,
+        nodes,
+        box_width,
+    };
+    let mut stages = vec![stage("Client".to_owned(), first, 150.0)];
+    for (layer, nodes) in layers {
+        let number = u16::from(layer) + 1;
+        stages.push(stage(format!("Mix layer {number}"), nodes, 138.0));
+    }
+    stages.push(stage("Compute".to_owned(), last, 190.0));
+    stages.retain(|stage| !stage.nodes.is_empty());
+    stages
+}
+
+fn describe(report: &Report, layers: usize) -> String {
+    let killed: Vec<_> = report
+        .nodes
+        .iter()
+        .filter(|node| node.killed)
+        .map(|node| node.name.as_str())
+        .collect();
+    let mut text = format!(
+        "Diagram: tasks go from the coordinator through {} to {}; replies go through the mixnodes \
+         again.",
+        counted(layers, "mix layer"),
+        counted(
+            report.nodes.iter().filter(|node| node.compute).count(),
+            "compute node"
+        ),
+    );
+    if !killed.is_empty() {
+        let _ = write!(text, " Killed: {}.", killed.join(", "));
+    }
+    text
+}
+
+/// The desk's drawing: stages from left to right.
+fn draw_across(stages: &[Stage<'_>], description: &str) -> String {
+    const TOP: f64 = 62.0;
+    const BOTTOM: f64 = 52.0;
+    let pitch = |stage: &Stage<'_>| if stage.nodes.len() > 8 { 40.0 } else { 66.0 };
+    let boxes: f64 = stages.iter().map(|stage| stage.box_width).sum();
+    let gaps = stages.len().saturating_sub(1).max(1) as f64;
+    let width = WIDE.max(boxes + 40.0 * gaps + 4.0);
+    let gap = (width - 4.0 - boxes) / gaps;
+    let inner = stages
+        .iter()
+        .map(|stage| stage.nodes.len() as f64 * pitch(stage))
+        .fold(66.0, f64::max);
+    let mut x = 2.0;
+    let mut columns = Vec::new();
+    let mut titles = String::new();
+    for stage in stages {
+        let pitch = pitch(stage);
+        let top = TOP + (inner - stage.nodes.len() as f64 * pitch) / 2.0;
+        let height = if pitch < 60.0 { 32.0 } else { 50.0 };
+        let spots: Vec<_> = stage
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(row, node)| Spot {
+                node,
+                x,
+                y: top + row as f64 * pitch + (pitch - height) / 2.0,
+                width: stage.box_width,
+                height,
+            })
+            .collect();
+        let _ = write!(
+            titles,
+            "<text class=\"head\" x=\"{}\" y=\"46\">{}</text>",
+            n(x),
+            esc(&stage.title)
+        );
+        x += stage.box_width + gap;
+        columns.push(spots);
+    }
+    let mut shapes = String::new();
+    for pair in columns.windows(2) {
+        for from in &pair[0] {
+            for to in &pair[1] {
+                let (x1, y1) = (from.x + from.width, from.middle_y());
+                let (x2, y2) = (to.x, to.middle_y());
+                let bend = (x2 - x1) / 2.0;
+                let _ = write!(
+                    shapes,
+                    "<path class=\"{}\" d=\"M{} {}C{} {} {} {} {} {}\"></path>",
+                    link_class(to.node),
+                    n(x1),
+                    n(y1),
+                    n(x1 + bend),
+                    n(y1),
+                    n(x2 - bend),
+                    n(y2),
+                    n(x2),
+                    n(y2)
+                );
+            }
+        }
+    }
+    let height = TOP + inner + BOTTOM;
+    // Replies enter the first layer from below, and leave the last one above.
+    if let [first, layers @ .., last] = columns.as_slice() {
+        if let (Some(near), Some(far)) = (layers.first(), layers.last()) {
+            let foot = height - 30.0;
+            let end = |spots: &[Spot<'_>]| spots.last().map_or(foot, |s| s.y + s.height);
+            let middle = |spots: &[Spot<'_>]| spots.first().map_or(0.0, Spot::middle_x);
+            let top = |spots: &[Spot<'_>]| spots.first().map_or(TOP, |spot| spot.y);
+            let edge = |spots: &[Spot<'_>]| spots.first().map_or(0.0, |s| s.x + s.width - 24.0);
+            let _ = write!(
+                shapes,
+                "<path class=\"reply\" d=\"M{} {}V{}H{}V{}\"></path>",
+                n(middle(last)),
+                n(end(last)),
+                n(foot),
+                n(middle(near)),
+                n(end(near) + 9.0)
+            );
+            shapes.push_str(&arrow_head(middle(near), end(near) + 2.0, -1.0));
+            let _ = write!(
+                shapes,
+                "<path class=\"reply\" d=\"M{} {}V14H{}V{}\"></path>",
+                n(edge(far)),
+                n(top(far)),
+                n(edge(first)),
+                n(top(first) - 9.0)
+            );
+            shapes.push_str(&arrow_head(edge(first), top(first) - 2.0, 1.0));
+            let _ = write!(
+                shapes,
+                "<text class=\"note\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">replies enter the \
+                 first layer again</text><text class=\"note\" x=\"{}\" y=\"32\" \
+                 text-anchor=\"middle\">and reach the client from the last</text>",
+                n(f64::midpoint(middle(last), middle(near))),
+                n(foot + 20.0),
+                n(f64::midpoint(edge(far), edge(first)) - 20.0),
+            );
+        }
+    }
+    shapes.push_str(&titles);
+    for spot in columns.iter().flatten() {
+        shapes.push_str(&draw_spot(spot));
+    }
+    image(width, height, description, &shapes)
+}
+
+/// The phone's drawing: stages from top to bottom, two boxes side by side.
+fn draw_down(stages: &[Stage<'_>], description: &str) -> String {
+    const MARGIN: f64 = 26.0;
+    const SPACE: f64 = 12.0;
+    const BOX: f64 = 48.0;
+    let inner = NARROW - 2.0 * MARGIN;
+    let mut y = 0.0;
+    let mut rows = Vec::new();
+    let mut titles = String::new();
+    for stage in stages {
+        let columns = stage.nodes.len().min(2);
+        let width = (inner - SPACE) / 2.0;
+        let left = MARGIN + (inner - columns as f64 * (width + SPACE) + SPACE) / 2.0;
+        let _ = write!(
+            titles,
+            "<text class=\"head\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            n(NARROW / 2.0),
+            n(y + 15.0),
+            esc(&stage.title)
+        );
+        y += 24.0;
+        let spots: Vec<_> = stage
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(index, node)| Spot {
+                node,
+                x: left + (index % 2) as f64 * (width + SPACE),
+                y: y + (index / 2) as f64 * (BOX + SPACE),
+                width,
+                height: BOX,
+            })
+            .collect();
+        y = spots.last().map_or(y, |spot| spot.y + BOX) + 30.0;
+        rows.push(spots);
+    }
+    let mut shapes = String::new();
+    for pair in rows.windows(2) {
+        for from in &pair[0] {
+            for to in &pair[1] {
+                let _ = write!(
+                    shapes,
+                    "<path class=\"{}\" d=\"M{} {}L{} {}\"></path>",
+                    link_class(to.node),
+                    n(from.middle_x()),
+                    n(from.y + from.height),
+                    n(to.middle_x()),
+                    n(to.y)
+                );
+            }
+        }
+    }
+    if let [first, layers @ .., last] = rows.as_slice() {
+        let ends = (
+            first.first(),
+            layers.first().and_then(|spots| spots.last()),
+            layers.last().and_then(|spots| spots.first()),
+            last.last(),
+        );
+        if let (Some(client), Some(near), Some(far), Some(compute)) = ends {
+            let (left, right) = (8.0, NARROW - 8.0);
+            let _ = write!(
+                shapes,
+                "<path class=\"reply\" d=\"M{} {}H{}V{}H{}\"></path>\
+                 <path class=\"reply\" d=\"M{} {}H{}V{}H{}\"></path>",
+                n(compute.x + compute.width),
+                n(compute.middle_y()),
+                n(right),
+                n(near.middle_y()),
+                n(near.x + near.width + 9.0),
+                n(far.x),
+                n(far.middle_y()),
+                n(left),
+                n(client.middle_y()),
+                n(client.x - 9.0)
+            );
+            shapes.push_str(&arrow_side(near.x + near.width + 2.0, near.middle_y(), -1.0));
+            shapes.push_str(&arrow_side(client.x - 2.0, client.middle_y(), 1.0));
+        }
+    }
+    // Links cross the titles' place, so the titles lie on them with a border of the page's colour.
+    shapes.push_str(&titles.replace("class=\"head\"", "class=\"head over\""));
+    for spot in rows.iter().flatten() {
+        shapes.push_str(&draw_spot(spot));
+    }
+    image(NARROW, (y - 28.0).max(40.0), description, &shapes)
+}
+
+const fn link_class(to: &NodeReport) -> &'static str {
+    if to.killed { "link cut" } else { "link" }
+}
+
+/// A small triangle whose tip is at a point, pointing down (`1`) or up (`-1`).
+fn arrow_head(x: f64, y: f64, direction: f64) -> String {
+    let back = y - 9.0 * direction;
+    format!(
+        "<path class=\"tip\" d=\"M{} {}L{} {}L{} {}Z\"></path>",
+        n(x),
+        n(y),
+        n(x - 4.5),
+        n(back),
+        n(x + 4.5),
+        n(back)
+    )
+}
+
+/// The same, pointing right (`1`) or left (`-1`).
+fn arrow_side(x: f64, y: f64, direction: f64) -> String {
+    let back = x - 9.0 * direction;
+    format!(
+        "<path class=\"tip\" d=\"M{} {}L{} {}L{} {}Z\"></path>",
+        n(x),
+        n(y),
+        n(back),
+        n(y - 4.5),
+        n(back),
+        n(y + 4.5)
+    )
+}
+
+fn draw_spot(spot: &Spot<'_>) -> String {
+    let node = spot.node;
+    let class = match (node.killed, node.compute, node.layer) {
+        (true, _, _) => "killed",
+        (_, true, _) => "worker",
+        (_, _, Some(_)) => "mix",
+        _ => "client",
+    };
+    let detail = if node.compute {
+        let tiles = counted(node.tiles_done, "tile");
+        if node.killed {
+            format!("killed · {tiles}")
+        } else {
+            tiles
+        }
+    } else if node.layer.is_some() {
+        let dropped = if node.packets_dropped > 0 {
+            format!(" · {} lost", count(node.packets_dropped))
+        } else {
+            String::new()
+        };
+        format!("{} packets{dropped}", count(node.packets_received))
+    } else {
+        "sends, places, pays".to_owned()
+    };
+    let mut text = format!(
+        "<g><title>{}</title><rect class=\"{class}\" x=\"{}\" y=\"{}\" width=\"{}\" \
+         height=\"{}\" rx=\"7\"></rect>",
+        esc(&tooltip(node)),
+        n(spot.x),
+        n(spot.y),
+        n(spot.width),
+        n(spot.height)
+    );
+    let left = spot.x + 12.0;
+    // The killed node is told apart by outline, cross and word, not by its colour alone.
+    let room = spot.width - if node.killed { 44.0 } else { 22.0 };
+    let compact = spot.height < 40.0;
+    if node.killed {
+        let (x, y) = (spot.x + spot.width - 17.0, spot.y + 16.0);
+        let _ = write!(
+            text,
+            "<path class=\"cross\" d=\"M{} {}l9 9m0 -9l-9 9\"></path>",
+            n(x - 4.5),
+            n(y - 4.5)
+        );
+    }
+    let (name_room, detail_x, anchor, name_y, detail_y) = if compact {
+        let right = spot.x + spot.width - if node.killed { 30.0 } else { 12.0 };
+        (room * 0.5, right, "end", 20.5, 20.5)
+    } else {
+        (room, left, "start", 21.0, 39.0)
+    };
+    let detail_room = if compact { room * 0.5 } else { spot.width - 16.0 };
+    let detail = if compact {
+        counted(node.tiles_done, "tile")
+    } else {
+        detail
+    };
+    let detail = if compact && !node.compute {
+        count(node.packets_received)
+    } else {
+        detail
+    };
+    let _ = write!(
+        text,
+        "<text class=\"name\" x=\"{}\" y=\"{}\">{}</text><text class=\"note\" x=\"{}\" y=\"{}\" \
+         text-anchor=\"{anchor}\">{}</text></g>",
+        n(left),
+        n(spot.y + name_y),
+        esc(&clip(&node.name, fitting(name_room))),
+        n(detail_x),
+        n(spot.y + detail_y),
+        esc(&clip(&detail, fitting(detail_room)))
+    );
+    text
+}
+
+fn tooltip(node: &NodeReport) -> String {
+    let mut text = format!("{}, id {}", node.name, node.id);
+    if let Some(process) = node.process {
+        let _ = write!(text, ", process {process}");
+    }
+    let _ = write!(
+        text,
+        ", {}: {} packets received, {} forwarded, {} dropped",
+        node.address,
+        count(node.packets_received),
+        count(node.packets_forwarded),
+        count(node.packets_dropped)
+    );
+    text
+}
+
+fn processes(report: &Report) -> String {
+    let mut text = format!(
+        "<details><summary>All {}, with addresses and packets</summary><div class=\"scroll\" \
+         tabindex=\"0\" role=\"region\" aria-label=\"Processes\"><table><thead><tr>\
+         <th scope=\"col\">Process</th><th scope=\"col\">Id</th><th scope=\"col\">Address</th>\
+         <th scope=\"col\" class=\"num\">Pid</th><th scope=\"col\" class=\"num\">Received</th>\
+         <th scope=\"col\" class=\"num\">Forwarded</th><th scope=\"col\" class=\"num\">Dropped</th>\
+         </tr></thead><tbody>",
+        counted(report.nodes.len(), "process").replace("processs", "processes")
+    );
+    for node in &report.nodes {
+        let killed = if node.killed {
+            " <span class=\"tag alert\">killed</span>"
+        } else {
+            ""
+        };
+        let process = node.process.map(|id| id.to_string()).unwrap_or_default();
+        // The coordinator's own packets are not counted; nothing is not zero.
+        let counts = if node.compute || node.layer.is_some() {
+            [
+                node.packets_received,
+                node.packets_forwarded,
+                node.packets_dropped,
+            ]
+            .map(count)
+        } else {
+            ["–"; 3].map(str::to_owned)
+        };
+        let _ = write!(
+            text,
+            "<tr><th scope=\"row\">{}{killed}</th><td><code>{}</code></td><td><code>{}</code></td>\
+             <td class=\"num\">{process}</td><td class=\"num\">{}</td><td class=\"num\">{}</td>\
+             <td class=\"num\">{}</td></tr>",
+            esc(&node.name),
+            esc(&node.id),
+            esc(&node.address),
+            counts[0],
+            counts[1],
+            counts[2]
+        );
+    }
+    text.push_str("</tbody></table></div></details>");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report_page::fixture;
+
+    #[test]
+    fn every_node_is_drawn_twice_and_every_pair_of_neighbours_is_linked() {
+        let report = fixture::report(4, 12);
+        let page = section(&report);
+        // Six mixnodes, four compute nodes, one coordinator; on the desk's and the phone's drawing.
+        assert_eq!(page.matches("<g><title>").count(), 22);
+        let links = page.matches("class=\"link").count() - 1;
+        assert_eq!(links, 2 * (2 + 2 * 2 + 2 * 2 + 2 * 4));
+        assert_eq!(page.matches("class=\"cross\"").count(), 2);
+        assert_eq!(page.matches("link cut").count(), 4);
+    }
+
+    #[test]
+    fn a_fog_without_nodes_or_mixnodes_is_drawn() {
+        let mut report = fixture::report(2, 2);
+        report.nodes.retain(|node| node.layer.is_none());
+        assert!(section(&report).contains("No mixnode took part"));
+        report.nodes.clear();
+        fixture::assert_well_formed(&section(&report));
+    }
+
+    #[test]
+    fn many_nodes_take_little_room_each() {
+        let report = fixture::report(32, 64);
+        let page = section(&report);
+        assert!(page.contains(&format!("viewBox=\"0 0 1040 {}\"", 62 + 32 * 40 + 52)));
+    }
+}
