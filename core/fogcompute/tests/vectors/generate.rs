@@ -950,6 +950,15 @@ fn wasm() -> Result<Vec<Value>> {
                 ..usual
             },
         ),
+        // More than a worker lends.
+        (
+            "echo",
+            b"hello",
+            Limits {
+                memory_bytes: 1 << 32,
+                ..usual
+            },
+        ),
         // More than the fog's owner can pay for.
         (
             "echo",
