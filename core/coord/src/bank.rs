@@ -180,4 +180,43 @@ mod tests {
             step_id("fogcompute 2026-11 transfer: pay", task)
         );
     }
+
+    #[test]
+    fn a_new_fog_has_its_accounts_and_one_owner_with_everything() {
+        let owner = AccountId::from_bytes([9; 16]);
+        let mut book = Book::new();
+        let batch = genesis(owner, Amount(7));
+        Bank::execute(&mut book, &batch, UnixMillis(0)).unwrap();
+        let balance = |book: &Book, id| book.account(id).unwrap().balance();
+        assert_eq!(balance(&book, owner), Amount(7));
+        assert_eq!(balance(&book, clearing_account()), Amount::ZERO);
+        assert_eq!(book.account(mint_account()).unwrap().issued(), Amount(7));
+        // A coordinator that starts again mints nothing more.
+        Bank::execute(&mut book, &batch, UnixMillis(1)).unwrap();
+        assert_eq!(balance(&book, owner), Amount(7));
+    }
+
+    #[test]
+    fn a_settlement_that_is_asked_for_twice_happens_once() {
+        let (owner, node) = (AccountId::from_bytes([9; 16]), NodeId::from_bytes([1; 32]));
+        let (paid, released) = (TaskId::from_bytes([1; 16]), TaskId::from_bytes([2; 16]));
+        let mut book = Book::new();
+        book.execute(&genesis(owner, Amount(100)), UnixMillis(0))
+            .unwrap();
+        book.execute(&[open_node(node)], UnixMillis(0)).unwrap();
+        for _ in 0..2 {
+            for task in [paid, released] {
+                book.execute(&[reserve(task, owner, Amount(10))], UnixMillis(1))
+                    .unwrap();
+            }
+            book.execute(&pay(paid, node, Amount(4)), UnixMillis(2))
+                .unwrap();
+            book.execute(&[release(released)], UnixMillis(3)).unwrap();
+        }
+        let available = |id| book.account(id).unwrap().available();
+        assert_eq!(available(owner), Amount(96));
+        assert_eq!(available(node_account(node)), Amount(4));
+        assert_eq!(available(clearing_account()), Amount::ZERO);
+        assert_eq!(book.open_reservations().len(), 0);
+    }
 }

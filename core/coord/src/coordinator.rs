@@ -1,128 +1,33 @@
 //! The coordinator's state machine.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
 use std::time::Duration;
 
 use fogcompute_base::limits::JOB_TASKS_MAX;
-use fogcompute_base::{Instant, JobId, NodeId, Priority, Rng, TaskId, UnixMillis};
-use fogcompute_exec::{TaskEvent, TaskReport, TaskState, TransitionError};
+use fogcompute_base::{Instant, JobId, NodeId, Rng, TaskId, UnixMillis};
+use fogcompute_exec::{ATTEMPTS_MAX, TaskEvent, TaskOutput, TaskReport, TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
-use fogcompute_schedule::evolution::{ConfigError as Nsga2ConfigError, Nsga2};
+use fogcompute_schedule::evolution::Nsga2;
 use fogcompute_schedule::{
-    self as placement, Instance, PlacementError, Preference, PreferenceError, Sharing,
+    self as placement, Constraint, Instance, PlacementError, Preference, Reputation, Sharing,
 };
-use thiserror::Error;
 
 use crate::bank::{Bank, open_node, pay, price, release, reserve};
+use crate::error::{CancelError, ConfigError, Inconsistency, ReportError, SubmitError};
 use crate::event::{Event, LossReason};
-use crate::job::{JobSpec, JobSummary, TaskOrder, TaskView};
-use crate::registry::{Node, NodeView, Offer, OfferError, RegisterError, Registry};
+use crate::job::{JobSpec, JobSummary, TaskView};
+use crate::registry::{
+    Attempt, Node, NodeView, Offer, OfferError, REGISTRY_NODES_MAX, RegisterError, Registry,
+};
+use crate::task::{Task, speed};
 
-/// A node of speed 1 burns this much fuel in a second: the scheduler's unit of speed.
-const REFERENCE_FUEL_PER_SECOND: f64 = 1e9;
+/// Most tasks that may be open at once, over all jobs.
+pub const OPEN_TASKS_MAX: usize = 10 * JOB_TASKS_MAX;
 
-/// What a task asks of a node: one whole processor.
-const TASK_CPU_MILLIS: u64 = 1000;
-
-/// A configuration that cannot work.
-#[non_exhaustive]
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// The optimiser's parameters.
-    #[error(transparent)]
-    Nsga2(#[from] Nsga2ConfigError),
-    /// No attempt would ever be made.
-    #[error("attempts_max is 0")]
-    NoAttempts,
-    /// The preference.
-    #[error(transparent)]
-    Preference(#[from] PreferenceError),
-    /// The lease factor is below 1 or not a number.
-    #[error("lease factor {factor} is below 1")]
-    LeaseFactor {
-        /// What was given.
-        factor: f64,
-    },
-}
-
-/// Why a job is not admitted. Nothing has changed then.
-#[non_exhaustive]
-#[derive(Debug, Error)]
-pub enum SubmitError<E: std::error::Error + 'static> {
-    /// The job has no task.
-    #[error("job {job} has no task")]
-    NoTasks {
-        /// The job.
-        job: JobId,
-    },
-    /// The job has too many tasks.
-    #[error("job {job} has {actual} tasks, at most {limit} are admitted")]
-    TooManyTasks {
-        /// The job.
-        job: JobId,
-        /// Its tasks.
-        actual: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// A job of this id was submitted before.
-    #[error("job {job} was submitted before")]
-    KnownJob {
-        /// The job.
-        job: JobId,
-    },
-    /// A task of this id was submitted before, or stands twice in the job.
-    #[error("task {task} was submitted before")]
-    KnownTask {
-        /// The task.
-        task: TaskId,
-    },
-    /// The ledger does not hold the job's price back, for instance because funds are short.
-    #[error("escrow: {0}")]
-    Bank(#[source] E),
-}
-
-/// Why a report is not accepted. Nothing has changed then.
-#[non_exhaustive]
-#[derive(Debug, Error)]
-pub enum ReportError<E: std::error::Error + 'static> {
-    /// No such task was ever dispatched.
-    #[error("task {task} is not known")]
-    UnknownTask {
-        /// The task.
-        task: TaskId,
-    },
-    /// The attempt is over: another node has the task, or it has ended.
-    #[error(transparent)]
-    Transition(#[from] TransitionError),
-    /// The node claims more than the task's limits allow. The attempt was taken from it.
-    #[error("report of task {task} exceeds the task's limits")]
-    OverLimits {
-        /// The task.
-        task: TaskId,
-    },
-    /// The ledger does not settle. Report again.
-    #[error("settlement: {0}")]
-    Bank(#[source] E),
-}
-
-/// Why a task cannot be cancelled. Nothing has changed then.
-#[non_exhaustive]
-#[derive(Debug, Error)]
-pub enum CancelError<E: std::error::Error + 'static> {
-    /// No such task was ever submitted.
-    #[error("task {task} is not known")]
-    UnknownTask {
-        /// The task.
-        task: TaskId,
-    },
-    /// The task has ended.
-    #[error(transparent)]
-    Transition(#[from] TransitionError),
-    /// The ledger does not release the reservation.
-    #[error("escrow: {0}")]
-    Bank(#[source] E),
-}
+/// Most tasks the optimiser is given at once: as many as a job may have. Others wait until a node
+/// has nothing to do.
+const TASKS_PLACED_MAX: usize = JOB_TASKS_MAX;
 
 /// How a coordinator behaves.
 #[derive(Clone, Debug)]
@@ -171,18 +76,6 @@ pub struct Host<'a, B, R> {
     pub wall: UnixMillis,
 }
 
-#[derive(Debug)]
-struct Task {
-    job: JobId,
-    order: TaskOrder,
-    state: TaskState,
-    attempts: u32,
-    lease: Option<Instant>,
-    /// Nodes that let an attempt lapse; not tried again while there are others.
-    avoid: BTreeSet<NodeId>,
-    paid: Amount,
-}
-
 /// See the [crate documentation](crate).
 #[derive(Debug)]
 pub struct Coordinator {
@@ -190,8 +83,13 @@ pub struct Coordinator {
     registry: Registry,
     jobs: BTreeMap<JobId, JobSummary>,
     tasks: BTreeMap<TaskId, Task>,
-    /// Queued tasks that are placed nowhere, in the order they came.
-    unplaced: VecDeque<TaskId>,
+    /// Number of the next task.
+    arrivals: u64,
+    open: usize,
+    /// Queued tasks to be placed when a node has nothing to do, in the order of arrival.
+    unplaced: BTreeSet<(u64, TaskId)>,
+    /// Queued tasks that no node can take, until the fog changes.
+    stuck: BTreeSet<(u64, TaskId)>,
     events: VecDeque<Event>,
 }
 
@@ -206,6 +104,18 @@ impl Coordinator {
         if config.attempts_max == 0 {
             return Err(ConfigError::NoAttempts);
         }
+        if config.attempts_max > ATTEMPTS_MAX {
+            return Err(ConfigError::TooManyAttempts {
+                actual: config.attempts_max,
+                limit: ATTEMPTS_MAX,
+            });
+        }
+        if config.silence_max.is_zero() {
+            return Err(ConfigError::NoSilence);
+        }
+        if config.lease_min.is_zero() {
+            return Err(ConfigError::NoLease);
+        }
         if config.lease_factor.is_nan() || config.lease_factor < 1.0 {
             return Err(ConfigError::LeaseFactor {
                 factor: config.lease_factor,
@@ -216,7 +126,10 @@ impl Coordinator {
             registry: Registry::default(),
             jobs: BTreeMap::new(),
             tasks: BTreeMap::new(),
-            unplaced: VecDeque::new(),
+            arrivals: 0,
+            open: 0,
+            unplaced: BTreeSet::new(),
+            stuck: BTreeSet::new(),
             events: VecDeque::new(),
         })
     }
@@ -229,13 +142,12 @@ impl Coordinator {
     /// When [`Coordinator::handle_timeout`] next has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let silences = self
-            .registry
-            .nodes
-            .values()
+        let nodes = self.registry.nodes.values();
+        let silences = nodes
+            .clone()
             .filter(|node| !node.lost)
             .map(|node| node.heard + self.config.silence_max);
-        let leases = self.tasks.values().filter_map(|task| task.lease);
+        let leases = nodes.flat_map(|node| node.running.values().map(|attempt| attempt.lease));
         silences.chain(leases).min()
     }
 
@@ -262,7 +174,16 @@ impl Coordinator {
         })
     }
 
+    /// Tasks that are placed nowhere: no node that lends compute now can take them, or has room.
+    #[must_use]
+    pub fn unplaced(&self) -> usize {
+        self.unplaced.len() + self.stuck.len()
+    }
+
     /// A node joins, or joins again after it was lost.
+    ///
+    /// A node that is there already keeps its tasks: it lost its connection, not its memory. If it
+    /// did lose them, their leases will end.
     ///
     /// # Errors
     /// [`RegisterError`].
@@ -273,20 +194,24 @@ impl Coordinator {
         host: &mut Host<'_, B, R>,
     ) -> Result<(), RegisterError<B::Error>> {
         offer.check()?;
+        // Before the account: strangers must not fill the ledger when they are not let in.
+        if !self.registry.has_room(node) {
+            return Err(RegisterError::Full {
+                limit: REGISTRY_NODES_MAX,
+            });
+        }
         // Opening is idempotent: a node that comes back gets its account again.
         host.bank
             .execute(&[open_node(node)], host.wall)
             .map_err(RegisterError::Bank)?;
-        if !self.registry.insert(node, offer, host.now) {
-            return Err(RegisterError::Full {
-                limit: fogcompute_base::limits::NODES_MAX,
-            });
-        }
+        let inserted = self.registry.insert(node, offer, host.now);
+        debug_assert!(inserted, "there was room");
         self.place(host);
         Ok(())
     }
 
-    /// A node is alive and lends this now. Says whether the node is registered.
+    /// A node is alive and lends this now. Says whether the node is registered: if not, it was lost
+    /// or never seen, and should register.
     ///
     /// # Errors
     /// [`OfferError`]; the node counts as heard of all the same.
@@ -306,14 +231,18 @@ impl Coordinator {
         };
         known.heard = host.now;
         offer.check()?;
-        let lent_before = known.offer.slots();
-        known.offer = offer;
-        if offer.slots() < lent_before {
-            // Running tasks stay; what only waits there can run elsewhere.
-            let waiting = std::mem::take(&mut known.waiting);
-            self.unplaced.extend(waiting);
-        }
-        if offer.slots() != lent_before {
+        let before = mem::replace(&mut known.offer, offer);
+        let tasks = &self.tasks;
+        let fits = |id: &TaskId, offer| tasks.get(id).is_some_and(|task| task.fits(offer));
+        // Placing is expensive, and memory and latency are a little different with every heartbeat.
+        // So it is done only if a task should go elsewhere or could come here.
+        let changed = offer.slots() != before.slots()
+            || known.waiting.iter().any(|id| !fits(id, &offer))
+            || self
+                .stuck
+                .iter()
+                .any(|(_, id)| fits(id, &offer) && !fits(id, &before));
+        if changed {
             self.place(host);
         }
         Ok(true)
@@ -328,20 +257,85 @@ impl Coordinator {
         job: JobSpec,
         host: &mut Host<'_, B, R>,
     ) -> Result<(), SubmitError<B::Error>> {
-        let id = job.id;
-        if job.tasks.is_empty() {
-            return Err(SubmitError::NoTasks { job: id });
+        self.check_job(&job)?;
+        let escrow: Vec<_> = job
+            .tasks
+            .iter()
+            .map(|order| reserve(order.id, job.owner, order.price_max))
+            .collect();
+        let receipts = host
+            .bank
+            .execute(&escrow, host.wall)
+            .map_err(SubmitError::Bank)?;
+        // The ledger outlives coordinators. What was reserved for a task of an earlier one may be
+        // spent by now, so it is not taken for this job's.
+        let (known, fresh): (Vec<_>, Vec<_>) = job
+            .tasks
+            .iter()
+            .map(|order| order.id)
+            .zip(&receipts)
+            .partition(|(_, receipt)| receipt.replayed);
+        if let Some(&(task, _)) = known.first() {
+            let undo: Vec<_> = fresh.into_iter().map(|(id, _)| release(id)).collect();
+            if !undo.is_empty() {
+                host.bank
+                    .execute(&undo, host.wall)
+                    .map_err(SubmitError::Bank)?;
+            }
+            return Err(SubmitError::KnownTask { task });
         }
-        if job.tasks.len() > JOB_TASKS_MAX {
-            let actual = job.tasks.len();
+
+        // The ledger has reserved them together, so their sum fits.
+        let reserved = job.tasks.iter().map(|order| order.price_max.0).sum();
+        let summary = JobSummary {
+            open: job.tasks.len(),
+            reserved: Amount(reserved),
+            ..JobSummary::default()
+        };
+        self.jobs.insert(job.id, summary);
+        self.open += job.tasks.len();
+        for order in job.tasks {
+            let task = Task {
+                job: job.id,
+                arrival: self.arrivals,
+                memory_bytes: order.spec.limits().memory_bytes,
+                spec: Some(order.spec),
+                fuel_estimate: order.fuel_estimate,
+                price_max: order.price_max,
+                state: TaskState::Queued { attempts: 0 },
+                attempts: 0,
+                avoid: BTreeSet::new(),
+                told: None,
+                paid: Amount::ZERO,
+            };
+            self.unplaced.insert((task.arrival, order.id));
+            self.tasks.insert(order.id, task);
+            self.arrivals += 1;
+        }
+        if !self.place_if_idle(host) {
+            self.tell_waiting();
+        }
+        Ok(())
+    }
+
+    /// Refuses what can be refused without asking the ledger.
+    fn check_job<E: std::error::Error + 'static>(
+        &self,
+        job: &JobSpec,
+    ) -> Result<(), SubmitError<E>> {
+        let asked = job.tasks.len();
+        if asked == 0 {
+            return Err(SubmitError::NoTasks { job: job.id });
+        }
+        if asked > JOB_TASKS_MAX {
             return Err(SubmitError::TooManyTasks {
-                job: id,
-                actual,
+                job: job.id,
+                actual: asked,
                 limit: JOB_TASKS_MAX,
             });
         }
-        if self.jobs.contains_key(&id) {
-            return Err(SubmitError::KnownJob { job: id });
+        if self.jobs.contains_key(&job.id) {
+            return Err(SubmitError::KnownJob { job: job.id });
         }
         let mut seen = BTreeSet::new();
         for order in &job.tasks {
@@ -349,39 +343,11 @@ impl Coordinator {
                 return Err(SubmitError::KnownTask { task: order.id });
             }
         }
-        let escrow: Vec<_> = job
-            .tasks
-            .iter()
-            .map(|order| reserve(order.id, job.owner, order.price_max))
-            .collect();
-        host.bank
-            .execute(&escrow, host.wall)
-            .map_err(SubmitError::Bank)?;
-
-        let reserved = job.tasks.iter().map(|order| order.price_max.0).sum();
-        let summary = JobSummary {
-            open: job.tasks.len(),
-            reserved: Amount(reserved),
-            ..JobSummary::default()
-        };
-        self.jobs.insert(id, summary);
-        for order in job.tasks {
-            self.unplaced.push_back(order.id);
-            let task = Task {
-                job: id,
-                state: TaskState::Queued { attempts: 0 },
-                attempts: 0,
-                lease: None,
-                avoid: BTreeSet::new(),
-                paid: Amount(0),
-                order,
-            };
-            self.tasks.insert(task.order.id, task);
-        }
-        self.place_if_idle(host);
-        if !self.unplaced.is_empty() {
-            self.events.push_back(Event::Waiting {
-                tasks: self.unplaced.len(),
+        if asked > OPEN_TASKS_MAX - self.open {
+            return Err(SubmitError::Full {
+                open: self.open,
+                asked,
+                limit: OPEN_TASKS_MAX,
             });
         }
         Ok(())
@@ -402,73 +368,67 @@ impl Coordinator {
         let Some(task) = self.tasks.get(&id) else {
             return Err(ReportError::UnknownTask { task: id });
         };
-        let limits = task.order.spec.limits();
-        let (event, over_limits) = match &report.result {
-            Ok(output)
-                if output.usage.fuel > limits.fuel
-                    || output.output.len() as u64 > limits.output_bytes =>
-            {
-                (TaskEvent::Requeue { node, attempt }, true)
-            }
-            Ok(_) => (TaskEvent::Succeed { node, attempt }, false),
-            Err(error) if error.is_deterministic() => (TaskEvent::Fail { node, attempt }, false),
-            Err(_) => (TaskEvent::Requeue { node, attempt }, false),
+        let (event, lost) = match &report.result {
+            Ok(output) if exceeds_limits(output, task.spec.as_ref()) => (
+                TaskEvent::Requeue { node, attempt },
+                Some(LossReason::OverLimits),
+            ),
+            Ok(_) => (TaskEvent::Succeed { node, attempt }, None),
+            Err(error) if error.is_deterministic() => (TaskEvent::Fail { node, attempt }, None),
+            Err(_) => (
+                TaskEvent::Requeue { node, attempt },
+                Some(LossReason::GivenBack),
+            ),
         };
         let state = match task.state.advance(event) {
             Ok(state) => state,
             Err(error) => {
                 // The result comes too late, but the node has a slot free again.
-                if let Some(known) = self.registry.nodes.get_mut(&node) {
-                    if known.running.remove(&id) {
-                        self.place_if_idle(host);
-                    }
+                let known = self.registry.nodes.get_mut(&node);
+                if known.is_some_and(|known| known.free_slot(id, attempt)) {
+                    self.place_if_idle(host);
                 }
                 return Err(error.into());
             }
         };
-        if matches!(event, TaskEvent::Requeue { .. }) {
+        if let Some(reason) = lost {
+            self.lose_attempt(id, node, reason, host)
+                .map_err(ReportError::Bank)?;
             if let Some(known) = self.registry.nodes.get_mut(&node) {
                 known.heard = host.now;
             }
-            self.lose_attempt(id, node, LossReason::GivenBack, host)
-                .map_err(ReportError::Bank)?;
             self.place(host);
-            return if over_limits {
+            return if reason == LossReason::OverLimits {
                 Err(ReportError::OverLimits { task: id })
             } else {
-                Ok(Amount(0))
+                Ok(Amount::ZERO)
             };
         }
-        let rate = self
-            .registry
-            .nodes
-            .get(&node)
-            .map_or(Amount(0), |known| known.offer.price_per_gigafuel);
         let (paid, settlement) = match &report.result {
             Ok(output) => {
-                let paid = price(output.usage.fuel, rate, task.order.price_max);
+                // What the node asked for when it got the task, whatever it asks for now.
+                let rate = self
+                    .registry
+                    .nodes
+                    .get(&node)
+                    .and_then(|known| known.running.get(&id))
+                    .map_or(Amount::ZERO, |attempt| attempt.price_per_gigafuel);
+                let paid = price(output.usage.fuel, rate, task.price_max);
                 (paid, pay(id, node, paid))
             }
-            Err(_) => (Amount(0), vec![release(id)]),
+            Err(_) => (Amount::ZERO, vec![release(id)]),
         };
         host.bank
             .execute(&settlement, host.wall)
             .map_err(ReportError::Bank)?;
 
         let succeeded = report.result.is_ok();
-        let reserved = task.order.price_max;
-        let job = task.job;
-        if let Some(task) = self.tasks.get_mut(&id) {
-            task.state = state;
-            task.paid = paid;
-            task.lease = None;
-        }
         if let Some(known) = self.registry.nodes.get_mut(&node) {
-            known.running.remove(&id);
+            known.free_slot(id, attempt);
             known.heard = host.now;
             // A task that fails on every node says nothing about this one.
             if succeeded {
-                record(&mut known.reputation, true, 1.0);
+                record(&mut known.reputation, true);
             }
         }
         self.events.push_back(Event::TaskEnded {
@@ -478,13 +438,7 @@ impl Coordinator {
             result: report.result,
             paid,
         });
-        self.end_task(job, reserved, paid, |summary| {
-            if succeeded {
-                summary.succeeded += 1;
-            } else {
-                summary.failed += 1;
-            }
-        });
+        self.end_task(id, state, paid);
         self.place_if_idle(host);
         Ok(paid)
     }
@@ -498,29 +452,30 @@ impl Coordinator {
         id: TaskId,
         host: &mut Host<'_, B, R>,
     ) -> Result<(), CancelError<B::Error>> {
-        let Some(task) = self.tasks.get_mut(&id) else {
+        let Some(task) = self.tasks.get(&id) else {
             return Err(CancelError::UnknownTask { task: id });
         };
-        let state = task.state.advance(TaskEvent::Cancel)?;
+        let before = task.state;
+        let state = before.advance(TaskEvent::Cancel)?;
         host.bank
             .execute(&[release(id)], host.wall)
             .map_err(CancelError::Bank)?;
-        let before = std::mem::replace(&mut task.state, state);
-        task.lease = None;
-        let (job, reserved) = (task.job, task.order.price_max);
-        self.unplaced.retain(|waiting| *waiting != id);
-        for node in self.registry.nodes.values_mut() {
-            node.waiting.retain(|waiting| *waiting != id);
-        }
+        let place = (task.arrival, id);
+        self.unplaced.remove(&place);
+        self.stuck.remove(&place);
         if let TaskState::Assigned { node, attempt } = before {
             self.events.push_back(Event::Revoke {
                 node,
                 task: id,
                 attempt,
             });
+        } else {
+            for node in self.registry.nodes.values_mut() {
+                node.waiting.retain(|waiting| *waiting != id);
+            }
         }
         self.events.push_back(Event::TaskCancelled { task: id });
-        self.end_task(job, reserved, Amount(0), |summary| summary.lost += 1);
+        self.end_task(id, state, Amount::ZERO);
         Ok(())
     }
 
@@ -528,34 +483,20 @@ impl Coordinator {
     ///
     /// # Errors
     /// The ledger's error, if a task had to be given up and its reservation is not released; call
-    /// again.
+    /// again. The node gets no more tasks meanwhile.
     pub fn node_lost<B: Bank, R: Rng>(
         &mut self,
         node: NodeId,
         reason: LossReason,
         host: &mut Host<'_, B, R>,
     ) -> Result<(), B::Error> {
-        let Some(known) = self
-            .registry
-            .nodes
-            .get_mut(&node)
-            .filter(|known| !known.lost)
-        else {
+        let known = self.registry.nodes.get(&node);
+        if known.is_none_or(|known| known.lost && known.running.is_empty()) {
             return Ok(());
-        };
-        let running: Vec<_> = known.running.iter().copied().collect();
-        for task in running {
-            self.lose_attempt(task, node, reason, host)?;
         }
-        if let Some(known) = self.registry.nodes.get_mut(&node) {
-            known.lost = true;
-            // Revoked attempts are all that can be left: they end with the node.
-            known.running.clear();
-            self.unplaced.extend(std::mem::take(&mut known.waiting));
-        }
-        self.events.push_back(Event::NodeLost { node, reason });
+        let done = self.take_down(node, reason, host);
         self.place(host);
-        Ok(())
+        done
     }
 
     /// Acts on what is due: silent nodes are lost, lapsed leases end their attempts.
@@ -573,25 +514,75 @@ impl Coordinator {
             .filter(|(_, node)| !node.lost && node.heard + self.config.silence_max <= host.now)
             .map(|(id, _)| *id)
             .collect();
-        for node in silent {
-            self.node_lost(node, LossReason::Silent, host)?;
-        }
         let lapsed: Vec<_> = self
-            .tasks
+            .registry
+            .nodes
             .iter()
-            .filter(|(_, task)| task.lease.is_some_and(|lease| lease <= host.now))
-            .filter_map(|(id, task)| match task.state {
-                TaskState::Assigned { node, .. } => Some((*id, node)),
-                _ => None,
-            })
+            .flat_map(|(id, node)| node.running.iter().map(|(task, held)| (*id, *task, *held)))
+            .filter(|(_, _, held)| held.lease <= host.now)
+            .map(|(node, task, held)| (node, task, held.number))
             .collect();
-        for &(task, node) in &lapsed {
-            self.lose_attempt(task, node, LossReason::LeaseExpired, host)?;
+        if silent.is_empty() && lapsed.is_empty() {
+            return Ok(());
         }
-        if !lapsed.is_empty() {
-            self.place(host);
+        // All of them before any task is placed again: else it would go to the next that is due.
+        let done = self.take_down_due(&silent, &lapsed, host);
+        self.place(host);
+        done
+    }
+
+    fn take_down_due<B: Bank, R: Rng>(
+        &mut self,
+        silent: &[NodeId],
+        lapsed: &[(NodeId, TaskId, u32)],
+        host: &mut Host<'_, B, R>,
+    ) -> Result<(), B::Error> {
+        for &node in silent {
+            self.take_down(node, LossReason::Silent, host)?;
+        }
+        for &(node, task, attempt) in lapsed {
+            if self.runs(task, node, attempt) {
+                self.lose_attempt(task, node, LossReason::LeaseExpired, host)?;
+            } else if let Some(known) = self.registry.nodes.get_mut(&node) {
+                known.free_slot(task, attempt);
+            }
         }
         Ok(())
+    }
+
+    /// Ends everything on a node. The caller places the tasks again.
+    fn take_down<B: Bank, R: Rng>(
+        &mut self,
+        node: NodeId,
+        reason: LossReason,
+        host: &mut Host<'_, B, R>,
+    ) -> Result<(), B::Error> {
+        let Some(known) = self.registry.nodes.get_mut(&node) else {
+            return Ok(());
+        };
+        // First of all, so that nothing is placed here again if the ledger fails below.
+        known.lost = true;
+        let running: Vec<_> = known
+            .running
+            .iter()
+            .map(|(task, held)| (*task, held.number))
+            .collect();
+        for (task, attempt) in running {
+            if self.runs(task, node, attempt) {
+                self.lose_attempt(task, node, reason, host)?;
+            } else if let Some(known) = self.registry.nodes.get_mut(&node) {
+                known.free_slot(task, attempt);
+            }
+        }
+        self.events.push_back(Event::NodeLost { node, reason });
+        Ok(())
+    }
+
+    /// Whether this attempt is the one that may end its task.
+    fn runs(&self, task: TaskId, node: NodeId, attempt: u32) -> bool {
+        self.tasks
+            .get(&task)
+            .is_some_and(|task| task.state == TaskState::Assigned { node, attempt })
     }
 
     /// Ends the running attempt without a result: the task waits again, or is given up.
@@ -620,13 +611,10 @@ impl Coordinator {
         if give_up {
             host.bank.execute(&[release(id)], host.wall)?;
         }
-        task.state = state;
-        task.lease = None;
         task.avoid.insert(node);
-        let (job, reserved) = (task.job, task.order.price_max);
         if let Some(known) = self.registry.nodes.get_mut(&node) {
-            known.running.remove(&id);
-            record(&mut known.reputation, false, 1.0);
+            known.free_slot(id, attempt);
+            record(&mut known.reputation, false);
         }
         self.events.push_back(Event::AttemptLost {
             task: id,
@@ -634,27 +622,46 @@ impl Coordinator {
             attempt,
             reason,
         });
+        if reason == LossReason::LeaseExpired {
+            // The node is there and may still be at it.
+            self.events.push_back(Event::Revoke {
+                node,
+                task: id,
+                attempt,
+            });
+        }
         if give_up {
             self.events.push_back(Event::TaskLost { task: id });
-            self.end_task(job, reserved, Amount(0), |summary| summary.lost += 1);
+            self.end_task(id, state, Amount::ZERO);
         } else {
-            self.unplaced.push_back(id);
+            task.state = state;
+            self.unplaced.insert((task.arrival, id));
         }
         Ok(())
     }
 
-    fn end_task(
-        &mut self,
-        job: JobId,
-        reserved: Amount,
-        paid: Amount,
-        count: impl FnOnce(&mut JobSummary),
-    ) {
+    /// Brings a task to its end and counts it. Its money has moved before.
+    fn end_task(&mut self, id: TaskId, state: TaskState, paid: Amount) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        task.state = state;
+        task.paid = paid;
+        task.spec = None;
+        task.avoid = BTreeSet::new();
+        task.told = None;
+        self.open -= 1;
+        let (job, reserved) = (task.job, task.price_max);
         let Some(summary) = self.jobs.get_mut(&job) else {
             return;
         };
-        count(summary);
+        match state {
+            TaskState::Succeeded => summary.succeeded += 1,
+            TaskState::Failed => summary.failed += 1,
+            _ => summary.lost += 1,
+        }
         summary.open -= 1;
+        // Neither overflows: they are parts of what the job reserved together.
         summary.reserved = Amount(summary.reserved.0 - reserved.0);
         summary.paid = Amount(summary.paid.0 + paid.0);
         summary.released = Amount(summary.released.0 + (reserved.0 - paid.0));
@@ -669,72 +676,94 @@ impl Coordinator {
     /// Places every task that is not running, those that wait at a node included: the fog has
     /// changed, and what was best may not be any more.
     fn place<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
+        self.unplaced.append(&mut self.stuck);
         for node in self.registry.nodes.values_mut() {
-            self.unplaced.extend(std::mem::take(&mut node.waiting));
+            for id in node.waiting.drain(..) {
+                if let Some(task) = self.tasks.get(&id) {
+                    self.unplaced.insert((task.arrival, id));
+                }
+            }
         }
         self.place_unplaced(host.rng);
         self.dispatch(host.now);
-        if !self.unplaced.is_empty() {
-            self.events.push_back(Event::Waiting {
-                tasks: self.unplaced.len(),
-            });
-        }
+        self.tell_waiting();
     }
 
     /// Places tasks only if a node would otherwise stand idle: tasks that come one by one while all
-    /// nodes are busy are placed together when the first is free.
-    fn place_if_idle<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
+    /// nodes are busy are placed together when the first is free. Says whether it did.
+    fn place_if_idle<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) -> bool {
         self.dispatch(host.now);
-        let idle = self.registry.nodes.values().any(Node::has_free_slot);
-        if idle && !self.unplaced.is_empty() {
+        let idle = !self.unplaced.is_empty() && self.registry.nodes.values().any(Node::is_idle);
+        if idle {
             self.place(host);
+        }
+        idle
+    }
+
+    fn tell_waiting(&mut self) {
+        let tasks = self.unplaced();
+        if tasks > 0 {
+            self.events.push_back(Event::Waiting { tasks });
         }
     }
 
     fn place_unplaced(&mut self, rng: &mut impl Rng) {
         let nodes = self.candidates();
-        if nodes.is_empty() {
+        if nodes.is_empty() || self.unplaced.is_empty() {
             return;
         }
-        let mut batch: BTreeSet<TaskId> = self.unplaced.iter().copied().collect();
-        // Each round drops at least one task that no node can take, so this ends.
-        while !batch.is_empty() {
-            let jobs = batch
-                .iter()
-                .filter_map(|id| self.placement_job(*id, &nodes))
-                .collect();
-            let plan = Instance::new(jobs, nodes.clone(), Sharing::Queued)
-                .and_then(|instance| instance.place(&self.config.nsga2, rng));
-            match plan {
-                Ok(plan) => {
-                    // A preference that is not valid was refused by `Coordinator::new`.
-                    let plan = plan.clone().prefer(self.config.preference).unwrap_or(plan);
-                    let chosen = plan.chosen();
-                    for (task, node) in &chosen.assignment {
-                        if let Some(known) = self.registry.nodes.get_mut(node) {
-                            known.waiting.push_back(*task);
-                        }
-                    }
-                    let placed: BTreeSet<_> =
-                        chosen.assignment.iter().map(|(task, _)| *task).collect();
-                    self.unplaced.retain(|task| !placed.contains(task));
-                    self.events.push_back(Event::Placed {
-                        tasks: placed.len(),
-                        plan,
-                    });
-                    return;
-                }
-                Err(error) => {
-                    // Only the first is about one task; what else can be wrong is about all of them.
-                    let PlacementError::Infeasible { job: task, .. } = error else {
-                        self.events.push_back(Event::NotPlaced { error });
-                        return;
-                    };
-                    batch.remove(&task);
-                    self.events.push_back(Event::Unplaceable { task, error });
-                }
+        // Those no node can take are sorted out one by one: one of them would stop all others.
+        let mut jobs = Vec::new();
+        let mut stuck = Vec::new();
+        for &(arrival, id) in &self.unplaced {
+            if jobs.len() == TASKS_PLACED_MAX {
+                break;
+            }
+            match self.placement_job(id, &nodes) {
+                Ok(job) => jobs.push(job),
+                Err(error) => stuck.push((arrival, id, error)),
             }
         }
+        for (arrival, id, error) in stuck {
+            self.unplaced.remove(&(arrival, id));
+            self.stuck.insert((arrival, id));
+            let Some(task) = self.tasks.get_mut(&id) else {
+                continue;
+            };
+            if task.told.as_ref() != Some(&error) {
+                task.told = Some(error.clone());
+                self.events
+                    .push_back(Event::Unplaceable { task: id, error });
+            }
+        }
+        if jobs.is_empty() {
+            return;
+        }
+        let plan = Instance::new(jobs, nodes, Sharing::Queued)
+            .and_then(|instance| instance.place(&self.config.nsga2, rng));
+        let plan = match plan {
+            // A preference that is not valid was refused by `Coordinator::new`.
+            Ok(plan) => plan.clone().prefer(self.config.preference).unwrap_or(plan),
+            Err(error) => {
+                self.events.push_back(Event::NotPlaced { error });
+                return;
+            }
+        };
+        let assignment = &plan.chosen().assignment;
+        for (id, node) in assignment {
+            let (Some(task), Some(known)) =
+                (self.tasks.get_mut(id), self.registry.nodes.get_mut(node))
+            else {
+                continue;
+            };
+            known.waiting.push_back(*id);
+            self.unplaced.remove(&(task.arrival, *id));
+            task.told = None;
+        }
+        self.events.push_back(Event::Placed {
+            tasks: assignment.len(),
+            plan,
+        });
     }
 
     fn candidates(&self) -> Vec<placement::Node> {
@@ -744,17 +773,14 @@ impl Coordinator {
             .filter(|(_, node)| !node.lost && node.offer.slots() > 0)
             .map(|(id, node)| {
                 let offer = &node.offer;
-                let per_second = price(
-                    offer.fuel_per_second,
-                    offer.price_per_gigafuel,
-                    Amount(u128::MAX),
-                );
+                let per_second =
+                    price(offer.fuel_per_second, offer.price_per_gigafuel, Amount::MAX);
                 placement::Node {
                     id: *id,
                     cpu_millis_total: offer.cpu_millis,
                     cpu_millis_free: offer.cpu_millis,
                     memory_bytes_free: offer.memory_bytes,
-                    speed: offer.fuel_per_second as f64 / REFERENCE_FUEL_PER_SECOND,
+                    speed: speed(offer),
                     latency_ms: offer.latency_ms,
                     trust: node.reputation.lower_bound(),
                     price_per_cpu_second: u64::try_from(per_second.0).unwrap_or(u64::MAX),
@@ -763,75 +789,1471 @@ impl Coordinator {
             .collect()
     }
 
-    fn placement_job(&self, id: TaskId, nodes: &[placement::Node]) -> Option<placement::Job> {
-        let task = self.tasks.get(&id)?;
-        let millis = task.order.fuel_estimate as f64 / REFERENCE_FUEL_PER_SECOND * 1e3;
-        // A node that expects more than may be paid is not asked. Compared in base units, as the
-        // settlement will: the optimiser's own costs are rounded.
-        let too_dear = |node: NodeId| {
-            self.registry.nodes.get(&node).is_none_or(|known| {
-                let rate = known.offer.price_per_gigafuel;
-                price(task.order.fuel_estimate, rate, Amount::MAX) > task.order.price_max
-            })
-        };
-        let (mut excluded, rest): (Vec<_>, Vec<_>) = nodes
+    /// The task as the optimiser sees it, or why no node can take it.
+    fn placement_job(
+        &self,
+        id: TaskId,
+        nodes: &[placement::Node],
+    ) -> Result<placement::Job, PlacementError> {
+        let task = &self.tasks[&id];
+        // A node that expects more than may be paid is not asked.
+        let too_dear: Vec<_> = nodes
             .iter()
             .map(|node| node.id)
-            .partition(|node| too_dear(*node));
-        if !rest.iter().all(|node| task.avoid.contains(node)) {
+            .filter(|id| task.is_too_dear_at(&self.registry.nodes[id].offer))
+            .collect();
+        let alone = |excluded| {
+            let job = task.to_placement_job(id, excluded);
+            Instance::new(vec![job.clone()], nodes.to_vec(), Sharing::Queued).map(|_| job)
+        };
+        if !task.avoid.is_empty() {
+            let mut excluded = too_dear.clone();
             excluded.extend(&task.avoid);
+            if let Ok(job) = alone(excluded) {
+                return Ok(job);
+            }
+            // Only those that let an attempt lapse can take it: they are asked again.
         }
-        Some(placement::Job {
-            id,
-            cpu_millis: TASK_CPU_MILLIS,
-            memory_bytes: task.order.spec.limits().memory_bytes,
-            duration_ms: millis.ceil().max(1.0) as u64,
-            priority: Priority::Normal,
-            min_trust: 0.0,
-            max_cost: None,
-            max_latency_ms: None,
-            excluded,
-        })
+        alone(too_dear).map_err(blame_cost)
     }
 
-    /// Gives every free slot its next task.
+    /// Gives every free slot its next task. Nobody overtakes: the optimiser counts on it.
     fn dispatch(&mut self, now: Instant) {
         for (&id, node) in &mut self.registry.nodes {
-            while node.has_free_slot() {
-                let Some(task_id) = node.waiting.pop_front() else {
-                    break;
-                };
+            while let Some(task_id) = node.waiting.front().copied() {
                 let Some(task) = self.tasks.get_mut(&task_id) else {
+                    debug_assert!(false, "task {task_id} waits and is not known");
+                    node.waiting.pop_front();
                     continue;
                 };
-                let Ok(state) = task.state.advance(TaskEvent::Assign { node: id }) else {
+                if !node.has_room(task.memory_bytes) {
+                    break;
+                }
+                node.waiting.pop_front();
+                let state = task.state.advance(TaskEvent::Assign { node: id });
+                let (Ok(state @ TaskState::Assigned { attempt, .. }), Some(spec)) =
+                    (state, task.spec.clone())
+                else {
+                    debug_assert!(false, "task {task_id} waits and is {:?}", task.state);
                     continue;
                 };
-                let TaskState::Assigned { attempt, .. } = state else {
-                    continue;
-                };
-                let seconds =
-                    task.order.fuel_estimate as f64 / node.offer.fuel_per_second.max(1) as f64;
+                let seconds = task.fuel_estimate as f64 / node.offer.fuel_per_second.max(1) as f64;
                 let lease = Duration::try_from_secs_f64(seconds * self.config.lease_factor)
                     .unwrap_or(Duration::MAX)
                     .max(self.config.lease_min);
                 task.state = state;
                 task.attempts = attempt;
-                task.lease = Some(now + lease);
-                node.running.insert(task_id);
+                let held = Attempt {
+                    number: attempt,
+                    lease: now + lease,
+                    memory_bytes: task.memory_bytes,
+                    price_per_gigafuel: node.offer.price_per_gigafuel,
+                };
+                node.running.insert(task_id, held);
                 self.events.push_back(Event::Dispatch {
                     node: id,
                     task: task_id,
                     attempt,
-                    spec: task.order.spec.clone(),
+                    spec,
                 });
             }
         }
     }
+
+    /// Compares everything with everything: for tests and simulations, after every step.
+    ///
+    /// # Errors
+    /// [`Inconsistency`], the first that is found.
+    pub fn check(&self) -> Result<(), Inconsistency> {
+        let nodes = &self.registry.nodes;
+        let mut waiting = BTreeMap::<TaskId, usize>::new();
+        for id in nodes.values().flat_map(|node| &node.waiting) {
+            *waiting.entry(*id).or_default() += 1;
+        }
+        let mut named = 0;
+        for (&id, task) in &self.tasks {
+            let place = (task.arrival, id);
+            let waits = usize::from(self.unplaced.contains(&place))
+                + usize::from(self.stuck.contains(&place))
+                + waiting.get(&id).copied().unwrap_or(0);
+            let holds = |node: &NodeId, number| {
+                nodes
+                    .get(node)
+                    .and_then(|node| node.running.get(&id))
+                    .is_some_and(|held| held.number == number)
+            };
+            let places = match task.state {
+                TaskState::Queued { .. } => waits,
+                TaskState::Assigned { node, attempt } => usize::from(holds(&node, attempt)),
+                _ => 1,
+            };
+            if places != 1 {
+                return Err(Inconsistency::Misplaced {
+                    task: id,
+                    state: task.state,
+                    places,
+                });
+            }
+            if !task.state.is_terminal() {
+                named += 1;
+            }
+        }
+        // Slots of cancelled attempts are the only ones whose task is elsewhere.
+        let cancelled = nodes
+            .values()
+            .flat_map(|node| node.running.keys())
+            .filter(|id| {
+                let task = self.tasks.get(id);
+                task.is_some_and(|task| task.state == TaskState::Cancelled)
+            })
+            .count();
+        let held: usize = nodes
+            .values()
+            .map(|node| node.waiting.len() + node.running.len())
+            .sum();
+        let count = (held + self.unplaced()).abs_diff(named + cancelled);
+        if count > 0 || named != self.open {
+            return Err(Inconsistency::Strays { count });
+        }
+        for (&job, summary) in &self.jobs {
+            let mut sum = JobSummary::default();
+            for task in self.tasks.values().filter(|task| task.job == job) {
+                match task.state {
+                    TaskState::Succeeded => sum.succeeded += 1,
+                    TaskState::Failed => sum.failed += 1,
+                    state if state.is_terminal() => sum.lost += 1,
+                    _ => sum.open += 1,
+                }
+                if task.state.is_terminal() {
+                    sum.paid.0 += task.paid.0;
+                    sum.released.0 += task.price_max.0 - task.paid.0;
+                } else {
+                    sum.reserved.0 += task.price_max.0;
+                }
+            }
+            if sum != *summary {
+                return Err(Inconsistency::Summary { job });
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Weight 1 and the evidence kept by the registry are valid, so recording cannot fail.
-fn record(reputation: &mut fogcompute_schedule::Reputation, success: bool, weight: f64) {
-    let recorded = reputation.record(success, weight);
-    debug_assert!(recorded.is_ok(), "a weight of {weight} is valid");
+/// Whether a node claims to have used more than the task's limits. A task that has ended has none
+/// any more, and no report matters to it.
+fn exceeds_limits(output: &TaskOutput, spec: Option<&TaskSpec>) -> bool {
+    let usage = &output.usage;
+    spec.map(TaskSpec::limits).is_some_and(|limits| {
+        usage.fuel > limits.fuel
+            || usage.memory_bytes_peak > limits.memory_bytes
+            || output.output.len() as u64 > limits.output_bytes
+    })
+}
+
+/// Nodes that are too dear are excluded before the optimiser sees them; that is told as what it is.
+fn blame_cost(mut error: PlacementError) -> PlacementError {
+    if let PlacementError::Infeasible {
+        removed_by,
+        nearest_fails,
+        ..
+    } = &mut error
+    {
+        let excluded = mem::take(&mut removed_by[Constraint::Excluded as usize]);
+        let cost = &mut removed_by[Constraint::Cost as usize];
+        // A node may fail on both.
+        *cost = excluded.max(*cost);
+        for fails in nearest_fails.iter_mut() {
+            if *fails == Constraint::Excluded {
+                *fails = Constraint::Cost;
+            }
+        }
+        nearest_fails.sort_unstable();
+        nearest_fails.dedup();
+    }
+    error
+}
+
+/// Counts one outcome. Weight 1 is valid, so this cannot fail.
+fn record(reputation: &mut Reputation, success: bool) {
+    let recorded = reputation.record(success, 1.0);
+    debug_assert!(recorded.is_ok(), "a weight of 1 is valid");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bank::{clearing_account, genesis, node_account};
+    use crate::job::TaskOrder;
+    use crate::registry::NodeStatus;
+    use fogcompute_base::AccountId;
+    use fogcompute_exec::{Limits, TaskError, TransitionError, Usage};
+    use fogcompute_ledger::{Book, LedgerError, Operation, Receipt};
+    use fogcompute_schedule::PreferenceError;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::SeedableRng;
+    use thiserror::Error;
+
+    const OWNER: AccountId = AccountId::from_bytes([9; 16]);
+    const ENDOWMENT: u128 = 1_000_000;
+    const MIB: u64 = 1 << 20;
+    /// A second of work at [`OFFER`], for 100 base units.
+    const FUEL: u64 = 1_000_000_000;
+    const OFFER: Offer = Offer {
+        cpu_millis: 1_000,
+        memory_bytes: 64 * MIB,
+        fuel_per_second: FUEL,
+        price_per_gigafuel: Amount(100),
+        latency_ms: 1.0,
+    };
+    const A: NodeId = NodeId::from_bytes([1; 32]);
+    const B: NodeId = NodeId::from_bytes([2; 32]);
+    const C: NodeId = NodeId::from_bytes([3; 32]);
+
+    /// A ledger that can be out of order.
+    #[derive(Debug)]
+    struct Till {
+        book: Book,
+        shut: bool,
+    }
+
+    #[derive(Debug, Error, PartialEq)]
+    enum TillError {
+        #[error("shut")]
+        Shut,
+        #[error(transparent)]
+        Ledger(#[from] LedgerError),
+    }
+
+    impl Bank for Till {
+        type Error = TillError;
+
+        fn execute(
+            &mut self,
+            batch: &[Operation],
+            now: UnixMillis,
+        ) -> Result<Vec<Receipt>, TillError> {
+            if self.shut {
+                return Err(TillError::Shut);
+            }
+            Ok(self.book.execute(batch, now)?)
+        }
+    }
+
+    struct World {
+        coordinator: Coordinator,
+        till: Till,
+        rng: ChaCha8Rng,
+        now: Instant,
+    }
+
+    fn config() -> Config {
+        Config {
+            nsga2: Nsga2 {
+                population: 8,
+                generations: 4,
+                ..Nsga2::default()
+            },
+            // Tasks spread over equal nodes.
+            preference: Preference::Lexicographic([0, 1, 2, 3]),
+            attempts_max: 3,
+            ..Config::default()
+        }
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self::with(config())
+        }
+
+        fn with(config: Config) -> Self {
+            let mut book = Book::new();
+            book.execute(&genesis(OWNER, Amount(ENDOWMENT)), UnixMillis(0))
+                .unwrap();
+            Self {
+                coordinator: Coordinator::new(config).unwrap(),
+                till: Till { book, shut: false },
+                rng: ChaCha8Rng::seed_from_u64(1),
+                now: Instant::from_millis(1_000),
+            }
+        }
+
+        /// Calls the coordinator and checks it afterwards.
+        fn call<T>(
+            &mut self,
+            call: impl FnOnce(&mut Coordinator, &mut Host<'_, Till, ChaCha8Rng>) -> T,
+        ) -> T {
+            let mut host = Host {
+                bank: &mut self.till,
+                rng: &mut self.rng,
+                now: self.now,
+                wall: UnixMillis(self.now.as_nanos() / 1_000_000),
+            };
+            let result = call(&mut self.coordinator, &mut host);
+            assert_eq!(self.coordinator.check(), Ok(()));
+            assert_eq!(self.till.book.check(), Ok(()));
+            assert_eq!(self.balance(clearing_account()), 0);
+            result
+        }
+
+        fn register(&mut self, node: NodeId, offer: Offer) {
+            self.call(|rules, host| rules.register(node, offer, host))
+                .unwrap();
+        }
+
+        fn heartbeat(&mut self, node: NodeId, offer: Offer) -> Result<bool, OfferError> {
+            self.call(|rules, host| rules.heartbeat(node, offer, host))
+        }
+
+        fn submit(&mut self, job: u8, tasks: Vec<TaskOrder>) -> Result<(), SubmitError<TillError>> {
+            let job = JobSpec {
+                id: job_id(job),
+                owner: OWNER,
+                tasks,
+            };
+            self.call(|rules, host| rules.submit(job, host))
+        }
+
+        fn report(
+            &mut self,
+            node: NodeId,
+            task: u8,
+            attempt: u32,
+            result: Result<TaskOutput, TaskError>,
+        ) -> Result<Amount, ReportError<TillError>> {
+            let report = TaskReport {
+                task: id(task),
+                result,
+            };
+            self.call(|rules, host| rules.report(node, attempt, report, host))
+        }
+
+        fn timeout(&mut self) {
+            self.call(Coordinator::handle_timeout).unwrap();
+        }
+
+        /// Lets time pass in which all nodes that are there are heard.
+        fn pass(&mut self, time: Duration) {
+            self.now = self.now + time;
+            for view in self.coordinator.nodes() {
+                let _ = self.heartbeat(view.node, view.offer);
+            }
+            self.timeout();
+        }
+
+        fn events(&mut self) -> Vec<Event> {
+            std::iter::from_fn(|| self.coordinator.poll_event()).collect()
+        }
+
+        /// Who was sent what since events were last looked at.
+        fn dispatched(&mut self) -> Vec<(NodeId, TaskId, u32)> {
+            dispatches(&self.events())
+        }
+
+        fn balance(&self, account: AccountId) -> u128 {
+            self.till.book.account(account).unwrap().balance().0
+        }
+
+        fn available(&self) -> u128 {
+            self.till.book.account(OWNER).unwrap().available().0
+        }
+
+        fn state(&self, task: u8) -> TaskState {
+            self.coordinator.task(id(task)).unwrap().state
+        }
+
+        fn view(&self, node: NodeId) -> NodeView {
+            let views = self.coordinator.nodes();
+            views.into_iter().find(|view| view.node == node).unwrap()
+        }
+
+        fn summary(&self, job: u8) -> JobSummary {
+            self.coordinator.job(job_id(job)).unwrap()
+        }
+    }
+
+    fn dispatches(events: &[Event]) -> Vec<(NodeId, TaskId, u32)> {
+        events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Dispatch {
+                    node,
+                    task,
+                    attempt,
+                    ..
+                } => Some((*node, *task, *attempt)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// What events say about tasks that no node can take.
+    fn unplaceable(events: &[Event]) -> Vec<(TaskId, Vec<Constraint>)> {
+        events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Unplaceable {
+                    task,
+                    error: PlacementError::Infeasible { nearest_fails, .. },
+                } => Some((*task, nearest_fails.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn id(task: u8) -> TaskId {
+        TaskId::from_bytes([task; 16])
+    }
+
+    fn job_id(job: u8) -> JobId {
+        JobId::from_bytes([job; 16])
+    }
+
+    fn order(task: u8) -> TaskOrder {
+        TaskOrder {
+            id: id(task),
+            spec: TaskSpec::new(vec![0], vec![], Limits::default()).unwrap(),
+            fuel_estimate: FUEL,
+            price_max: Amount(1_000),
+        }
+    }
+
+    fn orders(tasks: impl IntoIterator<Item = u8>) -> Vec<TaskOrder> {
+        tasks.into_iter().map(order).collect()
+    }
+
+    fn order_with_memory(task: u8, memory_bytes: u64) -> TaskOrder {
+        let limits = Limits {
+            memory_bytes,
+            ..Limits::default()
+        };
+        TaskOrder {
+            spec: TaskSpec::new(vec![0], vec![], limits).unwrap(),
+            ..order(task)
+        }
+    }
+
+    fn done(fuel: u64) -> Result<TaskOutput, TaskError> {
+        Ok(TaskOutput {
+            output: b"done".to_vec(),
+            usage: Usage {
+                fuel,
+                ..Usage::default()
+            },
+        })
+    }
+
+    #[test]
+    fn a_node_that_works_is_paid_and_trusted() {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([1, 2])).unwrap();
+        assert_eq!(world.available(), ENDOWMENT - 2_000);
+        assert_eq!(world.summary(1).reserved, Amount(2_000));
+        assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+        let before = world.view(A).reputation;
+
+        assert_eq!(world.report(A, 1, 1, done(FUEL / 2)), Ok(Amount(50)));
+        assert_eq!(world.balance(node_account(A)), 50);
+        assert_eq!(world.available(), ENDOWMENT - 1_000 - 50);
+        assert!(world.view(A).reputation.expected() > before.expected());
+        assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+
+        world.report(A, 2, 1, done(FUEL)).unwrap();
+        let summary = JobSummary {
+            succeeded: 2,
+            paid: Amount(150),
+            released: Amount(1_850),
+            ..JobSummary::default()
+        };
+        assert_eq!(world.summary(1), summary);
+        assert!(world.events().iter().any(|event| matches!(
+            event,
+            Event::JobEnded { job, summary: told } if *job == job_id(1) && *told == summary
+        )));
+        assert_eq!(world.available(), ENDOWMENT - 150);
+    }
+
+    #[test]
+    fn a_task_that_fails_everywhere_ends_unpaid_and_leaves_trust_alone() {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([1])).unwrap();
+        let before = world.view(A).reputation;
+        let failed = Err(TaskError::OutOfFuel { limit: 1 });
+        assert_eq!(world.report(A, 1, 1, failed), Ok(Amount::ZERO));
+        assert_eq!(world.state(1), TaskState::Failed);
+        assert_eq!(world.summary(1).failed, 1);
+        assert_eq!(world.view(A).reputation, before);
+        assert_eq!(world.available(), ENDOWMENT);
+    }
+
+    #[test]
+    fn tasks_of_a_node_that_dies_go_to_others() {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders(1..=4)).unwrap();
+        assert_eq!((world.view(A).running, world.view(A).waiting), (1, 3));
+        let trust = world.view(A).reputation.expected();
+        world.register(B, OFFER);
+        world.events();
+
+        world
+            .call(|rules, host| rules.node_lost(A, LossReason::Disconnected, host))
+            .unwrap();
+        assert_eq!(world.view(A).status, NodeStatus::Lost);
+        assert_eq!((world.view(A).running, world.view(A).waiting), (0, 0));
+        assert_eq!((world.view(B).running, world.view(B).waiting), (1, 3));
+        assert!(world.view(A).reputation.expected() < trust);
+        let events = world.events();
+        let lost: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::AttemptLost { node, attempt, .. } => Some((*node, *attempt)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(lost, [(A, 1)]);
+        assert!(events.iter().any(|event| matches!(
+            event,
+            Event::NodeLost { node, reason: LossReason::Disconnected } if *node == A
+        )));
+
+        // Once more changes nothing.
+        world
+            .call(|rules, host| rules.node_lost(A, LossReason::Silent, host))
+            .unwrap();
+        assert!(world.events().is_empty());
+        // A node that is gone is not heard, and not one that nobody knows.
+        assert_eq!(world.heartbeat(A, OFFER), Ok(false));
+        assert_eq!(world.heartbeat(C, OFFER), Ok(false));
+    }
+
+    #[test]
+    fn a_node_that_registers_twice_keeps_its_tasks() {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([1, 2])).unwrap();
+        world.events();
+        world.register(A, OFFER);
+        assert_eq!((world.view(A).running, world.view(A).waiting), (1, 1));
+        assert!(world.dispatched().is_empty());
+        assert_eq!(world.report(A, 1, 1, done(FUEL)), Ok(Amount(100)));
+    }
+
+    #[test]
+    fn a_late_report_does_not_free_the_slot_of_a_later_attempt() {
+        // The report of attempt 1 freed the slot of attempt 2 on the same node: the node was sent
+        // more than it has slots for, and the task was left behind when it died.
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([1, 2])).unwrap();
+        world
+            .call(|rules, host| rules.node_lost(A, LossReason::Disconnected, host))
+            .unwrap();
+        world.register(A, OFFER);
+        assert_eq!(world.dispatched(), [(A, id(1), 1), (A, id(1), 2)]);
+
+        assert_eq!(
+            world.report(A, 1, 1, done(FUEL)),
+            Err(ReportError::Transition(TransitionError::Stale {
+                attempt: 1,
+                current: 2
+            }))
+        );
+        assert_eq!(world.view(A).running, 1);
+        assert!(world.dispatched().is_empty());
+        assert_eq!(world.report(A, 1, 2, done(FUEL)), Ok(Amount(100)));
+        assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+    }
+
+    #[test]
+    fn a_report_after_the_lease_is_refused() {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([1])).unwrap();
+        world.register(B, OFFER);
+        world.events();
+        world.pass(Duration::from_secs(59));
+        assert!(world.events().is_empty());
+        world.pass(Duration::from_secs(1));
+        let events = world.events();
+        assert_eq!(dispatches(&events), [(B, id(1), 2)]);
+        assert!(events.iter().any(|event| matches!(
+            event,
+            Event::AttemptLost {
+                node: A,
+                attempt: 1,
+                reason: LossReason::LeaseExpired,
+                ..
+            }
+        )));
+        assert!(events.iter().any(|event| matches!(
+            event,
+            Event::Revoke {
+                node: A,
+                attempt: 1,
+                ..
+            }
+        )));
+        assert!(matches!(
+            world.report(A, 1, 1, done(FUEL)),
+            Err(ReportError::Transition(TransitionError::Stale { .. }))
+        ));
+        assert_eq!(world.report(B, 1, 2, done(FUEL)), Ok(Amount(100)));
+        assert!(matches!(
+            world.report(A, 1, 1, done(FUEL)),
+            Err(ReportError::Transition(TransitionError::Ended { .. }))
+        ));
+        assert_eq!(world.balance(node_account(A)), 0);
+    }
+
+    #[test]
+    fn long_tasks_have_long_leases() {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        let long = TaskOrder {
+            fuel_estimate: 7 * FUEL,
+            ..order(1)
+        };
+        world.submit(1, vec![long]).unwrap();
+        world.pass(Duration::from_secs(69));
+        assert!(matches!(world.state(1), TaskState::Assigned { .. }));
+        world.pass(Duration::from_secs(1));
+        assert_eq!(world.coordinator.task(id(1)).unwrap().attempts, 2);
+    }
+
+    #[test]
+    fn giving_up_after_the_last_attempt_releases_the_escrow() {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([1])).unwrap();
+        for attempt in 1..=3 {
+            assert_eq!(world.available(), ENDOWMENT - 1_000);
+            let given_back = Err(TaskError::Cancelled);
+            assert_eq!(world.report(A, 1, attempt, given_back), Ok(Amount::ZERO));
+        }
+        assert_eq!(world.state(1), TaskState::Lost { attempts: 3 });
+        assert_eq!(world.available(), ENDOWMENT);
+        let summary = JobSummary {
+            lost: 1,
+            released: Amount(1_000),
+            ..JobSummary::default()
+        };
+        assert_eq!(world.summary(1), summary);
+        let events = world.events();
+        assert!(
+            events
+                .iter()
+                .any(|event| matches!(event, Event::TaskLost { task } if *task == id(1)))
+        );
+        assert!(matches!(events.last(), Some(Event::JobEnded { .. })));
+    }
+
+    #[test]
+    fn a_task_nobody_can_take_is_told_once_and_placed_when_somebody_can() {
+        let mut world = World::new();
+        let dear = Offer {
+            price_per_gigafuel: Amount(1_001),
+            ..OFFER
+        };
+        world.register(A, dear);
+        world
+            .submit(1, vec![order(1), order_with_memory(2, 65 * MIB)])
+            .unwrap();
+        let told = unplaceable(&world.events());
+        assert_eq!(
+            told,
+            [
+                (id(1), vec![Constraint::Cost]),
+                (id(2), vec![Constraint::Cost, Constraint::Memory]),
+            ]
+        );
+        assert_eq!(world.coordinator.unplaced(), 2);
+        // Nothing that matters to them has changed.
+        world.heartbeat(A, OFFER_WITH_LESS_MEMORY_AND_DEAR).unwrap();
+        world.register(A, dear);
+        assert!(unplaceable(&world.events()).is_empty());
+
+        world.register(B, OFFER);
+        let events = world.events();
+        assert_eq!(dispatches(&events), [(B, id(1), 1)]);
+        assert_eq!(unplaceable(&events), [(id(2), vec![Constraint::Memory])]);
+        world.register(
+            C,
+            Offer {
+                memory_bytes: 65 * MIB,
+                ..OFFER
+            },
+        );
+        assert_eq!(world.dispatched(), [(C, id(2), 1)]);
+        assert_eq!(world.coordinator.unplaced(), 0);
+    }
+
+    const OFFER_WITH_LESS_MEMORY_AND_DEAR: Offer = Offer {
+        memory_bytes: 60 * MIB,
+        price_per_gigafuel: Amount(2_000),
+        ..OFFER
+    };
+
+    #[test]
+    fn a_heartbeat_that_offers_more_memory_or_a_lower_price_is_noticed() {
+        // Only a change of processors was: tasks waited for ever for what was there.
+        for (poor, enough) in [
+            (
+                OFFER,
+                Offer {
+                    memory_bytes: 128 * MIB,
+                    ..OFFER
+                },
+            ),
+            (
+                Offer {
+                    memory_bytes: 128 * MIB,
+                    price_per_gigafuel: Amount(5_000),
+                    ..OFFER
+                },
+                Offer {
+                    memory_bytes: 128 * MIB,
+                    ..OFFER
+                },
+            ),
+            (
+                Offer {
+                    cpu_millis: 999,
+                    memory_bytes: 128 * MIB,
+                    ..OFFER
+                },
+                Offer {
+                    memory_bytes: 128 * MIB,
+                    ..OFFER
+                },
+            ),
+        ] {
+            let mut world = World::new();
+            world.register(A, poor);
+            world
+                .submit(1, vec![order_with_memory(1, 128 * MIB)])
+                .unwrap();
+            assert_eq!(world.dispatched(), []);
+            assert_eq!(world.heartbeat(A, enough), Ok(true));
+            assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_that_lowers_the_offer_moves_what_waits() {
+        let two = Offer {
+            cpu_millis: 2_000,
+            memory_bytes: 256 * MIB,
+            ..OFFER
+        };
+        for lowered in [
+            Offer {
+                cpu_millis: 1_000,
+                ..two
+            },
+            Offer {
+                cpu_millis: 0,
+                ..two
+            },
+            Offer {
+                memory_bytes: 0,
+                ..two
+            },
+            Offer {
+                memory_bytes: 63 * MIB,
+                ..two
+            },
+            Offer {
+                price_per_gigafuel: Amount(1_001),
+                ..two
+            },
+        ] {
+            let mut world = World::new();
+            world.register(A, two);
+            world.submit(1, orders(1..=6)).unwrap();
+            let idle = Offer {
+                cpu_millis: 0,
+                ..two
+            };
+            world.register(B, idle);
+            // B lends again, and A no longer what it did. What runs stays.
+            world.coordinator.registry.nodes.get_mut(&B).unwrap().offer = two;
+            assert_eq!((world.view(A).running, world.view(A).waiting), (2, 4));
+            assert_eq!(world.heartbeat(A, lowered), Ok(true));
+            assert_eq!(world.view(A).running, 2);
+            assert_eq!(world.view(B).running, 2);
+            if lowered.cpu_millis < 1_000
+                || lowered.memory_bytes < 64 * MIB
+                || lowered.price_per_gigafuel > Amount(1_000)
+            {
+                assert_eq!((world.view(A).waiting, world.view(B).waiting), (0, 2));
+            }
+        }
+    }
+
+    #[test]
+    fn an_offer_that_makes_no_sense_is_refused_and_the_node_heard() {
+        let mut world = World::new();
+        let no_speed = Offer {
+            fuel_per_second: 0,
+            ..OFFER
+        };
+        for (latency_ms, fine) in [
+            (0.0, true),
+            (1e8, true),
+            (-1.0, false),
+            (f64::NAN, false),
+            (f64::INFINITY, false),
+            // The optimiser refused the whole batch for it.
+            (1e13, false),
+        ] {
+            let offer = Offer {
+                latency_ms,
+                ..OFFER
+            };
+            let registered = world.call(|rules, host| rules.register(A, offer, host));
+            assert_eq!(registered.is_ok(), fine, "{latency_ms}");
+            if !fine {
+                assert!(matches!(
+                    registered,
+                    Err(RegisterError::Offer(OfferError::Latency { .. }))
+                ));
+            }
+        }
+        world.register(A, OFFER);
+        world.now = world.now + Duration::from_secs(60);
+        assert_eq!(
+            world.heartbeat(A, no_speed),
+            Err(OfferError::Speed { cpu_millis: 1_000 })
+        );
+        assert_eq!(world.view(A).offer, OFFER);
+        world.now = world.now + Duration::from_secs(60);
+        world.timeout();
+        assert_eq!(world.view(A).status, NodeStatus::Lending);
+        let nothing = Offer {
+            cpu_millis: 0,
+            ..no_speed
+        };
+        assert_eq!(world.heartbeat(A, nothing), Ok(true));
+        assert_eq!(world.view(A).status, NodeStatus::Idle);
+    }
+
+    #[test]
+    fn insufficient_funds_admit_nothing() {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.events();
+        let poor = TaskOrder {
+            price_max: Amount(ENDOWMENT),
+            ..order(2)
+        };
+        let refused = world.submit(1, vec![order(1), poor]);
+        assert!(matches!(
+            refused,
+            Err(SubmitError::Bank(TillError::Ledger(
+                LedgerError::InsufficientFunds { .. }
+            )))
+        ));
+        assert_eq!(world.coordinator.job(job_id(1)), None);
+        assert_eq!(world.coordinator.task(id(1)), None);
+        assert_eq!(world.coordinator.unplaced(), 0);
+        assert_eq!(world.available(), ENDOWMENT);
+        assert!(world.events().is_empty());
+        // Neither the job's id nor its tasks' are used up.
+        world.submit(1, orders([1])).unwrap();
+    }
+
+    #[test]
+    fn a_job_that_cannot_be_admitted_says_why() {
+        let mut world = World::new();
+        assert!(matches!(
+            world.submit(1, vec![]),
+            Err(SubmitError::NoTasks { job }) if job == job_id(1)
+        ));
+        let many = (0..=JOB_TASKS_MAX)
+            .map(|index| TaskOrder {
+                id: TaskId::from_bytes((index as u128).to_be_bytes()),
+                ..order(0)
+            })
+            .collect();
+        assert!(matches!(
+            world.submit(1, many),
+            Err(SubmitError::TooManyTasks { actual, limit, .. })
+                if actual == limit + 1 && limit == JOB_TASKS_MAX
+        ));
+        assert!(matches!(
+            world.submit(1, orders([1, 2, 1])),
+            Err(SubmitError::KnownTask { task }) if task == id(1)
+        ));
+        world.submit(1, orders([1])).unwrap();
+        assert!(matches!(
+            world.submit(1, orders([2])),
+            Err(SubmitError::KnownJob { .. })
+        ));
+        assert!(matches!(
+            world.submit(2, orders([2, 1])),
+            Err(SubmitError::KnownTask { task }) if task == id(1)
+        ));
+        let free = TaskOrder {
+            price_max: Amount::ZERO,
+            ..order(2)
+        };
+        assert!(matches!(
+            world.submit(2, vec![free]),
+            Err(SubmitError::Bank(TillError::Ledger(
+                LedgerError::ZeroAmount { .. }
+            )))
+        ));
+        assert_eq!(world.available(), ENDOWMENT - 1_000);
+    }
+
+    #[test]
+    fn open_tasks_have_a_limit() {
+        let mut world = World::new();
+        world.coordinator.open = OPEN_TASKS_MAX - 1;
+        let job = JobSpec {
+            id: job_id(1),
+            owner: OWNER,
+            tasks: orders([1, 2]),
+        };
+        let refused: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&job);
+        assert!(matches!(
+            refused,
+            Err(SubmitError::Full { open, asked: 2, limit: OPEN_TASKS_MAX })
+                if open == OPEN_TASKS_MAX - 1
+        ));
+        world.coordinator.open -= 1;
+        let admitted: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&job);
+        assert!(admitted.is_ok());
+    }
+
+    #[test]
+    fn tasks_of_an_earlier_coordinator_are_not_paid_from_its_reservations() {
+        // Reserving them again was answered with the first receipt: the job ran on a reservation
+        // that was spent, and no report could ever be settled.
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([1, 2])).unwrap();
+        world.report(A, 1, 1, done(FUEL)).unwrap();
+        let available = world.available();
+
+        world.coordinator = Coordinator::new(config()).unwrap();
+        assert!(matches!(
+            world.submit(1, orders([3, 1, 4, 2])),
+            Err(SubmitError::KnownTask { task }) if task == id(1)
+        ));
+        assert_eq!(world.coordinator.job(job_id(1)), None);
+        assert_eq!(world.available(), available);
+        world.submit(1, orders([5])).unwrap();
+    }
+
+    #[test]
+    fn a_cancelled_task_keeps_its_slot_until_its_node_lets_go() {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([1, 2, 3])).unwrap();
+        world.events();
+        world.call(|rules, host| rules.cancel(id(1), host)).unwrap();
+        let events = world.events();
+        assert!(matches!(
+            events[..],
+            [
+                Event::Revoke {
+                    node: A,
+                    attempt: 1,
+                    ..
+                },
+                Event::TaskCancelled { .. }
+            ]
+        ));
+        assert_eq!(world.available(), ENDOWMENT - 2_000);
+        assert_eq!((world.view(A).running, world.view(A).waiting), (1, 2));
+
+        // One that waits simply goes, and one that no node can take.
+        world.call(|rules, host| rules.cancel(id(2), host)).unwrap();
+        assert_eq!((world.view(A).running, world.view(A).waiting), (1, 1));
+        world
+            .submit(2, vec![order_with_memory(4, 65 * MIB)])
+            .unwrap();
+        world.register(
+            B,
+            Offer {
+                cpu_millis: 0,
+                ..OFFER
+            },
+        );
+        assert_eq!(world.coordinator.stuck.len(), 1);
+        world.call(|rules, host| rules.cancel(id(4), host)).unwrap();
+        assert_eq!(world.coordinator.unplaced(), 0);
+        world.events();
+
+        let late = world.report(A, 1, 1, Err(TaskError::Cancelled));
+        assert!(matches!(
+            late,
+            Err(ReportError::Transition(TransitionError::Ended { .. }))
+        ));
+        assert_eq!(world.dispatched(), [(A, id(3), 1)]);
+        assert_eq!(world.summary(1).lost, 2);
+        // Nobody else can free the slot that is taken now.
+        assert!(world.report(B, 3, 1, done(FUEL)).is_err());
+        assert!(world.report(A, 3, 2, done(FUEL)).is_err());
+        assert_eq!(world.view(A).running, 1);
+    }
+
+    #[test]
+    fn the_slot_of_a_cancelled_task_is_free_when_its_lease_is_over() {
+        // It was held until the node was lost, if the node's last report did not arrive.
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([1, 2])).unwrap();
+        world.events();
+        world.call(|rules, host| rules.cancel(id(1), host)).unwrap();
+        let trust = world.view(A).reputation;
+        world.pass(Duration::from_secs(59));
+        assert_eq!(world.dispatched(), []);
+        assert_eq!(
+            world.coordinator.poll_timeout(),
+            Some(world.now + Duration::from_secs(1))
+        );
+        world.pass(Duration::from_secs(1));
+        assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+        assert_eq!(world.view(A).reputation, trust);
+    }
+
+    #[test]
+    fn what_cannot_be_cancelled_says_why() {
+        let mut world = World::new();
+        let cancel = |world: &mut World| world.call(|rules, host| rules.cancel(id(1), host));
+        assert!(matches!(
+            cancel(&mut world),
+            Err(CancelError::UnknownTask { task }) if task == id(1)
+        ));
+        world.submit(1, orders([1])).unwrap();
+        world.till.shut = true;
+        assert!(matches!(
+            cancel(&mut world),
+            Err(CancelError::Bank(TillError::Shut))
+        ));
+        assert_eq!(world.state(1), TaskState::Queued { attempts: 0 });
+        world.till.shut = false;
+        cancel(&mut world).unwrap();
+        assert!(matches!(
+            cancel(&mut world),
+            Err(CancelError::Transition(TransitionError::Ended {
+                state: TaskState::Cancelled
+            }))
+        ));
+    }
+
+    #[test]
+    fn reports_that_are_not_accepted_say_why() {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        assert!(matches!(
+            world.report(A, 1, 1, done(1)),
+            Err(ReportError::UnknownTask { task }) if task == id(1)
+        ));
+        world.submit(1, orders([1])).unwrap();
+        world.till.shut = true;
+        assert!(matches!(
+            world.report(A, 1, 1, done(FUEL)),
+            Err(ReportError::Bank(TillError::Shut))
+        ));
+        world.till.shut = false;
+        assert_eq!(world.report(A, 1, 1, done(FUEL)), Ok(Amount(100)));
+        assert!(matches!(
+            world.report(A, 1, 1, done(FUEL)),
+            Err(ReportError::Transition(TransitionError::Ended { .. }))
+        ));
+    }
+
+    #[test]
+    fn a_report_over_the_limits_costs_the_attempt() {
+        let limits = Limits::default();
+        let over = [
+            TaskOutput {
+                output: vec![],
+                usage: Usage {
+                    fuel: limits.fuel + 1,
+                    ..Usage::default()
+                },
+            },
+            TaskOutput {
+                output: vec![],
+                usage: Usage {
+                    memory_bytes_peak: limits.memory_bytes + 1,
+                    ..Usage::default()
+                },
+            },
+            TaskOutput {
+                output: vec![0; limits.output_bytes as usize + 1],
+                usage: Usage::default(),
+            },
+        ];
+        for output in over {
+            let mut world = World::new();
+            world.register(A, OFFER);
+            world.submit(1, orders([1])).unwrap();
+            // From somebody else it costs nothing.
+            assert!(matches!(
+                world.report(B, 1, 1, Ok(output.clone())),
+                Err(ReportError::Transition(TransitionError::Stale { .. }))
+            ));
+            world.events();
+            assert!(matches!(
+                world.report(A, 1, 1, Ok(output)),
+                Err(ReportError::OverLimits { task }) if task == id(1)
+            ));
+            assert_eq!(world.balance(node_account(A)), 0);
+            let events = world.events();
+            assert!(matches!(
+                events[0],
+                Event::AttemptLost {
+                    reason: LossReason::OverLimits,
+                    ..
+                }
+            ));
+            // There is no other node, so the same is asked again.
+            assert_eq!(dispatches(&events), [(A, id(1), 2)]);
+        }
+    }
+
+    #[test]
+    fn a_node_is_paid_at_the_price_it_asked_for_when_it_got_the_task() {
+        // It was paid at the price of its last heartbeat: cheap nodes got the tasks, and could
+        // become dear before they reported.
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([1])).unwrap();
+        let dear = Offer {
+            price_per_gigafuel: Amount(900),
+            ..OFFER
+        };
+        world.heartbeat(A, dear).unwrap();
+        assert_eq!(world.report(A, 1, 1, done(FUEL)), Ok(Amount(100)));
+    }
+
+    #[test]
+    fn tasks_that_run_together_fit_the_memory_that_is_lent() {
+        // Each was compared with all of it, so two that fill it ran at once.
+        let mut world = World::new();
+        world.register(
+            A,
+            Offer {
+                cpu_millis: 4_000,
+                memory_bytes: 100 * MIB,
+                ..OFFER
+            },
+        );
+        let tasks = (1..=4).map(|task| order_with_memory(task, 40 * MIB));
+        world.submit(1, tasks.collect()).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(1), 1), (A, id(2), 1)]);
+        world.report(A, 1, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(3), 1)]);
+    }
+
+    #[test]
+    fn silence_of_the_whole_fog_costs_a_task_one_attempt() {
+        // Nodes were taken down one by one and the tasks sent to the next that was silent, until
+        // they had no attempts left.
+        let mut world = World::new();
+        for node in 1..=5 {
+            world.register(NodeId::from_bytes([node; 32]), OFFER);
+        }
+        world.submit(1, orders([1])).unwrap();
+        world.events();
+        assert_eq!(
+            world.coordinator.poll_timeout(),
+            Some(world.now + Duration::from_secs(60))
+        );
+        world.now = world.now + Duration::from_secs(90);
+        world.timeout();
+        assert_eq!(world.state(1), TaskState::Queued { attempts: 1 });
+        let lost = world.coordinator.nodes();
+        assert!(lost.iter().all(|view| view.status == NodeStatus::Lost));
+        assert_eq!(world.coordinator.poll_timeout(), None);
+        world.register(C, OFFER);
+        assert_eq!(world.dispatched(), [(C, id(1), 2)]);
+    }
+
+    #[test]
+    fn a_node_that_let_an_attempt_lapse_is_asked_again_if_no_other_can_take_the_task() {
+        // Any other node was enough to rule it out, also one that could not take the task.
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.register(
+            B,
+            Offer {
+                memory_bytes: MIB,
+                ..OFFER
+            },
+        );
+        world.submit(1, orders([1])).unwrap();
+        world.report(A, 1, 1, Err(TaskError::Cancelled)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(1), 1), (A, id(1), 2)]);
+        // Where another can, it is asked, though it is slow.
+        world.register(
+            C,
+            Offer {
+                fuel_per_second: FUEL / 10,
+                ..OFFER
+            },
+        );
+        world.report(A, 1, 2, Err(TaskError::Cancelled)).unwrap();
+        assert_eq!(world.dispatched(), [(C, id(1), 3)]);
+    }
+
+    #[test]
+    fn who_came_first_is_served_first() {
+        // Tasks were served in the order of their ids, which submitters choose.
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([9, 8])).unwrap();
+        world.submit(2, orders([1, 2])).unwrap();
+        let mut served = Vec::new();
+        while let Some((node, task, attempt)) = world.dispatched().pop() {
+            served.push(task);
+            world
+                .report(node, task.as_bytes()[0], attempt, done(FUEL))
+                .unwrap();
+        }
+        assert_eq!(served, [id(9), id(8), id(1), id(2)]);
+    }
+
+    #[test]
+    fn more_tasks_than_the_optimiser_takes_are_placed_in_turns() {
+        let quick = Config {
+            nsga2: Nsga2 {
+                population: 4,
+                generations: 0,
+                ..Nsga2::default()
+            },
+            ..config()
+        };
+        let mut world = World::with(quick);
+        let many = |from: u128| -> Vec<TaskOrder> {
+            (from..from + 5_000)
+                .map(|index| TaskOrder {
+                    id: TaskId::from_bytes(index.to_be_bytes()),
+                    price_max: Amount(100),
+                    ..order(0)
+                })
+                .collect()
+        };
+        world.submit(1, many(0)).unwrap();
+        world.submit(2, many(5_000)).unwrap();
+        world.events();
+        world.register(A, OFFER);
+        let placed: Vec<_> = world
+            .events()
+            .iter()
+            .filter_map(|event| match event {
+                Event::Placed { tasks, .. } => Some(*tasks),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(placed, [TASKS_PLACED_MAX]);
+        assert_eq!(world.coordinator.unplaced(), 10_000 - TASKS_PLACED_MAX);
+        // A second node has nothing to do, and gets a share of all.
+        world.register(B, OFFER);
+        assert_eq!(world.view(B).running, 1);
+    }
+
+    #[test]
+    fn a_ledger_that_fails_while_a_node_dies_is_asked_again() {
+        let mut world = World::with(Config {
+            attempts_max: 1,
+            ..config()
+        });
+        world.register(A, OFFER);
+        world.submit(1, orders([1, 2])).unwrap();
+        world.events();
+        world.till.shut = true;
+        let refused = world.call(|rules, host| rules.node_lost(A, LossReason::Silent, host));
+        assert_eq!(refused, Err(TillError::Shut));
+        // It is gone all the same, but what it ran is not settled.
+        assert_eq!(world.view(A).status, NodeStatus::Lost);
+        assert_eq!((world.view(A).running, world.view(A).waiting), (1, 0));
+        world.now = world.now + Duration::from_secs(60);
+        let refused = world.call(Coordinator::handle_timeout);
+        assert_eq!(refused, Err(TillError::Shut));
+
+        world.till.shut = false;
+        world
+            .call(|rules, host| rules.node_lost(A, LossReason::Silent, host))
+            .unwrap();
+        assert_eq!(world.state(1), TaskState::Lost { attempts: 1 });
+        assert_eq!(world.state(2), TaskState::Queued { attempts: 0 });
+        assert_eq!(world.available(), ENDOWMENT - 1_000);
+    }
+
+    #[test]
+    fn tasks_that_have_ended_keep_no_input() {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([1, 2])).unwrap();
+        world.report(A, 1, 1, done(1)).unwrap();
+        world.call(|rules, host| rules.cancel(id(2), host)).unwrap();
+        let kept = |task: &Task| task.spec.is_some();
+        assert!(!world.coordinator.tasks.values().any(kept));
+    }
+
+    #[test]
+    fn a_full_registry_opens_no_account() {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        let stranger = NodeId::from_bytes([255; 32]);
+        let node = world.coordinator.registry.nodes[&A].clone();
+        for index in 1..REGISTRY_NODES_MAX {
+            let mut bytes = [7; 32];
+            bytes[..8].copy_from_slice(&(index as u64).to_be_bytes());
+            let known = NodeId::from_bytes(bytes);
+            world.coordinator.registry.nodes.insert(known, node.clone());
+        }
+        let refused = world.call(|rules, host| rules.register(stranger, OFFER, host));
+        assert!(matches!(
+            refused,
+            Err(RegisterError::Full {
+                limit: REGISTRY_NODES_MAX
+            })
+        ));
+        assert!(world.till.book.account(node_account(stranger)).is_none());
+        // Those that are known come back, and a lost one makes room.
+        world.register(A, OFFER);
+        world.coordinator.registry.nodes.get_mut(&A).unwrap().lost = true;
+        world.register(stranger, OFFER);
+        assert!(!world.coordinator.registry.nodes.contains_key(&A));
+    }
+
+    #[test]
+    fn a_node_without_an_account_is_not_registered() {
+        let mut world = World::new();
+        world.till.shut = true;
+        let refused = world.call(|rules, host| rules.register(A, OFFER, host));
+        assert!(matches!(refused, Err(RegisterError::Bank(TillError::Shut))));
+        assert!(world.coordinator.nodes().is_empty());
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_work_is_refused() {
+        let refused = |config| Coordinator::new(config).unwrap_err();
+        assert!(matches!(
+            refused(Config {
+                nsga2: Nsga2 {
+                    population: 5,
+                    ..Nsga2::default()
+                },
+                ..Config::default()
+            }),
+            ConfigError::Nsga2(_)
+        ));
+        assert!(matches!(
+            refused(Config {
+                attempts_max: 0,
+                ..Config::default()
+            }),
+            ConfigError::NoAttempts
+        ));
+        // Beyond what a task can have, its next attempt could not begin and it was nowhere.
+        assert!(matches!(
+            refused(Config {
+                attempts_max: ATTEMPTS_MAX + 1,
+                ..Config::default()
+            }),
+            ConfigError::TooManyAttempts {
+                actual: 101,
+                limit: 100
+            }
+        ));
+        assert!(matches!(
+            refused(Config {
+                preference: Preference::Weights([0.0; 4]),
+                ..Config::default()
+            }),
+            ConfigError::Preference(PreferenceError::NoWeight)
+        ));
+        for factor in [0.9, f64::NAN, f64::NEG_INFINITY] {
+            assert!(matches!(
+                refused(Config {
+                    lease_factor: factor,
+                    ..Config::default()
+                }),
+                ConfigError::LeaseFactor { .. }
+            ));
+        }
+        assert!(matches!(
+            refused(Config {
+                lease_min: Duration::ZERO,
+                ..Config::default()
+            }),
+            ConfigError::NoLease
+        ));
+        assert!(matches!(
+            refused(Config {
+                silence_max: Duration::ZERO,
+                ..Config::default()
+            }),
+            ConfigError::NoSilence
+        ));
+        assert!(
+            Coordinator::new(Config {
+                attempts_max: ATTEMPTS_MAX,
+                lease_factor: f64::INFINITY,
+                ..Config::default()
+            })
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn the_check_finds_what_must_not_be() {
+        let sound = || {
+            let mut world = World::new();
+            world.register(A, OFFER);
+            world.submit(1, orders([1, 2])).unwrap();
+            world.coordinator
+        };
+        assert_eq!(sound().check(), Ok(()));
+
+        let mut rules = sound();
+        rules.registry.nodes.get_mut(&A).unwrap().waiting.clear();
+        let misplaced = |task, state, places| {
+            Err(Inconsistency::Misplaced {
+                task,
+                state,
+                places,
+            })
+        };
+        let queued = TaskState::Queued { attempts: 0 };
+        assert_eq!(rules.check(), misplaced(id(2), queued, 0));
+
+        let mut rules = sound();
+        rules.unplaced.insert((1, id(2)));
+        assert_eq!(rules.check(), misplaced(id(2), queued, 2));
+
+        let mut rules = sound();
+        let held = rules.registry.nodes.get_mut(&A).unwrap();
+        held.running.get_mut(&id(1)).unwrap().number = 2;
+        let assigned = TaskState::Assigned {
+            node: A,
+            attempt: 1,
+        };
+        assert_eq!(rules.check(), misplaced(id(1), assigned, 0));
+
+        let mut rules = sound();
+        rules.stuck.insert((7, id(7)));
+        assert_eq!(rules.check(), Err(Inconsistency::Strays { count: 1 }));
+
+        let mut rules = sound();
+        rules.open = 1;
+        assert_eq!(rules.check(), Err(Inconsistency::Strays { count: 0 }));
+
+        let mut rules = sound();
+        rules.jobs.get_mut(&job_id(1)).unwrap().paid = Amount(1);
+        assert_eq!(
+            rules.check(),
+            Err(Inconsistency::Summary { job: job_id(1) })
+        );
+    }
 }

@@ -1,5 +1,7 @@
 //! What a coordinator tells its host.
 
+use std::fmt;
+
 use fogcompute_base::{JobId, NodeId, TaskId};
 use fogcompute_exec::{TaskError, TaskOutput, TaskSpec};
 use fogcompute_ledger::Amount;
@@ -18,6 +20,19 @@ pub enum LossReason {
     LeaseExpired,
     /// The node gave the task back.
     GivenBack,
+    /// The node claimed to have used more than the task's limits.
+    OverLimits,
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disconnected => "disconnected",
+            Self::Silent => "silent for too long",
+            Self::LeaseExpired => "lease expired",
+            Self::GivenBack => "given back",
+        })
+    }
 }
 
 /// What the host should do or may want to show.
@@ -42,11 +57,13 @@ pub enum Event {
         /// The front, the chosen point and why.
         plan: Plan,
     },
-    /// No node of the fog as it is can take this task. It waits for one that can.
+    /// No node of the fog as it is can take this task. It waits for one that can. Told again only
+    /// when the reason has changed.
     Unplaceable {
         /// Which task.
         task: TaskId,
-        /// Which constraint removed how many nodes, and the nearest miss.
+        /// Which constraint removed how many nodes, and the nearest miss. Nodes that expect more
+        /// than may be paid for the task fail on cost.
         error: PlacementError,
     },
     /// The tasks that wait could not be placed together; they wait for the fog to change.
@@ -88,7 +105,8 @@ pub enum Event {
         /// Which task.
         task: TaskId,
     },
-    /// Stop this attempt: nobody wants its result any more. The slot is free once it has reported.
+    /// Stop this attempt: the task was cancelled, or its lease is over. The slot of a cancelled
+    /// attempt is free when it has reported, at the latest when its lease is over.
     Revoke {
         /// Which node.
         node: NodeId,

@@ -56,14 +56,15 @@
 
 mod bank;
 mod coordinator;
+mod error;
 mod event;
 mod job;
 mod registry;
+mod task;
 
 pub use bank::{Bank, clearing_account, genesis, mint_account, node_account};
-pub use coordinator::{
-    CancelError, Config, ConfigError, Coordinator, Host, ReportError, SubmitError,
-};
+pub use coordinator::{Config, Coordinator, Host, OPEN_TASKS_MAX};
+pub use error::{CancelError, ConfigError, Inconsistency, ReportError, SubmitError};
 pub use event::{Event, LossReason};
 pub use job::{JobSpec, JobSummary, TaskOrder, TaskView};
 pub use registry::{NodeStatus, NodeView, Offer, OfferError, RegisterError};

@@ -1,18 +1,29 @@
 //! The nodes of a fog.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use fogcompute_base::limits::NODES_MAX;
 use fogcompute_base::{Instant, NodeId, TaskId};
 use fogcompute_ledger::Amount;
-use fogcompute_schedule::Reputation;
+use fogcompute_schedule::{NODES_MAX as PLACEMENT_NODES_MAX, Reputation};
 use thiserror::Error;
+
+/// Most nodes one registry holds: no more than the optimiser places on at once.
+pub(crate) const REGISTRY_NODES_MAX: usize = if NODES_MAX < PLACEMENT_NODES_MAX {
+    NODES_MAX
+} else {
+    PLACEMENT_NODES_MAX
+};
+
+/// Highest latency of an offer, in milliseconds: more than a day is no connection. The optimiser
+/// has a limit too, and a node beyond it would spoil the placement of everybody's tasks.
+pub(crate) const LATENCY_MS_MAX: f64 = 1e8;
 
 /// Why an offer makes no sense.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Error, PartialEq)]
 pub enum OfferError {
-    /// The latency is negative or not a number.
+    /// The latency is negative, not a number, or more than a day.
     #[error("latency of {millis} ms")]
     Latency {
         /// What was offered.
@@ -28,12 +39,12 @@ pub enum OfferError {
 
 /// Why a node cannot register.
 #[non_exhaustive]
-#[derive(Debug, Error)]
+#[derive(Debug, Error, PartialEq)]
 pub enum RegisterError<E: std::error::Error + 'static> {
     /// The offer makes no sense.
     #[error(transparent)]
     Offer(#[from] OfferError),
-    /// The registry is full.
+    /// The registry is full of nodes that are there. Lost ones make room.
     #[error("registry holds its limit of {limit} nodes")]
     Full {
         /// The limit.
@@ -61,7 +72,7 @@ pub struct Offer {
 
 impl Offer {
     pub(crate) fn check(&self) -> Result<(), OfferError> {
-        if !self.latency_ms.is_finite() || self.latency_ms < 0.0 {
+        if !(0.0..=LATENCY_MS_MAX).contains(&self.latency_ms) {
             return Err(OfferError::Latency {
                 millis: self.latency_ms,
             });
@@ -106,10 +117,24 @@ pub struct NodeView {
     pub offer: Offer,
     /// What is known of its reliability.
     pub reputation: Reputation,
-    /// Tasks it has.
+    /// Tasks it has, cancelled ones that it has not let go of included.
     pub running: usize,
     /// Tasks that wait for it.
     pub waiting: usize,
+}
+
+/// An attempt that takes up a slot of its node: it was dispatched, and neither its report nor the
+/// end of its lease has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    /// Number of the attempt: what frees the slot must name it.
+    pub number: u32,
+    /// When the slot is free again, whatever the node says. A report can be lost on its way.
+    pub lease: Instant,
+    /// The task's memory limit.
+    pub memory_bytes: u64,
+    /// What the node asked for 10⁹ fuel when it got the task, and is paid.
+    pub price_per_gigafuel: Amount,
 }
 
 #[derive(Clone, Debug)]
@@ -118,8 +143,8 @@ pub(crate) struct Node {
     pub reputation: Reputation,
     pub heard: Instant,
     pub lost: bool,
-    /// Dispatched and not reported.
-    pub running: BTreeSet<TaskId>,
+    /// Dispatched and not reported; cancelled ones too, until the node has let go of them.
+    pub running: BTreeMap<TaskId, Attempt>,
     /// Placed here, to be dispatched when a slot is free.
     pub waiting: VecDeque<TaskId>,
 }
@@ -133,18 +158,59 @@ impl Node {
         }
     }
 
-    pub(crate) fn has_free_slot(&self) -> bool {
+    /// Whether a task that may take `memory_bytes` can start now.
+    pub(crate) fn has_room(&self, memory_bytes: u64) -> bool {
+        let held = self.running.values().map(|attempt| attempt.memory_bytes);
+        let needed = held.fold(memory_bytes, u64::saturating_add);
+        self.has_free_slot() && needed <= self.offer.memory_bytes
+    }
+
+    /// Whether the node has a slot that nothing waits for.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.has_free_slot()
+    }
+
+    fn has_free_slot(&self) -> bool {
         !self.lost && self.running.len() < self.offer.slots()
+    }
+
+    /// Frees the slot of an attempt. `false` if that attempt holds none.
+    pub(crate) fn free_slot(&mut self, task: TaskId, number: u32) -> bool {
+        let held = self
+            .running
+            .get(&task)
+            .is_some_and(|attempt| attempt.number == number);
+        if held {
+            self.running.remove(&task);
+        }
+        held
     }
 }
 
-/// All nodes ever seen, so that reputation outlives a connection.
+/// All nodes ever seen, so that reputation outlives a connection; the longest lost are forgotten
+/// when there are too many.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     pub nodes: BTreeMap<NodeId, Node>,
 }
 
 impl Registry {
+    /// Whether there is room for a node: it is known, there is a place, or a lost one makes room.
+    pub(crate) fn has_room(&self, node: NodeId) -> bool {
+        self.nodes.len() < REGISTRY_NODES_MAX
+            || self.nodes.contains_key(&node)
+            || self.longest_lost().is_some()
+    }
+
+    /// The node that was lost first and of which nothing is left to settle.
+    fn longest_lost(&self) -> Option<NodeId> {
+        self.nodes
+            .iter()
+            .filter(|(_, node)| node.lost && node.running.is_empty())
+            .min_by_key(|(_, node)| node.heard)
+            .map(|(id, _)| *id)
+    }
+
     /// Adds a node or brings it back. `false` if the registry is full.
     pub(crate) fn insert(&mut self, node: NodeId, offer: Offer, now: Instant) -> bool {
         if let Some(known) = self.nodes.get_mut(&node) {
@@ -153,15 +219,18 @@ impl Registry {
             known.lost = false;
             return true;
         }
-        if self.nodes.len() >= NODES_MAX {
-            return false;
+        if self.nodes.len() >= REGISTRY_NODES_MAX {
+            let Some(forgotten) = self.longest_lost() else {
+                return false;
+            };
+            self.nodes.remove(&forgotten);
         }
         let fresh = Node {
             offer,
             reputation: Reputation::default(),
             heard: now,
             lost: false,
-            running: BTreeSet::new(),
+            running: BTreeMap::new(),
             waiting: VecDeque::new(),
         };
         self.nodes.insert(node, fresh);
@@ -180,5 +249,138 @@ impl Registry {
                 waiting: node.waiting.len(),
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: Offer = Offer {
+        cpu_millis: 2_000,
+        memory_bytes: 100,
+        fuel_per_second: 1,
+        price_per_gigafuel: Amount(1),
+        latency_ms: 0.0,
+    };
+    const TASK: TaskId = TaskId::from_bytes([1; 16]);
+
+    fn node(index: usize) -> NodeId {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&(index as u64).to_be_bytes());
+        NodeId::from_bytes(bytes)
+    }
+
+    fn attempt(number: u32, memory_bytes: u64) -> Attempt {
+        Attempt {
+            number,
+            lease: Instant::ZERO,
+            memory_bytes,
+            price_per_gigafuel: Amount(1),
+        }
+    }
+
+    fn fresh(offer: Offer) -> Node {
+        let mut registry = Registry::default();
+        assert!(registry.insert(node(1), offer, Instant::ZERO));
+        registry.nodes.remove(&node(1)).unwrap()
+    }
+
+    #[test]
+    fn a_slot_is_a_whole_processor_and_needs_memory() {
+        let slots = |cpu_millis, memory_bytes| {
+            Offer {
+                cpu_millis,
+                memory_bytes,
+                ..OFFER
+            }
+            .slots()
+        };
+        assert_eq!(slots(999, 1), 0);
+        assert_eq!(slots(1_000, 1), 1);
+        assert_eq!(slots(3_999, 1), 3);
+        assert_eq!(slots(4_000, 0), 0);
+        assert_eq!(fresh(OFFER).status(), NodeStatus::Lending);
+        let nothing = Offer {
+            memory_bytes: 0,
+            ..OFFER
+        };
+        assert_eq!(fresh(nothing).status(), NodeStatus::Idle);
+    }
+
+    #[test]
+    fn there_is_room_while_slots_and_memory_last() {
+        let mut node = fresh(OFFER);
+        assert!(node.has_room(100));
+        assert!(!node.has_room(101));
+        node.running.insert(TASK, attempt(1, 60));
+        assert!(node.has_room(40));
+        assert!(!node.has_room(41));
+        assert!(!node.has_room(u64::MAX));
+        node.running
+            .insert(TaskId::from_bytes([2; 16]), attempt(1, 0));
+        assert!(!node.has_room(0));
+        assert!(!node.is_idle());
+        assert!(node.free_slot(TASK, 1));
+        assert!(node.is_idle());
+        node.waiting.push_back(TASK);
+        assert!(!node.is_idle());
+        node.lost = true;
+        assert!(!node.has_room(0));
+        assert_eq!(node.status(), NodeStatus::Lost);
+    }
+
+    #[test]
+    fn only_the_attempt_that_holds_a_slot_frees_it() {
+        let mut node = fresh(OFFER);
+        node.running.insert(TASK, attempt(2, 1));
+        assert!(!node.free_slot(TASK, 1));
+        assert!(!node.free_slot(TaskId::from_bytes([2; 16]), 2));
+        assert_eq!(node.running.len(), 1);
+        assert!(node.free_slot(TASK, 2));
+        assert!(!node.free_slot(TASK, 2));
+    }
+
+    #[test]
+    fn the_longest_lost_makes_room_in_a_full_registry() {
+        let mut registry = Registry::default();
+        for index in 0..REGISTRY_NODES_MAX {
+            let heard = Instant::from_millis(index as u64);
+            assert!(registry.insert(node(index), OFFER, heard));
+        }
+        let stranger = node(usize::MAX);
+        assert!(!registry.has_room(stranger));
+        assert!(!registry.insert(stranger, OFFER, Instant::ZERO));
+        assert!(registry.has_room(node(5)));
+        for lost in [9, 3, 2] {
+            registry.nodes.get_mut(&node(lost)).unwrap().lost = true;
+        }
+        // What is not settled is not forgotten.
+        let unsettled = registry.nodes.get_mut(&node(2)).unwrap();
+        unsettled.running.insert(TASK, attempt(1, 1));
+        assert!(registry.has_room(stranger));
+        assert!(registry.insert(stranger, OFFER, Instant::ZERO));
+        assert!(!registry.nodes.contains_key(&node(3)));
+        assert_eq!(registry.nodes.len(), REGISTRY_NODES_MAX);
+    }
+
+    #[test]
+    fn a_node_that_comes_back_keeps_its_reputation() {
+        let mut registry = Registry::default();
+        registry.insert(node(1), OFFER, Instant::ZERO);
+        let known = registry.nodes.get_mut(&node(1)).unwrap();
+        known.reputation.record(true, 1.0).unwrap();
+        known.lost = true;
+        let reputation = known.reputation;
+        let offer = Offer {
+            cpu_millis: 0,
+            ..OFFER
+        };
+        registry.insert(node(1), offer, Instant::from_millis(7));
+        let view = &registry.views()[0];
+        assert_eq!(view.reputation, reputation);
+        assert_eq!(view.offer, offer);
+        assert_eq!(view.status, NodeStatus::Idle);
+        assert_eq!(registry.nodes[&node(1)].heard, Instant::from_millis(7));
     }
 }

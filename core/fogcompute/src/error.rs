@@ -193,11 +193,10 @@ impl Error {
             Self::Evolution(
                 EvolutionError::Objective { .. } | EvolutionError::Violation { .. },
             ) => ErrorCode::NotFinite,
-            Self::Evolution(_) => ErrorCode::InvalidProblem,
             Self::Placement(
                 PlacementError::Infeasible { .. } | PlacementError::OverCommitted { .. },
             ) => ErrorCode::Infeasible,
-            Self::Placement(_) => ErrorCode::InvalidProblem,
+            Self::Evolution(_) | Self::Placement(_) => ErrorCode::InvalidProblem,
             Self::Store(error) => store_code(error),
             Self::UnknownAccount { .. } => ErrorCode::UnknownAccount,
             Self::Policy(_) | Self::PolicyText(_) => ErrorCode::InvalidPolicy,

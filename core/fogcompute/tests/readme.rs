@@ -3,6 +3,8 @@
 //! A line `<!-- file: PATH -->` is followed by a fenced block with that file's text. With
 //! `FOGCOMPUTE_WRITE_README=1` the blocks are rewritten instead of compared.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,11 +20,19 @@ fn with_current_blocks(readme: &str, read: impl Fn(&str) -> String) -> (String, 
     while let Some(line) = lines.next() {
         current.push_str(line);
         current.push('\n');
-        let marked = line.strip_prefix("<!-- file: ").and_then(|rest| rest.strip_suffix(" -->"));
+        let marked = line
+            .strip_prefix("<!-- file: ")
+            .and_then(|rest| rest.strip_suffix(" -->"));
         let Some(path) = marked else { continue };
         let fence = lines.next().unwrap_or_default();
-        assert!(fence.starts_with("```"), "no code block after the marker of {path}");
-        assert!(lines.any(|line| line == "```"), "the code block of {path} has no end");
+        assert!(
+            fence.starts_with("```"),
+            "no code block after the marker of {path}"
+        );
+        assert!(
+            lines.any(|line| line == "```"),
+            "the code block of {path} has no end"
+        );
         current.push_str(fence);
         current.push('\n');
         current.push_str(read(path).trim_end());
@@ -43,7 +53,10 @@ fn examples_in_the_readme_are_the_files_that_run() {
         fs::write(&path, current).unwrap();
         return;
     }
-    assert_eq!(readme, current, "run this test with FOGCOMPUTE_WRITE_README=1 to mend it");
+    assert_eq!(
+        readme, current,
+        "run this test with FOGCOMPUTE_WRITE_README=1 to mend it"
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Rust's own run of the vectors that every language's tests share.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use fogcompute::base::Digest;
 use fogcompute::{
     AccountKind, DeviceState, Error, ErrorCode, Fog, FogConfig, Hop, Ledger, Limits, NodeId, Nsga2,

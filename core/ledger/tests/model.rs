@@ -1,5 +1,7 @@
 //! Random batches against a model that is too simple to be wrong: signed balances in a map.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::collections::BTreeMap;
 
 use fogcompute_base::{AccountId, TransferId, UnixMillis};

@@ -4,6 +4,8 @@
 //! Features it has and this ledger does not (chains inside a batch, balancing transfers, closed
 //! accounts) have no case here.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use fogcompute_base::{AccountId, TransferId, UnixMillis};
 use fogcompute_ledger::{
     Account, AccountKind, Amount, AssetId, Book, LedgerError, Operation, Receipt,

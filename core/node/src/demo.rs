@@ -795,7 +795,7 @@ impl Demo {
                         .find(|known| known.number == attempt);
                     if let Some(known) = found {
                         known.end_ms = end_ms;
-                        known.lost = Some(format!("{reason:?}").to_lowercase());
+                        known.lost = Some(reason.to_string());
                     }
                     self.say(&format!(
                         "tile {} is lost with {name} and will be redone",

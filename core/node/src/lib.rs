@@ -24,6 +24,9 @@ mod demo;
 mod device;
 mod error;
 mod fog;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod mandelbrot;
 mod protocol;
 mod report;

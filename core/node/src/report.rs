@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 /// Everything a demonstration measured and decided. Times are milliseconds since its job was
-/// submitted, amounts are base units as decimal text.
+/// submitted. Amounts are exact decimal text: credits, but for an attempt's `paid` and the ledger's
+/// `sum`, which are base units.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     pub version: &'static str,

@@ -86,7 +86,11 @@ pub async fn run_node(config: NodeConfig) -> Result<(), NodeError> {
     };
     // Whoever started the process learns from this line who the node is.
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "node {}\nlistening on {}", descriptor.node, descriptor.address);
+    let _ = writeln!(
+        out,
+        "node {}\nlistening on {}",
+        descriptor.node, descriptor.address
+    );
     let _ = out.flush();
     drop(out);
     let relay = matches!(config.role, Role::Mix { .. });

@@ -1,5 +1,7 @@
 //! The guests in `examples/wasm`: the committed binary is what its text assembles to.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::path::Path;
 
 use fogcompute_exec::{Limits, Runtime, TaskError, TaskSpec};

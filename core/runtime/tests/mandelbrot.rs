@@ -1,5 +1,7 @@
 //! `examples/wasm/mandelbrot.wat` gives the same bytes as a native program with the same formula.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::path::Path;
 
 use fogcompute_base::limits::OUTPUT_BYTES_MAX;

@@ -1,4 +1,6 @@
 //! `LinuxProbe` on recorded trees, and on the machine that runs the tests.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![cfg(target_os = "linux")]
 
 use std::fs;

@@ -5,6 +5,8 @@
 //! Nothing sleeps. This is about the death of a process: a power cut, which may also lose what the
 //! disk had promised to keep, cannot be staged here.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -816,13 +816,13 @@ fn harvest() -> Result<Vec<Value>> {
                 case["reasons"] = decision
                     .reasons
                     .iter()
-                    .map(|reason| reason.code())
+                    .map(fogcompute::harvest::Reason::code)
                     .collect();
                 case["texts"] = decision.reasons.iter().map(ToString::to_string).collect();
                 case["objections"] = decision
                     .reasons
                     .iter()
-                    .map(|reason| reason.is_objection())
+                    .map(fogcompute::harvest::Reason::is_objection)
                     .collect();
                 case["budget"] = json!(decision.budget);
             }

@@ -12,6 +12,9 @@ use crate::error::NodeError;
 use crate::protocol::Role;
 use crate::report::{Balance, LedgerReport, LedgerRow, NodeReport};
 
+/// Bytes of a GiB.
+const GIB: f64 = (1_u64 << 30) as f64;
+
 impl Demo {
     pub(super) fn node_reports(&self, fog: &CoordinatorService) -> Vec<NodeReport> {
         let views = fog.rules().nodes();
@@ -223,7 +226,7 @@ pub(super) fn describe_device(device: &serde_json::Value) -> String {
             number("memory_total_bytes"),
         ) {
             (Some(available), Some(total)) => {
-                format!("{:.1} of {:.1} GiB free", available / 1e9, total / 1e9)
+                format!("{:.1} of {:.1} GiB free", available / GIB, total / GIB)
             }
             _ => "memory unknown".to_owned(),
         },

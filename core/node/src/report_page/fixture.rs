@@ -214,7 +214,12 @@ fn ledger(nodes: &[NodeReport], tiles: &[Tile]) -> LedgerReport {
     for attempt in tiles.iter().flat_map(|tile| &tile.attempts) {
         if attempt.result.is_some() {
             enter("post", "owner", "clearing", "0.219378012098");
-            enter("transfer", "clearing", &nodes[attempt.node].name, "0.219378012098");
+            enter(
+                "transfer",
+                "clearing",
+                &nodes[attempt.node].name,
+                "0.219378012098",
+            );
         }
     }
     LedgerReport {
@@ -241,14 +246,9 @@ pub(super) fn assert_well_formed(page: &str) {
     let mut rest = page.strip_prefix("<!doctype html>").unwrap_or(page);
     while let Some(start) = rest.find(['<', '&']) {
         let from = &rest[start..];
-        if from.starts_with('&') {
-            let known = ["&amp;", "&lt;", "&gt;", "&quot;", "&#39;"];
-            assert!(
-                known.iter().any(|reference| from.starts_with(reference)),
-                "{}",
-                &from[..from.len().min(40)]
-            );
-            rest = &from[1..];
+        if let Some(after) = from.strip_prefix('&') {
+            assert_reference(after);
+            rest = after;
             continue;
         }
         // Attributes hold no raw `<` and `>`: both are always escaped.
@@ -265,24 +265,19 @@ pub(super) fn assert_well_formed(page: &str) {
                 open.push(name);
             }
         }
-        // References within attributes are checked as well.
-        rest = if tag.contains('&') {
-            assert_references(tag);
-            &from[end + 1..]
-        } else {
-            &from[end + 1..]
-        };
+        for after in tag.split('&').skip(1) {
+            assert_reference(after);
+        }
+        rest = &from[end + 1..];
     }
     assert_eq!(open, Vec::<&str>::new(), "tags left open");
 }
 
-fn assert_references(attributes: &str) {
-    for rest in attributes.split('&').skip(1) {
-        assert!(
-            ["amp;", "lt;", "gt;", "quot;", "#39;"]
-                .iter()
-                .any(|reference| rest.starts_with(reference)),
-            "{attributes}"
-        );
-    }
+fn assert_reference(after: &str) {
+    let known = ["amp;", "lt;", "gt;", "quot;", "#39;"];
+    assert!(
+        known.iter().any(|name| after.starts_with(name)),
+        "&{}",
+        after.chars().take(20).collect::<String>()
+    );
 }

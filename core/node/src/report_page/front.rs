@@ -69,7 +69,7 @@ impl Objective {
     fn show(&self, value: f64) -> String {
         match self.unit {
             Unit::Milliseconds => millis(value),
-            Unit::Credits => format!("{:.3} credits", value / CREDIT),
+            Unit::Credits => format!("{:.3}", value / CREDIT),
             Unit::None => format!("{value:.3}"),
         }
     }
@@ -139,9 +139,28 @@ impl<'a> Plot<'a> {
         self.objectives
             .iter()
             .zip(point)
-            .map(|(objective, value)| format!("{} {}", objective.label, objective.show(*value)))
+            .map(|(objective, value)| format!("{} {}", objective.title(), objective.show(*value)))
             .collect::<Vec<_>>()
             .join(", ")
+    }
+
+    /// Whether no point is nearer to the best of every objective, each measured from its best to
+    /// its worst, than the chosen one.
+    fn chosen_is_nearest(&self) -> bool {
+        let distance = |point: &[f64]| -> f64 {
+            self.objectives
+                .iter()
+                .zip(point)
+                .filter(|(objective, _)| objective.varies())
+                .map(|(objective, value)| objective.given_up(*value).powi(2))
+                .sum()
+        };
+        self.chosen.is_some_and(|chosen| {
+            let least = distance(self.points[chosen]);
+            self.points
+                .iter()
+                .all(|point| distance(point) >= least - 1e-12)
+        })
     }
 
     /// The two objectives of the scatter: those that vary most, the first and the last of them.
@@ -171,6 +190,11 @@ pub(super) fn section(report: &Report) -> String {
         );
         return text;
     }
+    let chosen = if plot.chosen_is_nearest() {
+        "The one chosen is nearest to the best of everything."
+    } else {
+        "The one chosen is marked."
+    };
     let (found, among, chosen) = if plot.points.len() == 1 {
         (
             "1 placement that no other".to_owned(),
@@ -181,7 +205,7 @@ pub(super) fn section(report: &Report) -> String {
         (
             format!("{} of which none", counted(plot.points.len(), "placement")),
             "is better in one objective without being worse in another",
-            "The one chosen is nearest to the best of everything.",
+            chosen,
         )
     };
     let _ = write!(
@@ -212,7 +236,8 @@ pub(super) fn section(report: &Report) -> String {
     if !front.explanation.trim().is_empty() {
         let _ = write!(
             text,
-            "<details><summary>The optimiser's own explanation</summary><pre>{}</pre></details>",
+            "<details><summary>The optimiser's own explanation, cost in base units</summary>\
+             <pre>{}</pre></details>",
             esc(front.explanation.trim())
         );
     }
@@ -356,11 +381,21 @@ fn parallel(plot: &Plot<'_>, width: f64) -> String {
             }
         })
         .collect();
+    // Where all lines meet in one point none can be followed, so such an axis comes last.
+    let (mut order, same): (Vec<_>, Vec<_>) =
+        (0..plot.objectives.len()).partition(|index| plot.objectives[*index].varies());
+    order.extend(same);
     let line = |point: &[f64]| {
-        point
+        order
             .iter()
             .enumerate()
-            .map(|(index, value)| format!("{},{}", n(x.at(index as f64)), n(y[index].at(*value))))
+            .map(|(place, index)| {
+                format!(
+                    "{},{}",
+                    n(x.at(place as f64)),
+                    n(y[*index].at(point[*index]))
+                )
+            })
             .collect::<Vec<_>>()
             .join(" ")
     };
@@ -375,8 +410,8 @@ fn parallel(plot: &Plot<'_>, width: f64) -> String {
             );
         }
     }
-    for (index, objective) in plot.objectives.iter().enumerate() {
-        let at = x.at(index as f64);
+    for (place, objective) in order.iter().map(|i| &plot.objectives[*i]).enumerate() {
+        let at = x.at(place as f64);
         let (above, below) = if objective.varies() {
             (
                 objective.show_briefly(objective.worst),
@@ -417,11 +452,11 @@ fn parallel(plot: &Plot<'_>, width: f64) -> String {
             line(point),
             esc(&plot.tooltip(point))
         );
-        for (index, value) in point.iter().enumerate() {
+        for (place, index) in order.iter().enumerate() {
             let _ = write!(
                 shapes,
                 "<path class=\"chosen\" d=\"{}\"></path>",
-                diamond(x.at(index as f64), y[index].at(*value), 6.5)
+                diamond(x.at(place as f64), y[*index].at(point[*index]), 6.5)
             );
         }
     }
@@ -446,7 +481,7 @@ fn trade_offs(plot: &Plot<'_>) -> String {
          <table><caption>What the chosen placement gives up</caption><thead><tr>\
          <th scope=\"col\">Objective</th><th scope=\"col\" class=\"num\">Chosen</th>\
          <th scope=\"col\" class=\"num\">Best</th><th scope=\"col\" class=\"num\">Worst</th>\
-         <th scope=\"col\" class=\"num\">Way from best to worst</th></tr></thead><tbody>",
+         <th scope=\"col\" class=\"num\">From best to worst</th></tr></thead><tbody>",
     );
     for (objective, value) in plot.objectives.iter().zip(point) {
         let given_up = if objective.varies() {
@@ -458,14 +493,14 @@ fn trade_offs(plot: &Plot<'_>) -> String {
                 n(share * 0.64)
             )
         } else {
-            "the same in all".to_owned()
+            "same".to_owned()
         };
         let _ = write!(
             text,
             "<tr><th scope=\"row\">{}<small>{}</small></th><td class=\"num\">{}</td>\
              <td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"num\">{given_up}</td>\
              </tr>",
-            esc(&objective.label),
+            esc(&objective.title()),
             objective.meaning,
             objective.show(*value),
             objective.show(objective.best),
@@ -486,10 +521,16 @@ mod tests {
         let report = fixture::report(4, 12);
         let points = report.front.points.len();
         let page = section(&report);
-        assert_eq!(page.matches("<circle class=\"point\"").count(), 2 * (points - 1));
-        assert_eq!(page.matches("<polyline class=\"other\"").count(), 2 * (points - 1));
+        assert_eq!(
+            page.matches("<circle class=\"point\"").count(),
+            2 * (points - 1)
+        );
+        assert_eq!(
+            page.matches("<polyline class=\"other\"").count(),
+            2 * (points - 1)
+        );
         assert_eq!(page.matches("<polyline class=\"chosen-line\"").count(), 2);
-        assert!(page.contains("the same in all"));
+        assert!(page.contains(">same</td>"));
     }
 
     #[test]
@@ -519,6 +560,20 @@ mod tests {
             assert_eq!(Plot::new(&report.front).chosen, None);
             fixture::assert_well_formed(&section(&report));
         }
+    }
+
+    #[test]
+    fn the_reason_for_the_choice_is_given_only_if_it_is_true() {
+        let mut report = fixture::report(2, 2);
+        report.front.points = vec![
+            vec![1.0, 0.0, 0.5, 9.0],
+            vec![2.0, 0.0, 0.5, 2.0],
+            vec![9.0, 0.0, 0.5, 1.0],
+        ];
+        report.front.chosen = 1;
+        assert!(section(&report).contains("nearest to the best of everything"));
+        report.front.chosen = 0;
+        assert!(!section(&report).contains("nearest"));
     }
 
     #[test]

@@ -26,7 +26,11 @@ struct Bar<'a> {
 
 pub(super) fn section(report: &Report, kills: &[Kill]) -> String {
     let rows = rows(report);
-    let attempts: Vec<_> = report.tiles.iter().flat_map(|tile| &tile.attempts).collect();
+    let attempts: Vec<_> = report
+        .tiles
+        .iter()
+        .flat_map(|tile| &tile.attempts)
+        .collect();
     let lost = attempts.iter().filter(|attempt| attempt.lost.is_some());
     let redone = report
         .tiles
@@ -59,8 +63,8 @@ pub(super) fn section(report: &Report, kills: &[Kill]) -> String {
         }
     }
     text.push_str(
-        " A bar begins when the tile is sent into the mixnet and ends when its pixels are back; the \
-         number is the tile's.</p>",
+        " A bar begins when the tile is sent into the mixnet and ends when its pixels are back; \
+         the number is the tile's.</p>",
     );
     if attempts.is_empty() {
         text.push_str("<p class=\"empty\">No tile was sent.</p></section>");
@@ -196,10 +200,21 @@ fn chart(rows: &[Row<'_>], kills: &[Kill], width: f64) -> String {
                 n(gone),
                 n(height - 2.0)
             );
+            if gone > 24.0 {
+                let _ = write!(
+                    bars,
+                    "<path class=\"cross\" d=\"M{} {}l9 9m0 -9l-9 9\"><title>{} killed</title>\
+                     </path>",
+                    n(from + 9.0),
+                    n(y + above + lane / 2.0 - 4.5),
+                    esc(row.name)
+                );
+            }
             if gone > 80.0 {
                 let _ = write!(
                     bars,
-                    "<text class=\"note\" x=\"{}\" y=\"{}\" text-anchor=\"end\">gone</text>",
+                    "<text class=\"note over\" x=\"{}\" y=\"{}\" \
+                     text-anchor=\"end\">gone</text>",
                     n(right - 8.0),
                     n(name_y)
                 );
@@ -217,7 +232,7 @@ fn chart(rows: &[Row<'_>], kills: &[Kill], width: f64) -> String {
         n(y),
         n(width)
     );
-    let (ticks, step) = x.ticks(if wide { 10 } else { 4 });
+    let (ticks, step) = x.ticks(if wide { 10 } else { 6 });
     for tick in ticks {
         let at = x.at(tick);
         let anchor = if at - left < 12.0 {
@@ -244,14 +259,14 @@ fn chart(rows: &[Row<'_>], kills: &[Kill], width: f64) -> String {
         let half = label.chars().count() as f64 * 3.8;
         let label_x = at.clamp(half.min(width / 2.0), (width - half).max(width / 2.0));
         let _ = write!(
-            bars,
-            "<path class=\"kill\" d=\"M{0} {1}V{2}\"><title>{3}</title></path>\
-             <text class=\"kill-name\" x=\"{4}\" y=\"16\" text-anchor=\"middle\">{3}</text>",
+            shapes,
+            "<path class=\"kill\" d=\"M{} {}V{}\"></path>\
+             <text class=\"kill-name\" x=\"{}\" y=\"16\" text-anchor=\"middle\">{}</text>",
             n(at),
             n(TOP - 8.0),
             n(y + 2.0),
-            esc(&label),
-            n(label_x)
+            n(label_x),
+            esc(&label)
         );
     }
     shapes.push_str(&bars);

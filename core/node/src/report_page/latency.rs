@@ -74,7 +74,11 @@ pub(super) fn section(report: &Report) -> String {
         text.push_str("<p class=\"empty\">No tile came back.</p></section>");
         return text;
     }
-    let figure = |part: &Part, share| quantile(&part.sorted, share).map(millis).unwrap_or_default();
+    let figure = |part: &Part, share| {
+        quantile(&part.sorted, share)
+            .map(millis)
+            .unwrap_or_default()
+    };
     let _ = write!(
         text,
         "<p class=\"lead\">Half of the {} came back within {}, 95 % within {}. What is above the \
@@ -86,14 +90,15 @@ pub(super) fn section(report: &Report) -> String {
     text.push_str("<figure>");
     text.push_str(&responsive(WIDE, |width| chart(&parts, width)));
     text.push_str(
-        "<figcaption>Number of tiles by time, all three on the same axis. Solid line: median; \
-         dashed line: 95 % quantile.</figcaption></figure>",
+        "<figcaption>Number of tiles by time, all three on the same axis of time; the figure on \
+         the left is the highest bar. Solid line: median; dashed line: 95 % quantile.</figcaption>\
+         </figure>",
     );
     text.push_str(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Latency in figures\">\
          <table><caption>The same in figures</caption><thead><tr><th scope=\"col\">Time</th>\
-         <th scope=\"col\" class=\"num\">Least</th><th scope=\"col\" class=\"num\">p50</th>\
-         <th scope=\"col\" class=\"num\">p95</th><th scope=\"col\" class=\"num\">Most</th></tr>\
+         <th scope=\"col\" class=\"num\">Min</th><th scope=\"col\" class=\"num\">p50</th>\
+         <th scope=\"col\" class=\"num\">p95</th><th scope=\"col\" class=\"num\">Max</th></tr>\
          </thead><tbody>",
     );
     for part in &parts {
@@ -132,12 +137,13 @@ fn chart(parts: &[Part; 3], width: f64) -> String {
         }
         counts
     });
-    let most = histograms.iter().flatten().max().copied().unwrap_or(1);
     let mut shapes = String::new();
     let mut y = 0.0;
-    let (ticks, step) = x.ticks(if width > NARROW { 10 } else { 4 });
+    let (ticks, step) = x.ticks(if width > NARROW { 10 } else { 5 });
     for (part, counts) in parts.iter().zip(&histograms) {
         let base = y + HEAD + PANEL;
+        // Each has a scale of its own: their shapes are compared, not their heights.
+        let most = counts.iter().max().copied().unwrap_or(1);
         let up = Scale::new(0.0, most as f64, base, y + HEAD);
         let figure = |share| quantile(&part.sorted, share);
         let _ = write!(
@@ -162,7 +168,7 @@ fn chart(parts: &[Part; 3], width: f64) -> String {
             let (x1, x2) = (x.at(from), x.at(to));
             let _ = write!(
                 shapes,
-                "<rect class=\"bar\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\">\
+                "<rect class=\"hist\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\">\
                  <title>{} to {}: {}</title></rect>",
                 n(x1 + 0.5),
                 n(up.at(*tiles as f64)),

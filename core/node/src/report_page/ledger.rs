@@ -21,6 +21,9 @@ pub(super) fn section(report: &Report) -> String {
         esc(&rounded(&ledger.paid)),
         esc(&rounded(&ledger.released))
     );
+    text.push_str("<div class=\"books\">");
+    text.push_str(&balances(ledger));
+    text.push_str("<div>");
     text.push_str(&escrow(ledger));
     let _ = write!(
         text,
@@ -34,10 +37,10 @@ pub(super) fn section(report: &Report) -> String {
         },
         esc(&ledger.sum)
     );
-    text.push_str(&balances(ledger));
     let _ = write!(
         text,
-        "<p class=\"digest\"><span>End of the chain of entries</span> <code>{}</code></p>",
+        "<p class=\"digest\"><span>End of the chain of entries</span> <code>{}</code></p>\
+         </div></div>",
         esc(&ledger.chain)
     );
     text.push_str(&entries(ledger));
@@ -62,12 +65,12 @@ fn escrow(ledger: &LedgerReport) -> String {
     }
     let share = paid / (paid + released) * 100.0;
     format!(
-        "<figure class=\"escrow\"><svg viewBox=\"0 0 100 3\" preserveAspectRatio=\"none\" \
-         role=\"img\" aria-label=\"{share:.0} % of the reserved credits were paid, the rest was \
-         released\"><rect class=\"released\" width=\"100\" height=\"3\"></rect><rect \
-         class=\"bar\" width=\"{}\" height=\"3\"></rect></svg><figcaption><span><i \
-         class=\"swatch paid\"></i>paid {share:.0} %</span><span><i class=\"swatch back\"></i>\
-         released {:.0} %</span></figcaption></figure>",
+        "<h3>What was reserved</h3><figure class=\"escrow\"><svg viewBox=\"0 0 100 3\" \
+         preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{share:.0} % of the reserved \
+         credits were paid, the rest was released\"><rect class=\"released\" width=\"100\" \
+         height=\"3\"></rect><rect class=\"bar\" width=\"{}\" height=\"3\"></rect></svg>\
+         <figcaption><span><i class=\"swatch paid\"></i>paid {share:.0} %</span>\
+         <span><i class=\"swatch back\"></i>released {:.0} %</span></figcaption></figure>",
         n(share),
         100.0 - share
     )
@@ -79,12 +82,12 @@ fn balances(ledger: &LedgerReport) -> String {
     }
     let places = decimals(ledger.balances.iter().map(|row| row.credits.as_str()));
     let mut text = String::from(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Balances\"><table \
-         class=\"slim\"><caption>Balances at the end</caption><thead><tr><th scope=\"col\">Account\
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Balances\"><table>\
+         <caption>Balances at the end</caption><thead><tr><th scope=\"col\">Account\
          </th><th scope=\"col\" class=\"num\">Credits</th></tr></thead><tbody>",
     );
     let mut rows: Vec<_> = ledger.balances.iter().collect();
-    rows.sort_by(|a, b| order(&a.account).cmp(&order(&b.account)));
+    rows.sort_by_key(|row| order(&row.account));
     for row in rows {
         let _ = write!(
             text,
@@ -115,7 +118,7 @@ fn order(name: &str) -> (String, u64) {
 }
 
 fn entries(ledger: &LedgerReport) -> String {
-    let number = counted(ledger.entries.len(), "entry").replace("entrys", "entries");
+    let number = counted(ledger.entries.len(), "entry");
     if ledger.entries.is_empty() {
         return String::from("<p class=\"empty\">Nothing was entered.</p>");
     }

@@ -17,20 +17,26 @@ pub(super) fn section(report: &Report) -> String {
         "<p class=\"lead\">The default harvest policy decided. Each compute node read its device's \
          sensors and lent what the policy allows of it.</p>"
     } else {
-        "<p class=\"lead\">The harvest policy was overruled with <code>--policy always</code>. Each \
-         compute node read its device's sensors all the same and says what the policy objects to; \
-         only its shares of processor and memory held.</p>"
+        "<p class=\"lead\">The harvest policy was overruled with <code>--policy always</code>. \
+         Each compute node read its device's sensors all the same and says what the policy objects \
+         to; its limits on shares of processor and memory still held.</p>"
     });
     if nodes.is_empty() {
         text.push_str("<p class=\"empty\">No compute node took part.</p></section>");
         return text;
     }
+    let alike = shared_readings(&nodes);
+    if !alike.is_empty() {
+        text.push_str("<p class=\"intro\">All of them read:</p><dl class=\"strip\">");
+        push_readings(&alike, &mut text);
+        text.push_str("</dl>");
+    }
     let shared = shared_words(&nodes);
     if !shared.is_empty() {
         text.push_str(if nodes.len() == 1 {
-            "<p>It objects or notes:</p><ul class=\"words\">"
+            "<p class=\"intro\">It objects to or notes:</p><ul class=\"words\">"
         } else {
-            "<p>All of them object or note:</p><ul class=\"words\">"
+            "<p class=\"intro\">All of them object to or note:</p><ul class=\"words\">"
         });
         for word in &shared {
             let _ = write!(text, "<li>{}</li>", esc(word));
@@ -39,7 +45,7 @@ pub(super) fn section(report: &Report) -> String {
     }
     text.push_str("<div class=\"cards\">");
     for node in nodes {
-        text.push_str(&card(node, &shared));
+        text.push_str(&card(node, &alike, &shared));
     }
     text.push_str("</div></section>");
     text
@@ -65,9 +71,48 @@ fn shared_words<'a>(nodes: &[&'a NodeReport]) -> Vec<&'a str> {
         .collect()
 }
 
-fn card(node: &NodeReport, shared: &[&str]) -> String {
+/// What every node read: the devices of one fog may be one device.
+fn shared_readings(nodes: &[&NodeReport]) -> Vec<Reading> {
+    match nodes {
+        [first, others @ ..] if !others.is_empty() => readings(&first.status["device"])
+            .into_iter()
+            .filter(|reading| {
+                others
+                    .iter()
+                    .all(|other| readings(&other.status["device"]).contains(reading))
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn push_row(term: &str, value: &str, text: &mut String) {
+    let _ = write!(text, "<div><dt>{term}</dt><dd>{}</dd></div>", esc(value));
+}
+
+fn push_readings(readings: &[Reading], text: &mut String) {
+    let mut unknown = Vec::new();
+    for (term, value) in readings {
+        match value {
+            Some(value) => push_row(term, value, text),
+            None => unknown.push(term.to_lowercase()),
+        }
+    }
+    if !unknown.is_empty() {
+        let _ = write!(
+            text,
+            "<div class=\"all\"><dt>Unknown</dt><dd>{}</dd></div>",
+            unknown.join(", ")
+        );
+    }
+}
+
+fn card(node: &NodeReport, alike: &[Reading], shared: &[&str]) -> String {
     let verdict = node.status["decision"]["verdict"].as_str();
-    let mut text = format!("<article class=\"card\"><h3>{}", esc(&node.name));
+    let mut text = format!(
+        "<article class=\"card\"><h3>{}</h3><p class=\"tags\">",
+        esc(&node.name)
+    );
     let (mark, tone) = match verdict {
         Some("allow") => ("✓ ", "good"),
         Some("throttle") => ("◐ ", "some"),
@@ -76,39 +121,28 @@ fn card(node: &NodeReport, shared: &[&str]) -> String {
     };
     let _ = write!(
         text,
-        " <span class=\"tag {tone}\">{mark}{}</span>",
+        "<span class=\"tag {tone}\">{mark}{}</span>",
         esc(verdict.unwrap_or("no answer"))
     );
     if node.killed {
         text.push_str(" <span class=\"tag alert\">✕ killed</span>");
     }
-    text.push_str("</h3><dl>");
-    let mut row = |term: &str, value: &str| {
-        let _ = write!(text, "<div><dt>{term}</dt><dd>{}</dd></div>", esc(value));
-    };
-    let device = &node.status["device"];
-    if device.is_object() {
-        let mut unknown = Vec::new();
-        for (term, value) in readings(device) {
-            match value {
-                Some(value) => row(term, &value),
-                None => unknown.push(term.to_lowercase()),
-            }
-        }
-        if !unknown.is_empty() {
-            row("Unknown", &unknown.join(", "));
-        }
-    } else {
-        row("Sensors", "no reading arrived");
+    text.push_str("</p><dl>");
+    let mut own = readings(&node.status["device"]);
+    if own.is_empty() {
+        push_row("Sensors", "no reading arrived", &mut text);
     }
+    own.retain(|reading| !alike.contains(reading));
+    push_readings(&own, &mut text);
+    let mut row = |term, value: &str| push_row(term, value, &mut text);
     row(
         "Lends",
         &if node.cpu_millis == 0 {
             "nothing".to_owned()
         } else {
             format!(
-                "{:.1} processors, {}",
-                node.cpu_millis as f64 / 1000.0,
+                "{}, {}",
+                processors(node.cpu_millis),
                 memory(node.memory_bytes as f64)
             )
         },
@@ -117,7 +151,7 @@ fn card(node: &NodeReport, shared: &[&str]) -> String {
         "Speed",
         &format!("{} Mfuel/s", count(node.fuel_per_second / 1_000_000)),
     );
-    row("Price", &format!("{} credits/Gfuel", node.price_per_gigafuel));
+    row("Per Gfuel", &format!("{} credits", node.price_per_gigafuel));
     row("Did", &counted(node.tiles_done, "tile"));
     row("Earned", &format!("{} credits", rounded(&node.paid)));
     text.push_str("</dl>");
@@ -135,6 +169,16 @@ fn card(node: &NodeReport, shared: &[&str]) -> String {
     }
     text.push_str("</article>");
     text
+}
+
+fn processors(millis: u64) -> String {
+    if millis == 1000 {
+        "1 processor".to_owned()
+    } else if millis.is_multiple_of(1000) {
+        format!("{} processors", millis / 1000)
+    } else {
+        format!("{:.1} processors", millis as f64 / 1000.0)
+    }
 }
 
 fn reputation(node: &NodeReport) -> String {
@@ -157,8 +201,14 @@ fn reputation(node: &NodeReport) -> String {
     )
 }
 
-/// What the sensors said, in words; `None` for what they could not.
-fn readings(device: &Value) -> Vec<(&'static str, Option<String>)> {
+/// A reading's name and what it was in words, if it could be taken.
+type Reading = (&'static str, Option<String>);
+
+/// What the sensors said; nothing at all if they were not heard.
+fn readings(device: &Value) -> Vec<Reading> {
+    if !device.is_object() {
+        return Vec::new();
+    }
     let number = |key: &str| device[key].as_f64();
     let flag = |key: &str, yes: &str, no: &str| {
         device[key]
@@ -181,11 +231,9 @@ fn readings(device: &Value) -> Vec<(&'static str, Option<String>)> {
         ),
         (
             "Memory",
-            number("memory_available_bytes").map(|available| {
-                match number("memory_total_bytes") {
-                    Some(total) => format!("{} of {} free", memory(available), memory(total)),
-                    None => format!("{} free", memory(available)),
-                }
+            number("memory_available_bytes").map(|available| match number("memory_total_bytes") {
+                Some(total) => format!("{} of {} free", memory(available), memory(total)),
+                None => format!("{} free", memory(available)),
             }),
         ),
         ("Battery", battery(&device["battery"])),
@@ -259,7 +307,8 @@ mod tests {
         };
         assert_eq!(
             said(&state),
-            "Kind: laptop\nProcessors: 8\nLoad: 25 % by others\nMemory: 4.0 GiB of 8.0 GiB free\n\
+            "Kind: laptop\nProcessors: 8\nLoad: 25 % by others\n\
+             Memory: 4.0\u{a0}GiB of 8.0\u{a0}GiB free\n\
              Battery: 80 %, charging\nBattery heat: 31 °C\nTemperature: 40 °C\nNetwork: wifi\n\
              Metering: not metered\nScreen: off\nUser: away for 600 s\nLocal time: 23:21\n"
         );
@@ -304,6 +353,34 @@ mod tests {
         }
         report.nodes.clear();
         assert!(section(&report).contains("No compute node took part"));
+    }
+
+    #[test]
+    fn readings_of_all_nodes_are_shown_once_and_others_on_their_cards() {
+        let mut report = fixture::report(3, 3);
+        for (index, node) in report.nodes.iter_mut().enumerate() {
+            node.status["device"]["cpu_load"] = serde_json::json!(index as f64 / 100.0);
+        }
+        let page = section(&report);
+        assert_eq!(page.matches("<dt>Network</dt>").count(), 1);
+        assert_eq!(page.matches("<dt>Unknown</dt>").count(), 1);
+        assert_eq!(page.matches("<dt>Load</dt>").count(), 3);
+        // A single node has nobody to share with.
+        let report = fixture::report(1, 1);
+        let page = section(&report);
+        assert_eq!(page.matches("<dt>Network</dt>").count(), 1);
+        assert!(!page.contains("class=\"strip\""));
+    }
+
+    #[test]
+    fn processors_are_counted_as_people_do() {
+        for (millis, text) in [
+            (1000, "1 processor"),
+            (4000, "4 processors"),
+            (405, "0.4 processors"),
+        ] {
+            assert_eq!(processors(millis), text);
+        }
     }
 
     #[test]

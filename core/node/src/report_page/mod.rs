@@ -154,7 +154,7 @@ fn header(report: &Report, kills: &[Kill]) -> String {
          with keys of its own, computed it in {}, through {} of mixnodes. {}{}</p>",
         esc(report.version),
         utc(report.started_unix_ms),
-        counted(report.nodes.len(), "process").replace("processs", "processes"),
+        counted(report.nodes.len(), "process"),
         counted(report.tiles.len(), "tile"),
         counted(tally.layers, "layer"),
         match kills {
@@ -207,7 +207,11 @@ fn header(report: &Report, kills: &[Kill]) -> String {
         (
             "Tiles done",
             tiles,
-            format!("in {}, {} lost", counted(tally.attempts, "attempt"), tally.lost),
+            format!(
+                "in {}, {} lost",
+                counted(tally.attempts, "attempt"),
+                tally.lost
+            ),
         ),
         (
             "Time",
@@ -318,7 +322,9 @@ fn happened(report: &Report, kills: &[Kill]) -> String {
                     .map(|process| format!(" (process {process})"))
                     .unwrap_or_default(),
                 counted(lost, "tile"),
-                if lost == 0 {
+                if tally.done < report.tiles.len() {
+                    "Not everything it left was computed."
+                } else if lost == 0 {
                     "Its other tiles went to the nodes that remained."
                 } else {
                     "The nodes that remained computed what was lost, and what it had still to do."
@@ -365,15 +371,18 @@ fn decided(report: &Report) -> String {
     let verdicts: Vec<_> = nodes
         .map(|node| node.status["decision"]["verdict"].as_str())
         .collect();
-    let of = |verdict| verdicts.iter().filter(|said| **said == Some(verdict)).count();
+    let of = |verdict| {
+        verdicts
+            .iter()
+            .filter(|said| **said == Some(verdict))
+            .count()
+    };
     let mut parts = Vec::new();
-    for (verdict, words) in [
-        ("allow", "allowed"),
-        ("throttle", "throttled"),
-        ("refuse", "refused"),
-    ] {
-        if of(verdict) > 0 {
-            parts.push(format!("{} {words}", of(verdict)));
+    for (verdict, much) in [("allow", ""), ("throttle", " less"), ("refuse", " nothing")] {
+        match of(verdict) {
+            0 => {}
+            1 => parts.push(format!("1 node lends{much}")),
+            several => parts.push(format!("{several} nodes lend{much}")),
         }
     }
     let outcome = if parts.is_empty() {
@@ -386,7 +395,7 @@ fn decided(report: &Report) -> String {
     } else {
         format!(
             "The harvest policy was overruled, as asked for with <code>--policy always</code>: \
-             {outcome}. What it would have objected to is listed below."
+             {outcome}. What it objects to is listed below."
         )
     }
 }

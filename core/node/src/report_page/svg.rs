@@ -41,7 +41,10 @@ pub(super) fn clip(text: &str, characters_max: usize) -> String {
     if text.chars().count() <= characters_max {
         return text.to_owned();
     }
-    let kept: String = text.chars().take(characters_max.saturating_sub(1)).collect();
+    let kept: String = text
+        .chars()
+        .take(characters_max.saturating_sub(1))
+        .collect();
     format!("{}…", kept.trim_end())
 }
 
@@ -138,19 +141,19 @@ pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     sorted.get(rank - 1).copied()
 }
 
-/// A duration, in the unit people would say it in.
+/// A duration, in the unit people would say it in. Spaces before units do not break.
 pub(super) fn millis(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {
         "unknown".to_owned()
     } else if size < 9.95 {
-        minus(format!("{value:.1} ms"))
+        minus(format!("{value:.1}\u{a0}ms"))
     } else if size < 999.5 {
-        minus(format!("{value:.0} ms"))
+        minus(format!("{value:.0}\u{a0}ms"))
     } else if size < 99_950.0 {
-        minus(format!("{:.2} s", value / 1e3))
+        minus(format!("{:.2}\u{a0}s", value / 1e3))
     } else {
-        minus(format!("{:.0} s", value / 1e3))
+        minus(format!("{:.0}\u{a0}s", value / 1e3))
     }
 }
 
@@ -193,17 +196,22 @@ pub(super) fn count(value: u64) -> String {
 
 /// A count and what is counted.
 pub(super) fn counted(number: usize, noun: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{ending}", count(number as u64))
+    let number_text = count(number as u64);
+    match noun.strip_suffix('y') {
+        _ if number == 1 => format!("{number_text} {noun}"),
+        Some(stem) => format!("{number_text} {stem}ies"),
+        None if noun.ends_with('s') => format!("{number_text} {noun}es"),
+        None => format!("{number_text} {noun}s"),
+    }
 }
 
 /// Memory, in the unit people would say it in.
 pub(super) fn memory(bytes: f64) -> String {
     const MIB: f64 = 1_048_576.0;
     if bytes >= 1024.0 * MIB {
-        format!("{:.1} GiB", bytes / (1024.0 * MIB))
+        format!("{:.1}\u{a0}GiB", bytes / (1024.0 * MIB))
     } else {
-        format!("{:.0} MiB", bytes / MIB)
+        format!("{:.0}\u{a0}MiB", bytes / MIB)
     }
 }
 
@@ -398,17 +406,20 @@ mod tests {
 
     #[test]
     fn numbers_read_like_prose() {
-        assert_eq!(millis(0.25), "0.2 ms");
-        assert_eq!(millis(-158.1), "\u{2212}158 ms");
-        assert_eq!(millis(5297.4), "5.30 s");
-        assert_eq!(millis(123_456.0), "123 s");
+        assert_eq!(millis(0.25), "0.2\u{a0}ms");
+        assert_eq!(millis(-158.1), "\u{2212}158\u{a0}ms");
+        assert_eq!(millis(5297.4), "5.30\u{a0}s");
+        assert_eq!(millis(123_456.0), "123\u{a0}s");
         assert_eq!(millis(f64::NAN), "unknown");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(12), "12");
         assert_eq!(counted(1, "tile"), "1 tile");
         assert_eq!(counted(2, "tile"), "2 tiles");
-        assert_eq!(memory(7_582_950_604.0), "7.1 GiB");
-        assert_eq!(memory(5_242_880.0), "5 MiB");
+        assert_eq!(counted(1, "entry"), "1 entry");
+        assert_eq!(counted(80, "entry"), "80 entries");
+        assert_eq!(counted(0, "process"), "0 processes");
+        assert_eq!(memory(7_582_950_604.0), "7.1\u{a0}GiB");
+        assert_eq!(memory(5_242_880.0), "5\u{a0}MiB");
         assert_eq!(n(-0.01), "0");
         assert_eq!(n(f64::NAN), "0");
         assert_eq!(n(10.25), "10.2");

@@ -125,7 +125,7 @@ fn describe(report: &Report, layers: usize) -> String {
 
 /// The desk's drawing: stages from left to right.
 fn draw_across(stages: &[Stage<'_>], description: &str) -> String {
-    const TOP: f64 = 62.0;
+    const TOP: f64 = 70.0;
     const BOTTOM: f64 = 52.0;
     let pitch = |stage: &Stage<'_>| if stage.nodes.len() > 8 { 40.0 } else { 66.0 };
     let boxes: f64 = stages.iter().map(|stage| stage.box_width).sum();
@@ -157,7 +157,7 @@ fn draw_across(stages: &[Stage<'_>], description: &str) -> String {
             .collect();
         let _ = write!(
             titles,
-            "<text class=\"head\" x=\"{}\" y=\"46\">{}</text>",
+            "<text class=\"head\" x=\"{}\" y=\"58\">{}</text>",
             n(x),
             esc(&stage.title)
         );
@@ -189,42 +189,42 @@ fn draw_across(stages: &[Stage<'_>], description: &str) -> String {
     }
     let height = TOP + inner + BOTTOM;
     // Replies enter the first layer from below, and leave the last one above.
-    if let [first, layers @ .., last] = columns.as_slice() {
-        if let (Some(near), Some(far)) = (layers.first(), layers.last()) {
-            let foot = height - 30.0;
-            let end = |spots: &[Spot<'_>]| spots.last().map_or(foot, |s| s.y + s.height);
-            let middle = |spots: &[Spot<'_>]| spots.first().map_or(0.0, Spot::middle_x);
-            let top = |spots: &[Spot<'_>]| spots.first().map_or(TOP, |spot| spot.y);
-            let edge = |spots: &[Spot<'_>]| spots.first().map_or(0.0, |s| s.x + s.width - 24.0);
-            let _ = write!(
-                shapes,
-                "<path class=\"reply\" d=\"M{} {}V{}H{}V{}\"></path>",
-                n(middle(last)),
-                n(end(last)),
-                n(foot),
-                n(middle(near)),
-                n(end(near) + 9.0)
-            );
-            shapes.push_str(&arrow_head(middle(near), end(near) + 2.0, -1.0));
-            let _ = write!(
-                shapes,
-                "<path class=\"reply\" d=\"M{} {}V14H{}V{}\"></path>",
-                n(edge(far)),
-                n(top(far)),
-                n(edge(first)),
-                n(top(first) - 9.0)
-            );
-            shapes.push_str(&arrow_head(edge(first), top(first) - 2.0, 1.0));
-            let _ = write!(
-                shapes,
-                "<text class=\"note\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">replies enter the \
-                 first layer again</text><text class=\"note\" x=\"{}\" y=\"32\" \
-                 text-anchor=\"middle\">and reach the client from the last</text>",
-                n(f64::midpoint(middle(last), middle(near))),
-                n(foot + 20.0),
-                n(f64::midpoint(edge(far), edge(first)) - 20.0),
-            );
-        }
+    if let [first, layers @ .., last] = columns.as_slice()
+        && let (Some(near), Some(far)) = (layers.first(), layers.last())
+    {
+        let foot = height - 30.0;
+        let end = |spots: &[Spot<'_>]| spots.last().map_or(foot, |s| s.y + s.height);
+        let middle = |spots: &[Spot<'_>]| spots.first().map_or(0.0, Spot::middle_x);
+        let top = |spots: &[Spot<'_>]| spots.first().map_or(TOP, |spot| spot.y);
+        let edge = |spots: &[Spot<'_>]| spots.first().map_or(0.0, |s| s.x + s.width - 24.0);
+        let _ = write!(
+            shapes,
+            "<path class=\"reply\" d=\"M{} {}V{}H{}V{}\"></path>",
+            n(middle(last)),
+            n(end(last)),
+            n(foot),
+            n(middle(near)),
+            n(end(near) + 9.0)
+        );
+        shapes.push_str(&arrow_head(middle(near), end(near) + 2.0, -1.0));
+        let _ = write!(
+            shapes,
+            "<path class=\"reply\" d=\"M{} {}V26H{}V{}\"></path>",
+            n(edge(far)),
+            n(top(far)),
+            n(edge(first)),
+            n(top(first) - 9.0)
+        );
+        shapes.push_str(&arrow_head(edge(first), top(first) - 2.0, 1.0));
+        let _ = write!(
+            shapes,
+            "<text class=\"note\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">replies enter the \
+                 first layer</text><text class=\"note\" x=\"{}\" y=\"16\" \
+                 text-anchor=\"middle\">replies leave the last layer</text>",
+            n(f64::midpoint(middle(last), middle(near))),
+            n(foot + 20.0),
+            n(f64::midpoint(edge(far), edge(first))),
+        );
     }
     shapes.push_str(&titles);
     for spot in columns.iter().flatten() {
@@ -270,17 +270,29 @@ fn draw_down(stages: &[Stage<'_>], description: &str) -> String {
         rows.push(spots);
     }
     let mut shapes = String::new();
+    for spots in rows.iter().filter(|spots| spots.len() > APART_MAX) {
+        if let Some((top, bottom)) = frame(spots) {
+            let _ = write!(
+                shapes,
+                "<rect class=\"frame\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"10\">\
+                 </rect>",
+                n(MARGIN - 7.0),
+                n(top),
+                n(inner + 14.0),
+                n(bottom - top)
+            );
+        }
+    }
     for pair in rows.windows(2) {
-        for from in &pair[0] {
-            for to in &pair[1] {
+        for (x1, y1, _) in ports(&pair[0], false) {
+            for (x2, y2, class) in ports(&pair[1], true) {
                 let _ = write!(
                     shapes,
-                    "<path class=\"{}\" d=\"M{} {}L{} {}\"></path>",
-                    link_class(to.node),
-                    n(from.middle_x()),
-                    n(from.y + from.height),
-                    n(to.middle_x()),
-                    n(to.y)
+                    "<path class=\"{class}\" d=\"M{} {}L{} {}\"></path>",
+                    n(x1),
+                    n(y1),
+                    n(x2),
+                    n(y2)
                 );
             }
         }
@@ -309,7 +321,11 @@ fn draw_down(stages: &[Stage<'_>], description: &str) -> String {
                 n(client.middle_y()),
                 n(client.x - 9.0)
             );
-            shapes.push_str(&arrow_side(near.x + near.width + 2.0, near.middle_y(), -1.0));
+            shapes.push_str(&arrow_side(
+                near.x + near.width + 2.0,
+                near.middle_y(),
+                -1.0,
+            ));
             shapes.push_str(&arrow_side(client.x - 2.0, client.middle_y(), 1.0));
         }
     }
@@ -319,6 +335,32 @@ fn draw_down(stages: &[Stage<'_>], description: &str) -> String {
         shapes.push_str(&draw_spot(spot));
     }
     image(NARROW, (y - 28.0).max(40.0), description, &shapes)
+}
+
+/// Nodes of a stage up to which the phone's drawing links each of them. Lines to more would run
+/// behind other boxes, so those are framed and the frame is linked.
+const APART_MAX: usize = 4;
+
+/// Top and bottom of a frame around some boxes.
+fn frame(spots: &[Spot<'_>]) -> Option<(f64, f64)> {
+    let (first, last) = (spots.first()?, spots.last()?);
+    Some((first.y - 7.0, last.y + last.height + 7.0))
+}
+
+/// Where links meet a stage at its top or bottom, and how they look.
+fn ports(spots: &[Spot<'_>], at_top: bool) -> Vec<(f64, f64, &'static str)> {
+    match frame(spots) {
+        Some((top, bottom)) if spots.len() > APART_MAX => {
+            vec![(NARROW / 2.0, if at_top { top } else { bottom }, "link")]
+        }
+        _ => spots
+            .iter()
+            .map(|spot| {
+                let y = if at_top { spot.y } else { spot.y + spot.height };
+                (spot.middle_x(), y, link_class(spot.node))
+            })
+            .collect(),
+    }
 }
 
 const fn link_class(to: &NodeReport) -> &'static str {
@@ -361,23 +403,7 @@ fn draw_spot(spot: &Spot<'_>) -> String {
         (_, _, Some(_)) => "mix",
         _ => "client",
     };
-    let detail = if node.compute {
-        let tiles = counted(node.tiles_done, "tile");
-        if node.killed {
-            format!("killed · {tiles}")
-        } else {
-            tiles
-        }
-    } else if node.layer.is_some() {
-        let dropped = if node.packets_dropped > 0 {
-            format!(" · {} lost", count(node.packets_dropped))
-        } else {
-            String::new()
-        };
-        format!("{} packets{dropped}", count(node.packets_received))
-    } else {
-        "sends, places, pays".to_owned()
-    };
+    let compact = spot.height < 40.0;
     let mut text = format!(
         "<g><title>{}</title><rect class=\"{class}\" x=\"{}\" y=\"{}\" width=\"{}\" \
          height=\"{}\" rx=\"7\"></rect>",
@@ -389,33 +415,23 @@ fn draw_spot(spot: &Spot<'_>) -> String {
     );
     let left = spot.x + 12.0;
     // The killed node is told apart by outline, cross and word, not by its colour alone.
-    let room = spot.width - if node.killed { 44.0 } else { 22.0 };
-    let compact = spot.height < 40.0;
+    let cross = if node.killed { 18.0 } else { 0.0 };
     if node.killed {
-        let (x, y) = (spot.x + spot.width - 17.0, spot.y + 16.0);
         let _ = write!(
             text,
             "<path class=\"cross\" d=\"M{} {}l9 9m0 -9l-9 9\"></path>",
-            n(x - 4.5),
-            n(y - 4.5)
+            n(spot.x + spot.width - 21.5),
+            n(spot.y + 11.5)
         );
     }
-    let (name_room, detail_x, anchor, name_y, detail_y) = if compact {
-        let right = spot.x + spot.width - if node.killed { 30.0 } else { 12.0 };
-        (room * 0.5, right, "end", 20.5, 20.5)
+    let inner = spot.width - 22.0;
+    // A low box has its detail at the right of its name, a high one below.
+    let (name_room, name_y, detail_room, detail_x, detail_y, anchor) = if compact {
+        let half = (inner - cross) / 2.0;
+        let right = spot.x + spot.width - 12.0 - cross;
+        (half, 20.5, half, right, 20.5, "end")
     } else {
-        (room, left, "start", 21.0, 39.0)
-    };
-    let detail_room = if compact { room * 0.5 } else { spot.width - 16.0 };
-    let detail = if compact {
-        counted(node.tiles_done, "tile")
-    } else {
-        detail
-    };
-    let detail = if compact && !node.compute {
-        count(node.packets_received)
-    } else {
-        detail
+        (inner - cross, 21.0, inner, left, 39.0, "start")
     };
     let _ = write!(
         text,
@@ -426,9 +442,30 @@ fn draw_spot(spot: &Spot<'_>) -> String {
         esc(&clip(&node.name, fitting(name_room))),
         n(detail_x),
         n(spot.y + detail_y),
-        esc(&clip(&detail, fitting(detail_room)))
+        esc(&clip(&detail(node, compact), fitting(detail_room)))
     );
     text
+}
+
+/// What a box says of its node, in a word or two where there is little room.
+fn detail(node: &NodeReport, compact: bool) -> String {
+    if node.compute {
+        let tiles = counted(node.tiles_done, "tile");
+        if node.killed && !compact {
+            format!("killed · {tiles}")
+        } else {
+            tiles
+        }
+    } else if node.layer.is_none() {
+        "sends and pays".to_owned()
+    } else if compact {
+        count(node.packets_received)
+    } else if node.packets_dropped == 0 {
+        format!("{} packets", count(node.packets_received))
+    } else {
+        let dropped = count(node.packets_dropped);
+        format!("{} packets, {dropped} lost", count(node.packets_received))
+    }
 }
 
 fn tooltip(node: &NodeReport) -> String {
@@ -455,7 +492,7 @@ fn processes(report: &Report) -> String {
          <th scope=\"col\" class=\"num\">Pid</th><th scope=\"col\" class=\"num\">Received</th>\
          <th scope=\"col\" class=\"num\">Forwarded</th><th scope=\"col\" class=\"num\">Dropped</th>\
          </tr></thead><tbody>",
-        counted(report.nodes.len(), "process").replace("processs", "processes")
+        counted(report.nodes.len(), "process")
     );
     for node in &report.nodes {
         let killed = if node.killed {
@@ -522,6 +559,10 @@ mod tests {
     fn many_nodes_take_little_room_each() {
         let report = fixture::report(32, 64);
         let page = section(&report);
-        assert!(page.contains(&format!("viewBox=\"0 0 1040 {}\"", 62 + 32 * 40 + 52)));
+        assert!(page.contains(&format!("viewBox=\"0 0 1040 {}\"", 70 + 32 * 40 + 52)));
+        // On the phone the frame around them is linked: one line from each of two mixnodes.
+        assert_eq!(page.matches("class=\"frame\"").count(), 1);
+        let links = page.matches("class=\"link").count() - 1;
+        assert_eq!(links, (2 + 4 + 4 + 2 * 32) + (2 + 4 + 4 + 2));
     }
 }
