@@ -31,6 +31,7 @@ impl fmt::Display for LossReason {
             Self::Silent => "silent for too long",
             Self::LeaseExpired => "lease expired",
             Self::GivenBack => "given back",
+            Self::OverLimits => "over the limits",
         })
     }
 }

@@ -16,19 +16,37 @@ fn main() -> Result<(), Error> {
     let done = fog.run(task)?;
     let mut sum = [0; 8];
     sum.copy_from_slice(&done.output);
-    println!("sum {} for {} fuel", u64::from_le_bytes(sum), done.usage.fuel);
+    println!(
+        "sum {} for {} fuel",
+        u64::from_le_bytes(sum),
+        done.usage.fuel
+    );
 
     // Pay for it: every credit that arrives has left somewhere else.
     let ledger = Ledger::in_memory()?;
-    let (mint, alice) = (AccountId::from_bytes([1; 16]), AccountId::from_bytes([2; 16]));
+    let (mint, alice) = (
+        AccountId::from_bytes([1; 16]),
+        AccountId::from_bytes([2; 16]),
+    );
     ledger.open_account(mint, AccountKind::Issuer)?;
     ledger.open_account(alice, AccountKind::Holder)?;
-    ledger.transfer(TransferId::from_bytes([1; 16]), mint, alice, Amount::from_credits(5))?;
-    println!("alice has {} credits", ledger.balance(alice)?.to_credits_string());
+    ledger.transfer(
+        TransferId::from_bytes([1; 16]),
+        mint,
+        alice,
+        Amount::from_credits(5),
+    )?;
+    println!(
+        "alice has {} credits",
+        ledger.balance(alice)?.to_credits_string()
+    );
 
     // Send a message through two hops: the first one learns only where the second one is.
     let sphinx = Sphinx::default();
-    let keys = [PrivateKey::random(&mut OsEntropy), PrivateKey::random(&mut OsEntropy)];
+    let keys = [
+        PrivateKey::random(&mut OsEntropy),
+        PrivateKey::random(&mut OsEntropy),
+    ];
     let route: Vec<_> = keys
         .iter()
         .zip(1..)
@@ -36,8 +54,7 @@ fn main() -> Result<(), Error> {
         .collect();
     let packet = sphinx.build(&route, b"hello")?;
     if let Processed::Forward { packet, .. } = sphinx.process(&keys[0], &packet)?.outcome
-        && let Processed::Deliver { payload } =
-            sphinx.process(&keys[1], packet.as_bytes())?.outcome
+        && let Processed::Deliver { payload } = sphinx.process(&keys[1], packet.as_bytes())?.outcome
     {
         println!("delivered {:?}", String::from_utf8_lossy(&payload));
     }

@@ -1,0 +1,59 @@
+//! Measures fogcompute beside its peers: `cargo xtask bench AREA [--json]`.
+//!
+//! `benches/README.md` says how to read the figures.
+
+mod ffi;
+mod measure;
+mod mix;
+mod row;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::measure::Effort;
+use crate::row::Output;
+
+/// Measures an area of fogcompute beside its peer.
+#[derive(Debug, Parser)]
+#[command(name = "bench", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    area: Area,
+    /// Print one JSON object per line instead of a table.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Measure as little as possible: shows that everything runs, the figures mean nothing.
+    #[arg(long, global = true)]
+    smoke: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Area {
+    /// Sphinx packets and reply blocks, beside the `sphinx-packet` crate.
+    Mix,
+    /// What one call costs from each language, beside the same call in Rust.
+    Ffi {
+        /// The languages' bench programs: a JSON file that `cargo xtask bench ffi` writes.
+        #[arg(long, value_name = "FILE")]
+        programs: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let Arguments { area, json, smoke } = Arguments::parse();
+    let effort = if smoke { Effort::Smoke } else { Effort::Full };
+    let mut output = Output::new(json);
+    let measured = match area {
+        Area::Mix => mix::run(effort, &mut output),
+        Area::Ffi { programs } => ffi::run(&programs, effort, &mut output),
+    };
+    match measured {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

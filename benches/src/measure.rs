@@ -1,0 +1,111 @@
+//! Measuring two things in turns.
+
+use std::time::Duration;
+
+use cpu_time::ThreadTime;
+
+/// How long to measure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Effort {
+    /// As long as figures need.
+    Full,
+    /// As little as shows that it runs.
+    Smoke,
+}
+
+/// Medians of two calls' costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pair {
+    /// Nanoseconds of this thread's CPU time a call.
+    pub(crate) ours: f64,
+    /// The same for the peer.
+    pub(crate) theirs: f64,
+    /// Calls measured on each side.
+    pub(crate) n: u64,
+}
+
+/// A round is long enough for the clock and short enough that both sides of it meet the same noise.
+const ROUND: Duration = Duration::from_millis(4);
+const ROUNDS: u64 = 201;
+
+/// Measures two calls in turns, in rounds of equally many calls, by the CPU time of this thread.
+///
+/// CPU time leaves out what other processes take, and short alternating rounds let both sides see
+/// the same clock frequency and cache contention; the median leaves out rounds with an interruption.
+pub(crate) fn in_turns(effort: Effort, mut ours: impl FnMut(), mut theirs: impl FnMut()) -> Pair {
+    let (rounds, calls) = match effort {
+        Effort::Smoke => (3, 1),
+        Effort::Full => (
+            ROUNDS,
+            calls_per_round(&mut ours).max(calls_per_round(&mut theirs)),
+        ),
+    };
+    let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        // Who goes first may profit or suffer from it, so both do.
+        if round % 2 == 0 {
+            our_times.push(nanoseconds_a_call(calls, &mut ours));
+            their_times.push(nanoseconds_a_call(calls, &mut theirs));
+        } else {
+            their_times.push(nanoseconds_a_call(calls, &mut theirs));
+            our_times.push(nanoseconds_a_call(calls, &mut ours));
+        }
+    }
+    Pair {
+        ours: median(our_times),
+        theirs: median(their_times),
+        n: rounds * calls,
+    }
+}
+
+fn calls_per_round(call: &mut impl FnMut()) -> u64 {
+    let mut calls = 1;
+    loop {
+        let start = ThreadTime::now();
+        (0..calls).for_each(|_| call());
+        if start.elapsed() >= ROUND {
+            return calls;
+        }
+        calls *= 2;
+    }
+}
+
+fn nanoseconds_a_call(calls: u64, call: &mut impl FnMut()) -> f64 {
+    let start = ThreadTime::now();
+    (0..calls).for_each(|_| call());
+    start.elapsed().as_secs_f64() * 1e9 / calls as f64
+}
+
+/// The value in the middle; of an even number the upper of the two. Zero for none.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn both_sides_are_called_equally_often() {
+        let (ours, theirs) = (Cell::new(0), Cell::new(0));
+        let pair = in_turns(
+            Effort::Smoke,
+            || ours.set(ours.get() + 1),
+            || theirs.set(theirs.get() + 1),
+        );
+        assert_eq!((ours.get(), theirs.get(), pair.n), (3, 3, 3));
+    }
+
+    #[test]
+    fn the_median_is_the_middle() {
+        for (values, middle) in [
+            (vec![3.0, 1.0, 2.0], "2"),
+            (vec![4.0, 1.0], "4"),
+            (Vec::new(), "0"),
+        ] {
+            assert_eq!(median(values).to_string(), middle);
+        }
+    }
+}

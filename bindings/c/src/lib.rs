@@ -1,0 +1,39 @@
+//! The C interface of fogcompute. `include/fogcompute.h` is made from it.
+//!
+//! Every function converts its arguments, calls the facade once and converts the result. The
+//! conversions, the last error and the guard against panics are in `support`; the rest is one file
+//! for each part of the facade.
+//!
+//! The doc comments of this crate are the documentation of the header, so they are written for C.
+
+// The types have the names of the header, so that a search finds both.
+#![expect(non_camel_case_types, reason = "the names are those of the C header")]
+
+mod fog;
+mod harvest;
+mod ledger;
+mod optimise;
+mod place;
+mod sphinx;
+mod status;
+mod support;
+
+pub use fog::*;
+pub use harvest::*;
+pub use ledger::*;
+pub use optimise::*;
+pub use place::*;
+pub use sphinx::*;
+pub use status::*;
+
+/// Size of a node's identifier as text: 64 hexadecimal digits and a NUL byte.
+pub const FOG_NODE_ID_SIZE: usize = 65;
+
+/// Size of every other identifier as text: 32 hexadecimal digits and a NUL byte.
+pub const FOG_ID_SIZE: usize = 33;
+
+/// Size of an amount as text: up to 39 decimal digits and a NUL byte.
+pub const FOG_AMOUNT_SIZE: usize = 40;
+
+/// Bytes of a public or a private key.
+pub const FOG_KEY_BYTES: usize = 32;

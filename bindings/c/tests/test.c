@@ -1,0 +1,1340 @@
+/* The C interface against the shared vectors, and what only C can do wrong.
+ *
+ * usage: test_c REPOSITORY
+ */
+#include <fogcompute.h>
+
+#include <cjson/cJSON.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *repository;
+static cJSON *shared;
+static int failures;
+
+#define CHECK(condition)                                                                   \
+    do {                                                                                   \
+        if (!(condition)) {                                                                \
+            printf("  %s:%d: %s\n", __FILE__, __LINE__, #condition);                       \
+            failures++;                                                                    \
+        }                                                                                  \
+    } while (0)
+
+#define OK(call)                                                                           \
+    do {                                                                                   \
+        fog_status status_ = (call);                                                       \
+        if (status_ != FOG_STATUS_OK) {                                                    \
+            printf("  %s:%d: %s: %s: %s\n", __FILE__, __LINE__, #call,                     \
+                   fog_status_name(status_), fog_last_error_message());                    \
+            failures++;                                                                    \
+        }                                                                                  \
+    } while (0)
+
+/* The call must fail with this status and leave a message. */
+#define FAILS(expected, call)                                                              \
+    do {                                                                                   \
+        fog_status status_ = (call);                                                       \
+        if (status_ != (expected) || fog_last_error_message()[0] == '\0') {                \
+            printf("  %s:%d: %s: %s instead of %s\n", __FILE__, __LINE__, #call,           \
+                   fog_status_name(status_), fog_status_name(expected));                   \
+            failures++;                                                                    \
+        }                                                                                  \
+    } while (0)
+
+/* ---- small helpers ------------------------------------------------------------------------ */
+
+static void *must(void *pointer) {
+    if (pointer == NULL) {
+        fprintf(stderr, "out of memory\n");
+        exit(2);
+    }
+    return pointer;
+}
+
+static char *read_file(const char *name, size_t *len) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", repository, name);
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        perror(path);
+        exit(2);
+    }
+    fseek(file, 0, SEEK_END);
+    *len = (size_t)ftell(file);
+    rewind(file);
+    char *bytes = must(malloc(*len + 1));
+    if (fread(bytes, 1, *len, file) != *len) {
+        perror(path);
+        exit(2);
+    }
+    bytes[*len] = '\0';
+    fclose(file);
+    return bytes;
+}
+
+static const cJSON *get(const cJSON *object, const char *name) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+    if (item == NULL) {
+        fprintf(stderr, "the vectors have no %s\n", name);
+        exit(2);
+    }
+    return item;
+}
+
+static const cJSON *maybe(const cJSON *object, const char *name) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+    return cJSON_IsNull(item) ? NULL : item;
+}
+
+static const char *text(const cJSON *object, const char *name) {
+    const char *value = cJSON_GetStringValue(get(object, name));
+    if (value == NULL) {
+        fprintf(stderr, "%s is no text\n", name);
+        exit(2);
+    }
+    return value;
+}
+
+static double number(const cJSON *object, const char *name) {
+    return cJSON_GetNumberValue(get(object, name));
+}
+
+/* The vectors promise that no integer is above 2^53. */
+static uint64_t whole(const cJSON *object, const char *name) {
+    return (uint64_t)number(object, name);
+}
+
+static bool truth(const cJSON *object, const char *name) {
+    return cJSON_IsTrue(get(object, name));
+}
+
+static uint8_t *unhex(const char *digits, size_t *len) {
+    *len = strlen(digits) / 2;
+    uint8_t *bytes = must(malloc(*len + 1));
+    for (size_t i = 0; i < *len; i++) {
+        unsigned value;
+        sscanf(digits + 2 * i, "%2x", &value);
+        bytes[i] = (uint8_t)value;
+    }
+    return bytes;
+}
+
+static void unhex_into(const char *digits, uint8_t *bytes, size_t len) {
+    size_t actual;
+    uint8_t *read = unhex(digits, &actual);
+    CHECK(actual == len);
+    memcpy(bytes, read, len);
+    free(read);
+}
+
+static bool is_hex(const uint8_t *bytes, size_t len, const char *digits) {
+    size_t expected_len;
+    uint8_t *expected = unhex(digits, &expected_len);
+    bool same = len == expected_len && memcmp(bytes, expected, len) == 0;
+    free(expected);
+    return same;
+}
+
+/* Every status of the header. In C++ the compiler checks that none is missing, here the test that
+ * compares with the vectors does. */
+static const struct {
+    fog_status status;
+    const char *name;
+} STATUSES[] = {
+    {FOG_STATUS_INVALID_ARGUMENT, "InvalidArgument"},
+    {FOG_STATUS_PANIC, "Panic"},
+    {FOG_STATUS_HOST_CALLBACK, "HostCallback"},
+    {FOG_STATUS_CANCELLED, "Cancelled"},
+    {FOG_STATUS_CLOSED, "Closed"},
+    {FOG_STATUS_BUFFER_TOO_SMALL, "BufferTooSmall"},
+    {FOG_STATUS_INVALID_PACKET, "InvalidPacket"},
+    {FOG_STATUS_INVALID_ROUTE, "InvalidRoute"},
+    {FOG_STATUS_PAYLOAD_TOO_LARGE, "PayloadTooLarge"},
+    {FOG_STATUS_INVALID_PROBLEM, "InvalidProblem"},
+    {FOG_STATUS_NOT_FINITE, "NotFinite"},
+    {FOG_STATUS_INFEASIBLE, "Infeasible"},
+    {FOG_STATUS_INSUFFICIENT_FUNDS, "InsufficientFunds"},
+    {FOG_STATUS_UNKNOWN_ACCOUNT, "UnknownAccount"},
+    {FOG_STATUS_ACCOUNT_EXISTS, "AccountExists"},
+    {FOG_STATUS_ID_REUSED, "IdReused"},
+    {FOG_STATUS_RESERVATION_CLOSED, "ReservationClosed"},
+    {FOG_STATUS_INVALID_OPERATION, "InvalidOperation"},
+    {FOG_STATUS_INVALID_POLICY, "InvalidPolicy"},
+    {FOG_STATUS_PROBE_FAILED, "ProbeFailed"},
+    {FOG_STATUS_INVALID_MODULE, "InvalidModule"},
+    {FOG_STATUS_OUT_OF_FUEL, "OutOfFuel"},
+    {FOG_STATUS_OUT_OF_MEMORY, "OutOfMemory"},
+    {FOG_STATUS_INVALID_OUTPUT, "InvalidOutput"},
+    {FOG_STATUS_TRAP, "Trap"},
+    {FOG_STATUS_TASK_LOST, "TaskLost"},
+    {FOG_STATUS_STORAGE, "Storage"},
+    {FOG_STATUS_STORAGE_LOCKED, "StorageLocked"},
+    {FOG_STATUS_STORAGE_CORRUPT, "StorageCorrupt"},
+    {FOG_STATUS_NODE, "Node"},
+};
+
+/* What the vectors expect of a case: its error, or success. */
+static fog_status expected(const cJSON *object) {
+    const cJSON *error = maybe(object, "error");
+    if (error == NULL) {
+        return FOG_STATUS_OK;
+    }
+    for (size_t i = 0; i < sizeof STATUSES / sizeof *STATUSES; i++) {
+        if (strcmp(STATUSES[i].name, cJSON_GetStringValue(error)) == 0) {
+            return STATUSES[i].status;
+        }
+    }
+    fprintf(stderr, "the vectors expect an unknown error %s\n", cJSON_GetStringValue(error));
+    exit(2);
+}
+
+/* ---- basics ------------------------------------------------------------------------------- */
+
+static void test_version(void) {
+    CHECK(strcmp(fog_version(), text(shared, "version")) == 0);
+    CHECK(strcmp(fog_version(), FOGCOMPUTE_VERSION) == 0);
+    char numbers[64];
+    snprintf(numbers, sizeof numbers, "%d.%d.%d", FOGCOMPUTE_VERSION_MAJOR,
+             FOGCOMPUTE_VERSION_MINOR, FOGCOMPUTE_VERSION_PATCH);
+    CHECK(strcmp(numbers, FOGCOMPUTE_VERSION) == 0);
+}
+
+static void test_statuses_are_the_shared_error_codes(void) {
+    const cJSON *codes = get(shared, "error_codes");
+    size_t count = sizeof STATUSES / sizeof *STATUSES;
+    CHECK((size_t)cJSON_GetArraySize(codes) == count);
+    for (size_t i = 0; i < count; i++) {
+        const cJSON *code = cJSON_GetArrayItem(codes, (int)i);
+        CHECK(whole(code, "code") == (uint64_t)STATUSES[i].status);
+        CHECK(strcmp(text(code, "name"), STATUSES[i].name) == 0);
+        CHECK(strcmp(fog_status_name(STATUSES[i].status), STATUSES[i].name) == 0);
+    }
+    CHECK(strcmp(fog_status_name(FOG_STATUS_OK), "Ok") == 0);
+    CHECK(strcmp(fog_status_name(4711), "Unknown") == 0);
+}
+
+static void test_a_panic_becomes_a_status(void) {
+    FAILS(FOG_STATUS_PANIC, fog_test_panic());
+    CHECK(strstr(fog_last_error_message(), "panic on purpose") != NULL);
+}
+
+static void *fail_elsewhere(void *unused) {
+    (void)unused;
+    const char *before = fog_last_error_message();
+    bool was_empty = before[0] == '\0';
+    fog_sphinx *sphinx = NULL;
+    fog_sphinx_new(1, &sphinx);
+    return was_empty && strstr(fog_last_error_message(), "payload") != NULL ? &failures : NULL;
+}
+
+static void test_each_thread_has_its_own_last_error(void) {
+    FAILS(FOG_STATUS_PANIC, fog_test_panic());
+    pthread_t thread;
+    void *result;
+    CHECK(pthread_create(&thread, NULL, fail_elsewhere, NULL) == 0);
+    CHECK(pthread_join(thread, &result) == 0);
+    CHECK(result != NULL);
+    CHECK(strstr(fog_last_error_message(), "panic on purpose") != NULL);
+}
+
+static void test_null_is_refused_or_ignored(void) {
+    size_t len;
+    fog_sphinx *sphinx;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_sphinx_new(2048, NULL));
+    CHECK(strcmp(fog_last_error_message(), "out is NULL") == 0);
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_sphinx_build(NULL, NULL, 0, NULL, 0, NULL, 0, &len));
+    OK(fog_sphinx_new(2048, &sphinx));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_sphinx_build(sphinx, NULL, 1, NULL, 0, NULL, 0, &len));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_open(NULL, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_nsga2(NULL, NULL, NULL, 0, 0, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_harvest_policy_decide(NULL, NULL, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_run(NULL, NULL, 0, NULL, 0, NULL, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_task_cancel(NULL));
+    CHECK(fog_sphinx_packet_bytes(NULL) == 0);
+    CHECK(fog_front_size(NULL) == 0);
+    CHECK(fog_plan_size(NULL) == 0);
+    CHECK(fog_output_data(NULL) == NULL);
+    CHECK(fog_decision_verdict(NULL) == FOG_VERDICT_REFUSE);
+    fog_string_free(NULL);
+    fog_sphinx_free(NULL);
+    fog_private_key_free(NULL);
+    fog_front_free(NULL);
+    fog_plan_free(NULL);
+    fog_ledger_free(NULL);
+    fog_harvest_policy_free(NULL);
+    fog_decision_free(NULL);
+    fog_output_free(NULL);
+    fog_task_free(NULL);
+    fog_fog_free(NULL);
+    fog_sphinx_free(sphinx);
+}
+
+/* ---- Sphinx ------------------------------------------------------------------------------- */
+
+static fog_private_key *key_from_hex(const char *digits) {
+    size_t len;
+    uint8_t *bytes = unhex(digits, &len);
+    fog_private_key *key = NULL;
+    OK(fog_private_key_from_bytes(bytes, len, &key));
+    free(bytes);
+    return key;
+}
+
+/* Hops that point into the vectors. */
+static fog_hop *read_route(const cJSON *route, size_t *len) {
+    *len = (size_t)cJSON_GetArraySize(route);
+    fog_hop *hops = must(calloc(*len + 1, sizeof *hops));
+    const cJSON *hop;
+    size_t i = 0;
+    cJSON_ArrayForEach(hop, route) {
+        hops[i].node = text(hop, "node");
+        unhex_into(text(hop, "key"), hops[i].key, FOG_KEY_BYTES);
+        hops[i].delay_ns = whole(hop, "delay_ms") * 1000000;
+        i++;
+    }
+    return hops;
+}
+
+/* Follows a packet through all hops. Tags are compared for the packet of the vectors only. */
+static void follow(const fog_sphinx *sphinx, const cJSON *area, uint8_t *packet, size_t len,
+                   bool is_own) {
+    size_t capacity = fog_sphinx_packet_bytes(sphinx);
+    uint8_t *out = must(malloc(capacity));
+    const cJSON *hops = get(area, "hops");
+    const cJSON *private_key;
+    int index = 0;
+    cJSON_ArrayForEach(private_key, get(area, "private_keys")) {
+        const cJSON *hop = cJSON_GetArrayItem(hops, index++);
+        fog_private_key *key = key_from_hex(cJSON_GetStringValue(private_key));
+        fog_processed processed;
+        size_t out_len = 0;
+        OK(fog_sphinx_process(sphinx, key, packet, len, out, capacity, &out_len, &processed));
+        fog_private_key_free(key);
+        if (is_own) {
+            CHECK(is_hex(processed.replay_tag, 32, text(hop, "replay_tag")));
+        }
+        const char *kind = text(hop, "kind");
+        switch (processed.kind) {
+        case FOG_PROCESSED_KIND_FORWARD:
+            CHECK(strcmp(kind, "forward") == 0);
+            CHECK(strcmp(processed.next, text(hop, "next")) == 0);
+            CHECK(processed.delay_ns == whole(hop, "delay_ms") * 1000000);
+            CHECK(!is_own || is_hex(out, out_len, text(hop, "packet")));
+            memcpy(packet, out, out_len);
+            len = out_len;
+            break;
+        case FOG_PROCESSED_KIND_DELIVER:
+            CHECK(strcmp(kind, "deliver") == 0);
+            CHECK(is_hex(out, out_len, text(hop, "payload")));
+            break;
+        case FOG_PROCESSED_KIND_REPLY:
+            CHECK(strcmp(kind, "reply") == 0);
+            CHECK(strcmp(processed.surb, text(hop, "surb")) == 0);
+            CHECK(out_len == 0);
+            break;
+        default:
+            CHECK(!"a kind of the header");
+        }
+    }
+    CHECK(index == cJSON_GetArraySize(hops));
+    free(out);
+}
+
+static void run_sphinx(const cJSON *area) {
+    fog_sphinx *sphinx = NULL;
+    size_t len, payload_len, route_len, built_len;
+    OK(fog_sphinx_new((size_t)whole(area, "payload_bytes"), &sphinx));
+    CHECK(fog_sphinx_payload_bytes(sphinx) == whole(area, "payload_bytes"));
+    size_t capacity = fog_sphinx_packet_bytes(sphinx);
+    CHECK(capacity == whole(area, "packet_bytes"));
+
+    uint8_t *packet = unhex(text(area, "packet"), &len);
+    follow(sphinx, area, packet, len, true);
+    free(packet);
+
+    uint8_t *payload = unhex(text(area, "payload"), &payload_len);
+    fog_hop *route = read_route(get(area, "route"), &route_len);
+    uint8_t *built = must(malloc(capacity));
+    OK(fog_sphinx_build(sphinx, route, route_len, payload, payload_len, built, capacity,
+                        &built_len));
+    CHECK(built_len == capacity);
+    follow(sphinx, area, built, built_len, false);
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL,
+          fog_sphinx_build(sphinx, route, route_len, payload, payload_len, built, capacity - 1,
+                           &built_len));
+    CHECK(built_len == capacity);
+    free(route);
+    free(payload);
+
+    const cJSON *refused;
+    fog_processed processed;
+    cJSON_ArrayForEach(refused, get(area, "refused")) {
+        uint8_t *bad = unhex(text(refused, "packet"), &len);
+        fog_private_key *key = key_from_hex(text(refused, "private_key"));
+        FAILS(expected(refused), fog_sphinx_process(sphinx, key, bad, len, built, capacity,
+                                                    &built_len, &processed));
+        fog_private_key_free(key);
+        free(bad);
+    }
+    cJSON_ArrayForEach(refused, get(area, "refused_routes")) {
+        payload = unhex(text(refused, "payload"), &payload_len);
+        route = read_route(get(refused, "route"), &route_len);
+        FAILS(expected(refused), fog_sphinx_build(sphinx, route, route_len, payload, payload_len,
+                                                  built, capacity, &built_len));
+        free(route);
+        free(payload);
+    }
+    free(built);
+    fog_sphinx_free(sphinx);
+}
+
+static void test_sphinx_packets_open_hop_by_hop(void) {
+    run_sphinx(get(shared, "sphinx"));
+    const cJSON *area;
+    cJSON_ArrayForEach(area, get(shared, "sphinx_more")) {
+        run_sphinx(area);
+    }
+    area = get(shared, "sphinx_reply");
+    fog_sphinx *sphinx = NULL;
+    OK(fog_sphinx_new((size_t)whole(area, "payload_bytes"), &sphinx));
+    size_t len;
+    uint8_t *packet = unhex(text(area, "packet"), &len);
+    follow(sphinx, area, packet, len, true);
+    free(packet);
+    fog_sphinx_free(sphinx);
+}
+
+static void test_small_buffers_are_told_the_needed_size(void) {
+    const cJSON *area = get(shared, "sphinx");
+    fog_sphinx *sphinx = NULL;
+    OK(fog_sphinx_new(FOG_SPHINX_PAYLOAD_BYTES, &sphinx));
+    size_t len, out_len = 0;
+    uint8_t *packet = unhex(text(area, "packet"), &len);
+    const cJSON *first = cJSON_GetArrayItem(get(area, "private_keys"), 0);
+    fog_private_key *key = key_from_hex(cJSON_GetStringValue(first));
+    fog_processed processed;
+    memset(&processed, 0x55, sizeof processed);
+    uint8_t small[16] = {0};
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL, fog_sphinx_process(sphinx, key, packet, len, small,
+                                                          sizeof small, &out_len, &processed));
+    CHECK(out_len == fog_sphinx_packet_bytes(sphinx));
+    CHECK(small[0] == 0 && processed.replay_tag[0] == 0x55);
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL,
+          fog_sphinx_process(sphinx, key, packet, len, NULL, 0, &out_len, &processed));
+    fog_private_key_free(key);
+    free(packet);
+    fog_sphinx_free(sphinx);
+}
+
+static void test_private_keys(void) {
+    const cJSON *area = get(shared, "sphinx");
+    const cJSON *private_key;
+    int index = 0;
+    uint8_t bytes[FOG_KEY_BYTES];
+    cJSON_ArrayForEach(private_key, get(area, "private_keys")) {
+        fog_private_key *key = key_from_hex(cJSON_GetStringValue(private_key));
+        OK(fog_private_key_to_bytes(key, bytes, sizeof bytes));
+        CHECK(is_hex(bytes, sizeof bytes, cJSON_GetStringValue(private_key)));
+        OK(fog_private_key_public_key(key, bytes, sizeof bytes));
+        const cJSON *public_key = cJSON_GetArrayItem(get(area, "public_keys"), index++);
+        CHECK(is_hex(bytes, sizeof bytes, cJSON_GetStringValue(public_key)));
+        FAILS(FOG_STATUS_BUFFER_TOO_SMALL, fog_private_key_public_key(key, bytes, 31));
+        fog_private_key_free(key);
+    }
+    fog_private_key *key = NULL;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_private_key_from_bytes(bytes, 31, &key));
+    CHECK(key == NULL);
+    uint8_t other[FOG_KEY_BYTES];
+    OK(fog_private_key_generate(&key));
+    OK(fog_private_key_to_bytes(key, bytes, sizeof bytes));
+    fog_private_key_free(key);
+    OK(fog_private_key_generate(&key));
+    OK(fog_private_key_to_bytes(key, other, sizeof other));
+    fog_private_key_free(key);
+    CHECK(memcmp(bytes, other, sizeof bytes) != 0);
+}
+
+/* ---- NSGA-II ------------------------------------------------------------------------------ */
+
+static int32_t schaffer(void *user_data, const double *genes, size_t gene_count,
+                        double *objectives, size_t objective_count, double *violation) {
+    uint64_t *calls = user_data;
+    (void)violation;
+    if (gene_count != 1 || objective_count != 2) {
+        return 99;
+    }
+    if (calls != NULL) {
+        ++*calls;
+    }
+    double x = genes[0];
+    objectives[0] = x * x;
+    objectives[1] = (x - 2.0) * (x - 2.0);
+    return 0;
+}
+
+static int32_t mixed(void *user_data, const double *genes, size_t gene_count, double *objectives,
+                     size_t objective_count, double *violation) {
+    (void)user_data;
+    if (gene_count != 3 || objective_count != 2) {
+        return 99;
+    }
+    double x = genes[0], n = genes[1], c = genes[2];
+    objectives[0] = x + n + c;
+    objectives[1] = (x - 3.0) * (x - 3.0) + (n - 2.0) * (n - 2.0) + (c - 3.0) * (c - 3.0);
+    *violation = x < 1.0 ? 1.0 - x : 0.0;
+    return 0;
+}
+
+static int32_t gives_up(void *user_data, const double *genes, size_t gene_count,
+                        double *objectives, size_t objective_count, double *violation) {
+    (void)genes, (void)gene_count, (void)objectives, (void)objective_count, (void)violation;
+    ++*(uint64_t *)user_data;
+    return 7;
+}
+
+static int32_t not_finite(void *user_data, const double *genes, size_t gene_count,
+                          double *objectives, size_t objective_count, double *violation) {
+    (void)user_data, (void)genes, (void)gene_count, (void)objective_count, (void)violation;
+    double zero = 0.0;
+    objectives[0] = zero / zero;
+    objectives[1] = 0.0;
+    return 0;
+}
+
+static fog_nsga2_config read_config(const cJSON *area) {
+    fog_nsga2_config config;
+    OK(fog_nsga2_config_default(&config));
+    config.population = (uint32_t)whole(area, "population");
+    config.generations = (uint32_t)whole(area, "generations");
+    return config;
+}
+
+static void same_numbers(const double *numbers, size_t count, const cJSON *expected_numbers) {
+    CHECK((size_t)cJSON_GetArraySize(expected_numbers) == count);
+    for (size_t i = 0; i < count; i++) {
+        CHECK(numbers[i] ==
+              cJSON_GetNumberValue(cJSON_GetArrayItem(expected_numbers, (int)i)));
+    }
+}
+
+static void same_front(const fog_front *front, const cJSON *area) {
+    size_t size = fog_front_size(front);
+    CHECK(size == whole(area, "front_size"));
+    CHECK(fog_front_evaluations(front) == whole(area, "evaluations"));
+    CHECK(fog_front_generations(front) == whole(area, "generations"));
+    fog_individual found;
+    for (size_t i = 0; i < size; i++) {
+        const cJSON *individual = cJSON_GetArrayItem(get(area, "individuals"), (int)i);
+        OK(fog_front_individual(front, i, &found));
+        same_numbers(found.genes, found.gene_count, get(individual, "genes"));
+        same_numbers(found.objectives, found.objective_count, get(individual, "objectives"));
+        CHECK(found.violation == 0.0);
+    }
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_front_individual(front, size, &found));
+}
+
+static fog_status run_schaffer(const cJSON *area, fog_evaluate evaluate, void *user_data,
+                               fog_front **front) {
+    fog_variable variable = {.kind = FOG_VARIABLE_KIND_REAL,
+                             .low = number(area, "low"),
+                             .high = number(area, "high")};
+    fog_problem problem = {.variables = &variable,
+                           .variable_count = 1,
+                           .objective_count = 2,
+                           .evaluate = evaluate,
+                           .user_data = user_data};
+    fog_nsga2_config config = read_config(area);
+    return fog_nsga2(&problem, &config, NULL, 0, whole(area, "seed"), front);
+}
+
+static void test_nsga2_finds_the_same_fronts(void) {
+    const cJSON *area = get(shared, "nsga2");
+    fog_front *front = NULL;
+    uint64_t calls = 0;
+    OK(run_schaffer(area, schaffer, &calls, &front));
+    same_front(front, area);
+    CHECK(calls == fog_front_evaluations(front));
+    fog_front_free(front);
+    const cJSON *refused;
+    cJSON_ArrayForEach(refused, get(area, "refused")) {
+        FAILS(expected(refused), run_schaffer(refused, schaffer, NULL, &front));
+    }
+    const fog_variable variables[] = {
+        {.kind = FOG_VARIABLE_KIND_REAL, .low = 0.0, .high = 5.0},
+        {.kind = FOG_VARIABLE_KIND_INTEGER, .integer_low = -3, .integer_high = 3},
+        {.kind = FOG_VARIABLE_KIND_CHOICE, .count = 4},
+    };
+    fog_problem problem = {.variables = variables,
+                           .variable_count = 3,
+                           .objective_count = 2,
+                           .evaluate = mixed};
+    cJSON_ArrayForEach(area, get(shared, "nsga2_more")) {
+        fog_nsga2_config config = read_config(area);
+        OK(fog_nsga2(&problem, &config, NULL, 0, whole(area, "seed"), &front));
+        same_front(front, area);
+        fog_front_free(front);
+    }
+}
+
+static void test_nsga2_tells_what_the_callback_did(void) {
+    const cJSON *area = get(shared, "nsga2");
+    fog_front *front = NULL;
+    uint64_t calls = 0;
+    FAILS(FOG_STATUS_HOST_CALLBACK, run_schaffer(area, gives_up, &calls, &front));
+    CHECK(calls == 1);
+    CHECK(strcmp(fog_last_error_message(), "evaluate returned 7") == 0);
+    FAILS(FOG_STATUS_NOT_FINITE, run_schaffer(area, not_finite, NULL, &front));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, run_schaffer(area, NULL, NULL, &front));
+    CHECK(front == NULL);
+}
+
+static void test_nsga2_takes_first_genomes_and_no_bad_ones(void) {
+    fog_variable variable = {.kind = FOG_VARIABLE_KIND_REAL, .low = -10.0, .high = 10.0};
+    fog_problem problem = {
+        .variables = &variable, .variable_count = 1, .objective_count = 2, .evaluate = schaffer};
+    fog_nsga2_config config;
+    OK(fog_nsga2_config_default(&config));
+    config.population = 4;
+    config.generations = 0;
+    const double first[] = {0.0, 2.0, 1.0};
+    fog_front *front = NULL;
+    OK(fog_nsga2(&problem, &config, first, 3, 1, &front));
+    fog_individual found;
+    OK(fog_front_individual(front, 0, &found));
+    CHECK(found.genes[0] == 0.0 && found.objectives[1] == 4.0);
+    fog_front_free(front);
+    const double outside[] = {11.0};
+    FAILS(FOG_STATUS_INVALID_PROBLEM, fog_nsga2(&problem, &config, outside, 1, 1, &front));
+    problem.variable_count = 0;
+    FAILS(FOG_STATUS_INVALID_PROBLEM, fog_nsga2(&problem, &config, NULL, 0, 1, &front));
+    problem.variable_count = 1;
+    variable.kind = 3;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_nsga2(&problem, &config, NULL, 0, 1, &front));
+}
+
+/* ---- placement ---------------------------------------------------------------------------- */
+
+static int32_t priority_named(const char *name) {
+    const char *names[] = {"Critical", "High", "Normal", "Low", "Bulk"};
+    const fog_priority values[] = {FOG_PRIORITY_CRITICAL, FOG_PRIORITY_HIGH, FOG_PRIORITY_NORMAL,
+                                   FOG_PRIORITY_LOW, FOG_PRIORITY_BULK};
+    for (size_t i = 0; i < 5; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return values[i];
+        }
+    }
+    return -1;
+}
+
+static fog_job *read_jobs(const cJSON *items, size_t *count) {
+    *count = (size_t)cJSON_GetArraySize(items);
+    fog_job *jobs = must(calloc(*count + 1, sizeof *jobs));
+    const cJSON *item;
+    size_t i = 0;
+    cJSON_ArrayForEach(item, items) {
+        fog_job *job = &jobs[i++];
+        job->id = text(item, "id");
+        job->cpu_millis = whole(item, "cpu_millis");
+        job->memory_bytes = whole(item, "memory_bytes");
+        job->duration_ms = whole(item, "duration_ms");
+        job->priority = priority_named(text(item, "priority"));
+        job->min_trust = number(item, "min_trust");
+        job->has_max_cost = maybe(item, "max_cost") != NULL;
+        job->max_cost = job->has_max_cost ? whole(item, "max_cost") : 0;
+        job->has_max_latency_ms = maybe(item, "max_latency_ms") != NULL;
+        job->max_latency_ms = job->has_max_latency_ms ? number(item, "max_latency_ms") : 0;
+        const cJSON *excluded = get(item, "excluded");
+        job->excluded_count = (size_t)cJSON_GetArraySize(excluded);
+        const char **nodes = must(calloc(job->excluded_count + 1, sizeof *nodes));
+        for (size_t n = 0; n < job->excluded_count; n++) {
+            nodes[n] = cJSON_GetStringValue(cJSON_GetArrayItem(excluded, (int)n));
+        }
+        job->excluded = nodes;
+    }
+    return jobs;
+}
+
+static void free_jobs(fog_job *jobs, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        free((void *)jobs[i].excluded);
+    }
+    free(jobs);
+}
+
+static fog_node *read_nodes(const cJSON *items, size_t *count) {
+    *count = (size_t)cJSON_GetArraySize(items);
+    fog_node *nodes = must(calloc(*count + 1, sizeof *nodes));
+    const cJSON *item;
+    size_t i = 0;
+    cJSON_ArrayForEach(item, items) {
+        fog_node *node = &nodes[i++];
+        node->id = text(item, "id");
+        node->cpu_millis_free = whole(item, "cpu_millis_free");
+        node->cpu_millis_total = whole(item, "cpu_millis_total");
+        node->memory_bytes_free = whole(item, "memory_bytes_free");
+        node->speed = number(item, "speed");
+        node->latency_ms = number(item, "latency_ms");
+        node->trust = number(item, "trust");
+        node->price_per_cpu_second = whole(item, "price_per_cpu_second");
+    }
+    return nodes;
+}
+
+static void read_preference(const cJSON *item, fog_preference *preference) {
+    memset(preference, 0, sizeof *preference);
+    const cJSON *values = maybe(item, "weights");
+    if (values != NULL) {
+        preference->kind = FOG_PREFERENCE_KIND_WEIGHTS;
+        for (int i = 0; i < FOG_OBJECTIVE_COUNT; i++) {
+            preference->weights[i] = cJSON_GetNumberValue(cJSON_GetArrayItem(values, i));
+        }
+    }
+    values = maybe(item, "lexicographic");
+    if (values != NULL) {
+        preference->kind = FOG_PREFERENCE_KIND_LEXICOGRAPHIC;
+        for (int i = 0; i < FOG_OBJECTIVE_COUNT; i++) {
+            preference->order[i] = (size_t)cJSON_GetNumberValue(cJSON_GetArrayItem(values, i));
+        }
+    }
+}
+
+static fog_status run_place(const cJSON *area, const cJSON *job_items, fog_plan **plan) {
+    size_t job_count, node_count;
+    fog_job *jobs = read_jobs(job_items, &job_count);
+    fog_node *nodes = read_nodes(get(area, "nodes"), &node_count);
+    fog_nsga2_config config = read_config(area);
+    bool queued = strcmp(text(area, "sharing"), "queued") == 0;
+    const cJSON *named = maybe(area, "preference");
+    fog_preference preference;
+    if (named != NULL) {
+        read_preference(named, &preference);
+    }
+    fog_status status =
+        fog_place(jobs, job_count, nodes, node_count,
+                  queued ? FOG_SHARING_QUEUED : FOG_SHARING_CONCURRENT, &config,
+                  named != NULL ? &preference : NULL, whole(area, "seed"), plan);
+    free_jobs(jobs, job_count);
+    free(nodes);
+    return status;
+}
+
+static void same_plan(const fog_plan *plan, const cJSON *area) {
+    const cJSON *chosen = get(area, "chosen");
+    const cJSON *assignment = get(chosen, "assignment");
+    size_t index = fog_plan_chosen(plan);
+    CHECK(fog_plan_size(plan) == whole(area, "front_size"));
+    CHECK(index == whole(area, "chosen_index"));
+    fog_point point;
+    OK(fog_plan_point(plan, index, &point));
+    same_numbers(point.objectives, FOG_OBJECTIVE_COUNT, get(chosen, "objectives"));
+    CHECK(strcmp(point.cost.text, text(chosen, "cost")) == 0);
+    CHECK(point.assignment_count == (size_t)cJSON_GetArraySize(assignment));
+    fog_assignment placed;
+    for (size_t i = 0; i < point.assignment_count; i++) {
+        const cJSON *pair = cJSON_GetArrayItem(assignment, (int)i);
+        OK(fog_plan_assignment(plan, index, i, &placed));
+        CHECK(strcmp(placed.job, cJSON_GetStringValue(cJSON_GetArrayItem(pair, 0))) == 0);
+        CHECK(strcmp(placed.node, cJSON_GetStringValue(cJSON_GetArrayItem(pair, 1))) == 0);
+    }
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_plan_assignment(plan, index, point.assignment_count, &placed));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_plan_point(plan, fog_plan_size(plan), &point));
+    char *explanation = NULL;
+    OK(fog_plan_explain(plan, &explanation));
+    CHECK(strcmp(explanation, text(area, "explanation")) == 0);
+    fog_string_free(explanation);
+}
+
+static void test_placement_chooses_the_same_plans(void) {
+    const cJSON *area = get(shared, "place");
+    fog_plan *plan = NULL;
+    OK(run_place(area, get(area, "jobs"), &plan));
+    same_plan(plan, area);
+    fog_plan_free(plan);
+    const cJSON *infeasible = get(area, "infeasible");
+    FAILS(expected(infeasible), run_place(area, get(infeasible, "jobs"), &plan));
+    cJSON_ArrayForEach(area, get(shared, "place_more")) {
+        if (expected(area) != FOG_STATUS_OK) {
+            FAILS(expected(area), run_place(area, get(area, "jobs"), &plan));
+            continue;
+        }
+        OK(run_place(area, get(area, "jobs"), &plan));
+        same_plan(plan, area);
+        fog_plan_free(plan);
+    }
+}
+
+static void test_placement_refuses_numbers_of_no_enumeration(void) {
+    const cJSON *area = get(shared, "place");
+    size_t job_count, node_count;
+    fog_job *jobs = read_jobs(get(area, "jobs"), &job_count);
+    fog_node *nodes = read_nodes(get(area, "nodes"), &node_count);
+    fog_plan *plan = NULL;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_place(jobs, job_count, nodes, node_count, 2, NULL, NULL, 1, &plan));
+    fog_preference preference = {.kind = -1};
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_place(jobs, job_count, nodes, node_count,
+                                                 FOG_SHARING_QUEUED, NULL, &preference, 1, &plan));
+    jobs[0].priority = 5;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_place(jobs, job_count, nodes, node_count,
+                                                 FOG_SHARING_QUEUED, NULL, NULL, 1, &plan));
+    jobs[0].priority = FOG_PRIORITY_LOW;
+    jobs[0].id = "a job";
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_place(jobs, job_count, nodes, node_count,
+                                                 FOG_SHARING_QUEUED, NULL, NULL, 1, &plan));
+    free_jobs(jobs, job_count);
+    free(nodes);
+}
+
+/* ---- ledger ------------------------------------------------------------------------------- */
+
+static fog_status run_step(const fog_ledger *ledger, const cJSON *step, fog_receipt *receipt) {
+    const char *op = text(step, "op");
+    if (strcmp(op, "open") == 0) {
+        bool issuer = strcmp(text(step, "kind"), "issuer") == 0;
+        return fog_ledger_open_account(
+            ledger, text(step, "account"),
+            issuer ? FOG_ACCOUNT_KIND_ISSUER : FOG_ACCOUNT_KIND_HOLDER, receipt);
+    }
+    const char *id = text(step, "id");
+    if (strcmp(op, "transfer") == 0) {
+        return fog_ledger_transfer(ledger, id, text(step, "from"), text(step, "to"),
+                                   text(step, "amount"), receipt);
+    }
+    if (strcmp(op, "reserve") == 0) {
+        return fog_ledger_reserve(ledger, id, text(step, "from"), text(step, "to"),
+                                  text(step, "amount"), receipt);
+    }
+    if (strcmp(op, "post") == 0) {
+        const cJSON *amount = maybe(step, "amount");
+        return fog_ledger_post(ledger, id, text(step, "reservation"),
+                               amount == NULL ? NULL : cJSON_GetStringValue(amount), receipt);
+    }
+    CHECK(strcmp(op, "void") == 0);
+    return fog_ledger_void(ledger, id, text(step, "reservation"), receipt);
+}
+
+static void test_the_ledger_takes_the_same_steps(void) {
+    const cJSON *area = get(shared, "ledger");
+    fog_ledger *ledger = NULL;
+    OK(fog_ledger_in_memory(&ledger));
+    const cJSON *step;
+    cJSON_ArrayForEach(step, get(area, "steps")) {
+        fog_receipt receipt;
+        fog_status status = run_step(ledger, step, &receipt);
+        CHECK(status == expected(step));
+        if (status == FOG_STATUS_OK) {
+            CHECK(receipt.replayed == truth(step, "replayed"));
+            CHECK(receipt.sequence == whole(step, "sequence"));
+        }
+    }
+    const cJSON *balance;
+    fog_amount amount;
+    cJSON_ArrayForEach(balance, get(area, "balances")) {
+        OK(fog_ledger_balance(ledger, balance->string, &amount));
+        CHECK(strcmp(amount.text, cJSON_GetStringValue(balance)) == 0);
+    }
+    const cJSON *item;
+    cJSON_ArrayForEach(item, get(area, "accounts")) {
+        fog_account account;
+        OK(fog_ledger_account(ledger, text(item, "account"), &account));
+        CHECK(strcmp(account.id, text(item, "account")) == 0);
+        CHECK((account.kind == FOG_ACCOUNT_KIND_ISSUER) ==
+              (strcmp(text(item, "kind"), "issuer") == 0));
+        CHECK(strcmp(account.credits_posted.text, text(item, "credits_posted")) == 0);
+        CHECK(strcmp(account.debits_posted.text, text(item, "debits_posted")) == 0);
+        CHECK(strcmp(account.credits_pending.text, text(item, "credits_pending")) == 0);
+        CHECK(strcmp(account.debits_pending.text, text(item, "debits_pending")) == 0);
+        CHECK(strcmp(account.available.text,
+                     text(get(area, "balances"), text(item, "account"))) == 0);
+    }
+    const cJSON *unknown = get(area, "unknown_account");
+    FAILS(expected(unknown), fog_ledger_balance(ledger, text(unknown, "account"), &amount));
+    fog_verification verification;
+    OK(fog_ledger_verify(ledger, &verification));
+    const cJSON *verify = get(area, "verify");
+    CHECK(verification.entries == whole(verify, "entries"));
+    CHECK(verification.accounts == whole(verify, "accounts"));
+    CHECK(verification.open_reservations == whole(verify, "open_reservations"));
+    OK(fog_ledger_verify(ledger, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_ledger_open_account(ledger, "00000000000000000000000000000001", 3, NULL));
+    fog_ledger_free(ledger);
+}
+
+static void test_a_ledger_file_outlives_its_handle_and_has_one_owner(void) {
+    char path[] = "/tmp/fogcompute-c-XXXXXX";
+    char file[64];
+    if (mkdtemp(path) == NULL) {
+        perror("mkdtemp");
+        exit(2);
+    }
+    snprintf(file, sizeof file, "%s/ledger.sqlite", path);
+    const char *mint = "000000000000000000000000000000a0";
+    const char *alice = "000000000000000000000000000000a1";
+    fog_ledger *ledger = NULL, *second = NULL;
+    OK(fog_ledger_open(file, &ledger));
+    OK(fog_ledger_open_account(ledger, mint, FOG_ACCOUNT_KIND_ISSUER, NULL));
+    OK(fog_ledger_open_account(ledger, alice, FOG_ACCOUNT_KIND_HOLDER, NULL));
+    OK(fog_ledger_transfer(ledger, "00000000000000000000000000000001", mint, alice, "42", NULL));
+    FAILS(FOG_STATUS_STORAGE_LOCKED, fog_ledger_open(file, &second));
+    CHECK(second == NULL);
+    fog_ledger_free(ledger);
+    OK(fog_ledger_open(file, &ledger));
+    fog_amount amount;
+    OK(fog_ledger_balance(ledger, alice, &amount));
+    CHECK(strcmp(amount.text, "42") == 0);
+    fog_ledger_free(ledger);
+    FAILS(FOG_STATUS_STORAGE, fog_ledger_open("/nowhere/ledger.sqlite", &ledger));
+    char command[128];
+    snprintf(command, sizeof command, "rm -r '%s'", path);
+    CHECK(system(command) == 0);
+}
+
+/* ---- harvesting --------------------------------------------------------------------------- */
+
+static int32_t named(const char *name, const char *const *names, int32_t count) {
+    for (int32_t i = 0; i < count; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return i;
+        }
+    }
+    fprintf(stderr, "the vectors have an unknown %s\n", name);
+    exit(2);
+}
+
+static fog_device_state read_state(const cJSON *item) {
+    const char *const classes[] = {"phone", "laptop", "desktop", "server"};
+    const char *const networks[] = {"unknown", "offline", "ethernet", "wifi", "cellular"};
+    fog_device_state state = {0};
+    state.device_class = named(text(item, "class"), classes, 4);
+    state.network = named(text(item, "network"), networks, 5);
+    const cJSON *value = get(item, "battery");
+    const cJSON *present = maybe(value, "present");
+    if (present != NULL) {
+        state.battery.kind = FOG_BATTERY_KIND_PRESENT;
+        state.battery.level_percent = number(present, "level_percent");
+        state.battery.charging = truth(present, "charging");
+    } else if (strcmp(cJSON_GetStringValue(value), "absent") == 0) {
+        state.battery.kind = FOG_BATTERY_KIND_ABSENT;
+    }
+#define READ(field, convert)                                                               \
+    if (maybe(item, #field) != NULL) {                                                     \
+        state.has_##field = true;                                                          \
+        state.field = convert(item, #field);                                               \
+    }
+    READ(cpu_cores, (uint32_t)whole)
+    READ(cpu_load, number)
+    READ(memory_total_bytes, whole)
+    READ(memory_available_bytes, whole)
+    READ(battery_temperature_celsius, number)
+    READ(temperature_celsius, number)
+    READ(metered, truth)
+    READ(screen_on, truth)
+    READ(minute_of_day, (uint16_t)whole)
+#undef READ
+    value = maybe(item, "user_idle");
+    if (value != NULL) {
+        state.has_user_idle_ns = true;
+        state.user_idle_ns = whole(value, "secs") * 1000000000 + whole(value, "nanos");
+    }
+    return state;
+}
+
+static fog_status read_policy(const char *name, fog_harvest_policy **policy) {
+    if (strcmp(name, "default") == 0) {
+        return fog_harvest_policy_default(policy);
+    }
+    if (strcmp(name, "always") == 0) {
+        return fog_harvest_policy_always(policy);
+    }
+    return fog_harvest_policy_from_toml(name, policy);
+}
+
+static void same_decision(const fog_decision *decision, const cJSON *item) {
+    const char *const verdicts[] = {"allow", "throttle", "refuse"};
+    CHECK((int32_t)fog_decision_verdict(decision) == named(text(item, "verdict"), verdicts, 3));
+    const cJSON *expected_budget = get(item, "budget");
+    fog_budget budget;
+    OK(fog_decision_budget(decision, &budget));
+    CHECK(budget.cpu_share == number(expected_budget, "cpu_share"));
+    CHECK(budget.memory_bytes == whole(expected_budget, "memory_bytes"));
+    CHECK(budget.bandwidth_bits_per_second ==
+          whole(expected_budget, "bandwidth_bits_per_second"));
+    size_t count = fog_decision_reason_count(decision);
+    CHECK(count == (size_t)cJSON_GetArraySize(get(item, "reasons")));
+    fog_reason reason;
+    for (size_t i = 0; i < count; i++) {
+        OK(fog_decision_reason(decision, i, &reason));
+        int at = (int)i;
+        CHECK(strcmp(reason.code, cJSON_GetStringValue(
+                                      cJSON_GetArrayItem(get(item, "reasons"), at))) == 0);
+        CHECK(strcmp(reason.text,
+                     cJSON_GetStringValue(cJSON_GetArrayItem(get(item, "texts"), at))) == 0);
+        CHECK(reason.objection ==
+              cJSON_IsTrue(cJSON_GetArrayItem(get(item, "objections"), at)));
+    }
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_decision_reason(decision, count, &reason));
+}
+
+static int32_t battery_of_user_data(void *user_data, fog_battery *out) {
+    *out = *(const fog_battery *)user_data;
+    return 0;
+}
+
+static int32_t battery_unavailable(void *user_data, fog_battery *out) {
+    (void)user_data, (void)out;
+    return FOG_STATUS_PROBE_FAILED;
+}
+
+static int32_t battery_broken(void *user_data, fog_battery *out) {
+    (void)user_data, (void)out;
+    return -3;
+}
+
+static void test_policies_decide_alike(void) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, get(shared, "harvest")) {
+        fog_device_state state = read_state(get(item, "state"));
+        fog_harvest_policy *policy = NULL;
+        fog_status status = read_policy(text(item, "policy"), &policy);
+        CHECK(status == expected(item));
+        if (status != FOG_STATUS_OK) {
+            continue;
+        }
+        fog_decision *decision = NULL;
+        OK(fog_harvest_policy_decide(policy, &state, &decision));
+        same_decision(decision, item);
+        fog_decision_free(decision);
+        /* The same when the battery comes from a probe. */
+        fog_battery battery = state.battery;
+        memset(&state.battery, 0, sizeof state.battery);
+        fog_battery_probe probe = {.battery = battery_of_user_data, .user_data = &battery};
+        OK(fog_harvest_policy_decide_with_probe(policy, &state, &probe, &decision));
+        same_decision(decision, item);
+        fog_decision_free(decision);
+        fog_harvest_policy_free(policy);
+    }
+}
+
+static void test_a_probe_may_fail(void) {
+    fog_harvest_policy *policy = NULL;
+    fog_decision *decision = NULL;
+    fog_device_state state = {.device_class = FOG_DEVICE_CLASS_LAPTOP};
+    OK(fog_harvest_policy_default(&policy));
+    fog_battery_probe probe = {.battery = battery_unavailable};
+    FAILS(FOG_STATUS_PROBE_FAILED,
+          fog_harvest_policy_decide_with_probe(policy, &state, &probe, &decision));
+    probe.battery = battery_broken;
+    FAILS(FOG_STATUS_HOST_CALLBACK,
+          fog_harvest_policy_decide_with_probe(policy, &state, &probe, &decision));
+    CHECK(strstr(fog_last_error_message(), "battery returned -3") != NULL);
+    fog_battery nonsense = {.kind = 17};
+    probe.battery = battery_of_user_data;
+    probe.user_data = &nonsense;
+    FAILS(FOG_STATUS_HOST_CALLBACK,
+          fog_harvest_policy_decide_with_probe(policy, &state, &probe, &decision));
+    probe.battery = NULL;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_harvest_policy_decide_with_probe(policy, &state, &probe, &decision));
+    state.device_class = 4;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_harvest_policy_decide(policy, &state, &decision));
+    state.device_class = FOG_DEVICE_CLASS_SERVER;
+    state.network = -1;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_harvest_policy_decide(policy, &state, &decision));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_harvest_policy_from_toml("\xff", &policy));
+    CHECK(decision == NULL);
+    fog_harvest_policy_free(policy);
+}
+
+/* ---- fog ---------------------------------------------------------------------------------- */
+
+static uint8_t *read_module(const char *name, size_t *len) {
+    if (strcmp(name, "echo") == 0) {
+        return (uint8_t *)read_file("examples/wasm/echo.wasm", len);
+    }
+    if (strcmp(name, "sum") == 0) {
+        return (uint8_t *)read_file("examples/wasm/sum.wasm", len);
+    }
+    return unhex(name, len);
+}
+
+/* A loop without end, from the vectors: the task that runs out of a million fuel. */
+static uint8_t *endless_module(size_t *len) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, get(shared, "wasm")) {
+        if (expected(item) == FOG_STATUS_OUT_OF_FUEL && whole(item, "fuel") == 1000000) {
+            return read_module(text(item, "module"), len);
+        }
+    }
+    fprintf(stderr, "the vectors have no endless task\n");
+    exit(2);
+}
+
+static fog_fog *one_worker(void) {
+    fog_fog_config config;
+    OK(fog_fog_config_default(&config));
+    config.workers = 1;
+    fog_fog *fog = NULL;
+    OK(fog_fog_new(&config, &fog));
+    return fog;
+}
+
+static void test_tasks_end_alike(void) {
+    fog_fog *fog = one_worker();
+    uint64_t succeeded = 0;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, get(shared, "wasm")) {
+        size_t module_len, input_len;
+        uint8_t *module = read_module(text(item, "module"), &module_len);
+        uint8_t *input = unhex(text(item, "input"), &input_len);
+        fog_limits limits = {.fuel = whole(item, "fuel"),
+                             .memory_bytes = whole(item, "memory_bytes"),
+                             .output_bytes = whole(item, "output_bytes")};
+        fog_output *output = NULL;
+        fog_status status =
+            fog_fog_run(fog, module, module_len, input, input_len, &limits, &output);
+        CHECK(status == expected(item));
+        if (status == FOG_STATUS_OK) {
+            fog_usage usage;
+            CHECK(is_hex(fog_output_data(output), fog_output_len(output), text(item, "output")));
+            OK(fog_output_usage(output, &usage));
+            CHECK(usage.fuel == whole(item, "fuel_used"));
+            CHECK(usage.memory_bytes_peak == whole(item, "memory_bytes_peak"));
+            CHECK(usage.wall_ns > 0);
+            succeeded++;
+        }
+        fog_output_free(output);
+        free(module);
+        free(input);
+    }
+    fog_stats stats;
+    OK(fog_fog_stats(fog, &stats));
+    CHECK(stats.succeeded == succeeded);
+    CHECK(strcmp(stats.paid.text, "0") != 0);
+    OK(fog_fog_close(fog));
+    OK(fog_fog_close(fog));
+    FAILS(FOG_STATUS_CLOSED, fog_fog_stats(fog, &stats));
+    fog_fog_free(fog);
+}
+
+static void test_a_fog_refuses_what_it_cannot_be(void) {
+    fog_fog_config config;
+    fog_fog *fog = NULL;
+    OK(fog_fog_config_default(&config));
+    config.workers = 0;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_new(&config, &fog));
+    config.workers = 1;
+    memset(config.endowment.text, '9', sizeof config.endowment.text);
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_new(&config, &fog));
+    CHECK(fog == NULL);
+}
+
+/* What a callback was told. */
+struct ending {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    int calls;
+    fog_status status;
+    uint8_t output[64];
+    size_t output_len;
+    char message[256];
+    fog_fog *fog;           /* asked for its figures, if there is one */
+    uint64_t succeeded;
+};
+
+static void ending_init(struct ending *ending) {
+    memset(ending, 0, sizeof *ending);
+    pthread_mutex_init(&ending->lock, NULL);
+    pthread_cond_init(&ending->ended, NULL);
+}
+
+static void ending_destroy(struct ending *ending) {
+    pthread_cond_destroy(&ending->ended);
+    pthread_mutex_destroy(&ending->lock);
+}
+
+static void on_ended(void *user_data, fog_status status, const fog_output *output,
+                     const char *message) {
+    struct ending *ending = user_data;
+    fog_stats stats = {0};
+    if (ending->fog != NULL) {
+        fog_fog_stats(ending->fog, &stats);
+    }
+    pthread_mutex_lock(&ending->lock);
+    ending->calls++;
+    ending->status = status;
+    ending->output_len = fog_output_len(output);
+    if (output != NULL && ending->output_len <= sizeof ending->output) {
+        memcpy(ending->output, fog_output_data(output), ending->output_len);
+    }
+    snprintf(ending->message, sizeof ending->message, "%s", message);
+    ending->succeeded = stats.succeeded;
+    pthread_cond_signal(&ending->ended);
+    pthread_mutex_unlock(&ending->lock);
+}
+
+static void wait_for(struct ending *ending) {
+    pthread_mutex_lock(&ending->lock);
+    while (ending->calls == 0) {
+        pthread_cond_wait(&ending->ended, &ending->lock);
+    }
+    pthread_mutex_unlock(&ending->lock);
+}
+
+static void test_submitted_tasks_tell_how_they_ended_once(void) {
+    fog_fog *fog = one_worker();
+    size_t echo_len;
+    uint8_t *echo = read_module("echo", &echo_len);
+    struct ending endings[8];
+    for (size_t i = 0; i < 8; i++) {
+        uint8_t input[] = {(uint8_t)i, 42};
+        ending_init(&endings[i]);
+        endings[i].fog = fog;
+        OK(fog_fog_submit(fog, echo, echo_len, input, sizeof input, NULL, on_ended, &endings[i],
+                          NULL));
+    }
+    for (size_t i = 0; i < 8; i++) {
+        wait_for(&endings[i]);
+        CHECK(endings[i].status == FOG_STATUS_OK);
+        CHECK(endings[i].output_len == 2 && endings[i].output[0] == i);
+        CHECK(endings[i].message[0] == '\0');
+        CHECK(endings[i].succeeded >= 1);
+    }
+    struct ending failed;
+    ending_init(&failed);
+    OK(fog_fog_submit(fog, (const uint8_t *)"no module", 9, NULL, 0, NULL, on_ended, &failed,
+                      NULL));
+    wait_for(&failed);
+    CHECK(failed.status == FOG_STATUS_INVALID_MODULE);
+    CHECK(failed.output_len == 0 && failed.message[0] != '\0');
+    /* What is refused at once tells so itself. */
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_fog_submit(fog, NULL, 0, NULL, 0, NULL, on_ended, &failed, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_fog_submit(fog, echo, echo_len, NULL, 0, NULL, NULL, NULL, NULL));
+    OK(fog_fog_close(fog));
+    FAILS(FOG_STATUS_CLOSED,
+          fog_fog_submit(fog, echo, echo_len, NULL, 0, NULL, on_ended, &failed, NULL));
+    fog_fog_free(fog);
+    for (size_t i = 0; i < 8; i++) {
+        CHECK(endings[i].calls == 1);
+        ending_destroy(&endings[i]);
+    }
+    CHECK(failed.calls == 1);
+    ending_destroy(&failed);
+    free(echo);
+}
+
+static void test_a_task_can_be_cancelled(void) {
+    fog_fog *fog = one_worker();
+    size_t len;
+    uint8_t *endless = endless_module(&len);
+    fog_limits limits;
+    OK(fog_limits_default(&limits));
+    limits.fuel = 15000000000;
+    struct ending ending;
+    ending_init(&ending);
+    fog_task *task = NULL;
+    OK(fog_fog_submit(fog, endless, len, NULL, 0, &limits, on_ended, &ending, &task));
+    fog_id id;
+    OK(fog_task_id(task, &id));
+    CHECK(strlen(id.text) == 32);
+    OK(fog_task_cancel(task));
+    wait_for(&ending);
+    CHECK(ending.status == FOG_STATUS_CANCELLED);
+    CHECK(ending.calls == 1);
+    fog_fog_free(fog);
+    OK(fog_task_cancel(task));
+    fog_task_free(task);
+    ending_destroy(&ending);
+    free(endless);
+}
+
+static void test_freeing_a_fog_ends_its_tasks(void) {
+    fog_fog *fog = one_worker();
+    size_t len;
+    uint8_t *endless = endless_module(&len);
+    fog_limits limits;
+    OK(fog_limits_default(&limits));
+    limits.fuel = 15000000000;
+    struct ending endings[3];
+    for (size_t i = 0; i < 3; i++) {
+        ending_init(&endings[i]);
+        OK(fog_fog_submit(fog, endless, len, NULL, 0, &limits, on_ended, &endings[i], NULL));
+    }
+    fog_fog_free(fog);
+    for (size_t i = 0; i < 3; i++) {
+        CHECK(endings[i].calls == 1);
+        CHECK(endings[i].status == FOG_STATUS_CLOSED ||
+              endings[i].status == FOG_STATUS_CANCELLED);
+        ending_destroy(&endings[i]);
+    }
+    free(endless);
+}
+
+/* ---- all of it ---------------------------------------------------------------------------- */
+
+int main(int argc, char **argv) {
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } tests[] = {
+#define TEST(name) {#name, test_##name}
+        TEST(version),
+        TEST(statuses_are_the_shared_error_codes),
+        TEST(a_panic_becomes_a_status),
+        TEST(each_thread_has_its_own_last_error),
+        TEST(null_is_refused_or_ignored),
+        TEST(sphinx_packets_open_hop_by_hop),
+        TEST(small_buffers_are_told_the_needed_size),
+        TEST(private_keys),
+        TEST(nsga2_finds_the_same_fronts),
+        TEST(nsga2_tells_what_the_callback_did),
+        TEST(nsga2_takes_first_genomes_and_no_bad_ones),
+        TEST(placement_chooses_the_same_plans),
+        TEST(placement_refuses_numbers_of_no_enumeration),
+        TEST(the_ledger_takes_the_same_steps),
+        TEST(a_ledger_file_outlives_its_handle_and_has_one_owner),
+        TEST(policies_decide_alike),
+        TEST(a_probe_may_fail),
+        TEST(tasks_end_alike),
+        TEST(a_fog_refuses_what_it_cannot_be),
+        TEST(submitted_tasks_tell_how_they_ended_once),
+        TEST(a_task_can_be_cancelled),
+        TEST(freeing_a_fog_ends_its_tasks),
+#undef TEST
+    };
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s REPOSITORY\n", argv[0]);
+        return 2;
+    }
+    repository = argv[1];
+    size_t len;
+    char *json = read_file("bindings/vectors/shared.json", &len);
+    shared = cJSON_ParseWithLength(json, len);
+    free(json);
+    if (shared == NULL) {
+        fprintf(stderr, "the vectors are no JSON\n");
+        return 2;
+    }
+    int passed = 0, failed = 0;
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+        failures = 0;
+        tests[i].run();
+        printf("%s %s\n", failures == 0 ? "ok    " : "FAILED", tests[i].name);
+        fflush(stdout);
+        if (failures == 0) {
+            passed++;
+        } else {
+            failed++;
+        }
+    }
+    cJSON_Delete(shared);
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed == 0 ? 0 : 1;
+}

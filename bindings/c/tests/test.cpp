@@ -1,0 +1,725 @@
+// The C++ wrapper against the shared vectors, and what only C++ can do wrong.
+//
+// usage: test_cpp REPOSITORY
+
+#include <fogcompute.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <sstream>
+#include <string_view>
+#include <thread>
+#if __cplusplus >= 202002L
+#include <span>
+#endif
+
+using nlohmann::json;
+namespace fc = fogcompute;
+
+namespace {
+
+std::string repository;
+json shared;
+int failures;
+
+#define CHECK(condition)                                                                   \
+    do {                                                                                   \
+        if (!(condition)) {                                                                \
+            std::printf("  %s:%d: %s\n", __FILE__, __LINE__, #condition);                  \
+            failures++;                                                                    \
+        }                                                                                  \
+    } while (false)
+
+/// The statement must throw exactly this exception.
+#define THROWS(type, ...)                                                                  \
+    do {                                                                                   \
+        bool thrown = false;                                                               \
+        try {                                                                              \
+            __VA_ARGS__;                                                                   \
+        } catch (const type &) {                                                           \
+            thrown = true;                                                                 \
+        }                                                                                  \
+        CHECK(thrown && #type);                                                            \
+    } while (false)
+
+/// Runs a call that must end as the vectors say: with the error of `expected`, or without one.
+/// Returns whether it gave a value.
+template <class Call>
+bool ends(const json &expected, Call &&call) {
+    std::string code;
+    try {
+        call();
+    } catch (const fc::error &error) {
+        code = error.name();
+        CHECK(error.what()[0] != '\0');
+    }
+    const std::string wanted = expected.value("error", "");
+    if (code != wanted) {
+        std::printf("  ended with '%s' instead of '%s'\n", code.c_str(), wanted.c_str());
+        failures++;
+    }
+    return code.empty();
+}
+
+std::string read_file(const std::string &name) {
+    std::ifstream file(repository + "/" + name, std::ios::binary);
+    if (!file) {
+        std::cerr << name << " cannot be read\n";
+        std::exit(2);
+    }
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+fc::bytes unhex(const json &text) {
+    const auto digits = text.get<std::string>();
+    fc::bytes bytes;
+    for (std::size_t i = 0; i + 1 < digits.size(); i += 2) {
+        bytes.push_back(static_cast<std::uint8_t>(std::stoi(digits.substr(i, 2), nullptr, 16)));
+    }
+    return bytes;
+}
+
+template <class Bytes>
+std::string hex(const Bytes &bytes) {
+    std::string digits;
+    for (const std::uint8_t byte : bytes) {
+        char two[3];
+        std::snprintf(two, sizeof two, "%02x", byte);
+        digits += two;
+    }
+    return digits;
+}
+
+// ---- basics -----------------------------------------------------------------------------------
+
+void test_version() {
+    CHECK(fc::version() == shared["version"]);
+    CHECK(fc::version() == FOGCOMPUTE_VERSION);
+}
+
+/// Throws the exception of a code and says what came.
+template <class Exception>
+bool raises(fog_status code) {
+    try {
+        fc::detail::raise(code, "why");
+    } catch (const Exception &error) {
+        return error.code() == code && std::string(error.what()) == "why";
+    } catch (...) {
+    }
+    return false;
+}
+
+void test_every_code_has_its_exception() {
+    for (const auto &code : shared["error_codes"]) {
+        const auto status = static_cast<fog_status>(code["code"].get<int>());
+        try {
+            fc::detail::raise(status, "why");
+        } catch (const fc::error &error) {
+            CHECK(error.code() == status);
+            CHECK(error.name() == code["name"]);
+            // Not the base itself: that is for codes this header does not know.
+            CHECK(typeid(error) != typeid(fc::error));
+        }
+    }
+    CHECK(raises<fc::insufficient_funds>(FOG_STATUS_INSUFFICIENT_FUNDS));
+    CHECK(raises<fc::ledger_error>(FOG_STATUS_INSUFFICIENT_FUNDS));
+    CHECK(raises<fc::packet_error>(FOG_STATUS_INVALID_ROUTE));
+    CHECK(raises<fc::schedule_error>(FOG_STATUS_INFEASIBLE));
+    CHECK(raises<fc::harvest_error>(FOG_STATUS_PROBE_FAILED));
+    CHECK(raises<fc::task_error>(FOG_STATUS_TRAP));
+    CHECK(raises<fc::storage_error>(FOG_STATUS_STORAGE_LOCKED));
+    CHECK(raises<fc::error>(static_cast<fog_status>(4711)));
+    CHECK(!raises<fc::ledger_error>(FOG_STATUS_TRAP));
+}
+
+void test_a_panic_becomes_an_exception() {
+    try {
+        fc::detail::check(fog_test_panic());
+        CHECK(!"thrown");
+    } catch (const fc::panic &error) {
+        CHECK(error.code() == FOG_STATUS_PANIC);
+        CHECK(std::string(error.what()).find("panic on purpose") != std::string::npos);
+    }
+}
+
+void test_bytes_come_from_anything() {
+    const auto size = [](fc::bytes_view view) { return view.size(); };
+    CHECK(size(fc::bytes{1, 2, 3}) == 3);
+    CHECK(size(std::string("four")) == 4);
+    CHECK(size(std::string_view("fives")) == 5);
+    CHECK(size(std::array<std::uint8_t, 2>{}) == 2);
+    CHECK(size({}) == 0);
+    CHECK(size({"pointer", 7}) == 7);
+#if __cplusplus >= 202002L
+    CHECK(size(std::span<const std::byte>()) == 0);
+    const fc::bytes bytes{1, 2};
+    CHECK(size(std::span<const std::uint8_t>(bytes)) == 2);
+#endif
+}
+
+// ---- Sphinx -----------------------------------------------------------------------------------
+
+std::vector<fc::hop> read_route(const json &route) {
+    std::vector<fc::hop> hops;
+    for (const auto &each : route) {
+        fc::hop hop;
+        hop.node = each["node"];
+        const auto key = unhex(each["key"]);
+        std::copy(key.begin(), key.end(), hop.key.begin());
+        hop.delay = std::chrono::milliseconds(each["delay_ms"].get<int>());
+        hops.push_back(hop);
+    }
+    return hops;
+}
+
+/// Follows a packet through all hops. Tags are compared for the packet of the vectors only.
+void follow(const fc::sphinx &sphinx, const json &area, fc::bytes packet, bool is_own) {
+    for (std::size_t i = 0; i < area["private_keys"].size(); i++) {
+        const auto &hop = area["hops"].at(i);
+        const auto key = fc::private_key::from_bytes(unhex(area["private_keys"][i]));
+        const auto processed = sphinx.process(key, packet);
+        CHECK(!is_own || hex(processed.replay_tag) == hop["replay_tag"]);
+        if (const auto *forward = std::get_if<fc::forward>(&processed.outcome)) {
+            CHECK(hop["kind"] == "forward");
+            CHECK(forward->next == hop["next"]);
+            CHECK(forward->delay == std::chrono::milliseconds(hop["delay_ms"].get<int>()));
+            CHECK(!is_own || hex(forward->packet) == hop["packet"]);
+            packet = forward->packet;
+        } else if (const auto *deliver = std::get_if<fc::deliver>(&processed.outcome)) {
+            CHECK(hop["kind"] == "deliver");
+            CHECK(hex(deliver->payload) == hop["payload"]);
+        } else {
+            CHECK(hop["kind"] == "reply");
+            CHECK(std::get<fc::reply>(processed.outcome).surb == hop["surb"]);
+        }
+    }
+}
+
+void test_sphinx_packets_open_hop_by_hop() {
+    std::vector<json> areas = shared["sphinx_more"];
+    areas.push_back(shared["sphinx"]);
+    for (const auto &area : areas) {
+        const fc::sphinx sphinx(area["payload_bytes"].get<std::size_t>());
+        CHECK(sphinx.payload_bytes() == area["payload_bytes"]);
+        CHECK(sphinx.packet_bytes() == area["packet_bytes"]);
+        follow(sphinx, area, unhex(area["packet"]), true);
+        const auto route = read_route(area["route"]);
+        follow(sphinx, area, sphinx.build(route, unhex(area["payload"])), false);
+        for (const auto &refused : area["refused"]) {
+            const auto key = fc::private_key::from_bytes(unhex(refused["private_key"]));
+            ends(refused, [&] { sphinx.process(key, unhex(refused["packet"])); });
+        }
+        for (const auto &refused : area["refused_routes"]) {
+            const auto bad = read_route(refused["route"]);
+            ends(refused, [&] { sphinx.build(bad, unhex(refused["payload"])); });
+        }
+    }
+    const auto &reply = shared["sphinx_reply"];
+    const fc::sphinx sphinx(reply["payload_bytes"].get<std::size_t>());
+    follow(sphinx, reply, unhex(reply["packet"]), true);
+    THROWS(fc::invalid_argument, fc::sphinx(511));
+    THROWS(fc::invalid_argument,
+           sphinx.build({{"11", {}, std::chrono::nanoseconds(-1)}}, std::string("x")));
+}
+
+void test_private_keys() {
+    const auto &area = shared["sphinx"];
+    for (std::size_t i = 0; i < area["private_keys"].size(); i++) {
+        const auto key = fc::private_key::from_bytes(unhex(area["private_keys"][i]));
+        CHECK(hex(key.to_bytes()) == area["private_keys"][i]);
+        CHECK(hex(key.public_key()) == area["public_keys"][i]);
+    }
+    THROWS(fc::invalid_argument, fc::private_key::from_bytes(std::string("short")));
+    auto key = fc::private_key::generate();
+    const auto secret = key.to_bytes();
+    CHECK(fc::private_key::generate().to_bytes() != secret);
+    const auto moved = std::move(key);
+    CHECK(moved.to_bytes() == secret);
+}
+
+// ---- NSGA-II ----------------------------------------------------------------------------------
+
+fc::evaluation schaffer(const std::vector<double> &genes) {
+    const double x = genes.at(0);
+    return {{x * x, (x - 2.0) * (x - 2.0)}, 0};
+}
+
+fc::evaluation mixed(const std::vector<double> &genes) {
+    const double x = genes.at(0), n = genes.at(1), c = genes.at(2);
+    return {{x + n + c, (x - 3.0) * (x - 3.0) + (n - 2.0) * (n - 2.0) + (c - 3.0) * (c - 3.0)},
+            x < 1.0 ? 1.0 - x : 0.0};
+}
+
+fc::nsga2_config read_config(const json &area) {
+    fc::nsga2_config config;
+    config.population = area["population"];
+    config.generations = area["generations"];
+    return config;
+}
+
+void same_front(const fc::front &front, const json &area) {
+    CHECK(front.individuals.size() == area["front_size"]);
+    CHECK(front.evaluations == area["evaluations"]);
+    CHECK(front.generations == area["generations"]);
+    for (std::size_t i = 0; i < front.individuals.size(); i++) {
+        CHECK(front.individuals[i].genes == area["individuals"].at(i)["genes"]);
+        CHECK(front.individuals[i].objectives == area["individuals"].at(i)["objectives"]);
+    }
+}
+
+fc::front run_schaffer(const json &area) {
+    const fc::real x{area["low"], area["high"]};
+    return fc::nsga2({{x}, 2, schaffer}, read_config(area), {}, area["seed"]);
+}
+
+void test_nsga2_finds_the_same_fronts() {
+    same_front(run_schaffer(shared["nsga2"]), shared["nsga2"]);
+    for (const auto &refused : shared["nsga2"]["refused"]) {
+        ends(refused, [&] { run_schaffer(refused); });
+    }
+    const fc::problem problem{{fc::real{0, 5}, fc::integer{-3, 3}, fc::choice{4}}, 2, mixed};
+    for (const auto &area : shared["nsga2_more"]) {
+        same_front(fc::nsga2(problem, read_config(area), {}, area["seed"]), area);
+    }
+}
+
+struct host_error : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+void test_nsga2_rethrows_what_the_callback_throws() {
+    int calls = 0;
+    fc::problem problem{{fc::real{0, 1}}, 2, [&](const auto &) -> fc::evaluation {
+                            calls++;
+                            throw host_error("the host's own");
+                        }};
+    try {
+        fc::nsga2(problem);
+        CHECK(!"thrown");
+    } catch (const host_error &error) {
+        CHECK(std::string(error.what()) == "the host's own");
+    }
+    CHECK(calls == 1);
+    problem.evaluate = [](const auto &) -> fc::evaluation { throw 7; };
+    THROWS(int, fc::nsga2(problem));
+    problem.evaluate = [](const auto &) { return fc::evaluation{{1.0}, 0}; };
+    THROWS(fc::invalid_problem, fc::nsga2(problem));
+    problem.evaluate = [](const auto &) { return fc::evaluation{{1.0, 1.0 / 0.0}, 0}; };
+    THROWS(fc::not_finite, fc::nsga2(problem));
+    problem.evaluate = nullptr;
+    THROWS(fc::invalid_argument, fc::nsga2(problem));
+}
+
+void test_nsga2_takes_first_genomes() {
+    fc::nsga2_config config;
+    config.population = 4;
+    config.generations = 0;
+    const fc::problem problem{{fc::real{-10, 10}}, 2, schaffer};
+    const auto front = fc::nsga2(problem, config, {{0.0}, {2.0}}, 1);
+    CHECK(front.individuals.front().genes == std::vector<double>{0.0});
+    THROWS(fc::invalid_problem, fc::nsga2(problem, config, {{0.0, 1.0}}, 1));
+    THROWS(fc::invalid_problem, fc::nsga2(problem, config, {{11.0}}, 1));
+    config.mutation_probability = 2.0;
+    THROWS(fc::invalid_problem, fc::nsga2(problem, config));
+}
+
+// ---- placement --------------------------------------------------------------------------------
+
+fc::plan run_place(const json &area, const json &items) {
+    const std::vector<std::string> priorities{"Critical", "High", "Normal", "Low", "Bulk"};
+    std::vector<fc::job> jobs;
+    for (const auto &item : items) {
+        fc::job job;
+        job.id = item["id"];
+        job.cpu_millis = item["cpu_millis"];
+        job.memory_bytes = item["memory_bytes"];
+        job.duration_ms = item["duration_ms"];
+        const auto priority = std::find(priorities.begin(), priorities.end(), item["priority"]);
+        job.priority = static_cast<fc::priority>(priority - priorities.begin());
+        job.min_trust = item["min_trust"];
+        if (!item["max_cost"].is_null()) {
+            job.max_cost = item["max_cost"].get<std::uint64_t>();
+        }
+        if (!item["max_latency_ms"].is_null()) {
+            job.max_latency_ms = item["max_latency_ms"].get<double>();
+        }
+        job.excluded = item["excluded"].get<std::vector<std::string>>();
+        jobs.push_back(job);
+    }
+    std::vector<fc::node> nodes;
+    for (const auto &item : area["nodes"]) {
+        nodes.push_back({item["id"], item["cpu_millis_free"], item["cpu_millis_total"],
+                         item["memory_bytes_free"], item["speed"], item["latency_ms"],
+                         item["trust"], item["price_per_cpu_second"]});
+    }
+    fc::preference preference;
+    if (area.contains("preference") && area["preference"].contains("weights")) {
+        preference = fc::weights{area["preference"]["weights"]};
+    } else if (area.contains("preference") && area["preference"].contains("lexicographic")) {
+        preference = fc::lexicographic{area["preference"]["lexicographic"]};
+    }
+    const auto sharing =
+        area["sharing"] == "queued" ? fc::sharing::queued : fc::sharing::concurrent;
+    return fc::place(jobs, nodes, sharing, read_config(area), preference, area["seed"]);
+}
+
+void test_placement_chooses_the_same_plans() {
+    std::vector<json> areas = shared["place_more"];
+    areas.push_back(shared["place"]);
+    for (const auto &area : areas) {
+        fc::plan plan;
+        if (!ends(area, [&] { plan = run_place(area, area["jobs"]); })) {
+            continue;
+        }
+        const auto &chosen = area["chosen"];
+        CHECK(plan.front.size() == area["front_size"]);
+        CHECK(plan.chosen_index == area["chosen_index"]);
+        CHECK(plan.explanation == area["explanation"]);
+        CHECK(plan.chosen().cost == chosen["cost"]);
+        CHECK(json(plan.chosen().objectives) == chosen["objectives"]);
+        json assignment = json::array();
+        for (const auto &placed : plan.chosen().assignment) {
+            assignment.push_back({placed.job, placed.node});
+        }
+        CHECK(assignment == chosen["assignment"]);
+    }
+    const auto &infeasible = shared["place"]["infeasible"];
+    ends(infeasible, [&] { run_place(shared["place"], infeasible["jobs"]); });
+}
+
+// ---- ledger -----------------------------------------------------------------------------------
+
+fc::receipt run_step(const fc::ledger &ledger, const json &step) {
+    const std::string op = step["op"];
+    if (op == "open") {
+        return ledger.open_account(step["account"], step["kind"] == "issuer"
+                                                        ? fc::account_kind::issuer
+                                                        : fc::account_kind::holder);
+    }
+    if (op == "transfer") {
+        return ledger.transfer(step["id"], step["from"], step["to"], step["amount"]);
+    }
+    if (op == "reserve") {
+        return ledger.reserve(step["id"], step["from"], step["to"], step["amount"]);
+    }
+    if (op == "post") {
+        std::optional<std::string> amount;
+        if (!step["amount"].is_null()) {
+            amount = step["amount"].get<std::string>();
+        }
+        return ledger.post(step["id"], step["reservation"], amount);
+    }
+    CHECK(op == "void");
+    return ledger.void_(step["id"], step["reservation"]);
+}
+
+void test_the_ledger_takes_the_same_steps() {
+    const auto &area = shared["ledger"];
+    const auto ledger = fc::ledger::in_memory();
+    for (const auto &step : area["steps"]) {
+        fc::receipt receipt;
+        if (ends(step, [&] { receipt = run_step(ledger, step); })) {
+            CHECK(receipt.replayed == step["replayed"]);
+            CHECK(receipt.sequence == step["sequence"]);
+        }
+    }
+    for (const auto &[id, balance] : area["balances"].items()) {
+        CHECK(ledger.balance(id) == balance);
+    }
+    for (const auto &item : area["accounts"]) {
+        const auto account = ledger.account(item["account"]);
+        CHECK(account.id == item["account"]);
+        CHECK((account.kind == fc::account_kind::issuer) == (item["kind"] == "issuer"));
+        CHECK(account.available == area["balances"][account.id]);
+        CHECK(account.credits_posted == item["credits_posted"]);
+        CHECK(account.debits_posted == item["debits_posted"]);
+        CHECK(account.credits_pending == item["credits_pending"]);
+        CHECK(account.debits_pending == item["debits_pending"]);
+    }
+    const auto &unknown = area["unknown_account"];
+    ends(unknown, [&] { static_cast<void>(ledger.balance(unknown["account"])); });
+    const auto verified = ledger.verify();
+    CHECK(verified.entries == area["verify"]["entries"]);
+    CHECK(verified.accounts == area["verify"]["accounts"]);
+    CHECK(verified.open_reservations == area["verify"]["open_reservations"]);
+    THROWS(fc::storage_failed, fc::ledger::open("/nowhere/ledger.sqlite"));
+    THROWS(fc::insufficient_funds,
+           ledger.transfer(std::string(32, 'f'), area["accounts"][1]["account"],
+                           area["accounts"][2]["account"], "99999999999999999999999"));
+}
+
+void test_threads_share_a_ledger() {
+    const auto ledger = fc::ledger::in_memory();
+    const std::string mint(32, 'a'), alice(32, 'b');
+    ledger.open_account(mint, fc::account_kind::issuer);
+    ledger.open_account(alice, fc::account_kind::holder);
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < 4; thread++) {
+        threads.emplace_back([&, thread] {
+            for (int i = 0; i < 25; i++) {
+                std::ostringstream id;
+                id << std::hex;
+                id.width(32);
+                id.fill('0');
+                id << thread * 25 + i;
+                ledger.transfer(id.str(), mint, alice, "3");
+            }
+        });
+    }
+    for (auto &thread : threads) {
+        thread.join();
+    }
+    CHECK(ledger.balance(alice) == "300");
+}
+
+// ---- harvesting -------------------------------------------------------------------------------
+
+template <class T>
+std::optional<T> maybe(const json &value) {
+    return value.is_null() ? std::nullopt : std::optional<T>(value.get<T>());
+}
+
+fc::device_state read_state(const json &item) {
+    const std::vector<std::string> classes{"phone", "laptop", "desktop", "server"};
+    const std::vector<std::string> networks{"unknown", "offline", "ethernet", "wifi", "cellular"};
+    const auto index = [](const auto &names, const json &name) {
+        return std::find(names.begin(), names.end(), name) - names.begin();
+    };
+    fc::device_state state;
+    state.device_class = static_cast<fc::device_class>(index(classes, item["class"]));
+    state.network = static_cast<fc::network>(index(networks, item["network"]));
+    state.cpu_cores = maybe<std::uint32_t>(item["cpu_cores"]);
+    state.cpu_load = maybe<double>(item["cpu_load"]);
+    state.memory_total_bytes = maybe<std::uint64_t>(item["memory_total_bytes"]);
+    state.memory_available_bytes = maybe<std::uint64_t>(item["memory_available_bytes"]);
+    if (item["battery"] == "absent") {
+        state.battery = fc::battery_absent{};
+    } else if (item["battery"].is_object()) {
+        const auto &present = item["battery"]["present"];
+        state.battery = fc::battery_present{present["level_percent"], present["charging"]};
+    }
+    state.battery_temperature_celsius = maybe<double>(item["battery_temperature_celsius"]);
+    state.temperature_celsius = maybe<double>(item["temperature_celsius"]);
+    state.metered = maybe<bool>(item["metered"]);
+    state.screen_on = maybe<bool>(item["screen_on"]);
+    if (!item["user_idle"].is_null()) {
+        state.user_idle = std::chrono::seconds(item["user_idle"]["secs"].get<int>()) +
+                          std::chrono::nanoseconds(item["user_idle"]["nanos"].get<int>());
+    }
+    state.minute_of_day = maybe<std::uint16_t>(item["minute_of_day"]);
+    return state;
+}
+
+fc::harvest_policy read_policy(const std::string &name) {
+    if (name == "default") {
+        return {};
+    }
+    return name == "always" ? fc::harvest_policy::always() : fc::harvest_policy::from_toml(name);
+}
+
+void same_decision(const fc::decision &decision, const json &item) {
+    const std::vector<std::string> verdicts{"allow", "throttle", "refuse"};
+    CHECK(verdicts.at(static_cast<std::size_t>(decision.verdict)) == item["verdict"]);
+    CHECK(decision.budget.cpu_share == item["budget"]["cpu_share"]);
+    CHECK(decision.budget.memory_bytes == item["budget"]["memory_bytes"]);
+    CHECK(decision.budget.bandwidth_bits_per_second ==
+          item["budget"]["bandwidth_bits_per_second"]);
+    json codes = json::array(), texts = json::array(), objections = json::array();
+    for (const auto &reason : decision.reasons) {
+        codes.push_back(reason.code);
+        texts.push_back(reason.text);
+        objections.push_back(reason.objection);
+    }
+    CHECK(codes == item["reasons"]);
+    CHECK(texts == item["texts"]);
+    CHECK(objections == item["objections"]);
+}
+
+void test_policies_decide_alike() {
+    for (const auto &item : shared["harvest"]) {
+        auto state = read_state(item["state"]);
+        fc::decision decision;
+        if (!ends(item, [&] { decision = read_policy(item["policy"]).decide(state); })) {
+            continue;
+        }
+        same_decision(decision, item);
+        const auto battery = std::exchange(state.battery, fc::battery_unknown{});
+        const auto policy = read_policy(item["policy"]);
+        same_decision(policy.decide_with_probe(state, [&] { return battery; }), item);
+    }
+}
+
+void test_a_probe_may_throw() {
+    const fc::harvest_policy policy;
+    fc::device_state state;
+    THROWS(host_error, policy.decide_with_probe(state, []() -> fc::battery {
+        throw host_error("no battery here");
+    }));
+    THROWS(fc::probe_failed, policy.decide_with_probe(state, []() -> fc::battery {
+        throw fc::probe_failed("my own");
+    }));
+    THROWS(fc::invalid_argument, policy.decide_with_probe(state, nullptr));
+    state.device_class = static_cast<fc::device_class>(9);
+    THROWS(fc::invalid_argument, policy.decide(state));
+}
+
+// ---- fog --------------------------------------------------------------------------------------
+
+fc::bytes read_module(const std::string &name) {
+    if (name == "echo" || name == "sum") {
+        const auto text = read_file("examples/wasm/" + name + ".wasm");
+        return {text.begin(), text.end()};
+    }
+    return unhex(name);
+}
+
+/// A loop without end: the task of the vectors that runs out of a million fuel.
+fc::bytes endless_module() {
+    for (const auto &item : shared["wasm"]) {
+        if (item.value("error", "") == "OutOfFuel" && item["fuel"] == 1000000) {
+            return read_module(item["module"]);
+        }
+    }
+    std::cerr << "the vectors have no endless task\n";
+    std::exit(2);
+}
+
+fc::limits long_limits() {
+    fc::limits limits;
+    limits.fuel = 15'000'000'000;
+    return limits;
+}
+
+fc::fog one_worker() {
+    fc::fog_config config;
+    config.workers = 1;
+    return fc::fog(config);
+}
+
+void test_tasks_end_alike() {
+    const auto fog = one_worker();
+    std::uint64_t succeeded = 0;
+    for (const auto &item : shared["wasm"]) {
+        fc::limits limits;
+        limits.fuel = item["fuel"];
+        limits.memory_bytes = item["memory_bytes"];
+        limits.output_bytes = item["output_bytes"];
+        const auto module = read_module(item["module"]);
+        fc::task_output done;
+        if (ends(item, [&] { done = fog.run(module, unhex(item["input"]), limits); })) {
+            CHECK(hex(done.output) == item["output"]);
+            CHECK(done.usage.fuel == item["fuel_used"]);
+            CHECK(done.usage.memory_bytes_peak == item["memory_bytes_peak"]);
+            CHECK(done.usage.wall.count() > 0);
+            succeeded++;
+        }
+    }
+    CHECK(fog.stats().succeeded == succeeded);
+    CHECK(fog.stats().paid != "0");
+    fog.close();
+    fog.close();
+    THROWS(fc::closed, fog.stats());
+    THROWS(fc::closed, fog.submit(read_module("echo"), std::string("late")));
+}
+
+void test_submitted_tasks_give_futures() {
+    const fc::fog fog;
+    const auto echo = read_module("echo");
+    std::vector<fc::task> tasks;
+    for (std::uint8_t i = 0; i < 8; i++) {
+        tasks.push_back(fog.submit(echo, fc::bytes{i, 42}));
+        CHECK(tasks.back().id().size() == 32);
+    }
+    for (std::uint8_t i = 0; i < 8; i++) {
+        CHECK((tasks[i].get().output == fc::bytes{i, 42}));
+    }
+    auto failed = fog.submit(std::string("no module"), {});
+    THROWS(fc::invalid_module, failed.get());
+    THROWS(fc::invalid_argument, fog.submit({}, {}));
+    fc::fog_config config;
+    config.workers = 0;
+    THROWS(fc::invalid_argument, fc::fog{config});
+    config.endowment = std::string(60, '9');
+    THROWS(fc::invalid_argument, fc::fog{config});
+}
+
+void test_a_task_can_be_cancelled() {
+    const auto fog = one_worker();
+    auto task = fog.submit(endless_module(), {}, long_limits());
+    CHECK(task.future().wait_for(std::chrono::seconds(0)) == std::future_status::timeout);
+    task.cancel();
+    THROWS(fc::cancelled, task.get());
+}
+
+void test_destroying_a_fog_ends_its_tasks() {
+    std::optional<fc::fog> fog(one_worker());
+    const auto endless = endless_module();
+    std::vector<fc::task> tasks;
+    for (int i = 0; i < 3; i++) {
+        tasks.push_back(fog->submit(endless, {}, long_limits()));
+    }
+    // A task that nobody waits for is no leak either.
+    fog->submit(endless, {}, long_limits());
+    fog.reset();
+    for (auto &task : tasks) {
+        try {
+            task.get();
+            CHECK(!"thrown");
+        } catch (const fc::error &error) {
+            CHECK(error.code() == FOG_STATUS_CLOSED || error.code() == FOG_STATUS_CANCELLED);
+        }
+    }
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    const std::pair<const char *, void (*)()> tests[] = {
+#define TEST(name) {#name, test_##name}
+        TEST(version),
+        TEST(every_code_has_its_exception),
+        TEST(a_panic_becomes_an_exception),
+        TEST(bytes_come_from_anything),
+        TEST(sphinx_packets_open_hop_by_hop),
+        TEST(private_keys),
+        TEST(nsga2_finds_the_same_fronts),
+        TEST(nsga2_rethrows_what_the_callback_throws),
+        TEST(nsga2_takes_first_genomes),
+        TEST(placement_chooses_the_same_plans),
+        TEST(the_ledger_takes_the_same_steps),
+        TEST(threads_share_a_ledger),
+        TEST(policies_decide_alike),
+        TEST(a_probe_may_throw),
+        TEST(tasks_end_alike),
+        TEST(submitted_tasks_give_futures),
+        TEST(a_task_can_be_cancelled),
+        TEST(destroying_a_fog_ends_its_tasks),
+#undef TEST
+    };
+    if (argc != 2) {
+        std::cerr << "usage: " << argv[0] << " REPOSITORY\n";
+        return 2;
+    }
+    repository = argv[1];
+    shared = json::parse(read_file("bindings/vectors/shared.json"));
+    int passed = 0, failed = 0;
+    for (const auto &[name, run] : tests) {
+        failures = 0;
+        try {
+            run();
+        } catch (const std::exception &error) {
+            std::printf("  %s\n", error.what());
+            failures++;
+        }
+        std::printf("%s %s\n", failures == 0 ? "ok    " : "FAILED", name);
+        std::fflush(stdout);
+        (failures == 0 ? passed : failed)++;
+    }
+    std::printf("%d passed, %d failed\n", passed, failed);
+    return failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,353 @@
+//! Arguments and results in Python's terms.
+
+use std::fmt::Display;
+use std::ops::Deref;
+use std::str::FromStr;
+use std::time::Duration;
+
+use fogcompute::base::{ParseIdError, Priority as BasePriority};
+use fogcompute::{Error, PublicKey};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDelta, PyString, PyTuple, PyType};
+
+use crate::error;
+
+/// A number that Python's own conversion takes, and the range to name when it is outside.
+pub(crate) trait Ranged {
+    const RANGE: &str;
+}
+
+macro_rules! ranged {
+    ($($number:ty: $range:literal,)*) => {
+        $(impl Ranged for $number { const RANGE: &str = $range; })*
+    };
+}
+
+ranged! {
+    u16: "0 to 65535",
+    u32: "0 to 2**32 - 1",
+    u64: "0 to 2**64 - 1",
+    usize: "0 to 2**64 - 1",
+    u128: "0 to 2**128 - 1",
+    i64: "-2**63 to 2**63 - 1",
+    f64: "the range of a float",
+}
+
+/// A number as an argument. One out of range is an `ArgumentError`; Python's `OverflowError` is no
+/// `ValueError`, and nobody expects it here.
+#[derive(Clone, Copy)]
+pub(crate) struct Number<T>(pub(crate) T);
+
+impl<'a, 'py, T: FromPyObject<'a, 'py> + Ranged> FromPyObject<'a, 'py> for Number<T> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        object.extract().map(Self).map_err(|error| {
+            let error: PyErr = error.into();
+            if error.is_instance_of::<PyOverflowError>(py) {
+                error::argument(py, format!("number is outside {}", T::RANGE))
+            } else {
+                error
+            }
+        })
+    }
+}
+
+impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for Number<T> {
+    type Target = T::Target;
+    type Output = T::Output;
+    type Error = T::Error;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        self.0.into_pyobject(py)
+    }
+}
+
+/// An identifier as hexadecimal text.
+#[derive(Clone, Copy)]
+pub(crate) struct Hex<T>(pub(crate) T);
+
+impl<T: FromStr<Err = ParseIdError>> FromPyObject<'_, '_> for Hex<T> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let text = object.cast::<PyString>()?;
+        let id = text.to_str()?.parse().map_err(Error::Id);
+        Ok(Self(
+            id.map_err(|error| error::of_error(object.py(), &error))?,
+        ))
+    }
+}
+
+impl<'py, T: Display> IntoPyObject<'py> for Hex<T> {
+    type Target = PyString;
+    type Output = Bound<'py, PyString>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        Ok(PyString::new(py, &self.0.to_string()))
+    }
+}
+
+/// `bytes`, `bytearray` or anything else with a buffer of bytes, as an argument.
+///
+/// `bytes` are borrowed, since nobody can change them while the lock is released. All else is
+/// copied.
+pub(crate) enum Buffer {
+    Borrowed(PyBackedBytes),
+    Copied(Vec<u8>),
+}
+
+impl FromPyObject<'_, '_> for Buffer {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = object.cast::<PyBytes>() {
+            return Ok(Self::Borrowed(bytes.to_owned().into()));
+        }
+        Ok(Self::Copied(PyBuffer::get(&object)?.to_vec(object.py())?))
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Copied(bytes) => bytes,
+        }
+    }
+}
+
+impl Buffer {
+    /// Exactly `N` bytes.
+    pub(crate) fn array<const N: usize>(&self, py: Python<'_>, what: &str) -> PyResult<[u8; N]> {
+        <[u8; N]>::try_from(&**self).map_err(|_| {
+            error::argument(py, format!("{what} has {} bytes, expected {N}", self.len()))
+        })
+    }
+}
+
+/// The 32 bytes of a public key.
+#[derive(Clone, Copy)]
+pub(crate) struct Key(pub(crate) PublicKey);
+
+impl FromPyObject<'_, '_> for Key {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let bytes: Buffer = object.extract()?;
+        Ok(Self(PublicKey::from_bytes(
+            bytes.array(object.py(), "public key")?,
+        )))
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Key {
+    type Target = PyBytes;
+    type Output = Bound<'py, PyBytes>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        Ok(PyBytes::new(py, self.0.as_bytes()))
+    }
+}
+
+/// Bytes as a result, held as the object that Python sees.
+pub(crate) struct Bytes(PyBackedBytes);
+
+impl Bytes {
+    pub(crate) fn new(py: Python<'_>, bytes: &[u8]) -> Self {
+        Self(PyBytes::new(py, bytes).into())
+    }
+}
+
+impl FromPyObject<'_, '_> for Bytes {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        Ok(match object.extract()? {
+            Buffer::Borrowed(bytes) => Self(bytes),
+            Buffer::Copied(bytes) => Self::new(object.py(), &bytes),
+        })
+    }
+}
+
+impl<'py> IntoPyObject<'py> for &Bytes {
+    type Target = PyBytes;
+    type Output = Bound<'py, PyBytes>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        Ok((&self.0).into_pyobject(py)?)
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Bytes {
+    type Target = PyBytes;
+    type Output = Bound<'py, PyBytes>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        Ok(self.0.into_pyobject(py)?)
+    }
+}
+
+/// A duration as `datetime.timedelta`, which counts microseconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl FromPyObject<'_, '_> for Span {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        object.extract().map(Self).map_err(|error: PyErr| {
+            if error.is_instance_of::<PyValueError>(py) {
+                error::argument(py, "duration is negative")
+            } else {
+                error
+            }
+        })
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Span {
+    type Target = PyDelta;
+    type Output = Bound<'py, PyDelta>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        self.0.into_pyobject(py)
+    }
+}
+
+/// Several things of one class: any sequence as an argument, a tuple as a result.
+#[derive(Clone)]
+pub(crate) struct Tuple<T>(pub(crate) Vec<T>);
+
+impl<'a, 'py, T> FromPyObject<'a, 'py> for Tuple<T>
+where
+    Vec<T>: FromPyObject<'a, 'py>,
+{
+    type Error = <Vec<T> as FromPyObject<'a, 'py>>::Error;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> Result<Self, Self::Error> {
+        object.extract().map(Self)
+    }
+}
+
+impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for Tuple<T> {
+    type Target = PyTuple;
+    type Output = Bound<'py, PyTuple>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        PyTuple::new(py, self.0)
+    }
+}
+
+/// A member of an enumeration of `fogcompute._enums`: its text as an argument, itself as a result.
+macro_rules! enumeration {
+    ($name:ident, $target:ident { $($text:literal => $variant:ident,)* }) => {
+        #[derive(Clone, Copy)]
+        pub(crate) struct $name(pub(crate) fogcompute::$target);
+
+        impl FromPyObject<'_, '_> for $name {
+            type Error = PyErr;
+
+            fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+                match object.cast::<PyString>()?.to_str()? {
+                    $($text => Ok(Self(fogcompute::$target::$variant)),)*
+                    other => Err(error::argument(
+                        object.py(),
+                        format!(concat!("{:?} is no ", stringify!($name)), other),
+                    )),
+                }
+            }
+        }
+
+        impl<'py> IntoPyObject<'py> for $name {
+            type Target = PyAny;
+            type Output = Bound<'py, PyAny>;
+            type Error = PyErr;
+
+            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+                static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+                let text = match self.0 {
+                    $(fogcompute::$target::$variant => $text,)*
+                };
+                CLASS.import(py, "fogcompute._enums", stringify!($name))?.call1((text,))
+            }
+        }
+    };
+}
+
+enumeration!(AccountKind, AccountKind {
+    "issuer" => Issuer,
+    "holder" => Holder,
+});
+enumeration!(DeviceClass, DeviceClass {
+    "phone" => Phone,
+    "laptop" => Laptop,
+    "desktop" => Desktop,
+    "server" => Server,
+});
+enumeration!(Network, Network {
+    "unknown" => Unknown,
+    "offline" => Offline,
+    "ethernet" => Ethernet,
+    "wifi" => Wifi,
+    "cellular" => Cellular,
+});
+enumeration!(Sharing, Sharing {
+    "concurrent" => Concurrent,
+    "queued" => Queued,
+});
+enumeration!(Verdict, Verdict {
+    "allow" => Allow,
+    "throttle" => Throttle,
+    "refuse" => Refuse,
+});
+
+/// `fogcompute.Priority`: its number as an argument, itself as a result.
+#[derive(Clone, Copy)]
+pub(crate) struct Priority(pub(crate) BasePriority);
+
+impl FromPyObject<'_, '_> for Priority {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let Number(number) = object.extract::<Number<u32>>()?;
+        [
+            BasePriority::Critical,
+            BasePriority::High,
+            BasePriority::Normal,
+            BasePriority::Low,
+            BasePriority::Bulk,
+        ]
+        .into_iter()
+        .find(|&priority| priority as u32 == number)
+        .map(Self)
+        .ok_or_else(|| error::argument(object.py(), format!("{number} is no Priority")))
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Priority {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        CLASS
+            .import(py, "fogcompute._enums", "Priority")?
+            .call1((self.0 as u32,))
+    }
+}

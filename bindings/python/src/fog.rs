@@ -1,0 +1,391 @@
+//! A fog in this process.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use fogcompute::{Amount, Error, FogCanceller, FogConfig, TaskId, TaskSpec};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::convert::{Buffer, Bytes, Hex, Number, Span};
+use crate::handle::Handle;
+use crate::value::value;
+use crate::{asyncio, error};
+
+/// How often a thread that waits for a task looks for Ctrl-C.
+const SIGNALS: Duration = Duration::from_millis(50);
+
+/// What a task may use before it is stopped.
+#[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
+#[derive(Clone)]
+pub(crate) struct Limits {
+    fuel: u64,
+    memory_bytes: u64,
+    output_bytes: u64,
+}
+
+value! {
+    Limits { fuel, memory_bytes, output_bytes }
+
+    #[new]
+    #[pyo3(signature = (
+        *,
+        fuel = Number(fogcompute::Limits::default().fuel),
+        memory_bytes = Number(fogcompute::Limits::default().memory_bytes),
+        output_bytes = Number(fogcompute::Limits::default().output_bytes),
+    ))]
+    fn new(fuel: Number<u64>, memory_bytes: Number<u64>, output_bytes: Number<u64>) -> Self {
+        Self {
+            fuel: fuel.0,
+            memory_bytes: memory_bytes.0,
+            output_bytes: output_bytes.0,
+        }
+    }
+}
+
+impl Limits {
+    fn or_default(limits: Option<Self>) -> fogcompute::Limits {
+        limits.map_or_else(fogcompute::Limits::default, |limits| fogcompute::Limits {
+            fuel: limits.fuel,
+            memory_bytes: limits.memory_bytes,
+            output_bytes: limits.output_bytes,
+        })
+    }
+}
+
+/// What a task used.
+#[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
+#[derive(Clone)]
+pub(crate) struct Usage {
+    fuel: u64,
+    memory_bytes_peak: u64,
+    wall: Span,
+}
+
+value! {
+    Usage { fuel, memory_bytes_peak, wall }
+
+    #[new]
+    fn new(fuel: Number<u64>, memory_bytes_peak: Number<u64>, wall: Span) -> Self {
+        Self {
+            fuel: fuel.0,
+            memory_bytes_peak: memory_bytes_peak.0,
+            wall,
+        }
+    }
+}
+
+/// The result of a task that succeeded.
+#[pyclass(frozen, get_all, module = "fogcompute")]
+pub(crate) struct TaskOutput {
+    output: Bytes,
+    usage: Usage,
+}
+
+value! {
+    TaskOutput { output, usage }
+
+    #[new]
+    fn new(output: Bytes, usage: Usage) -> Self {
+        Self { output, usage }
+    }
+}
+
+/// The facade's output, until there is an interpreter to make Python's of it.
+struct Output(fogcompute::TaskOutput);
+
+impl<'py> IntoPyObject<'py> for Output {
+    type Target = TaskOutput;
+    type Output = Bound<'py, TaskOutput>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        let output = TaskOutput {
+            output: Bytes::new(py, &self.0.output),
+            usage: Usage {
+                fuel: self.0.usage.fuel,
+                memory_bytes_peak: self.0.usage.memory_bytes_peak,
+                wall: Span(self.0.usage.wall),
+            },
+        };
+        output.into_pyobject(py)
+    }
+}
+
+/// What a fog has done so far.
+#[pyclass(frozen, get_all, module = "fogcompute")]
+pub(crate) struct FogStats {
+    succeeded: u64,
+    failed: u64,
+    available: u128,
+    paid: u128,
+}
+
+value! {
+    FogStats { succeeded, failed, available, paid }
+
+    #[new]
+    fn new(
+        succeeded: Number<u64>,
+        failed: Number<u64>,
+        available: Number<u128>,
+        paid: Number<u128>,
+    ) -> Self {
+        Self {
+            succeeded: succeeded.0,
+            failed: failed.0,
+            available: available.0,
+            paid: paid.0,
+        }
+    }
+}
+
+/// Cancels a task unless it has ended: a future that is dropped was given up by whoever awaited it.
+struct CancelOnDrop(Option<FogCanceller>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(canceller) = &self.0 {
+            canceller.cancel();
+        }
+    }
+}
+
+async fn output_of(task: fogcompute::FogTask) -> Result<Output, Error> {
+    let mut guard = CancelOnDrop(Some(task.canceller()));
+    let output = task.await;
+    guard.0 = None;
+    Ok(Output(output?))
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits on this thread, and lets Ctrl-C through: it cancels the task.
+fn wait(py: Python<'_>, task: fogcompute::FogTask) -> PyResult<Output> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = Box::pin(output_of(task));
+    loop {
+        let poll = error::catch(py, || {
+            let poll = future.as_mut().poll(&mut Context::from_waker(&waker));
+            if poll.is_pending() {
+                thread::park_timeout(SIGNALS);
+            }
+            poll
+        })?;
+        match poll {
+            Poll::Ready(output) => return output.map_err(|error| error::of_error(py, &error)),
+            Poll::Pending => py.check_signals()?,
+        }
+    }
+}
+
+/// A task of a fog.
+#[pyclass(frozen, weakref, module = "fogcompute")]
+pub(crate) struct FogTask {
+    id: TaskId,
+    canceller: FogCanceller,
+    /// Until somebody waits for it.
+    task: Mutex<Option<fogcompute::FogTask>>,
+}
+
+impl FogTask {
+    fn take(&self) -> PyResult<fogcompute::FogTask> {
+        self.task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .ok_or_else(|| PyRuntimeError::new_err("the task is already being waited for"))
+    }
+}
+
+#[pymethods]
+impl FogTask {
+    /// The task's id.
+    #[getter]
+    fn id(&self) -> Hex<TaskId> {
+        Hex(self.id)
+    }
+
+    /// Asks the task to stop.
+    fn cancel(&self) {
+        self.canceller.cancel();
+    }
+
+    /// Waits for the output on this thread.
+    fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, TaskOutput>> {
+        wait(py, self.take()?)?.into_pyobject(py)
+    }
+
+    fn __await__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let event_loop = asyncio::event_loop(py)?;
+        asyncio::awaitable(&event_loop, output_of(self.take()?))?.call_method0("__await__")
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<fogcompute.FogTask {}>", self.id)
+    }
+}
+
+/// A fog inside this process.
+#[pyclass(frozen, weakref, module = "fogcompute")]
+pub(crate) struct Fog(Arc<Handle<fogcompute::Fog>>);
+
+impl Fog {
+    fn hand_in(
+        &self,
+        py: Python<'_>,
+        module: &Buffer,
+        data: &Buffer,
+        limits: Option<Limits>,
+    ) -> PyResult<fogcompute::FogTask> {
+        let fog = self.0.get(py)?;
+        let limits = Limits::or_default(limits);
+        error::call(py, || {
+            let spec = TaskSpec::new(&**module, &**data, limits)?;
+            Ok(fog.submit(spec)?)
+        })
+    }
+}
+
+#[pymethods]
+impl Fog {
+    #[new]
+    #[pyo3(signature = (
+        workers = Number(FogConfig::default().workers),
+        *,
+        endowment = Number(FogConfig::default().endowment.0),
+        price_per_gigafuel = Number(FogConfig::default().price_per_gigafuel.0),
+        memory_bytes = Number(FogConfig::default().memory_bytes),
+        seed = Number(FogConfig::default().seed),
+    ))]
+    fn new(
+        py: Python<'_>,
+        workers: Number<usize>,
+        endowment: Number<u128>,
+        price_per_gigafuel: Number<u128>,
+        memory_bytes: Number<u64>,
+        seed: Number<u64>,
+    ) -> PyResult<Self> {
+        let config = FogConfig {
+            workers: workers.0,
+            endowment: Amount(endowment.0),
+            price_per_gigafuel: Amount(price_per_gigafuel.0),
+            memory_bytes: memory_bytes.0,
+            seed: seed.0,
+        };
+        let fog = error::call(py, || Ok(fogcompute::Fog::new(config)?))?;
+        Ok(Self(Arc::new(Handle::new("fog", fog))))
+    }
+
+    /// Runs a task and awaits its output.
+    #[pyo3(signature = (module, data, *, limits = None))]
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        module: Buffer,
+        data: Buffer,
+        limits: Option<Limits>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // Without an event loop nobody would wait for the task: find out before it is handed in.
+        let event_loop = asyncio::event_loop(py)?;
+        let task = self.hand_in(py, &module, &data, limits)?;
+        asyncio::awaitable(&event_loop, output_of(task))
+    }
+
+    /// Runs a task and waits for its output on this thread.
+    #[pyo3(signature = (module, data, *, limits = None))]
+    fn run_blocking<'py>(
+        &self,
+        py: Python<'py>,
+        module: Buffer,
+        data: Buffer,
+        limits: Option<Limits>,
+    ) -> PyResult<Bound<'py, TaskOutput>> {
+        wait(py, self.hand_in(py, &module, &data, limits)?)?.into_pyobject(py)
+    }
+
+    /// Hands a task in.
+    #[pyo3(signature = (module, data, *, limits = None))]
+    fn submit(
+        &self,
+        py: Python<'_>,
+        module: Buffer,
+        data: Buffer,
+        limits: Option<Limits>,
+    ) -> PyResult<FogTask> {
+        let task = self.hand_in(py, &module, &data, limits)?;
+        Ok(FogTask {
+            id: task.id(),
+            canceller: task.canceller(),
+            task: Mutex::new(Some(task)),
+        })
+    }
+
+    /// What the fog has done so far.
+    fn stats(&self, py: Python<'_>) -> PyResult<FogStats> {
+        let fog = self.0.get(py)?;
+        let stats = error::call(py, || Ok(fog.stats()?))?;
+        Ok(FogStats {
+            succeeded: stats.succeeded,
+            failed: stats.failed,
+            available: stats.available.0,
+            paid: stats.paid.0,
+        })
+    }
+
+    /// Stops the fog. Closing again does nothing.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let fog = self.0.take();
+        error::catch(py, || close(fog.as_deref()))
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        self.close(py)
+    }
+
+    fn __aenter__(slf: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        let event_loop = asyncio::event_loop(py)?;
+        asyncio::awaitable(&event_loop, async { Ok(slf) })
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __aexit__<'py>(
+        &self,
+        py: Python<'py>,
+        _exception: &Bound<'py, PyTuple>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let event_loop = asyncio::event_loop(py)?;
+        let fog = self.0.take();
+        asyncio::awaitable(&event_loop, async move {
+            // Closing waits for the workers; other awaits go on meanwhile.
+            let closing = tokio::task::spawn_blocking(move || close(fog.as_deref()));
+            if let Err(error) = closing.await
+                && let Ok(payload) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(payload);
+            }
+            Ok(())
+        })
+    }
+}
+
+fn close(fog: Option<&fogcompute::Fog>) {
+    if let Some(fog) = fog {
+        fog.close();
+    }
+}

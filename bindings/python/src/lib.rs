@@ -1,0 +1,78 @@
+//! The native half of the Python package `fogcompute`.
+//!
+//! Each function converts its arguments, calls the facade once without the interpreter's lock and
+//! converts the result. Errors become the exceptions of `error.rs`, made from the facade's list of
+//! codes; a panic becomes `PanicError`. The type stubs are `python/fogcompute/_native.pyi`.
+
+mod asyncio;
+mod command;
+mod convert;
+mod credits;
+mod error;
+mod fog;
+mod handle;
+mod optimise;
+mod packets;
+mod placement;
+mod policy;
+mod value;
+
+use pyo3::prelude::*;
+
+/// The module that Python imports. Nothing in it is for users: they import `fogcompute`.
+#[pymodule]
+mod _native {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::asyncio::_stop_async;
+    #[pymodule_export]
+    use crate::command::_run_command;
+    #[pymodule_export]
+    use crate::credits::{Account, Ledger, Receipt, Verification};
+    #[pymodule_export]
+    use crate::fog::{Fog, FogStats, FogTask, Limits, TaskOutput, Usage};
+    #[pymodule_export]
+    use crate::optimise::{Choice, Front, Individual, Integer, Nsga2, Real, nsga2};
+    #[pymodule_export]
+    use crate::packets::{Deliver, Forward, Hop, PrivateKey, Reply, Sphinx};
+    #[pymodule_export]
+    use crate::placement::{Job, Lexicographic, Node, Plan, Point, Weights, place};
+    #[pymodule_export]
+    use crate::policy::{Battery, Budget, Decision, DeviceState, HarvestPolicy, Reason};
+    #[pymodule_export]
+    use crate::{_panic, _panic_async, version};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("OBJECTIVE_NAMES", fogcompute::schedule::OBJECTIVE_NAMES)?;
+        crate::error::register(module)?;
+        // PyO3 lists the names for `import *`, which the stubs would have to repeat.
+        module.delattr("__all__")
+    }
+}
+
+/// Version of the library.
+#[pyfunction]
+fn version() -> &'static str {
+    fogcompute::version()
+}
+
+/// Panics, for the test that a panic becomes an exception.
+#[pyfunction]
+fn _panic(py: Python<'_>) -> PyResult<()> {
+    error::call(py, || {
+        fogcompute::panic_on_purpose();
+        Ok(())
+    })
+}
+
+/// Panics in a future, for the test that this too becomes an exception.
+#[pyfunction]
+fn _panic_async(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let event_loop = asyncio::event_loop(py)?;
+    asyncio::awaitable(&event_loop, async {
+        fogcompute::panic_on_purpose();
+        Ok(())
+    })
+}

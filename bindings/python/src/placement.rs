@@ -1,0 +1,345 @@
+//! Placement of jobs on nodes.
+
+use fogcompute::schedule::OBJECTIVE_COUNT;
+use fogcompute::{NodeId, Preference, TaskId};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::convert::{Hex, Number, Priority, Sharing, Tuple};
+use crate::error;
+use crate::optimise::Nsga2;
+use crate::value::value;
+
+/// A job to be placed.
+#[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
+#[derive(Clone)]
+pub(crate) struct Job {
+    id: Hex<TaskId>,
+    cpu_millis: u64,
+    memory_bytes: u64,
+    duration_ms: u64,
+    priority: Priority,
+    min_trust: f64,
+    max_cost: Option<u64>,
+    max_latency_ms: Option<f64>,
+    excluded: Tuple<Hex<NodeId>>,
+}
+
+value! {
+    Job {
+        id,
+        cpu_millis,
+        memory_bytes,
+        duration_ms,
+        priority,
+        min_trust,
+        max_cost,
+        max_latency_ms,
+        excluded,
+    }
+
+    #[new]
+    #[pyo3(signature = (
+        id,
+        *,
+        cpu_millis,
+        memory_bytes,
+        duration_ms,
+        priority = Priority(fogcompute::base::Priority::default()),
+        min_trust = Number(0.0),
+        max_cost = None,
+        max_latency_ms = None,
+        excluded = Tuple(Vec::new()),
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn new(
+        id: Hex<TaskId>,
+        cpu_millis: Number<u64>,
+        memory_bytes: Number<u64>,
+        duration_ms: Number<u64>,
+        priority: Priority,
+        min_trust: Number<f64>,
+        max_cost: Option<Number<u64>>,
+        max_latency_ms: Option<Number<f64>>,
+        excluded: Tuple<Hex<NodeId>>,
+    ) -> Self {
+        Self {
+            id,
+            cpu_millis: cpu_millis.0,
+            memory_bytes: memory_bytes.0,
+            duration_ms: duration_ms.0,
+            priority,
+            min_trust: min_trust.0,
+            max_cost: max_cost.map(|number| number.0),
+            max_latency_ms: max_latency_ms.map(|number| number.0),
+            excluded,
+        }
+    }
+}
+
+impl From<Job> for fogcompute::schedule::Job {
+    fn from(job: Job) -> Self {
+        Self {
+            id: job.id.0,
+            cpu_millis: job.cpu_millis,
+            memory_bytes: job.memory_bytes,
+            duration_ms: job.duration_ms,
+            priority: job.priority.0,
+            min_trust: job.min_trust,
+            max_cost: job.max_cost,
+            max_latency_ms: job.max_latency_ms,
+            excluded: job.excluded.0.into_iter().map(|node| node.0).collect(),
+        }
+    }
+}
+
+/// A node that takes jobs.
+#[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
+#[derive(Clone)]
+pub(crate) struct Node {
+    id: Hex<NodeId>,
+    cpu_millis_free: u64,
+    cpu_millis_total: u64,
+    memory_bytes_free: u64,
+    speed: f64,
+    latency_ms: f64,
+    trust: f64,
+    price_per_cpu_second: u64,
+}
+
+value! {
+    Node {
+        id,
+        cpu_millis_free,
+        cpu_millis_total,
+        memory_bytes_free,
+        speed,
+        latency_ms,
+        trust,
+        price_per_cpu_second,
+    }
+
+    #[new]
+    #[pyo3(signature = (
+        id,
+        *,
+        cpu_millis_free,
+        cpu_millis_total,
+        memory_bytes_free,
+        speed,
+        latency_ms,
+        trust,
+        price_per_cpu_second,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn new(
+        id: Hex<NodeId>,
+        cpu_millis_free: Number<u64>,
+        cpu_millis_total: Number<u64>,
+        memory_bytes_free: Number<u64>,
+        speed: Number<f64>,
+        latency_ms: Number<f64>,
+        trust: Number<f64>,
+        price_per_cpu_second: Number<u64>,
+    ) -> Self {
+        Self {
+            id,
+            cpu_millis_free: cpu_millis_free.0,
+            cpu_millis_total: cpu_millis_total.0,
+            memory_bytes_free: memory_bytes_free.0,
+            speed: speed.0,
+            latency_ms: latency_ms.0,
+            trust: trust.0,
+            price_per_cpu_second: price_per_cpu_second.0,
+        }
+    }
+}
+
+impl From<Node> for fogcompute::schedule::Node {
+    fn from(node: Node) -> Self {
+        Self {
+            id: node.id.0,
+            cpu_millis_free: node.cpu_millis_free,
+            cpu_millis_total: node.cpu_millis_total,
+            memory_bytes_free: node.memory_bytes_free,
+            speed: node.speed,
+            latency_ms: node.latency_ms,
+            trust: node.trust,
+            price_per_cpu_second: node.price_per_cpu_second,
+        }
+    }
+}
+
+/// Prefers the least weighted sum of objectives.
+#[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
+#[derive(Clone)]
+pub(crate) struct Weights {
+    weights: Tuple<f64>,
+}
+
+value! {
+    Weights { weights }
+
+    #[new]
+    fn new(py: Python<'_>, weights: Vec<Number<f64>>) -> PyResult<Self> {
+        let weights: Vec<f64> = weights.into_iter().map(|number| number.0).collect();
+        for_each_objective(py, &weights)?;
+        Ok(Self { weights: Tuple(weights) })
+    }
+}
+
+/// Prefers the best by the first objective named, then by the second, and so on.
+#[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
+#[derive(Clone)]
+pub(crate) struct Lexicographic {
+    order: Tuple<usize>,
+}
+
+value! {
+    Lexicographic { order }
+
+    #[new]
+    fn new(py: Python<'_>, order: Vec<Number<usize>>) -> PyResult<Self> {
+        let order: Vec<usize> = order.into_iter().map(|number| number.0).collect();
+        for_each_objective(py, &order)?;
+        Ok(Self { order: Tuple(order) })
+    }
+}
+
+fn for_each_objective<T: Copy>(py: Python<'_>, values: &[T]) -> PyResult<[T; OBJECTIVE_COUNT]> {
+    values.try_into().map_err(|_| {
+        error::argument(
+            py,
+            format!("{} values for {OBJECTIVE_COUNT} objectives", values.len()),
+        )
+    })
+}
+
+#[derive(FromPyObject)]
+pub(crate) enum Preferred {
+    Weights(Weights),
+    Lexicographic(Lexicographic),
+}
+
+impl Preferred {
+    fn to_facade(&self, py: Python<'_>) -> PyResult<Preference> {
+        Ok(match self {
+            Self::Weights(Weights { weights }) => {
+                Preference::Weights(for_each_objective(py, &weights.0)?)
+            }
+            Self::Lexicographic(Lexicographic { order }) => {
+                Preference::Lexicographic(for_each_objective(py, &order.0)?)
+            }
+        })
+    }
+}
+
+/// One placement of all jobs.
+#[pyclass(frozen, get_all, module = "fogcompute")]
+pub(crate) struct Point {
+    assignment: Py<PyTuple>,
+    objectives: Py<PyTuple>,
+    cost: u128,
+}
+
+value! {
+    Point { assignment, objectives, cost }
+
+    #[new]
+    fn new(
+        py: Python<'_>,
+        assignment: Vec<(Hex<TaskId>, Hex<NodeId>)>,
+        objectives: Vec<Number<f64>>,
+        cost: Number<u128>,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            assignment: PyTuple::new(py, assignment)?.unbind(),
+            objectives: PyTuple::new(py, objectives)?.unbind(),
+            cost: cost.0,
+        })
+    }
+}
+
+/// Placements that no other beats, and the one chosen.
+#[pyclass(frozen, get_all, module = "fogcompute")]
+pub(crate) struct Plan {
+    front: Py<PyTuple>,
+    chosen_index: usize,
+    explanation: String,
+}
+
+value! {
+    Plan { front, chosen_index, explanation }
+
+    #[new]
+    fn new(
+        py: Python<'_>,
+        front: Vec<Py<Point>>,
+        chosen_index: Number<usize>,
+        explanation: String,
+    ) -> PyResult<Self> {
+        if chosen_index.0 >= front.len() {
+            return Err(error::argument(py, "chosen_index is not on the front"));
+        }
+        Ok(Self {
+            front: PyTuple::new(py, front)?.unbind(),
+            chosen_index: chosen_index.0,
+            explanation,
+        })
+    }
+
+    /// The placement chosen.
+    #[getter]
+    fn chosen<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.front.bind(py).get_item(self.chosen_index)
+    }
+}
+
+impl Plan {
+    fn from_facade(py: Python<'_>, plan: &fogcompute::Plan) -> PyResult<Self> {
+        let front = plan
+            .front()
+            .iter()
+            .map(|point| {
+                let assignment = point
+                    .assignment
+                    .iter()
+                    .map(|&(job, node)| (Hex(job), Hex(node)));
+                Ok(Point {
+                    assignment: PyTuple::new(py, assignment.collect::<Vec<_>>())?.unbind(),
+                    objectives: PyTuple::new(py, point.objectives)?.unbind(),
+                    cost: point.cost,
+                })
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        Ok(Self {
+            front: PyTuple::new(py, front)?.unbind(),
+            chosen_index: plan.chosen_index(),
+            explanation: plan.explain().to_string(),
+        })
+    }
+}
+
+/// Places jobs on nodes with NSGA-II and chooses one placement.
+#[pyfunction]
+#[pyo3(signature = (jobs, nodes, sharing, config = None, *, preference = None, seed = Number(0)))]
+pub(crate) fn place(
+    py: Python<'_>,
+    jobs: Vec<Job>,
+    nodes: Vec<Node>,
+    sharing: Sharing,
+    config: Option<Nsga2>,
+    preference: Option<Preferred>,
+    seed: Number<u64>,
+) -> PyResult<Plan> {
+    let jobs = jobs.into_iter().map(Into::into).collect();
+    let nodes = nodes.into_iter().map(Into::into).collect();
+    let config = Nsga2::or_default(config);
+    let preference = preference.map_or(Ok(Preference::default()), |preferred| {
+        preferred.to_facade(py)
+    })?;
+    let plan = error::call(py, || {
+        fogcompute::place(jobs, nodes, sharing.0, &config, preference, seed.0)
+    })?;
+    Plan::from_facade(py, &plan)
+}

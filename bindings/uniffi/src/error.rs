@@ -1,0 +1,227 @@
+//! One error for both languages, and the end of every panic.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use thiserror::Error;
+
+macro_rules! errors {
+    ($($(#[$($doc:tt)*])* $name:ident = $code:tt,)*) => {
+        /// What kind of thing went wrong. The numbers never change; new ones may be added.
+        ///
+        /// Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
+        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq, uniffi::Enum)]
+        #[repr(u32)]
+        pub enum ErrorCode {
+            $($(#[$($doc)*])* $name = $code,)*
+        }
+
+        /// Everything that can go wrong: one case for each code, with a text for people.
+        #[derive(Debug, Error, uniffi::Error)]
+        #[uniffi(flat_error)]
+        pub enum FogError {
+            $(
+                $(#[$($doc)*])*
+                #[error("{message}")]
+                $name {
+                    /// What happened, for people.
+                    message: String,
+                },
+            )*
+        }
+
+        impl FogError {
+            pub(crate) fn new(code: fogcompute::ErrorCode, message: String) -> Self {
+                match code {
+                    $(fogcompute::ErrorCode::$name => Self::$name { message },)*
+                    _ => unreachable!("a test compares this list with the facade's"),
+                }
+            }
+        }
+
+        #[cfg(test)]
+        const NAMES_AND_CODES: &[(&str, u32)] =
+            &[$((stringify!($name), ErrorCode::$name as u32),)*];
+    };
+}
+
+errors! {
+    /// An argument is out of its range or not well formed.
+    InvalidArgument = 100,
+    /// The library panicked: a defect of the library. The call had no effect that is known.
+    Panic = 101,
+    /// A callback of the host failed.
+    HostCallback = 102,
+    /// The call was cancelled.
+    Cancelled = 103,
+    /// The object was closed.
+    Closed = 104,
+    /// A buffer of the caller is too small. Swift and Kotlin never meet it.
+    BufferTooSmall = 105,
+
+    /// A packet was refused: wrong length, tag, key or payload.
+    InvalidPacket = 200,
+    /// A route was refused: hop count, repeated node, weak key.
+    InvalidRoute = 201,
+    /// A payload is larger than a packet carries.
+    PayloadTooLarge = 202,
+
+    /// Parameters, bounds or genomes of an optimisation do not work.
+    InvalidProblem = 300,
+    /// An objective or violation is not a finite number.
+    NotFinite = 301,
+    /// No placement satisfies the constraints.
+    Infeasible = 302,
+
+    /// An account has less than needed.
+    InsufficientFunds = 400,
+    /// An account is not open.
+    UnknownAccount = 401,
+    /// An account is open already, with other properties.
+    AccountExists = 402,
+    /// An id was used before for something else.
+    IdReused = 403,
+    /// A reservation is unknown, or was posted, voided or has expired.
+    ReservationClosed = 404,
+    /// An operation makes no sense: zero amount, one account twice, other assets, overflow.
+    InvalidOperation = 405,
+
+    /// A harvest policy contradicts itself or does not parse.
+    InvalidPolicy = 500,
+    /// A device could not be read.
+    ProbeFailed = 501,
+
+    /// A module is malformed, imports what is not offered, or does not export what it must.
+    InvalidModule = 600,
+    /// A task used up its fuel.
+    OutOfFuel = 601,
+    /// A task asked for more memory than its limit.
+    OutOfMemory = 602,
+    /// A task's output is over its limit or outside its memory.
+    InvalidOutput = 603,
+    /// A task trapped.
+    Trap = 604,
+    /// A task was given up after its last attempt, or the sandbox failed.
+    TaskLost = 605,
+
+    /// A file cannot be opened, read or written.
+    Storage = 700,
+    /// A file is in use by another handle or process.
+    StorageLocked = 701,
+    /// A file is damaged, or not what it should be.
+    StorageCorrupt = 702,
+
+    /// A node or coordinator cannot go on.
+    Node = 800,
+}
+
+impl<E> From<E> for FogError
+where
+    fogcompute::Error: From<E>,
+{
+    fn from(error: E) -> Self {
+        let error = fogcompute::Error::from(error);
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+/// A code and the name it has in every language.
+#[derive(Clone, Debug, Eq, PartialEq, uniffi::Record)]
+pub struct ErrorCodeEntry {
+    /// The name, as in `InvalidArgument`.
+    pub name: String,
+    /// The number.
+    pub code: u32,
+}
+
+/// Every error code of the library, in order.
+#[uniffi::export]
+pub fn error_codes() -> Vec<ErrorCodeEntry> {
+    let entry = |code: &fogcompute::ErrorCode| ErrorCodeEntry {
+        name: code.name().to_owned(),
+        code: *code as u32,
+    };
+    fogcompute::ErrorCode::ALL.iter().map(entry).collect()
+}
+
+/// Panics inside the library, for the tests of the two languages.
+///
+/// # Errors
+/// [`FogError::Panic`], always.
+#[uniffi::export]
+pub fn panic_on_purpose() -> Result<(), FogError> {
+    guarded(|| {
+        fogcompute::panic_on_purpose();
+        Ok(())
+    })
+}
+
+/// Calls the library, with a panic turned into an error.
+pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, FogError>) -> Result<T, FogError> {
+    // Nothing of the call survives a panic: what outlives it is behind locks that expect one.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> FogError {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned());
+    FogError::Panic { message }
+}
+
+/// An argument that does not convert.
+pub(crate) fn invalid_argument(message: String) -> FogError {
+    FogError::InvalidArgument { message }
+}
+
+/// What a host's own exception says, without the stack trace that Kotlin sends along.
+pub(crate) fn first_line(error: &uniffi::UnexpectedUniFFICallbackError) -> String {
+    error.reason.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_those_of_the_facade() {
+        let facade: Vec<_> = fogcompute::ErrorCode::ALL
+            .iter()
+            .map(|code| (code.name(), *code as u32))
+            .collect();
+        assert_eq!(NAMES_AND_CODES, facade);
+        let listed: Vec<_> = error_codes()
+            .into_iter()
+            .map(|entry| (entry.name, entry.code))
+            .collect();
+        let facade: Vec<_> = facade
+            .into_iter()
+            .map(|(name, code)| (name.to_owned(), code))
+            .collect();
+        assert_eq!(listed, facade);
+    }
+
+    #[test]
+    fn errors_keep_their_code_and_text() {
+        let error = FogError::from(fogcompute::mix::PacketError::Header);
+        assert!(matches!(error, FogError::InvalidPacket { .. }), "{error:?}");
+        assert_eq!(error.to_string(), "header tag does not verify");
+    }
+
+    #[test]
+    fn panics_become_errors_with_their_text() {
+        let error = panic_on_purpose().unwrap_err();
+        assert!(matches!(&error, FogError::Panic { message } if message == "panic on purpose"));
+        let error = guarded::<()>(|| panic!("{}", 5)).unwrap_err();
+        assert_eq!(error.to_string(), "5");
+    }
+
+    #[test]
+    fn a_hosts_exception_is_told_in_one_line() {
+        let error = uniffi::UnexpectedUniFFICallbackError::new("Boom: x\n\tat Main.kt:1");
+        assert_eq!(first_line(&error), "Boom: x");
+    }
+}

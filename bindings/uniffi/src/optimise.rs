@@ -1,0 +1,532 @@
+//! Optimisation and placement.
+
+use std::sync::Arc;
+
+use fogcompute::base::Priority;
+use fogcompute::schedule::OBJECTIVE_COUNT;
+use fogcompute::{Front, Individual, Nsga2Failure, Sharing, Variable};
+use thiserror::Error;
+
+use crate::FogError;
+use crate::error::{first_line, guarded, invalid_argument};
+
+/// What one gene may be.
+#[uniffi::remote(Enum)]
+pub enum Variable {
+    /// A real number from `low` to `high`, both inclusive.
+    Real {
+        /// Smallest value.
+        low: f64,
+        /// Largest value.
+        high: f64,
+    },
+    /// A whole number from `low` to `high`, both inclusive, where near values act alike.
+    Integer {
+        /// Smallest value.
+        low: i64,
+        /// Largest value.
+        high: i64,
+    },
+    /// One of `count` things without an order, as its index from 0.
+    Choice {
+        /// How many there are.
+        count: u32,
+    },
+}
+
+/// A solution and what it is worth.
+#[uniffi::remote(Record)]
+pub struct Individual {
+    /// One value for each variable.
+    pub genes: Vec<f64>,
+    /// What the problem evaluated, smaller being better.
+    pub objectives: Vec<f64>,
+    /// By how much constraints are violated; 0 when all are met.
+    pub violation: f64,
+}
+
+/// What an optimisation found.
+#[uniffi::remote(Record)]
+pub struct Front {
+    /// The solutions that no other dominates, in lexicographic order of their objectives. When no
+    /// feasible one was found: those of the least violation.
+    pub individuals: Vec<Individual>,
+    /// Evaluations made.
+    pub evaluations: u64,
+    /// Generations made.
+    pub generations: u32,
+}
+
+/// Parameters of NSGA-II. What is left out keeps the library's default.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Nsga2 {
+    /// Individuals kept from one generation to the next: even, 4 to 65,536.
+    #[uniffi(default = None)]
+    pub population: Option<u32>,
+    /// How many times the population has children.
+    #[uniffi(default = None)]
+    pub generations: Option<u32>,
+    /// Probability that a pair of parents is recombined, 0 to 1.
+    #[uniffi(default = None)]
+    pub crossover_probability: Option<f64>,
+    /// Distribution index of simulated binary crossover: larger keeps children nearer to parents.
+    #[uniffi(default = None)]
+    pub crossover_eta: Option<f64>,
+    /// Probability that a gene mutates, 0 to 1; left out, one gene in each child on average.
+    #[uniffi(default = None)]
+    pub mutation_probability: Option<f64>,
+    /// Distribution index of polynomial mutation: larger makes smaller steps.
+    #[uniffi(default = None)]
+    pub mutation_eta: Option<f64>,
+}
+
+impl From<Nsga2> for fogcompute::Nsga2 {
+    fn from(config: Nsga2) -> Self {
+        let default = Self::default();
+        Self {
+            population: config.population.unwrap_or(default.population),
+            generations: config.generations.unwrap_or(default.generations),
+            crossover_probability: config
+                .crossover_probability
+                .unwrap_or(default.crossover_probability),
+            crossover_eta: config.crossover_eta.unwrap_or(default.crossover_eta),
+            mutation_probability: config.mutation_probability,
+            mutation_eta: config.mutation_eta.unwrap_or(default.mutation_eta),
+        }
+    }
+}
+
+/// What a problem says of one solution.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Evaluation {
+    /// One value for each objective, smaller being better.
+    pub objectives: Vec<f64>,
+    /// By how much constraints are violated in total; 0 when all are met.
+    #[uniffi(default = 0.0)]
+    pub violation: f64,
+}
+
+/// Why a problem stopped an optimisation. Anything else that a problem throws counts as it.
+#[derive(Clone, Debug, Eq, Error, PartialEq, uniffi::Error)]
+pub enum ProblemError {
+    /// The host's own code failed.
+    #[error("{reason}")]
+    Host {
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl From<uniffi::UnexpectedUniFFICallbackError> for ProblemError {
+    fn from(error: uniffi::UnexpectedUniFFICallbackError) -> Self {
+        let reason = first_line(&error);
+        Self::Host { reason }
+    }
+}
+
+fn stopped(error: ProblemError) -> FogError {
+    let ProblemError::Host { reason } = error;
+    FogError::HostCallback { message: reason }
+}
+
+/// What to optimise. Implemented by the application; called on the thread that asks.
+#[uniffi::export(foreign)]
+pub trait Problem: Send + Sync {
+    /// The variables, one for each gene. Read once, at the start of a run.
+    ///
+    /// # Errors
+    /// [`ProblemError`] stops the run.
+    fn variables(&self) -> Result<Vec<Variable>, ProblemError>;
+
+    /// How many objectives an evaluation has. Read once, at the start of a run.
+    ///
+    /// # Errors
+    /// [`ProblemError`] stops the run.
+    fn objective_count(&self) -> Result<u32, ProblemError>;
+
+    /// What a solution is worth.
+    ///
+    /// # Errors
+    /// [`ProblemError`] stops the run.
+    fn evaluate(&self, genes: Vec<f64>) -> Result<Evaluation, ProblemError>;
+}
+
+struct HostProblem {
+    host: Arc<dyn Problem>,
+    variables: Vec<Variable>,
+    objective_count: usize,
+}
+
+impl HostProblem {
+    fn new(host: Arc<dyn Problem>) -> Result<Self, FogError> {
+        Ok(Self {
+            variables: host.variables().map_err(stopped)?,
+            objective_count: host.objective_count().map_err(stopped)? as usize,
+            host,
+        })
+    }
+}
+
+impl fogcompute::Problem for HostProblem {
+    type Error = FogError;
+
+    fn variables(&self) -> &[Variable] {
+        &self.variables
+    }
+
+    fn objective_count(&self) -> usize {
+        self.objective_count
+    }
+
+    fn evaluate(&mut self, genes: &[f64], objectives: &mut [f64]) -> Result<f64, FogError> {
+        let evaluation = self.host.evaluate(genes.to_vec()).map_err(stopped)?;
+        let (actual, expected) = (evaluation.objectives.len(), objectives.len());
+        if actual != expected {
+            let message = format!("evaluation has {actual} objectives, must have {expected}");
+            return Err(FogError::InvalidProblem { message });
+        }
+        objectives.copy_from_slice(&evaluation.objectives);
+        Ok(evaluation.violation)
+    }
+}
+
+/// Minimises a problem with NSGA-II. One seed gives one front, on every platform.
+///
+/// `initial` holds genomes to start from; the rest of the first population is random. The call
+/// returns when the optimisation is done: make it on a thread that may wait.
+///
+/// # Errors
+/// [`FogError::InvalidProblem`], [`FogError::NotFinite`], and [`FogError::HostCallback`] if the
+/// problem failed.
+#[uniffi::export(default(initial = []))]
+pub fn nsga2(
+    problem: Arc<dyn Problem>,
+    config: Nsga2,
+    seed: u64,
+    initial: Vec<Vec<f64>>,
+) -> Result<Front, FogError> {
+    guarded(|| {
+        let mut problem = HostProblem::new(problem)?;
+        fogcompute::nsga2(&mut problem, &config.into(), &initial, seed).map_err(|failure| {
+            match failure {
+                Nsga2Failure::Problem(error) => error,
+                Nsga2Failure::Failed(error) => error.into(),
+                other => FogError::InvalidProblem {
+                    message: other.to_string(),
+                },
+            }
+        })
+    })
+}
+
+/// How urgent something is.
+#[uniffi::remote(Enum)]
+pub enum Priority {
+    /// Must go before everything else.
+    Critical,
+    /// Interactive work somebody waits for.
+    High,
+    /// The default.
+    Normal,
+    /// May wait.
+    Low,
+    /// Fills what is left.
+    Bulk,
+}
+
+/// How jobs share a node.
+#[uniffi::remote(Enum)]
+pub enum Sharing {
+    /// All jobs run at once: together they must fit what is free. For services.
+    Concurrent,
+    /// Jobs queue: each alone must fit what is free. For batches with more jobs than cores.
+    Queued,
+}
+
+/// A job to be placed.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Job {
+    /// Id of the task, 32 hexadecimal digits.
+    pub id: String,
+    /// Processor it needs, in thousandths of a core.
+    pub cpu_millis: u64,
+    /// Memory it needs, in bytes.
+    pub memory_bytes: u64,
+    /// How long it runs on a node of speed 1, in milliseconds.
+    pub duration_ms: u64,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Least trust of its node, 0 to 1.
+    pub min_trust: f64,
+    /// Most it may cost, in base units.
+    #[uniffi(default = None)]
+    pub max_cost: Option<u64>,
+    /// Highest latency of its node, in milliseconds.
+    #[uniffi(default = None)]
+    pub max_latency_ms: Option<f64>,
+    /// Ids of nodes it must not run on.
+    #[uniffi(default = [])]
+    pub excluded: Vec<String>,
+}
+
+impl TryFrom<Job> for fogcompute::schedule::Job {
+    type Error = FogError;
+
+    fn try_from(job: Job) -> Result<Self, FogError> {
+        let excluded = job.excluded.iter().map(|node| node.parse());
+        Ok(Self {
+            id: job.id.parse()?,
+            cpu_millis: job.cpu_millis,
+            memory_bytes: job.memory_bytes,
+            duration_ms: job.duration_ms,
+            priority: job.priority,
+            min_trust: job.min_trust,
+            max_cost: job.max_cost,
+            max_latency_ms: job.max_latency_ms,
+            excluded: excluded.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// A node that takes jobs.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Node {
+    /// Id, 64 hexadecimal digits.
+    pub id: String,
+    /// Processor that is free, in thousandths of a core.
+    pub cpu_millis_free: u64,
+    /// Processor there is, in thousandths of a core.
+    pub cpu_millis_total: u64,
+    /// Memory that is free, in bytes.
+    pub memory_bytes_free: u64,
+    /// How fast it is: a job takes its duration divided by this. More than 0.
+    pub speed: f64,
+    /// Time to reach it and back, in milliseconds.
+    pub latency_ms: f64,
+    /// How far it is trusted, 0 to 1.
+    pub trust: f64,
+    /// Price of one core for one second, in base units.
+    pub price_per_cpu_second: u64,
+}
+
+impl TryFrom<Node> for fogcompute::schedule::Node {
+    type Error = FogError;
+
+    fn try_from(node: Node) -> Result<Self, FogError> {
+        Ok(Self {
+            id: node.id.parse()?,
+            cpu_millis_free: node.cpu_millis_free,
+            cpu_millis_total: node.cpu_millis_total,
+            memory_bytes_free: node.memory_bytes_free,
+            speed: node.speed,
+            latency_ms: node.latency_ms,
+            trust: node.trust,
+            price_per_cpu_second: node.price_per_cpu_second,
+        })
+    }
+}
+
+/// How one placement is chosen among those that nothing beats.
+#[derive(Clone, Debug, PartialEq, uniffi::Enum)]
+pub enum Preference {
+    /// The one nearest to the best of every objective.
+    Knee,
+    /// The one with the least weighted sum of objectives.
+    Weights {
+        /// Four weights: completion time, imbalance, distrust, cost.
+        weights: Vec<f64>,
+    },
+    /// The best by the first objective named, of equals the best by the second, and so on.
+    Lexicographic {
+        /// The objectives 0 to 3, each once.
+        order: Vec<u32>,
+    },
+}
+
+impl TryFrom<Preference> for fogcompute::Preference {
+    type Error = FogError;
+
+    fn try_from(preference: Preference) -> Result<Self, FogError> {
+        Ok(match preference {
+            Preference::Knee => Self::Knee,
+            Preference::Weights { weights } => Self::Weights(per_objective(weights)?),
+            Preference::Lexicographic { order } => {
+                Self::Lexicographic(per_objective(order)?.map(|objective| objective as usize))
+            }
+        })
+    }
+}
+
+fn per_objective<T>(values: Vec<T>) -> Result<[T; OBJECTIVE_COUNT], FogError> {
+    values.try_into().map_err(|values: Vec<T>| {
+        let actual = values.len();
+        invalid_argument(format!(
+            "preference has {actual} numbers, must have {OBJECTIVE_COUNT}"
+        ))
+    })
+}
+
+/// Where one job runs.
+#[derive(Clone, Debug, Eq, PartialEq, uniffi::Record)]
+pub struct Assignment {
+    /// Id of the task, 32 hexadecimal digits.
+    pub task: String,
+    /// Id of the node, 64 hexadecimal digits.
+    pub node: String,
+}
+
+/// One placement of all jobs.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Point {
+    /// Where each job runs, in the order in which jobs were given.
+    pub assignment: Vec<Assignment>,
+    /// What it is worth: mean completion time in milliseconds, imbalance, distrust, cost.
+    pub objectives: Vec<f64>,
+    /// What it costs, as decimal text of base units.
+    pub cost: String,
+}
+
+/// Placements that no other beats, and the one chosen.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Plan {
+    /// All placements found of which none is beaten by another in every objective.
+    pub front: Vec<Point>,
+    /// Index of the chosen one.
+    pub chosen: u32,
+    /// What the chosen one gives up in each objective, for people.
+    pub explanation: String,
+}
+
+impl From<&fogcompute::Plan> for Plan {
+    fn from(plan: &fogcompute::Plan) -> Self {
+        let assignment = |(task, node): &(fogcompute::TaskId, fogcompute::NodeId)| Assignment {
+            task: task.to_string(),
+            node: node.to_string(),
+        };
+        let point = |point: &fogcompute::Point| Point {
+            assignment: point.assignment.iter().map(assignment).collect(),
+            objectives: point.objectives.to_vec(),
+            cost: point.cost.to_string(),
+        };
+        Self {
+            front: plan.front().iter().map(point).collect(),
+            chosen: plan.chosen_index() as u32,
+            explanation: plan.explain().to_string(),
+        }
+    }
+}
+
+/// Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
+///
+/// # Errors
+/// [`FogError::Infeasible`] if there is no placement, [`FogError::InvalidProblem`] for numbers
+/// that make no sense, [`FogError::InvalidArgument`] for ids and preferences that do not.
+#[uniffi::export]
+pub fn place(
+    jobs: Vec<Job>,
+    nodes: Vec<Node>,
+    sharing: Sharing,
+    config: Nsga2,
+    preference: Preference,
+    seed: u64,
+) -> Result<Plan, FogError> {
+    guarded(|| {
+        let jobs = jobs.into_iter().map(TryInto::try_into);
+        let nodes = nodes.into_iter().map(TryInto::try_into);
+        let plan = fogcompute::place(
+            jobs.collect::<Result<_, FogError>>()?,
+            nodes.collect::<Result<_, FogError>>()?,
+            sharing,
+            &config.into(),
+            preference.try_into()?,
+            seed,
+        )?;
+        Ok((&plan).into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Nsga2 = Nsga2 {
+        population: Some(8),
+        generations: Some(4),
+        crossover_probability: None,
+        crossover_eta: None,
+        mutation_probability: None,
+        mutation_eta: None,
+    };
+
+    struct Schaffer(fn(f64) -> Result<Evaluation, ProblemError>);
+
+    impl Problem for Schaffer {
+        fn variables(&self) -> Result<Vec<Variable>, ProblemError> {
+            Ok(vec![Variable::Real {
+                low: -10.0,
+                high: 10.0,
+            }])
+        }
+
+        fn objective_count(&self) -> Result<u32, ProblemError> {
+            Ok(2)
+        }
+
+        fn evaluate(&self, genes: Vec<f64>) -> Result<Evaluation, ProblemError> {
+            (self.0)(genes[0])
+        }
+    }
+
+    fn run(evaluate: fn(f64) -> Result<Evaluation, ProblemError>) -> Result<Front, FogError> {
+        nsga2(Arc::new(Schaffer(evaluate)), SMALL, 1, vec![vec![1.0]])
+    }
+
+    #[test]
+    fn a_hosts_problem_is_optimised() {
+        let front = run(|x| {
+            Ok(Evaluation {
+                objectives: vec![x * x, (x - 2.0) * (x - 2.0)],
+                violation: 0.0,
+            })
+        })
+        .unwrap();
+        assert_eq!(front.generations, 4);
+        assert!(front.individuals.iter().any(|found| found.violation <= 0.0));
+    }
+
+    #[test]
+    fn failures_of_a_hosts_problem_have_their_codes() {
+        let error = run(|_| {
+            Err(ProblemError::Host {
+                reason: "no".to_owned(),
+            })
+        });
+        assert!(matches!(error, Err(FogError::HostCallback { message }) if message == "no"));
+        let error = run(|_| {
+            Ok(Evaluation {
+                objectives: vec![1.0],
+                violation: 0.0,
+            })
+        });
+        assert!(matches!(error, Err(FogError::InvalidProblem { .. })));
+        let error = run(|_| {
+            Ok(Evaluation {
+                objectives: vec![1.0, f64::NAN],
+                violation: 0.0,
+            })
+        });
+        assert!(matches!(error, Err(FogError::NotFinite { .. })));
+    }
+
+    #[test]
+    fn preferences_need_one_number_for_each_objective() {
+        let weights = vec![1.0; 3];
+        let error = fogcompute::Preference::try_from(Preference::Weights { weights });
+        assert!(matches!(error, Err(FogError::InvalidArgument { .. })));
+        let order = vec![3, 2, 1, 0];
+        assert_eq!(
+            fogcompute::Preference::try_from(Preference::Lexicographic { order }).unwrap(),
+            fogcompute::Preference::Lexicographic([3, 2, 1, 0])
+        );
+    }
+}

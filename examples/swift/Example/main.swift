@@ -1,0 +1,30 @@
+// Runs a task in a fog, pays with credits, and sends a packet through a mix node.
+import FogCompute
+import Foundation
+
+// A WebAssembly module that adds up the bytes of its input, on two workers of this process.
+let path = CommandLine.arguments.dropFirst().first ?? "examples/wasm/sum.wasm"
+let module = try Data(contentsOf: URL(fileURLWithPath: path))
+let fog = try Fog(workers: 2)
+let done = try await fog.run(module: module, input: Data([1, 2, 39]))
+let sum = done.output.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+print("sum: \(sum)")
+fog.close()
+
+// Credits: amounts are text of base units, 10^18 to the credit.
+let credit = "000000000000000000"
+let (mint, alice) = (String(repeating: "01", count: 16), String(repeating: "02", count: 16))
+let ledger = try Ledger.inMemory()
+_ = try ledger.openAccount(account: mint, kind: .issuer)
+_ = try ledger.openAccount(account: alice, kind: .holder)
+let id = String(repeating: "03", count: 16)
+_ = try ledger.transfer(id: id, from: mint, to: alice, amount: "3" + credit)
+print("alice has \(try ledger.balance(account: alice).dropLast(credit.count)) credits")
+
+// One Sphinx packet to one node, which opens it with its private key.
+let (sphinx, key) = (try Sphinx(), try PrivateKey.generate())
+let hop = Hop(node: String(repeating: "0a", count: 32), key: key.publicKey(), delayMs: 0)
+let packet = try sphinx.build(route: [hop], payload: Data("hello".utf8))
+if case .deliver(let payload) = try sphinx.process(key: key, packet: packet).outcome {
+    print("packet says: \(String(decoding: payload, as: UTF8.self))")
+}

@@ -1,0 +1,21 @@
+package dev.fogcompute
+
+import java.io.ByteArrayOutputStream
+import java.io.PrintStream
+import kotlin.test.Test
+import kotlin.test.assertEquals
+
+/** The example of the README, word for word: `examples/kotlin`. */
+class ExampleTest {
+    @Test
+    fun theExampleSaysWhatTheReadmeSays() {
+        val (console, written) = System.out to ByteArrayOutputStream()
+        System.setOut(PrintStream(written))
+        try {
+            example.main(arrayOf(checkNotNull(System.getProperty("fog.root")) + "/examples/wasm/sum.wasm"))
+        } finally {
+            System.setOut(console)
+        }
+        assertEquals("sum: 42\nalice has 3 credits\npacket says: hello\n", written.toString())
+    }
+}

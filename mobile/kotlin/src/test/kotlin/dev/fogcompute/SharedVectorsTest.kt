@@ -1,0 +1,377 @@
+package dev.fogcompute
+
+import kotlin.test.Test
+import kotlin.test.assertContentEquals
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertIs
+import kotlinx.coroutines.runBlocking
+import kotlinx.serialization.json.JsonElement
+import kotlinx.serialization.json.JsonObject
+import kotlinx.serialization.json.JsonPrimitive
+import kotlinx.serialization.json.jsonObject
+import kotlinx.serialization.json.jsonPrimitive
+
+/** The vectors that every language runs: see `bindings/vectors/README.md`. */
+class SharedVectorsTest {
+    private val vectors = Checkout.vectors
+
+    @Test
+    fun versionIsTheOneOfTheVectors() = assertEquals(vectors.text("version"), version())
+
+    @Test
+    fun errorCodesAreTheSharedOnes() {
+        val shared = vectors.objects("error_codes").map { it.text("name") to it.long("code").toUInt() }
+        assertEquals(shared, ErrorCode.entries.map { it.sharedName to it.value })
+        assertEquals(shared, errorCodes().map { it.name to it.code })
+    }
+
+    // --- Sphinx
+
+    @Test
+    fun sphinxPacketsAreProcessedAndBuilt() {
+        for (area in listOf(vectors.child("sphinx")) + vectors.objects("sphinx_more")) {
+            Sphinx(area.long("payload_bytes").toUInt()).use { sphinx ->
+                assertEquals(area.long("packet_bytes").toUInt(), sphinx.packetBytes())
+                follow(sphinx, area, area.bytes("packet"), own = true)
+                val built = sphinx.build(route(area), area.bytes("payload"))
+                follow(sphinx, area, built, own = false)
+                for (case in area.objects("refused")) {
+                    fails(case) {
+                        key(case.text("private_key")).use { sphinx.process(it, case.bytes("packet")) }
+                    }
+                }
+                for (case in area.objects("refused_routes")) {
+                    fails(case) { sphinx.build(route(case), case.bytes("payload")) }
+                }
+            }
+        }
+    }
+
+    @Test
+    fun sphinxRepliesAreRecognised() {
+        val area = vectors.child("sphinx_reply")
+        Sphinx(area.long("payload_bytes").toUInt()).use {
+            follow(it, area, area.bytes("packet"), own = true)
+        }
+    }
+
+    @Test
+    fun publicKeysFollowFromPrivateOnes() {
+        val area = vectors.child("sphinx")
+        val public = area.list("private_keys").texts().map { text ->
+            key(text).use {
+                assertEquals(text, it.toBytes().toHexString())
+                it.publicKey().toHexString()
+            }
+        }
+        assertEquals(area.list("public_keys").texts(), public)
+    }
+
+    private fun key(text: String) = PrivateKey.fromBytes(text.hexToByteArray())
+
+    private fun route(area: JsonObject) = area.objects("route").map {
+        Hop(it.text("node"), it.bytes("key"), it.long("delay_ms").toULong())
+    }
+
+    /** Tags and bytes are those of the vectors' own packet only. */
+    private fun follow(sphinx: Sphinx, area: JsonObject, first: ByteArray, own: Boolean) {
+        var packet = first
+        val keys = area.list("private_keys").texts()
+        assertEquals(keys.size, area.list("hops").size)
+        for ((text, hop) in keys.zip(area.objects("hops"))) {
+            val unwrapped = key(text).use { sphinx.process(it, packet) }
+            if (own) assertEquals(hop.text("replay_tag"), unwrapped.replayTag)
+            when (val outcome = unwrapped.outcome) {
+                is Processed.Forward -> {
+                    assertEquals("forward", hop.text("kind"))
+                    assertEquals(hop.text("next"), outcome.next)
+                    assertEquals(hop.long("delay_ms"), outcome.delay.toMillis())
+                    if (own) assertContentEquals(hop.bytes("packet"), outcome.packet)
+                    packet = outcome.packet
+                }
+                is Processed.Deliver -> {
+                    assertEquals("deliver", hop.text("kind"))
+                    assertContentEquals(hop.bytes("payload"), outcome.payload)
+                }
+                is Processed.Reply -> {
+                    assertEquals("reply", hop.text("kind"))
+                    assertEquals(hop.text("surb"), outcome.surb)
+                }
+            }
+        }
+    }
+
+    // --- NSGA-II
+
+    @Test
+    fun schaffersFrontIsTheSame() {
+        val area = vectors.child("nsga2")
+        sameFront(area, nsga2(Schaffer(area), config(area), area.long("seed").toULong()))
+        for (case in area.objects("refused")) {
+            fails(case) { nsga2(Schaffer(case), config(case), case.long("seed").toULong()) }
+        }
+    }
+
+    @Test
+    fun mixedFrontsAreTheSame() {
+        for (area in vectors.objects("nsga2_more")) {
+            assertEquals("mixed", area.text("problem"))
+            val variables = area.objects("variables").map(::variable)
+            val problem = object : Problem {
+                override fun variables() = variables
+                override fun objectiveCount() = 2u
+                override fun evaluate(genes: List<Double>): Evaluation {
+                    val (x, n, c) = genes
+                    val distance = (x - 3) * (x - 3) + (n - 2) * (n - 2) + (c - 3) * (c - 3)
+                    return Evaluation(listOf(x + n + c, distance), if (x < 1) 1 - x else 0.0)
+                }
+            }
+            sameFront(area, nsga2(problem, config(area), area.long("seed").toULong()))
+        }
+    }
+
+    private class Schaffer(private val area: JsonObject) : Problem {
+        override fun variables() = listOf(Variable.Real(area.double("low"), area.double("high")))
+        override fun objectiveCount() = 2u
+        override fun evaluate(genes: List<Double>): Evaluation {
+            val x = genes.single()
+            return Evaluation(listOf(x * x, (x - 2) * (x - 2)))
+        }
+    }
+
+    private fun variable(value: JsonObject): Variable {
+        val (kind, of) = value.entries.single()
+        return when (kind) {
+            "real" -> Variable.Real(of.jsonObject.double("low"), of.jsonObject.double("high"))
+            "integer" -> Variable.Integer(of.jsonObject.long("low"), of.jsonObject.long("high"))
+            "choice" -> Variable.Choice(of.jsonObject.long("count").toUInt())
+            else -> error("no variable $kind")
+        }
+    }
+
+    private fun config(area: JsonObject) = Nsga2(
+        population = area.long("population").toUInt(),
+        generations = area.long("generations").toUInt(),
+    )
+
+    private fun sameFront(area: JsonObject, front: Front) {
+        assertEquals(area.long("front_size"), front.individuals.size.toLong())
+        assertEquals(area.long("evaluations").toULong(), front.evaluations)
+        assertEquals(area.long("generations").toUInt(), front.generations)
+        for ((expected, actual) in area.objects("individuals").zip(front.individuals)) {
+            assertEquals(expected.getValue("genes").doubles(), actual.genes)
+            assertEquals(expected.getValue("objectives").doubles(), actual.objectives)
+        }
+    }
+
+    // --- Placement
+
+    @Test
+    fun placementsAreTheSame() {
+        val first = vectors.child("place")
+        for (area in listOf(first) + vectors.objects("place_more")) {
+            if ("error" in area) {
+                fails(area) { place(area, area) }
+                continue
+            }
+            val plan = place(area, area)
+            assertEquals(area.long("front_size"), plan.front.size.toLong())
+            assertEquals(area.long("chosen_index").toUInt(), plan.chosen)
+            assertEquals(area.text("explanation"), plan.explanation)
+            val (expected, actual) = area.child("chosen") to plan.front[plan.chosen.toInt()]
+            assertEquals(
+                expected.list("assignment").map { it.texts() },
+                actual.assignment.map { listOf(it.task, it.node) },
+            )
+            assertEquals(expected.getValue("objectives").doubles(), actual.objectives)
+            assertEquals(expected.text("cost"), actual.cost)
+        }
+        val infeasible = first.child("infeasible")
+        fails(infeasible) { place(infeasible, first) }
+    }
+
+    private fun place(jobs: JsonObject, area: JsonObject) = place(
+        jobs.objects("jobs").map(::job),
+        area.objects("nodes").map(::node),
+        Sharing.valueOf(area.text("sharing").uppercase()),
+        config(area),
+        preference(area["preference"]),
+        area.long("seed").toULong(),
+    )
+
+    private fun job(job: JsonObject) = FogJob(
+        id = job.text("id"),
+        cpuMillis = job.text("cpu_millis").toULong(),
+        memoryBytes = job.text("memory_bytes").toULong(),
+        durationMs = job.text("duration_ms").toULong(),
+        priority = Priority.valueOf(job.text("priority").uppercase()),
+        minTrust = job.double("min_trust"),
+        maxCost = job.maybe("max_cost")?.jsonPrimitive?.content?.toULong(),
+        maxLatencyMs = job.maybe("max_latency_ms")?.jsonPrimitive?.content?.toDouble(),
+        excluded = job.list("excluded").texts(),
+    )
+
+    private fun node(node: JsonObject) = Node(
+        id = node.text("id"),
+        cpuMillisFree = node.text("cpu_millis_free").toULong(),
+        cpuMillisTotal = node.text("cpu_millis_total").toULong(),
+        memoryBytesFree = node.text("memory_bytes_free").toULong(),
+        speed = node.double("speed"),
+        latencyMs = node.double("latency_ms"),
+        trust = node.double("trust"),
+        pricePerCpuSecond = node.text("price_per_cpu_second").toULong(),
+    )
+
+    private fun preference(value: JsonElement?): Preference {
+        if (value == null || value is JsonPrimitive) return Preference.Knee
+        val (kind, numbers) = value.jsonObject.entries.single()
+        return when (kind) {
+            "weights" -> Preference.Weights(numbers.doubles())
+            "lexicographic" -> Preference.Lexicographic(numbers.texts().map(String::toUInt))
+            else -> error("no preference $kind")
+        }
+    }
+
+    // --- Ledger
+
+    @Test
+    fun ledgerStepsGiveTheSameBooks() = Ledger.inMemory().use { ledger ->
+        val area = vectors.child("ledger")
+        for (step in area.objects("steps")) {
+            if ("error" in step) {
+                fails(step) { carryOut(ledger, step) }
+            } else {
+                val receipt = carryOut(ledger, step)
+                assertEquals(step.text("sequence").toULong(), receipt.sequence, "$step")
+                assertEquals(step.text("replayed").toBooleanStrict(), receipt.replayed, "$step")
+            }
+        }
+        for ((account, balance) in area.child("balances")) {
+            assertEquals(balance.jsonPrimitive.content, ledger.balance(account))
+        }
+        for (expected in area.objects("accounts")) {
+            val account = ledger.account(expected.text("account"))
+            assertEquals(kind(expected), account.kind)
+            assertEquals(expected.text("credits_posted"), account.creditsPosted)
+            assertEquals(expected.text("debits_posted"), account.debitsPosted)
+            assertEquals(expected.text("credits_pending"), account.creditsPending)
+            assertEquals(expected.text("debits_pending"), account.debitsPending)
+            assertEquals(ledger.balance(account.id), account.available)
+        }
+        val unknown = area.child("unknown_account")
+        fails(unknown) { ledger.balance(unknown.text("account")) }
+        fails(unknown) { ledger.account(unknown.text("account")) }
+        val (expected, verified) = area.child("verify") to ledger.verify()
+        assertEquals(expected.text("entries").toULong(), verified.entries)
+        assertEquals(expected.text("accounts").toULong(), verified.accounts)
+        assertEquals(expected.text("open_reservations").toULong(), verified.openReservations)
+    }
+
+    private fun carryOut(ledger: Ledger, step: JsonObject): Receipt = when (step.text("op")) {
+        "open" -> ledger.openAccount(step.text("account"), kind(step))
+        "transfer" ->
+            ledger.transfer(step.text("id"), step.text("from"), step.text("to"), step.text("amount"))
+        "reserve" ->
+            ledger.reserve(step.text("id"), step.text("from"), step.text("to"), step.text("amount"))
+        "post" -> {
+            val amount = step.maybe("amount")?.jsonPrimitive?.content
+            ledger.post(step.text("id"), step.text("reservation"), amount)
+        }
+        "void" -> ledger.void(step.text("id"), step.text("reservation"))
+        else -> error("no step ${step.text("op")}")
+    }
+
+    private fun kind(of: JsonObject) = AccountKind.valueOf(of.text("kind").uppercase())
+
+    // --- Harvesting
+
+    @Test
+    fun harvestDecisionsAreTheSame() {
+        for (case in vectors.objects("harvest")) {
+            val decide = { policy(case.text("policy")).use { it.decide(state(case.child("state"))) } }
+            if ("error" in case) {
+                fails(case) { decide() }
+                continue
+            }
+            val decision = decide()
+            assertEquals(Verdict.valueOf(case.text("verdict").uppercase()), decision.verdict, "$case")
+            assertEquals(case.list("reasons").texts(), decision.reasons.map { it.code })
+            assertEquals(case.list("texts").texts(), decision.reasons.map { it.text })
+            val objections = case.list("objections").texts().map(String::toBooleanStrict)
+            assertEquals(objections, decision.reasons.map { it.objection })
+            val (expected, budget) = case.child("budget") to decision.budget
+            assertEquals(expected.double("cpu_share"), budget.cpuShare)
+            assertEquals(expected.text("memory_bytes").toULong(), budget.memoryBytes)
+            val bandwidth = expected.text("bandwidth_bits_per_second").toULong()
+            assertEquals(bandwidth, budget.bandwidthBitsPerSecond)
+        }
+    }
+
+    private fun policy(name: String) = when (name) {
+        "default" -> HarvestPolicy()
+        "always" -> HarvestPolicy.always()
+        else -> HarvestPolicy.fromToml(name)
+    }
+
+    private fun state(state: JsonObject): DeviceState {
+        val number = { field: String -> state.maybe(field)?.jsonPrimitive?.content }
+        return DeviceState(
+            deviceClass = DeviceClass.valueOf(state.text("class").uppercase()),
+            battery = battery(state.getValue("battery")),
+            network = Network.valueOf(state.text("network").uppercase()),
+            cpuCores = number("cpu_cores")?.toUInt(),
+            cpuLoad = number("cpu_load")?.toDouble(),
+            memoryTotalBytes = number("memory_total_bytes")?.toULong(),
+            memoryAvailableBytes = number("memory_available_bytes")?.toULong(),
+            batteryTemperatureCelsius = number("battery_temperature_celsius")?.toDouble(),
+            temperatureCelsius = number("temperature_celsius")?.toDouble(),
+            metered = number("metered")?.toBooleanStrict(),
+            screenOn = number("screen_on")?.toBooleanStrict(),
+            userIdleMs = state.maybe("user_idle")?.jsonObject
+                ?.let { (it.long("secs") * 1000 + it.long("nanos") / 1_000_000).toULong() },
+            minuteOfDay = number("minute_of_day")?.toUShort(),
+        )
+    }
+
+    private fun battery(value: JsonElement): Battery {
+        if (value is JsonPrimitive) {
+            return if (value.content == "absent") Battery.Absent else Battery.Unknown
+        }
+        val present = value.jsonObject.child("present")
+        val charging = present.text("charging").toBooleanStrict()
+        return Battery.Present(present.double("level_percent"), charging)
+    }
+
+    // --- WebAssembly
+
+    @Test
+    fun tasksGiveTheSameOutputForTheSameFuel() = Fog(workers = 1u).use { fog ->
+        for (case in vectors.objects("wasm")) {
+            val module = when (val name = case.text("module")) {
+                "echo", "sum" -> Checkout.example(name)
+                else -> name.hexToByteArray()
+            }
+            val limits = Limits(
+                fuel = case.text("fuel").toULong(),
+                memoryBytes = case.text("memory_bytes").toULong(),
+                outputBytes = case.text("output_bytes").toULong(),
+            )
+            val run = { runBlocking { fog.run(module, case.bytes("input"), limits) } }
+            if ("error" in case) {
+                fails(case) { run() }
+                continue
+            }
+            val done = run()
+            assertEquals(case.text("output"), done.output.toHexString())
+            assertEquals(case.text("fuel_used").toULong(), done.usage.fuel)
+            assertEquals(case.text("memory_bytes_peak").toULong(), done.usage.memoryBytesPeak)
+        }
+    }
+
+    private fun fails(case: JsonObject, call: () -> Unit) {
+        val error = assertFailsWith<FogException>("$case") { call() }
+        assertEquals(case.text("error"), error.code.sharedName, "$case: ${error.message}")
+        assertIs<String>(error.message)
+    }
+}

@@ -1,0 +1,83 @@
+// What Swift adds in its own idiom. FogCompute.swift is generated from bindings/uniffi.
+
+import Foundation
+
+extension FogError: LocalizedError {
+    /// The stable code of this error.
+    public var code: ErrorCode {
+        switch self {
+        case .InvalidArgument: return .invalidArgument
+        case .Panic: return .panic
+        case .HostCallback: return .hostCallback
+        case .Cancelled: return .cancelled
+        case .Closed: return .closed
+        case .BufferTooSmall: return .bufferTooSmall
+        case .InvalidPacket: return .invalidPacket
+        case .InvalidRoute: return .invalidRoute
+        case .PayloadTooLarge: return .payloadTooLarge
+        case .InvalidProblem: return .invalidProblem
+        case .NotFinite: return .notFinite
+        case .Infeasible: return .infeasible
+        case .InsufficientFunds: return .insufficientFunds
+        case .UnknownAccount: return .unknownAccount
+        case .AccountExists: return .accountExists
+        case .IdReused: return .idReused
+        case .ReservationClosed: return .reservationClosed
+        case .InvalidOperation: return .invalidOperation
+        case .InvalidPolicy: return .invalidPolicy
+        case .ProbeFailed: return .probeFailed
+        case .InvalidModule: return .invalidModule
+        case .OutOfFuel: return .outOfFuel
+        case .OutOfMemory: return .outOfMemory
+        case .InvalidOutput: return .invalidOutput
+        case .Trap: return .trap
+        case .TaskLost: return .taskLost
+        case .Storage: return .storage
+        case .StorageLocked: return .storageLocked
+        case .StorageCorrupt: return .storageCorrupt
+        case .Node: return .node
+        }
+    }
+
+    /// What happened, for people.
+    public var message: String {
+        switch self {
+        case .InvalidArgument(let message), .Panic(let message), .HostCallback(let message),
+            .Cancelled(let message), .Closed(let message), .BufferTooSmall(let message),
+            .InvalidPacket(let message), .InvalidRoute(let message),
+            .PayloadTooLarge(let message), .InvalidProblem(let message),
+            .NotFinite(let message), .Infeasible(let message), .InsufficientFunds(let message),
+            .UnknownAccount(let message), .AccountExists(let message), .IdReused(let message),
+            .ReservationClosed(let message), .InvalidOperation(let message),
+            .InvalidPolicy(let message), .ProbeFailed(let message), .InvalidModule(let message),
+            .OutOfFuel(let message), .OutOfMemory(let message), .InvalidOutput(let message),
+            .Trap(let message), .TaskLost(let message), .Storage(let message),
+            .StorageLocked(let message), .StorageCorrupt(let message), .Node(let message):
+            return message
+        }
+    }
+
+    public var errorDescription: String? { message }
+}
+
+extension FogTask {
+    /// Waits for the output. It can be taken once. Cancelling the Swift task that waits cancels
+    /// this task, which then ends with `FogError.Cancelled`.
+    public func wait() async throws -> TaskOutput {
+        try await withTaskCancellationHandler {
+            try await waitUncancellably()
+        } onCancel: {
+            cancel()
+        }
+    }
+}
+
+extension Fog {
+    /// Runs a WebAssembly task and waits for its output.
+    ///
+    /// Cancelling the Swift task that waits cancels this one, which then ends with
+    /// `FogError.Cancelled`. Closing the fog ends it with `FogError.Closed`.
+    public func run(module: Data, input: Data, limits: Limits? = nil) async throws -> TaskOutput {
+        try await submit(module: module, input: input, limits: limits).wait()
+    }
+}

@@ -1,0 +1,89 @@
+"""What one call costs from Python. Prints one JSON object per line.
+
+`--short` makes few calls: to see that it works, not to learn how long anything takes.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import fogcompute as f
+
+RUNS = 7
+SHORT = "--short" in sys.argv[1:]
+
+
+def report(case: str, n: int, seconds: list[float]) -> None:
+    # The first run warms up and does not count.
+    ns = statistics.median(seconds[1:]) / n * 1e9
+    print(json.dumps({"case": case, "ns": round(ns, 1), "n": n}), flush=True)
+
+
+def bench(case: str, n: int, call: Callable[[], object]) -> None:
+    """Median over the runs of the mean time of `n` calls, that of the loop included."""
+    n = max(1, n // 1000) if SHORT else n
+    seconds = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        for _ in range(n):
+            call()
+        seconds.append(time.perf_counter() - start)
+    report(case, n, seconds)
+
+
+async def bench_await(case: str, n: int, call: Callable[[], Awaitable[object]]) -> None:
+    n = max(1, n // 1000) if SHORT else n
+    seconds = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        for _ in range(n):
+            await call()
+        seconds.append(time.perf_counter() - start)
+    report(case, n, seconds)
+
+
+class Probe:
+    def battery(self) -> f.Battery | None:
+        return f.Battery.ABSENT
+
+
+class Nothing:
+    variables = (f.Real(0.0, 1.0),)
+    objective_count = 1
+
+    def evaluate(self, genes: list[float]) -> tuple[list[float], float]:
+        return genes, 0.0
+
+
+ECHO = Path(__file__).parents[2] / "examples/wasm/echo.wasm"
+
+
+def main() -> None:
+    sphinx, key = f.Sphinx(), f.PrivateKey.generate()
+    packet = sphinx.build([f.Hop("0a" * 32, key.public_key)], bytes(2048))
+    bench("noop", 500_000, lambda: sphinx.packet_bytes)
+    bench("version", 500_000, f.version)
+    bench("sphinx_process_2k", 2_000, lambda: sphinx.process(key, packet))
+
+    ledger = f.Ledger.in_memory()
+    account = "01" * 16
+    ledger.open_account(account, f.AccountKind.ISSUER)
+    bench("ledger_balance", 50_000, lambda: ledger.balance(account))
+
+    policy, state, probe = f.HarvestPolicy(), f.DeviceState(f.DeviceClass.SERVER), Probe()
+    bench("harvest_decide", 50_000, lambda: policy.decide(state))
+    bench("callback", 50_000, lambda: policy.decide_with_probe(state, probe))
+    bench("nsga2_1000_evaluations", 20, lambda: f.nsga2(Nothing(), f.Nsga2(100, 9)))
+
+    echo = ECHO.read_bytes()
+    with f.Fog(workers=1) as fog:
+        bench("fog_run_blocking", 500, lambda: fog.run_blocking(echo, b""))
+        asyncio.run(bench_await("fog_run_await", 500, lambda: fog.run(echo, b"")))
+
+
+if __name__ == "__main__":
+    main()

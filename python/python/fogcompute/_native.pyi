@@ -1,0 +1,1191 @@
+"""The native module, which is written in Rust (`bindings/python`).
+
+This file is written by hand; `stubtest` compares it with the module and `mypy --strict` reads it.
+"""
+
+from collections.abc import Awaitable, Generator, Mapping, Sequence
+from datetime import timedelta
+from os import PathLike
+from types import TracebackType
+from typing import Any, ClassVar, Final, final
+
+from typing_extensions import Buffer, Self
+
+from ._enums import AccountKind, DeviceClass, Network, Priority, Sharing, Verdict
+from ._protocols import BatteryProbe, Problem
+
+# --- Errors
+
+class FogError(Exception):
+    """Base of all errors of fogcompute."""
+
+    code: ClassVar[int]
+    """The stable number of this kind of error, the same in every language."""
+    name: ClassVar[str]
+    """Its name in every language."""
+
+class ArgumentError(FogError, ValueError): ...
+class PanicError(FogError): ...
+class HostCallbackError(FogError): ...
+class CancelledError(FogError): ...
+class ClosedError(FogError): ...
+class BufferTooSmallError(FogError): ...
+class MixError(FogError): ...
+class PacketError(MixError): ...
+class RouteError(MixError): ...
+class PayloadTooLargeError(MixError): ...
+class ScheduleError(FogError): ...
+class ProblemError(ScheduleError): ...
+class NotFiniteError(ScheduleError): ...
+class InfeasibleError(ScheduleError): ...
+class LedgerError(FogError): ...
+class InsufficientFundsError(LedgerError): ...
+class UnknownAccountError(LedgerError): ...
+class AccountExistsError(LedgerError): ...
+class IdReusedError(LedgerError): ...
+class ReservationClosedError(LedgerError): ...
+class OperationError(LedgerError): ...
+class HarvestError(FogError): ...
+class PolicyError(HarvestError): ...
+class ProbeFailedError(HarvestError): ...
+class TaskError(FogError): ...
+class ModuleError(TaskError): ...
+class OutOfFuelError(TaskError): ...
+class OutOfMemoryError(TaskError): ...
+class OutputError(TaskError): ...
+class TrapError(TaskError): ...
+class TaskLostError(TaskError): ...
+class StorageError(FogError): ...
+class StorageLockedError(StorageError): ...
+class StorageCorruptError(StorageError): ...
+class NodeError(FogError): ...
+
+ERROR_CLASSES: Final[Mapping[int, type[FogError]]]
+"""The class of each code."""
+
+def version() -> str:
+    """Version of the library."""
+
+# --- Sphinx packets
+
+@final
+class PrivateKey:
+    """A private mix key. Its text does not show it."""
+
+    @staticmethod
+    def generate() -> PrivateKey:
+        """A new key from the operating system's randomness."""
+
+    @staticmethod
+    def from_bytes(data: Buffer) -> PrivateKey:
+        """Takes a key from 32 secret bytes."""
+
+    def to_bytes(self) -> bytes:
+        """The secret bytes."""
+
+    @property
+    def public_key(self) -> bytes:
+        """The public half, 32 bytes."""
+
+@final
+class Hop:
+    """One stop of a route: who it is, its mix key, and how long it holds the packet."""
+
+    __match_args__: Final = ("node", "key", "delay")
+    def __new__(cls, node: str, key: Buffer, delay: timedelta = ...) -> Self: ...
+    @property
+    def node(self) -> str:
+        """The node's id, 64 hexadecimal digits."""
+
+    @property
+    def key(self) -> bytes:
+        """The node's public mix key, 32 bytes."""
+
+    @property
+    def delay(self) -> timedelta:
+        """How long the node holds the packet. The last one does not wait."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Forward:
+    """Hold the packet for `delay`, then send it to `next`."""
+
+    __match_args__: Final = ("next", "delay", "packet", "replay_tag")
+    def __new__(cls, next: str, delay: timedelta, packet: Buffer, replay_tag: Buffer) -> Self: ...
+    @property
+    def next(self) -> str:
+        """The next node's id."""
+
+    @property
+    def delay(self) -> timedelta:
+        """How long to hold the packet, to the microsecond."""
+
+    @property
+    def packet(self) -> bytes:
+        """What to send, as long as the packet that came in."""
+
+    @property
+    def replay_tag(self) -> bytes:
+        """Names the packet at this hop: see it twice, drop it."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Deliver:
+    """The packet was for this node."""
+
+    __match_args__: Final = ("payload", "replay_tag")
+    def __new__(cls, payload: Buffer, replay_tag: Buffer) -> Self: ...
+    @property
+    def payload(self) -> bytes:
+        """The sender's message."""
+
+    @property
+    def replay_tag(self) -> bytes:
+        """Names the packet at this hop: see it twice, drop it."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Reply:
+    """The packet came back by a reply block that this node made."""
+
+    __match_args__: Final = ("surb", "replay_tag")
+    def __new__(cls, surb: Buffer, replay_tag: Buffer) -> Self: ...
+    @property
+    def surb(self) -> bytes:
+        """Which reply block, 16 bytes."""
+
+    @property
+    def replay_tag(self) -> bytes:
+        """Names the packet at this hop: see it twice, drop it."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Sphinx:
+    """Builds and processes the packets of a network, which all have one size."""
+
+    __match_args__: Final = ("payload_bytes",)
+    def __new__(cls, payload_bytes: int = ...) -> Self:
+        """Packets that carry up to `payload_bytes` bytes, 512 to 65,536."""
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of message one packet carries."""
+
+    @property
+    def packet_bytes(self) -> int:
+        """Length of every packet."""
+
+    def build(self, route: Sequence[Hop], payload: Buffer) -> bytes:
+        """Builds a packet that takes `route` and delivers `payload` to its last hop.
+
+        Raises `RouteError`, `PayloadTooLargeError`.
+        """
+
+    def process(self, key: PrivateKey, packet: Buffer) -> Forward | Deliver | Reply:
+        """Takes one layer off a packet with this node's key.
+
+        Nothing is remembered: seeing a replay tag twice is for the caller to notice.
+
+        Raises `PacketError`.
+        """
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+# --- Optimisation
+
+@final
+class Real:
+    """A real number from `low` to `high`, both inclusive."""
+
+    __match_args__: Final = ("low", "high")
+    def __new__(cls, low: float, high: float) -> Self: ...
+    @property
+    def low(self) -> float:
+        """Smallest value."""
+
+    @property
+    def high(self) -> float:
+        """Largest value."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Integer:
+    """A whole number from `low` to `high`, both inclusive, where near values act alike."""
+
+    __match_args__: Final = ("low", "high")
+    def __new__(cls, low: int, high: int) -> Self: ...
+    @property
+    def low(self) -> int:
+        """Smallest value."""
+
+    @property
+    def high(self) -> int:
+        """Largest value."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Choice:
+    """One of `count` things without an order, as its index from 0."""
+
+    __match_args__: Final = ("count",)
+    def __new__(cls, count: int) -> Self: ...
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Nsga2:
+    """Parameters of NSGA-II."""
+
+    __match_args__: Final = (
+        "population",
+        "generations",
+        "crossover_probability",
+        "crossover_eta",
+        "mutation_probability",
+        "mutation_eta",
+    )
+    def __new__(
+        cls,
+        population: int = ...,
+        generations: int = ...,
+        *,
+        crossover_probability: float = ...,
+        crossover_eta: float = ...,
+        mutation_probability: float | None = None,
+        mutation_eta: float = ...,
+    ) -> Self: ...
+    @property
+    def population(self) -> int:
+        """Individuals kept from one generation to the next: even, 4 to 65,536."""
+
+    @property
+    def generations(self) -> int:
+        """How many times the population has children."""
+
+    @property
+    def crossover_probability(self) -> float:
+        """Probability that a pair of parents is recombined."""
+
+    @property
+    def crossover_eta(self) -> float:
+        """Distribution index of simulated binary crossover."""
+
+    @property
+    def mutation_probability(self) -> float | None:
+        """Probability that a gene mutates; `None` is one gene in each child on average."""
+
+    @property
+    def mutation_eta(self) -> float:
+        """Distribution index of polynomial mutation."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Individual:
+    """A solution and what it is worth."""
+
+    __match_args__: Final = ("genes", "objectives", "violation")
+    def __new__(
+        cls, genes: Sequence[float], objectives: Sequence[float], violation: float
+    ) -> Self: ...
+    @property
+    def genes(self) -> tuple[float, ...]:
+        """One value for each variable."""
+
+    @property
+    def objectives(self) -> tuple[float, ...]:
+        """What the problem evaluated, smaller being better."""
+
+    @property
+    def violation(self) -> float:
+        """By how much constraints are violated; 0 when all are met."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Front:
+    """What a run of NSGA-II found."""
+
+    __match_args__: Final = ("individuals", "evaluations", "generations")
+    def __new__(
+        cls, individuals: Sequence[Individual], evaluations: int, generations: int
+    ) -> Self: ...
+    @property
+    def individuals(self) -> tuple[Individual, ...]:
+        """The solutions that no other dominates, in lexicographic order of their objectives."""
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations made."""
+
+    @property
+    def generations(self) -> int:
+        """Generations made."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+def nsga2(
+    problem: Problem,
+    config: Nsga2 | None = None,
+    *,
+    initial: Sequence[Sequence[float]] = ...,
+    seed: int = ...,
+) -> Front:
+    """Minimises a problem with NSGA-II. One seed gives one front, on every platform.
+
+    `initial` holds genomes to start from; the rest of the first population is random.
+
+    Raises what `problem` raises, unchanged; `ProblemError`, `NotFiniteError`.
+    """
+
+# --- Placement
+
+OBJECTIVE_NAMES: Final[Sequence[str]]
+"""The objectives of a placement in their order. All are minimised."""
+
+@final
+class Job:
+    """A job to be placed."""
+
+    __match_args__: Final = (
+        "id",
+        "cpu_millis",
+        "memory_bytes",
+        "duration_ms",
+        "priority",
+        "min_trust",
+        "max_cost",
+        "max_latency_ms",
+        "excluded",
+    )
+    def __new__(
+        cls,
+        id: str,
+        *,
+        cpu_millis: int,
+        memory_bytes: int,
+        duration_ms: int,
+        priority: Priority = ...,
+        min_trust: float = ...,
+        max_cost: int | None = None,
+        max_latency_ms: float | None = None,
+        excluded: Sequence[str] = ...,
+    ) -> Self: ...
+    @property
+    def id(self) -> str:
+        """Its name, 32 hexadecimal digits."""
+
+    @property
+    def cpu_millis(self) -> int:
+        """Processor it needs, in thousandths of a core."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory it needs, in bytes."""
+
+    @property
+    def duration_ms(self) -> int:
+        """How long it runs on a node of speed 1, in milliseconds."""
+
+    @property
+    def priority(self) -> Priority:
+        """How urgent it is."""
+
+    @property
+    def min_trust(self) -> float:
+        """Least trust of its node, 0 to 1."""
+
+    @property
+    def max_cost(self) -> int | None:
+        """Most it may cost, in base units."""
+
+    @property
+    def max_latency_ms(self) -> float | None:
+        """Highest latency of its node, in milliseconds."""
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Nodes it must not run on."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Node:
+    """A node that takes jobs."""
+
+    __match_args__: Final = (
+        "id",
+        "cpu_millis_free",
+        "cpu_millis_total",
+        "memory_bytes_free",
+        "speed",
+        "latency_ms",
+        "trust",
+        "price_per_cpu_second",
+    )
+    def __new__(
+        cls,
+        id: str,
+        *,
+        cpu_millis_free: int,
+        cpu_millis_total: int,
+        memory_bytes_free: int,
+        speed: float,
+        latency_ms: float,
+        trust: float,
+        price_per_cpu_second: int,
+    ) -> Self: ...
+    @property
+    def id(self) -> str:
+        """Its name, 64 hexadecimal digits."""
+
+    @property
+    def cpu_millis_free(self) -> int:
+        """Processor that is free, in thousandths of a core."""
+
+    @property
+    def cpu_millis_total(self) -> int:
+        """Processor there is, in thousandths of a core."""
+
+    @property
+    def memory_bytes_free(self) -> int:
+        """Memory that is free, in bytes."""
+
+    @property
+    def speed(self) -> float:
+        """A job takes its duration divided by this."""
+
+    @property
+    def latency_ms(self) -> float:
+        """Time to reach it and back, in milliseconds."""
+
+    @property
+    def trust(self) -> float:
+        """How far it is trusted, 0 to 1."""
+
+    @property
+    def price_per_cpu_second(self) -> int:
+        """Price of one core for one second, in base units."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Weights:
+    """Prefers the least sum of objectives, weighted in the order of `OBJECTIVE_NAMES`."""
+
+    __match_args__: Final = ("weights",)
+    def __new__(cls, weights: Sequence[float]) -> Self: ...
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """One weight for each objective."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Lexicographic:
+    """Prefers the best by the first objective named, of equals the best by the second, and so on."""
+
+    __match_args__: Final = ("order",)
+    def __new__(cls, order: Sequence[int]) -> Self: ...
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Indices of all objectives."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Point:
+    """One placement of all jobs."""
+
+    __match_args__: Final = ("assignment", "objectives", "cost")
+    def __new__(
+        cls, assignment: Sequence[tuple[str, str]], objectives: Sequence[float], cost: int
+    ) -> Self: ...
+    @property
+    def assignment(self) -> tuple[tuple[str, str], ...]:
+        """Job and node, in the order in which jobs were given."""
+
+    @property
+    def objectives(self) -> tuple[float, ...]:
+        """What it is worth, in the order of `OBJECTIVE_NAMES`."""
+
+    @property
+    def cost(self) -> int:
+        """What it costs, in base units."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Plan:
+    """Placements that no other beats, and the one chosen."""
+
+    __match_args__: Final = ("front", "chosen_index", "explanation")
+    def __new__(cls, front: Sequence[Point], chosen_index: int, explanation: str) -> Self: ...
+    @property
+    def front(self) -> tuple[Point, ...]:
+        """All placements found of which none is beaten by another in every objective."""
+
+    @property
+    def chosen_index(self) -> int:
+        """Which of them is chosen."""
+
+    @property
+    def chosen(self) -> Point:
+        """The placement chosen."""
+
+    @property
+    def explanation(self) -> str:
+        """What it gives up in each objective against the best found, for people to read."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+def place(
+    jobs: Sequence[Job],
+    nodes: Sequence[Node],
+    sharing: Sharing,
+    config: Nsga2 | None = None,
+    *,
+    preference: Weights | Lexicographic | None = None,
+    seed: int = ...,
+) -> Plan:
+    """Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
+
+    Without a preference the placement nearest to the best of every objective is chosen.
+
+    Raises `InfeasibleError`, `ProblemError`, `ArgumentError`.
+    """
+
+# --- Ledger
+
+@final
+class Account:
+    """An account: its counters since it was opened, in base units."""
+
+    __match_args__: Final = (
+        "id",
+        "asset",
+        "kind",
+        "credits_posted",
+        "debits_posted",
+        "credits_pending",
+        "debits_pending",
+    )
+    def __new__(
+        cls,
+        id: str,
+        asset: int,
+        kind: AccountKind,
+        credits_posted: int,
+        debits_posted: int,
+        credits_pending: int,
+        debits_pending: int,
+    ) -> Self: ...
+    @property
+    def id(self) -> str:
+        """The account's name, 32 hexadecimal digits."""
+
+    @property
+    def asset(self) -> int:
+        """What it holds; 0 is credits."""
+
+    @property
+    def kind(self) -> AccountKind:
+        """What it may do."""
+
+    @property
+    def credits_posted(self) -> int:
+        """All it ever received."""
+
+    @property
+    def debits_posted(self) -> int:
+        """All it ever gave."""
+
+    @property
+    def credits_pending(self) -> int:
+        """What open reservations may still bring."""
+
+    @property
+    def debits_pending(self) -> int:
+        """What open reservations hold back."""
+
+    @property
+    def available(self) -> int:
+        """What may be transferred or reserved now."""
+
+    @property
+    def balance(self) -> int:
+        """Posted balance, including what open reservations hold back."""
+
+    @property
+    def issued(self) -> int:
+        """The supply an issuer has put out."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Receipt:
+    """What became of a change to the ledger."""
+
+    __match_args__: Final = (
+        "sequence",
+        "unix_ms",
+        "moved",
+        "chain",
+        "replayed",
+    )
+    def __new__(
+        cls, sequence: int, unix_ms: int, moved: int, chain: str, replayed: bool
+    ) -> Self: ...
+    @property
+    def sequence(self) -> int:
+        """Place of its entry in the history, from 1."""
+
+    @property
+    def unix_ms(self) -> int:
+        """When it was made, in milliseconds since 1970."""
+
+    @property
+    def moved(self) -> int:
+        """Base units that went from one account to another."""
+
+    @property
+    def chain(self) -> str:
+        """Digest of the whole history up to its entry, 64 hexadecimal digits."""
+
+    @property
+    def replayed(self) -> bool:
+        """The same was asked for before: nothing moved this time."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Verification:
+    """What a check of the whole history found. What is wrong is raised."""
+
+    __match_args__: Final = (
+        "sequence",
+        "chain",
+        "accounts",
+        "open_reservations",
+    )
+    def __new__(cls, sequence: int, chain: str, accounts: int, open_reservations: int) -> Self: ...
+    @property
+    def sequence(self) -> int:
+        """Number of entries."""
+
+    @property
+    def chain(self) -> str:
+        """Digest of the whole history, 64 hexadecimal digits."""
+
+    @property
+    def accounts(self) -> int:
+        """Accounts that were compared."""
+
+    @property
+    def open_reservations(self) -> int:
+        """Reservations that hold something back."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Ledger:
+    """Double-entry credits in a SQLite file, or in memory. Each call is one transaction.
+
+    Ids are chosen by the caller: the same request under the same id moves nothing twice.
+    """
+
+    @staticmethod
+    def open(path: str | PathLike[str]) -> Ledger:
+        """Opens a ledger's file, or makes it. Every change waits for the disk.
+
+        Raises `StorageError`.
+        """
+
+    @staticmethod
+    def in_memory() -> Ledger:
+        """A ledger that ends with the process."""
+
+    def open_account(self, account: str, kind: AccountKind) -> Receipt:
+        """Opens an account for credits. Raises `AccountExistsError`."""
+
+    def transfer(self, id: str, from_account: str, to_account: str, amount: int) -> Receipt:
+        """Moves an amount. From an issuer it mints, to one it burns.
+
+        Raises `InsufficientFundsError`, `UnknownAccountError`, `IdReusedError`, `OperationError`.
+        """
+
+    def reserve(self, id: str, from_account: str, to_account: str, amount: int) -> Receipt:
+        """Holds an amount back for a later `post` or `void`. Raises like `transfer`."""
+
+    def post(self, id: str, reservation: str, amount: int | None = None) -> Receipt:
+        """Moves a reserved amount, or part of it; what is left is released.
+
+        Raises `ReservationClosedError`, `InsufficientFundsError`, `IdReusedError`.
+        """
+
+    def void(self, id: str, reservation: str) -> Receipt:
+        """Releases a reservation. Raises `ReservationClosedError`, `IdReusedError`."""
+
+    def account(self, account: str) -> Account:
+        """An account as it stands. Raises `UnknownAccountError`."""
+
+    def balance(self, account: str) -> int:
+        """What an account can spend, in base units. Raises `UnknownAccountError`."""
+
+    def verify(self) -> Verification:
+        """Checks the whole history against its chain of digests and the balances.
+
+        Raises `StorageCorruptError`.
+        """
+
+    def close(self) -> None:
+        """Closes the file. Closing again does nothing; any other call raises `ClosedError`."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> None: ...
+
+# --- Harvesting
+
+@final
+class Battery:
+    """A reading of the battery: both values, or neither on a device without one."""
+
+    __match_args__: Final = ("level_percent", "charging")
+    ABSENT: ClassVar[Battery]
+    """The device runs on mains power only."""
+
+    def __new__(cls, level_percent: float | None = None, charging: bool | None = None) -> Self: ...
+    @property
+    def level_percent(self) -> float | None:
+        """Charge in percent, 0 to 100."""
+
+    @property
+    def charging(self) -> bool | None:
+        """Whether the device is connected to power."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class DeviceState:
+    """One reading of a device's sensors, just now. `None` is a reading that could not be taken."""
+
+    __match_args__: Final = (
+        "device_class",
+        "cpu_cores",
+        "cpu_load",
+        "memory_total_bytes",
+        "memory_available_bytes",
+        "battery",
+        "battery_temperature_celsius",
+        "temperature_celsius",
+        "network",
+        "metered",
+        "screen_on",
+        "user_idle",
+        "minute_of_day",
+    )
+    def __new__(
+        cls,
+        device_class: DeviceClass,
+        *,
+        cpu_cores: int | None = None,
+        cpu_load: float | None = None,
+        memory_total_bytes: int | None = None,
+        memory_available_bytes: int | None = None,
+        battery: Battery | None = None,
+        battery_temperature_celsius: float | None = None,
+        temperature_celsius: float | None = None,
+        network: Network = ...,
+        metered: bool | None = None,
+        screen_on: bool | None = None,
+        user_idle: timedelta | None = None,
+        minute_of_day: int | None = None,
+    ) -> Self: ...
+    @property
+    def device_class(self) -> DeviceClass:
+        """What kind of device this is."""
+
+    @property
+    def cpu_cores(self) -> int | None:
+        """Logical processors."""
+
+    @property
+    def cpu_load(self) -> float | None:
+        """Share of all processors that the owner's own work uses, 0 to 1."""
+
+    @property
+    def memory_total_bytes(self) -> int | None:
+        """Memory installed."""
+
+    @property
+    def memory_available_bytes(self) -> int | None:
+        """Memory that can be had without swapping."""
+
+    @property
+    def battery(self) -> Battery | None:
+        """The battery."""
+
+    @property
+    def battery_temperature_celsius(self) -> float | None:
+        """Temperature of the battery."""
+
+    @property
+    def temperature_celsius(self) -> float | None:
+        """Highest temperature of the device itself."""
+
+    @property
+    def network(self) -> Network:
+        """How the device reaches others."""
+
+    @property
+    def metered(self) -> bool | None:
+        """Whether the network is paid for by volume."""
+
+    @property
+    def screen_on(self) -> bool | None:
+        """Whether a screen is lit."""
+
+    @property
+    def user_idle(self) -> timedelta | None:
+        """Time since the user last touched the device."""
+
+    @property
+    def minute_of_day(self) -> int | None:
+        """Local time of day in minutes since midnight, 0 to 1439."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Budget:
+    """How much may be used. All zero when refused."""
+
+    __match_args__: Final = (
+        "cpu_share",
+        "memory_bytes",
+        "bandwidth_bits_per_second",
+    )
+    def __new__(
+        cls, cpu_share: float, memory_bytes: int, bandwidth_bits_per_second: int
+    ) -> Self: ...
+    @property
+    def cpu_share(self) -> float:
+        """Share of all processors together, 0 to 1."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory."""
+
+    @property
+    def bandwidth_bits_per_second(self) -> int:
+        """Bandwidth."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Reason:
+    """One thing that contributed to a decision."""
+
+    __match_args__: Final = ("code", "text", "objection")
+    def __new__(cls, code: str, text: str, objection: bool) -> Self: ...
+    @property
+    def code(self) -> str:
+        """A name for programs, which never changes."""
+
+    @property
+    def text(self) -> str:
+        """A sentence for people."""
+
+    @property
+    def objection(self) -> bool:
+        """Whether it alone is enough for an enforced policy to refuse."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Decision:
+    """What a policy answers about a device at one moment."""
+
+    __match_args__: Final = ("verdict", "budget", "reasons")
+    def __new__(cls, verdict: Verdict, budget: Budget, reasons: Sequence[Reason]) -> Self: ...
+    @property
+    def verdict(self) -> Verdict:
+        """Whether."""
+
+    @property
+    def budget(self) -> Budget:
+        """How much."""
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Everything that speaks against lending, or for lending less, or is merely unknown."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class HarvestPolicy:
+    """What the owner of a device permits. The defaults suit a phone that charges at night."""
+
+    def __new__(cls) -> Self: ...
+    @staticmethod
+    def always() -> HarvestPolicy:
+        """Allows whatever the state is; objections are only named."""
+
+    @staticmethod
+    def from_toml(text: str) -> HarvestPolicy:
+        """Reads a policy from TOML; what is not named keeps its default.
+
+        Raises `PolicyError`.
+        """
+
+    def decide(self, state: DeviceState) -> Decision:
+        """What the policy says of readings that were taken just now."""
+
+    def decide_with_probe(self, state: DeviceState, probe: BatteryProbe) -> Decision:
+        """The same with the battery read by `probe`. What that raises comes out unchanged."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+# --- Fog
+
+@final
+class Limits:
+    """What a task may use before it is stopped."""
+
+    __match_args__: Final = ("fuel", "memory_bytes", "output_bytes")
+    def __new__(
+        cls, *, fuel: int = ..., memory_bytes: int = ..., output_bytes: int = ...
+    ) -> Self: ...
+    @property
+    def fuel(self) -> int:
+        """Work, about one unit for each simple instruction. At least 1."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Linear memory and tables together: 64 KiB to 4 GiB."""
+
+    @property
+    def output_bytes(self) -> int:
+        """Output: at most 1 MiB."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Usage:
+    """What a task used."""
+
+    __match_args__: Final = ("fuel", "memory_bytes_peak", "wall")
+    def __new__(cls, fuel: int, memory_bytes_peak: int, wall: timedelta) -> Self: ...
+    @property
+    def fuel(self) -> int:
+        """Work done: the same wherever the task runs."""
+
+    @property
+    def memory_bytes_peak(self) -> int:
+        """Most memory held at once."""
+
+    @property
+    def wall(self) -> timedelta:
+        """Wall time: differs from run to run."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class TaskOutput:
+    """The result of a task that succeeded."""
+
+    __match_args__: Final = ("output", "usage")
+    def __new__(cls, output: Buffer, usage: Usage) -> Self: ...
+    @property
+    def output(self) -> bytes:
+        """What the task returned."""
+
+    @property
+    def usage(self) -> Usage:
+        """What it used."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class FogStats:
+    """What a fog has done so far."""
+
+    __match_args__: Final = (
+        "succeeded",
+        "failed",
+        "available",
+        "paid",
+    )
+    def __new__(cls, succeeded: int, failed: int, available: int, paid: int) -> Self: ...
+    @property
+    def succeeded(self) -> int:
+        """Tasks that ended with an output."""
+
+    @property
+    def failed(self) -> int:
+        """Tasks that ended otherwise."""
+
+    @property
+    def available(self) -> int:
+        """What the owner can still spend, in base units."""
+
+    @property
+    def paid(self) -> int:
+        """What was paid to workers, in base units."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class FogTask:
+    """A task of a fog: await it, or wait for it on a thread, once; or cancel it."""
+
+    @property
+    def id(self) -> str:
+        """The task's id, 32 hexadecimal digits."""
+
+    def cancel(self) -> None:
+        """Asks the task to stop: it ends with `CancelledError` unless it ends otherwise first."""
+
+    def wait(self) -> TaskOutput:
+        """Waits for the output on this thread. Ctrl-C cancels the task. Raises `TaskError`."""
+
+    def __await__(self) -> Generator[Any, None, TaskOutput]: ...
+
+@final
+class Fog:
+    """A fog inside this process: worker threads with sandboxes, a coordinator, and a ledger.
+
+    Tasks are reserved for, placed, run and paid for as in a fog of many machines.
+    """
+
+    def __new__(
+        cls,
+        workers: int = ...,
+        *,
+        endowment: int = ...,
+        price_per_gigafuel: int = ...,
+        memory_bytes: int = ...,
+        seed: int = ...,
+    ) -> Self:
+        """Starts a fog of 1 to 1024 workers.
+
+        `endowment` is what its owner starts with and `price_per_gigafuel` what a worker asks for
+        10**9 fuel, both in base units; `memory_bytes` is what each worker lends; `seed` is that of
+        the optimiser which places tasks.
+        """
+
+    def run(
+        self, module: Buffer, data: Buffer, *, limits: Limits | None = None
+    ) -> Awaitable[TaskOutput]:
+        """Runs a WebAssembly module (ABI `fog-task/1`) on `data`; await its output.
+
+        To cancel what awaits it cancels the task. Raises `TaskError`, `ClosedError`.
+        """
+
+    def run_blocking(
+        self, module: Buffer, data: Buffer, *, limits: Limits | None = None
+    ) -> TaskOutput:
+        """Runs a task and waits for its output on this thread. Ctrl-C cancels it."""
+
+    def submit(self, module: Buffer, data: Buffer, *, limits: Limits | None = None) -> FogTask:
+        """Hands a task in."""
+
+    def stats(self) -> FogStats:
+        """What the fog has done so far."""
+
+    def close(self) -> None:
+        """Stops the fog and its tasks. Closing again does nothing."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> None: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> Awaitable[None]: ...
+
+# --- For this package and its tests
+
+def _run_command(arguments: Sequence[str], node_command: Sequence[str]) -> int: ...
+def _stop_async() -> None: ...
+def _panic() -> None: ...
+def _panic_async() -> Awaitable[None]: ...

@@ -1,0 +1,44 @@
+"""The package as a whole: its example, its bench, what is exported and documented."""
+
+import inspect
+import json
+import subprocess
+import sys
+
+import fogcompute as f
+from conftest import ROOT
+
+
+def run(*arguments: str) -> str:
+    result = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+def test_the_example_runs() -> None:
+    assert run("examples/python/quickstart.py") == (
+        "sum: 42\nalice has 3 credits\npacket says: hello\n"
+    )
+
+
+def test_the_bench_prints_its_cases() -> None:
+    lines = [json.loads(line) for line in run("python/bench/bench.py", "--short").splitlines()]
+    cases = [line["case"] for line in lines]
+    assert {"noop", "sphinx_process_2k", "ledger_balance", "callback"} <= set(cases)
+    assert len(set(cases)) == len(cases)
+    assert all(line["ns"] > 0 and line["n"] > 0 for line in lines)
+
+
+def test_everything_public_is_exported_once() -> None:
+    assert len(set(f.__all__)) == len(f.__all__)
+    public = {name for name in vars(f) if not name.startswith("_")}
+    assert set(f.__all__) - {"__version__"} == public - {"TypeAlias", "atexit"}
+
+
+def test_every_class_and_function_has_a_text() -> None:
+    for name in f.__all__:
+        item = getattr(f, name)
+        if inspect.isclass(item) or callable(item):
+            assert item.__doc__, name

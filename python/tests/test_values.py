@@ -1,0 +1,222 @@
+"""Value classes: equality, hash, text, matching, pickling, immutability."""
+
+import copy
+import datetime
+import pickle
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import fogcompute as f
+
+TASK = "ab" * 16
+NODE = "cd" * 32
+KEY = bytes(range(32))
+USAGE = f.Usage(1, 2, timedelta(microseconds=3))
+BUDGET = f.Budget(0.5, 2, 3)
+POINT = f.Point([(TASK, NODE)], [1.0, 2.0, 3.0, 4.0], 2**100)
+
+# Each beside another one of its class.
+VALUES: list[tuple[Any, Any]] = [
+    (f.Hop(NODE, KEY, timedelta(milliseconds=5)), f.Hop(NODE, KEY)),
+    (f.Forward(NODE, timedelta(1), b"packet", b"tag"), f.Forward(NODE, timedelta(1), b"", b"tag")),
+    (f.Deliver(b"payload", b"tag"), f.Deliver(b"payload", b"other")),
+    (f.Reply(b"surb", b"tag"), f.Reply(b"other", b"tag")),
+    (f.Sphinx(1024), f.Sphinx()),
+    (f.Real(-1.0, 1.5), f.Real(-1.0, 2.0)),
+    (f.Integer(-(2**53), 2**53), f.Integer(0, 1)),
+    (f.Choice(3), f.Choice(4)),
+    (f.Nsga2(8, 9, mutation_probability=0.25), f.Nsga2(8, 9)),
+    (f.Individual([1.0], [2.0, 3.0], 0.0), f.Individual([1.0], [2.0, 3.0], 1.0)),
+    (f.Front([f.Individual([1.0], [2.0], 0.0)], 5, 6), f.Front([], 5, 6)),
+    (
+        f.Job(
+            TASK,
+            cpu_millis=1,
+            memory_bytes=2,
+            duration_ms=3,
+            priority=f.Priority.HIGH,
+            min_trust=0.5,
+            max_cost=2**60,
+            max_latency_ms=1.5,
+            excluded=[NODE],
+        ),
+        f.Job(TASK, cpu_millis=1, memory_bytes=2, duration_ms=3),
+    ),
+    (
+        f.Node(
+            NODE,
+            cpu_millis_free=1,
+            cpu_millis_total=2,
+            memory_bytes_free=3,
+            speed=1.5,
+            latency_ms=2.5,
+            trust=0.5,
+            price_per_cpu_second=7,
+        ),
+        f.Node(
+            NODE,
+            cpu_millis_free=1,
+            cpu_millis_total=2,
+            memory_bytes_free=3,
+            speed=1.5,
+            latency_ms=2.5,
+            trust=0.5,
+            price_per_cpu_second=8,
+        ),
+    ),
+    (f.Weights([1, 2, 3, 4]), f.Weights([1, 2, 3, 0])),
+    (f.Lexicographic([3, 2, 1, 0]), f.Lexicographic([0, 1, 2, 3])),
+    (POINT, f.Point([], [1.0], 0)),
+    (f.Plan([POINT], 0, "why"), f.Plan([POINT], 0, "")),
+    (
+        f.Account(TASK, 0, f.AccountKind.HOLDER, 2**127, 5, 6, 7),
+        f.Account(TASK, 0, f.AccountKind.ISSUER, 2**127, 5, 6, 7),
+    ),
+    (f.Receipt(1, 2, 2**90, "chain", False), f.Receipt(1, 2, 2**90, "chain", True)),
+    (f.Verification(1, "chain", 2, 3), f.Verification(1, "chain", 2, 4)),
+    (f.Battery(80.5, True), f.Battery.ABSENT),
+    (
+        f.DeviceState(
+            f.DeviceClass.PHONE,
+            cpu_cores=8,
+            cpu_load=0.25,
+            memory_total_bytes=2**33,
+            memory_available_bytes=2**32,
+            battery=f.Battery(50.0, charging=False),
+            battery_temperature_celsius=30.5,
+            temperature_celsius=35.0,
+            network=f.Network.WIFI,
+            metered=False,
+            screen_on=True,
+            user_idle=timedelta(seconds=1.5),
+            minute_of_day=1439,
+        ),
+        f.DeviceState(f.DeviceClass.PHONE),
+    ),
+    (BUDGET, f.Budget(0.5, 2, 4)),
+    (f.Reason("warm", "it is warm", False), f.Reason("warm", "it is warm", True)),
+    (
+        f.Decision(f.Verdict.THROTTLE, BUDGET, [f.Reason("warm", "it is warm", False)]),
+        f.Decision(f.Verdict.ALLOW, BUDGET, []),
+    ),
+    (f.Limits(fuel=1, memory_bytes=2, output_bytes=3), f.Limits()),
+    (USAGE, f.Usage(1, 2, timedelta(0))),
+    (f.TaskOutput(b"output", USAGE), f.TaskOutput(b"", USAGE)),
+    (f.FogStats(1, 2, 2**99, 4), f.FogStats(1, 2, 2**99, 5)),
+]
+
+# What holds a file, threads, a secret or a callback, or has no text to be made from.
+NO_VALUES = {f.Fog, f.FogTask, f.HarvestPolicy, f.Ledger, f.PrivateKey}
+
+each_value = pytest.mark.parametrize(
+    ("value", "other"), VALUES, ids=[type(value).__name__ for value, _ in VALUES]
+)
+
+
+def test_every_value_class_is_tested() -> None:
+    classes = {
+        item
+        for item in vars(f).values()
+        if isinstance(item, type)
+        and item.__module__ == "fogcompute"
+        and not issubclass(item, Exception)
+    }
+    assert {type(value) for value, _ in VALUES} == classes - NO_VALUES
+
+
+@each_value
+def test_values_are_equal_by_their_fields(value: Any, other: Any) -> None:
+    fields = {name: getattr(value, name) for name in value.__match_args__}
+    twin = type(value)(**fields)
+    assert twin is not value
+    assert twin == value
+    assert not twin != value
+    assert hash(twin) == hash(value)
+    assert value != other
+    assert value != tuple(fields.values())
+    assert (value == 1) is False
+
+
+@each_value
+def test_values_are_copied_and_pickled(value: Any, other: Any) -> None:
+    for original in (value, other):
+        copies = [copy.copy(original), copy.deepcopy(original)]
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+            copies.append(pickle.loads(pickle.dumps(original, protocol)))
+        for twin in copies:
+            assert twin == original
+            assert repr(twin) == repr(original)
+
+
+@each_value
+def test_the_text_of_a_value_makes_it_again(value: Any, other: Any) -> None:
+    names = vars(f) | {"datetime": datetime}
+    for original in (value, other):
+        # Members of enumerations write themselves as <Name.MEMBER: value>.
+        text = repr(original)
+        for enumeration in (f.AccountKind, f.DeviceClass, f.Network, f.Priority, f.Verdict):
+            for member in enumeration:
+                text = text.replace(repr(member), f"{type(member).__name__}.{member.name}")
+        assert eval(text, names) == original
+
+
+@each_value
+def test_values_cannot_be_changed(value: Any, other: Any) -> None:
+    for name in value.__match_args__:
+        with pytest.raises(AttributeError):
+            setattr(value, name, getattr(value, name))
+    with pytest.raises(AttributeError):
+        value.something_else = 1
+
+
+@each_value
+def test_value_classes_have_no_subclasses(value: Any, other: Any) -> None:
+    with pytest.raises(TypeError):
+        type("Sub", (type(value),), {})
+
+
+def test_sequences_are_held_as_tuples() -> None:
+    nodes = [NODE]
+    job = f.Job(TASK, cpu_millis=1, memory_bytes=2, duration_ms=3, excluded=nodes)
+    nodes.clear()
+    assert job.excluded == (NODE,)
+    assert f.Individual([1], [2], 0).genes == (1.0,)
+
+
+def test_members_of_enumerations_come_back_as_themselves() -> None:
+    for priority in f.Priority:
+        job = f.Job(TASK, cpu_millis=1, memory_bytes=2, duration_ms=3, priority=priority)
+        assert job.priority is priority
+    for device_class in f.DeviceClass:
+        assert f.DeviceState(device_class).device_class is device_class
+    for network in f.Network:
+        assert f.DeviceState(f.DeviceClass.SERVER, network=network).network is network
+    for kind in f.AccountKind:
+        assert f.Account(TASK, 0, kind, 0, 0, 0, 0).kind is kind
+    for verdict in f.Verdict:
+        assert f.Decision(verdict, BUDGET, []).verdict is verdict
+
+
+def test_identifiers_are_lower_case_whatever_was_given() -> None:
+    assert f.Hop(NODE.upper(), KEY).node == NODE
+
+
+def test_an_account_reckons() -> None:
+    holder = f.Account(TASK, 0, f.AccountKind.HOLDER, 100, 30, 50, 20)
+    assert (holder.available, holder.balance, holder.issued) == (50, 70, 0)
+
+
+def test_a_private_key_does_not_show_itself() -> None:
+    key = f.PrivateKey.from_bytes(KEY)
+    assert key.to_bytes() == KEY
+    assert repr(key) == str(key) == "PrivateKey(..)"
+    with pytest.raises(TypeError):
+        pickle.dumps(key)
+
+
+def test_policies_compare() -> None:
+    assert f.HarvestPolicy() == f.HarvestPolicy.from_toml("")
+    assert f.HarvestPolicy() != f.HarvestPolicy.always()
+    assert repr(f.HarvestPolicy.always()) == "<fogcompute.HarvestPolicy enforced=False>"

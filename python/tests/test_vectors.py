@@ -1,0 +1,332 @@
+"""The vectors that all languages share."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+import fogcompute as f
+from conftest import ECHO, SUM, VECTORS
+
+CLASSES = {error.name: error for error in f.ERROR_CLASSES.values()}
+
+
+def numbered(cases: list[dict[str, Any]]) -> list[Any]:
+    return [pytest.param(case, id=str(index)) for index, case in enumerate(cases)]
+
+
+def refused(case: dict[str, Any], call: Callable[[], object]) -> None:
+    with pytest.raises(f.FogError) as caught:
+        call()
+    assert type(caught.value) is CLASSES[case["error"]]
+    assert caught.value.name == case["error"]
+
+
+def test_version_is_the_one_of_the_vectors() -> None:
+    assert f.version() == f.__version__ == VECTORS["version"]
+
+
+def test_error_codes_are_those_of_every_language() -> None:
+    ours = [{"name": error.name, "code": code} for code, error in f.ERROR_CLASSES.items()]
+    assert ours == VECTORS["error_codes"]
+
+
+def route(hops: list[dict[str, Any]]) -> list[f.Hop]:
+    return [
+        f.Hop(hop["node"], bytes.fromhex(hop["key"]), timedelta(milliseconds=hop["delay_ms"]))
+        for hop in hops
+    ]
+
+
+def follow(sphinx: f.Sphinx, case: dict[str, Any]) -> None:
+    packet = bytes.fromhex(case["packet"])
+    for key, hop in zip(case["private_keys"], case["hops"], strict=True):
+        processed = sphinx.process(f.PrivateKey.from_bytes(bytes.fromhex(key)), packet)
+        assert processed.replay_tag.hex() == hop["replay_tag"]
+        match processed:
+            case f.Forward(next, delay, packet):
+                assert hop["kind"] == "forward"
+                assert next == hop["next"]
+                assert delay == timedelta(milliseconds=hop["delay_ms"])
+                assert packet.hex() == hop["packet"]
+            case f.Deliver(payload):
+                assert hop["kind"] == "deliver"
+                assert payload.hex() == hop["payload"]
+            case f.Reply(surb):
+                assert hop["kind"] == "reply"
+                assert surb.hex() == hop["surb"]
+
+
+SPHINX = [VECTORS["sphinx"], *VECTORS["sphinx_more"]]
+
+
+@pytest.mark.parametrize("case", numbered([*SPHINX, VECTORS["sphinx_reply"]]))
+def test_packets_are_processed(case: dict[str, Any]) -> None:
+    follow(f.Sphinx(case["payload_bytes"]), case)
+
+
+@pytest.mark.parametrize("case", numbered(SPHINX))
+def test_packets_are_built(case: dict[str, Any]) -> None:
+    sphinx = f.Sphinx(case["payload_bytes"])
+    assert sphinx.packet_bytes == case["packet_bytes"]
+    keys = [f.PrivateKey.from_bytes(bytes.fromhex(key)) for key in case["private_keys"]]
+    assert [key.public_key.hex() for key in keys] == case["public_keys"]
+    packet = sphinx.build(route(case["route"]), bytes.fromhex(case["payload"]))
+    for key in keys:
+        processed = sphinx.process(key, packet)
+        if isinstance(processed, f.Forward):
+            packet = processed.packet
+    assert isinstance(processed, f.Deliver)
+    assert processed.payload.hex() == case["payload"]
+
+
+@pytest.mark.parametrize(
+    ("payload_bytes", "case"),
+    [
+        pytest.param(sphinx["payload_bytes"], case, id=f"{index} {case['what']}")
+        for index, sphinx in enumerate(SPHINX)
+        for case in sphinx["refused"]
+    ],
+)
+def test_packets_are_refused(payload_bytes: int, case: dict[str, Any]) -> None:
+    key = f.PrivateKey.from_bytes(bytes.fromhex(case["private_key"]))
+    packet = bytes.fromhex(case["packet"])
+    refused(case, lambda: f.Sphinx(payload_bytes).process(key, packet))
+
+
+@pytest.mark.parametrize(
+    ("payload_bytes", "case"),
+    [
+        pytest.param(sphinx["payload_bytes"], case, id=f"{index} {case['what']}")
+        for index, sphinx in enumerate(SPHINX)
+        for case in sphinx["refused_routes"]
+    ],
+)
+def test_routes_are_refused(payload_bytes: int, case: dict[str, Any]) -> None:
+    payload = bytes.fromhex(case["payload"])
+    refused(case, lambda: f.Sphinx(payload_bytes).build(route(case["route"]), payload))
+
+
+class Schaffer:
+    objective_count = 2
+
+    def __init__(self, low: float, high: float) -> None:
+        self.variables = [f.Real(low, high)]
+
+    def evaluate(self, genes: list[float]) -> tuple[list[float], float]:
+        [x] = genes
+        return [x * x, (x - 2.0) * (x - 2.0)], 0.0
+
+
+class Mixed:
+    objective_count = 2
+
+    def __init__(self, variables: list[f.Variable]) -> None:
+        self.variables = variables
+
+    def evaluate(self, genes: list[float]) -> tuple[list[float], float]:
+        x, n, c = genes
+        near = (x - 3.0) * (x - 3.0) + (n - 2.0) * (n - 2.0) + (c - 3.0) * (c - 3.0)
+        return [x + n + c, near], 1.0 - x if x < 1.0 else 0.0
+
+
+def variable(case: dict[str, Any]) -> f.Variable:
+    [(kind, fields)] = case.items()
+    kinds: dict[str, Callable[..., f.Variable]] = {
+        "real": f.Real,
+        "integer": f.Integer,
+        "choice": f.Choice,
+    }
+    return kinds[kind](**fields)
+
+
+def optimise(case: dict[str, Any]) -> f.Front:
+    problem: f.Problem
+    if case["problem"] == "schaffer":
+        problem = Schaffer(case["low"], case["high"])
+    else:
+        problem = Mixed([variable(item) for item in case["variables"]])
+    return f.nsga2(problem, f.Nsga2(case["population"], case["generations"]), seed=case["seed"])
+
+
+@pytest.mark.parametrize("case", numbered([VECTORS["nsga2"], *VECTORS["nsga2_more"]]))
+def test_optimisation_finds_the_same_front(case: dict[str, Any]) -> None:
+    if "error" in case:
+        refused(case, lambda: optimise(case))
+        return
+    front = optimise(case)
+    assert front.evaluations == case["evaluations"]
+    assert front.generations == case["generations"]
+    assert len(front.individuals) == case["front_size"]
+    assert [
+        {"genes": list(found.genes), "objectives": list(found.objectives)}
+        for found in front.individuals
+    ] == [{key: item[key] for key in ("genes", "objectives")} for item in case["individuals"]]
+
+
+@pytest.mark.parametrize("case", numbered(VECTORS["nsga2"]["refused"]))
+def test_optimisation_is_refused(case: dict[str, Any]) -> None:
+    refused(case, lambda: optimise(case))
+
+
+def place(case: dict[str, Any], jobs: list[dict[str, Any]]) -> f.Plan:
+    preference: f.Weights | f.Lexicographic | None = None
+    match case.get("preference", "knee"):
+        case {"weights": weights}:
+            preference = f.Weights(weights)
+        case {"lexicographic": order}:
+            preference = f.Lexicographic(order)
+        case other:
+            assert other == "knee"
+    return f.place(
+        [f.Job(**job | {"priority": f.Priority[job["priority"].upper()]}) for job in jobs],
+        [f.Node(**node) for node in case["nodes"]],
+        f.Sharing(case["sharing"]),
+        f.Nsga2(case["population"], case["generations"]),
+        preference=preference,
+        seed=case["seed"],
+    )
+
+
+@pytest.mark.parametrize("case", numbered([VECTORS["place"], *VECTORS["place_more"]]))
+def test_placement_chooses_the_same(case: dict[str, Any]) -> None:
+    if "error" in case:
+        refused(case, lambda: place(case, case["jobs"]))
+        return
+    plan = place(case, case["jobs"])
+    assert len(plan.front) == case["front_size"]
+    assert plan.chosen_index == case["chosen_index"]
+    assert plan.explanation == case["explanation"]
+    assert plan.chosen is plan.front[plan.chosen_index]
+    assert [list(pair) for pair in plan.chosen.assignment] == case["chosen"]["assignment"]
+    assert list(plan.chosen.objectives) == case["chosen"]["objectives"]
+    assert str(plan.chosen.cost) == case["chosen"]["cost"]
+
+
+def test_placement_is_infeasible() -> None:
+    case = VECTORS["place"]
+    refused(case["infeasible"], lambda: place(case, case["infeasible"]["jobs"]))
+
+
+def step(ledger: f.Ledger, case: dict[str, Any]) -> f.Receipt:
+    amount = None if case.get("amount") is None else int(case["amount"])
+    match case["op"]:
+        case "open":
+            return ledger.open_account(case["account"], f.AccountKind(case["kind"]))
+        case "transfer":
+            assert amount is not None
+            return ledger.transfer(case["id"], case["from"], case["to"], amount)
+        case "reserve":
+            assert amount is not None
+            return ledger.reserve(case["id"], case["from"], case["to"], amount)
+        case "post":
+            return ledger.post(case["id"], case["reservation"], amount)
+        case "void":
+            return ledger.void(case["id"], case["reservation"])
+        case other:
+            raise AssertionError(other)
+
+
+def test_ledger_does_the_same() -> None:
+    vectors = VECTORS["ledger"]
+    with f.Ledger.in_memory() as ledger:
+        for case in vectors["steps"]:
+            if "error" in case:
+                refused(case, partial(step, ledger, case))
+                continue
+            receipt = step(ledger, case)
+            assert (receipt.sequence, receipt.replayed) == (case["sequence"], case["replayed"])
+        for account, balance in vectors["balances"].items():
+            assert str(ledger.balance(account)) == balance
+        for case in vectors["accounts"]:
+            account = ledger.account(case["account"])
+            assert account.kind == case["kind"]
+            for counter in (
+                "credits_posted",
+                "debits_posted",
+                "credits_pending",
+                "debits_pending",
+            ):
+                assert str(getattr(account, counter)) == case[counter]
+        unknown = vectors["unknown_account"]
+        refused(unknown, lambda: ledger.balance(unknown["account"]))
+        verified = ledger.verify()
+        assert verified.sequence == vectors["verify"]["entries"]
+        assert verified.accounts == vectors["verify"]["accounts"]
+        assert verified.open_reservations == vectors["verify"]["open_reservations"]
+
+
+def policy(text: str) -> f.HarvestPolicy:
+    match text:
+        case "default":
+            return f.HarvestPolicy()
+        case "always":
+            return f.HarvestPolicy.always()
+        case text:
+            return f.HarvestPolicy.from_toml(text)
+
+
+def battery(case: object) -> f.Battery | None:
+    match case:
+        case "unknown":
+            return None
+        case "absent":
+            return f.Battery.ABSENT
+        case {"present": {"level_percent": level, "charging": charging}}:
+            return f.Battery(level, charging)
+        case other:
+            raise AssertionError(other)
+
+
+def state(case: dict[str, Any]) -> f.DeviceState:
+    fields = dict(case)
+    # Readings are of just now in Python.
+    del fields["read_at"]
+    fields["battery"] = battery(fields["battery"])
+    if (idle := fields["user_idle"]) is not None:
+        fields["user_idle"] = timedelta(seconds=idle["secs"], microseconds=idle["nanos"] / 1000)
+    return f.DeviceState(
+        f.DeviceClass(fields.pop("class")), network=f.Network(fields.pop("network")), **fields
+    )
+
+
+class Probe:
+    def __init__(self, reading: f.Battery | None) -> None:
+        self.reading = reading
+
+    def battery(self) -> f.Battery | None:
+        return self.reading
+
+
+@pytest.mark.parametrize("case", numbered(VECTORS["harvest"]))
+def test_harvest_decides_the_same(case: dict[str, Any]) -> None:
+    if "error" in case:
+        refused(case, lambda: policy(case["policy"]).decide(state(case["state"])))
+        return
+    read = state(case["state"])
+    decision = policy(case["policy"]).decide(read)
+    assert decision.verdict == case["verdict"]
+    assert [reason.code for reason in decision.reasons] == case["reasons"]
+    assert [reason.text for reason in decision.reasons] == case["texts"]
+    assert [reason.objection for reason in decision.reasons] == case["objections"]
+    assert decision.budget == f.Budget(**case["budget"])
+    blind = state(case["state"] | {"battery": "unknown"})
+    assert policy(case["policy"]).decide_with_probe(blind, Probe(read.battery)) == decision
+
+
+@pytest.mark.parametrize("case", numbered(VECTORS["wasm"]))
+def test_tasks_give_the_same(case: dict[str, Any], fog: f.Fog) -> None:
+    module = {"echo": ECHO, "sum": SUM}.get(case["module"]) or bytes.fromhex(case["module"])
+    limits = f.Limits(
+        fuel=case["fuel"], memory_bytes=case["memory_bytes"], output_bytes=case["output_bytes"]
+    )
+    data = bytes.fromhex(case["input"])
+    if "error" in case:
+        refused(case, lambda: fog.run_blocking(module, data, limits=limits))
+        return
+    result = fog.run_blocking(module, data, limits=limits)
+    assert result.output.hex() == case["output"]
+    assert result.usage.fuel == case["fuel_used"]
+    assert result.usage.memory_bytes_peak == case["memory_bytes_peak"]

@@ -1,0 +1,171 @@
+//! Where things are: the checkout, the build directory, the tools.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::session::{Stop, prepare};
+
+/// How to build what other languages load.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Profile {
+    /// Quick to build; shared with the tests of Rust.
+    Dev,
+    /// What figures are measured with.
+    Bench,
+}
+
+impl Profile {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Bench => "bench",
+        }
+    }
+
+    /// The folder of the build directory that cargo builds into: it names profiles by their kind.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Bench => "release",
+        }
+    }
+}
+
+/// The checkout and the build directory that cargo uses for it.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Workspace {
+    /// Asks cargo, which honours `CARGO_TARGET_DIR` and its configuration files.
+    pub(crate) fn find() -> io::Result<Self> {
+        let metadata = metadata(Path::new(env!("CARGO_MANIFEST_DIR")), &["--no-deps"])?;
+        let folder = |key: &str| {
+            metadata[key]
+                .as_str()
+                .map(PathBuf::from)
+                .ok_or_else(|| io::Error::other(format!("cargo metadata has no {key}")))
+        };
+        Ok(Self {
+            root: folder("workspace_root")?,
+            target: folder("target_directory")?,
+        })
+    }
+
+    /// A path of the checkout.
+    pub(crate) fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// A path of the build directory.
+    pub(crate) fn target(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.target.join(relative)
+    }
+
+    /// Cargo, started in the checkout.
+    pub(crate) fn cargo<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = self.command(cargo());
+        command.args(args);
+        command
+    }
+
+    /// A program, started in the checkout.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// What `cargo metadata` says of a package and all it depends on, on every platform.
+    pub(crate) fn dependencies(&self, manifest: &str) -> io::Result<Value> {
+        let folder = self.path(manifest);
+        metadata(folder.parent().unwrap_or(&self.root), &["--locked"])
+    }
+
+    /// Builds a library for another language and gives the folder it is in.
+    ///
+    /// Alone: with the whole workspace it could get features of other packages.
+    pub(crate) fn build_native(&self, package: &str, profile: Profile) -> Result<PathBuf, Stop> {
+        let build = [
+            "build",
+            "--locked",
+            "--profile",
+            profile.name(),
+            "-p",
+            package,
+        ];
+        prepare(&mut self.cargo(build))?;
+        Ok(self.target(profile.folder()))
+    }
+
+    /// The files of a folder with an extension, in order.
+    pub(crate) fn files(&self, folder: &str, extension: &str) -> io::Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(self.path(folder))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|found| found == extension) {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// The example programs in Rust: what to tell `cargo run` for each, in order.
+    pub(crate) fn examples(&self) -> io::Result<Vec<[String; 4]>> {
+        let metadata = metadata(&self.root, &["--no-deps"])?;
+        let mut examples = Vec::new();
+        for package in metadata["packages"].as_array().into_iter().flatten() {
+            for target in package["targets"].as_array().into_iter().flatten() {
+                let (Some(package), Some(name), Some(kind)) = (
+                    package["name"].as_str(),
+                    target["name"].as_str(),
+                    target["kind"][0].as_str(),
+                ) else {
+                    continue;
+                };
+                // Those for users are a package of their own, so that they read like a user's.
+                if kind == "example" || (kind == "bin" && package == "fogcompute-examples") {
+                    examples.push(["-p", package, &format!("--{kind}"), name].map(str::to_owned));
+                }
+            }
+        }
+        examples.sort();
+        Ok(examples)
+    }
+}
+
+/// The program in the `PATH`, if it is there.
+pub(crate) fn find_tool(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+        .find(|candidate| candidate.is_file())
+}
+
+/// The cargo that runs this, or the one in the `PATH`.
+fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn metadata(folder: &Path, args: &[&str]) -> io::Result<Value> {
+    let output = Command::new(cargo())
+        .args(["metadata", "--format-version=1"])
+        .args(args)
+        .current_dir(folder)
+        .output()?;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr);
+        return Err(io::Error::other(format!(
+            "cargo metadata: {}",
+            reason.trim()
+        )));
+    }
+    serde_json::from_slice(&output.stdout).map_err(io::Error::from)
+}
