@@ -48,8 +48,8 @@ static void send_a_packet() {
     const auto packet = sphinx.build({receiver}, std::string("hello"));
     const auto processed = sphinx.process(key, packet);
     if (const auto *deliver = std::get_if<fc::deliver>(&processed.outcome)) {
-        std::cout << "the packet says " << std::string(deliver->payload.begin(), deliver->payload.end())
-                  << '\n';
+        const std::string text(deliver->payload.begin(), deliver->payload.end());
+        std::cout << "the packet says " << text << '\n';
     }
 }
 

@@ -93,6 +93,16 @@ async def test_cancelling_the_awaiting_task_cancels_the_fogs(fog: f.Fog) -> None
     assert (fog.stats().succeeded, fog.stats().failed) == (1, 1)
 
 
+async def test_awaits_cancelled_at_once_leave_no_task_behind(fog: f.Fog) -> None:
+    awaits = [asyncio.ensure_future(fog.run(ENDLESS, b"", limits=ENOUGH)) for _ in range(20)]
+    for awaited in awaits:
+        assert awaited.cancel()
+    outcomes = await asyncio.gather(*awaits, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {asyncio.CancelledError}
+    assert (await fog.run(SUM, b"\x01")).output == total(b"\x01")
+    assert (fog.stats().succeeded, fog.stats().failed) == (1, 20)
+
+
 async def test_a_timeout_cancels_the_task(fog: f.Fog) -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(fog.run(ENDLESS, b"", limits=ENOUGH), 0.05)
@@ -311,9 +321,10 @@ def test_a_forked_child_makes_its_own() -> None:
 
     fog, ledger = f.Fog(1, price_per_gigafuel=10**6), f.Ledger.in_memory()
     assert asyncio.run(run(fog)) == 3
+    task = fog.submit(SUM, b"")
     child = os.fork()
     if child == 0:
-        for call in (fog.stats, ledger.verify, lambda: fog.run_blocking(SUM, b"")):
+        for call in (fog.stats, ledger.verify, task.wait, lambda: fog.run_blocking(SUM, b"")):
             try:
                 call()
             except f.ClosedError as error:
@@ -329,6 +340,7 @@ def test_a_forked_child_makes_its_own() -> None:
     assert os.waitpid(child, 0)[1] == 0
     assert asyncio.run(run(fog)) == 3
     ledger.verify()
+    task.wait()
     print("parent")
     """
     assert outcome(python(script)) == (0, "child\nparent\n", "")

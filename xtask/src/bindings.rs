@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
+use crate::readme;
 use crate::session::{Session, Stop, prepare};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
@@ -25,6 +26,7 @@ const UNIFFI: [&str; 4] = [
     "mobile/swift/Sources/FogComputeFFI/include/FogComputeFFI.h",
     "mobile/swift/Sources/FogComputeFFI/include/module.modulemap",
 ];
+const README: &str = "README.md";
 const BINDGEN: &str = "bindings/uniffi-bindgen/Cargo.toml";
 
 /// A generated file: where it was written, and where it is committed.
@@ -110,7 +112,9 @@ fn generate(workspace: &Workspace) -> Result<Vec<Generated>, Stop> {
     let mut bindgen = workspace.command(target.join("debug").join(bindgen));
     prepare(bindgen.arg(uniffi_library(workspace)?).arg(&fresh))?;
 
-    let files = [C_HEADER].into_iter().chain(UNIFFI);
+    std::fs::write(fresh.join(README), readme::filled(workspace)?)?;
+
+    let files = [C_HEADER, README].into_iter().chain(UNIFFI);
     Ok(files
         .map(|committed| Generated {
             fresh: fresh.join(committed),

@@ -7,6 +7,7 @@ mod demo;
 mod kotlin;
 mod licences;
 mod python;
+mod readme;
 mod rust;
 mod session;
 mod shell;
@@ -16,6 +17,7 @@ mod test;
 mod workspace;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -47,7 +49,13 @@ enum Task {
     Test(test::Options),
     /// Measure an area beside its peer.
     Bench(bench::Options),
-    /// Write what is generated for the bindings, or check that it is current.
+    /// Build the C library and install it with its headers, for CMake and pkg-config.
+    Install {
+        /// Where to, such as /usr/local.
+        prefix: PathBuf,
+    },
+    /// Write what is generated (C header, Swift and Kotlin sources, shared vectors, the README's
+    /// examples), or check that it is current.
     Bindings {
         /// What to do.
         #[arg(value_enum, default_value_t = bindings::Action::Check)]
@@ -68,6 +76,7 @@ fn main() -> ExitCode {
             Task::Demo { args } => demo::run(&workspace, &args),
             Task::Test(options) => test::run(&workspace, &options),
             Task::Bench(options) => bench::run(&workspace, &options),
+            Task::Install { prefix } => c::run_install(&workspace, &prefix),
             Task::Bindings { action } => bindings::run(&workspace, action),
         });
     match done {

@@ -12,7 +12,8 @@ use crate::workspace::{Profile, Workspace};
 const IN_TOOLCHAIN: &str = "mobile/swift/in-toolchain.sh";
 const NATIVE: &str = "FOGCOMPUTE_NATIVE_DIR";
 const LIBRARY: &str = "fogcompute-uniffi";
-const EXAMPLE: &str = "cd ../../examples/swift && swift run --quiet Example ../wasm/sum.wasm";
+const EXAMPLE: &str =
+    "cd ../../examples/swift/Example && swift run --quiet Example ../../wasm/sum.wasm";
 
 pub(crate) fn test(session: &mut Session<'_>) -> Result<(), Stop> {
     let workspace = session.workspace;
@@ -26,7 +27,7 @@ pub(crate) fn bench_program(workspace: &Workspace, profile: Profile) -> Result<P
     let native = library(workspace, profile)?;
     let configuration = match profile {
         Profile::Dev => "debug",
-        Profile::Bench => "release",
+        Profile::Release | Profile::Bench => "release",
     };
     let build = [
         "swift",

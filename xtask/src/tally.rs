@@ -60,6 +60,8 @@ pub(crate) enum Runner {
     /// `Executed 3 tests, with 1 test skipped and 0 failures (0 unexpected) in …`, once a suite and
     /// once for all of them.
     Xctest,
+    /// `67% tests passed, 1 tests failed out of 3`.
+    Ctest,
     /// `3 passed, 0 failed`, once a program.
     Plain,
 }
@@ -158,6 +160,16 @@ impl Runner {
                     passed: run - failed - skipped,
                     failed,
                     skipped,
+                })
+            }
+            Self::Ctest => {
+                let (_, counts) = line.split_once("% tests passed, ")?;
+                let failed = leading_number(counts)?;
+                let run = leading_number(counts.split_once("out of ")?.1)?;
+                Some(Tally {
+                    passed: run.checked_sub(failed)?,
+                    failed,
+                    skipped: 0,
                 })
             }
             Self::Plain => {
@@ -260,6 +272,16 @@ mod tests {
         assert_eq!(
             Runner::Xctest.count("Executed 1 test, with 3 failures (0 unexpected) in 0.1 seconds"),
             tally(0, 1, 0)
+        );
+    }
+
+    #[test]
+    fn ctest_gives_the_failed_and_the_total() {
+        let output = "67% tests passed, 1 tests failed out of 3\n";
+        assert_eq!(Runner::Ctest.count(output), tally(2, 1, 0));
+        assert_eq!(
+            Runner::Ctest.count("No tests were found!!!"),
+            Tally::default()
         );
     }
 

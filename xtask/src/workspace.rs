@@ -14,6 +14,8 @@ use crate::session::{Stop, prepare};
 pub(crate) enum Profile {
     /// Quick to build; shared with the tests of Rust.
     Dev,
+    /// What users run.
+    Release,
     /// What figures are measured with.
     Bench,
 }
@@ -22,6 +24,7 @@ impl Profile {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Dev => "dev",
+            Self::Release => "release",
             Self::Bench => "bench",
         }
     }
@@ -30,7 +33,7 @@ impl Profile {
     pub(crate) fn folder(self) -> &'static str {
         match self {
             Self::Dev => "debug",
-            Self::Bench => "release",
+            Self::Release | Self::Bench => "release",
         }
     }
 }
@@ -115,6 +118,22 @@ impl Workspace {
         }
         files.sort();
         Ok(files)
+    }
+
+    /// The programs of a package that is a workspace of its own, in order.
+    pub(crate) fn programs(&self, manifest: &str) -> io::Result<Vec<String>> {
+        let folder = self.path(manifest);
+        let metadata = metadata(folder.parent().unwrap_or(&self.root), &["--no-deps"])?;
+        let targets = metadata["packages"][0]["targets"].as_array();
+        let programs = targets
+            .into_iter()
+            .flatten()
+            .filter(|target| target["kind"][0] == "bin");
+        let mut names: Vec<_> = programs
+            .filter_map(|target| target["name"].as_str().map(str::to_owned))
+            .collect();
+        names.sort();
+        Ok(names)
     }
 
     /// The example programs in Rust: what to tell `cargo run` for each, in order.

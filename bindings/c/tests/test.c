@@ -1277,6 +1277,38 @@ static void test_freeing_a_fog_ends_its_tasks(void) {
     free(endless);
 }
 
+/* Frees its fog, once the thread that submitted is done with it. */
+static void on_ended_free(void *user_data, fog_status status, const fog_output *output,
+                          const char *message) {
+    struct ending *ending = user_data;
+    (void)output, (void)message;
+    pthread_mutex_lock(&ending->lock);
+    fog_fog *fog = ending->fog;
+    pthread_mutex_unlock(&ending->lock);
+    fog_fog_free(fog);
+    pthread_mutex_lock(&ending->lock);
+    ending->status = status;
+    ending->calls++;
+    pthread_cond_signal(&ending->ended);
+    pthread_mutex_unlock(&ending->lock);
+}
+
+static void test_a_callback_may_free_its_fog(void) {
+    size_t len;
+    uint8_t *echo = read_module("echo", &len);
+    struct ending ending;
+    ending_init(&ending);
+    ending.fog = one_worker();
+    pthread_mutex_lock(&ending.lock);
+    OK(fog_fog_submit(ending.fog, echo, len, NULL, 0, NULL, on_ended_free, &ending, NULL));
+    pthread_mutex_unlock(&ending.lock);
+    wait_for(&ending);
+    CHECK(ending.status == FOG_STATUS_OK);
+    CHECK(ending.calls == 1);
+    ending_destroy(&ending);
+    free(echo);
+}
+
 /* ---- all of it ---------------------------------------------------------------------------- */
 
 int main(int argc, char **argv) {
@@ -1307,6 +1339,7 @@ int main(int argc, char **argv) {
         TEST(submitted_tasks_tell_how_they_ended_once),
         TEST(a_task_can_be_cancelled),
         TEST(freeing_a_fog_ends_its_tasks),
+        TEST(a_callback_may_free_its_fog),
 #undef TEST
     };
     if (argc != 2) {

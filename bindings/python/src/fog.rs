@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::convert::{Buffer, Bytes, Hex, Number, Span};
-use crate::handle::Handle;
+use crate::handle::{Handle, Origin};
 use crate::value::value;
 use crate::{asyncio, error};
 
@@ -147,6 +147,12 @@ value! {
 /// Cancels a task unless it has ended: a future that is dropped was given up by whoever awaited it.
 struct CancelOnDrop(Option<FogCanceller>);
 
+impl CancelOnDrop {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if let Some(canceller) = &self.0 {
@@ -155,11 +161,14 @@ impl Drop for CancelOnDrop {
     }
 }
 
-async fn output_of(task: fogcompute::FogTask) -> Result<Output, Error> {
-    let mut guard = CancelOnDrop(Some(task.canceller()));
-    let output = task.await;
-    guard.0 = None;
-    Ok(Output(output?))
+fn output_of(task: fogcompute::FogTask) -> impl Future<Output = Result<Output, Error>> + Send {
+    // Made here and not by the first poll: a future may be dropped before that.
+    let guard = CancelOnDrop(Some(task.canceller()));
+    async move {
+        let output = task.await;
+        guard.disarm();
+        Ok(Output(output?))
+    }
 }
 
 struct Unpark(Thread);
@@ -193,13 +202,15 @@ fn wait(py: Python<'_>, task: fogcompute::FogTask) -> PyResult<Output> {
 #[pyclass(frozen, weakref, module = "fogcompute")]
 pub(crate) struct FogTask {
     id: TaskId,
+    origin: Origin,
     canceller: FogCanceller,
     /// Until somebody waits for it.
     task: Mutex<Option<fogcompute::FogTask>>,
 }
 
 impl FogTask {
-    fn take(&self) -> PyResult<fogcompute::FogTask> {
+    fn take(&self, py: Python<'_>) -> PyResult<fogcompute::FogTask> {
+        self.origin.check(py, "task")?;
         self.task
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -223,12 +234,12 @@ impl FogTask {
 
     /// Waits for the output on this thread.
     fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, TaskOutput>> {
-        wait(py, self.take()?)?.into_pyobject(py)
+        wait(py, self.take(py)?)?.into_pyobject(py)
     }
 
     fn __await__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = asyncio::event_loop(py)?;
-        asyncio::awaitable(&event_loop, output_of(self.take()?))?.call_method0("__await__")
+        asyncio::awaitable(&event_loop, output_of(self.take(py)?))?.call_method0("__await__")
     }
 
     fn __repr__(&self) -> String {
@@ -238,7 +249,7 @@ impl FogTask {
 
 /// A fog inside this process.
 #[pyclass(frozen, weakref, module = "fogcompute")]
-pub(crate) struct Fog(Arc<Handle<fogcompute::Fog>>);
+pub(crate) struct Fog(Handle<fogcompute::Fog>);
 
 impl Fog {
     fn hand_in(
@@ -284,7 +295,7 @@ impl Fog {
             seed: seed.0,
         };
         let fog = error::call(py, || Ok(fogcompute::Fog::new(config)?))?;
-        Ok(Self(Arc::new(Handle::new("fog", fog))))
+        Ok(Self(Handle::new("fog", fog)))
     }
 
     /// Runs a task and awaits its output.
@@ -326,6 +337,7 @@ impl Fog {
         let task = self.hand_in(py, &module, &data, limits)?;
         Ok(FogTask {
             id: task.id(),
+            origin: Origin::here(),
             canceller: task.canceller(),
             task: Mutex::new(Some(task)),
         })

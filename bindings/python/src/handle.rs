@@ -9,11 +9,32 @@ use pyo3::prelude::*;
 
 use crate::error;
 
-/// Something that can be closed, and that a forked child must leave alone: its threads and file
-/// locks stayed with the parent.
+/// The process that made an object. A forked child must leave it alone: its threads and the locks
+/// on its files stayed with the parent.
+pub(crate) struct Origin(u32);
+
+impl Origin {
+    pub(crate) fn here() -> Self {
+        Self(process::id())
+    }
+
+    fn is_here(&self) -> bool {
+        self.0 == process::id()
+    }
+
+    pub(crate) fn check(&self, py: Python<'_>, what: &str) -> PyResult<()> {
+        if self.is_here() {
+            return Ok(());
+        }
+        let message = format!("the {what} was made before this process was forked");
+        Err(error::of_code(py, ErrorCode::Closed, message))
+    }
+}
+
+/// Something that can be closed.
 pub(crate) struct Handle<T: Send + Sync> {
     what: &'static str,
-    process: u32,
+    origin: Origin,
     inner: RwLock<Option<Arc<T>>>,
 }
 
@@ -21,29 +42,26 @@ impl<T: Send + Sync> Handle<T> {
     pub(crate) fn new(what: &'static str, inner: T) -> Self {
         Self {
             what,
-            process: process::id(),
+            origin: Origin::here(),
             inner: RwLock::new(Some(Arc::new(inner))),
         }
     }
 
     /// The object, unless it is closed or belongs to the process this one was forked from.
     pub(crate) fn get(&self, py: Python<'_>) -> PyResult<Arc<T>> {
-        let closed = |why| {
-            let message = format!("the {} {why}", self.what);
-            error::of_code(py, ErrorCode::Closed, message)
-        };
-        if self.process != process::id() {
-            return Err(closed("was made before this process was forked"));
-        }
+        self.origin.check(py, self.what)?;
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        inner.clone().ok_or_else(|| closed("is closed"))
+        inner.clone().ok_or_else(|| {
+            let message = format!("the {} is closed", self.what);
+            error::of_code(py, ErrorCode::Closed, message)
+        })
     }
 
     /// Takes the object out: from now on it is closed.
     pub(crate) fn take(&self) -> Option<Arc<T>> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let inner = inner.take();
-        if self.process == process::id() {
+        if self.origin.is_here() {
             return inner;
         }
         forget(inner);
@@ -53,9 +71,10 @@ impl<T: Send + Sync> Handle<T> {
 
 impl<T: Send + Sync> Drop for Handle<T> {
     fn drop(&mut self) {
-        let Some(inner) = self.take() else { return };
-        // Dropping may wait for threads. Without an interpreter there is nobody to hold up.
-        let mut inner = Some(inner);
-        Python::try_attach(|py| py.detach(|| drop(inner.take())));
+        let mut inner = self.take();
+        if inner.is_some() {
+            // Dropping may wait for threads; without an interpreter there is nobody to hold up.
+            Python::try_attach(|py| py.detach(|| drop(inner.take())));
+        }
     }
 }

@@ -18,24 +18,30 @@ use uniffi::{GenerateOptions, SwiftBindingsOptions, TargetLanguage};
 /// The C module that the Swift sources import.
 const FFI_MODULE: &str = "FogComputeFFI";
 
-/// Where the generated sources lie, and how they end.
-const GENERATED: [(&str, &[&str]); 3] = [
-    (KOTLIN, &["fogcompute_uniffi.kt"]),
-    (SWIFT, &["FogCompute.swift"]),
-    (SWIFT_FFI, &["FogComputeFFI.h", "module.modulemap"]),
-];
-const KOTLIN: &str = "mobile/kotlin/src/main/kotlin/dev/fogcompute";
+const KOTLIN: &str = "mobile/kotlin/src/main/kotlin";
 const SWIFT: &str = "mobile/swift/Sources/FogCompute";
 const SWIFT_FFI: &str = "mobile/swift/Sources/FogComputeFFI/include";
 
-/// What UniFFI 0.32.2 writes to hand an object to a function, and what must stand there.
-///
-/// The first takes a reference from an object without asking whether it was closed, so a closed one
-/// is read after it was freed. `callWithHandle` is what guards the object's own methods: it throws
-/// `IllegalStateException` for a closed one and keeps others alive meanwhile.
-const KOTLIN_LOWER: [&str; 2] = [
-    "return value.uniffiCloneHandle()",
-    "return value.callWithHandle { it }",
+/// The generated sources.
+const GENERATED: [(&str, &str); 4] = [
+    (KOTLIN, "dev/fogcompute/fogcompute_uniffi.kt"),
+    (SWIFT, "FogCompute.swift"),
+    (SWIFT_FFI, "FogComputeFFI.h"),
+    (SWIFT_FFI, "module.modulemap"),
+];
+
+/// What UniFFI 0.32.2 writes for Kotlin, and what must stand there instead.
+const KOTLIN_MENDED: [[&str; 2]; 2] = [
+    // Hands an object to a function, closed or not: a closed one is then read after it was freed.
+    // `callWithHandle`, which guards an object's own methods, throws for a closed one and keeps
+    // others alive meanwhile.
+    [
+        "return value.uniffiCloneHandle()",
+        "return value.callWithHandle { it }",
+    ],
+    // Lets a `NotImplementedError` out of a callback: the library would get no answer, and would
+    // take that for one.
+    ["catch(e: kotlin.Exception)", "catch(e: Throwable)"],
 ];
 
 fn main() -> ExitCode {
@@ -57,8 +63,7 @@ fn write(library: &str, root: &str) -> Result<(), Box<dyn Error>> {
     uniffi::generate(GenerateOptions {
         languages: vec![TargetLanguage::Kotlin],
         source: library.into(),
-        // The folders of the package are added to it.
-        out_dir: format!("{root}/mobile/kotlin/src/main/kotlin").into(),
+        out_dir: format!("{root}/{KOTLIN}").into(),
         metadata_no_deps: true,
         ..GenerateOptions::default()
     })?;
@@ -76,10 +81,8 @@ fn write(library: &str, root: &str) -> Result<(), Box<dyn Error>> {
         out_dir: format!("{root}/{SWIFT_FFI}").into(),
         ..swift(library)
     })?;
-    for (folder, files) in GENERATED {
-        for file in files {
-            finish(&Path::new(root).join(folder).join(file))?;
-        }
+    for (folder, file) in GENERATED {
+        finish(&Path::new(root).join(folder).join(file))?;
     }
     Ok(())
 }
@@ -104,11 +107,12 @@ fn swift(library: &str) -> SwiftBindingsOptions {
 fn finish(path: &Path) -> Result<(), Box<dyn Error>> {
     let mut text = fs::read_to_string(path)?;
     if path.extension().is_some_and(|extension| extension == "kt") {
-        let [wrong, right] = KOTLIN_LOWER;
-        if !text.contains(wrong) {
-            return Err(format!("no `{wrong}`: see KOTLIN_LOWER before updating UniFFI").into());
+        for [wrong, right] in KOTLIN_MENDED {
+            if !text.contains(wrong) {
+                return Err(format!("no `{wrong}`: is KOTLIN_MENDED still needed?").into());
+            }
+            text = text.replace(wrong, right);
         }
-        text = text.replace(wrong, right);
     }
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     fs::write(path, lines.join("\n").trim_end().to_owned() + "\n")?;

@@ -192,9 +192,11 @@ pub async fn run_demo(config: DemoConfig) -> Result<(), DemoError> {
         .tempdir()
         .map_err(|source| file_error("creating", &std::env::temp_dir(), source))?;
     let mut demo = Demo::new(config, directory.path().to_owned());
+    // The signals first: once anything is printed, they are already listened for.
     let done = tokio::select! {
-        done = demo.run() => done,
+        biased;
         () = asked_to_stop() => Err(DemoError::Interrupted),
+        done = demo.run() => done,
     };
     demo.end_processes().await;
     if demo.config.keep {

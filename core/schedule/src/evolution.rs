@@ -12,6 +12,9 @@ use crate::sort::{crowding, lexicographic, ranks};
 /// Most individuals of a population.
 pub const POPULATION_MAX: u32 = 1 << 16;
 
+/// Most objectives of a problem: a bound on memory; beyond a handful nothing dominates anything.
+pub const OBJECTIVES_MAX: usize = 1 << 10;
+
 /// Largest magnitude of an integer bound: up to here every integer is a `f64`.
 pub const INTEGER_BOUND_MAX: i64 = 1 << 53;
 
@@ -253,6 +256,12 @@ pub enum EvolutionError<E> {
     /// The problem has no objectives.
     #[error("the problem has no objectives")]
     NoObjectives,
+    /// The problem has more objectives than can be held.
+    #[error("the problem has {actual} objectives, at most {OBJECTIVES_MAX} are handled")]
+    TooManyObjectives {
+        /// Objectives of the problem.
+        actual: usize,
+    },
     /// More seeds were given than the population holds.
     #[error("{seeds} seeds do not fit a population of {population}")]
     TooManySeeds {
@@ -312,6 +321,7 @@ impl<E> EvolutionError<E> {
             Self::Bounds(error) => EvolutionError::Bounds(error),
             Self::NoVariables => EvolutionError::NoVariables,
             Self::NoObjectives => EvolutionError::NoObjectives,
+            Self::TooManyObjectives { actual } => EvolutionError::TooManyObjectives { actual },
             Self::TooManySeeds { seeds, population } => {
                 EvolutionError::TooManySeeds { seeds, population }
             }
@@ -488,6 +498,9 @@ impl Nsga2 {
         }
         if m == 0 {
             return Err(EvolutionError::NoObjectives);
+        }
+        if m > OBJECTIVES_MAX {
+            return Err(EvolutionError::TooManyObjectives { actual: m });
         }
         for (index, variable) in variables.iter().enumerate() {
             variable.check(index)?;
@@ -1088,6 +1101,11 @@ mod tests {
         assert_eq!(
             small().run(&mut problem(vec![UNIT], 0, evaluate), &[], &mut rng(7)),
             Err(EvolutionError::NoObjectives)
+        );
+        let actual = 1 << 40;
+        assert_eq!(
+            small().run(&mut problem(vec![UNIT], actual, evaluate), &[], &mut rng(7)),
+            Err(EvolutionError::TooManyObjectives { actual })
         );
     }
 

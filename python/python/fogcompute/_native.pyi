@@ -520,7 +520,7 @@ class Weights:
 
 @final
 class Lexicographic:
-    """Prefers the best by the first objective named, of equals the best by the second, and so on."""
+    """Prefers the best by the first objective named, of equals the best by the second, ..."""
 
     __match_args__: Final = ("order",)
     def __new__(cls, order: Sequence[int]) -> Self: ...

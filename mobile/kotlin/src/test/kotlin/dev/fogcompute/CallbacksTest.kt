@@ -47,6 +47,15 @@ class CallbacksTest {
         assertFalse('\n' in failed.message!!, failed.message)
     }
 
+    @Test
+    fun whatIsThrownButNoExceptionArrivesToo() {
+        // UniFFI's own code let it out, and the library took a zero for the answer.
+        val failed = assertFailsWith<FogException.HostCallback> {
+            decide { throw NotImplementedError("not yet") }
+        }
+        assertTrue("not yet" in failed.message!!, failed.message)
+    }
+
     private fun optimise(evaluate: (Double) -> Evaluation): Front {
         val problem = object : Problem {
             override fun variables() = listOf(Variable.Real(-10.0, 10.0))
