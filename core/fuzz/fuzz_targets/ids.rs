@@ -14,10 +14,17 @@ fn parse<T: Display + FromStr>(text: &str) -> Option<String> {
 }
 
 fuzz_target!(|text: &str| {
-    for written in [parse::<NodeId>(text), parse::<TaskId>(text), parse::<Digest>(text)] {
+    for written in [
+        parse::<NodeId>(text),
+        parse::<TaskId>(text),
+        parse::<Digest>(text),
+    ] {
         assert!(written.is_none_or(|written| written == text.to_ascii_lowercase()));
     }
     if let Some(written) = parse::<Amount>(text) {
-        assert_eq!(written.trim_start_matches('0'), text.trim_start_matches('0'));
+        assert_eq!(
+            written.trim_start_matches('0'),
+            text.trim_start_matches('0')
+        );
     }
 });

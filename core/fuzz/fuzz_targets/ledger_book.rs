@@ -10,11 +10,33 @@ use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
 enum Step {
-    Open { account: u8, asset: bool, issuer: bool },
-    Transfer { id: u8, from: u8, to: u8, amount: u128 },
-    Reserve { id: u8, from: u8, to: u8, amount: u128, expires: Option<u16> },
-    Post { id: u8, reservation: u8, amount: Option<u128> },
-    Void { id: u8, reservation: u8 },
+    Open {
+        account: u8,
+        asset: bool,
+        issuer: bool,
+    },
+    Transfer {
+        id: u8,
+        from: u8,
+        to: u8,
+        amount: u128,
+    },
+    Reserve {
+        id: u8,
+        from: u8,
+        to: u8,
+        amount: u128,
+        expires: Option<u16>,
+    },
+    Post {
+        id: u8,
+        reservation: u8,
+        amount: Option<u128>,
+    },
+    Void {
+        id: u8,
+        reservation: u8,
+    },
 }
 
 fn account(number: u8) -> AccountId {
@@ -27,25 +49,48 @@ fn transfer(number: u8) -> TransferId {
 
 fn operation(step: Step) -> Operation {
     match step {
-        Step::Open { account: number, asset, issuer } => Operation::Open {
+        Step::Open {
+            account: number,
+            asset,
+            issuer,
+        } => Operation::Open {
             account: account(number),
             asset: AssetId(u32::from(asset)),
-            kind: if issuer { AccountKind::Issuer } else { AccountKind::Holder },
+            kind: if issuer {
+                AccountKind::Issuer
+            } else {
+                AccountKind::Holder
+            },
         },
-        Step::Transfer { id, from, to, amount } => Operation::Transfer {
+        Step::Transfer {
+            id,
+            from,
+            to,
+            amount,
+        } => Operation::Transfer {
             id: transfer(id),
             from: account(from),
             to: account(to),
             amount: Amount(amount),
         },
-        Step::Reserve { id, from, to, amount, expires } => Operation::Reserve {
+        Step::Reserve {
+            id,
+            from,
+            to,
+            amount,
+            expires,
+        } => Operation::Reserve {
             id: transfer(id),
             from: account(from),
             to: account(to),
             amount: Amount(amount),
             expires: expires.map(|time| UnixMillis(u64::from(time))),
         },
-        Step::Post { id, reservation, amount } => Operation::Post {
+        Step::Post {
+            id,
+            reservation,
+            amount,
+        } => Operation::Post {
             id: transfer(id),
             reservation: transfer(reservation),
             amount: amount.map(Amount),

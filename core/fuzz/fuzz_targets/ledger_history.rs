@@ -6,7 +6,8 @@ use fogcompute_ledger::{Account, Book, Entry, verify_chain};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok((entries, accounts)) = serde_json::from_slice::<(Vec<Entry>, Vec<Account>)>(bytes) else {
+    let Ok((entries, accounts)) = serde_json::from_slice::<(Vec<Entry>, Vec<Account>)>(bytes)
+    else {
         return;
     };
     let chained = verify_chain(Default::default(), &entries);

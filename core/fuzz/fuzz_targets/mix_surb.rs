@@ -14,7 +14,10 @@ enum Input {
     /// A block that came in a message, used for this reply.
     Foreign { raw: Vec<u8>, reply: Vec<u8> },
     /// The sound block, damaged.
-    Damaged { damages: Vec<Damage>, reply: Vec<u8> },
+    Damaged {
+        damages: Vec<Damage>,
+        reply: Vec<u8>,
+    },
     /// A reply to a block of our own, damaged at one hop.
     Answer {
         reply: Vec<u8>,
@@ -62,7 +65,10 @@ fuzz_target!(|input: Input| match input {
             match packet.process(key) {
                 Ok(unwrapped) => match unwrapped.outcome {
                     Processed::Forward { packet: inner, .. } => packet = inner,
-                    Processed::Reply { surb, reply: sealed } => {
+                    Processed::Reply {
+                        surb,
+                        reply: sealed,
+                    } => {
                         assert_eq!(surb, opens.id());
                         let opened = opens.open(sealed);
                         assert_eq!(opened.as_ref() == Ok(&reply), !damaged);

@@ -25,8 +25,12 @@ fuzz_target!(|module: &[u8]| {
     let Ok(spec) = TaskSpec::new(module, b"input".as_slice(), limits) else {
         return;
     };
-    let first = RUNTIME.run(&spec).map(|done| (done.output, done.usage.fuel));
-    let second = RUNTIME.run(&spec).map(|done| (done.output, done.usage.fuel));
+    let first = RUNTIME
+        .run(&spec)
+        .map(|done| (done.output, done.usage.fuel));
+    let second = RUNTIME
+        .run(&spec)
+        .map(|done| (done.output, done.usage.fuel));
     assert_eq!(first, second);
     if let Ok((output, fuel)) = first {
         assert!(output.len() as u64 <= limits.output_bytes && fuel <= limits.fuel);

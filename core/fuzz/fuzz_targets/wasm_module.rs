@@ -50,7 +50,11 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(spec) = TaskSpec::new(module.to_bytes(), b"input".as_slice(), limits) else {
         return;
     };
-    let run = || RUNTIME.run(&spec).map(|done| (done.output, done.usage.fuel));
+    let run = || {
+        RUNTIME
+            .run(&spec)
+            .map(|done| (done.output, done.usage.fuel))
+    };
     let first = run();
     assert_ne!(first, Err(TaskError::RuntimeFault));
     assert_eq!(first, run());
