@@ -29,7 +29,8 @@ fun main(args: Array<String>) = runBlocking {
         val (mint, alice) = "01".repeat(16) to "02".repeat(16)
         ledger.openAccount(mint, AccountKind.ISSUER)
         ledger.openAccount(alice, AccountKind.HOLDER)
-        ledger.transfer(id = "03".repeat(16), from = mint, to = alice, amount = "${credit * 3.toBigInteger()}")
+        val three = (credit * 3.toBigInteger()).toString()
+        ledger.transfer(id = "03".repeat(16), from = mint, to = alice, amount = three)
         println("alice has ${ledger.balance(alice).toBigInteger() / credit} credits")
     }
 

@@ -57,13 +57,15 @@ final class LibraryTests: XCTestCase {
     }
 
     func testTextOutsideAsciiGoesThrough() throws {
-        let error = assertFails(.invalidPolicy) { try HarvestPolicy.fromToml(text: "größe = \"🌫\"") }
+        let text = "größe = \"🌫\""
+        let error = assertFails(.invalidPolicy) { try HarvestPolicy.fromToml(text: text) }
         XCTAssertEqual(error?.message.contains("größe"), true)
     }
 
     func testValuesAreCodable() throws {
         let state = DeviceState(
-            deviceClass: .phone, battery: .present(levelPercent: 50, charging: true), network: .wifi)
+            deviceClass: .phone, battery: .present(levelPercent: 50, charging: true),
+            network: .wifi)
         let json = try JSONEncoder().encode(state)
         XCTAssertEqual(try JSONDecoder().decode(DeviceState.self, from: json), state)
     }

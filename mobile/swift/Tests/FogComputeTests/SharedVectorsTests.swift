@@ -136,7 +136,8 @@ final class SharedVectorsTests: XCTestCase {
         let (kind, of) = try XCTUnwrap(value.fields().first)
         switch kind {
         case "real": return .real(low: try of["low"].double(), high: try of["high"].double())
-        case "integer": return .integer(low: try of["low"].integer(), high: try of["high"].integer())
+        case "integer":
+            return .integer(low: try of["low"].integer(), high: try of["high"].integer())
         default: return .choice(count: try of["count"].integer())
         }
     }

@@ -12,7 +12,8 @@ class ExampleTest {
         val (console, written) = System.out to ByteArrayOutputStream()
         System.setOut(PrintStream(written))
         try {
-            example.main(arrayOf(checkNotNull(System.getProperty("fog.root")) + "/examples/wasm/sum.wasm"))
+            val root = checkNotNull(System.getProperty("fog.root"))
+            example.main(arrayOf("$root/examples/wasm/sum.wasm"))
         } finally {
             System.setOut(console)
         }

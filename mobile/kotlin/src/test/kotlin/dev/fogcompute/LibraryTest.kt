@@ -41,7 +41,8 @@ class LibraryTest {
     @Test
     fun keysAndSizesThatMakeNoSenseAreRefused() {
         for (length in listOf(0, 31, 33)) {
-            assertFailsWith<FogException.InvalidArgument> { PrivateKey.fromBytes(ByteArray(length)) }
+            val bytes = ByteArray(length)
+            assertFailsWith<FogException.InvalidArgument> { PrivateKey.fromBytes(bytes) }
         }
         for (size in listOf(0u, 511u, 65_537u, UInt.MAX_VALUE)) {
             assertFailsWith<FogException.InvalidArgument> { Sphinx(size) }
@@ -54,7 +55,9 @@ class LibraryTest {
                 Hop("zz".repeat(32), ByteArray(32) { 9 }, 0u),
                 Hop(node, ByteArray(5), 0u),
             )) {
-                assertFailsWith<FogException.InvalidArgument> { sphinx.build(listOf(hop), byteArrayOf()) }
+                assertFailsWith<FogException.InvalidArgument> {
+                    sphinx.build(listOf(hop), byteArrayOf())
+                }
             }
         }
     }
@@ -68,7 +71,8 @@ class LibraryTest {
             assertFailsWith<FogException.StorageLocked> { Ledger.open(path) }
         }
         Ledger.open(path).use { assertEquals(AccountKind.ISSUER, it.account(mint).kind) }
-        assertFailsWith<FogException.Storage> { Ledger.open((folder / "none" / "x.db").toString()) }
+        val nowhere = (folder / "none" / "x.db").toString()
+        assertFailsWith<FogException.Storage> { Ledger.open(nowhere) }
         val other = (folder / "text.db").apply { writeText("no database. ".repeat(99)) }
         assertFailsWith<FogException.StorageCorrupt> { Ledger.open(other.toString()) }
     }

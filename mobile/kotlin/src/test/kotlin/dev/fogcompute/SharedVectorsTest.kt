@@ -21,7 +21,8 @@ class SharedVectorsTest {
 
     @Test
     fun errorCodesAreTheSharedOnes() {
-        val shared = vectors.objects("error_codes").map { it.text("name") to it.long("code").toUInt() }
+        val shared = vectors.objects("error_codes")
+            .map { it.text("name") to it.long("code").toUInt() }
         assertEquals(shared, ErrorCode.entries.map { it.sharedName to it.value })
         assertEquals(shared, errorCodes().map { it.name to it.code })
     }
@@ -38,7 +39,8 @@ class SharedVectorsTest {
                 follow(sphinx, area, built, own = false)
                 for (case in area.objects("refused")) {
                     fails(case) {
-                        key(case.text("private_key")).use { sphinx.process(it, case.bytes("packet")) }
+                        val packet = case.bytes("packet")
+                        key(case.text("private_key")).use { sphinx.process(it, packet) }
                     }
                 }
                 for (case in area.objects("refused_routes")) {
@@ -268,18 +270,19 @@ class SharedVectorsTest {
         assertEquals(expected.text("open_reservations").toULong(), verified.openReservations)
     }
 
-    private fun carryOut(ledger: Ledger, step: JsonObject): Receipt = when (step.text("op")) {
-        "open" -> ledger.openAccount(step.text("account"), kind(step))
-        "transfer" ->
-            ledger.transfer(step.text("id"), step.text("from"), step.text("to"), step.text("amount"))
-        "reserve" ->
-            ledger.reserve(step.text("id"), step.text("from"), step.text("to"), step.text("amount"))
-        "post" -> {
-            val amount = step.maybe("amount")?.jsonPrimitive?.content
-            ledger.post(step.text("id"), step.text("reservation"), amount)
+    private fun carryOut(ledger: Ledger, step: JsonObject): Receipt {
+        val text = { field: String -> step.text(field) }
+        return when (text("op")) {
+            "open" -> ledger.openAccount(text("account"), kind(step))
+            "transfer" -> ledger.transfer(text("id"), text("from"), text("to"), text("amount"))
+            "reserve" -> ledger.reserve(text("id"), text("from"), text("to"), text("amount"))
+            "post" -> {
+                val amount = step.maybe("amount")?.jsonPrimitive?.content
+                ledger.post(text("id"), text("reservation"), amount)
+            }
+            "void" -> ledger.void(text("id"), text("reservation"))
+            else -> error("no step ${text("op")}")
         }
-        "void" -> ledger.void(step.text("id"), step.text("reservation"))
-        else -> error("no step ${step.text("op")}")
     }
 
     private fun kind(of: JsonObject) = AccountKind.valueOf(of.text("kind").uppercase())
@@ -289,13 +292,15 @@ class SharedVectorsTest {
     @Test
     fun harvestDecisionsAreTheSame() {
         for (case in vectors.objects("harvest")) {
-            val decide = { policy(case.text("policy")).use { it.decide(state(case.child("state"))) } }
+            val state = state(case.child("state"))
+            val decide = { policy(case.text("policy")).use { it.decide(state) } }
             if ("error" in case) {
                 fails(case) { decide() }
                 continue
             }
             val decision = decide()
-            assertEquals(Verdict.valueOf(case.text("verdict").uppercase()), decision.verdict, "$case")
+            val verdict = Verdict.valueOf(case.text("verdict").uppercase())
+            assertEquals(verdict, decision.verdict, "$case")
             assertEquals(case.list("reasons").texts(), decision.reasons.map { it.code })
             assertEquals(case.list("texts").texts(), decision.reasons.map { it.text })
             val objections = case.list("objections").texts().map(String::toBooleanStrict)
