@@ -1,14 +1,14 @@
 //! The demonstration: a private fog of processes on this machine that computes a picture.
 
 mod account;
+mod config;
 mod picture;
+mod processes;
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use fogcompute_base::{
@@ -20,166 +20,24 @@ use fogcompute_ledger::Amount;
 use fogcompute_schedule::evolution::Nsga2;
 use fogcompute_schedule::{OBJECTIVE_NAMES, Plan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
-use thiserror::Error;
-use tokio::process::{Child, Command};
 
 use self::account::{describe_device, record, status, words};
+use self::config::file_error;
+pub use self::config::{DemoConfig, DemoError};
 use self::picture::{encode_png, estimate_fuel};
+use self::processes::{LAYERS, Process};
 use crate::coordinate::{CoordinatorConfig, CoordinatorService, Update};
-use crate::error::NodeError;
-use crate::mandelbrot::{MODULE, View};
+use crate::mandelbrot::MODULE;
 use crate::protocol::Role;
 use crate::report::{Attempt, AttemptResult, Front, Moment, Picture, Report, Tile};
 use crate::report_page;
 use crate::serve::asked_to_stop;
 
-/// Mix layers of the demonstration, and mixnodes in each.
-const LAYERS: u8 = 3;
-const MIXNODES_PER_LAYER: u8 = 2;
-
 /// Credits the owner of the fog starts with.
 const ENDOWMENT: Amount = Amount::from_credits(1000);
 
-/// How long processes may take to start and join, and the job to end.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the job may take to end.
 const JOB_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// Least compute nodes: one is killed, and the fog must go on.
-pub(crate) const NODES_MIN: u16 = 2;
-/// Most compute nodes.
-pub(crate) const NODES_MAX: u16 = 32;
-/// Least width of the picture, in pixels.
-pub(crate) const WIDTH_MIN: u32 = 60;
-/// Most width of the picture, in pixels.
-pub(crate) const WIDTH_MAX: u32 = 8192;
-
-/// What is demonstrated.
-#[derive(Clone, Debug)]
-pub struct DemoConfig {
-    /// Width of the picture in pixels; it is two thirds as high.
-    pub width: u32,
-    /// Compute nodes.
-    pub nodes: u16,
-    /// Tiles the picture is cut into.
-    pub tiles: u32,
-    /// Seed of the placement, the prices and the choice of the node that is killed.
-    pub seed: u64,
-    /// Whether the nodes' harvest policies are overruled.
-    pub policy_always: bool,
-    /// Whether the processes' directory is kept.
-    pub keep: bool,
-    /// Whether the report is printed as JSON instead of an account for people.
-    pub json: bool,
-    /// Where the picture and the page are written.
-    pub out: PathBuf,
-    /// How another process of this command is started.
-    pub node_command: Vec<OsString>,
-}
-
-/// Why a demonstration did not end well.
-#[non_exhaustive]
-#[derive(Debug, Error)]
-pub enum DemoError {
-    /// A parameter is outside its range.
-    #[error("{name} is {value}, must be {min} to {max}")]
-    Range {
-        /// The parameter.
-        name: &'static str,
-        /// What was given.
-        value: u64,
-        /// Least.
-        min: u64,
-        /// Most.
-        max: u64,
-    },
-    /// One tile's pixels are more than a task may return.
-    #[error("a tile of {actual} bytes exceeds what a task may return ({limit}); use more tiles")]
-    TileTooLarge {
-        /// Bytes of the largest tile.
-        actual: u64,
-        /// Most bytes.
-        limit: u64,
-    },
-    /// The coordinator or a node.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// A file or process.
-    #[error("{doing} {}: {source}", path.display())]
-    File {
-        /// What was attempted.
-        doing: &'static str,
-        /// With which file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// A node's process ended by itself.
-    #[error("{node} ended by itself ({status}); it wrote:\n{log}")]
-    NodeEnded {
-        /// Its name.
-        node: String,
-        /// How.
-        status: String,
-        /// The end of its log.
-        log: String,
-    },
-    /// The processes did not join in time.
-    #[error("only {joined} of {expected} nodes joined within {seconds} s")]
-    StartTimeout {
-        /// How many did.
-        joined: usize,
-        /// How many were started.
-        expected: usize,
-        /// The limit.
-        seconds: u64,
-    },
-    /// Nobody lends compute.
-    #[error(
-        "no node lends compute: the harvest policy says no on this machine ({reasons}); \
-         run again with --policy always to overrule it"
-    )]
-    NobodyLends {
-        /// What the policies objected to.
-        reasons: String,
-    },
-    /// The job did not end in time.
-    #[error("the job did not end within {seconds} s: {done} of {tiles} tiles done")]
-    JobTimeout {
-        /// The limit.
-        seconds: u64,
-        /// Tiles done.
-        done: usize,
-        /// Tiles of the job.
-        tiles: usize,
-    },
-    /// A tile was not computed.
-    #[error("tile {tile} failed: {reason}")]
-    TileFailed {
-        /// Which.
-        tile: usize,
-        /// Why.
-        reason: String,
-    },
-    /// The fog's picture is not the native one.
-    #[error("the fog's picture {fog} differs from the native render {native}")]
-    WrongPicture {
-        /// Digest of the fog's pixels.
-        fog: Digest,
-        /// Digest of the native pixels.
-        native: Digest,
-    },
-    /// The ledger does not balance.
-    #[error("the ledger's accounts sum to {sum} base units, not to zero")]
-    Unbalanced {
-        /// The sum.
-        sum: String,
-    },
-    /// Ctrl-C, or a termination signal.
-    #[error("stopped on request; every process was ended and nothing is left behind")]
-    Interrupted,
-}
 
 /// Runs the demonstration.
 ///
@@ -206,79 +64,10 @@ pub async fn run_demo(config: DemoConfig) -> Result<(), DemoError> {
     done
 }
 
-impl DemoConfig {
-    fn check(&self) -> Result<(), DemoError> {
-        let range = |name, value: u64, min: u64, max: u64| {
-            if (min..=max).contains(&value) {
-                Ok(())
-            } else {
-                Err(DemoError::Range {
-                    name,
-                    value,
-                    min,
-                    max,
-                })
-            }
-        };
-        range(
-            "--width",
-            self.width.into(),
-            WIDTH_MIN.into(),
-            WIDTH_MAX.into(),
-        )?;
-        range(
-            "--nodes",
-            self.nodes.into(),
-            NODES_MIN.into(),
-            NODES_MAX.into(),
-        )?;
-        let height = self.view().height;
-        range(
-            "--tiles",
-            self.tiles.into(),
-            u64::from(self.nodes),
-            height.min(2000).into(),
-        )?;
-        let rows = u64::from(height.div_ceil(self.tiles));
-        let limit = fogcompute_base::limits::OUTPUT_BYTES_MAX as u64;
-        let actual = rows * u64::from(self.width);
-        if actual > limit {
-            return Err(DemoError::TileTooLarge { actual, limit });
-        }
-        Ok(())
-    }
-
-    fn view(&self) -> View {
-        View {
-            width: self.width,
-            height: self.width * 2 / 3,
-            ..View::default()
-        }
-    }
-}
-
 /// Writes a line to the standard output. A reader that has gone away stops nothing.
 fn print_line(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
-}
-
-fn file_error(doing: &'static str, path: &Path, source: std::io::Error) -> DemoError {
-    DemoError::File {
-        doing,
-        path: path.to_owned(),
-        source,
-    }
-}
-
-struct Process {
-    name: String,
-    role: Role,
-    data: PathBuf,
-    child: Child,
-    pid: Option<u32>,
-    node: Option<NodeId>,
-    killed: bool,
 }
 
 struct TileRun {
@@ -380,172 +169,6 @@ impl Demo {
         self.work(&mut fog).await?;
         let report = self.settle(&fog, owner, started.0)?;
         self.write(&report)
-    }
-
-    fn start_processes(&mut self, fog: &CoordinatorService) -> Result<(), DemoError> {
-        // Operators ask different prices; which, is this demonstration's choice, by its seed.
-        let mut rng = ChaCha20Rng::seed_from_u64(self.config.seed);
-        for layer in 0..LAYERS {
-            for index in 0..MIXNODES_PER_LAYER {
-                let name = format!("mix {}{}", layer + 1, char::from(b'a' + index));
-                let role = [
-                    "--role".into(),
-                    "mix".into(),
-                    "--layer".into(),
-                    layer.to_string(),
-                ];
-                self.start(fog, name, Role::Mix { layer }, &role)?;
-            }
-        }
-        for index in 0..self.config.nodes {
-            let millicredits = 500 + rng.next_u64() % 1000;
-            let price = Amount(u128::from(millicredits) * 10_u128.pow(15));
-            let args = [
-                "--role".into(),
-                "compute".into(),
-                "--price".into(),
-                price.to_string(),
-                "--policy".into(),
-                if self.config.policy_always {
-                    "always"
-                } else {
-                    "default"
-                }
-                .into(),
-            ];
-            self.start(fog, format!("compute {}", index + 1), Role::Compute, &args)?;
-        }
-        let pids: Vec<_> = self
-            .processes
-            .iter()
-            .filter_map(|process| process.pid.map(|pid| pid.to_string()))
-            .collect();
-        self.say(&format!(
-            "started {} mixnodes in {LAYERS} layers and {} compute nodes as processes {}",
-            LAYERS * MIXNODES_PER_LAYER,
-            self.config.nodes,
-            pids.join(" "),
-        ));
-        Ok(())
-    }
-
-    fn start(
-        &mut self,
-        fog: &CoordinatorService,
-        name: String,
-        role: Role,
-        args: &[String],
-    ) -> Result<(), DemoError> {
-        let data = self.directory.join(name.replace(' ', "-"));
-        std::fs::create_dir_all(&data).map_err(|source| file_error("creating", &data, source))?;
-        let log_path = data.join("node.log");
-        let log =
-            File::create(&log_path).map_err(|source| file_error("creating", &log_path, source))?;
-        let errors = log
-            .try_clone()
-            .map_err(|source| file_error("opening", &log_path, source))?;
-        let (program, first) =
-            self.config.node_command.split_first().ok_or_else(|| {
-                NodeError::io("starting a node", std::io::ErrorKind::NotFound.into())
-            })?;
-        let coordinator = fog.descriptor();
-        let child = Command::new(program)
-            .args(first)
-            .arg("node")
-            .args(["--coordinator", &coordinator.address.to_string()])
-            .args(["--coordinator-id", &coordinator.node.to_string()])
-            .args(["--listen", "127.0.0.1:0", "--heartbeat-ms", "1000"])
-            .arg("--exit-with-coordinator")
-            .arg("--data")
-            .arg(&data)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|source| file_error("starting", Path::new(program), source))?;
-        let pid = child.id();
-        self.processes.push(Process {
-            name,
-            role,
-            data,
-            child,
-            pid,
-            node: None,
-            killed: false,
-        });
-        Ok(())
-    }
-
-    /// Waits until every process has joined and every compute node has said what it lends.
-    async fn wait_until_joined(&mut self, fog: &mut CoordinatorService) -> Result<(), DemoError> {
-        let deadline = self.clock.now() + START_TIMEOUT;
-        let expected = self.processes.len();
-        loop {
-            let ready = fog
-                .nodes()
-                .filter(|(_, record)| match record.role {
-                    Role::Mix { .. } => true,
-                    Role::Compute => record.offer.latency_ms > 0.0,
-                })
-                .count();
-            if ready == expected {
-                break;
-            }
-            self.check_processes()?;
-            let left = deadline.duration_since(self.clock.now());
-            if left.is_zero() {
-                let seconds = START_TIMEOUT.as_secs();
-                return Err(DemoError::StartTimeout {
-                    joined: ready,
-                    expected,
-                    seconds,
-                });
-            }
-            // A node that dies sends nothing, so look at the processes now and then.
-            let _ = tokio::time::timeout(left.min(Duration::from_millis(250)), fog.next())
-                .await
-                .unwrap_or(Ok(Update::Heard {
-                    node: fog.descriptor().node,
-                }))?;
-        }
-        self.match_processes(fog);
-        self.say(&format!(
-            "all {expected} joined over Noise links on loopback; mean delay 5 ms per mixnode"
-        ));
-        Ok(())
-    }
-
-    /// Finds out which process is which node: each wrote its id into its log.
-    fn match_processes(&mut self, fog: &CoordinatorService) {
-        for process in &mut self.processes {
-            let log = std::fs::read_to_string(process.data.join("node.log")).unwrap_or_default();
-            process.node = log
-                .lines()
-                .find_map(|line| line.strip_prefix("node "))
-                .and_then(|id| id.trim().parse().ok())
-                .filter(|id| fog.nodes().any(|(node, _)| node == *id));
-        }
-    }
-
-    fn check_processes(&mut self) -> Result<(), DemoError> {
-        for process in &mut self.processes {
-            if process.killed {
-                continue;
-            }
-            if let Ok(Some(status)) = process.child.try_wait() {
-                let log =
-                    std::fs::read_to_string(process.data.join("node.log")).unwrap_or_default();
-                let tail: Vec<_> = log.lines().rev().take(20).collect();
-                return Err(DemoError::NodeEnded {
-                    node: process.name.clone(),
-                    status: status.to_string(),
-                    log: tail.into_iter().rev().collect::<Vec<_>>().join("\n"),
-                });
-            }
-        }
-        Ok(())
     }
 
     fn tell_lending(&mut self, fog: &CoordinatorService) -> Result<(), DemoError> {
@@ -842,39 +465,6 @@ impl Demo {
         Ok(false)
     }
 
-    /// Kills a node that is computing a tile right now. `false` if none is.
-    async fn kill_a_working_node(&mut self) -> Result<bool, DemoError> {
-        let mut working: Vec<_> = self
-            .tiles
-            .iter()
-            .flat_map(|tile| &tile.attempts)
-            .filter(|attempt| attempt.result.is_none() && attempt.lost.is_none())
-            .map(|attempt| attempt.node)
-            .collect();
-        working.sort_unstable();
-        working.dedup();
-        if working.is_empty() {
-            return Ok(false);
-        }
-        let mut rng = ChaCha20Rng::seed_from_u64(self.config.seed ^ 0x4b49_4c4c);
-        let index = usize::try_from(rng.next_u64() % working.len() as u64).unwrap_or(0);
-        let Some(process) = self.processes.get_mut(working[index]) else {
-            return Ok(false);
-        };
-        // `kill` is SIGKILL on Unix: the process gets no chance to say goodbye.
-        process
-            .child
-            .kill()
-            .await
-            .map_err(|source| file_error("killing", &process.data, source))?;
-        process.killed = true;
-        let (name, pid) = (process.name.clone(), process.pid.unwrap_or_default());
-        self.say(&format!(
-            "half-way: killed {name} (process {pid}) with SIGKILL"
-        ));
-        Ok(true)
-    }
-
     fn settle(
         &mut self,
         fog: &CoordinatorService,
@@ -909,7 +499,11 @@ impl Demo {
         ));
         let nodes = self.node_reports(fog);
         for node in nodes.iter().filter(|node| node.compute) {
-            let killed = if node.killed { " (killed)" } else { "" };
+            let killed = if node.killed_ms.is_some() {
+                " (killed)"
+            } else {
+                ""
+            };
             self.say(&format!(
                 "{}{killed}: {} tiles, {} credits, reputation {:.3} (5 % bound {:.3})",
                 node.name, node.tiles_done, node.paid, node.reputation_mean, node.reputation_lower
@@ -993,15 +587,6 @@ impl Demo {
             self.clock.now().duration_since(self.began).as_secs_f64()
         ));
         Ok(())
-    }
-
-    async fn end_processes(&mut self) {
-        for process in &mut self.processes {
-            let _ = process.child.start_kill();
-        }
-        for process in &mut self.processes {
-            let _ = process.child.wait().await;
-        }
     }
 
     fn millis(&self, at: Instant) -> f64 {

@@ -47,8 +47,8 @@ pub(crate) struct NodeReport {
     /// `None` for compute nodes and the coordinator, the layer from 0 for mixnodes.
     pub layer: Option<u8>,
     pub compute: bool,
-    /// Killed by the demonstration with SIGKILL.
-    pub killed: bool,
+    /// When the demonstration killed it with SIGKILL.
+    pub killed_ms: Option<f64>,
     pub process: Option<u32>,
     pub address: String,
     pub cpu_millis: u64,

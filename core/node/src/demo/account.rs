@@ -46,7 +46,7 @@ impl Demo {
                         Role::Compute => None,
                     },
                     compute: process.role == Role::Compute,
-                    killed: process.killed,
+                    killed_ms: process.killed.map(|at| self.millis(at)),
                     process: process.pid,
                     address: record
                         .map(|record| record.descriptor.address.to_string())
@@ -74,7 +74,7 @@ impl Demo {
             id: fog.descriptor().node.short(),
             layer: None,
             compute: false,
-            killed: false,
+            killed_ms: None,
             process: Some(std::process::id()),
             address: fog.descriptor().address.to_string(),
             cpu_millis: 0,

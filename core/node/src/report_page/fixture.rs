@@ -20,6 +20,7 @@ const NOTICE_MS: f64 = 27.5;
 /// A run with six mixnodes, some compute nodes of which the last is killed half-way, and some
 /// tiles, scheduled one at a time on each node as the coordinator does it.
 pub(super) fn report(computers: usize, tiles: usize) -> Report {
+    let kill_ms = 200.0 + tiles as f64 * 600.0 / computers as f64 / 2.0;
     let mut nodes: Vec<_> = (0..6_u8)
         .map(|index| {
             let (layer, letter) = (index / 2, char::from(b'a' + index % 2));
@@ -32,13 +33,12 @@ pub(super) fn report(computers: usize, tiles: usize) -> Report {
     for index in 0..computers {
         nodes.push(NodeReport {
             compute: true,
-            killed: index + 1 == computers,
+            killed_ms: (index + 1 == computers).then_some(kill_ms),
             ..node(&format!("compute {}", index + 1), 6 + index)
         });
     }
     nodes.push(node("coordinator", 6 + computers));
     let victim = 5 + computers;
-    let kill_ms = 200.0 + tiles as f64 * 600.0 / computers as f64 / 2.0;
     let tiles = schedule(tiles, 6, victim, kill_ms);
     for attempt in tiles.iter().flat_map(|tile| &tile.attempts) {
         nodes[attempt.node].tiles_done += usize::from(attempt.result.is_some());
@@ -85,7 +85,7 @@ fn node(name: &str, index: usize) -> NodeReport {
         id: format!("{index:02x}c663a6"),
         layer: None,
         compute: false,
-        killed: false,
+        killed_ms: None,
         process: u32::try_from(100 + index).ok(),
         address: format!("127.0.0.1:{}", 40_000 + index),
         cpu_millis: 1000,

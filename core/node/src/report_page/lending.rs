@@ -124,7 +124,7 @@ fn card(node: &NodeReport, alike: &[Reading], shared: &[&str]) -> String {
         "<span class=\"tag {tone}\">{mark}{}</span>",
         esc(verdict.unwrap_or("no answer"))
     );
-    if node.killed {
+    if node.killed_ms.is_some() {
         text.push_str(" <span class=\"tag alert\">✕ killed</span>");
     }
     text.push_str("</p><dl>");

@@ -71,35 +71,16 @@ pub(crate) fn render(report: &Report) -> String {
     page
 }
 
-/// When nodes were killed: the account says so. Failing that, when the first of a node's tiles was
-/// found lost.
+/// The nodes that were killed.
 fn kills(report: &Report) -> Vec<Kill> {
-    report
-        .nodes
-        .iter()
-        .enumerate()
-        .filter(|(_, node)| node.killed)
+    let nodes = report.nodes.iter().enumerate();
+    nodes
         .filter_map(|(index, node)| {
-            let said = format!("killed {} ", node.name);
-            let told = report
-                .events
-                .iter()
-                .find(|event| event.text.contains(&said) && event.text.contains("SIGKILL"))
-                .map(|event| event.at_ms);
-            let noticed = report
-                .tiles
-                .iter()
-                .flat_map(|tile| &tile.attempts)
-                .filter(|attempt| attempt.node == index && attempt.lost.is_some())
-                .map(|attempt| attempt.end_ms)
-                .min_by(f64::total_cmp);
-            told.or(noticed)
-                .filter(|at| at.is_finite())
-                .map(|at_ms| Kill {
-                    node: index,
-                    name: node.name.clone(),
-                    at_ms,
-                })
+            Some(Kill {
+                node: index,
+                name: node.name.clone(),
+                at_ms: node.killed_ms.filter(|at| at.is_finite())?,
+            })
         })
         .collect()
 }
@@ -568,14 +549,13 @@ mod tests {
     }
 
     #[test]
-    fn the_kill_is_when_the_account_says_or_when_it_was_noticed() {
+    fn a_kill_without_a_time_is_left_out() {
         let mut report = fixture::report(4, 24);
-        let told = kills(&report);
-        let noticed_at = |report: &Report| kills(report)[0].at_ms;
-        assert_eq!(told.len(), 1);
-        report.events.clear();
-        assert!(noticed_at(&report) > told[0].at_ms);
-        report.tiles.clear();
+        let victim = kills(&report)[0].node;
+        assert_eq!(victim, 9);
+        report.nodes[victim].killed_ms = Some(f64::NAN);
+        assert!(kills(&report).is_empty());
+        report.nodes[victim].killed_ms = None;
         assert!(kills(&report).is_empty());
     }
 

@@ -105,7 +105,7 @@ fn describe(report: &Report, layers: usize) -> String {
     let killed: Vec<_> = report
         .nodes
         .iter()
-        .filter(|node| node.killed)
+        .filter(|node| node.killed_ms.is_some())
         .map(|node| node.name.as_str())
         .collect();
     let mut text = format!(
@@ -364,7 +364,11 @@ fn ports(spots: &[Spot<'_>], at_top: bool) -> Vec<(f64, f64, &'static str)> {
 }
 
 const fn link_class(to: &NodeReport) -> &'static str {
-    if to.killed { "link cut" } else { "link" }
+    if to.killed_ms.is_some() {
+        "link cut"
+    } else {
+        "link"
+    }
 }
 
 /// A small triangle whose tip is at a point, pointing down (`1`) or up (`-1`).
@@ -397,7 +401,7 @@ fn arrow_side(x: f64, y: f64, direction: f64) -> String {
 
 fn draw_spot(spot: &Spot<'_>) -> String {
     let node = spot.node;
-    let class = match (node.killed, node.compute, node.layer) {
+    let class = match (node.killed_ms.is_some(), node.compute, node.layer) {
         (true, _, _) => "killed",
         (_, true, _) => "worker",
         (_, _, Some(_)) => "mix",
@@ -415,8 +419,8 @@ fn draw_spot(spot: &Spot<'_>) -> String {
     );
     let left = spot.x + 12.0;
     // The killed node is told apart by outline, cross and word, not by its colour alone.
-    let cross = if node.killed { 18.0 } else { 0.0 };
-    if node.killed {
+    let cross = if node.killed_ms.is_some() { 18.0 } else { 0.0 };
+    if node.killed_ms.is_some() {
         let _ = write!(
             text,
             "<path class=\"cross\" d=\"M{} {}l9 9m0 -9l-9 9\"></path>",
@@ -451,7 +455,7 @@ fn draw_spot(spot: &Spot<'_>) -> String {
 fn detail(node: &NodeReport, compact: bool) -> String {
     if node.compute {
         let tiles = counted(node.tiles_done, "tile");
-        if node.killed && !compact {
+        if node.killed_ms.is_some() && !compact {
             format!("killed · {tiles}")
         } else {
             tiles
@@ -495,7 +499,7 @@ fn processes(report: &Report) -> String {
         counted(report.nodes.len(), "process")
     );
     for node in &report.nodes {
-        let killed = if node.killed {
+        let killed = if node.killed_ms.is_some() {
             " <span class=\"tag alert\">killed</span>"
         } else {
             ""

@@ -1,0 +1,1271 @@
+use super::*;
+use crate::bank::{clearing_account, genesis, node_account};
+use crate::job::TaskOrder;
+use crate::registry::NodeStatus;
+use fogcompute_base::AccountId;
+use fogcompute_exec::{Limits, TaskError, TransitionError, Usage};
+use fogcompute_ledger::{Book, LedgerError, Operation, Receipt};
+use fogcompute_schedule::PreferenceError;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use thiserror::Error;
+
+const OWNER: AccountId = AccountId::from_bytes([9; 16]);
+const ENDOWMENT: u128 = 1_000_000;
+const MIB: u64 = 1 << 20;
+/// A second of work at [`OFFER`], for 100 base units.
+const FUEL: u64 = 1_000_000_000;
+const OFFER: Offer = Offer {
+    cpu_millis: 1_000,
+    memory_bytes: 64 * MIB,
+    fuel_per_second: FUEL,
+    price_per_gigafuel: Amount(100),
+    latency_ms: 1.0,
+};
+const A: NodeId = NodeId::from_bytes([1; 32]);
+const B: NodeId = NodeId::from_bytes([2; 32]);
+const C: NodeId = NodeId::from_bytes([3; 32]);
+
+/// A ledger that can be out of order.
+#[derive(Debug)]
+struct Till {
+    book: Book,
+    shut: bool,
+}
+
+#[derive(Debug, Error, PartialEq)]
+enum TillError {
+    #[error("shut")]
+    Shut,
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl Bank for Till {
+    type Error = TillError;
+
+    fn execute(&mut self, batch: &[Operation], now: UnixMillis) -> Result<Vec<Receipt>, TillError> {
+        if self.shut {
+            return Err(TillError::Shut);
+        }
+        Ok(self.book.execute(batch, now)?)
+    }
+}
+
+struct World {
+    coordinator: Coordinator,
+    till: Till,
+    rng: ChaCha8Rng,
+    now: Instant,
+}
+
+fn config() -> Config {
+    Config {
+        nsga2: Nsga2 {
+            population: 8,
+            generations: 4,
+            ..Nsga2::default()
+        },
+        // Tasks spread over equal nodes.
+        preference: Preference::Lexicographic([0, 1, 2, 3]),
+        attempts_max: 3,
+        ..Config::default()
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(config())
+    }
+
+    fn with(config: Config) -> Self {
+        let mut book = Book::new();
+        book.execute(&genesis(OWNER, Amount(ENDOWMENT)), UnixMillis(0))
+            .unwrap();
+        Self {
+            coordinator: Coordinator::new(config).unwrap(),
+            till: Till { book, shut: false },
+            rng: ChaCha8Rng::seed_from_u64(1),
+            now: Instant::from_millis(1_000),
+        }
+    }
+
+    /// Calls the coordinator and checks it afterwards.
+    fn call<T>(
+        &mut self,
+        call: impl FnOnce(&mut Coordinator, &mut Host<'_, Till, ChaCha8Rng>) -> T,
+    ) -> T {
+        let mut host = Host {
+            bank: &mut self.till,
+            rng: &mut self.rng,
+            now: self.now,
+            wall: UnixMillis(self.now.as_nanos() / 1_000_000),
+        };
+        let result = call(&mut self.coordinator, &mut host);
+        assert_eq!(self.coordinator.check(), Ok(()));
+        assert_eq!(self.till.book.check(), Ok(()));
+        assert_eq!(self.balance(clearing_account()), 0);
+        result
+    }
+
+    fn register(&mut self, node: NodeId, offer: Offer) {
+        self.call(|rules, host| rules.register(node, offer, host))
+            .unwrap();
+    }
+
+    fn heartbeat(&mut self, node: NodeId, offer: Offer) -> Result<bool, OfferError> {
+        self.call(|rules, host| rules.heartbeat(node, offer, host))
+    }
+
+    fn submit(&mut self, job: u8, tasks: Vec<TaskOrder>) -> Result<(), SubmitError<TillError>> {
+        let job = JobSpec {
+            id: job_id(job),
+            owner: OWNER,
+            tasks,
+        };
+        self.call(|rules, host| rules.submit(job, host))
+    }
+
+    fn report(
+        &mut self,
+        node: NodeId,
+        task: u8,
+        attempt: u32,
+        result: Result<TaskOutput, TaskError>,
+    ) -> Result<Amount, ReportError<TillError>> {
+        let report = TaskReport {
+            task: id(task),
+            result,
+        };
+        self.call(|rules, host| rules.report(node, attempt, report, host))
+    }
+
+    fn timeout(&mut self) {
+        self.call(Coordinator::handle_timeout).unwrap();
+    }
+
+    /// Lets time pass in which all nodes that are there are heard.
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        for view in self.coordinator.nodes() {
+            let _ = self.heartbeat(view.node, view.offer);
+        }
+        self.timeout();
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.coordinator.poll_event()).collect()
+    }
+
+    /// Who was sent what since events were last looked at.
+    fn dispatched(&mut self) -> Vec<(NodeId, TaskId, u32)> {
+        dispatches(&self.events())
+    }
+
+    fn balance(&self, account: AccountId) -> u128 {
+        self.till.book.account(account).unwrap().balance().0
+    }
+
+    fn available(&self) -> u128 {
+        self.till.book.account(OWNER).unwrap().available().0
+    }
+
+    fn state(&self, task: u8) -> TaskState {
+        self.coordinator.task(id(task)).unwrap().state
+    }
+
+    fn view(&self, node: NodeId) -> NodeView {
+        let views = self.coordinator.nodes();
+        views.into_iter().find(|view| view.node == node).unwrap()
+    }
+
+    fn summary(&self, job: u8) -> JobSummary {
+        self.coordinator.job(job_id(job)).unwrap()
+    }
+}
+
+fn dispatches(events: &[Event]) -> Vec<(NodeId, TaskId, u32)> {
+    events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Dispatch {
+                node,
+                task,
+                attempt,
+                ..
+            } => Some((*node, *task, *attempt)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// What events say about tasks that no node can take.
+fn unplaceable(events: &[Event]) -> Vec<(TaskId, Vec<Constraint>)> {
+    events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Unplaceable {
+                task,
+                error: PlacementError::Infeasible { nearest_fails, .. },
+            } => Some((*task, nearest_fails.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+fn id(task: u8) -> TaskId {
+    TaskId::from_bytes([task; 16])
+}
+
+fn job_id(job: u8) -> JobId {
+    JobId::from_bytes([job; 16])
+}
+
+fn order(task: u8) -> TaskOrder {
+    TaskOrder {
+        id: id(task),
+        spec: TaskSpec::new(vec![0], vec![], Limits::default()).unwrap(),
+        fuel_estimate: FUEL,
+        price_max: Amount(1_000),
+    }
+}
+
+fn orders(tasks: impl IntoIterator<Item = u8>) -> Vec<TaskOrder> {
+    tasks.into_iter().map(order).collect()
+}
+
+fn order_with_memory(task: u8, memory_bytes: u64) -> TaskOrder {
+    let limits = Limits {
+        memory_bytes,
+        ..Limits::default()
+    };
+    TaskOrder {
+        spec: TaskSpec::new(vec![0], vec![], limits).unwrap(),
+        ..order(task)
+    }
+}
+
+fn done(fuel: u64) -> Result<TaskOutput, TaskError> {
+    Ok(TaskOutput {
+        output: b"done".to_vec(),
+        usage: Usage {
+            fuel,
+            ..Usage::default()
+        },
+    })
+}
+
+#[test]
+fn a_node_that_works_is_paid_and_trusted() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    assert_eq!(world.available(), ENDOWMENT - 2_000);
+    assert_eq!(world.summary(1).reserved, Amount(2_000));
+    assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+    let before = world.view(A).reputation;
+
+    assert_eq!(world.report(A, 1, 1, done(FUEL / 2)), Ok(Amount(50)));
+    assert_eq!(world.balance(node_account(A)), 50);
+    assert_eq!(world.available(), ENDOWMENT - 1_000 - 50);
+    assert!(world.view(A).reputation.expected() > before.expected());
+    assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+
+    world.report(A, 2, 1, done(FUEL)).unwrap();
+    let summary = JobSummary {
+        succeeded: 2,
+        paid: Amount(150),
+        released: Amount(1_850),
+        ..JobSummary::default()
+    };
+    assert_eq!(world.summary(1), summary);
+    assert!(world.events().iter().any(|event| matches!(
+        event,
+        Event::JobEnded { job, summary: told } if *job == job_id(1) && *told == summary
+    )));
+    assert_eq!(world.available(), ENDOWMENT - 150);
+}
+
+#[test]
+fn a_task_that_fails_everywhere_ends_unpaid_and_leaves_trust_alone() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1])).unwrap();
+    let before = world.view(A).reputation;
+    let failed = Err(TaskError::OutOfFuel { limit: 1 });
+    assert_eq!(world.report(A, 1, 1, failed), Ok(Amount::ZERO));
+    assert_eq!(world.state(1), TaskState::Failed);
+    assert_eq!(world.summary(1).failed, 1);
+    assert_eq!(world.view(A).reputation, before);
+    assert_eq!(world.available(), ENDOWMENT);
+}
+
+#[test]
+fn tasks_of_a_node_that_dies_go_to_others() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders(1..=4)).unwrap();
+    assert_eq!((world.view(A).running, world.view(A).waiting), (1, 3));
+    let trust = world.view(A).reputation.expected();
+    world.register(B, OFFER);
+    world.events();
+
+    world
+        .call(|rules, host| rules.node_lost(A, LossReason::Disconnected, host))
+        .unwrap();
+    assert_eq!(world.view(A).status, NodeStatus::Lost);
+    assert_eq!((world.view(A).running, world.view(A).waiting), (0, 0));
+    assert_eq!((world.view(B).running, world.view(B).waiting), (1, 3));
+    assert!(world.view(A).reputation.expected() < trust);
+    let events = world.events();
+    let lost: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::AttemptLost { node, attempt, .. } => Some((*node, *attempt)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(lost, [(A, 1)]);
+    assert!(events.iter().any(|event| matches!(
+        event,
+        Event::NodeLost { node, reason: LossReason::Disconnected } if *node == A
+    )));
+
+    // Once more changes nothing.
+    world
+        .call(|rules, host| rules.node_lost(A, LossReason::Silent, host))
+        .unwrap();
+    assert!(world.events().is_empty());
+    // A node that is gone is not heard, and not one that nobody knows.
+    assert_eq!(world.heartbeat(A, OFFER), Ok(false));
+    assert_eq!(world.heartbeat(C, OFFER), Ok(false));
+}
+
+#[test]
+fn a_node_that_registers_twice_keeps_its_tasks() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    world.events();
+    world.register(A, OFFER);
+    assert_eq!((world.view(A).running, world.view(A).waiting), (1, 1));
+    assert!(world.dispatched().is_empty());
+    assert_eq!(world.report(A, 1, 1, done(FUEL)), Ok(Amount(100)));
+}
+
+#[test]
+fn a_late_report_does_not_free_the_slot_of_a_later_attempt() {
+    // The report of attempt 1 freed the slot of attempt 2 on the same node: the node was sent
+    // more than it has slots for, and the task was left behind when it died.
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    world
+        .call(|rules, host| rules.node_lost(A, LossReason::Disconnected, host))
+        .unwrap();
+    world.register(A, OFFER);
+    assert_eq!(world.dispatched(), [(A, id(1), 1), (A, id(1), 2)]);
+
+    assert_eq!(
+        world.report(A, 1, 1, done(FUEL)),
+        Err(ReportError::Transition(TransitionError::Stale {
+            attempt: 1,
+            current: 2
+        }))
+    );
+    assert_eq!(world.view(A).running, 1);
+    assert!(world.dispatched().is_empty());
+    assert_eq!(world.report(A, 1, 2, done(FUEL)), Ok(Amount(100)));
+    assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+}
+
+#[test]
+fn a_report_after_the_lease_is_refused() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1])).unwrap();
+    world.register(B, OFFER);
+    world.events();
+    world.pass(Duration::from_secs(59));
+    assert!(world.events().is_empty());
+    world.pass(Duration::from_secs(1));
+    let events = world.events();
+    assert_eq!(dispatches(&events), [(B, id(1), 2)]);
+    assert!(events.iter().any(|event| matches!(
+        event,
+        Event::AttemptLost {
+            node: A,
+            attempt: 1,
+            reason: LossReason::LeaseExpired,
+            ..
+        }
+    )));
+    assert!(events.iter().any(|event| matches!(
+        event,
+        Event::Revoke {
+            node: A,
+            attempt: 1,
+            ..
+        }
+    )));
+    assert!(matches!(
+        world.report(A, 1, 1, done(FUEL)),
+        Err(ReportError::Transition(TransitionError::Stale { .. }))
+    ));
+    assert_eq!(world.report(B, 1, 2, done(FUEL)), Ok(Amount(100)));
+    assert!(matches!(
+        world.report(A, 1, 1, done(FUEL)),
+        Err(ReportError::Transition(TransitionError::Ended { .. }))
+    ));
+    assert_eq!(world.balance(node_account(A)), 0);
+}
+
+#[test]
+fn long_tasks_have_long_leases() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    let long = TaskOrder {
+        fuel_estimate: 7 * FUEL,
+        ..order(1)
+    };
+    world.submit(1, vec![long]).unwrap();
+    world.pass(Duration::from_secs(69));
+    assert!(matches!(world.state(1), TaskState::Assigned { .. }));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.coordinator.task(id(1)).unwrap().attempts, 2);
+}
+
+#[test]
+fn giving_up_after_the_last_attempt_releases_the_escrow() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1])).unwrap();
+    for attempt in 1..=3 {
+        assert_eq!(world.available(), ENDOWMENT - 1_000);
+        let given_back = Err(TaskError::Cancelled);
+        assert_eq!(world.report(A, 1, attempt, given_back), Ok(Amount::ZERO));
+    }
+    assert_eq!(world.state(1), TaskState::Lost { attempts: 3 });
+    assert_eq!(world.available(), ENDOWMENT);
+    let summary = JobSummary {
+        lost: 1,
+        released: Amount(1_000),
+        ..JobSummary::default()
+    };
+    assert_eq!(world.summary(1), summary);
+    let events = world.events();
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, Event::TaskLost { task } if *task == id(1)))
+    );
+    assert!(matches!(events.last(), Some(Event::JobEnded { .. })));
+}
+
+#[test]
+fn a_task_nobody_can_take_is_told_once_and_placed_when_somebody_can() {
+    let mut world = World::new();
+    let dear = Offer {
+        price_per_gigafuel: Amount(1_001),
+        ..OFFER
+    };
+    world.register(A, dear);
+    world
+        .submit(1, vec![order(1), order_with_memory(2, 65 * MIB)])
+        .unwrap();
+    let told = unplaceable(&world.events());
+    assert_eq!(
+        told,
+        [
+            (id(1), vec![Constraint::Cost]),
+            (id(2), vec![Constraint::Cost, Constraint::Memory]),
+        ]
+    );
+    assert_eq!(world.coordinator.unplaced(), 2);
+    // Nothing that matters to them has changed.
+    world.heartbeat(A, OFFER_WITH_LESS_MEMORY_AND_DEAR).unwrap();
+    world.register(A, dear);
+    assert!(unplaceable(&world.events()).is_empty());
+
+    world.register(B, OFFER);
+    let events = world.events();
+    assert_eq!(dispatches(&events), [(B, id(1), 1)]);
+    assert_eq!(unplaceable(&events), [(id(2), vec![Constraint::Memory])]);
+    world.register(
+        C,
+        Offer {
+            memory_bytes: 65 * MIB,
+            ..OFFER
+        },
+    );
+    assert_eq!(world.dispatched(), [(C, id(2), 1)]);
+    assert_eq!(world.coordinator.unplaced(), 0);
+}
+
+const OFFER_WITH_LESS_MEMORY_AND_DEAR: Offer = Offer {
+    memory_bytes: 60 * MIB,
+    price_per_gigafuel: Amount(2_000),
+    ..OFFER
+};
+
+#[test]
+fn a_heartbeat_that_offers_more_memory_or_a_lower_price_is_noticed() {
+    // Only a change of processors was: tasks waited for ever for what was there.
+    for (poor, enough) in [
+        (
+            OFFER,
+            Offer {
+                memory_bytes: 128 * MIB,
+                ..OFFER
+            },
+        ),
+        (
+            Offer {
+                memory_bytes: 128 * MIB,
+                price_per_gigafuel: Amount(5_000),
+                ..OFFER
+            },
+            Offer {
+                memory_bytes: 128 * MIB,
+                ..OFFER
+            },
+        ),
+        (
+            Offer {
+                cpu_millis: 999,
+                memory_bytes: 128 * MIB,
+                ..OFFER
+            },
+            Offer {
+                memory_bytes: 128 * MIB,
+                ..OFFER
+            },
+        ),
+    ] {
+        let mut world = World::new();
+        world.register(A, poor);
+        world
+            .submit(1, vec![order_with_memory(1, 128 * MIB)])
+            .unwrap();
+        assert_eq!(world.dispatched(), []);
+        assert_eq!(world.heartbeat(A, enough), Ok(true));
+        assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+    }
+}
+
+#[test]
+fn a_heartbeat_that_lowers_the_offer_moves_what_waits() {
+    let two = Offer {
+        cpu_millis: 2_000,
+        memory_bytes: 256 * MIB,
+        ..OFFER
+    };
+    for lowered in [
+        Offer {
+            cpu_millis: 1_000,
+            ..two
+        },
+        Offer {
+            cpu_millis: 0,
+            ..two
+        },
+        Offer {
+            memory_bytes: 0,
+            ..two
+        },
+        Offer {
+            memory_bytes: 63 * MIB,
+            ..two
+        },
+        Offer {
+            price_per_gigafuel: Amount(1_001),
+            ..two
+        },
+    ] {
+        let mut world = World::new();
+        world.register(A, two);
+        world.submit(1, orders(1..=6)).unwrap();
+        let idle = Offer {
+            cpu_millis: 0,
+            ..two
+        };
+        world.register(B, idle);
+        // B lends again, and A no longer what it did. What runs stays.
+        world.coordinator.registry.nodes.get_mut(&B).unwrap().offer = two;
+        assert_eq!((world.view(A).running, world.view(A).waiting), (2, 4));
+        assert_eq!(world.heartbeat(A, lowered), Ok(true));
+        assert_eq!(world.view(A).running, 2);
+        assert_eq!(world.view(B).running, 2);
+        if lowered.cpu_millis < 1_000
+            || lowered.memory_bytes < 64 * MIB
+            || lowered.price_per_gigafuel > Amount(1_000)
+        {
+            assert_eq!((world.view(A).waiting, world.view(B).waiting), (0, 2));
+        }
+    }
+}
+
+#[test]
+fn an_offer_that_makes_no_sense_is_refused_and_the_node_heard() {
+    let mut world = World::new();
+    let no_speed = Offer {
+        fuel_per_second: 0,
+        ..OFFER
+    };
+    for (latency_ms, fine) in [
+        (0.0, true),
+        (1e8, true),
+        (-1.0, false),
+        (f64::NAN, false),
+        (f64::INFINITY, false),
+        // The optimiser refused the whole batch for it.
+        (1e13, false),
+    ] {
+        let offer = Offer {
+            latency_ms,
+            ..OFFER
+        };
+        let registered = world.call(|rules, host| rules.register(A, offer, host));
+        assert_eq!(registered.is_ok(), fine, "{latency_ms}");
+        if !fine {
+            assert!(matches!(
+                registered,
+                Err(RegisterError::Offer(OfferError::Latency { .. }))
+            ));
+        }
+    }
+    world.register(A, OFFER);
+    world.now = world.now + Duration::from_secs(60);
+    assert_eq!(
+        world.heartbeat(A, no_speed),
+        Err(OfferError::Speed { cpu_millis: 1_000 })
+    );
+    assert_eq!(world.view(A).offer, OFFER);
+    world.now = world.now + Duration::from_secs(60);
+    world.timeout();
+    assert_eq!(world.view(A).status, NodeStatus::Lending);
+    let nothing = Offer {
+        cpu_millis: 0,
+        ..no_speed
+    };
+    assert_eq!(world.heartbeat(A, nothing), Ok(true));
+    assert_eq!(world.view(A).status, NodeStatus::Idle);
+}
+
+#[test]
+fn insufficient_funds_admit_nothing() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.events();
+    let poor = TaskOrder {
+        price_max: Amount(ENDOWMENT),
+        ..order(2)
+    };
+    let refused = world.submit(1, vec![order(1), poor]);
+    assert!(matches!(
+        refused,
+        Err(SubmitError::Bank(TillError::Ledger(
+            LedgerError::InsufficientFunds { .. }
+        )))
+    ));
+    assert_eq!(world.coordinator.job(job_id(1)), None);
+    assert_eq!(world.coordinator.task(id(1)), None);
+    assert_eq!(world.coordinator.unplaced(), 0);
+    assert_eq!(world.available(), ENDOWMENT);
+    assert!(world.events().is_empty());
+    // Neither the job's id nor its tasks' are used up.
+    world.submit(1, orders([1])).unwrap();
+}
+
+#[test]
+fn a_job_that_cannot_be_admitted_says_why() {
+    let mut world = World::new();
+    assert!(matches!(
+        world.submit(1, vec![]),
+        Err(SubmitError::NoTasks { job }) if job == job_id(1)
+    ));
+    let many = (0..=JOB_TASKS_MAX)
+        .map(|index| TaskOrder {
+            id: TaskId::from_bytes((index as u128).to_be_bytes()),
+            ..order(0)
+        })
+        .collect();
+    assert!(matches!(
+        world.submit(1, many),
+        Err(SubmitError::TooManyTasks { actual, limit, .. })
+            if actual == limit + 1 && limit == JOB_TASKS_MAX
+    ));
+    assert!(matches!(
+        world.submit(1, orders([1, 2, 1])),
+        Err(SubmitError::KnownTask { task }) if task == id(1)
+    ));
+    world.submit(1, orders([1])).unwrap();
+    assert!(matches!(
+        world.submit(1, orders([2])),
+        Err(SubmitError::KnownJob { .. })
+    ));
+    assert!(matches!(
+        world.submit(2, orders([2, 1])),
+        Err(SubmitError::KnownTask { task }) if task == id(1)
+    ));
+    let free = TaskOrder {
+        price_max: Amount::ZERO,
+        ..order(2)
+    };
+    assert!(matches!(
+        world.submit(2, vec![free]),
+        Err(SubmitError::Bank(TillError::Ledger(
+            LedgerError::ZeroAmount { .. }
+        )))
+    ));
+    assert_eq!(world.available(), ENDOWMENT - 1_000);
+}
+
+#[test]
+fn open_tasks_have_a_limit() {
+    let mut world = World::new();
+    world.coordinator.open = OPEN_TASKS_MAX - 1;
+    let job = JobSpec {
+        id: job_id(1),
+        owner: OWNER,
+        tasks: orders([1, 2]),
+    };
+    let refused: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&job);
+    assert!(matches!(
+        refused,
+        Err(SubmitError::Full { open, asked: 2, limit: OPEN_TASKS_MAX })
+            if open == OPEN_TASKS_MAX - 1
+    ));
+    world.coordinator.open -= 1;
+    let admitted: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&job);
+    assert!(admitted.is_ok());
+}
+
+#[test]
+fn tasks_of_an_earlier_coordinator_are_not_paid_from_its_reservations() {
+    // Reserving them again was answered with the first receipt: the job ran on a reservation
+    // that was spent, and no report could ever be settled.
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    let available = world.available();
+
+    world.coordinator = Coordinator::new(config()).unwrap();
+    assert!(matches!(
+        world.submit(1, orders([3, 1, 4, 2])),
+        Err(SubmitError::KnownTask { task }) if task == id(1)
+    ));
+    assert_eq!(world.coordinator.job(job_id(1)), None);
+    assert_eq!(world.available(), available);
+    world.submit(1, orders([5])).unwrap();
+}
+
+#[test]
+fn a_cancelled_task_keeps_its_slot_until_its_node_lets_go() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2, 3])).unwrap();
+    world.events();
+    world.call(|rules, host| rules.cancel(id(1), host)).unwrap();
+    let events = world.events();
+    assert!(matches!(
+        events[..],
+        [
+            Event::Revoke {
+                node: A,
+                attempt: 1,
+                ..
+            },
+            Event::TaskCancelled { .. }
+        ]
+    ));
+    assert_eq!(world.available(), ENDOWMENT - 2_000);
+    assert_eq!((world.view(A).running, world.view(A).waiting), (1, 2));
+
+    // One that waits simply goes, and one that no node can take.
+    world.call(|rules, host| rules.cancel(id(2), host)).unwrap();
+    assert_eq!((world.view(A).running, world.view(A).waiting), (1, 1));
+    world
+        .submit(2, vec![order_with_memory(4, 65 * MIB)])
+        .unwrap();
+    world.register(
+        B,
+        Offer {
+            cpu_millis: 0,
+            ..OFFER
+        },
+    );
+    assert_eq!(world.coordinator.stuck.len(), 1);
+    world.call(|rules, host| rules.cancel(id(4), host)).unwrap();
+    assert_eq!(world.coordinator.unplaced(), 0);
+    world.events();
+
+    let late = world.report(A, 1, 1, Err(TaskError::Cancelled));
+    assert!(matches!(
+        late,
+        Err(ReportError::Transition(TransitionError::Ended { .. }))
+    ));
+    assert_eq!(world.dispatched(), [(A, id(3), 1)]);
+    assert_eq!(world.summary(1).lost, 2);
+    // Nobody else can free the slot that is taken now.
+    assert!(world.report(B, 3, 1, done(FUEL)).is_err());
+    assert!(world.report(A, 3, 2, done(FUEL)).is_err());
+    assert_eq!(world.view(A).running, 1);
+}
+
+#[test]
+fn the_slot_of_a_cancelled_task_is_free_when_its_lease_is_over() {
+    // It was held until the node was lost, if the node's last report did not arrive.
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    world.events();
+    world.call(|rules, host| rules.cancel(id(1), host)).unwrap();
+    let trust = world.view(A).reputation;
+    world.pass(Duration::from_secs(59));
+    assert_eq!(world.dispatched(), []);
+    assert_eq!(
+        world.coordinator.poll_timeout(),
+        Some(world.now + Duration::from_secs(1))
+    );
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+    assert_eq!(world.view(A).reputation, trust);
+}
+
+#[test]
+fn what_cannot_be_cancelled_says_why() {
+    let mut world = World::new();
+    let cancel = |world: &mut World| world.call(|rules, host| rules.cancel(id(1), host));
+    assert!(matches!(
+        cancel(&mut world),
+        Err(CancelError::UnknownTask { task }) if task == id(1)
+    ));
+    world.submit(1, orders([1])).unwrap();
+    world.till.shut = true;
+    assert!(matches!(
+        cancel(&mut world),
+        Err(CancelError::Bank(TillError::Shut))
+    ));
+    assert_eq!(world.state(1), TaskState::Queued { attempts: 0 });
+    world.till.shut = false;
+    cancel(&mut world).unwrap();
+    assert!(matches!(
+        cancel(&mut world),
+        Err(CancelError::Transition(TransitionError::Ended {
+            state: TaskState::Cancelled
+        }))
+    ));
+}
+
+#[test]
+fn reports_that_are_not_accepted_say_why() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    assert!(matches!(
+        world.report(A, 1, 1, done(1)),
+        Err(ReportError::UnknownTask { task }) if task == id(1)
+    ));
+    world.submit(1, orders([1])).unwrap();
+    world.till.shut = true;
+    assert!(matches!(
+        world.report(A, 1, 1, done(FUEL)),
+        Err(ReportError::Bank(TillError::Shut))
+    ));
+    world.till.shut = false;
+    assert_eq!(world.report(A, 1, 1, done(FUEL)), Ok(Amount(100)));
+    assert!(matches!(
+        world.report(A, 1, 1, done(FUEL)),
+        Err(ReportError::Transition(TransitionError::Ended { .. }))
+    ));
+}
+
+#[test]
+fn a_report_over_the_limits_costs_the_attempt() {
+    let limits = Limits::default();
+    let over = [
+        TaskOutput {
+            output: vec![],
+            usage: Usage {
+                fuel: limits.fuel + 1,
+                ..Usage::default()
+            },
+        },
+        TaskOutput {
+            output: vec![],
+            usage: Usage {
+                memory_bytes_peak: limits.memory_bytes + 1,
+                ..Usage::default()
+            },
+        },
+        TaskOutput {
+            output: vec![0; limits.output_bytes as usize + 1],
+            usage: Usage::default(),
+        },
+    ];
+    for output in over {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([1])).unwrap();
+        // From somebody else it costs nothing.
+        assert!(matches!(
+            world.report(B, 1, 1, Ok(output.clone())),
+            Err(ReportError::Transition(TransitionError::Stale { .. }))
+        ));
+        world.events();
+        assert!(matches!(
+            world.report(A, 1, 1, Ok(output)),
+            Err(ReportError::OverLimits { task }) if task == id(1)
+        ));
+        assert_eq!(world.balance(node_account(A)), 0);
+        let events = world.events();
+        assert!(matches!(
+            events[0],
+            Event::AttemptLost {
+                reason: LossReason::OverLimits,
+                ..
+            }
+        ));
+        // There is no other node, so the same is asked again.
+        assert_eq!(dispatches(&events), [(A, id(1), 2)]);
+    }
+}
+
+#[test]
+fn a_node_is_paid_at_the_price_it_asked_for_when_it_got_the_task() {
+    // It was paid at the price of its last heartbeat: cheap nodes got the tasks, and could
+    // become dear before they reported.
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1])).unwrap();
+    let dear = Offer {
+        price_per_gigafuel: Amount(900),
+        ..OFFER
+    };
+    world.heartbeat(A, dear).unwrap();
+    assert_eq!(world.report(A, 1, 1, done(FUEL)), Ok(Amount(100)));
+}
+
+#[test]
+fn tasks_that_run_together_fit_the_memory_that_is_lent() {
+    // Each was compared with all of it, so two that fill it ran at once.
+    let mut world = World::new();
+    world.register(
+        A,
+        Offer {
+            cpu_millis: 4_000,
+            memory_bytes: 100 * MIB,
+            ..OFFER
+        },
+    );
+    let tasks = (1..=4).map(|task| order_with_memory(task, 40 * MIB));
+    world.submit(1, tasks.collect()).unwrap();
+    assert_eq!(world.dispatched(), [(A, id(1), 1), (A, id(2), 1)]);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    assert_eq!(world.dispatched(), [(A, id(3), 1)]);
+}
+
+#[test]
+fn silence_of_the_whole_fog_costs_a_task_one_attempt() {
+    // Nodes were taken down one by one and the tasks sent to the next that was silent, until
+    // they had no attempts left.
+    let mut world = World::new();
+    for node in 1..=5 {
+        world.register(NodeId::from_bytes([node; 32]), OFFER);
+    }
+    world.submit(1, orders([1])).unwrap();
+    world.events();
+    assert_eq!(
+        world.coordinator.poll_timeout(),
+        Some(world.now + Duration::from_secs(60))
+    );
+    world.now = world.now + Duration::from_secs(90);
+    world.timeout();
+    assert_eq!(world.state(1), TaskState::Queued { attempts: 1 });
+    let lost = world.coordinator.nodes();
+    assert!(lost.iter().all(|view| view.status == NodeStatus::Lost));
+    assert_eq!(world.coordinator.poll_timeout(), None);
+    world.register(C, OFFER);
+    assert_eq!(world.dispatched(), [(C, id(1), 2)]);
+}
+
+#[test]
+fn a_node_that_let_an_attempt_lapse_is_asked_again_if_no_other_can_take_the_task() {
+    // Any other node was enough to rule it out, also one that could not take the task.
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.register(
+        B,
+        Offer {
+            memory_bytes: MIB,
+            ..OFFER
+        },
+    );
+    world.submit(1, orders([1])).unwrap();
+    world.report(A, 1, 1, Err(TaskError::Cancelled)).unwrap();
+    assert_eq!(world.dispatched(), [(A, id(1), 1), (A, id(1), 2)]);
+    // Where another can, it is asked, though it is slow.
+    world.register(
+        C,
+        Offer {
+            fuel_per_second: FUEL / 10,
+            ..OFFER
+        },
+    );
+    world.report(A, 1, 2, Err(TaskError::Cancelled)).unwrap();
+    assert_eq!(world.dispatched(), [(C, id(1), 3)]);
+}
+
+#[test]
+fn who_came_first_is_served_first() {
+    // Tasks were served in the order of their ids, which submitters choose.
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([9, 8])).unwrap();
+    world.submit(2, orders([1, 2])).unwrap();
+    let mut served = Vec::new();
+    while let Some((node, task, attempt)) = world.dispatched().pop() {
+        served.push(task);
+        world
+            .report(node, task.as_bytes()[0], attempt, done(FUEL))
+            .unwrap();
+    }
+    assert_eq!(served, [id(9), id(8), id(1), id(2)]);
+}
+
+#[test]
+fn more_tasks_than_the_optimiser_takes_are_placed_in_turns() {
+    let quick = Config {
+        nsga2: Nsga2 {
+            population: 4,
+            generations: 0,
+            ..Nsga2::default()
+        },
+        ..config()
+    };
+    let mut world = World::with(quick);
+    let many = |from: u128| -> Vec<TaskOrder> {
+        (from..from + 5_000)
+            .map(|index| TaskOrder {
+                id: TaskId::from_bytes(index.to_be_bytes()),
+                price_max: Amount(100),
+                ..order(0)
+            })
+            .collect()
+    };
+    world.submit(1, many(0)).unwrap();
+    world.submit(2, many(5_000)).unwrap();
+    world.events();
+    world.register(A, OFFER);
+    let placed: Vec<_> = world
+        .events()
+        .iter()
+        .filter_map(|event| match event {
+            Event::Placed { tasks, .. } => Some(*tasks),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(placed, [TASKS_PLACED_MAX]);
+    assert_eq!(world.coordinator.unplaced(), 10_000 - TASKS_PLACED_MAX);
+    // A second node has nothing to do, and gets a share of all.
+    world.register(B, OFFER);
+    assert_eq!(world.view(B).running, 1);
+}
+
+#[test]
+fn a_ledger_that_fails_while_a_node_dies_is_asked_again() {
+    let mut world = World::with(Config {
+        attempts_max: 1,
+        ..config()
+    });
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    world.events();
+    world.till.shut = true;
+    let refused = world.call(|rules, host| rules.node_lost(A, LossReason::Silent, host));
+    assert_eq!(refused, Err(TillError::Shut));
+    // It is gone all the same, but what it ran is not settled.
+    assert_eq!(world.view(A).status, NodeStatus::Lost);
+    assert_eq!((world.view(A).running, world.view(A).waiting), (1, 0));
+    world.now = world.now + Duration::from_secs(60);
+    let refused = world.call(Coordinator::handle_timeout);
+    assert_eq!(refused, Err(TillError::Shut));
+
+    world.till.shut = false;
+    world
+        .call(|rules, host| rules.node_lost(A, LossReason::Silent, host))
+        .unwrap();
+    assert_eq!(world.state(1), TaskState::Lost { attempts: 1 });
+    assert_eq!(world.state(2), TaskState::Queued { attempts: 0 });
+    assert_eq!(world.available(), ENDOWMENT - 1_000);
+}
+
+#[test]
+fn tasks_that_have_ended_keep_no_input() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    world.report(A, 1, 1, done(1)).unwrap();
+    world.call(|rules, host| rules.cancel(id(2), host)).unwrap();
+    let kept = |task: &Task| task.spec.is_some();
+    assert!(!world.coordinator.tasks.values().any(kept));
+}
+
+#[test]
+fn a_full_registry_opens_no_account() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    let stranger = NodeId::from_bytes([255; 32]);
+    let node = world.coordinator.registry.nodes[&A].clone();
+    for index in 1..REGISTRY_NODES_MAX {
+        let mut bytes = [7; 32];
+        bytes[..8].copy_from_slice(&(index as u64).to_be_bytes());
+        let known = NodeId::from_bytes(bytes);
+        world.coordinator.registry.nodes.insert(known, node.clone());
+    }
+    let refused = world.call(|rules, host| rules.register(stranger, OFFER, host));
+    assert!(matches!(
+        refused,
+        Err(RegisterError::Full {
+            limit: REGISTRY_NODES_MAX
+        })
+    ));
+    assert!(world.till.book.account(node_account(stranger)).is_none());
+    // Those that are known come back, and a lost one makes room.
+    world.register(A, OFFER);
+    world.coordinator.registry.nodes.get_mut(&A).unwrap().lost = true;
+    world.register(stranger, OFFER);
+    assert!(!world.coordinator.registry.nodes.contains_key(&A));
+}
+
+#[test]
+fn a_node_without_an_account_is_not_registered() {
+    let mut world = World::new();
+    world.till.shut = true;
+    let refused = world.call(|rules, host| rules.register(A, OFFER, host));
+    assert!(matches!(refused, Err(RegisterError::Bank(TillError::Shut))));
+    assert!(world.coordinator.nodes().is_empty());
+}
+
+#[test]
+fn a_configuration_that_cannot_work_is_refused() {
+    let refused = |config| Coordinator::new(config).unwrap_err();
+    assert!(matches!(
+        refused(Config {
+            nsga2: Nsga2 {
+                population: 5,
+                ..Nsga2::default()
+            },
+            ..Config::default()
+        }),
+        ConfigError::Nsga2(_)
+    ));
+    assert!(matches!(
+        refused(Config {
+            attempts_max: 0,
+            ..Config::default()
+        }),
+        ConfigError::NoAttempts
+    ));
+    // Beyond what a task can have, its next attempt could not begin and it was nowhere.
+    assert!(matches!(
+        refused(Config {
+            attempts_max: ATTEMPTS_MAX + 1,
+            ..Config::default()
+        }),
+        ConfigError::TooManyAttempts {
+            actual: 101,
+            limit: 100
+        }
+    ));
+    assert!(matches!(
+        refused(Config {
+            preference: Preference::Weights([0.0; 4]),
+            ..Config::default()
+        }),
+        ConfigError::Preference(PreferenceError::NoWeight)
+    ));
+    for factor in [0.9, f64::NAN, f64::NEG_INFINITY] {
+        assert!(matches!(
+            refused(Config {
+                lease_factor: factor,
+                ..Config::default()
+            }),
+            ConfigError::LeaseFactor { .. }
+        ));
+    }
+    assert!(matches!(
+        refused(Config {
+            lease_min: Duration::ZERO,
+            ..Config::default()
+        }),
+        ConfigError::NoLease
+    ));
+    assert!(matches!(
+        refused(Config {
+            silence_max: Duration::ZERO,
+            ..Config::default()
+        }),
+        ConfigError::NoSilence
+    ));
+    assert!(
+        Coordinator::new(Config {
+            attempts_max: ATTEMPTS_MAX,
+            lease_factor: f64::INFINITY,
+            ..Config::default()
+        })
+        .is_ok()
+    );
+}
+
+#[test]
+fn the_check_finds_what_must_not_be() {
+    let sound = || {
+        let mut world = World::new();
+        world.register(A, OFFER);
+        world.submit(1, orders([1, 2])).unwrap();
+        world.coordinator
+    };
+    assert_eq!(sound().check(), Ok(()));
+
+    let mut rules = sound();
+    rules.registry.nodes.get_mut(&A).unwrap().waiting.clear();
+    let misplaced = |task, state, places| {
+        Err(Inconsistency::Misplaced {
+            task,
+            state,
+            places,
+        })
+    };
+    let queued = TaskState::Queued { attempts: 0 };
+    assert_eq!(rules.check(), misplaced(id(2), queued, 0));
+
+    let mut rules = sound();
+    rules.unplaced.insert((1, id(2)));
+    assert_eq!(rules.check(), misplaced(id(2), queued, 2));
+
+    let mut rules = sound();
+    let held = rules.registry.nodes.get_mut(&A).unwrap();
+    held.running.get_mut(&id(1)).unwrap().number = 2;
+    let assigned = TaskState::Assigned {
+        node: A,
+        attempt: 1,
+    };
+    assert_eq!(rules.check(), misplaced(id(1), assigned, 0));
+
+    let mut rules = sound();
+    rules.stuck.insert((7, id(7)));
+    assert_eq!(rules.check(), Err(Inconsistency::Strays { count: 1 }));
+
+    let mut rules = sound();
+    rules.open = 1;
+    assert_eq!(rules.check(), Err(Inconsistency::Strays { count: 0 }));
+
+    let mut rules = sound();
+    rules.jobs.get_mut(&job_id(1)).unwrap().paid = Amount(1);
+    assert_eq!(
+        rules.check(),
+        Err(Inconsistency::Summary { job: job_id(1) })
+    );
+}

@@ -1,0 +1,204 @@
+//! What is demonstrated, and why a demonstration fails.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use fogcompute_base::Digest;
+use thiserror::Error;
+
+use crate::error::NodeError;
+use crate::mandelbrot::View;
+
+/// Least compute nodes: one is killed, and the fog must go on.
+const NODES_MIN: u16 = 2;
+/// Most compute nodes.
+const NODES_MAX: u16 = 32;
+/// Least width of the picture, in pixels.
+const WIDTH_MIN: u32 = 60;
+/// Most width of the picture, in pixels.
+const WIDTH_MAX: u32 = 8192;
+
+/// What is demonstrated.
+#[derive(Clone, Debug)]
+pub struct DemoConfig {
+    /// Width of the picture in pixels; it is two thirds as high.
+    pub width: u32,
+    /// Compute nodes.
+    pub nodes: u16,
+    /// Tiles the picture is cut into.
+    pub tiles: u32,
+    /// Seed of the placement, the prices and the choice of the node that is killed.
+    pub seed: u64,
+    /// Whether the nodes' harvest policies are overruled.
+    pub policy_always: bool,
+    /// Whether the processes' directory is kept.
+    pub keep: bool,
+    /// Whether the report is printed as JSON instead of an account for people.
+    pub json: bool,
+    /// Where the picture and the page are written.
+    pub out: PathBuf,
+    /// How another process of this command is started.
+    pub node_command: Vec<OsString>,
+}
+
+/// Why a demonstration did not end well.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum DemoError {
+    /// A parameter is outside its range.
+    #[error("{name} is {value}, must be {min} to {max}")]
+    Range {
+        /// The parameter.
+        name: &'static str,
+        /// What was given.
+        value: u64,
+        /// Least.
+        min: u64,
+        /// Most.
+        max: u64,
+    },
+    /// One tile's pixels are more than a task may return.
+    #[error("a tile of {actual} bytes exceeds what a task may return ({limit}); use more tiles")]
+    TileTooLarge {
+        /// Bytes of the largest tile.
+        actual: u64,
+        /// Most bytes.
+        limit: u64,
+    },
+    /// The coordinator or a node.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// A file or process.
+    #[error("{doing} {}: {source}", path.display())]
+    File {
+        /// What was attempted.
+        doing: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A node's process ended by itself.
+    #[error("{node} ended by itself ({status}); it wrote:\n{log}")]
+    NodeEnded {
+        /// Its name.
+        node: String,
+        /// How.
+        status: String,
+        /// The end of its log.
+        log: String,
+    },
+    /// The processes did not join in time.
+    #[error("only {joined} of {expected} nodes joined within {seconds} s")]
+    StartTimeout {
+        /// How many did.
+        joined: usize,
+        /// How many were started.
+        expected: usize,
+        /// The limit.
+        seconds: u64,
+    },
+    /// Nobody lends compute.
+    #[error(
+        "no node lends compute: the harvest policy says no on this machine ({reasons}); \
+         run again with --policy always to overrule it"
+    )]
+    NobodyLends {
+        /// What the policies objected to.
+        reasons: String,
+    },
+    /// The job did not end in time.
+    #[error("the job did not end within {seconds} s: {done} of {tiles} tiles done")]
+    JobTimeout {
+        /// The limit.
+        seconds: u64,
+        /// Tiles done.
+        done: usize,
+        /// Tiles of the job.
+        tiles: usize,
+    },
+    /// A tile was not computed.
+    #[error("tile {tile} failed: {reason}")]
+    TileFailed {
+        /// Which.
+        tile: usize,
+        /// Why.
+        reason: String,
+    },
+    /// The fog's picture is not the native one.
+    #[error("the fog's picture {fog} differs from the native render {native}")]
+    WrongPicture {
+        /// Digest of the fog's pixels.
+        fog: Digest,
+        /// Digest of the native pixels.
+        native: Digest,
+    },
+    /// The ledger does not balance.
+    #[error("the ledger's accounts sum to {sum} base units, not to zero")]
+    Unbalanced {
+        /// The sum.
+        sum: String,
+    },
+    /// Ctrl-C, or a termination signal.
+    #[error("stopped on request; every process was ended and nothing is left behind")]
+    Interrupted,
+}
+
+impl DemoConfig {
+    pub(super) fn check(&self) -> Result<(), DemoError> {
+        let range = |name, value: u64, min: u64, max: u64| {
+            if (min..=max).contains(&value) {
+                Ok(())
+            } else {
+                Err(DemoError::Range {
+                    name,
+                    value,
+                    min,
+                    max,
+                })
+            }
+        };
+        range(
+            "--width",
+            self.width.into(),
+            WIDTH_MIN.into(),
+            WIDTH_MAX.into(),
+        )?;
+        range(
+            "--nodes",
+            self.nodes.into(),
+            NODES_MIN.into(),
+            NODES_MAX.into(),
+        )?;
+        let height = self.view().height;
+        range(
+            "--tiles",
+            self.tiles.into(),
+            u64::from(self.nodes),
+            height.min(2000).into(),
+        )?;
+        let rows = u64::from(height.div_ceil(self.tiles));
+        let limit = fogcompute_base::limits::OUTPUT_BYTES_MAX as u64;
+        let actual = rows * u64::from(self.width);
+        if actual > limit {
+            return Err(DemoError::TileTooLarge { actual, limit });
+        }
+        Ok(())
+    }
+
+    pub(super) fn view(&self) -> View {
+        View {
+            width: self.width,
+            height: self.width * 2 / 3,
+            ..View::default()
+        }
+    }
+}
+
+pub(super) fn file_error(doing: &'static str, path: &Path, source: std::io::Error) -> DemoError {
+    DemoError::File {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
+}

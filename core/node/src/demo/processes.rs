@@ -1,0 +1,249 @@
+//! The processes of the fog: starting, watching, killing and ending them.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use fogcompute_base::{Clock, Instant, NodeId, Rng};
+use fogcompute_ledger::Amount;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use tokio::process::{Child, Command};
+
+use super::Demo;
+use super::config::{DemoError, file_error};
+use crate::coordinate::{CoordinatorService, Update};
+use crate::error::NodeError;
+use crate::protocol::Role;
+
+/// Mix layers of the demonstration, and mixnodes in each.
+pub(super) const LAYERS: u8 = 3;
+const MIXNODES_PER_LAYER: u8 = 2;
+
+/// How long processes may take to start and join.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(super) struct Process {
+    pub(super) name: String,
+    pub(super) role: Role,
+    pub(super) data: PathBuf,
+    pub(super) child: Child,
+    pub(super) pid: Option<u32>,
+    pub(super) node: Option<NodeId>,
+    /// When the demonstration killed it.
+    pub(super) killed: Option<Instant>,
+}
+
+impl Demo {
+    pub(super) fn start_processes(&mut self, fog: &CoordinatorService) -> Result<(), DemoError> {
+        // Operators ask different prices; which, is this demonstration's choice, by its seed.
+        let mut rng = ChaCha20Rng::seed_from_u64(self.config.seed);
+        for layer in 0..LAYERS {
+            for index in 0..MIXNODES_PER_LAYER {
+                let name = format!("mix {}{}", layer + 1, char::from(b'a' + index));
+                let role = [
+                    "--role".into(),
+                    "mix".into(),
+                    "--layer".into(),
+                    layer.to_string(),
+                ];
+                self.start(fog, name, Role::Mix { layer }, &role)?;
+            }
+        }
+        for index in 0..self.config.nodes {
+            let millicredits = 500 + rng.next_u64() % 1000;
+            let price = Amount(u128::from(millicredits) * 10_u128.pow(15));
+            let args = [
+                "--role".into(),
+                "compute".into(),
+                "--price".into(),
+                price.to_string(),
+                "--policy".into(),
+                if self.config.policy_always {
+                    "always"
+                } else {
+                    "default"
+                }
+                .into(),
+            ];
+            self.start(fog, format!("compute {}", index + 1), Role::Compute, &args)?;
+        }
+        let pids: Vec<_> = self
+            .processes
+            .iter()
+            .filter_map(|process| process.pid.map(|pid| pid.to_string()))
+            .collect();
+        self.say(&format!(
+            "started {} mixnodes in {LAYERS} layers and {} compute nodes as processes {}",
+            LAYERS * MIXNODES_PER_LAYER,
+            self.config.nodes,
+            pids.join(" "),
+        ));
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        fog: &CoordinatorService,
+        name: String,
+        role: Role,
+        args: &[String],
+    ) -> Result<(), DemoError> {
+        let data = self.directory.join(name.replace(' ', "-"));
+        std::fs::create_dir_all(&data).map_err(|source| file_error("creating", &data, source))?;
+        let log_path = data.join("node.log");
+        let log =
+            File::create(&log_path).map_err(|source| file_error("creating", &log_path, source))?;
+        let errors = log
+            .try_clone()
+            .map_err(|source| file_error("opening", &log_path, source))?;
+        let (program, first) =
+            self.config.node_command.split_first().ok_or_else(|| {
+                NodeError::io("starting a node", std::io::ErrorKind::NotFound.into())
+            })?;
+        let coordinator = fog.descriptor();
+        let child = Command::new(program)
+            .args(first)
+            .arg("node")
+            .args(["--coordinator", &coordinator.address.to_string()])
+            .args(["--coordinator-id", &coordinator.node.to_string()])
+            .args(["--listen", "127.0.0.1:0", "--heartbeat-ms", "1000"])
+            .arg("--exit-with-coordinator")
+            .arg("--data")
+            .arg(&data)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|source| file_error("starting", Path::new(program), source))?;
+        let pid = child.id();
+        self.processes.push(Process {
+            name,
+            role,
+            data,
+            child,
+            pid,
+            node: None,
+            killed: None,
+        });
+        Ok(())
+    }
+
+    /// Waits until every process has joined and every compute node has said what it lends.
+    pub(super) async fn wait_until_joined(
+        &mut self,
+        fog: &mut CoordinatorService,
+    ) -> Result<(), DemoError> {
+        let deadline = self.clock.now() + START_TIMEOUT;
+        let expected = self.processes.len();
+        loop {
+            let ready = fog
+                .nodes()
+                .filter(|(_, record)| match record.role {
+                    Role::Mix { .. } => true,
+                    Role::Compute => record.offer.latency_ms > 0.0,
+                })
+                .count();
+            if ready == expected {
+                break;
+            }
+            self.check_processes()?;
+            let left = deadline.duration_since(self.clock.now());
+            if left.is_zero() {
+                let seconds = START_TIMEOUT.as_secs();
+                return Err(DemoError::StartTimeout {
+                    joined: ready,
+                    expected,
+                    seconds,
+                });
+            }
+            // A node that dies sends nothing, so look at the processes now and then.
+            let _ = tokio::time::timeout(left.min(Duration::from_millis(250)), fog.next())
+                .await
+                .unwrap_or(Ok(Update::Heard {
+                    node: fog.descriptor().node,
+                }))?;
+        }
+        self.match_processes(fog);
+        self.say(&format!(
+            "all {expected} joined over Noise links on loopback; mean delay 5 ms per mixnode"
+        ));
+        Ok(())
+    }
+
+    /// Finds out which process is which node: each wrote its id into its log.
+    fn match_processes(&mut self, fog: &CoordinatorService) {
+        for process in &mut self.processes {
+            let log = std::fs::read_to_string(process.data.join("node.log")).unwrap_or_default();
+            process.node = log
+                .lines()
+                .find_map(|line| line.strip_prefix("node "))
+                .and_then(|id| id.trim().parse().ok())
+                .filter(|id| fog.nodes().any(|(node, _)| node == *id));
+        }
+    }
+
+    pub(super) fn check_processes(&mut self) -> Result<(), DemoError> {
+        for process in &mut self.processes {
+            if process.killed.is_some() {
+                continue;
+            }
+            if let Ok(Some(status)) = process.child.try_wait() {
+                let log =
+                    std::fs::read_to_string(process.data.join("node.log")).unwrap_or_default();
+                let tail: Vec<_> = log.lines().rev().take(20).collect();
+                return Err(DemoError::NodeEnded {
+                    node: process.name.clone(),
+                    status: status.to_string(),
+                    log: tail.into_iter().rev().collect::<Vec<_>>().join("\n"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills a node that is computing a tile right now. `false` if none is.
+    pub(super) async fn kill_a_working_node(&mut self) -> Result<bool, DemoError> {
+        let mut working: Vec<_> = self
+            .tiles
+            .iter()
+            .flat_map(|tile| &tile.attempts)
+            .filter(|attempt| attempt.result.is_none() && attempt.lost.is_none())
+            .map(|attempt| attempt.node)
+            .collect();
+        working.sort_unstable();
+        working.dedup();
+        if working.is_empty() {
+            return Ok(false);
+        }
+        let mut rng = ChaCha20Rng::seed_from_u64(self.config.seed ^ 0x4b49_4c4c);
+        let index = usize::try_from(rng.next_u64() % working.len() as u64).unwrap_or(0);
+        let Some(process) = self.processes.get_mut(working[index]) else {
+            return Ok(false);
+        };
+        // `kill` is SIGKILL on Unix: the process gets no chance to say goodbye.
+        process
+            .child
+            .kill()
+            .await
+            .map_err(|source| file_error("killing", &process.data, source))?;
+        process.killed = Some(self.clock.now());
+        let (name, pid) = (process.name.clone(), process.pid.unwrap_or_default());
+        self.say(&format!(
+            "half-way: killed {name} (process {pid}) with SIGKILL"
+        ));
+        Ok(true)
+    }
+
+    pub(super) async fn end_processes(&mut self) {
+        for process in &mut self.processes {
+            let _ = process.child.start_kill();
+        }
+        for process in &mut self.processes {
+            let _ = process.child.wait().await;
+        }
+    }
+}
