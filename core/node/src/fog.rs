@@ -734,6 +734,18 @@ mod tests {
     }
 
     #[test]
+    fn a_task_may_cost_more_than_18_credits() {
+        let fog = Fog::new(FogConfig::default()).unwrap();
+        // Base units of this are more than 64 bits hold.
+        let limits = Limits {
+            fuel: 1_000_000_000_000,
+            ..Limits::default()
+        };
+        let spec = TaskSpec::new(ECHO, b"dear".as_slice(), limits).unwrap();
+        assert_eq!(fog.run(spec).unwrap().output, b"dear");
+    }
+
+    #[test]
     fn the_number_of_workers_has_limits() {
         for workers in [0, WORKERS_MAX + 1] {
             let refused = Fog::new(FogConfig {

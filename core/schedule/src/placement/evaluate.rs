@@ -166,7 +166,7 @@ impl<'a> Evaluator<'a> {
         for (job, &choice) in choices.iter().enumerate() {
             let pair = instance.pair(job, choice);
             distrust += instance.weights[job] * (1.0 - instance.nodes[pair.node].trust);
-            cost += u128::from(pair.cost);
+            cost += pair.cost;
         }
         let (completion, violation) = match instance.sharing {
             Sharing::Concurrent => self.run_together(choices),

@@ -264,7 +264,7 @@ pub(super) struct Pair {
     /// How long the job runs there.
     pub(super) run_ms: u64,
     /// What it costs there, in base units.
-    pub(super) cost: u64,
+    pub(super) cost: u128,
 }
 
 /// The jobs and nodes of one batch.
@@ -426,7 +426,8 @@ fn eligible(job: &Job, nodes: &[Node]) -> Result<Vec<Pair>, PlacementError> {
                 Constraint::Cost,
                 // A price nobody can pay must not stop the whole batch, only this pair.
                 run_ms.is_some()
-                    && cost.is_none_or(|cost| job.max_cost.is_some_and(|max| cost > max)),
+                    && cost
+                        .is_none_or(|cost| job.max_cost.is_some_and(|max| cost > u128::from(max))),
             ),
             (Constraint::Cpu, job.cpu_millis > node.cpu_millis_free),
             (
@@ -474,13 +475,13 @@ fn run_ms(duration_ms: u64, speed: f64) -> Option<u64> {
     (run_ms <= RUN_MS_MAX as f64).then_some(run_ms as u64)
 }
 
-/// What a job costs, rounded up to whole base units, if that fits an account.
-fn cost(job: &Job, node: &Node, run_ms: u64) -> Option<u64> {
+/// What a job costs, rounded up to whole base units, if that can be counted.
+///
+/// At most a millionth of what a `u128` holds, so that the costs of a whole batch have a sum.
+fn cost(job: &Job, node: &Node, run_ms: u64) -> Option<u128> {
     let core_millis = u128::from(job.cpu_millis) * u128::from(run_ms);
-    let cost = core_millis
-        .checked_mul(u128::from(node.price_per_cpu_second))?
-        .div_ceil(1_000 * 1_000);
-    u64::try_from(cost).ok()
+    let cost = core_millis.checked_mul(u128::from(node.price_per_cpu_second))?;
+    Some(cost.div_ceil(1_000 * 1_000))
 }
 
 #[cfg(test)]
@@ -689,15 +690,22 @@ pub(super) mod tests {
 
     #[test]
     fn a_price_nobody_can_pay_removes_the_node_and_not_the_batch() {
+        let large = |id| Node {
+            cpu_millis_total: u64::MAX,
+            cpu_millis_free: u64::MAX,
+            ..node(id)
+        };
         let greedy = Node {
             price_per_cpu_second: u64::MAX,
-            ..node(1)
+            speed: 1e-9,
+            ..large(1)
         };
         let long = Job {
             duration_ms: 5_000,
+            cpu_millis: 1 << 32,
             ..job(1)
         };
-        let instance = Instance::new(vec![long], vec![greedy, node(2)], Sharing::Queued).unwrap();
+        let instance = Instance::new(vec![long], vec![greedy, large(2)], Sharing::Queued).unwrap();
         assert_eq!(instance.eligible[0].len(), 1);
         assert_eq!(instance.eligible[0][0].node, 1);
     }

@@ -205,11 +205,11 @@ impl Instance {
                     continue;
                 }
                 let fill = |need: u64, free: u64| need as f64 / f64::max(free as f64, 1.0);
-                let cpu = fill(need.cpu_millis, node.cpu_millis_free - load.cpu_millis);
-                let memory = fill(
-                    need.memory_bytes,
-                    node.memory_bytes_free - load.memory_bytes,
-                );
+                // A job that needs none of what is overcommitted still has room there.
+                let cpu_free = node.cpu_millis_free.saturating_sub(load.cpu_millis);
+                let memory_free = node.memory_bytes_free.saturating_sub(load.memory_bytes);
+                let cpu = fill(need.cpu_millis, cpu_free);
+                let memory = fill(need.memory_bytes, memory_free);
                 let filled = cpu.min(memory);
                 if best.is_none_or(|(most, _)| filled > most) {
                     best = Some((filled, choice as u32));
@@ -962,6 +962,29 @@ mod tests {
                 ..node(0)
             }
         }
+    }
+
+    #[test]
+    fn a_job_that_needs_nothing_goes_to_an_overcommitted_node() {
+        let jobs = [0, 3_000, 3_000]
+            .into_iter()
+            .zip(1..)
+            .map(|(cpu_millis, id)| Job {
+                cpu_millis,
+                memory_bytes: 0,
+                ..job(id)
+            })
+            .collect();
+        let instance = Instance::new(jobs, vec![node(1)], Sharing::Concurrent).unwrap();
+        let placed = instance.place(&small(), &mut rng(1));
+        assert_eq!(
+            placed.unwrap_err(),
+            PlacementError::OverCommitted {
+                node: node(1).id,
+                cpu_millis_over: 2_000,
+                memory_bytes_over: 0
+            }
+        );
     }
 
     proptest! {
