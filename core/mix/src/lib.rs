@@ -46,22 +46,30 @@
 //! What it does not do yet: cover traffic, key epochs, retransmission, a directory run by several
 //! authorities. A [`Topology`] is trusted as given.
 
+mod bucket;
 mod client;
 mod geometry;
 mod key;
 mod message;
 mod mixnode;
 mod packet;
+mod poisson;
 mod replay;
+mod shared_replay;
 mod surb;
 mod topology;
+mod wheel;
 
+pub use bucket::TokenBucket;
 pub use client::{Client, ClientConfig, Incoming, ReceiveError, SendError};
 pub use geometry::{Geometry, GeometryError, HEADER_BYTES, HOPS_MAX, PAYLOAD_OVERHEAD_BYTES};
 pub use key::{PrivateKey, PublicKey};
 pub use message::{FRAGMENT_HEADER_BYTES, MessageError, MessageId};
 pub use mixnode::{Delivery, DropReason, MixStats, Mixnode, MixnodeConfig, Transmit};
 pub use packet::{BuildError, Hop, Packet, PacketError, Processed, SealedReply, Unwrapped};
+pub use poisson::{DELAY_MEANS_MAX, PoissonProcess};
 pub use replay::{ReplayFilter, ReplayTag, ReplayVerdict};
+pub use shared_replay::SharedReplayFilter;
 pub use surb::{ReplyKey, SURB_BYTES, Surb, SurbError, SurbId};
 pub use topology::{Descriptor, Topology, TopologyError};
+pub use wheel::Wheel;

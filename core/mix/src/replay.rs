@@ -8,6 +8,9 @@ use std::fmt;
 pub struct ReplayTag([u8; 32]);
 
 impl ReplayTag {
+    /// Length of a tag in bytes.
+    pub const LEN: usize = 32;
+
     /// Takes a tag from its bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {

@@ -11,9 +11,7 @@ use thiserror::Error;
 use crate::geometry::HOPS_MAX;
 use crate::key::PublicKey;
 use crate::packet::Hop;
-
-/// A delay is cut at this many means: the quantile 1 - 10⁻¹² of the exponential distribution.
-const DELAY_MEANS_MAX: f64 = 27.631_021;
+use crate::poisson::exponential;
 
 /// A topology that cannot route.
 #[non_exhaustive]
@@ -170,15 +168,6 @@ fn below(count: usize, rng: &mut impl Rng) -> usize {
     }
 }
 
-/// An exponentially distributed delay by inversion, cut at [`DELAY_MEANS_MAX`] means.
-///
-/// The logarithm is `libm`'s, so one seed gives one delay on every platform.
-fn exponential(mean: Duration, rng: &mut impl Rng) -> Duration {
-    let uniform = (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-    let means = -libm::log1p(-uniform);
-    mean.mul_f64(means.min(DELAY_MEANS_MAX))
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -258,29 +247,6 @@ pub(crate) mod tests {
                 node: descriptor(1).node
             })
         );
-    }
-
-    #[test]
-    fn delays_are_exponential() {
-        // Kolmogorov-Smirnov at n = 20,000: D < 1.63 / sqrt(n) accepts at the 1 % level.
-        let mut rng = ChaCha20Rng::seed_from_u64(3);
-        let mean = Duration::from_millis(50);
-        let mut samples: Vec<f64> = (0..20_000)
-            .map(|_| exponential(mean, &mut rng).as_secs_f64() / mean.as_secs_f64())
-            .collect();
-        samples.sort_by(f64::total_cmp);
-        let n = samples.len() as f64;
-        let distance = samples
-            .iter()
-            .enumerate()
-            .map(|(rank, sample)| {
-                let expected = 1.0 - (-sample).exp();
-                (expected - rank as f64 / n)
-                    .abs()
-                    .max((expected - (rank + 1) as f64 / n).abs())
-            })
-            .fold(0.0, f64::max);
-        assert!(distance < 1.63 / n.sqrt(), "distance {distance}");
     }
 
     #[test]
