@@ -4,6 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::batch::Batch;
 use crate::single::Single;
 
 /// An implementation of X25519.
@@ -16,11 +17,23 @@ pub enum Backend {
     /// multiplication at a time. `x86_64` with ADX, AVX2, BMI2 and AES, or `aarch64` with NEON, AES
     /// and SHA-2.
     Graviola,
+    /// Four at once with AVX2.
+    Avx2x4,
+    /// Eight at once with AVX-512F.
+    Avx512x8,
+    /// Eight at once with AVX-512 IFMA, which multiplies 52-bit integers.
+    Ifmax8,
 }
 
 impl Backend {
     /// All of them, whether or not this CPU can run them.
-    pub const ALL: &[Self] = &[Self::Dalek, Self::Graviola];
+    pub const ALL: &[Self] = &[
+        Self::Dalek,
+        Self::Graviola,
+        Self::Avx2x4,
+        Self::Avx512x8,
+        Self::Ifmax8,
+    ];
 
     /// A short name for tables and logs, in lower case.
     #[must_use]
@@ -28,6 +41,9 @@ impl Backend {
         match self {
             Self::Dalek => "dalek",
             Self::Graviola => "graviola",
+            Self::Avx2x4 => "avx2x4",
+            Self::Avx512x8 => "avx512x8",
+            Self::Ifmax8 => "ifmax8",
         }
     }
 
@@ -36,15 +52,15 @@ impl Backend {
     pub const fn lanes(self) -> usize {
         match self {
             Self::Dalek | Self::Graviola => 1,
+            Self::Avx2x4 => 4,
+            Self::Avx512x8 | Self::Ifmax8 => 8,
         }
     }
 
     /// Whether this CPU, and this build, can run it.
     #[must_use]
     pub fn available(self) -> bool {
-        match self {
-            Self::Dalek | Self::Graviola => Single::new(self).is_some(),
-        }
+        Single::new(self).is_some() || Batch::new(self).is_some()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::batch::{Batch, Scalars};
 use crate::single::Single;
 use crate::{Backend, KEY_BYTES, Unavailable};
 
@@ -29,6 +30,7 @@ pub struct LengthMismatch {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Engine {
     single: Single,
+    batch: Option<Batch>,
 }
 
 impl Engine {
@@ -37,6 +39,7 @@ impl Engine {
     pub fn detect() -> Self {
         Self {
             single: Single::new(Backend::Graviola).unwrap_or(Single::PORTABLE),
+            batch: Batch::fastest(),
         }
     }
 
@@ -51,11 +54,15 @@ impl Engine {
         if single.lanes() != 1 {
             return Err(Unavailable::Lanes { backend: single });
         }
-        if let Some(backend) = batch {
+        if let Some(backend) = batch.filter(|backend| backend.lanes() == 1) {
             return Err(Unavailable::Lanes { backend });
         }
-        let single = Single::new(single).ok_or(Unavailable::Cpu { backend: single })?;
-        Ok(Self { single })
+        Ok(Self {
+            single: Single::new(single).ok_or(Unavailable::Cpu { backend: single })?,
+            batch: batch
+                .map(|backend| Batch::new(backend).ok_or(Unavailable::Cpu { backend }))
+                .transpose()?,
+        })
     }
 
     /// What single multiplications use.
@@ -67,7 +74,7 @@ impl Engine {
     /// What batches use, if anything but [`Engine::backend`].
     #[must_use]
     pub fn batch_backend(&self) -> Option<Backend> {
-        None
+        self.batch.map(Batch::backend)
     }
 
     /// The secret that `scalar` shares with whoever holds the secret of `point`; `None` if the point
@@ -100,9 +107,7 @@ impl Engine {
     ) -> Result<(), LengthMismatch> {
         equally_long(scalars.len(), points.len())?;
         equally_long(points.len(), results.len())?;
-        for ((scalar, point), result) in scalars.iter().zip(points).zip(results) {
-            *result = self.x25519(scalar, point);
-        }
+        self.run(Scalars::Each(scalars), points, results);
         Ok(())
     }
 
@@ -118,10 +123,24 @@ impl Engine {
         results: &mut [Option<[u8; KEY_BYTES]>],
     ) -> Result<(), LengthMismatch> {
         equally_long(points.len(), results.len())?;
-        for (point, result) in points.iter().zip(results) {
-            *result = self.x25519(scalar, point);
-        }
+        self.run(Scalars::Same(scalar), points, results);
         Ok(())
+    }
+
+    fn run(
+        &self,
+        scalars: Scalars<'_>,
+        points: &[[u8; KEY_BYTES]],
+        results: &mut [Option<[u8; KEY_BYTES]>],
+    ) {
+        match self.batch {
+            Some(batch) => batch.run(self.single, scalars, points, results),
+            None => {
+                for (i, (point, result)) in points.iter().zip(results).enumerate() {
+                    *result = self.x25519(scalars.get(i), point);
+                }
+            }
+        }
     }
 }
 

@@ -29,7 +29,10 @@
 //! ```
 
 mod backend;
+mod batch;
 mod engine;
+#[cfg(target_arch = "x86_64")]
+mod kernel;
 mod single;
 
 pub use backend::{Backend, Unavailable, available};

@@ -17,6 +17,7 @@ impl Single {
         let runs = match backend {
             Backend::Dalek => true,
             Backend::Graviola => graviola_runs(),
+            Backend::Avx2x4 | Backend::Avx512x8 | Backend::Ifmax8 => false,
         };
         runs.then_some(Self(backend))
     }
