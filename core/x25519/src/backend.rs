@@ -96,3 +96,39 @@ pub enum Unavailable {
         backend: Backend,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_portable_implementation_is_always_available() {
+        assert!(available().contains(&Backend::Dalek));
+        assert!(available().iter().all(|backend| backend.available()));
+    }
+
+    #[test]
+    fn names_differ_and_are_what_is_displayed() {
+        for (i, backend) in Backend::ALL.iter().enumerate() {
+            assert_eq!(backend.to_string(), backend.name());
+            assert!(
+                Backend::ALL[..i]
+                    .iter()
+                    .all(|other| other.name() != backend.name())
+            );
+        }
+    }
+
+    #[test]
+    fn errors_name_the_implementation() {
+        let backend = Backend::Avx512x8;
+        assert_eq!(
+            Unavailable::Cpu { backend }.to_string(),
+            "this CPU cannot run the avx512x8 implementation of X25519"
+        );
+        assert_eq!(
+            Unavailable::Lanes { backend }.to_string(),
+            "the avx512x8 implementation of X25519 has 8 lanes, which is not its use here"
+        );
+    }
+}

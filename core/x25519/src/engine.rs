@@ -157,3 +157,61 @@ fn equally_long(inputs: usize, outputs: usize) -> Result<(), LengthMismatch> {
         Err(LengthMismatch { inputs, outputs })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_of_unequal_length_are_refused_and_left_alone() {
+        let engine = Engine::detect();
+        let mut results = [Some([7; KEY_BYTES]); 3];
+        let refused = |inputs, outputs| Err(LengthMismatch { inputs, outputs });
+        let (two, three) = ([[9; KEY_BYTES]; 2], [[9; KEY_BYTES]; 3]);
+        assert_eq!(
+            engine.x25519_batch(&two, &three, &mut results),
+            refused(2, 3)
+        );
+        assert_eq!(
+            engine.x25519_batch(&three, &two, &mut results),
+            refused(3, 2)
+        );
+        assert_eq!(engine.x25519_batch(&two, &two, &mut results), refused(2, 3));
+        assert_eq!(
+            engine.x25519_batch_same_scalar(&two[0], &two, &mut results),
+            refused(2, 3)
+        );
+        assert_eq!(results, [Some([7; KEY_BYTES]); 3]);
+        let message = refused(2, 3).unwrap_err().to_string();
+        assert_eq!(message, "a batch of 2 inputs was given room for 3 results");
+    }
+
+    #[test]
+    fn implementations_for_batches_and_single_ones_are_not_exchanged() {
+        for &backend in Backend::ALL {
+            let refused = Err(Unavailable::Lanes { backend });
+            if backend.lanes() == 1 {
+                assert_eq!(Engine::with(Backend::Dalek, Some(backend)), refused);
+            } else {
+                assert_eq!(Engine::with(backend, None), refused);
+            }
+        }
+    }
+
+    #[test]
+    fn what_this_cpu_cannot_run_is_refused() {
+        for &backend in Backend::ALL {
+            let engine = match backend.lanes() {
+                1 => Engine::with(backend, None),
+                _ => Engine::with(Backend::Dalek, Some(backend)),
+            };
+            if backend.available() {
+                let engine = engine.unwrap();
+                let used = engine.batch_backend().unwrap_or(engine.backend());
+                assert_eq!(used, backend);
+            } else {
+                assert_eq!(engine, Err(Unavailable::Cpu { backend }));
+            }
+        }
+    }
+}

@@ -173,3 +173,29 @@ fn differ(a: Mask, b: Mask) -> Mask {
 
 super::ladder!("avx2");
 super::invert!("avx2");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a product's limbs are between.
+    fn carried(i: usize) -> (i64, i64) {
+        let most = if i.is_multiple_of(2) {
+            1 << 26
+        } else {
+            1 << 25
+        };
+        (0, most - 1 + if i == 1 || i == 5 { 1 << 13 } else { 0 })
+    }
+
+    fn subtracted(i: usize) -> (i64, i64) {
+        let bias = if i.is_multiple_of(2) {
+            1 << 27
+        } else {
+            1 << 26
+        };
+        (0, carried(i).1 + bias)
+    }
+
+    super::super::field_tests!("avx2", __m256i, 10);
+}

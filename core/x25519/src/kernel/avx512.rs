@@ -181,3 +181,23 @@ fn differ(a: Mask, b: Mask) -> Mask {
 
 super::ladder!("avx512f");
 super::invert!("avx512f");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a product's limbs are between.
+    fn carried(i: usize) -> (i64, i64) {
+        match i {
+            0 => (0, (1 << 29) + (1 << 17)),
+            8 => (0, (1 << 23) - 1),
+            _ => (0, (1 << 29) - 1),
+        }
+    }
+
+    fn subtracted(i: usize) -> (i64, i64) {
+        (-carried(i).1, carried(i).1)
+    }
+
+    super::super::field_tests!("avx512f", __m512i, 9);
+}

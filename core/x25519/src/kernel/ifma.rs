@@ -238,3 +238,104 @@ pub(crate) fn x25519(scalars: &Lanes<LANES>, points: &Lanes<LANES>) -> Lanes<LAN
     });
     array::from_fn(|lane| pack(&limbs.map(|limb| limb[lane]), &OFFSETS))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::lanes;
+    use super::super::reference::Residue;
+    use super::*;
+
+    lanes!(__m512i, 5);
+
+    /// Calls what needs the instructions, if the CPU has them.
+    fn with(test: impl FnOnce()) {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma") {
+            test();
+        } else {
+            println!("not tested: this CPU lacks AVX-512 IFMA");
+        }
+    }
+
+    /// What a carried element's limbs are between.
+    fn carried(_: usize) -> (i64, i64) {
+        (0, (1 << 51) + (1 << 15))
+    }
+
+    /// What a product's columns are between.
+    fn columns(_: usize) -> (i64, i64) {
+        (0, (1 << 59) - 1)
+    }
+
+    fn assert_within(limbs: &Limbs, range: impl Fn(usize) -> (i64, i64)) {
+        for limbs in limbs {
+            for (i, limb) in limbs.iter().enumerate() {
+                let (low, most) = range(i);
+                assert!((low..=most).contains(limb), "{i}: {limb:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn extremes_are_multiplied() {
+        with(|| {
+            let all = extremes(carried);
+            for (a, b) in all.iter().zip(all.iter().rev()) {
+                // SAFETY: `with` found the instructions.
+                let product = unsafe { take(mul(&Fe(put(a)), &Fe(put(b))).0) };
+                assert_within(&product, columns);
+                let (a, b) = (values(a), values(b));
+                let expected: [Residue; LANES] = array::from_fn(|i| a[i].times(b[i]));
+                assert_eq!(values(&product), expected);
+            }
+        });
+    }
+
+    #[test]
+    fn extremes_are_squared() {
+        with(|| {
+            for a in extremes(carried) {
+                // SAFETY: `with` found the instructions.
+                let square = unsafe { take(square(&Fe(put(&a))).0) };
+                assert_within(&square, columns);
+                assert_eq!(values(&square), values(&a).map(|a| a.times(a)));
+            }
+        });
+    }
+
+    #[test]
+    fn extreme_columns_are_added_subtracted_and_carried() {
+        with(|| {
+            let all = extremes(columns);
+            for (a, b) in all.iter().zip(all.iter().rev()) {
+                // SAFETY: `with` found the instructions.
+                let (sum, difference) = unsafe {
+                    let (a, b) = (Columns(put(a)), Columns(put(b)));
+                    (take(add(&a, &b).0), take(sub(&a, &b).0))
+                };
+                assert_within(&sum, carried);
+                assert_within(&difference, carried);
+                for lane in 0..LANES {
+                    let (a, b) = (values(a)[lane], values(b)[lane]);
+                    assert_eq!(values(&sum)[lane], a.plus(b));
+                    assert_eq!(values(&difference)[lane], a.minus(b));
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn the_second_factor_of_a_doubling_is_carried() {
+        with(|| {
+            let all = extremes(carried);
+            for (a, e) in all.iter().zip(all.iter().rev()) {
+                // SAFETY: `with` found the instructions.
+                let factor = unsafe { take(add_a24(&Fe(put(a)), &Fe(put(e))).0) };
+                assert_within(&factor, carried);
+                let (a, e) = (values(a), values(e));
+                let expected: [Residue; LANES] =
+                    array::from_fn(|i| a[i].plus(e[i].times(Residue::new(121_665))));
+                assert_eq!(values(&factor), expected);
+            }
+        });
+    }
+}

@@ -10,6 +10,11 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 pub(crate) mod ifma;
 
+#[cfg(test)]
+mod constant_time;
+#[cfg(test)]
+mod reference;
+
 /// One value for each lane.
 pub(crate) type Lanes<const N: usize> = [[u8; KEY_BYTES]; N];
 
@@ -49,21 +54,22 @@ fn pack<const N: usize>(limbs: &[u64; N], offsets: &[u32; N]) -> [u8; KEY_BYTES]
             carry = wide >> 64;
         }
     }
-    // 2^255 = 19, so what is above goes below; the second time, nothing or one.
+    // 2^255 = 19, so what is above goes below; the second time, nothing or one. Products wrap, as a
+    // check of overflow would be a branch.
     for _ in 0..2 {
         let above = sum[4] << 1 | sum[3] >> 63;
         sum[3] &= u64::MAX >> 1;
         sum[4] = 0;
-        add_small(&mut sum, 19 * above);
+        add_small(&mut sum, above.wrapping_mul(19));
     }
     // If it is at least the prime, adding 19 reaches bit 255, and dropping that bit subtracts it.
+    // That bit is multiplied, as of a choice compilers like to make a branch.
     let mut larger = sum;
     add_small(&mut larger, 19);
-    let mask = 0_u64.wrapping_sub(larger[3] >> 63);
-    larger[3] &= u64::MAX >> 1;
+    add_small(&mut sum, (larger[3] >> 63).wrapping_mul(19));
+    sum[3] &= u64::MAX >> 1;
     let mut bytes = [0; KEY_BYTES];
-    for (i, chunk) in bytes.chunks_exact_mut(8).enumerate() {
-        let word = (sum[i] & !mask) | (larger[i] & mask);
+    for (chunk, word) in bytes.chunks_exact_mut(8).zip(sum) {
         chunk.copy_from_slice(&word.to_le_bytes());
     }
     bytes
@@ -191,3 +197,193 @@ macro_rules! ladder {
     };
 }
 use ladder;
+
+/// Defines what the tests of a kernel put into lanes and take out of them.
+#[cfg(test)]
+macro_rules! lanes {
+    ($vector:ty, $limbs:literal) => {
+        /// Limbs for each lane.
+        type Limbs = [[i64; $limbs]; LANES];
+
+        fn put(limbs: &Limbs) -> [$vector; $limbs] {
+            array::from_fn(|i| {
+                let lanes: [i64; LANES] = array::from_fn(|lane| limbs[lane][i]);
+                // SAFETY: both are as large, and every pattern of bits is a value.
+                unsafe { std::mem::transmute::<[i64; LANES], $vector>(lanes) }
+            })
+        }
+
+        fn take(vectors: [$vector; $limbs]) -> Limbs {
+            let lanes = vectors.map(|vector| {
+                // SAFETY: both are as large, and every pattern of bits is a value.
+                unsafe { std::mem::transmute::<$vector, [i64; LANES]>(vector) }
+            });
+            array::from_fn(|lane| lanes.map(|lanes| lanes[lane]))
+        }
+
+        /// Limbs at the ends of their ranges: all of them, one of them, every second one, and at
+        /// random; in each lane otherwise.
+        fn extremes(range: impl Fn(usize) -> (i64, i64)) -> Vec<Limbs> {
+            let mut state = 1_u64;
+            let mut next = move || {
+                // Knuth's linear congruence: its high bits are good enough to choose by.
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                state >> 33
+            };
+            let end = |i: usize, high: bool| {
+                let (low, most) = range(i);
+                if high { most } else { low }
+            };
+            let mut kinds: Vec<[i64; $limbs]> = vec![
+                array::from_fn(|i| end(i, true)),
+                array::from_fn(|i| end(i, false)),
+                array::from_fn(|i| end(i, i % 2 == 0)),
+                array::from_fn(|i| end(i, i % 2 == 1)),
+            ];
+            for limb in 0..$limbs {
+                kinds.push(array::from_fn(|i| end(i, i == limb)));
+                kinds.push(array::from_fn(|i| end(i, i != limb)));
+            }
+            for _ in 0..20 {
+                kinds.push(array::from_fn(|i| match next() % 4 {
+                    0 => end(i, true),
+                    1 => end(i, false),
+                    _ => {
+                        let (low, most) = range(i);
+                        low + (next() as i64) % (most - low + 1)
+                    }
+                }));
+            }
+            (0..kinds.len())
+                .map(|i| array::from_fn(|lane| kinds[(i * (lane + 1) + lane) % kinds.len()]))
+                .chain([[kinds[0]; LANES], [kinds[1]; LANES]])
+                .collect()
+        }
+
+        fn values(limbs: &Limbs) -> [Residue; LANES] {
+            limbs.map(|limbs| Residue::of_limbs(&limbs, &OFFSETS))
+        }
+    };
+}
+#[cfg(test)]
+use lanes;
+
+/// Defines the tests of a field whose products are carried, given the ranges of its limbs.
+#[cfg(test)]
+macro_rules! field_tests {
+    ($feature:tt, $vector:ty, $limbs:literal) => {
+        use super::super::lanes;
+        use super::super::reference::Residue;
+
+        lanes!($vector, $limbs);
+
+        fn assert_carried(limbs: &Limbs) {
+            for limbs in limbs {
+                for (i, limb) in limbs.iter().enumerate() {
+                    let (low, most) = carried(i);
+                    assert!((low..=most).contains(limb), "{i}: {limb:#x}");
+                }
+            }
+        }
+
+        /// Calls what needs the instructions, if the CPU has them.
+        fn with(test: impl FnOnce()) {
+            if is_x86_feature_detected!($feature) {
+                test();
+            } else {
+                println!("not tested: this CPU lacks {}", $feature);
+            }
+        }
+
+        fn sums() -> Vec<Limbs> {
+            extremes(|i| (2 * carried(i).0, 2 * carried(i).1))
+        }
+
+        #[test]
+        fn extremes_are_added_and_subtracted() {
+            with(|| {
+                let all = extremes(carried);
+                for (a, b) in all.iter().zip(all.iter().rev()) {
+                    // SAFETY: `with` found the instructions.
+                    let (sum, difference) = unsafe {
+                        let (a, b) = (Fe(put(a)), Fe(put(b)));
+                        (take(add(&a, &b).0), take(sub(&a, &b).0))
+                    };
+                    for lane in 0..LANES {
+                        let (a, b) = (values(a)[lane], values(b)[lane]);
+                        assert_eq!(values(&sum)[lane], a.plus(b));
+                        assert_eq!(values(&difference)[lane], a.minus(b));
+                        for i in 0..$limbs {
+                            let (low, most) = subtracted(i);
+                            assert!((low..=most).contains(&difference[lane][i]));
+                        }
+                    }
+                }
+            });
+        }
+
+        #[test]
+        fn extremes_are_multiplied_and_carried() {
+            with(|| {
+                for (a, b) in sums().iter().zip(extremes(subtracted).iter().rev()) {
+                    // SAFETY: `with` found the instructions.
+                    let product = unsafe { take(mul(&Fe(put(a)), &Fe(put(b))).0) };
+                    // SAFETY: as above.
+                    let other = unsafe { take(mul(&Fe(put(b)), &Fe(put(a))).0) };
+                    assert_carried(&product);
+                    assert_carried(&other);
+                    let (a, b) = (values(a), values(b));
+                    let expected: [Residue; LANES] = array::from_fn(|i| a[i].times(b[i]));
+                    assert_eq!(values(&product), expected);
+                    assert_eq!(values(&other), expected);
+                }
+            });
+        }
+
+        #[test]
+        fn extremes_are_squared_and_carried() {
+            with(|| {
+                for a in sums() {
+                    // SAFETY: `with` found the instructions.
+                    let square = unsafe { take(square_sum(&Fe(put(&a))).0) };
+                    assert_carried(&square);
+                    assert_eq!(values(&square), values(&a).map(|a| a.times(a)));
+                }
+                for a in extremes(subtracted) {
+                    // SAFETY: `with` found the instructions.
+                    let square = unsafe { take(square_difference(&Fe(put(&a))).0) };
+                    assert_carried(&square);
+                    assert_eq!(values(&square), values(&a).map(|a| a.times(a)));
+                }
+            });
+        }
+
+        #[test]
+        fn the_second_factor_of_a_doubling_is_carried() {
+            with(|| {
+                for (a, e) in extremes(carried)
+                    .iter()
+                    .zip(extremes(subtracted).iter().rev())
+                {
+                    // SAFETY: `with` found the instructions.
+                    let (factor, product) = unsafe {
+                        let e = Fe(put(e));
+                        let factor = add_a24(&Fe(put(a)), &e);
+                        (take(factor.0), take(mul(&e, &factor).0))
+                    };
+                    let (a, e) = (values(a), values(e));
+                    let expected: [Residue; LANES] =
+                        array::from_fn(|i| a[i].plus(e[i].times(Residue::new(121_665))));
+                    assert_eq!(values(&factor), expected);
+                    assert_carried(&product);
+                    let expected: [Residue; LANES] = array::from_fn(|i| e[i].times(expected[i]));
+                    assert_eq!(values(&product), expected);
+                }
+            });
+        }
+    };
+}
+#[cfg(test)]
+use field_tests;
