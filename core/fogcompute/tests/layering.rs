@@ -191,8 +191,8 @@ fn check_repeated_lints(path: &str, manifest: &Table, root: &Table) -> Vec<Fault
             .all(|(lint, level)| own(tool, lint) == Some(level))
     });
     let deny = |tool, lint| own(tool, lint).and_then(Value::as_str) == Some("deny");
-    let reasons = deny("rust", "unsafe_op_in_unsafe_fn")
-        && deny("clippy", "undocumented_unsafe_blocks");
+    let reasons =
+        deny("rust", "unsafe_op_in_unsafe_fn") && deny("clippy", "undocumented_unsafe_blocks");
     if repeated && reasons {
         vec![]
     } else {
@@ -515,7 +515,10 @@ fn a_lint_that_the_unsafe_crate_does_not_repeat_is_found() {
         path: path.to_owned(),
     }];
     assert_eq!(faults(strict), []);
-    assert_eq!(faults(&strict.replace("missing_docs = \"warn\"\n", "")), found);
+    assert_eq!(
+        faults(&strict.replace("missing_docs = \"warn\"\n", "")),
+        found
+    );
     assert_eq!(faults(&strict.replace("\"warn\"", "\"allow\"")), found);
     assert_eq!(faults(&strict.replace("\"deny\"", "\"warn\"")), found);
     assert_eq!(faults(""), found);

@@ -4,11 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use fogcompute_base::{Instant, NodeId};
+use fogcompute_base::Instant;
 
+use crate::crypto::LEFT_BYTES;
 use crate::geometry::Geometry;
-use crate::key::{PrivateKey, PublicKey};
-use crate::packet::{Packet, Processed, SealedReply};
+use crate::header::{Instruction, Layer, OpenedHeader, open_header, open_headers};
+use crate::key::{EpochParity, KeyRing, PrivateKey, PublicKey};
+use crate::noderef::NodeRef;
+use crate::packet::{Packet, PacketError, SealedReply};
 use crate::replay::{ReplayFilter, ReplayVerdict};
 use crate::surb::SurbId;
 
@@ -23,7 +26,7 @@ pub struct MixnodeConfig {
     pub queue_packets_max: usize,
     /// Most packets waiting for [`Mixnode::poll_delivery`]. When reached, further ones are dropped.
     pub deliveries_max: usize,
-    /// Most replay tags, 32 bytes each. When reached, every packet is dropped: make a new key.
+    /// Most replay tags of one key, 16 bytes each. When reached, every packet is dropped: make a new key.
     pub replay_tags_max: usize,
     /// Longest delay a sender may ask for. A packet that asks for more is dropped.
     pub delay_max: Duration,
@@ -45,7 +48,7 @@ impl Default for MixnodeConfig {
 /// Why a packet was dropped. Its sender is never told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DropReason {
-    /// Wrong length, tag, key or payload.
+    /// Wrong length, version, epoch, tag, key or payload.
     Malformed,
     /// Processed before.
     Replayed,
@@ -68,7 +71,7 @@ pub struct MixStats {
     pub forwarded: u64,
     /// Packets that were for this node.
     pub delivered: u64,
-    /// Dropped: wrong length, tag, key or payload.
+    /// Dropped: wrong length, version, epoch, tag, key or payload.
     pub malformed: u64,
     /// Dropped: processed before.
     pub replayed: u64,
@@ -93,7 +96,7 @@ impl MixStats {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Transmit {
     /// Where to.
-    pub to: NodeId,
+    pub to: NodeRef,
     /// What.
     pub packet: Packet,
 }
@@ -140,34 +143,58 @@ impl Ord for Held {
 /// Every participant runs one; those that only receive set [`MixnodeConfig::relay`] to `false`.
 #[derive(Debug)]
 pub struct Mixnode {
-    key: PrivateKey,
+    keys: KeyRing,
     config: MixnodeConfig,
-    replay: ReplayFilter,
+    // One for each key, forgotten together with it.
+    replay: [ReplayFilter; 2],
     held: BinaryHeap<Reverse<Held>>,
     deliveries: VecDeque<Delivery>,
+    opened: Vec<Result<OpenedHeader, PacketError>>,
     arrivals: u64,
     stats: MixStats,
 }
 
 impl Mixnode {
-    /// A node with this mix key, which must not have been used by an earlier run.
+    /// A node with this mix key of an even epoch, which must not have been used by an earlier run.
     #[must_use]
     pub fn new(key: PrivateKey, config: MixnodeConfig) -> Self {
+        let filter = || ReplayFilter::new(config.replay_tags_max);
         Self {
-            replay: ReplayFilter::new(config.replay_tags_max),
-            key,
+            keys: KeyRing::new(EpochParity::Even, key),
+            replay: [filter(), filter()],
             config,
             held: BinaryHeap::new(),
             deliveries: VecDeque::new(),
+            opened: Vec::new(),
             arrivals: 0,
             stats: MixStats::default(),
         }
     }
 
-    /// The key senders encrypt to.
+    /// Puts a new key, never used before, in the place of the one of its parity. Packets to the key
+    /// of the other parity are still taken.
+    pub fn set_key(&mut self, epoch: EpochParity, key: PrivateKey) {
+        self.keys.insert(epoch, key);
+        self.replay[epoch as usize] = ReplayFilter::new(self.config.replay_tags_max);
+    }
+
+    /// Erases the key of a parity: from now on, packets to it are dropped.
+    pub fn remove_key(&mut self, epoch: EpochParity) {
+        self.keys.remove(epoch);
+        self.replay[epoch as usize] = ReplayFilter::new(self.config.replay_tags_max);
+    }
+
+    /// The key senders encrypt to: that of the even epoch if there are two.
     #[must_use]
-    pub fn public_key(&self) -> PublicKey {
-        self.key.public()
+    pub fn public_key(&self) -> Option<PublicKey> {
+        self.public_key_of(EpochParity::Even)
+            .or_else(|| self.public_key_of(EpochParity::Odd))
+    }
+
+    /// The key senders encrypt to in an epoch.
+    #[must_use]
+    pub fn public_key_of(&self, epoch: EpochParity) -> Option<PublicKey> {
+        self.keys.get(epoch).map(PrivateKey::public)
     }
 
     /// The network's packet sizes.
@@ -183,47 +210,80 @@ impl Mixnode {
     }
 
     /// Takes a packet from a link. A bad one is dropped and counted, without a word to the sender.
-    pub fn handle_input(&mut self, bytes: Vec<u8>, now: Instant) {
+    pub fn handle_input(&mut self, mut bytes: Vec<u8>, now: Instant) {
+        let header = open_header(self.config.geometry, &self.keys, &mut bytes);
+        self.accept(bytes, header, now);
+    }
+
+    /// Takes many packets from links, with their Diffie-Hellmans done together. The node is then as
+    /// if they had come one after the other.
+    pub fn handle_inputs(&mut self, mut packets: Vec<Vec<u8>>, now: Instant) {
+        let mut opened = std::mem::take(&mut self.opened);
+        open_headers(self.config.geometry, &self.keys, &mut packets, &mut opened);
+        for (bytes, header) in packets.into_iter().zip(opened.drain(..)) {
+            self.accept(bytes, header, now);
+        }
+        self.opened = opened;
+    }
+
+    fn accept(&mut self, bytes: Vec<u8>, header: Result<OpenedHeader, PacketError>, now: Instant) {
         self.stats.received += 1;
-        if let Err(reason) = self.accept(bytes, now) {
+        let accepted = header
+            .map_err(|_| DropReason::Malformed)
+            .and_then(|header| self.take(bytes, header, now));
+        if let Err(reason) = accepted {
             self.stats.count_drop(reason);
         }
     }
 
-    fn accept(&mut self, bytes: Vec<u8>, now: Instant) -> Result<(), DropReason> {
-        let unwrapped = Packet::from_bytes(self.config.geometry, bytes)
-            .and_then(|packet| packet.process(&self.key))
-            .map_err(|_| DropReason::Malformed)?;
-        match self.replay.check(unwrapped.replay_tag) {
+    /// Everything that may drop the packet comes before the work on its payload.
+    fn take(
+        &mut self,
+        mut bytes: Vec<u8>,
+        header: OpenedHeader,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        match self.replay[header.epoch() as usize].check(header.replay_tag()) {
             ReplayVerdict::Fresh => {}
             ReplayVerdict::Replayed => return Err(DropReason::Replayed),
             ReplayVerdict::Full => return Err(DropReason::ReplayFilterFull),
         }
-        let delivery = match unwrapped.outcome {
-            Processed::Forward {
-                next,
-                delay,
-                packet,
-            } => {
-                return self.hold(Transmit { to: next, packet }, delay, now);
+        match header.instruction() {
+            Instruction::Forward { delay, .. } => self.may_hold(delay)?,
+            Instruction::Deliver | Instruction::Reply { .. } => {
+                if self.deliveries.len() >= self.config.deliveries_max {
+                    return Err(DropReason::QueueFull);
+                }
             }
-            Processed::Deliver { payload } => Delivery::Message(payload),
-            Processed::Reply { surb, reply } => Delivery::Reply(surb, reply),
-        };
-        if self.deliveries.len() >= self.config.deliveries_max {
-            return Err(DropReason::QueueFull);
         }
+        let layer = header
+            .open_payload(&mut bytes)
+            .map_err(|_| DropReason::Malformed)?;
+        let delivery = match layer {
+            Layer::Forward { next, delay } => {
+                let packet = Packet::from_whole(self.config.geometry, bytes);
+                self.hold(Transmit { to: next, packet }, delay, now);
+                return Ok(());
+            }
+            Layer::Deliver { payload } => {
+                let length = payload.len();
+                // The message stays in the packet's own memory.
+                let start = self.config.geometry.header_bytes() + LEFT_BYTES;
+                bytes.copy_within(start..start + length, 0);
+                bytes.truncate(length);
+                Delivery::Message(bytes)
+            }
+            Layer::Reply { surb, .. } => {
+                bytes.drain(..self.config.geometry.header_bytes());
+                Delivery::Reply(surb, SealedReply(bytes))
+            }
+        };
         self.deliveries.push_back(delivery);
         self.stats.delivered += 1;
         Ok(())
     }
 
-    fn hold(
-        &mut self,
-        transmit: Transmit,
-        delay: Duration,
-        now: Instant,
-    ) -> Result<(), DropReason> {
+    fn may_hold(&self, delay: Duration) -> Result<(), DropReason> {
         if !self.config.relay {
             return Err(DropReason::NotARelay);
         }
@@ -233,13 +293,16 @@ impl Mixnode {
         if self.held.len() >= self.config.queue_packets_max {
             return Err(DropReason::QueueFull);
         }
+        Ok(())
+    }
+
+    fn hold(&mut self, transmit: Transmit, delay: Duration, now: Instant) {
         self.arrivals += 1;
         self.held.push(Reverse(Held {
             due: now + delay,
             order: self.arrivals,
             transmit,
         }));
-        Ok(())
     }
 
     /// The next packet whose delay is over at `now`.
@@ -266,6 +329,7 @@ impl Mixnode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::Hop;
     use crate::packet::tests::keys_and_route;
     use fogcompute_base::OsEntropy;
 
@@ -289,7 +353,7 @@ mod tests {
         assert_eq!(mixnode.poll_timeout(), Some(due));
         assert_eq!(mixnode.poll_transmit(start), None);
         let transmit = mixnode.poll_transmit(due).unwrap();
-        assert_eq!(transmit.to, route[1].node);
+        assert_eq!(transmit.to, route[1].node.into());
         assert_eq!(
             transmit.packet.as_bytes().len(),
             Geometry::DEFAULT.packet_bytes()
@@ -313,17 +377,111 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_is_dropped_even_with_the_top_bit_of_alpha_flipped() {
+    fn a_replay_is_dropped_and_another_encoding_of_its_point_is_malformed() {
         let (mut mixnode, route) = node(MixnodeConfig::default());
         let mut packet = packet_for(&route);
         mixnode.handle_input(packet.clone(), Instant::ZERO);
         mixnode.handle_input(packet.clone(), Instant::ZERO);
-        packet[31] ^= 0x80;
+        let last = packet.len() - 1;
+        packet[last] ^= 1;
+        mixnode.handle_input(packet.clone(), Instant::ZERO);
+        packet[33] ^= 0x80;
         mixnode.handle_input(packet, Instant::ZERO);
-        assert_eq!(mixnode.stats().replayed, 2);
+        assert_eq!(
+            (mixnode.stats().replayed, mixnode.stats().malformed),
+            (2, 1)
+        );
         let end = Instant::from_nanos(u64::MAX);
         assert!(mixnode.poll_transmit(end).is_some());
         assert_eq!(mixnode.poll_transmit(end), None);
+    }
+
+    #[test]
+    fn packets_taken_together_are_taken_as_one_after_the_other() {
+        let (mut one, route) = node(MixnodeConfig::default());
+        let mut together = Mixnode {
+            keys: one.keys.clone(),
+            ..Mixnode::new(PrivateKey::from_bytes([1; 32]), MixnodeConfig::default())
+        };
+        let mut packets: Vec<_> = (0..40)
+            .map(|n: usize| match n % 5 {
+                0 => packet_for(&route[..1]),
+                1 => vec![0x11; n],
+                _ => packet_for(&route),
+            })
+            .collect();
+        packets[7] = packets[2].clone();
+        packets[9][40] ^= 1;
+        for packet in packets.clone() {
+            one.handle_input(packet, Instant::ZERO);
+        }
+        together.handle_inputs(packets, Instant::ZERO);
+        assert_eq!(one.stats(), together.stats());
+        let stats = one.stats();
+        assert_eq!(
+            (stats.malformed, stats.replayed, stats.delivered),
+            (9, 1, 8)
+        );
+        let end = Instant::from_nanos(u64::MAX);
+        for _ in 0..=24 {
+            assert_eq!(one.poll_transmit(end), together.poll_transmit(end));
+        }
+        for _ in 0..8 {
+            let (Some(Delivery::Message(a)), Some(Delivery::Message(b))) =
+                (one.poll_delivery(), together.poll_delivery())
+            else {
+                panic!("eight messages each");
+            };
+            assert_eq!(a, b);
+        }
+    }
+
+    #[test]
+    fn keys_of_two_epochs_are_served_and_an_old_one_is_not() {
+        let (mut mixnode, mut route) = node(MixnodeConfig::default());
+        let next = PrivateKey::random(&mut OsEntropy);
+        let old = packet_for(&route);
+        mixnode.set_key(EpochParity::Odd, next.clone());
+        assert_eq!(mixnode.public_key(), Some(route[0].key));
+        assert_eq!(mixnode.public_key_of(EpochParity::Odd), Some(next.public()));
+        route[0].key = next.public();
+        for hop in &mut route {
+            hop.epoch = EpochParity::Odd;
+        }
+        let new = packet_for(&route);
+        mixnode.handle_input(old.clone(), Instant::ZERO);
+        mixnode.handle_input(new.clone(), Instant::ZERO);
+        assert_eq!(mixnode.held.len(), 2);
+        mixnode.remove_key(EpochParity::Even);
+        assert_eq!(mixnode.public_key(), Some(next.public()));
+        // The old key's packets are refused for good; the new key's tags are remembered.
+        mixnode.handle_input(old.clone(), Instant::ZERO);
+        mixnode.handle_input(new, Instant::ZERO);
+        let stats = mixnode.stats();
+        assert_eq!((stats.malformed, stats.replayed), (1, 1));
+        // A key of the next even epoch does not open what was made for the one before.
+        let even: Hop = Hop::new(
+            route[0].node,
+            PrivateKey::random(&mut OsEntropy).public(),
+            Duration::ZERO,
+        );
+        mixnode.set_key(EpochParity::Even, PrivateKey::random(&mut OsEntropy));
+        mixnode.handle_input(old, Instant::ZERO);
+        mixnode.handle_input(packet_for(&[even]), Instant::ZERO);
+        assert_eq!(mixnode.stats().malformed, 3);
+    }
+
+    #[test]
+    fn a_reply_is_delivered_sealed() {
+        let (mut mixnode, route) = node(MixnodeConfig::default());
+        let (surb, key) = crate::Surb::new(Geometry::DEFAULT, &route[..1], &mut OsEntropy).unwrap();
+        let (_, packet) = surb.reply(b"answer").unwrap();
+        mixnode.handle_input(packet.into_bytes(), Instant::ZERO);
+        let Some(Delivery::Reply(id, sealed)) = mixnode.poll_delivery() else {
+            panic!("a reply came");
+        };
+        assert_eq!(id, key.id());
+        assert_eq!(key.open(sealed), Ok(b"answer".to_vec()));
     }
 
     #[test]

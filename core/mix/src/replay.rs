@@ -3,20 +3,21 @@
 use std::collections::HashSet;
 use std::fmt;
 
-/// Names a packet at one hop: derived from the shared secret, so no change of bytes changes it.
+/// Names a packet at one hop: derived from the shared secret, so nobody
+/// else can compute it, and a packet that still verifies has the same one.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
-pub struct ReplayTag([u8; 32]);
+pub struct ReplayTag([u8; 16]);
 
 impl ReplayTag {
     /// Takes a tag from its bytes.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
     /// The tag's bytes.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
+    pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }
@@ -41,7 +42,7 @@ pub enum ReplayVerdict {
 
 /// Remembers the tags of all packets processed under one mix key, exactly.
 ///
-/// It holds at most `capacity` tags of 32 bytes and never forgets one: a tag may be forgotten only
+/// It holds at most `capacity` tags of 16 bytes and never forgets one: a tag may be forgotten only
 /// together with its key.
 #[derive(Debug)]
 pub struct ReplayFilter {
@@ -92,7 +93,7 @@ mod tests {
     #[test]
     fn a_tag_is_fresh_once_and_a_full_filter_says_so() {
         let mut filter = ReplayFilter::new(2);
-        let tag = |n| ReplayTag::from_bytes([n; 32]);
+        let tag = |n| ReplayTag::from_bytes([n; 16]);
         assert!(filter.is_empty());
         assert_eq!(filter.check(tag(1)), ReplayVerdict::Fresh);
         assert_eq!(filter.check(tag(1)), ReplayVerdict::Replayed);

@@ -18,7 +18,7 @@ use fogcompute_ledger::Amount;
 use fogcompute_mix::{Descriptor, HOPS_MAX, MixStats};
 
 /// Version of this protocol; another one is refused.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 /// Longest status text, in bytes.
 const STATUS_BYTES_MAX: usize = 16 << 10;
@@ -339,13 +339,14 @@ impl<'a> TaskMessage<'a> {
 mod tests {
     use super::*;
     use fogcompute_base::NodeId;
-    use fogcompute_mix::PublicKey;
+    use fogcompute_mix::{EpochParity, PublicKey};
     use proptest::prelude::*;
 
     fn descriptor(id: u8) -> Descriptor {
         Descriptor {
             node: NodeId::from_bytes([id; 32]),
             key: PublicKey::from_bytes([id; 32]),
+            epoch: EpochParity::of(id.into()),
             address: ([127, 0, 0, 1], 4000).into(),
         }
     }
