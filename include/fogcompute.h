@@ -109,11 +109,11 @@ enum fog_status
    */
   FOG_STATUS_BUFFER_TOO_SMALL = 105,
   /**
-   * A packet was refused: wrong length, tag, key or payload.
+   * A packet was refused: wrong length, version, tag, key or payload.
    */
   FOG_STATUS_INVALID_PACKET = 200,
   /**
-   * A route was refused: hop count, repeated node, weak key.
+   * A route was refused: hop count, repeated node, weak key, delay too long.
    */
   FOG_STATUS_INVALID_ROUTE = 201,
   /**

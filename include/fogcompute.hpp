@@ -315,7 +315,7 @@ struct reply {
 /// A packet with one layer taken off.
 struct processed {
     /// Names the packet at this hop, whatever was done to its bytes: see it twice, drop it.
-    std::array<std::uint8_t, 32> replay_tag{};
+    std::array<std::uint8_t, 16> replay_tag{};
     /// What to do.
     std::variant<forward, deliver, reply> outcome;
 };
@@ -323,7 +323,7 @@ struct processed {
 /// Builds and processes Sphinx packets of one network's size.
 class sphinx {
 public:
-    /// Packets that carry up to `payload_bytes` bytes, 512 to 65536.
+    /// Packets that carry up to `payload_bytes` bytes, a multiple of 1024 up to 65536.
     explicit sphinx(std::size_t payload_bytes = FOG_SPHINX_PAYLOAD_BYTES)
         : handle_(detail::take<handle>(
               [&](fog_sphinx **out) { return fog_sphinx_new(payload_bytes, out); })) {}

@@ -41,7 +41,7 @@ def test_areas_hold_the_codes_of_their_hundred() -> None:
 
 
 def test_an_argument_error_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match="payload of 1 bytes is outside 512 to 65536"):
+    with pytest.raises(ValueError, match="payload of 1 bytes is not a multiple of 1024"):
         f.Sphinx(1)
 
 

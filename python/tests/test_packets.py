@@ -24,7 +24,7 @@ def test_a_packet_goes_from_hop_to_hop() -> None:
     for key, here, there in zip(KEYS, ROUTE, ROUTE[1:], strict=False):
         match SPHINX.process(key, packet):
             case f.Forward(next=node, delay=delay, packet=packet, replay_tag=tag):
-                assert (node, delay) == (there.node, here.delay)
+                assert (node, delay) == (there.node[:16], here.delay)
                 tags.add(tag)
             case other:
                 raise AssertionError(other)
@@ -71,10 +71,10 @@ def test_a_changed_packet_is_refused_and_the_error_says_no_secret() -> None:
 
 
 def test_the_largest_payload_fits_and_one_more_does_not() -> None:
-    sphinx = f.Sphinx(512)
-    assert sphinx.build(ROUTE, bytes(512))
+    sphinx = f.Sphinx(1024)
+    assert sphinx.build(ROUTE, bytes(1024))
     with pytest.raises(f.PayloadTooLargeError):
-        sphinx.build(ROUTE, bytes(513))
+        sphinx.build(ROUTE, bytes(1025))
 
 
 def test_threads_share_a_sphinx_and_a_key() -> None:

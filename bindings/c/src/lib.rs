@@ -29,6 +29,9 @@ pub use status::*;
 /// Size of a node's identifier as text: 64 hexadecimal digits and a NUL byte.
 pub const FOG_NODE_ID_SIZE: usize = 65;
 
+/// Size of a node's reference as text: the first 16 digits of its identifier and a NUL byte.
+pub const FOG_NODE_REF_SIZE: usize = 17;
+
 /// Size of every other identifier as text: 32 hexadecimal digits and a NUL byte.
 pub const FOG_ID_SIZE: usize = 33;
 

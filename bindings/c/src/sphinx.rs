@@ -7,7 +7,7 @@ use fogcompute::{Hop, PrivateKey, Processed, PublicKey, Sphinx};
 use crate::support::{
     Failure, chars, fill, free, give, guard, hex, parsed, read_or, reference, result, slice,
 };
-use crate::{FOG_ID_SIZE, FOG_KEY_BYTES, FOG_NODE_ID_SIZE, fog_status};
+use crate::{FOG_ID_SIZE, FOG_KEY_BYTES, FOG_NODE_REF_SIZE, fog_status};
 
 /// Bytes of message a packet carries in a network that chose nothing else.
 pub const FOG_SPHINX_PAYLOAD_BYTES: usize = 2048;
@@ -26,7 +26,8 @@ pub struct fog_hop {
     pub node: *const c_char,
     /// The node's public mix key.
     pub key: [u8; FOG_KEY_BYTES],
-    /// How long the node holds the packet, in nanoseconds. The last hop does not wait.
+    /// How long the node holds the packet, in nanoseconds, cut to whole microseconds, at most
+    /// 4294967295000. The last hop does not wait.
     pub delay_ns: u64,
 }
 
@@ -49,9 +50,10 @@ pub struct fog_processed {
     /// What to do.
     pub kind: fog_processed_kind,
     /// Names the packet at this hop, whatever was done to its bytes: see it twice, drop it.
-    pub replay_tag: [u8; 32],
-    /// The next hop, with FOG_PROCESSED_KIND_FORWARD; else empty.
-    pub next: [c_char; FOG_NODE_ID_SIZE],
+    pub replay_tag: [u8; 16],
+    /// The next hop, with FOG_PROCESSED_KIND_FORWARD: the first 16 digits of its identifier; else
+    /// empty.
+    pub next: [c_char; FOG_NODE_REF_SIZE],
     /// How long to hold the packet, in nanoseconds, with FOG_PROCESSED_KIND_FORWARD; else 0.
     pub delay_ns: u64,
     /// The reply block, with FOG_PROCESSED_KIND_REPLY; else empty.
@@ -156,8 +158,9 @@ pub unsafe extern "C" fn fog_private_key_free(key: *mut fog_private_key) {
 /// Makes a builder and processor of packets.
 ///
 /// Thread safety: any thread.
-/// @param payload_bytes bytes of message a packet carries, 512 to 65536; all nodes of a network
-///                      use the same, FOG_SPHINX_PAYLOAD_BYTES unless they agreed on another
+/// @param payload_bytes bytes of message a packet carries, a multiple of 1024 up to 65536; all nodes
+///                      of a network use the same, FOG_SPHINX_PAYLOAD_BYTES unless they agreed on
+///                      another
 /// @param out           receives it; free it with fog_sphinx_free()
 /// @return FOG_STATUS_INVALID_ARGUMENT for another size
 #[unsafe(no_mangle)]
@@ -212,7 +215,7 @@ pub unsafe extern "C" fn fog_sphinx_packet_bytes(sphinx: *const fog_sphinx) -> u
 /// Thread safety: any thread, at the same time as other calls.
 /// @param sphinx      the size of the network's packets
 /// @param route       the hops, the receiver last
-/// @param route_len   how many, 1 to 5
+/// @param route_len   how many, 1 to 7
 /// @param payload     the message
 /// @param payload_len its length, at most fog_sphinx_payload_bytes()
 /// @param out         receives the packet
@@ -297,7 +300,7 @@ pub unsafe extern "C" fn fog_sphinx_process(
             let mut told = fog_processed {
                 kind: fog_processed_kind::Forward,
                 replay_tag: *unwrapped.replay_tag.as_bytes(),
-                next: [0; FOG_NODE_ID_SIZE],
+                next: [0; FOG_NODE_REF_SIZE],
                 delay_ns: 0,
                 surb: [0; FOG_ID_SIZE],
             };
@@ -308,7 +311,7 @@ pub unsafe extern "C" fn fog_sphinx_process(
                     packet,
                 } => {
                     told.next = chars(&next.to_string());
-                    // The header of a packet has no room for more than 64 bits of nanoseconds.
+                    // A packet has no room for more than 32 bits of microseconds.
                     told.delay_ns = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
                     fill(packet.as_bytes(), out, capacity, out_len)?;
                 }

@@ -50,9 +50,9 @@ pub enum fog_status {
     Closed = 104,
     /// A buffer of the caller is too small; the needed size is reported.
     BufferTooSmall = 105,
-    /// A packet was refused: wrong length, tag, key or payload.
+    /// A packet was refused: wrong length, version, tag, key or payload.
     InvalidPacket = 200,
-    /// A route was refused: hop count, repeated node, weak key.
+    /// A route was refused: hop count, repeated node, weak key, delay too long.
     InvalidRoute = 201,
     /// A payload is larger than a packet carries.
     PayloadTooLarge = 202,

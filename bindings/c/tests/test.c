@@ -315,7 +315,7 @@ static void follow(const fog_sphinx *sphinx, const cJSON *area, uint8_t *packet,
         OK(fog_sphinx_process(sphinx, key, packet, len, out, capacity, &out_len, &processed));
         fog_private_key_free(key);
         if (is_own) {
-            CHECK(is_hex(processed.replay_tag, 32, text(hop, "replay_tag")));
+            CHECK(is_hex(processed.replay_tag, 16, text(hop, "replay_tag")));
         }
         const char *kind = text(hop, "kind");
         switch (processed.kind) {

@@ -1,7 +1,7 @@
 //! Sphinx packets.
 
 use fogcompute::base::OsEntropy;
-use fogcompute::{NodeId, Processed};
+use fogcompute::{NodeId, NodeRef, Processed};
 use pyo3::prelude::*;
 
 use crate::convert::{Buffer, Bytes, Hex, Key, Number, Span};
@@ -73,7 +73,7 @@ impl PrivateKey {
 /// The packet goes on to another hop.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Forward {
-    next: Hex<NodeId>,
+    next: Hex<NodeRef>,
     delay: Span,
     packet: Bytes,
     replay_tag: Bytes,
@@ -83,7 +83,7 @@ value! {
     Forward { next, delay, packet, replay_tag }
 
     #[new]
-    fn new(next: Hex<NodeId>, delay: Span, packet: Bytes, replay_tag: Bytes) -> Self {
+    fn new(next: Hex<NodeRef>, delay: Span, packet: Bytes, replay_tag: Bytes) -> Self {
         Self { next, delay, packet, replay_tag }
     }
 }

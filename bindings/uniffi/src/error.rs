@@ -60,9 +60,9 @@ errors! {
     /// A buffer of the caller is too small. Swift and Kotlin never meet it.
     BufferTooSmall = 105,
 
-    /// A packet was refused: wrong length, tag, key or payload.
+    /// A packet was refused: wrong length, version, tag, key or payload.
     InvalidPacket = 200,
-    /// A route was refused: hop count, repeated node, weak key.
+    /// A route was refused: hop count, repeated node, weak key, delay too long.
     InvalidRoute = 201,
     /// A payload is larger than a packet carries.
     PayloadTooLarge = 202,

@@ -72,7 +72,7 @@ impl PrivateKey {
 pub enum Processed {
     /// Hold the packet for a while, then send it on.
     Forward {
-        /// Id of the next node, 64 hexadecimal digits.
+        /// The first 16 hexadecimal digits of the next node's id.
         next: String,
         /// How long to hold it.
         delay: Duration,
@@ -94,7 +94,7 @@ pub enum Processed {
 /// A packet with one layer taken off.
 #[derive(Clone, Debug, Eq, PartialEq, uniffi::Record)]
 pub struct Unwrapped {
-    /// Names the packet at this hop, 64 hexadecimal digits: a packet whose tag was seen before
+    /// Names the packet at this hop, 32 hexadecimal digits: a packet whose tag was seen before
     /// is a replay and must be dropped.
     pub replay_tag: String,
     /// What to do.
@@ -131,7 +131,8 @@ pub struct Sphinx(fogcompute::Sphinx);
 
 #[uniffi::export]
 impl Sphinx {
-    /// Packets that carry up to `payload_bytes` bytes, 512 to 65,536; without a number, 2,048.
+    /// Packets that carry up to `payload_bytes` bytes, a multiple of 1,024 up to 65,536; without
+    /// a number, 2,048.
     ///
     /// # Errors
     /// [`FogError::InvalidArgument`] for a size outside that range.
@@ -209,7 +210,7 @@ mod tests {
         };
         let packet = sphinx.build(vec![hop], b"hello".to_vec()).unwrap();
         let unwrapped = sphinx.process(&key, packet).unwrap();
-        assert_eq!(unwrapped.replay_tag.len(), 64);
+        assert_eq!(unwrapped.replay_tag.len(), 32);
         let payload = b"hello".to_vec();
         assert_eq!(unwrapped.outcome, Processed::Deliver { payload });
     }
@@ -220,8 +221,8 @@ mod tests {
         let key = PrivateKey::generate().unwrap();
         let node = fogcompute::NodeId::from_bytes([7; 32]);
         let hop = fogcompute::Hop::new(node, key.0.public(), Duration::ZERO);
-        let (surb, reply_key) = Surb::new(&[hop], &mut OsEntropy).unwrap();
-        let (_, packet) = surb.reply(Geometry::DEFAULT, b"answer").unwrap();
+        let (surb, reply_key) = Surb::new(Geometry::DEFAULT, &[hop], &mut OsEntropy).unwrap();
+        let (_, packet) = surb.reply(b"answer").unwrap();
         let unwrapped = Sphinx::new(None)
             .unwrap()
             .process(&key, packet.into_bytes());

@@ -64,9 +64,9 @@ codes! {
     /// A buffer of the caller is too small; the needed size is reported.
     BufferTooSmall = 105,
 
-    /// A packet was refused: wrong length, tag, key or payload.
+    /// A packet was refused: wrong length, version, tag, key or payload.
     InvalidPacket = 200,
-    /// A route was refused: hop count, repeated node, weak key.
+    /// A route was refused: hop count, repeated node, weak key, delay too long.
     InvalidRoute = 201,
     /// A payload is larger than a packet carries.
     PayloadTooLarge = 202,
@@ -291,7 +291,7 @@ mod tests {
             ErrorCode::PayloadTooLarge
         );
         assert_eq!(
-            code(BuildError::HopCount { actual: 0, max: 5 }.into()),
+            code(BuildError::HopCount { actual: 0, max: 7 }.into()),
             ErrorCode::InvalidRoute
         );
         assert_eq!(

@@ -51,7 +51,7 @@ pub use fogcompute_harvest::{
     Verdict,
 };
 pub use fogcompute_ledger::{Account, AccountKind, Amount, Receipt};
-pub use fogcompute_mix::{Hop, PrivateKey, Processed, PublicKey};
+pub use fogcompute_mix::{Hop, NodeRef, PrivateKey, Processed, PublicKey};
 pub use fogcompute_node::{Fog, FogCanceller, FogConfig, FogStats, FogTask};
 pub use fogcompute_schedule::evolution::{Front, Individual, Nsga2, Problem, Variable};
 pub use fogcompute_schedule::{Plan, Point, Preference, Sharing};

@@ -1,7 +1,7 @@
 //! Sphinx packets.
 
 use fogcompute_base::OsEntropy;
-use fogcompute_mix::{Geometry, Hop, Packet, PrivateKey, Unwrapped};
+use fogcompute_mix::{Geometry, HOPS_MAX, Hop, Packet, PrivateKey, Unwrapped};
 
 use crate::Error;
 
@@ -29,13 +29,14 @@ pub struct Sphinx {
 }
 
 impl Sphinx {
-    /// Packets that carry up to `payload_bytes` bytes, 512 to 65,536. The default is 2,048.
+    /// Packets that carry up to `payload_bytes` bytes, a multiple of 1,024 up to 65,536. The default
+    /// is 2,048. Routes have up to 7 hops.
     ///
     /// # Errors
     /// [`Error::Geometry`].
     pub fn new(payload_bytes: usize) -> Result<Self, Error> {
         Ok(Self {
-            geometry: Geometry::new(payload_bytes)?,
+            geometry: Geometry::new(HOPS_MAX, payload_bytes)?,
         })
     }
 

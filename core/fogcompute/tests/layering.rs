@@ -1,5 +1,5 @@
 //! Who may depend on whom: every manifest of the workspace against the table below, and no `unsafe`
-//! outside `bindings/`.
+//! outside `bindings/` and the one crate of `core/` that calls vector instructions.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -15,7 +15,8 @@ use toml::{Table, Value};
 /// `core/fuzz` is a harness and no part of what is shipped: it may name whatever parses bytes.
 const CORE: &[(&str, &[&str])] = &[
     ("fogcompute-base", &[]),
-    ("fogcompute-mix", &["fogcompute-base"]),
+    (X25519, &[]),
+    ("fogcompute-mix", &["fogcompute-base", X25519]),
     ("fogcompute-harvest", &["fogcompute-base"]),
     ("fogcompute-schedule", &["fogcompute-base"]),
     ("fogcompute-ledger", &["fogcompute-base"]),
@@ -87,6 +88,10 @@ const CORE: &[(&str, &[&str])] = &[
 /// The one crate of `core/` whose lints are its own: what libFuzzer's macro expands to is `unsafe`.
 /// Its own text must not be.
 const FUZZ: &str = "fogcompute-fuzz";
+
+/// The one crate of `core/` that may be `unsafe`: vector instructions are, on a CPU that may not have
+/// them. Its other lints are the workspace's, and stricter ones of its own.
+const X25519: &str = "fogcompute-x25519";
 
 /// What crates outside `core/` may name: the facade, and nothing behind it.
 const FACADE: &[&str] = &["fogcompute"];
@@ -165,12 +170,36 @@ fn check(path: &str, text: &str, renames: &Renames) -> Vec<Fault> {
         .collect();
     let lints = manifest.get("lints");
     let shared = lints.and_then(|lints| lints.get("workspace")) == Some(&Value::Boolean(true));
-    if !shared && name != FUZZ && !path.starts_with("bindings/") {
+    if !shared && ![FUZZ, X25519].contains(&name) && !path.starts_with("bindings/") {
         faults.push(Fault::Lints {
             path: path.to_owned(),
         });
     }
     faults
+}
+
+/// Checks the lints of [`X25519`] against the workspace's, which it cannot take and change.
+fn check_repeated_lints(path: &str, manifest: &Table, root: &Table) -> Vec<Fault> {
+    let own = |tool: &str, lint: &str| manifest.get("lints")?.get(tool)?.get(lint);
+    let tools = root
+        .get("workspace")
+        .and_then(|workspace| workspace.get("lints")?.as_table());
+    let repeated = tools.into_iter().flatten().all(|(tool, lints)| {
+        let lints = lints.as_table().into_iter().flatten();
+        lints
+            .filter(|(lint, _)| *lint != "unsafe_code")
+            .all(|(lint, level)| own(tool, lint) == Some(level))
+    });
+    let deny = |tool, lint| own(tool, lint).and_then(Value::as_str) == Some("deny");
+    let reasons =
+        deny("rust", "unsafe_op_in_unsafe_fn") && deny("clippy", "undocumented_unsafe_blocks");
+    if repeated && reasons {
+        vec![]
+    } else {
+        vec![Fault::Lints {
+            path: path.to_owned(),
+        }]
+    }
 }
 
 /// The crates of this repository that a manifest names, under whatever key and for whatever use.
@@ -260,7 +289,7 @@ fn files(root: &Path, folder: &Path, found: &mut BTreeMap<String, PathBuf>) {
 }
 
 #[test]
-fn arrows_point_down_and_unsafe_stays_in_the_bindings() {
+fn arrows_point_down_and_unsafe_stays_where_it_may_be() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .canonicalize()
@@ -280,7 +309,11 @@ fn arrows_point_down_and_unsafe_stays_in_the_bindings() {
             let text = fs::read_to_string(file).unwrap();
             faults.extend(check(path, &text, &renames));
             let manifest: Table = text.parse().unwrap();
-            names.push(manifest["package"]["name"].as_str().unwrap().to_owned());
+            let name = manifest["package"]["name"].as_str().unwrap();
+            if name == X25519 {
+                faults.extend(check_repeated_lints(path, &manifest, &workspace));
+            }
+            names.push(name.to_owned());
         } else if path.ends_with(".rs") {
             sources += 1;
             faults.extend(check_source(path, &fs::read_to_string(file).unwrap()));
@@ -467,6 +500,28 @@ fn lints_of_its_own_are_found_outside_the_bindings() {
         assert_eq!(faults("bindings/c/Cargo.toml", "fogcompute-c"), []);
         assert_eq!(faults("core/fuzz/Cargo.toml", FUZZ), []);
     }
+}
+
+#[test]
+fn a_lint_that_the_unsafe_crate_does_not_repeat_is_found() {
+    let root = "[workspace.lints.rust]\nunsafe_code = \"forbid\"\nmissing_docs = \"warn\"\n";
+    let strict = "[lints.rust]\nunsafe_code = \"allow\"\nmissing_docs = \"warn\"\n\
+                  unsafe_op_in_unsafe_fn = \"deny\"\n[lints.clippy]\n\
+                  undocumented_unsafe_blocks = \"deny\"\n";
+    let path = "core/x25519/Cargo.toml";
+    let faults =
+        |text: &str| check_repeated_lints(path, &text.parse().unwrap(), &root.parse().unwrap());
+    let found = [Fault::Lints {
+        path: path.to_owned(),
+    }];
+    assert_eq!(faults(strict), []);
+    assert_eq!(
+        faults(&strict.replace("missing_docs = \"warn\"\n", "")),
+        found
+    );
+    assert_eq!(faults(&strict.replace("\"warn\"", "\"allow\"")), found);
+    assert_eq!(faults(&strict.replace("\"deny\"", "\"warn\"")), found);
+    assert_eq!(faults(""), found);
 }
 
 #[test]

@@ -9,7 +9,9 @@ use arbitrary::Arbitrary;
 use fogcompute_base::wire::Writer;
 use fogcompute_base::{Instant, NodeId};
 use fogcompute_fuzz::keys;
-use fogcompute_mix::{Client, ClientConfig, Delivery, Geometry, Incoming};
+use fogcompute_mix::{
+    Client, ClientConfig, Contact, Delivery, EpochParity, Geometry, Incoming,
+};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -31,7 +33,12 @@ fuzz_target!(|fragments: Vec<(Fragment<'_>, u16)>| {
         timeout: Duration::from_secs(10),
         ..ClientConfig::default()
     };
-    let mut client = Client::new(NodeId::from_bytes([1; 32]), keys()[0].public(), config);
+    let contact = Contact {
+        node: NodeId::from_bytes([1; 32]),
+        key: keys()[0].public(),
+        epoch: EpochParity::Even,
+    };
+    let mut client = Client::new(contact, config);
     let mut now = Instant::ZERO;
     for (fragment, millis) in fragments {
         now = now + Duration::from_millis(u64::from(millis));

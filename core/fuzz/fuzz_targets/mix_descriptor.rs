@@ -21,7 +21,7 @@ fn decode(bytes: &[u8]) {
 fuzz_target!(|bytes: &[u8]| {
     decode(bytes);
     let mut writer = Writer::new();
-    writer.raw(&[1; 64]);
+    writer.raw(&[1; 65]);
     writer.bytes(bytes);
     decode(&writer.finish());
 });

@@ -25,7 +25,7 @@ enum Input {
 fn packet_at(hop: usize) -> Vec<u8> {
     let mut packet = Packet::from_bytes(Geometry::DEFAULT, PACKET.to_vec()).expect("its length");
     for key in &keys()[..hop] {
-        let outcome = packet.process(key).expect("the fixture is sound").outcome;
+        let outcome = packet.process(key).expect("the packet is sound").outcome;
         let Processed::Forward { packet: inner, .. } = outcome else {
             panic!("the first hops forward");
         };

@@ -3,11 +3,9 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use fogcompute_fuzz::{Damage, SURB, damage, keys, route};
+use fogcompute_fuzz::{Damage, damage, keys, surb};
 use fogcompute_mix::{Geometry, Packet, Processed, Surb};
 use libfuzzer_sys::fuzz_target;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 
 #[derive(Arbitrary, Debug)]
 enum Input {
@@ -27,11 +25,11 @@ enum Input {
 }
 
 fn use_foreign(bytes: &[u8], reply: &[u8]) {
-    let Ok(surb) = Surb::from_bytes(bytes) else {
+    let Ok(surb) = Surb::from_bytes(Geometry::DEFAULT, bytes) else {
         return;
     };
     assert_eq!(surb.to_bytes(), bytes);
-    if let Ok((_, packet)) = surb.reply(Geometry::DEFAULT, reply) {
+    if let Ok((_, packet)) = surb.reply(reply) {
         assert_eq!(packet.as_bytes().len(), Geometry::DEFAULT.packet_bytes());
         let _ = packet.process(&keys()[0]);
     }
@@ -40,7 +38,7 @@ fn use_foreign(bytes: &[u8], reply: &[u8]) {
 fuzz_target!(|input: Input| match input {
     Input::Foreign { raw, reply } => use_foreign(&raw, &reply),
     Input::Damaged { damages, reply } => {
-        let mut bytes = SURB.to_vec();
+        let mut bytes = surb().0.to_bytes();
         damage(&mut bytes, &damages);
         use_foreign(&bytes, &reply);
     }
@@ -49,9 +47,8 @@ fuzz_target!(|input: Input| match input {
         hop,
         damages,
     } => {
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let (surb, opens) = Surb::new(&route(), &mut rng).expect("the route is sound");
-        let Ok((_, mut packet)) = surb.reply(Geometry::DEFAULT, &reply) else {
+        let (surb, opens) = surb();
+        let Ok((_, mut packet)) = surb.reply(&reply) else {
             assert!(reply.len() > Geometry::DEFAULT.payload_bytes());
             return;
         };

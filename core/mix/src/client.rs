@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use fogcompute_base::limits::MESSAGE_BYTES_MAX;
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
-use fogcompute_base::{CryptoRng, Instant, NodeId};
+use fogcompute_base::{CryptoRng, Instant};
 use thiserror::Error;
 
 use crate::geometry::Geometry;
-use crate::key::PublicKey;
+use crate::key::Contact;
 use crate::message::{MessageError, MessageId, Reassembler, fragment_count, split};
 use crate::mixnode::{Delivery, Transmit};
+use crate::noderef::NodeRef;
 use crate::packet::{BuildError, Packet};
-use crate::surb::{ReplyKey, SURB_BYTES, Surb, SurbError, SurbId};
+use crate::surb::{ReplyKey, Surb, SurbError, SurbId};
 use crate::topology::{Topology, TopologyError};
 
 /// Limits of a [`Client`].
@@ -122,8 +123,7 @@ struct OpenReply {
 ///
 /// Each fragment and each reply block takes its own route, so no mixnode sees a whole message.
 pub struct Client {
-    node: NodeId,
-    key: PublicKey,
+    contact: Contact,
     config: ClientConfig,
     replies: BTreeMap<SurbId, OpenReply>,
     messages: Reassembler,
@@ -131,18 +131,22 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client reached at `node` with the mix key `key`.
+    /// A client reached at `contact`, the mixnode it runs beside.
     #[must_use]
-    pub fn new(node: NodeId, key: PublicKey, config: ClientConfig) -> Self {
+    pub fn new(contact: Contact, config: ClientConfig) -> Self {
         let reassembler = || Reassembler::new(config.reassembly_bytes_max, config.timeout);
         Self {
-            node,
-            key,
+            contact,
             messages: reassembler(),
             answers: reassembler(),
             replies: BTreeMap::new(),
             config,
         }
+    }
+
+    /// Makes further reply blocks for another key: that of the next epoch.
+    pub fn set_contact(&mut self, contact: Contact) {
+        self.contact = contact;
     }
 
     /// Reply blocks an answer of `body_bytes` takes.
@@ -161,15 +165,10 @@ impl Client {
     ///
     /// # Errors
     /// [`SendError`], every variant but [`SendError::TooFewSurbs`]. Nothing is kept on an error.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "who, what, how and the injected time and chance"
-    )]
     pub fn send(
         &mut self,
         topology: &Topology,
-        receiver: NodeId,
-        receiver_key: PublicKey,
+        receiver: Contact,
         body: &[u8],
         surb_count: u16,
         now: Instant,
@@ -181,35 +180,43 @@ impl Client {
                 limit: self.config.reply_keys_max,
             });
         }
+        let geometry = self.config.geometry;
         let id = MessageId::random(rng);
-        let mut keys = Vec::with_capacity(usize::from(surb_count));
         let mut writer = Writer::new();
         writer.u16(surb_count);
-        for _ in 0..surb_count {
-            let back = topology.route(self.node, self.key, rng)?;
-            let (surb, key) = Surb::new(&back, rng)?;
+        let back = (0..surb_count)
+            .map(|_| topology.route(self.contact, rng))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut keys = Vec::with_capacity(usize::from(surb_count));
+        for (surb, key) in Surb::new_batch(geometry, &back, rng)? {
             writer.raw(&surb.to_bytes());
             keys.push(key);
         }
         writer.raw(body);
-        let geometry = self.config.geometry;
         let fragments = split(
             id,
             &writer.finish(),
             geometry.payload_bytes(),
             MESSAGE_BYTES_MAX,
         )?;
-        let transmits = fragments
+        let routes = fragments
             .iter()
-            .map(|fragment| {
-                let route = topology.route(receiver, receiver_key, rng)?;
-                let packet = Packet::build(geometry, &route, fragment, rng)?;
-                Ok(Transmit {
-                    to: route[0].node,
-                    packet,
-                })
+            .map(|_| topology.route(receiver, rng))
+            .collect::<Result<Vec<_>, _>>()?;
+        let orders: Vec<_> = routes
+            .iter()
+            .zip(&fragments)
+            .map(|(route, fragment)| (route.as_slice(), fragment.as_slice()))
+            .collect();
+        let packets = Packet::build_batch(geometry, &orders, rng)?;
+        let transmits = routes
+            .iter()
+            .zip(packets)
+            .map(|(route, packet)| Transmit {
+                to: NodeRef::from(route[0].node),
+                packet,
             })
-            .collect::<Result<_, SendError>>()?;
+            .collect();
         let opened = keys.into_iter().map(|key| {
             (
                 key.id(),
@@ -234,11 +241,10 @@ impl Client {
         body: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<Transmit>, SendError> {
-        let geometry = self.config.geometry;
         let fragments = split(
             MessageId::random(rng),
             body,
-            geometry.payload_bytes(),
+            self.config.geometry.payload_bytes(),
             MESSAGE_BYTES_MAX,
         )?;
         if fragments.len() > surbs.len() {
@@ -251,7 +257,7 @@ impl Client {
             .into_iter()
             .zip(&fragments)
             .map(|(surb, fragment)| {
-                let (to, packet) = surb.reply(geometry, fragment)?;
+                let (to, packet) = surb.reply(fragment)?;
                 Ok(Transmit { to, packet })
             })
             .collect()
@@ -274,8 +280,12 @@ impl Client {
                 };
                 let mut reader = Reader::new(&message);
                 let count = reader.u16()?;
+                let geometry = self.config.geometry;
                 let surbs = (0..count)
-                    .map(|_| Ok(Surb::from_bytes(reader.take(SURB_BYTES)?)?))
+                    .map(|_| {
+                        let block = reader.take(geometry.surb_bytes())?;
+                        Ok(Surb::from_bytes(geometry, block)?)
+                    })
                     .collect::<Result<_, ReceiveError>>()?;
                 let body = reader.take(reader.remaining())?.to_vec();
                 Ok(Some(Incoming::Message { id, body, surbs }))
@@ -314,16 +324,17 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::PrivateKey;
+    use crate::key::{EpochParity, PrivateKey};
     use crate::mixnode::{Mixnode, MixnodeConfig};
     use crate::topology::Descriptor;
+    use fogcompute_base::NodeId;
     use proptest::prelude::*;
     use rand_chacha::ChaCha20Rng;
     use rand_chacha::rand_core::SeedableRng;
 
     /// A network of state machines: two nodes in each of three layers, and two clients.
     struct Network {
-        nodes: BTreeMap<NodeId, Mixnode>,
+        nodes: BTreeMap<NodeRef, Mixnode>,
         topology: Topology,
         now: Instant,
     }
@@ -344,11 +355,12 @@ mod tests {
                     let descriptor = Descriptor {
                         node,
                         key: key.public(),
+                        epoch: EpochParity::Even,
                         address,
                     };
                     layers[usize::from((id - 1) / 2)].push(descriptor);
                 }
-                nodes.insert(node, Mixnode::new(key, config));
+                nodes.insert(node.into(), Mixnode::new(key, config));
             }
             let topology = Topology::new(layers, Duration::from_millis(5)).unwrap();
             Self {
@@ -360,15 +372,16 @@ mod tests {
 
         fn client(&self, id: u8) -> Client {
             let node = NodeId::from_bytes([id; 32]);
-            Client::new(
+            let contact = Contact {
                 node,
-                self.nodes[&node].public_key(),
-                ClientConfig::default(),
-            )
+                key: self.nodes[&NodeRef::from(node)].public_key().unwrap(),
+                epoch: EpochParity::Even,
+            };
+            Client::new(contact, ClientConfig::default())
         }
 
         /// Runs the network until nothing moves; returns what each client's node delivered.
-        fn run(&mut self, transmits: Vec<Transmit>) -> BTreeMap<NodeId, Vec<Delivery>> {
+        fn run(&mut self, transmits: Vec<Transmit>) -> BTreeMap<NodeRef, Vec<Delivery>> {
             let mut wire = transmits;
             loop {
                 for Transmit { to, packet } in wire.drain(..) {
@@ -394,11 +407,11 @@ mod tests {
 
     fn only(
         client: &mut Client,
-        arrived: &mut BTreeMap<NodeId, Vec<Delivery>>,
+        arrived: &mut BTreeMap<NodeRef, Vec<Delivery>>,
         now: Instant,
     ) -> Incoming {
         let mut whole: Vec<_> = arrived
-            .remove(&client.node)
+            .remove(&client.contact.node.into())
             .unwrap()
             .into_iter()
             .filter_map(|delivery| client.handle_delivery(delivery, now).unwrap())
@@ -418,8 +431,7 @@ mod tests {
         let (request, transmits) = alice
             .send(
                 &topology,
-                bob.node,
-                bob.key,
+                bob.contact,
                 b"please",
                 surbs,
                 network.now,
@@ -451,13 +463,13 @@ mod tests {
         let (mut alice, mut bob) = (network.client(7), network.client(8));
         let topology = network.topology.clone();
         let (_, transmits) = alice
-            .send(&topology, bob.node, bob.key, b"", 1, network.now, &mut rng)
+            .send(&topology, bob.contact, b"", 1, network.now, &mut rng)
             .unwrap();
         let mut arrived = network.run(transmits);
         let Incoming::Message { surbs, .. } = only(&mut bob, &mut arrived, network.now) else {
             panic!("bob receives a message");
         };
-        let copy = Surb::from_bytes(&surbs[0].to_bytes()).unwrap();
+        let copy = Surb::from_bytes(Geometry::DEFAULT, &surbs[0].to_bytes()).unwrap();
         let first = bob.reply(surbs, b"once", &mut rng).unwrap();
         let second = bob.reply(vec![copy], b"twice", &mut rng).unwrap();
         let mut arrived = network.run(first);
@@ -474,7 +486,7 @@ mod tests {
         let (mut alice, mut bob) = (network.client(7), network.client(8));
         let topology = network.topology.clone();
         let (request, transmits) = alice
-            .send(&topology, bob.node, bob.key, b"", 1, network.now, &mut rng)
+            .send(&topology, bob.contact, b"", 1, network.now, &mut rng)
             .unwrap();
         let mut arrived = network.run(transmits);
         let Incoming::Message { surbs, .. } = only(&mut bob, &mut arrived, network.now) else {
@@ -483,14 +495,17 @@ mod tests {
         alice.forget(request);
         let transmits = bob.reply(surbs, b"late", &mut rng).unwrap();
         let mut arrived = network.run(transmits);
-        let delivery = arrived.remove(&alice.node).unwrap().remove(0);
+        let delivery = arrived
+            .remove(&alice.contact.node.into())
+            .unwrap()
+            .remove(0);
         assert_eq!(
             alice.handle_delivery(delivery, network.now).err(),
             Some(ReceiveError::UnknownSurb)
         );
 
         alice
-            .send(&topology, bob.node, bob.key, b"", 3, network.now, &mut rng)
+            .send(&topology, bob.contact, b"", 3, network.now, &mut rng)
             .unwrap();
         alice.expire(network.now + Duration::from_secs(301));
         assert_eq!(alice.open_replies(), 0);
@@ -507,8 +522,7 @@ mod tests {
             alice
                 .send(
                     &network.topology,
-                    bob.node,
-                    bob.key,
+                    bob.contact,
                     body,
                     surbs,
                     Instant::ZERO,
@@ -517,7 +531,7 @@ mod tests {
                 .err()
         };
         assert_eq!(send(b"", 3), Some(SendError::ReplyKeysFull { limit: 2 }));
-        let actual = MESSAGE_BYTES_MAX + 1 + 2 + SURB_BYTES;
+        let actual = MESSAGE_BYTES_MAX + 1 + 2 + Geometry::DEFAULT.surb_bytes();
         assert_eq!(
             send(&vec![0; MESSAGE_BYTES_MAX + 1], 1),
             Some(SendError::Message(MessageError::TooLarge {
@@ -542,7 +556,12 @@ mod tests {
                 proptest::collection::vec(any::<u8>(), 0..900), 0..8),
         ) {
             let key = PrivateKey::from_bytes([1; 32]).public();
-            let mut client = Client::new(NodeId::from_bytes([1; 32]), key, ClientConfig::default());
+            let contact = Contact {
+                node: NodeId::from_bytes([1; 32]),
+                key,
+                epoch: EpochParity::Even,
+            };
+            let mut client = Client::new(contact, ClientConfig::default());
             for body in bodies {
                 let mut fragment = vec![0; 20];
                 fragment[19] = 1;

@@ -1,9 +1,11 @@
-//! Mix keys.
+//! Mix keys and their epochs.
 
 use std::fmt;
 
-use fogcompute_base::CryptoRng;
-use x25519_dalek::StaticSecret;
+use fogcompute_base::{CryptoRng, NodeId};
+use zeroize::Zeroizing;
+
+use crate::dh;
 
 /// A node's public mix key: the X25519 point to which senders encrypt a hop.
 ///
@@ -16,7 +18,7 @@ pub struct PublicKey([u8; 32]);
 ///
 /// A Diffie-Hellman with any of them gives zero whatever the secret, so everybody could process the
 /// packet. Source: RFC 7748 §6.1 and §7; Langley et al., "May the Fourth Be With You".
-const LOW_ORDER: [[u8; 32]; 7] = [
+pub(crate) const LOW_ORDER: [[u8; 32]; 7] = [
     [0; 32],
     {
         let mut one = [0; 32];
@@ -65,10 +67,6 @@ impl PublicKey {
         point[31] &= 0x7f;
         LOW_ORDER.contains(&point)
     }
-
-    pub(crate) fn to_dalek(self) -> x25519_dalek::PublicKey {
-        x25519_dalek::PublicKey::from(self.0)
-    }
 }
 
 impl fmt::Debug for PublicKey {
@@ -81,43 +79,146 @@ impl fmt::Debug for PublicKey {
 
 /// A node's private mix key. Erased from memory when dropped.
 #[derive(Clone)]
-pub struct PrivateKey(StaticSecret);
+pub struct PrivateKey {
+    secret: Zeroizing<[u8; 32]>,
+    // Every packet's keys are bound to it, so it is computed once.
+    public: PublicKey,
+}
 
 impl PrivateKey {
     /// A new key.
     #[must_use]
     pub fn random(rng: &mut impl CryptoRng) -> Self {
-        let mut bytes = [0; 32];
-        rng.fill_bytes(&mut bytes);
-        Self(StaticSecret::from(bytes))
+        let mut bytes = Zeroizing::new([0; 32]);
+        rng.fill_bytes(&mut *bytes);
+        Self::from_bytes(*bytes)
     }
 
     /// Takes a key from 32 secret bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(StaticSecret::from(bytes))
+        let secret = Zeroizing::new(bytes);
+        let mut public = [[0; 32]];
+        dh::base(std::slice::from_ref(&*secret), &mut public);
+        Self {
+            secret,
+            public: PublicKey(public[0]),
+        }
     }
 
     /// The secret bytes.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 32] {
-        self.0.to_bytes()
+        *self.secret
     }
 
     /// The public half.
     #[must_use]
-    pub fn public(&self) -> PublicKey {
-        PublicKey(x25519_dalek::PublicKey::from(&self.0).to_bytes())
+    pub const fn public(&self) -> PublicKey {
+        self.public
     }
 
-    pub(crate) const fn secret(&self) -> &StaticSecret {
-        &self.0
+    pub(crate) fn secret(&self) -> &[u8; 32] {
+        &self.secret
     }
 }
 
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PrivateKey(..)")
+    }
+}
+
+/// Which of two neighbouring key epochs a mix key is of: the lowest bit of the epoch's number.
+///
+/// Every packet says it in clear, so that a node does one Diffie-Hellman for it and not one for
+/// each key it holds. All packets of a time say the same, but for those sent around its end.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[repr(u8)]
+pub enum EpochParity {
+    /// An epoch of even number; also that of a network which never changes its keys.
+    #[default]
+    Even = 0,
+    /// An epoch of odd number.
+    Odd = 1,
+}
+
+impl EpochParity {
+    /// The parity of an epoch's number.
+    #[must_use]
+    pub const fn of(epoch: u64) -> Self {
+        if epoch.is_multiple_of(2) {
+            Self::Even
+        } else {
+            Self::Odd
+        }
+    }
+
+    /// The parity that a byte of a frame or a message stands for.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Even),
+            1 => Some(Self::Odd),
+            _ => None,
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Even => Self::Odd,
+            Self::Odd => Self::Even,
+        }
+    }
+}
+
+/// Who can be sent packets to: a node, its mix key, and the epoch the key is of.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Contact {
+    /// The node.
+    pub node: NodeId,
+    /// Its mix key.
+    pub key: PublicKey,
+    /// The key's epoch.
+    pub epoch: EpochParity,
+}
+
+/// The private keys a node processes packets with: at most one of each parity.
+///
+/// A node starts with one key. Before an epoch ends it inserts the next one's, and when no packet
+/// of the old epoch can still be on its way it removes the old one's.
+#[derive(Clone, Debug)]
+pub struct KeyRing {
+    keys: [Option<PrivateKey>; 2],
+}
+
+impl KeyRing {
+    /// A ring with one key.
+    #[must_use]
+    pub fn new(epoch: EpochParity, key: PrivateKey) -> Self {
+        let mut ring = Self {
+            keys: [const { None }; 2],
+        };
+        ring.insert(epoch, key);
+        ring
+    }
+
+    /// Puts a key in the place of the one of its parity, which is erased.
+    pub fn insert(&mut self, epoch: EpochParity, key: PrivateKey) {
+        self.keys[epoch as usize] = Some(key);
+    }
+
+    /// Erases the key of a parity. Packets to it are refused from now on.
+    pub fn remove(&mut self, epoch: EpochParity) {
+        self.keys[epoch as usize] = None;
+    }
+
+    /// The key of a parity.
+    #[must_use]
+    pub const fn get(&self, epoch: EpochParity) -> Option<&PrivateKey> {
+        self.keys[epoch as usize].as_ref()
     }
 }
 
@@ -135,12 +236,9 @@ mod tests {
                 bytes[31] |= top_bit;
                 let key = PublicKey::from_bytes(bytes);
                 assert!(key.is_low_order());
-                assert!(
-                    !secret
-                        .secret()
-                        .diffie_hellman(&key.to_dalek())
-                        .was_contributory()
-                );
+                let mut shared = [[1; 32]];
+                dh::exchange(&[*secret.secret()], &[bytes], &mut shared);
+                assert_eq!(shared[0], [0; 32]);
             }
         }
         assert!(!secret.public().is_low_order());
@@ -165,5 +263,29 @@ mod tests {
             format!("{:?}", PrivateKey::from_bytes([7; 32])),
             "PrivateKey(..)"
         );
+    }
+
+    #[test]
+    fn a_ring_has_one_key_of_each_parity() {
+        let key = |byte| PrivateKey::from_bytes([byte; 32]);
+        let mut ring = KeyRing::new(EpochParity::of(6), key(1));
+        let public = |ring: &KeyRing, epoch| ring.get(epoch).map(PrivateKey::public);
+        assert_eq!(public(&ring, EpochParity::Even), Some(key(1).public()));
+        assert_eq!(public(&ring, EpochParity::Odd), None);
+        ring.insert(EpochParity::of(7), key(2));
+        ring.insert(EpochParity::of(8), key(3));
+        assert_eq!(public(&ring, EpochParity::Even), Some(key(3).public()));
+        ring.remove(EpochParity::Odd);
+        assert_eq!(public(&ring, EpochParity::Odd), None);
+    }
+
+    #[test]
+    fn parities_are_the_bytes_0_and_1() {
+        for parity in [EpochParity::Even, EpochParity::Odd] {
+            assert_eq!(EpochParity::from_byte(parity as u8), Some(parity));
+            assert_eq!(parity.other().other(), parity);
+            assert_ne!(parity.other(), parity);
+        }
+        assert_eq!(EpochParity::from_byte(2), None);
     }
 }

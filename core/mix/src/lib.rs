@@ -3,7 +3,7 @@
 //! Everything here is sans-IO: packets and the current [`Instant`](fogcompute_base::Instant) go in,
 //! packets and the next deadline come out. `fogcompute-net` gives it sockets.
 //!
-//! Meet [`Packet`] and [`Client`] first.
+//! Meet [`Packet`] and [`Client`] first; a node's hot path is [`open_headers`].
 //!
 //! ```
 //! use fogcompute_mix::{Geometry, Hop, Packet, PrivateKey, Processed};
@@ -34,42 +34,67 @@
 //!
 //! # Security
 //!
-//! The packet format is Sphinx (Danezis and Goldberg, IEEE S&P 2009) as the `sphinx-packet` crate
-//! implements it (Nym's version 260): X25519 with blinding, HKDF-SHA256, AES-128-CTR headers with an
-//! HMAC-SHA256 tag of 16 bytes, a LIONESS payload so that tagging destroys the message, and random
-//! header padding (Kuhn et al., PETS 2020). At most [`HOPS_MAX`] hops.
+//! The packet format is `fog-sphinx/1`, whose byte tables are at [`Packet`] and [`Surb`]. It is a
+//! Sphinx (Danezis and Goldberg, IEEE S&P 2009) without the blinding of one point: each routing block
+//! carries a fresh X25519 point for the next hop, so that a hop costs its node one scalar
+//! multiplication instead of two, and 32 bytes ("KEM-Sphinx", as Katzenpost calls it; Outfox,
+//! arXiv 2412.19937, does the same with headers that shrink). Everything else is BLAKE3, AES-128 in
+//! counter mode or ChaCha20, and LIONESS.
 //!
-//! What this crate adds: replay detection by the tag derived from the shared secret, refusal of
-//! low-order points, one length for every packet of a [`Geometry`], exponential delays chosen by
-//! the sender, and one indistinguishable drop for every kind of bad packet.
+//! - One length for every packet of a [`Geometry`], whatever the length of its route and wherever it
+//!   is on it. What the route leaves unused of the header is random: were it zeros, the last hop
+//!   could tell how long the route was (Kuhn et al., PETS 2020).
+//! - The header's tag is checked before anything is done with the payload, and covers version, epoch
+//!   and point too. A point with another encoding of the same `u`, or with a component of small
+//!   order, gives other keys, so it does not verify.
+//! - A changed payload is destroyed by the next hop and noticed by the receiver (28 zero bytes).
+//!   That it was changed is noticed nowhere on its way: a node at either end of a route that
+//!   cooperate can recognise the loss of a packet, as in Sphinx.
+//! - Replays are found by a tag from the same key derivation; points that give a zero secret are
+//!   refused; delays are exponential, chosen by the sender; every kind of bad packet is dropped in
+//!   silence.
 //!
-//! What it does not do yet: cover traffic, key epochs, retransmission, a directory run by several
-//! authorities. A [`Topology`] is trusted as given.
+//! What is proven and what is not: Sphinx is proven in an idealised setting and under the
+//! gap-Diffie-Hellman assumption, with later corrections (Scherer, Weis and Strufe,
+//! arXiv 2312.08028); Outfox has a proof of universal composability for the one-multiplication
+//! layering. The analysis of constant-length KEM-Sphinx is thinner than either, and this very
+//! composition of parts has no proof of its own. Nobody independent has audited it. It does not
+//! resist quantum computers. Secrets are erased from the structures that keep them, not from every
+//! register and stack slot of the ciphers below.
+//!
+//! What it does not do yet: cover traffic, retransmission, a directory run by several authorities
+//! that would say when key epochs begin. A [`Topology`] is trusted as given.
 
 mod bucket;
 mod client;
+mod crypto;
+mod dh;
 mod geometry;
+mod header;
 mod key;
 mod message;
 mod mixnode;
+mod noderef;
 mod packet;
 mod poisson;
 mod replay;
-mod shared_replay;
 mod surb;
 mod topology;
 mod wheel;
 
 pub use bucket::TokenBucket;
 pub use client::{Client, ClientConfig, Incoming, ReceiveError, SendError};
-pub use geometry::{Geometry, GeometryError, HEADER_BYTES, HOPS_MAX, PAYLOAD_OVERHEAD_BYTES};
-pub use key::{PrivateKey, PublicKey};
+pub use geometry::{Geometry, GeometryError, HOPS_MAX, PAYLOAD_OVERHEAD_BYTES, Suite};
+pub use header::{Instruction, Layer, OpenedHeader, open_header, open_headers};
+pub use key::{Contact, EpochParity, KeyRing, PrivateKey, PublicKey};
 pub use message::{FRAGMENT_HEADER_BYTES, MessageError, MessageId};
-pub use mixnode::{Delivery, DropReason, MixStats, Mixnode, MixnodeConfig, Transmit};
-pub use packet::{BuildError, Hop, Packet, PacketError, Processed, SealedReply, Unwrapped};
+pub use mixnode::{Delivery, DropReason, EpochKey, MixStats, Mixnode, MixnodeConfig, Transmit};
+pub use noderef::NodeRef;
+pub use packet::{
+    BuildError, DELAY_MAX, Hop, Packet, PacketError, Processed, SealedReply, Unwrapped,
+};
 pub use poisson::{DELAY_MEANS_MAX, PoissonProcess};
 pub use replay::{ReplayFilter, ReplayTag, ReplayVerdict};
-pub use shared_replay::SharedReplayFilter;
-pub use surb::{ReplyKey, SURB_BYTES, Surb, SurbError, SurbId};
+pub use surb::{ReplyKey, Surb, SurbError, SurbId};
 pub use topology::{Descriptor, Topology, TopologyError};
 pub use wheel::Wheel;

@@ -2,16 +2,17 @@
 
 use std::fmt;
 
-use fogcompute_base::{CryptoRng, NodeId};
-use sphinx_packet::version::SINGLE_SEED_SURB_VERSION;
-use sphinx_packet::{SURB, SURBMaterial, SurbReplyRecovery};
+use fogcompute_base::CryptoRng;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
-use crate::geometry::{Geometry, HEADER_BYTES};
-use crate::packet::{BuildError, Hop, Packet, SealedReply, destination, ephemeral, sphinx_route};
+use crate::crypto::{LEFT_BYTES, WideBlock, seal, sealed_length};
+use crate::geometry::{Geometry, HEADER_BYTES_MAX, HOPS_MAX};
+use crate::header::{BuiltHeader, Last, build_header, build_headers};
+use crate::noderef::NodeRef;
+use crate::packet::{BuildError, Hop, Packet, SealedReply};
 
-/// Length of a reply block: header 348, first hop 32, payload key seed 16 bytes.
-pub const SURB_BYTES: usize = HEADER_BYTES + 32 + 16;
+const SEED_BYTES: usize = 32;
 
 /// Why a reply block or a reply is refused.
 #[non_exhaustive]
@@ -54,16 +55,6 @@ impl SurbId {
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
-
-    fn random(rng: &mut impl CryptoRng) -> Self {
-        loop {
-            let mut bytes = [0; 16];
-            rng.fill_bytes(&mut bytes);
-            if let Some(id) = Self::from_bytes(bytes) {
-                return id;
-            }
-        }
-    }
 }
 
 impl fmt::Debug for SurbId {
@@ -77,73 +68,133 @@ impl fmt::Debug for SurbId {
 /// A single-use reply block: who holds it can send one packet to its maker without learning who or
 /// where that is.
 ///
-/// | bytes | content |
-/// |---|---|
-/// | 0..348 | Sphinx header of the way back |
-/// | 348..380 | first node of the way back |
-/// | 380..396 | seed of the key for the reply's payload |
-pub struct Surb(SURB);
+/// | bytes | content | in [`Geometry::DEFAULT`] |
+/// |---|---|---|
+/// | 8 | first node of the way back | 0..8 |
+/// | header | what the reply's packet starts with, see [`Packet`] | 8..506 |
+/// | 32 | seed of the keys for the reply's payload | 506..538 |
+///
+/// The seed gives four LIONESS keys as a hop's payload seed does. The replier encrypts with them,
+/// every mixnode of the way back decrypts with its own, and the maker undoes it all.
+pub struct Surb {
+    geometry: Geometry,
+    first: NodeRef,
+    header: [u8; HEADER_BYTES_MAX],
+    seed: Zeroizing<[u8; SEED_BYTES]>,
+}
 
 impl Surb {
     /// Makes a reply block whose route ends at its maker, and the key that opens the reply.
     ///
     /// # Errors
-    /// As [`Packet::build`], but for the payload.
-    pub fn new(route: &[Hop], rng: &mut impl CryptoRng) -> Result<(Self, ReplyKey), BuildError> {
-        let (nodes, delays) = sphinx_route(route)?;
-        let id = SurbId::random(rng);
-        let material = SURBMaterial::new(
-            nodes,
-            delays,
-            destination(route, *id.as_bytes()),
-            SINGLE_SEED_SURB_VERSION,
-        );
-        let (surb, recovery) =
-            SURB::new_recoverable(ephemeral(rng), material).map_err(|_| BuildError::Sphinx)?;
-        Ok((Self(surb), ReplyKey { id, recovery }))
+    /// [`BuildError`], every variant that speaks of the route.
+    pub fn new(
+        geometry: Geometry,
+        route: &[Hop],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Self, ReplyKey), BuildError> {
+        let header = build_header(geometry, route, Last::Reply, rng)?;
+        Ok(Self::assemble(geometry, route, &header))
+    }
+
+    /// Makes many reply blocks, with the scalar multiplications of several done together. They are
+    /// those that [`Surb::new`] gives one after the other.
+    ///
+    /// # Errors
+    /// As [`Surb::new`], for the first route that is refused; then none is made.
+    pub fn new_batch<R: AsRef<[Hop]>>(
+        geometry: Geometry,
+        routes: &[R],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<(Self, ReplyKey)>, BuildError> {
+        let orders: Vec<_> = routes
+            .iter()
+            .map(|route| (route.as_ref(), Last::Reply))
+            .collect();
+        let mut made = Vec::with_capacity(routes.len());
+        build_headers(geometry, &orders, rng, |index, header| {
+            made.push(Self::assemble(geometry, routes[index].as_ref(), &header));
+        })?;
+        Ok(made)
+    }
+
+    fn assemble(geometry: Geometry, route: &[Hop], built: &BuiltHeader) -> (Self, ReplyKey) {
+        let (id, seed) = built.reply.clone().expect("a reply block was asked for");
+        let mut header = [0; HEADER_BYTES_MAX];
+        header[..geometry.header_bytes()].copy_from_slice(built.bytes());
+        // The last hop, the maker, leaves the payload as it comes.
+        let layers = built.seeds().len() - 1;
+        let mut hops = Zeroizing::new([[0; 32]; HOPS_MAX - 1]);
+        hops[..layers].copy_from_slice(&built.seeds()[..layers]);
+        let key = ReplyKey {
+            geometry,
+            id,
+            seed: seed.clone(),
+            hops,
+            layers,
+        };
+        let surb = Self {
+            geometry,
+            first: NodeRef::from(route[0].node),
+            header,
+            seed,
+        };
+        (surb, key)
     }
 
     /// Takes a reply block that came in a message.
     ///
+    /// Its header cannot be checked by anybody but the first node of the way back.
+    ///
     /// # Errors
     /// [`SurbError::Malformed`].
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SurbError> {
-        let malformed = SurbError::Malformed {
-            actual: bytes.len(),
-            expected: SURB_BYTES,
-        };
-        if bytes.len() != SURB_BYTES {
-            return Err(malformed);
+    pub fn from_bytes(geometry: Geometry, bytes: &[u8]) -> Result<Self, SurbError> {
+        if bytes.len() != geometry.surb_bytes() {
+            return Err(SurbError::Malformed {
+                actual: bytes.len(),
+                expected: geometry.surb_bytes(),
+            });
         }
-        SURB::from_bytes(bytes).map(Self).map_err(|_| malformed)
+        let (first, rest) = bytes.split_at(NodeRef::LEN);
+        let (front, seed) = rest.split_at(geometry.header_bytes());
+        let mut header = [0; HEADER_BYTES_MAX];
+        header[..front.len()].copy_from_slice(front);
+        Ok(Self {
+            geometry,
+            first: NodeRef::from_bytes(first.try_into().expect("split at its length")),
+            header,
+            seed: Zeroizing::new(seed.try_into().expect("what the length leaves")),
+        })
     }
 
     /// The reply block as it goes into a message.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.to_bytes()
+        [self.first.as_bytes(), self.header(), &self.seed[..]].concat()
     }
 
     /// Uses the block up: the packet that carries `payload` back, and where to send it.
     ///
     /// # Errors
     /// [`SurbError::PayloadTooLarge`].
-    pub fn reply(self, geometry: Geometry, payload: &[u8]) -> Result<(NodeId, Packet), SurbError> {
-        let too_large = SurbError::PayloadTooLarge {
-            actual: payload.len(),
-            max: geometry.payload_bytes(),
-        };
+    pub fn reply(self, payload: &[u8]) -> Result<(NodeRef, Packet), SurbError> {
+        let geometry = self.geometry;
         if payload.len() > geometry.payload_bytes() {
-            return Err(too_large);
+            return Err(SurbError::PayloadTooLarge {
+                actual: payload.len(),
+                max: geometry.payload_bytes(),
+            });
         }
-        let (packet, first) = self
-            .0
-            .use_surb(payload, geometry.sphinx_payload_bytes())
-            .map_err(|_| too_large)?;
-        Ok((
-            NodeId::from_bytes(first.to_bytes()),
-            Packet::from_sphinx(&packet),
-        ))
+        let mut bytes = vec![0; geometry.packet_bytes()];
+        let (front, block) = bytes.split_at_mut(geometry.header_bytes());
+        front.copy_from_slice(self.header());
+        seal(block, payload);
+        WideBlock::new(geometry, &self.seed).encrypt(block);
+        Ok((self.first, Packet::from_whole(geometry, bytes)))
+    }
+
+    fn header(&self) -> &[u8] {
+        &self.header[..self.geometry.header_bytes()]
     }
 }
 
@@ -155,8 +206,11 @@ impl fmt::Debug for Surb {
 
 /// What the maker of a reply block keeps to open the one reply that comes by it.
 pub struct ReplyKey {
+    geometry: Geometry,
     id: SurbId,
-    recovery: SurbReplyRecovery,
+    seed: Zeroizing<[u8; SEED_BYTES]>,
+    hops: Zeroizing<[[u8; 32]; HOPS_MAX - 1]>,
+    layers: usize,
 }
 
 impl ReplyKey {
@@ -171,9 +225,19 @@ impl ReplyKey {
     /// # Errors
     /// [`SurbError::Sealed`].
     pub fn open(&self, reply: SealedReply) -> Result<Vec<u8>, SurbError> {
-        self.recovery
-            .recover_plaintext(reply.0)
-            .map_err(|_| SurbError::Sealed)
+        let mut block = reply.0;
+        if block.len() != LEFT_BYTES + self.geometry.payload_bytes() {
+            return Err(SurbError::Sealed);
+        }
+        // Every hop took off a layer that was not there; they are put back, the last one first.
+        for seed in self.hops[..self.layers].iter().rev() {
+            WideBlock::new(self.geometry, seed).encrypt(&mut block);
+        }
+        WideBlock::new(self.geometry, &self.seed).decrypt(&mut block);
+        let length = sealed_length(&block).ok_or(SurbError::Sealed)?;
+        block.copy_within(LEFT_BYTES..LEFT_BYTES + length, 0);
+        block.truncate(length);
+        Ok(block)
     }
 }
 
@@ -186,57 +250,145 @@ impl fmt::Debug for ReplyKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::PrivateKey;
     use crate::packet::Processed;
-    use crate::packet::tests::keys_and_route;
+    use crate::packet::tests::{geometries, keys_and_route, seeded_route};
     use fogcompute_base::OsEntropy;
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    /// Follows a reply along its route; returns what the maker receives.
+    fn follow(keys: &[PrivateKey], mut packet: Packet) -> (SurbId, SealedReply) {
+        let bytes = packet.as_bytes().len();
+        for key in keys {
+            assert_eq!(packet.as_bytes().len(), bytes);
+            match packet.process(key).unwrap().outcome {
+                Processed::Forward { packet: inner, .. } => packet = inner,
+                Processed::Reply { surb, reply } => return (surb, reply),
+                Processed::Deliver { .. } => panic!("a reply is not a message"),
+            }
+        }
+        panic!("the last hop receives")
+    }
 
     #[test]
-    fn a_reply_reaches_the_maker_and_only_its_key_opens_it() {
-        let (keys, route) = keys_and_route(4);
-        let (surb, key) = Surb::new(&route, &mut OsEntropy).unwrap();
-        let (_, other) = Surb::new(&route, &mut OsEntropy).unwrap();
-        let made = key.id();
-        let bytes = surb.to_bytes();
-        assert_eq!(bytes.len(), SURB_BYTES);
-        let open_with = |key: &ReplyKey| {
-            let surb = Surb::from_bytes(&bytes).unwrap();
-            let (first, mut packet) = surb.reply(Geometry::DEFAULT, b"answer").unwrap();
-            assert_eq!(first, route[0].node);
-            for hop in &keys[..3] {
-                let Processed::Forward { packet: inner, .. } = packet.process(hop).unwrap().outcome
-                else {
-                    panic!("mix nodes forward");
-                };
-                packet = inner;
+    fn replies_of_every_route_length_and_geometry_reach_the_maker() {
+        for geometry in geometries() {
+            for hops in 1..=geometry.hops_max() {
+                let (keys, route) = keys_and_route(hops);
+                let (surb, key) = Surb::new(geometry, &route, &mut OsEntropy).unwrap();
+                let bytes = surb.to_bytes();
+                assert_eq!(bytes.len(), geometry.surb_bytes());
+                let surb = Surb::from_bytes(geometry, &bytes).unwrap();
+                assert_eq!(surb.to_bytes(), bytes);
+                let (first, packet) = surb.reply(b"answer").unwrap();
+                assert_eq!(first, route[0].node.into());
+                assert_eq!(packet.as_bytes().len(), geometry.packet_bytes());
+                let (id, reply) = follow(&keys, packet);
+                assert_eq!(id, key.id());
+                assert_eq!(key.open(reply), Ok(b"answer".to_vec()));
             }
-            let Processed::Reply { surb, reply } = packet.process(&keys[3]).unwrap().outcome else {
-                panic!("the maker receives a reply");
-            };
-            assert_eq!(surb, made);
-            key.open(reply)
-        };
-        assert_eq!(open_with(&key), Ok(b"answer".to_vec()));
-        assert_eq!(open_with(&other), Err(SurbError::Sealed));
+        }
+    }
+
+    #[test]
+    fn only_the_key_of_the_block_opens_its_reply() {
+        let (keys, route) = keys_and_route(4);
+        let geometry = Geometry::DEFAULT;
+        let (surb, _) = Surb::new(geometry, &route, &mut OsEntropy).unwrap();
+        let (_, other) = Surb::new(geometry, &route, &mut OsEntropy).unwrap();
+        let (_, packet) = surb.reply(b"answer").unwrap();
+        let (_, reply) = follow(&keys, packet);
+        assert_eq!(other.open(reply), Err(SurbError::Sealed));
+        let short = SealedReply::from_bytes(&[0; 40]);
+        assert_eq!(other.open(short), Err(SurbError::Sealed));
+    }
+
+    #[test]
+    fn a_flipped_bit_of_a_reply_is_found_by_its_maker() {
+        let geometry = Geometry::DATAGRAM;
+        let (keys, route) = keys_and_route(3);
+        for bit in (geometry.header_bytes() * 8..geometry.packet_bytes() * 8).step_by(199) {
+            let (surb, key) = Surb::new(geometry, &route, &mut OsEntropy).unwrap();
+            let (_, packet) = surb.reply(b"answer").unwrap();
+            let mut bytes = packet.into_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let packet = Packet::from_bytes(geometry, bytes).unwrap();
+            let (_, reply) = follow(&keys, packet);
+            assert_eq!(key.open(reply), Err(SurbError::Sealed));
+        }
+    }
+
+    #[test]
+    fn one_seed_makes_one_block_and_batches_make_the_same() {
+        let routes: Vec<_> = (1..=19)
+            .map(|n| seeded_route(n, 1 + n as usize % 7).1)
+            .collect();
+        let geometry = Geometry::DEFAULT;
+        let mut rng = ChaCha20Rng::seed_from_u64(3);
+        let batch = Surb::new_batch(geometry, &routes, &mut rng).unwrap();
+        let mut rng = ChaCha20Rng::seed_from_u64(3);
+        assert_eq!(batch.len(), routes.len());
+        for (route, (surb, key)) in routes.iter().zip(batch) {
+            let (alone, alone_key) = Surb::new(geometry, route, &mut rng).unwrap();
+            assert_eq!(surb.to_bytes(), alone.to_bytes());
+            assert_eq!(key.id(), alone_key.id());
+            assert_eq!((key.seed, key.hops), (alone_key.seed, alone_key.hops));
+        }
+        let (_, mut bad) = keys_and_route(2);
+        bad[1].node = bad[0].node;
+        let error = Surb::new_batch(geometry, &[routes[0].clone(), bad.clone()], &mut rng).err();
+        assert_eq!(error, Some(BuildError::RepeatedNode { node: bad[0].node }));
     }
 
     #[test]
     fn malformed_blocks_and_long_replies_are_refused() {
-        assert_eq!(
-            Surb::from_bytes(&[0; 10]).err(),
-            Some(SurbError::Malformed {
-                actual: 10,
-                expected: SURB_BYTES
-            })
-        );
+        let geometry = Geometry::DEFAULT;
+        for actual in [0, 10, 537, 539] {
+            assert_eq!(
+                Surb::from_bytes(geometry, &vec![0; actual]).err(),
+                Some(SurbError::Malformed {
+                    actual,
+                    expected: 538
+                })
+            );
+        }
         let (_, route) = keys_and_route(2);
-        let (surb, _) = Surb::new(&route, &mut OsEntropy).unwrap();
+        let (surb, _) = Surb::new(geometry, &route, &mut OsEntropy).unwrap();
         assert_eq!(
-            surb.reply(Geometry::DEFAULT, &[0; 2049]).err(),
+            surb.reply(&[0; 2049]).err(),
             Some(SurbError::PayloadTooLarge {
                 actual: 2049,
                 max: 2048
             })
         );
         assert_eq!(SurbId::from_bytes([0; 16]), None);
+    }
+
+    #[test]
+    fn secrets_stay_out_of_debug_output() {
+        let (_, route) = keys_and_route(1);
+        let (surb, key) = Surb::new(Geometry::DEFAULT, &route, &mut OsEntropy).unwrap();
+        assert_eq!(format!("{surb:?}"), "Surb(..)");
+        assert_eq!(format!("{key:?}"), format!("ReplyKey({:?})", key.id()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn any_reply_comes_back(
+            hops in 1_usize..=7, seed in any::<u64>(),
+            payload in proptest::collection::vec(any::<u8>(), 0..=2048),
+        ) {
+            let (keys, route) = seeded_route(seed, hops);
+            let mut rng = ChaCha20Rng::seed_from_u64(seed);
+            let (surb, key) = Surb::new(Geometry::DEFAULT, &route, &mut rng).unwrap();
+            let (_, packet) = surb.reply(&payload).unwrap();
+            let (id, reply) = follow(&keys, packet);
+            prop_assert_eq!(id, key.id());
+            prop_assert_eq!(key.open(reply), Ok(payload));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Who the mixnodes are, and how a route through them is chosen.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use fogcompute_base::{NodeId, Rng};
 use thiserror::Error;
 
 use crate::geometry::HOPS_MAX;
-use crate::key::PublicKey;
+use crate::key::{Contact, EpochParity, PublicKey};
+use crate::noderef::NodeRef;
 use crate::packet::Hop;
 use crate::poisson::exponential;
 
@@ -37,6 +38,20 @@ pub enum TopologyError {
         /// The node.
         node: NodeId,
     },
+    /// Two nodes have the same [`NodeRef`], so that packets for one could reach the other.
+    #[error("node {node} has the reference of node {other}")]
+    SameRef {
+        /// The node found second.
+        node: NodeId,
+        /// The node found first.
+        other: NodeId,
+    },
+    /// A node's key is of another epoch than the first node's.
+    #[error("mix key of node {node} is of another epoch than the topology's")]
+    MixedEpochs {
+        /// The node.
+        node: NodeId,
+    },
     /// Once the receiver is left out, a layer has no node to choose from.
     #[error("layer {layer} has no node but the receiver")]
     OnlyReceiver {
@@ -52,15 +67,28 @@ pub struct Descriptor {
     pub node: NodeId,
     /// Its mix key.
     pub key: PublicKey,
+    /// The key's epoch.
+    pub epoch: EpochParity,
     /// Where it accepts links.
     pub address: SocketAddr,
 }
 
 impl Descriptor {
-    /// Appends: 32 node, 32 key, text address.
+    /// What a sender needs to put the node on a route.
+    #[must_use]
+    pub const fn contact(&self) -> Contact {
+        Contact {
+            node: self.node,
+            key: self.key,
+            epoch: self.epoch,
+        }
+    }
+
+    /// Appends: 32 node, 32 key, 1 epoch parity, text address.
     pub fn encode(&self, writer: &mut Writer) {
         writer.raw(self.node.as_bytes());
         writer.raw(self.key.as_bytes());
+        writer.u8(self.epoch as u8);
         writer.text(&self.address.to_string());
     }
 
@@ -68,23 +96,35 @@ impl Descriptor {
     ///
     /// # Errors
     /// [`DecodeError::Truncated`], [`DecodeError::TooLong`], [`DecodeError::Utf8`], or
-    /// [`DecodeError::Unknown`] if the text is not a socket address.
+    /// [`DecodeError::Unknown`] if the parity is neither 0 nor 1 or the text is not a socket address.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let node = NodeId::from_bytes(reader.array()?);
         let key = PublicKey::from_bytes(reader.array()?);
+        let at = reader.position();
+        let parity = reader.u8()?;
+        let epoch = EpochParity::from_byte(parity).ok_or(DecodeError::Unknown {
+            at,
+            value: parity.into(),
+        })?;
         let at = reader.position();
         let text = reader.text(64)?;
         let address = text
             .parse()
             .map_err(|_| DecodeError::Unknown { at, value: 0 })?;
-        Ok(Self { node, key, address })
+        Ok(Self {
+            node,
+            key,
+            epoch,
+            address,
+        })
     }
 }
 
-/// The mixnodes in layers, and the network's mean delay per hop.
+/// The mixnodes in layers, with keys of one epoch, and the network's mean delay per hop.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Topology {
     layers: Vec<Vec<Descriptor>>,
+    epoch: EpochParity,
     delay_mean: Duration,
 }
 
@@ -93,7 +133,8 @@ impl Topology {
     ///
     /// # Errors
     /// [`TopologyError::LayerCount`], [`TopologyError::EmptyLayer`],
-    /// [`TopologyError::DuplicateNode`].
+    /// [`TopologyError::DuplicateNode`], [`TopologyError::SameRef`],
+    /// [`TopologyError::MixedEpochs`].
     pub fn new(layers: Vec<Vec<Descriptor>>, delay_mean: Duration) -> Result<Self, TopologyError> {
         if layers.is_empty() || layers.len() >= HOPS_MAX {
             return Err(TopologyError::LayerCount {
@@ -101,22 +142,43 @@ impl Topology {
                 max: HOPS_MAX - 1,
             });
         }
-        let mut seen = BTreeSet::new();
+        let mut seen = BTreeMap::new();
+        let mut epoch = None;
         for (layer, nodes) in layers.iter().enumerate() {
             if nodes.is_empty() {
                 return Err(TopologyError::EmptyLayer { layer });
             }
-            if let Some(twice) = nodes.iter().find(|node| !seen.insert(node.node)) {
-                return Err(TopologyError::DuplicateNode { node: twice.node });
+            for descriptor in nodes {
+                let node = descriptor.node;
+                match seen.insert(NodeRef::from(node), node) {
+                    Some(other) if other == node => {
+                        return Err(TopologyError::DuplicateNode { node });
+                    }
+                    Some(other) => return Err(TopologyError::SameRef { node, other }),
+                    None => {}
+                }
+                if *epoch.get_or_insert(descriptor.epoch) != descriptor.epoch {
+                    return Err(TopologyError::MixedEpochs { node });
+                }
             }
         }
-        Ok(Self { layers, delay_mean })
+        Ok(Self {
+            layers,
+            epoch: epoch.unwrap_or_default(),
+            delay_mean,
+        })
     }
 
     /// The layers, entry first.
     #[must_use]
     pub fn layers(&self) -> &[Vec<Descriptor>] {
         &self.layers
+    }
+
+    /// The epoch of all keys.
+    #[must_use]
+    pub const fn epoch(&self) -> EpochParity {
+        self.epoch
     }
 
     /// Mean delay per hop.
@@ -131,27 +193,28 @@ impl Topology {
     /// sender-chosen exponential delays).
     ///
     /// # Errors
-    /// [`TopologyError::OnlyReceiver`].
-    pub fn route(
-        &self,
-        receiver: NodeId,
-        receiver_key: PublicKey,
-        rng: &mut impl Rng,
-    ) -> Result<Vec<Hop>, TopologyError> {
+    /// [`TopologyError::OnlyReceiver`], [`TopologyError::MixedEpochs`] if the receiver's key is of
+    /// another epoch.
+    pub fn route(&self, receiver: Contact, rng: &mut impl Rng) -> Result<Vec<Hop>, TopologyError> {
+        if receiver.epoch != self.epoch {
+            return Err(TopologyError::MixedEpochs {
+                node: receiver.node,
+            });
+        }
+        let own = NodeRef::from(receiver.node);
         let mut route = Vec::with_capacity(self.layers.len() + 1);
         for (layer, nodes) in self.layers.iter().enumerate() {
-            let choices: Vec<_> = nodes.iter().filter(|node| node.node != receiver).collect();
+            let choices: Vec<_> = nodes
+                .iter()
+                .filter(|node| NodeRef::from(node.node) != own)
+                .collect();
             if choices.is_empty() {
                 return Err(TopologyError::OnlyReceiver { layer });
             }
             let chosen = choices[below(choices.len(), rng)];
-            route.push(Hop::new(
-                chosen.node,
-                chosen.key,
-                exponential(self.delay_mean, rng),
-            ));
+            route.push(Hop::at(chosen.contact(), exponential(self.delay_mean, rng)));
         }
-        route.push(Hop::new(receiver, receiver_key, Duration::ZERO));
+        route.push(Hop::at(receiver, Duration::ZERO));
         Ok(route)
     }
 }
@@ -178,6 +241,7 @@ pub(crate) mod tests {
         Descriptor {
             node: NodeId::from_bytes([id; 32]),
             key: crate::PrivateKey::from_bytes([id; 32]).public(),
+            epoch: EpochParity::Even,
             address: SocketAddr::from(([127, 0, 0, 1], 1000 + u16::from(id))),
         }
     }
@@ -192,11 +256,9 @@ pub(crate) mod tests {
         let topology = three_layers();
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let receiver = descriptor(9);
-        let mut used = BTreeSet::new();
+        let mut used = std::collections::BTreeSet::new();
         for _ in 0..64 {
-            let route = topology
-                .route(receiver.node, receiver.key, &mut rng)
-                .unwrap();
+            let route = topology.route(receiver.contact(), &mut rng).unwrap();
             assert_eq!(route.len(), 4);
             for (layer, hop) in topology.layers().iter().zip(&route) {
                 assert!(
@@ -218,14 +280,12 @@ pub(crate) mod tests {
         let mut rng = ChaCha20Rng::seed_from_u64(2);
         for _ in 0..32 {
             let receiver = descriptor(3);
-            let route = topology
-                .route(receiver.node, receiver.key, &mut rng)
-                .unwrap();
+            let route = topology.route(receiver.contact(), &mut rng).unwrap();
             assert!(route[..3].iter().all(|hop| hop.node != receiver.node));
         }
         let single = Topology::new(vec![vec![descriptor(3)]], Duration::ZERO).unwrap();
         assert_eq!(
-            single.route(descriptor(3).node, descriptor(3).key, &mut rng),
+            single.route(descriptor(3).contact(), &mut rng),
             Err(TopologyError::OnlyReceiver { layer: 0 })
         );
     }
@@ -235,7 +295,7 @@ pub(crate) mod tests {
         let delay = Duration::ZERO;
         assert_eq!(
             Topology::new(vec![], delay),
-            Err(TopologyError::LayerCount { actual: 0, max: 4 })
+            Err(TopologyError::LayerCount { actual: 0, max: 6 })
         );
         assert_eq!(
             Topology::new(vec![vec![descriptor(1)], vec![]], delay),
@@ -247,6 +307,40 @@ pub(crate) mod tests {
                 node: descriptor(1).node
             })
         );
+        let mut twin = descriptor(1);
+        let mut id = [1; 32];
+        id[8] = 2;
+        twin.node = NodeId::from_bytes(id);
+        assert_eq!(
+            Topology::new(vec![vec![descriptor(1), twin]], delay),
+            Err(TopologyError::SameRef {
+                node: twin.node,
+                other: descriptor(1).node
+            })
+        );
+    }
+
+    #[test]
+    fn keys_of_two_epochs_make_no_route() {
+        let mut odd = descriptor(2);
+        odd.epoch = EpochParity::Odd;
+        let mixed = Err(TopologyError::MixedEpochs { node: odd.node });
+        let layers = vec![vec![descriptor(1)], vec![odd]];
+        assert_eq!(Topology::new(layers, Duration::ZERO), mixed);
+        let topology = Topology::new(vec![vec![odd]], Duration::ZERO).unwrap();
+        assert_eq!(topology.epoch(), EpochParity::Odd);
+        let mut rng = ChaCha20Rng::seed_from_u64(4);
+        let other = descriptor(3);
+        assert_eq!(
+            topology.route(other.contact(), &mut rng),
+            Err(TopologyError::MixedEpochs { node: other.node })
+        );
+        let receiver = Contact {
+            epoch: EpochParity::Odd,
+            ..other.contact()
+        };
+        let route = topology.route(receiver, &mut rng).unwrap();
+        assert!(route.iter().all(|hop| hop.epoch == EpochParity::Odd));
     }
 
     #[test]
@@ -259,12 +353,17 @@ pub(crate) mod tests {
             Ok(descriptor(4))
         );
         let mut writer = Writer::new();
-        writer.raw(&[0; 64]);
+        writer.raw(&[0; 65]);
         writer.text("nowhere");
-        let bytes = writer.finish();
+        let mut bytes = writer.finish();
         assert_eq!(
             Descriptor::decode(&mut Reader::new(&bytes)),
-            Err(DecodeError::Unknown { at: 64, value: 0 })
+            Err(DecodeError::Unknown { at: 65, value: 0 })
+        );
+        bytes[64] = 2;
+        assert_eq!(
+            Descriptor::decode(&mut Reader::new(&bytes)),
+            Err(DecodeError::Unknown { at: 64, value: 2 })
         );
     }
 }

@@ -34,4 +34,4 @@ mod mix;
 
 pub use identity::Identity;
 pub use link::{Link, LinkError, LinkReader, LinkWriter, Purpose};
-pub use mix::{LinkStats, MixHandle, MixService, MixServiceConfig};
+pub use mix::{DirectoryError, LinkStats, MixHandle, MixService, MixServiceConfig};

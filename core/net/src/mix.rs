@@ -7,13 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fogcompute_base::{Clock, Instant, NodeId};
-use fogcompute_mix::{Delivery, Descriptor, MixStats, Mixnode, Transmit};
+use fogcompute_mix::{Delivery, Descriptor, MixStats, Mixnode, NodeRef, Transmit};
+use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::identity::Identity;
 use crate::link::{Link, LinkReader, LinkWriter, Purpose};
+
+/// Most packets processed together. More would not be faster, only hold the first one up.
+const BATCH_PACKETS_MAX: usize = 32;
 
 /// Limits of a [`MixService`].
 #[derive(Clone, Debug)]
@@ -39,6 +43,40 @@ impl Default for MixServiceConfig {
     }
 }
 
+/// A directory that cannot be used.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum DirectoryError {
+    /// Two nodes have the same [`NodeRef`], so that packets for one could reach the other.
+    #[error("node {node} has the reference of node {other}")]
+    SameRef {
+        /// The node found second.
+        node: NodeId,
+        /// The node found first.
+        other: NodeId,
+    },
+}
+
+/// Where nodes and clients accept links, by what packets call them.
+type Directory = BTreeMap<NodeRef, (NodeId, SocketAddr)>;
+
+fn directory<'a>(
+    nodes: impl IntoIterator<Item = &'a Descriptor>,
+) -> Result<Directory, DirectoryError> {
+    let mut directory = Directory::new();
+    for descriptor in nodes {
+        let node = descriptor.node;
+        let place = (node, descriptor.address);
+        match directory.insert(node.into(), place) {
+            Some((other, _)) if other != node => {
+                return Err(DirectoryError::SameRef { node, other });
+            }
+            _ => {}
+        }
+    }
+    Ok(directory)
+}
+
 /// What the links of a service counted since its start.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct LinkStats {
@@ -60,7 +98,7 @@ struct Counters {
 enum Command {
     Packet(Vec<u8>),
     Send(Vec<Transmit>),
-    Directory(BTreeMap<NodeId, SocketAddr>),
+    Directory(Directory),
     Stats(oneshot::Sender<MixStats>),
 }
 
@@ -129,13 +167,18 @@ impl MixHandle {
         let _ = self.commands.send(Command::Send(transmits)).await;
     }
 
-    /// Replaces what is known of where nodes accept links.
-    pub async fn set_directory<'a>(&self, nodes: impl IntoIterator<Item = &'a Descriptor>) {
-        let directory = nodes
-            .into_iter()
-            .map(|node| (node.node, node.address))
-            .collect();
+    /// Replaces what is known of where nodes accept links. If a node stands there twice, the later
+    /// address counts.
+    ///
+    /// # Errors
+    /// [`DirectoryError::SameRef`]; then what was known before stays.
+    pub async fn set_directory<'a>(
+        &self,
+        nodes: impl IntoIterator<Item = &'a Descriptor>,
+    ) -> Result<(), DirectoryError> {
+        let directory = directory(nodes)?;
         let _ = self.commands.send(Command::Directory(directory)).await;
+        Ok(())
     }
 
     /// What the mixnode counted since the start.
@@ -207,6 +250,8 @@ async fn run(
     mut links: Links,
     clock: Arc<dyn Clock>,
 ) {
+    let mut packets = Vec::new();
+    let mut waiting = None;
     loop {
         let now = clock.now();
         while let Some(transmit) = mixnode.poll_transmit(now) {
@@ -220,12 +265,29 @@ async fn run(
         let wait = mixnode
             .poll_timeout()
             .map(|due| due.duration_since(clock.now()));
-        let command = tokio::select! {
-            command = inbox.recv() => command,
-            () = sleep(wait) => continue,
+        let command = match waiting.take() {
+            Some(command) => Some(command),
+            None => tokio::select! {
+                command = inbox.recv() => command,
+                () = sleep(wait) => continue,
+            },
         };
         match command {
-            Some(Command::Packet(bytes)) => mixnode.handle_input(bytes, clock.now()),
+            Some(Command::Packet(bytes)) => {
+                // What waits already is processed together with it, for that is faster.
+                packets.push(bytes);
+                while packets.len() < BATCH_PACKETS_MAX {
+                    match inbox.try_recv() {
+                        Ok(Command::Packet(bytes)) => packets.push(bytes),
+                        Ok(other) => {
+                            waiting = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                mixnode.handle_inputs(std::mem::take(&mut packets), clock.now());
+            }
             Some(Command::Send(transmits)) => {
                 for transmit in transmits {
                     links.send(transmit);
@@ -256,8 +318,8 @@ struct Peer {
 /// The links this node opened, one a peer, each with its own bounded queue.
 struct Links {
     identity: Identity,
-    directory: BTreeMap<NodeId, SocketAddr>,
-    peers: BTreeMap<NodeId, Peer>,
+    directory: Directory,
+    peers: BTreeMap<NodeRef, Peer>,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
     config: MixServiceConfig,
@@ -265,7 +327,7 @@ struct Links {
 
 impl Links {
     fn send(&mut self, transmit: Transmit) {
-        let Some(&address) = self.directory.get(&transmit.to) else {
+        let Some(&(node, address)) = self.directory.get(&transmit.to) else {
             self.counters.unknown_peer.fetch_add(1, Ordering::Relaxed);
             return;
         };
@@ -274,7 +336,7 @@ impl Links {
             let mut task = JoinSet::new();
             task.spawn(write_packets(
                 self.identity.clone(),
-                transmit.to,
+                node,
                 address,
                 packets,
                 Arc::clone(&self.counters),
@@ -288,7 +350,7 @@ impl Links {
         }
     }
 
-    fn set_directory(&mut self, directory: BTreeMap<NodeId, SocketAddr>) {
+    fn set_directory(&mut self, directory: Directory) {
         // A peer that left or moved loses its link; what still waits for it is dropped.
         let old = std::mem::replace(&mut self.directory, directory);
         self.peers
@@ -342,7 +404,8 @@ mod tests {
     use super::*;
     use fogcompute_base::{OsEntropy, SystemClock};
     use fogcompute_mix::{
-        Client, ClientConfig, Geometry, Hop, Incoming, MixnodeConfig, Packet, PrivateKey, Topology,
+        Client, ClientConfig, EpochParity, Geometry, Hop, Incoming, MixnodeConfig, Packet,
+        PrivateKey, Topology,
     };
 
     struct Running {
@@ -358,6 +421,7 @@ mod tests {
         let descriptor = Descriptor {
             node: identity.node(),
             key: key.public(),
+            epoch: EpochParity::Even,
             address: listener.local_addr().unwrap(),
         };
         let mixnode = Mixnode::new(
@@ -390,26 +454,20 @@ mod tests {
         }
         let all: Vec<_> = nodes.iter().map(|node| node.descriptor).collect();
         for node in &nodes {
-            node.handle.set_directory(&all).await;
+            node.handle.set_directory(&all).await.unwrap();
         }
         let layers = all[..3].iter().map(|node| vec![*node]).collect();
         let topology = Topology::new(layers, Duration::from_millis(2)).unwrap();
         let (mut alice, mut bob) = (nodes.pop().unwrap(), nodes.pop().unwrap());
-        let client = |node: &Running| {
-            Client::new(
-                node.descriptor.node,
-                node.descriptor.key,
-                ClientConfig::default(),
-            )
-        };
+        let client =
+            |node: &Running| Client::new(node.descriptor.contact(), ClientConfig::default());
         let (mut alice_mix, mut bob_mix) = (client(&alice), client(&bob));
         let clock = SystemClock::new();
 
         let (request, transmits) = alice_mix
             .send(
                 &topology,
-                bob.descriptor.node,
-                bob.descriptor.key,
+                bob.descriptor.contact(),
                 &[1; 5000],
                 4,
                 clock.now(),
@@ -450,11 +508,14 @@ mod tests {
             let other = start(true).await;
             other.descriptor
         };
-        node.handle.set_directory([&gone]).await;
+        node.handle.set_directory([&gone]).await.unwrap();
         let packet = |to| {
             let hop = Hop::new(to, gone.key, Duration::ZERO);
             let packet = Packet::build(Geometry::DEFAULT, &[hop], b"", &mut OsEntropy).unwrap();
-            Transmit { to, packet }
+            Transmit {
+                to: to.into(),
+                packet,
+            }
         };
         let nobody = NodeId::from_bytes([1; 32]);
         node.handle
@@ -468,6 +529,34 @@ mod tests {
         assert_eq!(
             (stats.sent, stats.unknown_peer, stats.unreachable),
             (0, 1, 1)
+        );
+    }
+
+    #[test]
+    fn a_second_node_of_one_reference_is_refused() {
+        let key = PrivateKey::from_bytes([1; 32]).public();
+        let mut id = [7; 32];
+        let mut descriptor = |last| {
+            id[31] = last;
+            Descriptor {
+                node: NodeId::from_bytes(id),
+                key,
+                epoch: EpochParity::Even,
+                address: ([127, 0, 0, 1], u16::from(last)).into(),
+            }
+        };
+        let (first, twin) = (descriptor(1), descriptor(2));
+        let known = directory([&first, &first]).unwrap();
+        assert_eq!(
+            known.get(&NodeRef::from_bytes([7; 8])),
+            Some(&(first.node, first.address))
+        );
+        assert_eq!(
+            directory([&first, &twin]),
+            Err(DirectoryError::SameRef {
+                node: twin.node,
+                other: first.node
+            })
         );
     }
 }

@@ -12,8 +12,8 @@ use fogcompute_coord::{
 use fogcompute_exec::{TaskReport, TaskSpec};
 use fogcompute_ledger::Amount;
 use fogcompute_mix::{
-    Client, ClientConfig, Delivery, Descriptor, Incoming, MessageId, MixStats, Mixnode,
-    MixnodeConfig, PrivateKey, Topology,
+    Client, ClientConfig, Delivery, Descriptor, EpochParity, Incoming, MessageId, MixStats,
+    Mixnode, MixnodeConfig, NodeRef, PrivateKey, Topology,
 };
 use fogcompute_net::{Identity, Link, MixHandle, MixService, MixServiceConfig};
 use fogcompute_store::{Durability, SqliteLedger};
@@ -159,6 +159,7 @@ impl CoordinatorService {
         let descriptor = Descriptor {
             node: identity.node(),
             key: key.public(),
+            epoch: EpochParity::Even,
             address: listener.local_addr().map_err(listen_error)?,
         };
         let (control_links, links) = mpsc::channel(64);
@@ -179,7 +180,7 @@ impl CoordinatorService {
         let (frames, control) = mpsc::channel(1024);
         let mut tasks = JoinSet::new();
         tasks.spawn(attend_links(links, frames));
-        let client = Client::new(descriptor.node, descriptor.key, ClientConfig::default());
+        let client = Client::new(descriptor.contact(), ClientConfig::default());
         Ok(Self {
             rng: ChaCha20Rng::seed_from_u64(config.seed),
             clock,
@@ -287,7 +288,7 @@ impl CoordinatorService {
         let Some(peer) = self.peers.get(&node) else {
             return Ok(());
         };
-        let key = peer.record.descriptor.key;
+        let receiver = peer.record.descriptor.contact();
         let topology = self.topology()?;
         let output = usize::try_from(spec.limits().output_bytes).unwrap_or(usize::MAX);
         let surbs = self
@@ -302,8 +303,7 @@ impl CoordinatorService {
         .encode();
         let (id, transmits) = self.client.send(
             &topology,
-            node,
-            key,
+            receiver,
             &body,
             surbs,
             self.clock.now(),
@@ -409,7 +409,7 @@ impl CoordinatorService {
                 descriptor,
                 lending,
             } => {
-                if descriptor.node != node {
+                if descriptor.node != node || self.is_ref_taken(node) {
                     return Ok(None);
                 }
                 let record = NodeRecord {
@@ -465,6 +465,15 @@ impl CoordinatorService {
         }
     }
 
+    /// Whether packets for `node` could reach another node, for their references are the same. It
+    /// would have to have made some 2⁶⁴ keys for that.
+    fn is_ref_taken(&self, node: NodeId) -> bool {
+        let known = self.peers.keys().chain([&self.descriptor.node]);
+        known
+            .filter(|known| **known != node)
+            .any(|known| NodeRef::from(*known) == NodeRef::from(node))
+    }
+
     fn with_rules<T>(
         &mut self,
         call: impl FnOnce(&mut Coordinator, &mut Host<'_, SqliteLedger, ChaCha20Rng>) -> T,
@@ -489,7 +498,8 @@ impl CoordinatorService {
             .collect();
         self.mix
             .set_directory(layers.iter().flatten().chain(&others))
-            .await;
+            .await
+            .expect("nodes of one reference are refused when they say hello");
         let message = ToNode::Directory {
             delay_mean: self.config.delay_mean,
             layers,

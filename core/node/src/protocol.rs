@@ -18,7 +18,7 @@ use fogcompute_ledger::Amount;
 use fogcompute_mix::{Descriptor, HOPS_MAX, MixStats};
 
 /// Version of this protocol; another one is refused.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 /// Longest status text, in bytes.
 const STATUS_BYTES_MAX: usize = 16 << 10;
@@ -162,7 +162,7 @@ impl FromNode {
             }
             2 => {
                 let lending = Lending::decode(&mut reader)?;
-                let mut counts = [0; 7];
+                let mut counts = [0; 8];
                 for count in &mut counts {
                     *count = reader.u64()?;
                 }
@@ -271,7 +271,7 @@ fn decode_nodes(reader: &mut Reader<'_>) -> Result<Vec<Descriptor>, DecodeError>
     (0..actual).map(|_| Descriptor::decode(reader)).collect()
 }
 
-fn mix_counts(mix: &MixStats) -> [u64; 7] {
+fn mix_counts(mix: &MixStats) -> [u64; 8] {
     let MixStats {
         received,
         forwarded,
@@ -279,14 +279,15 @@ fn mix_counts(mix: &MixStats) -> [u64; 7] {
         malformed,
         replayed,
         overloaded,
+        late,
         refused,
     } = *mix;
     [
-        received, forwarded, delivered, malformed, replayed, overloaded, refused,
+        received, forwarded, delivered, malformed, replayed, overloaded, late, refused,
     ]
 }
 
-fn mix_stats(counts: [u64; 7]) -> MixStats {
+fn mix_stats(counts: [u64; 8]) -> MixStats {
     let [
         received,
         forwarded,
@@ -294,6 +295,7 @@ fn mix_stats(counts: [u64; 7]) -> MixStats {
         malformed,
         replayed,
         overloaded,
+        late,
         refused,
     ] = counts;
     MixStats {
@@ -303,6 +305,7 @@ fn mix_stats(counts: [u64; 7]) -> MixStats {
         malformed,
         replayed,
         overloaded,
+        late,
         refused,
     }
 }
@@ -339,13 +342,14 @@ impl<'a> TaskMessage<'a> {
 mod tests {
     use super::*;
     use fogcompute_base::NodeId;
-    use fogcompute_mix::PublicKey;
+    use fogcompute_mix::{EpochParity, PublicKey};
     use proptest::prelude::*;
 
     fn descriptor(id: u8) -> Descriptor {
         Descriptor {
             node: NodeId::from_bytes([id; 32]),
             key: PublicKey::from_bytes([id; 32]),
+            epoch: EpochParity::of(id.into()),
             address: ([127, 0, 0, 1], 4000).into(),
         }
     }
@@ -362,7 +366,7 @@ mod tests {
 
     #[test]
     fn messages_round_trip() {
-        let mix = mix_stats([1, 2, 3, 4, 5, 6, 7]);
+        let mix = mix_stats([1, 2, 3, 4, 5, 6, 7, 8]);
         for message in [
             FromNode::Hello {
                 role: Role::Compute,

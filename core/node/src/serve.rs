@@ -12,7 +12,8 @@ use fogcompute_exec::{Runtime, TaskError, TaskReport, TaskSpec};
 use fogcompute_harvest::HarvestPolicy;
 use fogcompute_ledger::Amount;
 use fogcompute_mix::{
-    Client, ClientConfig, Delivery, Descriptor, Incoming, Mixnode, MixnodeConfig, PrivateKey, Surb,
+    Client, ClientConfig, Delivery, Descriptor, EpochParity, Incoming, Mixnode, MixnodeConfig,
+    PrivateKey, Surb,
 };
 use fogcompute_net::{
     Identity, Link, LinkWriter, MixHandle, MixService, MixServiceConfig, Purpose,
@@ -82,6 +83,7 @@ pub async fn run_node(config: NodeConfig) -> Result<(), NodeError> {
     let descriptor = Descriptor {
         node: identity.node(),
         key: key.public(),
+        epoch: EpochParity::Even,
         address: listener.local_addr().map_err(listen_error)?,
     };
     // Whoever started the process learns from this line who the node is.
@@ -108,7 +110,7 @@ pub async fn run_node(config: NodeConfig) -> Result<(), NodeError> {
         Arc::clone(&clock),
         MixServiceConfig::default(),
     );
-    let client = Client::new(descriptor.node, descriptor.key, ClientConfig::default());
+    let client = Client::new(descriptor.contact(), ClientConfig::default());
     let runtime = Arc::new(WasmRuntime::new(WasmConfig::default()));
     let first_reading = clock.now();
     let mut device = Device::new();
@@ -273,12 +275,11 @@ impl Node {
     /// Acts on a message of the coordinator; `false` if the link is of no more use.
     async fn handle(&mut self, frame: &[u8], writer: &mut LinkWriter) -> bool {
         match ToNode::decode(frame) {
-            Ok(ToNode::Directory { layers, others, .. }) => {
-                self.mix
-                    .set_directory(layers.iter().flatten().chain(&others))
-                    .await;
-                true
-            }
+            Ok(ToNode::Directory { layers, others, .. }) => self
+                .mix
+                .set_directory(layers.iter().flatten().chain(&others))
+                .await
+                .is_ok(),
             Ok(ToNode::Ping { nonce }) => writer
                 .send(&FromNode::Pong { nonce }.encode())
                 .await

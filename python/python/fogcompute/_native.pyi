@@ -117,7 +117,7 @@ class Forward:
     def __new__(cls, next: str, delay: timedelta, packet: Buffer, replay_tag: Buffer) -> Self: ...
     @property
     def next(self) -> str:
-        """The next node's id."""
+        """The first 16 hexadecimal digits of the next node's id."""
 
     @property
     def delay(self) -> timedelta:
@@ -177,7 +177,7 @@ class Sphinx:
 
     __match_args__: Final = ("payload_bytes",)
     def __new__(cls, payload_bytes: int = ...) -> Self:
-        """Packets that carry up to `payload_bytes` bytes, 512 to 65,536."""
+        """Packets that carry up to `payload_bytes` bytes, a multiple of 1,024 up to 65,536."""
 
     @property
     def payload_bytes(self) -> int:

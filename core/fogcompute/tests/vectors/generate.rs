@@ -7,7 +7,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use fogcompute::base::{Digest, Instant, OsEntropy, Priority};
-use fogcompute::mix::{Geometry, Surb};
+use fogcompute::mix::{Geometry, HOPS_MAX, Surb};
 use fogcompute::schedule::{Job, Node};
 use fogcompute::{
     AccountId, AccountKind, Amount, Battery, DeviceClass, DeviceState, Error, ErrorCode, Fog,
@@ -38,7 +38,7 @@ pub(crate) fn vectors(existing: Option<&Value>) -> Result<Value> {
         "version": fogcompute::version(),
         "error_codes": codes,
         "sphinx": sphinx(2048, 3, b"the shared vectors of fogcompute", kept("sphinx"))?,
-        "sphinx_more": [sphinx(512, 1, &[0xa5; 512], kept_more)?],
+        "sphinx_more": [sphinx(1024, 1, &[0xa5; 1024], kept_more)?],
         "sphinx_reply": sphinx_reply(kept("sphinx_reply"))?,
         "nsga2": nsga2()?,
         "nsga2_more": nsga2_mixed()?,
@@ -111,7 +111,7 @@ fn hops(sphinx: &Sphinx, packet: &[u8], keys: &[PrivateKey]) -> Result<Vec<Value
                 packet = inner.into_bytes();
                 json!({
                     "kind": "forward",
-                    "next": next,
+                    "next": next.to_string(),
                     "delay_ms": millis(delay)?,
                     "replay_tag": tag,
                     "packet": hex(&packet),
@@ -179,15 +179,18 @@ fn refused_packets(sphinx: &Sphinx, packet: &[u8], keys: &[PrivateKey]) -> Resul
         packet
     };
     let mut weak = packet.to_vec();
-    weak[..32].fill(0);
+    weak[2..34].fill(0);
+    let mac_at = Geometry::new(HOPS_MAX, sphinx.payload_bytes())?.header_bytes() - 16;
     let stranger = private_key(200);
     let mut cases = vec![
         ("no bytes", Vec::new(), &keys[0]),
         ("a byte short", packet[1..].to_vec(), &keys[0]),
         ("a byte long", [packet, &[0]].concat(), &keys[0]),
-        ("alpha of small order", weak, &keys[0]),
-        ("another alpha", changed(0), &keys[0]),
-        ("another tag", changed(32), &keys[0]),
+        ("a point of small order", weak, &keys[0]),
+        ("another version", changed(0), &keys[0]),
+        ("another epoch", changed(1), &keys[0]),
+        ("another point", changed(2), &keys[0]),
+        ("another tag", changed(mac_at), &keys[0]),
         ("another header", changed(100), &keys[0]),
         ("another key", packet.to_vec(), &stranger),
     ];
@@ -212,13 +215,18 @@ fn refused_routes(sphinx: &Sphinx) -> Result<Vec<Value>> {
         key: PublicKey::from_bytes([0; 32]),
         ..hop(1)
     };
+    let slow = Hop {
+        delay: Duration::from_hours(2),
+        ..hop(1)
+    };
     let long = vec![0; sphinx.payload_bytes() + 1];
     let mut refused = Vec::new();
     for (what, route, payload) in [
         ("no hops", vec![], &b"hello"[..]),
-        ("too many hops", (0..6).map(hop).collect(), b"hello"),
+        ("too many hops", (0..8).map(hop).collect(), b"hello"),
         ("one node twice", vec![hop(0), hop(1), hop(0)], b"hello"),
         ("a key of small order", vec![hop(0), weak], b"hello"),
+        ("a delay too long", vec![hop(0), slow], b"hello"),
         ("a payload too long", vec![hop(0), hop(1)], &long),
     ] {
         let error = sphinx.build(&route, payload).err().ok_or(what)?;
@@ -239,8 +247,8 @@ fn sphinx_reply(kept: Option<&str>) -> Result<Value> {
     let route: Vec<Hop> = (0..2).map(hop).collect();
     let replied = |last: &Value| last["kind"] == "reply";
     let (packet, hops) = keep_or(&sphinx, &keys, kept, replied, || {
-        let (surb, _) = Surb::new(&route, &mut OsEntropy)?;
-        let (_, packet) = surb.reply(Geometry::DEFAULT, b"an answer")?;
+        let (surb, _) = Surb::new(Geometry::DEFAULT, &route, &mut OsEntropy)?;
+        let (_, packet) = surb.reply(b"an answer")?;
         Ok(packet.into_bytes())
     })?;
     let keys: Vec<String> = keys.iter().map(|key| hex(&key.to_bytes())).collect();

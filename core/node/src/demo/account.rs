@@ -65,7 +65,11 @@ impl Demo {
                     status: record.map_or(serde_json::Value::Null, status),
                     packets_received: mix.received,
                     packets_forwarded: mix.forwarded,
-                    packets_dropped: mix.malformed + mix.replayed + mix.overloaded + mix.refused,
+                    packets_dropped: mix.malformed
+                        + mix.replayed
+                        + mix.overloaded
+                        + mix.late
+                        + mix.refused,
                 }
             })
             .collect();

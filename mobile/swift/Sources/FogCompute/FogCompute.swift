@@ -4886,11 +4886,11 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      */
     case bufferTooSmall = 105
     /**
-     * A packet was refused: wrong length, tag, key or payload.
+     * A packet was refused: wrong length, version, tag, key or payload.
      */
     case invalidPacket = 200
     /**
-     * A route was refused: hop count, repeated node, weak key.
+     * A route was refused: hop count, repeated node, weak key, delay too long.
      */
     case invalidRoute = 201
     /**
@@ -5249,12 +5249,12 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
     case BufferTooSmall(message: String)
 
     /**
-     * A packet was refused: wrong length, tag, key or payload.
+     * A packet was refused: wrong length, version, tag, key or payload.
      */
     case InvalidPacket(message: String)
 
     /**
-     * A route was refused: hop count, repeated node, weak key.
+     * A route was refused: hop count, repeated node, weak key, delay too long.
      */
     case InvalidRoute(message: String)
 

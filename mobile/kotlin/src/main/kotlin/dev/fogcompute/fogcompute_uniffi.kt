@@ -6375,11 +6375,11 @@ enum class ErrorCode(val value: kotlin.UInt) {
      */
     BUFFER_TOO_SMALL(105u),
     /**
-     * A packet was refused: wrong length, tag, key or payload.
+     * A packet was refused: wrong length, version, tag, key or payload.
      */
     INVALID_PACKET(200u),
     /**
-     * A route was refused: hop count, repeated node, weak key.
+     * A route was refused: hop count, repeated node, weak key, delay too long.
      */
     INVALID_ROUTE(201u),
     /**
@@ -6539,12 +6539,12 @@ sealed class FogException(message: String): kotlin.Exception(message) {
         class BufferTooSmall(message: String) : FogException(message)
 
     /**
-     * A packet was refused: wrong length, tag, key or payload.
+     * A packet was refused: wrong length, version, tag, key or payload.
      */
         class InvalidPacket(message: String) : FogException(message)
 
     /**
-     * A route was refused: hop count, repeated node, weak key.
+     * A route was refused: hop count, repeated node, weak key, delay too long.
      */
         class InvalidRoute(message: String) : FogException(message)
 
