@@ -77,6 +77,7 @@ mod mixnode;
 mod noderef;
 mod packet;
 mod poisson;
+mod reliable;
 mod replay;
 mod surb;
 mod topology;
@@ -94,6 +95,7 @@ pub use packet::{
     BuildError, DELAY_MAX, Hop, Packet, PacketError, Processed, SealedReply, Unwrapped,
 };
 pub use poisson::{DELAY_MEANS_MAX, PoissonProcess};
+pub use reliable::ReliabilityConfig;
 pub use replay::{ReplayFilter, ReplayTag, ReplayVerdict};
 pub use surb::{ReplyKey, Surb, SurbError, SurbId};
 pub use topology::{Descriptor, Topology, TopologyError};
