@@ -187,7 +187,7 @@ fn surb_case(geometry: Geometry, seed: u64, hops: usize, length: usize) -> Value
 }
 
 /// Compares with the committed file, or writes it if asked to.
-fn check(name: &str, cases: Vec<Value>) {
+fn check(name: &str, cases: &[Value]) {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "vectors", name]
         .iter()
         .collect();
@@ -239,7 +239,7 @@ fn packets_are_those_of_the_vectors() {
         1024,
     ));
     cases.push(packet_case(four, 9, 3, 4095));
-    check("packets.json", cases);
+    check("packets.json", &cases);
 }
 
 #[test]
@@ -250,5 +250,5 @@ fn reply_blocks_are_those_of_the_vectors() {
     }
     let chacha = Geometry::DATAGRAM.with_suite(Suite::ChaCha20);
     cases.push(surb_case(chacha, 15, 3, 0));
-    check("surbs.json", cases);
+    check("surbs.json", &cases);
 }
