@@ -1,10 +1,12 @@
 //! Several multiplications at once, by this crate's own kernels. The one place that calls them.
 
-use crate::single::{Single, nonzero};
+use crate::single::Single;
 use crate::{Backend, KEY_BYTES};
 
 #[cfg(target_arch = "x86_64")]
 use crate::kernel::{GROUPS, Lanes, avx2, avx512, ifma};
+#[cfg(target_arch = "x86_64")]
+use crate::single::nonzero;
 #[cfg(target_arch = "x86_64")]
 use zeroize::Zeroize;
 
