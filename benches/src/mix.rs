@@ -1,14 +1,16 @@
-//! Sphinx packets and reply blocks, beside the `sphinx-packet` crate.
+//! Packets and reply blocks, beside the `sphinx-packet` crate.
 //!
-//! In this version `fogcompute-mix` stands on that crate, so ratios near 1 say that our checks
-//! (length, weak keys, repeated nodes, replay tag) cost little, and nothing else.
+//! The formats differ (see `benches/README.md`), so each case makes sure that both sides did the
+//! same for their user: the message arrives, the packet is forwarded at its length.
 
 use std::error::Error;
 use std::hint::black_box;
 use std::time::Duration;
 
 use fogcompute::base::OsEntropy;
-use fogcompute::mix::{Geometry, Packet, Surb};
+use fogcompute::mix::{
+    EpochParity, Geometry, KeyRing, Layer, Packet, Surb, open_header, open_headers,
+};
 use fogcompute::{Hop, NodeId, PrivateKey, Processed};
 use sphinx_packet::header::delays::Delay;
 use sphinx_packet::payload::PAYLOAD_OVERHEAD_SIZE;
@@ -21,6 +23,12 @@ use crate::measure::{Effort, Pair, in_turns};
 use crate::row::{Output, Row};
 
 const DELAY: Duration = Duration::from_millis(5);
+
+/// Packets that are unwrapped together.
+const BATCH: usize = 32;
+
+/// Hops that the peer's header has room for; ours has the same here.
+const PEER_HOPS: usize = 5;
 
 /// The same route in both crates' terms.
 struct Route {
@@ -57,7 +65,7 @@ impl Route {
 }
 
 pub(crate) fn run(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Error>> {
-    for hops in [3, 4] {
+    for hops in [3, 4, 5] {
         output.print(row(
             format!("build {hops} hops 2 KiB"),
             build(effort, hops, 2048)?,
@@ -69,6 +77,11 @@ pub(crate) fn run(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Err
             process(effort, payload_bytes)?,
         ))?;
     }
+    output.print(row("unwrap one hop 2 KiB".to_owned(), unwrap(effort)?))?;
+    output.print(row(
+        format!("unwrap 2 KiB in {BATCH}s"),
+        unwrap_batched(effort)?,
+    ))?;
     output.print(row("surb build 3 hops".to_owned(), surb_build(effort)?))?;
     output.print(row("surb reply 2 KiB".to_owned(), surb_reply(effort)?))
 }
@@ -89,7 +102,7 @@ fn row(case: String, pair: Pair) -> Row {
 
 fn build(effort: Effort, hops: u8, payload_bytes: usize) -> Result<Pair, Box<dyn Error>> {
     let route = Route::new(hops);
-    let geometry = Geometry::new(payload_bytes)?;
+    let geometry = Geometry::new(PEER_HOPS, payload_bytes)?;
     let payload = vec![7; payload_bytes];
     let ours = || {
         Packet::build(
@@ -111,8 +124,10 @@ fn build(effort: Effort, hops: u8, payload_bytes: usize) -> Result<Pair, Box<dyn
             )
             .map(|packet| packet.to_bytes())
     };
-    if ours()?.len() != theirs()?.len() {
-        return Err("the two crates' packets differ in length".into());
+    if deliver_ours(geometry, &route, ours()?)? != payload
+        || deliver_theirs(&route, &theirs()?)? != payload
+    {
+        return Err("a packet did not deliver its message".into());
     }
     Ok(in_turns(
         effort,
@@ -121,11 +136,64 @@ fn build(effort: Effort, hops: u8, payload_bytes: usize) -> Result<Pair, Box<dyn
     ))
 }
 
+fn deliver_ours(
+    geometry: Geometry,
+    route: &Route,
+    packet: Vec<u8>,
+) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut packet = Packet::from_bytes(geometry, packet)?;
+    for key in &route.keys {
+        match packet.process(key)?.outcome {
+            Processed::Forward { packet: inner, .. } => packet = inner,
+            Processed::Deliver { payload } => return Ok(payload),
+            Processed::Reply { .. } => break,
+        }
+    }
+    Err("our packet reached no receiver".into())
+}
+
+fn deliver_theirs(route: &Route, packet: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut packet = SphinxPacket::from_bytes(packet)?;
+    for key in &route.keys {
+        match packet.process(&StaticSecret::from(key.to_bytes()))?.data {
+            ProcessedPacketData::ForwardHop {
+                next_hop_packet, ..
+            } => packet = next_hop_packet,
+            ProcessedPacketData::FinalHop { payload, .. } => {
+                return Ok(payload.recover_plaintext()?);
+            }
+        }
+    }
+    Err("the peer's packet reached no receiver".into())
+}
+
+/// A packet of the peer's over the route.
+fn peer_packet(route: &Route, payload: &[u8]) -> Result<Vec<u8>, sphinx_packet::Error> {
+    SphinxPacketBuilder::new()
+        .with_payload_size(payload.len() + PAYLOAD_OVERHEAD_SIZE)
+        .build_packet(payload, &route.nodes, &route.destination, &route.delays)
+        .map(|packet| packet.to_bytes())
+}
+
+/// The peer's way to take a layer off: bytes in, bytes out.
+fn peer_process(route: &Route, packet: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+    let packet = SphinxPacket::from_bytes(packet)?;
+    match packet.process(&route.peer_key)?.data {
+        ProcessedPacketData::ForwardHop {
+            next_hop_packet, ..
+        } => Ok(next_hop_packet.to_bytes()),
+        ProcessedPacketData::FinalHop { .. } => {
+            Err("the first of three hops did not forward".into())
+        }
+    }
+}
+
 fn process(effort: Effort, payload_bytes: usize) -> Result<Pair, Box<dyn Error>> {
     let route = Route::new(3);
-    let geometry = Geometry::new(payload_bytes)?;
+    let geometry = Geometry::new(PEER_HOPS, payload_bytes)?;
     let payload = vec![7; payload_bytes];
     let packet = Packet::build(geometry, &route.ours, &payload, &mut OsEntropy)?.into_bytes();
+    let peer_packet = peer_packet(&route, &payload)?;
     let ours = || -> Result<Vec<u8>, Box<dyn Error>> {
         let packet = Packet::from_bytes(geometry, black_box(&packet).clone())?;
         match packet.process(&route.keys[0])?.outcome {
@@ -133,19 +201,9 @@ fn process(effort: Effort, payload_bytes: usize) -> Result<Pair, Box<dyn Error>>
             _ => Err("the first of three hops did not forward".into()),
         }
     };
-    let theirs = || -> Result<Vec<u8>, Box<dyn Error>> {
-        let packet = SphinxPacket::from_bytes(black_box(&packet))?;
-        match packet.process(&route.peer_key)?.data {
-            ProcessedPacketData::ForwardHop {
-                next_hop_packet, ..
-            } => Ok(next_hop_packet.to_bytes()),
-            ProcessedPacketData::FinalHop { .. } => {
-                Err("the first of three hops did not forward".into())
-            }
-        }
-    };
-    if ours()? != theirs()? {
-        return Err("the two crates made different packets of one".into());
+    let theirs = || peer_process(&route, black_box(&peer_packet));
+    if ours()?.len() != packet.len() || theirs()?.len() != peer_packet.len() {
+        return Err("a packet changed its length".into());
     }
     Ok(in_turns(
         effort,
@@ -154,14 +212,89 @@ fn process(effort: Effort, payload_bytes: usize) -> Result<Pair, Box<dyn Error>>
     ))
 }
 
+/// A mixnode's way: in the buffer the packet came in, header first. The copy that fills the buffer
+/// again is measured too.
+fn unwrap(effort: Effort) -> Result<Pair, Box<dyn Error>> {
+    let route = Route::new(5);
+    let geometry = Geometry::new(PEER_HOPS, 2048)?;
+    let payload = vec![7; 2048];
+    let packet = Packet::build(geometry, &route.ours, &payload, &mut OsEntropy)?.into_bytes();
+    let peer_packet = peer_packet(&route, &payload)?;
+    let keys = KeyRing::new(EpochParity::Even, route.keys[0].clone());
+    let mut buffer = packet.clone();
+    let mut ours = || -> Result<bool, Box<dyn Error>> {
+        buffer.copy_from_slice(black_box(&packet));
+        let header = open_header(geometry, &keys, &mut buffer)?;
+        black_box(header.replay_tag());
+        let layer = header.open_payload(&mut buffer)?;
+        Ok(matches!(layer, Layer::Forward { .. }))
+    };
+    let theirs = || peer_process(&route, black_box(&peer_packet));
+    if !ours()? || theirs()?.len() != peer_packet.len() {
+        return Err("the first of five hops did not forward".into());
+    }
+    Ok(in_turns(
+        effort,
+        || drop(black_box(ours())),
+        || drop(black_box(theirs())),
+    ))
+}
+
+/// As [`unwrap`], many packets at once; the figures are of one packet.
+fn unwrap_batched(effort: Effort) -> Result<Pair, Box<dyn Error>> {
+    let route = Route::new(5);
+    let geometry = Geometry::new(PEER_HOPS, 2048)?;
+    let payload = vec![7; 2048];
+    let orders = vec![(&route.ours[..], &payload[..]); BATCH];
+    let packets: Vec<_> = Packet::build_batch(geometry, &orders, &mut OsEntropy)?
+        .into_iter()
+        .map(Packet::into_bytes)
+        .collect();
+    let peer_packet = peer_packet(&route, &payload)?;
+    let keys = KeyRing::new(EpochParity::Even, route.keys[0].clone());
+    let mut buffers = packets.clone();
+    let mut opened = Vec::new();
+    let mut ours = || -> Result<usize, Box<dyn Error>> {
+        for (buffer, packet) in buffers.iter_mut().zip(black_box(&packets)) {
+            buffer.copy_from_slice(packet);
+        }
+        open_headers(geometry, &keys, &mut buffers, &mut opened);
+        let mut forwarded = 0;
+        for (header, buffer) in opened.drain(..).zip(&mut buffers) {
+            let header = header?;
+            black_box(header.replay_tag());
+            let layer = header.open_payload(buffer)?;
+            forwarded += usize::from(matches!(layer, Layer::Forward { .. }));
+        }
+        Ok(forwarded)
+    };
+    let theirs = || (0..BATCH).all(|_| peer_process(&route, black_box(&peer_packet)).is_ok());
+    if ours()? != BATCH || !theirs() {
+        return Err("the first of five hops did not forward".into());
+    }
+    let pair = in_turns(
+        effort,
+        || drop(black_box(ours())),
+        || {
+            black_box(theirs());
+        },
+    );
+    Ok(Pair {
+        ours: pair.ours / BATCH as f64,
+        theirs: pair.theirs / BATCH as f64,
+        n: pair.n * BATCH as u64,
+    })
+}
+
 fn surb_build(effort: Effort) -> Result<Pair, Box<dyn Error>> {
     let route = Route::new(3);
-    let ours =
-        || Surb::new(black_box(&route.ours), &mut OsEntropy).map(|(surb, _)| surb.to_bytes());
+    let geometry = Geometry::new(PEER_HOPS, 2048)?;
+    let ours = || {
+        Surb::new(geometry, black_box(&route.ours), &mut OsEntropy).map(|(surb, _)| surb.to_bytes())
+    };
     let theirs = || peer_surb(&route).map(|surb| surb.to_bytes());
-    if ours()?.len() != theirs()?.len() {
-        return Err("the two crates' reply blocks differ in length".into());
-    }
+    Surb::from_bytes(geometry, &ours()?)?;
+    SURB::from_bytes(&theirs()?)?;
     Ok(in_turns(
         effort,
         || drop(black_box(ours())),
@@ -182,21 +315,28 @@ fn peer_surb(route: &Route) -> Result<SURB, sphinx_packet::Error> {
 
 fn surb_reply(effort: Effort) -> Result<Pair, Box<dyn Error>> {
     let route = Route::new(3);
-    let block = peer_surb(&route)?.to_bytes();
+    let geometry = Geometry::new(PEER_HOPS, 2048)?;
+    let block = Surb::new(geometry, &route.ours, &mut OsEntropy)?
+        .0
+        .to_bytes();
+    let peer_block = peer_surb(&route)?.to_bytes();
     let payload = vec![7; 2048];
     let ours = || -> Result<Vec<u8>, Box<dyn Error>> {
         let (_, packet) =
-            Surb::from_bytes(black_box(&block))?.reply(Geometry::DEFAULT, black_box(&payload))?;
+            Surb::from_bytes(geometry, black_box(&block))?.reply(black_box(&payload))?;
         Ok(packet.into_bytes())
     };
     let theirs = || -> Result<Vec<u8>, Box<dyn Error>> {
         let size = payload.len() + PAYLOAD_OVERHEAD_SIZE;
         let (packet, _) =
-            SURB::from_bytes(black_box(&block))?.use_surb(black_box(&payload), size)?;
+            SURB::from_bytes(black_box(&peer_block))?.use_surb(black_box(&payload), size)?;
         Ok(packet.to_bytes())
     };
-    if ours()? != theirs()? {
-        return Err("the two crates made different packets of one reply block".into());
+    let forwarded = Packet::from_bytes(geometry, ours()?)?.process(&route.keys[0])?;
+    if !matches!(forwarded.outcome, Processed::Forward { .. })
+        || peer_process(&route, &theirs()?).is_err()
+    {
+        return Err("the first of three hops did not forward a reply".into());
     }
     Ok(in_turns(
         effort,
@@ -212,10 +352,12 @@ mod tests {
     #[test]
     fn both_crates_do_the_same_work_in_every_case() {
         // Each case compares the two results before it measures.
-        for hops in [3, 4] {
+        for hops in [3, 4, 5] {
             assert_eq!(build(Effort::Smoke, hops, 2048).unwrap().n, 3);
         }
         assert_eq!(process(Effort::Smoke, 1024).unwrap().n, 3);
+        assert_eq!(unwrap(Effort::Smoke).unwrap().n, 3);
+        assert_eq!(unwrap_batched(Effort::Smoke).unwrap().n, 3 * BATCH as u64);
         assert_eq!(surb_build(Effort::Smoke).unwrap().n, 3);
         assert_eq!(surb_reply(Effort::Smoke).unwrap().n, 3);
     }

@@ -326,6 +326,7 @@ mod tests {
     use super::*;
     use crate::key::{EpochParity, PrivateKey};
     use crate::mixnode::{Mixnode, MixnodeConfig};
+    use crate::packet::{Hop, SealedReply};
     use crate::topology::Descriptor;
     use fogcompute_base::NodeId;
     use proptest::prelude::*;
@@ -477,6 +478,90 @@ mod tests {
         // The second use has the same header, so the first mixnode drops it as a replay.
         let arrived = network.run(second);
         assert!(arrived.values().all(Vec::is_empty));
+    }
+
+    #[test]
+    fn a_reply_that_comes_again_or_too_late_is_refused_by_the_client_itself() {
+        let mut rng = ChaCha20Rng::seed_from_u64(11);
+        let network = Network::new(&mut rng);
+        let mut alice = network.client(7);
+        let bob = network.client(8);
+        let geometry = Geometry::DEFAULT;
+        // One hop, so that what alice's node would deliver can be had without the network.
+        let hop = Hop::at(alice.contact, Duration::ZERO);
+        let mut open_reply = |alice: &mut Client, made| {
+            let (surb, key) = Surb::new(geometry, &[hop], &mut rng).unwrap();
+            let id = key.id();
+            let request = MessageId::random(&mut rng);
+            alice.replies.insert(id, OpenReply { key, request, made });
+            let transmits = bob.reply(vec![surb], b"answer", &mut rng).unwrap();
+            let sealed = transmits[0].packet.as_bytes()[geometry.header_bytes()..].to_vec();
+            move || Delivery::Reply(id, SealedReply::from_bytes(&sealed))
+        };
+        let now = Instant::from_millis(1000);
+        let again = open_reply(&mut alice, now);
+        let late = open_reply(&mut alice, now);
+        assert!(matches!(
+            alice.handle_delivery(again(), now),
+            Ok(Some(Incoming::Reply { body, .. })) if body == b"answer"
+        ));
+        let refused = Some(ReceiveError::UnknownSurb);
+        assert_eq!(alice.handle_delivery(again(), now).err(), refused);
+        let after = now + Duration::from_secs(301);
+        assert_eq!(alice.handle_delivery(late(), after).err(), refused);
+        assert_eq!(alice.open_replies(), 0);
+    }
+
+    #[test]
+    fn a_tampered_reply_is_refused_and_its_block_is_used_up() {
+        let mut rng = ChaCha20Rng::seed_from_u64(12);
+        let network = Network::new(&mut rng);
+        let mut alice = network.client(7);
+        let hop = Hop::at(alice.contact, Duration::ZERO);
+        let (_, key) = Surb::new(Geometry::DEFAULT, &[hop], &mut rng).unwrap();
+        let (id, request) = (key.id(), MessageId::random(&mut rng));
+        let made = Instant::ZERO;
+        alice.replies.insert(id, OpenReply { key, request, made });
+        let sealed = SealedReply::from_bytes(&[1; 32 + 2048]);
+        assert_eq!(
+            alice
+                .handle_delivery(Delivery::Reply(id, sealed), made)
+                .err(),
+            Some(ReceiveError::Surb(SurbError::Sealed))
+        );
+        assert_eq!(alice.open_replies(), 0);
+    }
+
+    #[test]
+    fn contacts_of_another_epoch_get_no_packets() {
+        let mut rng = ChaCha20Rng::seed_from_u64(13);
+        let network = Network::new(&mut rng);
+        let mut alice = network.client(7);
+        let bob = network.client(8);
+        let odd = Contact {
+            epoch: EpochParity::Odd,
+            ..bob.contact
+        };
+        let mixed = |node| {
+            let error = TopologyError::MixedEpochs { node };
+            Some(SendError::Topology(error))
+        };
+        let topology = &network.topology;
+        let now = Instant::ZERO;
+        let sent = alice.send(topology, odd, b"", 0, now, &mut rng);
+        assert_eq!(sent.err(), mixed(odd.node));
+        let own = Contact {
+            epoch: EpochParity::Odd,
+            ..alice.contact
+        };
+        alice.set_contact(own);
+        let sent = alice.send(topology, bob.contact, b"", 1, now, &mut rng);
+        assert_eq!(sent.err(), mixed(own.node));
+        assert!(
+            alice
+                .send(topology, bob.contact, b"", 0, now, &mut rng)
+                .is_ok()
+        );
     }
 
     #[test]

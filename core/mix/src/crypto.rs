@@ -80,7 +80,7 @@ impl HopKeys {
 }
 
 /// Whether all bytes are zero. Constant time.
-pub(crate) fn is_zero(bytes: &[u8]) -> Choice {
+fn is_zero(bytes: &[u8]) -> Choice {
     bytes.iter().fold(0, |seen, byte| seen | byte).ct_eq(&0)
 }
 

@@ -1,19 +1,28 @@
 //! The Diffie-Hellman of this crate, in one place so that its implementation can change.
 
-use x25519_dalek::{PublicKey, StaticSecret};
+use fogcompute_x25519::Engine;
 
-/// `scalars[i]` times the base point, for every `i`.
+/// `scalars[i]` times the base point, for every `i`. The slices are equally long.
 pub(crate) fn base(scalars: &[[u8; 32]], out: &mut [[u8; 32]]) {
+    let engine = Engine::detect();
     for (scalar, out) in scalars.iter().zip(out) {
-        *out = PublicKey::from(&StaticSecret::from(*scalar)).to_bytes();
+        *out = engine.x25519_base(scalar);
     }
 }
 
-/// `scalars[i]` times `points[i]` (RFC 7748 X25519), for every `i`.
-///
-/// A point of small order gives zero, which callers must refuse.
-pub(crate) fn exchange(scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 32]]) {
-    for ((scalar, point), out) in scalars.iter().zip(points).zip(out) {
-        *out = x25519_dalek::x25519(*scalar, *point);
-    }
+/// What the holder of `scalar` shares with that of the secret of `point`; nothing if the point is
+/// of small order.
+pub(crate) fn exchange(scalar: &[u8; 32], point: &[u8; 32]) -> Option<[u8; 32]> {
+    Engine::detect().x25519(scalar, point)
+}
+
+/// [`exchange`] of each scalar with the point of its index. The slices are equally long.
+pub(crate) fn exchange_batch(
+    scalars: &[[u8; 32]],
+    points: &[[u8; 32]],
+    out: &mut [Option<[u8; 32]>],
+) {
+    Engine::detect()
+        .x25519_batch(scalars, points, out)
+        .expect("callers give equally long slices");
 }

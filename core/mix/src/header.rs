@@ -6,7 +6,7 @@ use std::time::Duration;
 use fogcompute_base::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::crypto::{HopKeys, WideBlock, expand_scalars, is_zero, sealed_length};
+use crate::crypto::{HopKeys, WideBlock, expand_scalars, sealed_length};
 use crate::dh;
 use crate::geometry::{
     BETA_AT, BLOCK_BYTES, FRAME_BYTES, Geometry, HEADER_BYTES_MAX, HOPS_MAX, MAC_BYTES, POINT_BYTES,
@@ -204,13 +204,8 @@ fn open_header_with(
     key: &PrivateKey,
     packet: &mut [u8],
 ) -> Result<OpenedHeader, PacketError> {
-    let mut shared = Zeroizing::new([[0; 32]]);
-    dh::exchange(
-        std::slice::from_ref(key.secret()),
-        &[point_of(packet)],
-        &mut *shared,
-    );
-    open_shared(geometry, epoch, key, &shared[0], packet)
+    let shared = Zeroizing::new(dh::exchange(key.secret(), &point_of(packet)));
+    open_shared(geometry, epoch, key, shared.as_ref(), packet)
 }
 
 /// [`open_header`] for many packets, with their Diffie-Hellmans done together.
@@ -226,7 +221,7 @@ pub fn open_headers<P: AsMut<[u8]>>(
     opened.clear();
     opened.reserve(packets.len());
     let mut secrets = Zeroizing::new([[0; 32]; BATCH]);
-    let mut shared = Zeroizing::new([[0; 32]; BATCH]);
+    let mut shared = Zeroizing::new([None; BATCH]);
     let mut points = [[0; 32]; BATCH];
     for batch in packets.chunks_mut(BATCH) {
         let mut lanes = 0;
@@ -244,11 +239,12 @@ pub fn open_headers<P: AsMut<[u8]>>(
                 lanes += 1;
             }
         }
-        dh::exchange(&secrets[..lanes], &points[..lanes], &mut shared[..lanes]);
+        dh::exchange_batch(&secrets[..lanes], &points[..lanes], &mut shared[..lanes]);
         let mut shared = shared[..lanes].iter();
         for (packet, checked) in batch.iter_mut().zip(&checked) {
             opened.push(checked.and_then(|(epoch, key)| {
-                let shared = shared.next().expect("one lane for each checked packet");
+                // Each packet that was checked has its lane.
+                let shared = shared.next().and_then(Option::as_ref);
                 open_shared(geometry, epoch, key, shared, packet.as_mut())
             }));
         }
@@ -288,12 +284,10 @@ fn open_shared(
     geometry: Geometry,
     epoch: EpochParity,
     key: &PrivateKey,
-    shared: &[u8; 32],
+    shared: Option<&[u8; 32]>,
     packet: &mut [u8],
 ) -> Result<OpenedHeader, PacketError> {
-    if bool::from(is_zero(shared)) {
-        return Err(PacketError::LowOrder);
-    }
+    let shared = shared.ok_or(PacketError::LowOrder)?;
     let keys = HopKeys::derive(geometry, shared, &point_of(packet), key.public().as_bytes());
     let (mac_at, beta_bytes) = (geometry.mac_at(), geometry.beta_bytes());
     let tag = &packet[mac_at..mac_at + MAC_BYTES];
@@ -448,7 +442,7 @@ pub(crate) fn build_headers(
         check_route(geometry, route)?;
     }
     let mut scalars = Zeroizing::new([[0; 32]; BUILD_BATCH * HOPS_MAX]);
-    let mut shared = Zeroizing::new([[0; 32]; BUILD_BATCH * HOPS_MAX]);
+    let mut shared = Zeroizing::new([None; BUILD_BATCH * HOPS_MAX]);
     let mut keys = [[0; 32]; BUILD_BATCH * HOPS_MAX];
     let mut points = [[0; 32]; BUILD_BATCH * HOPS_MAX];
     let mut drafts: [Draft; BUILD_BATCH] = std::array::from_fn(|_| Draft {
@@ -469,7 +463,7 @@ pub(crate) fn build_headers(
             lanes = end;
         }
         dh::base(&scalars[..lanes], &mut points[..lanes]);
-        dh::exchange(&scalars[..lanes], &keys[..lanes], &mut shared[..lanes]);
+        dh::exchange_batch(&scalars[..lanes], &keys[..lanes], &mut shared[..lanes]);
         let mut start = 0;
         for (index, ((route, last), draft)) in orders.iter().zip(&drafts).enumerate() {
             let lanes = start..start + route.len();
@@ -517,7 +511,7 @@ fn assemble(
     geometry: Geometry,
     route: &[Hop],
     points: &[[u8; 32]],
-    shared: &[[u8; 32]],
+    shared: &[Option<[u8; 32]>],
     last_blocks: &[u8; HOPS_MAX * BLOCK_BYTES],
 ) -> Result<BuiltHeader, BuildError> {
     let (beta_bytes, mac_at) = (geometry.beta_bytes(), geometry.mac_at());
@@ -532,11 +526,10 @@ fn assemble(
     let mut keys = [const { None }; HOPS_MAX];
     let mut streams = Zeroizing::new([[0; STREAM_BYTES_MAX]; HOPS_MAX]);
     for (index, hop) in route.iter().enumerate() {
-        if bool::from(is_zero(&shared[index])) {
-            return Err(BuildError::WeakKey { node: hop.node });
-        }
-        let hop_keys =
-            HopKeys::derive(geometry, &shared[index], &points[index], hop.key.as_bytes());
+        let shared = shared[index]
+            .as_ref()
+            .ok_or(BuildError::WeakKey { node: hop.node })?;
+        let hop_keys = HopKeys::derive(geometry, shared, &points[index], hop.key.as_bytes());
         hop_keys.stream(geometry, &mut streams[index][..beta_bytes + BLOCK_BYTES]);
         header.seeds[index] = hop_keys.payload;
         keys[index] = Some(hop_keys);

@@ -32,6 +32,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! | feature | adds |
+//! |---|---|
+//! | `compat-nym` | `nym`: the packet format of the `sphinx-packet` crate |
+//!
 //! # Security
 //!
 //! The packet format is `fog-sphinx/1`, whose byte tables are at [`Packet`] and [`Surb`]. It is a
@@ -75,6 +79,8 @@ mod key;
 mod message;
 mod mixnode;
 mod noderef;
+#[cfg(feature = "compat-nym")]
+pub mod nym;
 mod packet;
 mod poisson;
 mod reliable;

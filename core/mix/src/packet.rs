@@ -655,16 +655,15 @@ pub(crate) mod tests {
         canonical[0] = 9;
         let mut other = [0xff; 32];
         (other[0], other[31]) = (0xed + 9, 0x7f);
-        let mut shared = [[0; 32]; 2];
-        crate::dh::exchange(&[*keys[0].secret(); 2], &[canonical, other], &mut shared);
-        assert_eq!(shared[0], shared[1]);
+        let shared = crate::dh::exchange(keys[0].secret(), &canonical).unwrap();
+        assert_eq!(crate::dh::exchange(keys[0].secret(), &other), Some(shared));
         assert_eq!(with(other), Some(PacketError::Header));
         // A header made for the canonical encoding does not verify with the other one.
         let geometry = Geometry::DEFAULT;
         let derive = |point| {
             let public = keys[0].public();
             let hop_keys =
-                crate::crypto::HopKeys::derive(geometry, &shared[0], point, public.as_bytes());
+                crate::crypto::HopKeys::derive(geometry, &shared, point, public.as_bytes());
             (hop_keys.tag(b"same"), hop_keys.replay_tag)
         };
         let (canonical, other) = (derive(&canonical), derive(&other));
@@ -796,14 +795,9 @@ pub(crate) mod tests {
         let packet = Packet::build(geometry, &route, b"", &mut OsEntropy).unwrap();
         let mut bytes = packet.into_bytes();
         let point: [u8; 32] = bytes[2..34].try_into().unwrap();
-        let mut shared = [[0; 32]];
-        crate::dh::exchange(&[*keys[0].secret()], &[point], &mut shared);
-        let hop_keys = crate::crypto::HopKeys::derive(
-            geometry,
-            &shared[0],
-            &point,
-            keys[0].public().as_bytes(),
-        );
+        let shared = crate::dh::exchange(keys[0].secret(), &point).unwrap();
+        let hop_keys =
+            crate::crypto::HopKeys::derive(geometry, &shared, &point, keys[0].public().as_bytes());
         let mac_at = geometry.mac_at();
         hop_keys.stream(geometry, &mut bytes[BETA_AT..mac_at]);
         change(&mut bytes[BETA_AT..BETA_AT + 64]);

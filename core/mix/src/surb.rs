@@ -155,15 +155,19 @@ impl Surb {
                 expected: geometry.surb_bytes(),
             });
         }
-        let (first, rest) = bytes.split_at(NodeRef::LEN);
-        let (front, seed) = rest.split_at(geometry.header_bytes());
+        let (front, rest) = bytes.split_at(NodeRef::LEN);
+        let (middle, end) = rest.split_at(geometry.header_bytes());
+        let mut first = [0; NodeRef::LEN];
+        first.copy_from_slice(front);
         let mut header = [0; HEADER_BYTES_MAX];
-        header[..front.len()].copy_from_slice(front);
+        header[..middle.len()].copy_from_slice(middle);
+        let mut seed = Zeroizing::new([0; SEED_BYTES]);
+        seed.copy_from_slice(end);
         Ok(Self {
             geometry,
-            first: NodeRef::from_bytes(first.try_into().expect("split at its length")),
+            first: NodeRef::from_bytes(first),
             header,
-            seed: Zeroizing::new(seed.try_into().expect("what the length leaves")),
+            seed,
         })
     }
 

@@ -13,9 +13,9 @@ use crate::single::Single;
 pub enum Backend {
     /// `x25519-dalek`: portable Rust, one multiplication at a time.
     Dalek,
-    /// `graviola`: the assembly of s2n-bignum, whose functional correctness is proven, one
-    /// multiplication at a time. `x86_64` with ADX, AVX2, BMI2 and AES, or `aarch64` with NEON, AES
-    /// and SHA-2.
+    /// `graviola`: the assembly of s2n-bignum, one multiplication at a time. `x86_64` with ADX, AES,
+    /// AVX2, BMI1, BMI2 and PCLMULQDQ, or `aarch64` with NEON, AES, PMULL and SHA-2: some of it not
+    /// for this, but the crate panics without.
     Graviola,
     /// Four at once with AVX2.
     Avx2x4,

@@ -1,10 +1,12 @@
 //! Several multiplications at once, by this crate's own kernels. The one place that calls them.
 
-use crate::single::{Single, nonzero};
+use crate::single::Single;
 use crate::{Backend, KEY_BYTES};
 
 #[cfg(target_arch = "x86_64")]
-use crate::kernel::{Lanes, avx2, avx512, ifma};
+use crate::kernel::{GROUPS, Lanes, avx2, avx512, ifma};
+#[cfg(target_arch = "x86_64")]
+use crate::single::nonzero;
 #[cfg(target_arch = "x86_64")]
 use zeroize::Zeroize;
 
@@ -67,7 +69,7 @@ impl Batch {
     fn worthwhile(self, single: Single) -> usize {
         match (self.0, single.backend()) {
             (Backend::Avx512x8, Backend::Graviola) => 5,
-            (Backend::Avx512x8, _) | (_, Backend::Graviola) => 3,
+            (_, Backend::Graviola) => 3,
             _ => 2,
         }
     }
@@ -81,40 +83,37 @@ impl Batch {
         results: &mut [Option<[u8; KEY_BYTES]>],
     ) {
         let lanes = self.0.lanes();
-        let mut start = 0;
-        while start < points.len() {
-            let end = points.len().min(start + lanes);
-            if end - start >= self.worthwhile(single) {
-                let scalar = |lane| scalars.get(start + lane);
-                self.call(scalar, &points[start..end], &mut results[start..end]);
-            } else {
-                for i in start..end {
-                    results[i] = single.x25519(scalars.get(i), &points[i]);
-                }
-            }
-            start = end;
+        let rest = points.len() % lanes;
+        let batched = if rest < self.worthwhile(single) {
+            points.len() - rest
+        } else {
+            points.len()
+        };
+        self.call(scalars, &points[..batched], &mut results[..batched]);
+        for i in batched..points.len() {
+            results[i] = single.x25519(scalars.get(i), &points[i]);
         }
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn call<'a>(
+    fn call(
         self,
-        scalar: impl Fn(usize) -> &'a [u8; KEY_BYTES],
+        scalars: Scalars<'_>,
         points: &[[u8; KEY_BYTES]],
         results: &mut [Option<[u8; KEY_BYTES]>],
     ) {
         match self.0 {
-            Backend::Avx2x4 => fill(scalar, points, results, |scalars, points| {
+            Backend::Avx2x4 => fill(scalars, points, results, |scalars, points, results| {
                 // SAFETY: `new` found AVX2.
-                unsafe { avx2::x25519(scalars, points) }
+                unsafe { avx2::x25519(scalars, points, results) }
             }),
-            Backend::Avx512x8 => fill(scalar, points, results, |scalars, points| {
+            Backend::Avx512x8 => fill(scalars, points, results, |scalars, points, results| {
                 // SAFETY: `new` found AVX-512F.
-                unsafe { avx512::x25519(scalars, points) }
+                unsafe { avx512::x25519(scalars, points, results) }
             }),
-            Backend::Ifmax8 => fill(scalar, points, results, |scalars, points| {
+            Backend::Ifmax8 => fill(scalars, points, results, |scalars, points, results| {
                 // SAFETY: `new` found AVX-512F and IFMA.
-                unsafe { ifma::x25519(scalars, points) }
+                unsafe { ifma::x25519(scalars, points, results) }
             }),
             Backend::Dalek | Backend::Graviola => {
                 unreachable!("`new` makes no batch of a single implementation")
@@ -123,34 +122,40 @@ impl Batch {
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn call<'a>(
-        self,
-        _: impl Fn(usize) -> &'a [u8; KEY_BYTES],
-        _: &[[u8; KEY_BYTES]],
-        _: &mut [Option<[u8; KEY_BYTES]>],
-    ) {
+    fn call(self, _: Scalars<'_>, _: &[[u8; KEY_BYTES]], _: &mut [Option<[u8; KEY_BYTES]>]) {
         unreachable!("`new` makes no batch on this architecture")
     }
 }
 
-/// Calls a kernel of `N` lanes for as many multiplications or fewer. What is left over multiplies
+/// Calls a kernel of `N` lanes as often as it takes. What is left over of the last call multiplies
 /// zero by zero.
 #[cfg(target_arch = "x86_64")]
-fn fill<'a, const N: usize>(
-    scalar: impl Fn(usize) -> &'a [u8; KEY_BYTES],
+fn fill<const N: usize>(
+    scalars: Scalars<'_>,
     points: &[[u8; KEY_BYTES]],
     results: &mut [Option<[u8; KEY_BYTES]>],
-    kernel: impl Fn(&Lanes<N>, &Lanes<N>) -> Lanes<N>,
+    kernel: impl Fn(&[Lanes<N>], &[Lanes<N>], &mut [Lanes<N>]),
 ) {
-    let mut scalar_lanes = [[0; KEY_BYTES]; N];
-    let mut point_lanes = [[0; KEY_BYTES]; N];
-    for (lane, point) in points.iter().enumerate() {
-        scalar_lanes[lane] = *scalar(lane);
-        point_lanes[lane] = *point;
-    }
-    let mut result_lanes = kernel(&scalar_lanes, &point_lanes);
-    for (result, lane) in results.iter_mut().zip(result_lanes) {
-        *result = nonzero(lane);
+    let mut scalar_lanes = [[[0; KEY_BYTES]; N]; GROUPS];
+    let mut point_lanes = [[[0; KEY_BYTES]; N]; GROUPS];
+    let mut result_lanes = [[[0; KEY_BYTES]; N]; GROUPS];
+    for start in (0..points.len()).step_by(N * GROUPS) {
+        let count = (points.len() - start).min(N * GROUPS);
+        for i in 0..count {
+            scalar_lanes.as_flattened_mut()[i] = *scalars.get(start + i);
+            point_lanes.as_flattened_mut()[i] = points[start + i];
+        }
+        let groups = count.div_ceil(N);
+        scalar_lanes.as_flattened_mut()[count..].fill([0; KEY_BYTES]);
+        point_lanes.as_flattened_mut()[count..].fill([0; KEY_BYTES]);
+        kernel(
+            &scalar_lanes[..groups],
+            &point_lanes[..groups],
+            &mut result_lanes[..groups],
+        );
+        for (i, lane) in result_lanes.as_flattened()[..count].iter().enumerate() {
+            results[start + i] = nonzero(*lane);
+        }
     }
     scalar_lanes.zeroize();
     result_lanes.zeroize();

@@ -94,3 +94,26 @@ fn graviola_runs() -> bool {
 fn graviola_runs() -> bool {
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_and_nothing_else_is_taken_away() {
+        assert_eq!(nonzero([0; KEY_BYTES]), None);
+        for i in 0..KEY_BYTES {
+            let mut bytes = [0; KEY_BYTES];
+            bytes[i] = 0x80;
+            assert_eq!(nonzero(bytes), Some(bytes));
+        }
+    }
+
+    #[test]
+    fn implementations_for_batches_are_no_single_ones() {
+        for &backend in Backend::ALL {
+            assert!(backend.lanes() == 1 || Single::new(backend).is_none());
+        }
+        assert_eq!(Single::PORTABLE.backend(), Backend::Dalek);
+    }
+}

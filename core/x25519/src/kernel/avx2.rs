@@ -7,8 +7,9 @@
 
 use std::arch::x86_64::*;
 use std::array;
+use std::hint::black_box;
 
-use super::{Lanes, each, limbs, pack, words};
+use super::{GROUPS, Lanes, each, limbs, nonzero_mask, pack, words};
 
 /// Multiplications that one call makes.
 pub(crate) const LANES: usize = 4;
@@ -31,26 +32,34 @@ fn splat(value: i64) -> Vector {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add(a: &Fe, b: &Fe) -> Fe {
-    let mut sum = *a;
-    each!(i in 0 1 2 3 4 5 6 7 8 9 => { sum.0[i] = _mm256_add_epi64(a.0[i], b.0[i]); });
-    sum
+fn and(a: Vector, b: Vector) -> Vector {
+    _mm256_and_si256(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn or(a: Vector, b: Vector) -> Vector {
+    _mm256_or_si256(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add(out: &mut Fe, a: &Fe, b: &Fe) {
+    each!(i in 0 1 2 3 4 5 6 7 8 9 => { out.0[i] = _mm256_add_epi64(a.0[i], b.0[i]); });
 }
 
 /// Twice the prime keeps the limbs positive.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn sub(a: &Fe, b: &Fe) -> Fe {
-    let mut difference = *a;
+fn sub(out: &mut Fe, a: &Fe, b: &Fe) {
     each!(i in 0 1 2 3 4 5 6 7 8 9 => {
         let bias = match i {
             0 => (1 << 27) - 38,
             _ if i.is_multiple_of(2) => (1 << 27) - 2,
             _ => (1 << 26) - 2,
         };
-        difference.0[i] = _mm256_sub_epi64(_mm256_add_epi64(a.0[i], splat(bias)), b.0[i]);
+        out.0[i] = _mm256_sub_epi64(_mm256_add_epi64(a.0[i], splat(bias)), b.0[i]);
     });
-    difference
 }
 
 #[inline]
@@ -78,10 +87,19 @@ fn carry(mut c: [Vector; 10]) -> Fe {
     Fe(c)
 }
 
+/// 19 times a limb below 2^32 / 19. A product of 32-bit integers, as of one of 64 bits nothing tells
+/// the compiler that its upper half is zero, and it multiplies that too.
+#[inline]
 #[target_feature(enable = "avx2")]
-fn mul(f: &Fe, g: &Fe) -> Fe {
+fn nineteen_times(a: Vector) -> Vector {
+    _mm256_mullo_epi32(a, splat(19))
+}
+
+#[target_feature(enable = "avx2")]
+fn mul(out: &mut Fe, f: &Fe, g: &Fe) {
     let mut g19 = g.0;
-    each!(j in 1 2 3 4 5 6 7 8 9 => { g19[j] = _mm256_mul_epu32(g.0[j], splat(19)); });
+    each!(j in 1 2 3 4 5 6 7 8 9 => { g19[j] = nineteen_times(g.0[j]); });
+    let g19 = black_box(&g19);
     let mut c = [_mm256_setzero_si256(); 10];
     each!(i in 0 1 2 3 4 5 6 7 8 9 => {
         let factor = f.0[i];
@@ -94,13 +112,13 @@ fn mul(f: &Fe, g: &Fe) -> Fe {
             *sum = _mm256_add_epi64(*sum, _mm256_mul_epu32(factor, other));
         });
     });
-    carry(c)
+    *out = carry(c);
 }
 
 #[target_feature(enable = "avx2")]
-fn square(f: &Fe) -> Fe {
+fn square(out: &mut Fe, f: &Fe) {
     let mut f19 = f.0;
-    each!(j in 5 6 7 8 9 => { f19[j] = _mm256_mul_epu32(f.0[j], splat(19)); });
+    each!(j in 5 6 7 8 9 => { f19[j] = nineteen_times(f.0[j]); });
     let mut c = [_mm256_setzero_si256(); 10];
     each!(i in 0 1 2 3 4 5 6 7 8 9 => {
         let once = f.0[i];
@@ -120,41 +138,39 @@ fn square(f: &Fe) -> Fe {
             }
         });
     });
-    carry(c)
+    *out = carry(c);
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn square_sum(f: &Fe) -> Fe {
-    square(f)
+fn square_sum(out: &mut Fe, f: &Fe) {
+    square(out, f);
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn square_difference(f: &Fe) -> Fe {
-    square(f)
+fn square_difference(out: &mut Fe, f: &Fe) {
+    square(out, f);
 }
 
 /// `a + 121665 e`.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add_a24(a: &Fe, e: &Fe) -> Fe {
+fn add_a24(out: &mut Fe, a: &Fe, e: &Fe) {
     let a24 = splat(121_665);
     let mut c = a.0;
     each!(i in 0 1 2 3 4 5 6 7 8 9 => {
         c[i] = _mm256_add_epi64(c[i], _mm256_mul_epu32(e.0[i], a24));
     });
-    carry(c)
+    *out = carry(c);
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn select(mask: Mask, zero: &Fe, one: &Fe) -> Fe {
-    let mut fe = *zero;
+fn select(out: &mut Fe, mask: Mask, zero: &Fe, one: &Fe) {
     each!(i in 0 1 2 3 4 5 6 7 8 9 => {
-        fe.0[i] = _mm256_blendv_epi8(zero.0[i], one.0[i], mask);
+        out.0[i] = _mm256_blendv_epi8(zero.0[i], one.0[i], mask);
     });
-    fe
 }
 
 /// All bits of the lanes whose bit at `position` is set.
@@ -172,7 +188,7 @@ fn differ(a: Mask, b: Mask) -> Mask {
 }
 
 super::ladder!("avx2");
-super::invert!("avx2");
+super::x25519!("avx2");
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 use std::array;
 
-use super::{Lanes, each, limbs, pack, words};
+use super::{GROUPS, Lanes, each, limbs, nonzero_mask, pack, words};
 
 /// Multiplications that one call makes.
 pub(crate) const LANES: usize = 8;
@@ -26,6 +26,18 @@ struct Fe([Vector; 9]);
 #[target_feature(enable = "avx512f")]
 fn splat(value: i64) -> Vector {
     _mm512_set1_epi64(value)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn and(a: Vector, b: Vector) -> Vector {
+    _mm512_and_si512(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn or(a: Vector, b: Vector) -> Vector {
+    _mm512_or_si512(a, b)
 }
 
 #[inline]
@@ -50,18 +62,14 @@ fn shift<const BITS: u32, const SIGNED: bool>(a: Vector) -> Vector {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn add(a: &Fe, b: &Fe) -> Fe {
-    let mut sum = *a;
-    each!(i in 0 1 2 3 4 5 6 7 8 => { sum.0[i] = _mm512_add_epi64(a.0[i], b.0[i]); });
-    sum
+fn add(out: &mut Fe, a: &Fe, b: &Fe) {
+    each!(i in 0 1 2 3 4 5 6 7 8 => { out.0[i] = _mm512_add_epi64(a.0[i], b.0[i]); });
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn sub(a: &Fe, b: &Fe) -> Fe {
-    let mut difference = *a;
-    each!(i in 0 1 2 3 4 5 6 7 8 => { difference.0[i] = _mm512_sub_epi64(a.0[i], b.0[i]); });
-    difference
+fn sub(out: &mut Fe, a: &Fe, b: &Fe) {
+    each!(i in 0 1 2 3 4 5 6 7 8 => { out.0[i] = _mm512_sub_epi64(a.0[i], b.0[i]); });
 }
 
 /// Carries from each limb to the next, and from the highest to the lowest.
@@ -107,19 +115,19 @@ fn reduce<const SIGNED: bool>(mut c: [Vector; 17]) -> Fe {
 
 /// One of the two may be a sum and one a difference.
 #[target_feature(enable = "avx512f")]
-fn mul(f: &Fe, g: &Fe) -> Fe {
+fn mul(out: &mut Fe, f: &Fe, g: &Fe) {
     let mut c = [_mm512_setzero_si512(); 17];
     each!(i in 0 1 2 3 4 5 6 7 8 => {
         each!(j in 0 1 2 3 4 5 6 7 8 => {
             c[i + j] = _mm512_add_epi64(c[i + j], times::<true>(f.0[i], g.0[j]));
         });
     });
-    reduce::<true>(c)
+    *out = reduce::<true>(c);
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn square<const SIGNED: bool>(f: &Fe) -> Fe {
+fn square<const SIGNED: bool>(out: &mut Fe, f: &Fe) {
     let mut c = [_mm512_setzero_si512(); 17];
     each!(i in 0 1 2 3 4 5 6 7 8 => {
         let twice = _mm512_add_epi64(f.0[i], f.0[i]);
@@ -130,40 +138,38 @@ fn square<const SIGNED: bool>(f: &Fe) -> Fe {
             }
         });
     });
-    reduce::<SIGNED>(c)
+    *out = reduce::<SIGNED>(c);
 }
 
 /// Of a sum: 2^31 and more is no signed 32-bit integer, and the columns exceed 2^63.
 #[target_feature(enable = "avx512f")]
-fn square_sum(f: &Fe) -> Fe {
-    square::<false>(f)
+fn square_sum(out: &mut Fe, f: &Fe) {
+    square::<false>(out, f);
 }
 
 #[target_feature(enable = "avx512f")]
-fn square_difference(f: &Fe) -> Fe {
-    square::<true>(f)
+fn square_difference(out: &mut Fe, f: &Fe) {
+    square::<true>(out, f);
 }
 
 /// `a + 121665 e`, whose lowest limb may be negative, for a factor.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn add_a24(a: &Fe, e: &Fe) -> Fe {
+fn add_a24(out: &mut Fe, a: &Fe, e: &Fe) {
     let a24 = splat(121_665);
     let mut c = a.0;
     each!(i in 0 1 2 3 4 5 6 7 8 => {
         c[i] = _mm512_add_epi64(c[i], times::<true>(e.0[i], a24));
     });
-    carry::<true>(c)
+    *out = carry::<true>(c);
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn select(mask: Mask, zero: &Fe, one: &Fe) -> Fe {
-    let mut fe = *zero;
+fn select(out: &mut Fe, mask: Mask, zero: &Fe, one: &Fe) {
     each!(i in 0 1 2 3 4 5 6 7 8 => {
-        fe.0[i] = _mm512_mask_blend_epi64(mask, zero.0[i], one.0[i]);
+        out.0[i] = _mm512_mask_blend_epi64(mask, zero.0[i], one.0[i]);
     });
-    fe
 }
 
 /// The lanes whose bit at `position` is set.
@@ -180,7 +186,7 @@ fn differ(a: Mask, b: Mask) -> Mask {
 }
 
 super::ladder!("avx512f");
-super::invert!("avx512f");
+super::x25519!("avx512f");
 
 #[cfg(test)]
 mod tests {

@@ -55,22 +55,30 @@ fn valgrind_runs_this() {
         "this is not valgrind"
     );
     assert!(is_x86_feature_detected!("avx2"));
-    let mut scalars: Lanes<4> = [[0x5a; 32], [0xa5; 32], [0x0f; 32], [0xf1; 32]];
-    let mut points: Lanes<4> = [[9; 32], [0xff; 32], [3; 32], [0; 32]];
+    let mut scalars: [Lanes<4>; 2] = [
+        [[0x5a; 32], [0xa5; 32], [0x0f; 32], [0xf1; 32]],
+        [[0x11; 32], [0; 32], [0xff; 32], [0x77; 32]],
+    ];
+    let mut points: [Lanes<4>; 2] = [
+        [[9; 32], [0xff; 32], [3; 32], [0; 32]],
+        [[0; 32], [7; 32], [0x80; 32], [9; 32]],
+    ];
+    let mut expected = [[[0; 32]; 4]; 2];
     // SAFETY: the CPU has AVX2.
-    let expected = unsafe { avx2::x25519(&scalars, &points) };
-    make_undefined(scalars.as_flattened_mut());
-    make_undefined(points.as_flattened_mut());
+    unsafe { avx2::x25519(&scalars, &points, &mut expected) };
+    make_undefined(scalars.as_flattened_mut().as_flattened_mut());
+    make_undefined(points.as_flattened_mut().as_flattened_mut());
     if std::env::var("FOG_CONSTANT_TIME").is_ok_and(|what| what == "branch") {
-        let scalar = std::hint::black_box(scalars[0][0]);
+        let scalar = std::hint::black_box(scalars[0][0][0]);
         if scalar & 8 != 0 {
             println!("a branch on a secret");
         }
         return;
     }
+    let mut results = [[[0; 32]; 4]; 2];
     // SAFETY: as above.
-    let mut results = unsafe { avx2::x25519(&scalars, &points) };
-    make_defined(results.as_flattened_mut());
+    unsafe { avx2::x25519(&scalars, &points, &mut results) };
+    make_defined(results.as_flattened_mut().as_flattened_mut());
     assert_eq!(results, expected);
 }
 

@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 use std::array;
 
-use super::{Lanes, limbs, pack, words};
+use super::{GROUPS, Lanes, limbs, nonzero_mask, pack, words};
 
 /// Multiplications that one call makes.
 pub(crate) const LANES: usize = 8;
@@ -16,23 +16,37 @@ pub(crate) const LANES: usize = 8;
 const OFFSETS: [u32; 5] = [0, 51, 102, 153, 204];
 const MASK: i64 = (1 << 51) - 1;
 
+type Vector = __m512i;
+
 /// Limbs below 2^51 + 2^15, so that they and nothing beyond them are read by a multiplication.
 #[derive(Clone, Copy)]
-struct Fe([__m512i; 5]);
+struct Fe([Vector; 5]);
 
 /// Limbs below 2^62.
 #[derive(Clone, Copy)]
-struct Columns([__m512i; 5]);
+struct Columns([Vector; 5]);
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn splat(value: i64) -> __m512i {
+fn splat(value: i64) -> Vector {
     _mm512_set1_epi64(value)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn double(a: __m512i) -> __m512i {
+fn and(a: Vector, b: Vector) -> Vector {
+    _mm512_and_si512(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn or(a: Vector, b: Vector) -> Vector {
+    _mm512_or_si512(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn double(a: Vector) -> Vector {
     _mm512_add_epi64(a, a)
 }
 
@@ -82,9 +96,9 @@ fn sub(a: &Columns, b: &Columns) -> Fe {
 /// Folds low halves of products, and high halves that weigh 2^52 more, into columns below 2^59.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn fold(low: &[__m512i; 9], high: &[__m512i; 9]) -> Columns {
+fn fold(low: &[Vector; 9], high: &[Vector; 9]) -> Columns {
     // low + 2 high + 19 above, where column k + 5 weighs 2^255 = 19 times column k.
-    let column = |low: __m512i, high: __m512i, above: __m512i| {
+    let column = |low: Vector, high: Vector, above: Vector| {
         let twice = double(_mm512_add_epi64(above, high));
         let once = _mm512_add_epi64(above, low);
         let sixteen = _mm512_slli_epi64::<4>(above);
@@ -184,23 +198,16 @@ fn product(a: &Fe, b: &Fe) -> Fe {
     carry(&mul(a, b))
 }
 
-super::invert!("avx512f,avx512ifma");
+super::x25519!("avx512f,avx512ifma");
 
+/// The product of each scalar with the point of its lane: the numerator and the denominator of its
+/// coordinate.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn load<const N: usize>(column: impl Fn(usize) -> [u64; LANES]) -> [__m512i; N] {
-    array::from_fn(|i| {
-        // SAFETY: both are as large, and every pattern of bits is a value.
-        unsafe { std::mem::transmute::<[u64; LANES], __m512i>(column(i)) }
-    })
-}
-
-/// The product of each scalar with the point of its lane.
-#[target_feature(enable = "avx512f,avx512ifma")]
-pub(crate) fn x25519(scalars: &Lanes<LANES>, points: &Lanes<LANES>) -> Lanes<LANES> {
+fn ladder(scalars: &Lanes<LANES>, points: &Lanes<LANES>) -> (Fe, Fe) {
     let points = points.each_ref().map(|point| limbs(point, &OFFSETS));
     let x1 = Fe(load(|i| points.map(|point| point[i])));
     let scalars = scalars.each_ref().map(words);
-    let scalars: [__m512i; 4] = load(|i| scalars.map(|scalar| scalar[i]));
+    let scalars: [Vector; 4] = load(|i| scalars.map(|scalar| scalar[i]));
 
     let one = Columns(load(|i| [u64::from(i == 0); LANES]));
     let x1_columns = Columns(x1.0);
@@ -231,12 +238,7 @@ pub(crate) fn x25519(scalars: &Lanes<LANES>, points: &Lanes<LANES>) -> Lanes<LAN
     for _ in 0..3 {
         (x2, z2) = double_point(&add(&x2, &z2), &sub(&x2, &z2));
     }
-    let result = product(&carry(&x2), &invert(&carry(&z2)));
-    let limbs = result.0.map(|limbs| {
-        // SAFETY: both are as large, and every pattern of bits is a value.
-        unsafe { std::mem::transmute::<__m512i, [u64; LANES]>(limbs) }
-    });
-    array::from_fn(|lane| pack(&limbs.map(|limb| limb[lane]), &OFFSETS))
+    (carry(&x2), carry(&z2))
 }
 
 #[cfg(test)]

@@ -84,10 +84,36 @@ fn add_small(sum: &mut [u64; 5], addend: u64) {
     }
 }
 
-/// Defines `invert`: the power `p - 2`, which is the inverse, and zero for zero. 254 squares and 11
-/// products.
-macro_rules! invert {
+/// Calls of a ladder that share one inversion.
+pub(crate) const GROUPS: usize = 4;
+
+/// Whether bytes are all zero, as a mask: no bits if they are, and else all.
+fn nonzero_mask(bytes: &[u8; KEY_BYTES]) -> u64 {
+    let bits = words(bytes).into_iter().fold(0, |bits, word| bits | word);
+    ((bits | bits.wrapping_neg()) >> 63).wrapping_neg()
+}
+
+/// Defines `x25519`, given a ladder and the arithmetic of its field.
+macro_rules! x25519 {
     ($features:literal) => {
+        #[target_feature(enable = $features)]
+        fn load<const N: usize>(column: impl Fn(usize) -> [u64; LANES]) -> [Vector; N] {
+            array::from_fn(|i| {
+                // SAFETY: both are as large, and every pattern of bits is a value.
+                unsafe { std::mem::transmute::<[u64; LANES], Vector>(column(i)) }
+            })
+        }
+
+        #[target_feature(enable = $features)]
+        fn store(fe: &Fe) -> Lanes<LANES> {
+            let limbs = fe.0.map(|limbs| {
+                // SAFETY: both are as large, and every pattern of bits is a value.
+                unsafe { std::mem::transmute::<Vector, [u64; LANES]>(limbs) }
+            });
+            array::from_fn(|lane| pack(&limbs.map(|limb| limb[lane]), &OFFSETS))
+        }
+
+        /// The power `p - 2`, which is the inverse, and zero for zero: 254 squares and 11 products.
         #[target_feature(enable = $features)]
         fn invert(z: &Fe) -> Fe {
             // Each is named by its exponent, or `ones_n` for 2^n - 1.
@@ -104,9 +130,43 @@ macro_rules! invert {
             let ones_250 = product(&squares(&ones_200, 50), &ones_50);
             product(&squares(&ones_250, 5), &z11)
         }
+
+        /// The product of each scalar with the point of its lane, of up to [`GROUPS`] groups of
+        /// lanes. They share one inversion (Montgomery 1987, §10.3.1): it is of the product of all
+        /// denominators, and products with all the others give the inverse of each.
+        #[target_feature(enable = $features)]
+        pub(crate) fn x25519(
+            scalars: &[Lanes<LANES>],
+            points: &[Lanes<LANES>],
+            results: &mut [Lanes<LANES>],
+        ) {
+            let one = Fe(load(|i| [u64::from(i == 0); LANES]));
+            let (mut xs, mut zs) = ([one; GROUPS], [one; GROUPS]);
+            // The product of the denominators before each.
+            let mut before = [one; GROUPS];
+            let mut all = one;
+            for (i, (scalars, points)) in scalars.iter().zip(points).enumerate() {
+                let (x, z) = ladder(scalars, points);
+                // A denominator of zero would spoil its lane in all groups. It becomes one, and its
+                // numerator zero, as the result is to be.
+                let nonzero = store(&z).map(|bytes| nonzero_mask(&bytes));
+                let [keep, other] =
+                    load(|i| nonzero.map(|mask| if i == 0 { mask } else { !mask & 1 }));
+                xs[i] = Fe(x.0.map(|limb| and(limb, keep)));
+                zs[i] = Fe(z.0.map(|limb| and(limb, keep)));
+                zs[i].0[0] = or(zs[i].0[0], other);
+                before[i] = all;
+                all = product(&all, &zs[i]);
+            }
+            let mut inverse = invert(&all);
+            for (i, results) in results.iter_mut().enumerate().rev() {
+                *results = store(&product(&xs[i], &product(&inverse, &before[i])));
+                inverse = product(&inverse, &zs[i]);
+            }
+        }
     };
 }
-use invert;
+use x25519;
 
 /// Repeats a block with a variable that takes each of the values. Loops over the limbs are left to
 /// no optimiser: where it does not unroll them, a product takes several times as long.
@@ -120,15 +180,17 @@ macro_rules! each {
 }
 use each;
 
-/// Defines `x25519` by the Montgomery ladder (RFC 7748 §5), given the arithmetic of a field whose
-/// products are carried.
+/// Defines `ladder`, the Montgomery ladder (RFC 7748 §5), given the arithmetic of a field whose
+/// products are carried. Results are written through references: returned by value, they would be
+/// copied once more, which costs a quarter of the time.
 macro_rules! ladder {
     ($features:literal) => {
         #[target_feature(enable = $features)]
         fn squares(a: &Fe, count: u32) -> Fe {
             let mut a = *a;
             for _ in 0..count {
-                a = square_difference(&a);
+                let b = a;
+                square_difference(&mut a, &b);
             }
             a
         }
@@ -136,63 +198,75 @@ macro_rules! ladder {
         #[inline]
         #[target_feature(enable = $features)]
         fn product(a: &Fe, b: &Fe) -> Fe {
-            mul(a, b)
+            let mut product = *a;
+            mul(&mut product, a, b);
+            product
         }
 
-        /// Twice the point whose sum and difference of coordinates are given.
-        #[inline]
+        /// The product of each scalar with the point of its lane: the numerator and the denominator
+        /// of its coordinate.
         #[target_feature(enable = $features)]
-        fn double_point(sum: &Fe, difference: &Fe) -> (Fe, Fe) {
-            let (aa, bb) = (square_sum(sum), square_difference(difference));
-            let e = sub(&aa, &bb);
-            (mul(&aa, &bb), mul(&e, &add_a24(&aa, &e)))
-        }
-
-        #[target_feature(enable = $features)]
-        fn load<const N: usize>(column: impl Fn(usize) -> [u64; LANES]) -> [Vector; N] {
-            array::from_fn(|i| {
-                // SAFETY: both are as large, and every pattern of bits is a value.
-                unsafe { std::mem::transmute::<[u64; LANES], Vector>(column(i)) }
-            })
-        }
-
-        /// The product of each scalar with the point of its lane.
-        #[target_feature(enable = $features)]
-        pub(crate) fn x25519(scalars: &Lanes<LANES>, points: &Lanes<LANES>) -> Lanes<LANES> {
+        fn ladder(scalars: &Lanes<LANES>, points: &Lanes<LANES>) -> (Fe, Fe) {
             let points = points.each_ref().map(|point| limbs(point, &OFFSETS));
             let x1 = Fe(load(|i| points.map(|point| point[i])));
             let scalars = scalars.each_ref().map(words);
             let scalars: [Vector; 4] = load(|i| scalars.map(|scalar| scalar[i]));
 
-            let one = Fe(load(|i| [u64::from(i == 0); LANES]));
+            let zero = Fe([splat(0); _]);
+            let (mut a, mut b, mut c, mut d, mut e) = (zero, zero, zero, zero, zero);
+            let (mut aa, mut bb, mut da, mut cb) = (zero, zero, zero, zero);
+            let (mut x2, mut z2) = (zero, zero);
+            // The point whose sum and difference of coordinates `a` and `b` are is doubled into
+            // `x2` and `z2`.
+            macro_rules! double_point {
+                () => {
+                    square_sum(&mut aa, &a);
+                    square_difference(&mut bb, &b);
+                    sub(&mut e, &aa, &bb);
+                    mul(&mut x2, &aa, &bb);
+                    add_a24(&mut bb, &aa, &e);
+                    mul(&mut z2, &e, &bb);
+                };
+            }
+
             // Bit 254 is set: after it stand the point itself and its double.
+            let one = Fe(load(|i| [u64::from(i == 0); LANES]));
             let (mut x3, mut z3) = (x1, one);
-            let (mut x2, mut z2) = double_point(&add(&x3, &z3), &sub(&x3, &z3));
+            add(&mut a, &x3, &z3);
+            sub(&mut b, &x3, &z3);
+            double_point!();
             let mut previous = bits(splat(-1), 0);
             for position in (3..254).rev() {
                 let bits = bits(scalars[position / 64], position);
                 let swap = differ(bits, previous);
                 previous = bits;
-                let (a, b) = (add(&x2, &z2), sub(&x2, &z2));
-                let (c, d) = (add(&x3, &z3), sub(&x3, &z3));
+                add(&mut c, &x3, &z3);
+                sub(&mut d, &x3, &z3);
+                add(&mut aa, &x2, &z2);
+                sub(&mut bb, &x2, &z2);
                 // What is added is the same whichever of the points is doubled: the two products
                 // change places, and so their difference its sign, which squaring takes away.
-                let (da, cb) = (mul(&d, &a), mul(&c, &b));
-                x3 = square_sum(&add(&da, &cb));
-                z3 = mul(&x1, &square_difference(&sub(&da, &cb)));
-                (x2, z2) = double_point(&select(swap, &a, &c), &select(swap, &b, &d));
+                mul(&mut da, &d, &aa);
+                mul(&mut cb, &c, &bb);
+                select(&mut a, swap, &aa, &c);
+                select(&mut b, swap, &bb, &d);
+                add(&mut c, &da, &cb);
+                sub(&mut d, &da, &cb);
+                square_sum(&mut x3, &c);
+                square_difference(&mut da, &d);
+                mul(&mut z3, &x1, &da);
+                double_point!();
             }
             // The last three bits are clear.
-            (x2, z2) = (select(previous, &x2, &x3), select(previous, &z2, &z3));
+            select(&mut c, previous, &x2, &x3);
+            select(&mut d, previous, &z2, &z3);
+            (x2, z2) = (c, d);
             for _ in 0..3 {
-                (x2, z2) = double_point(&add(&x2, &z2), &sub(&x2, &z2));
+                add(&mut a, &x2, &z2);
+                sub(&mut b, &x2, &z2);
+                double_point!();
             }
-            let result = product(&x2, &invert(&z2));
-            let limbs = result.0.map(|limbs| {
-                // SAFETY: both are as large, and every pattern of bits is a value.
-                unsafe { std::mem::transmute::<Vector, [u64; LANES]>(limbs) }
-            });
-            array::from_fn(|lane| pack(&limbs.map(|limb| limb[lane]), &OFFSETS))
+            (x2, z2)
         }
     };
 }
@@ -297,6 +371,13 @@ macro_rules! field_tests {
             }
         }
 
+        /// What a function writes, in place of zeros.
+        fn out(write: impl FnOnce(&mut Fe)) -> [$vector; $limbs] {
+            let mut fe = Fe(put(&[[0; $limbs]; LANES]));
+            write(&mut fe);
+            fe.0
+        }
+
         fn sums() -> Vec<Limbs> {
             extremes(|i| (2 * carried(i).0, 2 * carried(i).1))
         }
@@ -309,7 +390,10 @@ macro_rules! field_tests {
                     // SAFETY: `with` found the instructions.
                     let (sum, difference) = unsafe {
                         let (a, b) = (Fe(put(a)), Fe(put(b)));
-                        (take(add(&a, &b).0), take(sub(&a, &b).0))
+                        (
+                            take(out(|out| add(out, &a, &b))),
+                            take(out(|out| sub(out, &a, &b))),
+                        )
                     };
                     for lane in 0..LANES {
                         let (a, b) = (values(a)[lane], values(b)[lane]);
@@ -329,9 +413,9 @@ macro_rules! field_tests {
             with(|| {
                 for (a, b) in sums().iter().zip(extremes(subtracted).iter().rev()) {
                     // SAFETY: `with` found the instructions.
-                    let product = unsafe { take(mul(&Fe(put(a)), &Fe(put(b))).0) };
+                    let product = unsafe { take(out(|out| mul(out, &Fe(put(a)), &Fe(put(b))))) };
                     // SAFETY: as above.
-                    let other = unsafe { take(mul(&Fe(put(b)), &Fe(put(a))).0) };
+                    let other = unsafe { take(out(|out| mul(out, &Fe(put(b)), &Fe(put(a))))) };
                     assert_carried(&product);
                     assert_carried(&other);
                     let (a, b) = (values(a), values(b));
@@ -347,13 +431,13 @@ macro_rules! field_tests {
             with(|| {
                 for a in sums() {
                     // SAFETY: `with` found the instructions.
-                    let square = unsafe { take(square_sum(&Fe(put(&a))).0) };
+                    let square = unsafe { take(out(|out| square_sum(out, &Fe(put(&a))))) };
                     assert_carried(&square);
                     assert_eq!(values(&square), values(&a).map(|a| a.times(a)));
                 }
                 for a in extremes(subtracted) {
                     // SAFETY: `with` found the instructions.
-                    let square = unsafe { take(square_difference(&Fe(put(&a))).0) };
+                    let square = unsafe { take(out(|out| square_difference(out, &Fe(put(&a))))) };
                     assert_carried(&square);
                     assert_eq!(values(&square), values(&a).map(|a| a.times(a)));
                 }
@@ -370,8 +454,8 @@ macro_rules! field_tests {
                     // SAFETY: `with` found the instructions.
                     let (factor, product) = unsafe {
                         let e = Fe(put(e));
-                        let factor = add_a24(&Fe(put(a)), &e);
-                        (take(factor.0), take(mul(&e, &factor).0))
+                        let factor = Fe(out(|out| add_a24(out, &Fe(put(a)), &e)));
+                        (take(factor.0), take(out(|out| mul(out, &e, &factor))))
                     };
                     let (a, e) = (values(a), values(e));
                     let expected: [Residue; LANES] =
