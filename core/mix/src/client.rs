@@ -1,21 +1,32 @@
 //! The mix client: messages out, messages and replies in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use fogcompute_base::limits::MESSAGE_BYTES_MAX;
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
-use fogcompute_base::{CryptoRng, Instant};
+use fogcompute_base::{CryptoRng, Instant, Rng};
 use thiserror::Error;
 
+use crate::cover::{Cover, CoverConfig, CoverPacket, CoverStats};
 use crate::geometry::Geometry;
 use crate::key::Contact;
-use crate::message::{MessageError, MessageId, Reassembler, fragment_count, split};
+use crate::message::{
+    Fragment, MessageError, MessageId, Parcel, Reassembler, fragment_count, parts, split,
+};
 use crate::mixnode::{Delivery, Transmit};
 use crate::noderef::NodeRef;
-use crate::packet::{BuildError, Packet};
+use crate::packet::{BuildError, Hop, Packet};
+use crate::reliable::{Outgoing, Pace, ReliabilityConfig, Send};
 use crate::surb::{ReplyKey, Surb, SurbError, SurbId};
 use crate::topology::{Topology, TopologyError};
+
+/// Messages of which reply blocks for acknowledgements are kept.
+const ACKNOWLEDGED_MAX: usize = 1024;
+/// Reply blocks for acknowledgements that are kept of one message.
+const ACKNOWLEDGED_SURBS_MAX: usize = 16;
+/// Fragments after which an acknowledgement is due, if there is a reply block to spare.
+const ACKNOWLEDGE_EVERY: u32 = 4;
 
 /// Limits of a [`Client`].
 #[derive(Clone, Debug)]
@@ -28,6 +39,12 @@ pub struct ClientConfig {
     pub reassembly_bytes_max: usize,
     /// How long a message may stay incomplete and a reply block unused.
     pub timeout: Duration,
+    /// Most bytes of messages that are being sent reliably. When reached, further ones are refused.
+    pub outgoing_bytes_max: usize,
+    /// How messages are sent reliably.
+    pub reliability: ReliabilityConfig,
+    /// How long a loop of cover traffic may take before it counts as lost.
+    pub loop_timeout: Duration,
 }
 
 impl Default for ClientConfig {
@@ -37,6 +54,9 @@ impl Default for ClientConfig {
             reply_keys_max: 100_000,
             reassembly_bytes_max: 64 << 20,
             timeout: Duration::from_secs(300),
+            outgoing_bytes_max: 64 << 20,
+            reliability: ReliabilityConfig::default(),
+            loop_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -63,6 +83,12 @@ pub enum SendError {
         /// The limit.
         limit: usize,
     },
+    /// Too much is being sent reliably.
+    #[error("{limit} bytes of messages are being sent already")]
+    OutgoingFull {
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// The reply needs more reply blocks than there are. Ask the requester for more.
     #[error("reply needs {needed} reply blocks, {available} are left")]
     TooFewSurbs {
@@ -86,9 +112,12 @@ pub enum ReceiveError {
     /// The reply came for a reply block that is unknown, used or expired.
     #[error("reply for a reply block that is unknown, used or expired")]
     UnknownSurb,
-    /// The reply does not open.
+    /// The reply does not open, or reply blocks are malformed.
     #[error(transparent)]
     Surb(#[from] SurbError),
+    /// Something that belongs into a reply came as a message, or the other way round.
+    #[error("reply and message are confused")]
+    Misplaced,
 }
 
 /// A whole message that came in.
@@ -112,22 +141,82 @@ pub enum Incoming {
     },
 }
 
+/// What happened to what was sent from here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClientEvent {
+    /// The receiver has the whole message.
+    Delivered {
+        /// Which message.
+        id: MessageId,
+    },
+    /// The message was given up: a packet was sent as often as is allowed. The receiver may have
+    /// all of it nevertheless, if only acknowledgements were lost.
+    GivenUp {
+        /// Which message.
+        id: MessageId,
+        /// Its packets that are known to have arrived.
+        arrived: usize,
+        /// All its packets.
+        packets: usize,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Purpose {
+    /// Brings a part of the answer to a message.
+    Answer(MessageId),
+    /// Acknowledges packets of a message.
+    Acknowledgement(MessageId),
+}
+
 struct OpenReply {
     key: ReplyKey,
-    request: MessageId,
-    made: Instant,
+    purpose: Purpose,
+}
+
+/// A message that is being sent reliably.
+struct Sending {
+    receiver: Contact,
+    body: Vec<u8>,
+    progress: Outgoing,
+}
+
+/// What is needed to acknowledge a message's packets.
+#[derive(Default)]
+struct Acknowledging {
+    surbs: VecDeque<Surb>,
+    /// Fragments that came since the last acknowledgement.
+    fresh: u32,
 }
 
 /// Splits messages into packets over fresh routes, keeps the keys of its reply blocks, and puts
 /// what comes in together.
 ///
 /// Each fragment and each reply block takes its own route, so no mixnode sees a whole message.
+///
+/// [`Client::send`] hands all packets out at once and knows nothing of their arrival.
+/// [`Client::send_reliably`] lets them out of [`Client::poll_transmit`] as fast as the network takes
+/// them, sends again what is lost, and says when the receiver has everything.
 pub struct Client {
     contact: Contact,
     config: ClientConfig,
     replies: BTreeMap<SurbId, OpenReply>,
+    /// Reply blocks in the order they were made, used ones included.
+    replies_made: VecDeque<(Instant, SurbId)>,
+    /// Reply blocks for answers, by message.
+    answers_open: BTreeMap<MessageId, Vec<SurbId>>,
     messages: Reassembler,
     answers: Reassembler,
+    sending: BTreeMap<MessageId, Sending>,
+    /// Messages being sent, the oldest first.
+    sending_order: Vec<MessageId>,
+    outgoing_bytes: usize,
+    pace: Pace,
+    acknowledging: BTreeMap<MessageId, Acknowledging>,
+    acknowledging_order: VecDeque<(Instant, MessageId)>,
+    acknowledgements: VecDeque<Transmit>,
+    events: VecDeque<ClientEvent>,
+    cover: Cover,
 }
 
 impl Client {
@@ -140,6 +229,17 @@ impl Client {
             messages: reassembler(),
             answers: reassembler(),
             replies: BTreeMap::new(),
+            replies_made: VecDeque::new(),
+            answers_open: BTreeMap::new(),
+            sending: BTreeMap::new(),
+            sending_order: Vec::new(),
+            outgoing_bytes: 0,
+            pace: Pace::new(config.reliability.clone()),
+            acknowledging: BTreeMap::new(),
+            acknowledging_order: VecDeque::new(),
+            acknowledgements: VecDeque::new(),
+            events: VecDeque::new(),
+            cover: Cover::new(config.loop_timeout),
             config,
         }
     }
@@ -147,6 +247,17 @@ impl Client {
     /// Makes further reply blocks for another key: that of the next epoch.
     pub fn set_contact(&mut self, contact: Contact) {
         self.contact = contact;
+    }
+
+    /// Sends cover traffic from `now` on, out of [`Client::poll_transmit`].
+    pub fn set_cover(&mut self, config: CoverConfig, now: Instant, rng: &mut impl Rng) {
+        self.cover.set(config, now, rng);
+    }
+
+    /// What became of cover traffic.
+    #[must_use]
+    pub const fn cover_stats(&self) -> CoverStats {
+        self.cover.stats
     }
 
     /// Reply blocks an answer of `body_bytes` takes.
@@ -164,7 +275,8 @@ impl Client {
     /// Packets that carry `body` to `receiver`, with `surb_count` reply blocks for the answer.
     ///
     /// # Errors
-    /// [`SendError`], every variant but [`SendError::TooFewSurbs`]. Nothing is kept on an error.
+    /// [`SendError`], every variant but [`SendError::TooFewSurbs`] and [`SendError::OutgoingFull`].
+    /// Nothing is kept on an error.
     pub fn send(
         &mut self,
         topology: &Topology,
@@ -174,31 +286,10 @@ impl Client {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<(MessageId, Vec<Transmit>), SendError> {
-        self.expire(now);
-        if self.replies.len() + usize::from(surb_count) > self.config.reply_keys_max {
-            return Err(SendError::ReplyKeysFull {
-                limit: self.config.reply_keys_max,
-            });
-        }
-        let geometry = self.config.geometry;
         let id = MessageId::random(rng);
-        let mut writer = Writer::new();
-        writer.u16(surb_count);
-        let back = (0..surb_count)
-            .map(|_| topology.route(self.contact, rng))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut keys = Vec::with_capacity(usize::from(surb_count));
-        for (surb, key) in Surb::new_batch(geometry, &back, rng)? {
-            writer.raw(&surb.to_bytes());
-            keys.push(key);
-        }
-        writer.raw(body);
-        let fragments = split(
-            id,
-            &writer.finish(),
-            geometry.payload_bytes(),
-            MESSAGE_BYTES_MAX,
-        )?;
+        let (message, keys) = self.compose(topology, body, surb_count, now, rng)?;
+        let geometry = self.config.geometry;
+        let fragments = split(id, &message, geometry.payload_bytes(), MESSAGE_BYTES_MAX)?;
         let routes = fragments
             .iter()
             .map(|_| topology.route(receiver, rng))
@@ -217,18 +308,117 @@ impl Client {
                 packet,
             })
             .collect();
-        let opened = keys.into_iter().map(|key| {
-            (
-                key.id(),
-                OpenReply {
-                    key,
-                    request: id,
-                    made: now,
-                },
-            )
-        });
-        self.replies.extend(opened);
+        self.open_replies_for(keys, Purpose::Answer(id), now);
         Ok((id, transmits))
+    }
+
+    /// Sends `body` to `receiver`, with `surb_count` reply blocks for the answer, until it is there:
+    /// its packets come out of [`Client::poll_transmit`], its end out of [`Client::poll_event`].
+    ///
+    /// # Errors
+    /// [`SendError`], every variant but [`SendError::TooFewSurbs`]. Nothing is kept on an error.
+    pub fn send_reliably(
+        &mut self,
+        topology: &Topology,
+        receiver: Contact,
+        body: &[u8],
+        surb_count: u16,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<MessageId, SendError> {
+        // Now rather than with the first packet, when nobody is there to be told.
+        topology.route(receiver, rng)?;
+        let id = MessageId::random(rng);
+        let (message, keys) = self.compose(topology, body, surb_count, now, rng)?;
+        let payload_bytes = self.config.geometry.payload_bytes();
+        let count = parts(&message, payload_bytes, MESSAGE_BYTES_MAX)?.len();
+        if self.outgoing_bytes + message.len() > self.config.outgoing_bytes_max {
+            return Err(SendError::OutgoingFull {
+                limit: self.config.outgoing_bytes_max,
+            });
+        }
+        self.outgoing_bytes += message.len();
+        self.open_replies_for(keys, Purpose::Answer(id), now);
+        let sending = Sending {
+            receiver,
+            body: message,
+            // `parts` refuses more than 16 bits count.
+            progress: Outgoing::new(count as u16),
+        };
+        self.sending.insert(id, sending);
+        self.sending_order.push(id);
+        Ok(id)
+    }
+
+    /// A receiver has a new key: what is still sent to it reliably goes to that one.
+    pub fn set_receiver(&mut self, receiver: Contact) {
+        for sending in self.sending.values_mut() {
+            if sending.receiver.node == receiver.node {
+                sending.receiver = receiver;
+            }
+        }
+    }
+
+    /// Gives a message up that is being sent reliably, without an event. The answer may still come.
+    pub fn stop_sending(&mut self, id: MessageId) {
+        if let Some(mut sending) = self.sending.remove(&id) {
+            sending.progress.give_up(&mut self.pace);
+            self.outgoing_bytes -= sending.body.len();
+            self.sending_order.retain(|other| *other != id);
+        }
+    }
+
+    /// Reply blocks and body in one message, and the keys of the reply blocks.
+    fn compose(
+        &mut self,
+        topology: &Topology,
+        body: &[u8],
+        surb_count: u16,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Vec<u8>, Vec<ReplyKey>), SendError> {
+        self.expire(now);
+        let (surbs, keys) = self.make_surbs(topology, usize::from(surb_count), rng)?;
+        let mut writer = Writer::new();
+        writer.u16(surb_count);
+        writer.raw(&surbs);
+        writer.raw(body);
+        Ok((writer.finish(), keys))
+    }
+
+    /// So many reply blocks one after the other, and their keys.
+    fn make_surbs(
+        &self,
+        topology: &Topology,
+        count: usize,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Vec<u8>, Vec<ReplyKey>), SendError> {
+        if self.replies.len() + count > self.config.reply_keys_max {
+            return Err(SendError::ReplyKeysFull {
+                limit: self.config.reply_keys_max,
+            });
+        }
+        let back = (0..count)
+            .map(|_| topology.route(self.contact, rng))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut bytes = Vec::with_capacity(count * self.config.geometry.surb_bytes());
+        let mut keys = Vec::with_capacity(count);
+        for (surb, key) in Surb::new_batch(self.config.geometry, &back, rng)? {
+            bytes.extend_from_slice(&surb.to_bytes());
+            keys.push(key);
+        }
+        Ok((bytes, keys))
+    }
+
+    fn open_replies_for(&mut self, keys: Vec<ReplyKey>, purpose: Purpose, made: Instant) {
+        for key in keys {
+            let id = key.id();
+            if let Purpose::Answer(message) = purpose {
+                self.answers_open.entry(message).or_default().push(id);
+            }
+            self.replies_made.push_back((made, id));
+            self.replies.insert(id, OpenReply { key, purpose });
+        }
     }
 
     /// Packets that carry `body` back by `surbs`.
@@ -263,6 +453,134 @@ impl Client {
             .collect()
     }
 
+    /// The next packet to send by itself: an acknowledgement, a packet of a message that is sent
+    /// reliably, or cover traffic. Call it again until there is none.
+    ///
+    /// # Errors
+    /// [`SendError`]: the packet could not be built. What it was for is tried again later, so call
+    /// it when the reason may be gone, for example with another topology.
+    pub fn poll_transmit(
+        &mut self,
+        topology: &Topology,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Option<Transmit>, SendError> {
+        if let Some(acknowledgement) = self.acknowledgements.pop_front() {
+            return Ok(Some(acknowledgement));
+        }
+        self.expire(now);
+        self.expire_sending(now);
+        for at in 0..self.sending_order.len() {
+            let id = self.sending_order[at];
+            let Some(sending) = self.sending.get_mut(&id) else {
+                continue;
+            };
+            if let Some(next) = sending.progress.next(&mut self.pace, now) {
+                return self.build(id, next, topology, now, rng).map(Some);
+            }
+        }
+        match self.cover.poll(now, rng) {
+            Some(CoverPacket::Loop(id)) => {
+                let route = topology.route(self.contact, rng)?;
+                self.packet(&route, &Parcel::Loop { id }, rng).map(Some)
+            }
+            Some(CoverPacket::Drop) => {
+                let route = topology.route_to_last_layer(rng);
+                self.packet(&route, &Parcel::Drop, rng).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn build(
+        &mut self,
+        id: MessageId,
+        next: Send,
+        topology: &Topology,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Transmit, SendError> {
+        let geometry = self.config.geometry;
+        let Some(sending) = self.sending.get(&id) else {
+            unreachable!("the caller has just asked this message");
+        };
+        let route = topology.route(sending.receiver, rng)?;
+        match next {
+            Send::Fragment(index) => {
+                let parts = parts(&sending.body, geometry.payload_bytes(), MESSAGE_BYTES_MAX)?;
+                let fragment = Fragment {
+                    id,
+                    index,
+                    count: parts.len() as u16,
+                    surb: None,
+                    part: parts[usize::from(index)],
+                };
+                self.packet(&route, &Parcel::Fragment(fragment), rng)
+            }
+            Send::Ask => {
+                let room = geometry.payload_bytes() - (crate::message::FRAGMENT_HEADER_BYTES - 4);
+                let count = (room / geometry.surb_bytes()).max(1);
+                let (surbs, keys) = self.make_surbs(topology, count, rng)?;
+                let transmit = self.packet(&route, &Parcel::Ask { id, surbs: &surbs }, rng)?;
+                self.open_replies_for(keys, Purpose::Acknowledgement(id), now);
+                Ok(transmit)
+            }
+        }
+    }
+
+    fn packet(
+        &self,
+        route: &[Hop],
+        parcel: &Parcel<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Transmit, SendError> {
+        Ok(Transmit {
+            to: NodeRef::from(route[0].node),
+            packet: Packet::build(self.config.geometry, route, &parcel.encode(), rng)?,
+        })
+    }
+
+    fn expire_sending(&mut self, now: Instant) {
+        let mut given_up = Vec::new();
+        for (id, sending) in &mut self.sending {
+            if !sending.progress.expire(&mut self.pace, now) {
+                given_up.push((*id, sending.progress.arrived(), sending.progress.packets()));
+            }
+        }
+        for (id, arrived, packets) in given_up {
+            self.stop_sending(id);
+            self.events.push_back(ClientEvent::GivenUp {
+                id,
+                arrived,
+                packets,
+            });
+        }
+    }
+
+    /// What happened to a message that is sent reliably.
+    pub fn poll_event(&mut self) -> Option<ClientEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`Client::poll_transmit`] next has something, if nothing comes in before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.acknowledgements.is_empty() {
+            return Some(Instant::ZERO);
+        }
+        let sending = self.sending.values();
+        let ready = |sending: &Sending| {
+            let ready = sending.progress.is_ready(&self.pace);
+            ready.then_some(Instant::ZERO)
+        };
+        sending
+            .filter_map(|sending| {
+                ready(sending).or_else(|| sending.progress.next_timeout(&self.pace))
+            })
+            .chain(self.cover.next_event())
+            .min()
+    }
+
     /// Takes what a [`Mixnode`](crate::Mixnode) delivered; returns the message it completes.
     ///
     /// # Errors
@@ -273,51 +591,166 @@ impl Client {
         now: Instant,
     ) -> Result<Option<Incoming>, ReceiveError> {
         self.expire(now);
+        let surb_bytes = self.config.geometry.surb_bytes();
         match delivery {
-            Delivery::Message(fragment) => {
-                let Some((id, message)) = self.messages.accept(&fragment, now)? else {
-                    return Ok(None);
-                };
-                let mut reader = Reader::new(&message);
-                let count = reader.u16()?;
-                let geometry = self.config.geometry;
-                let surbs = (0..count)
-                    .map(|_| {
-                        let block = reader.take(geometry.surb_bytes())?;
-                        Ok(Surb::from_bytes(geometry, block)?)
-                    })
-                    .collect::<Result<_, ReceiveError>>()?;
-                let body = reader.take(reader.remaining())?.to_vec();
-                Ok(Some(Incoming::Message { id, body, surbs }))
-            }
+            Delivery::Message(payload) => match Parcel::decode(&payload, surb_bytes)? {
+                Parcel::Fragment(fragment) => self.handle_fragment(fragment, now),
+                Parcel::Ask { id, surbs } => {
+                    self.keep_surbs(id, surbs, now)?;
+                    self.acknowledge(id);
+                    Ok(None)
+                }
+                Parcel::Loop { id } => {
+                    self.cover.returned(id, now);
+                    Ok(None)
+                }
+                Parcel::Drop => {
+                    self.cover.stats.drops_received += 1;
+                    Ok(None)
+                }
+                Parcel::Acknowledgement { .. } => Err(ReceiveError::Misplaced),
+            },
             Delivery::Reply(surb, reply) => {
                 let open = self
                     .replies
                     .remove(&surb)
                     .ok_or(ReceiveError::UnknownSurb)?;
-                let fragment = open.key.open(reply)?;
-                let Some((_, body)) = self.answers.accept(&fragment, now)? else {
-                    return Ok(None);
-                };
-                // Blocks the answer did not need can bring nothing more.
-                self.forget(open.request);
-                Ok(Some(Incoming::Reply {
-                    id: open.request,
-                    body,
-                }))
+                let payload = open.key.open(reply)?;
+                match (open.purpose, Parcel::decode(&payload, surb_bytes)?) {
+                    (Purpose::Answer(request), Parcel::Fragment(fragment)) => {
+                        let Some(body) = self.answers.accept(fragment, now)? else {
+                            return Ok(None);
+                        };
+                        // Blocks the answer did not need can bring nothing more.
+                        self.forget(request);
+                        Ok(Some(Incoming::Reply { id: request, body }))
+                    }
+                    (Purpose::Acknowledgement(message), Parcel::Acknowledgement { id, bits })
+                        if id == message =>
+                    {
+                        self.handle_acknowledgement(id, bits, now);
+                        Ok(None)
+                    }
+                    _ => Err(ReceiveError::Misplaced),
+                }
             }
+        }
+    }
+
+    fn handle_fragment(
+        &mut self,
+        fragment: Fragment<'_>,
+        now: Instant,
+    ) -> Result<Option<Incoming>, ReceiveError> {
+        let id = fragment.id;
+        if let Some(surb) = fragment.surb {
+            self.keep_surbs(id, surb, now)?;
+        }
+        let message = self.messages.accept(fragment, now)?;
+        if let Some(waiting) = self.acknowledging.get_mut(&id) {
+            waiting.fresh += 1;
+            let spare = waiting.surbs.len() > 1 && waiting.fresh >= ACKNOWLEDGE_EVERY;
+            if message.is_some() || spare {
+                self.acknowledge(id);
+            }
+        }
+        let Some(message) = message else {
+            return Ok(None);
+        };
+        let mut reader = Reader::new(&message);
+        let count = reader.u16()?;
+        let geometry = self.config.geometry;
+        let surbs = (0..count)
+            .map(|_| {
+                let block = reader.take(geometry.surb_bytes())?;
+                Ok(Surb::from_bytes(geometry, block)?)
+            })
+            .collect::<Result<_, ReceiveError>>()?;
+        let body = reader.take(reader.remaining())?.to_vec();
+        Ok(Some(Incoming::Message { id, body, surbs }))
+    }
+
+    /// Keeps reply blocks to acknowledge a message's packets with, the newest of them.
+    fn keep_surbs(
+        &mut self,
+        id: MessageId,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<(), ReceiveError> {
+        let geometry = self.config.geometry;
+        let surbs = bytes
+            .chunks(geometry.surb_bytes())
+            .map(|block| Surb::from_bytes(geometry, block))
+            .collect::<Result<Vec<_>, _>>()?;
+        if !self.acknowledging.contains_key(&id) {
+            if self.acknowledging_order.len() == ACKNOWLEDGED_MAX
+                && let Some((_, oldest)) = self.acknowledging_order.pop_front()
+            {
+                self.acknowledging.remove(&oldest);
+            }
+            self.acknowledging_order.push_back((now, id));
+        }
+        let kept = &mut self.acknowledging.entry(id).or_default().surbs;
+        kept.extend(surbs);
+        kept.drain(..kept.len().saturating_sub(ACKNOWLEDGED_SURBS_MAX));
+        Ok(())
+    }
+
+    /// Acknowledges what has come of a message, if something has and there is a reply block left.
+    fn acknowledge(&mut self, id: MessageId) {
+        let (Some(bits), Some(waiting)) =
+            (self.messages.arrived(id), self.acknowledging.get_mut(&id))
+        else {
+            return;
+        };
+        // The newest block: the mixnodes' keys of its route are valid for longest.
+        let Some(surb) = waiting.surbs.pop_back() else {
+            return;
+        };
+        waiting.fresh = 0;
+        let acknowledgement = Parcel::Acknowledgement { id, bits: &bits };
+        // A message of so many fragments that this is too long for a packet is above the limit of
+        // messages.
+        if let Ok((to, packet)) = surb.reply(&acknowledgement.encode()) {
+            self.acknowledgements.push_back(Transmit { to, packet });
+        }
+    }
+
+    fn handle_acknowledgement(&mut self, id: MessageId, bits: &[u8], now: Instant) {
+        let Some(sending) = self.sending.get_mut(&id) else {
+            return;
+        };
+        sending.progress.acknowledge(bits, &mut self.pace, now);
+        if sending.progress.is_done() {
+            self.stop_sending(id);
+            self.events.push_back(ClientEvent::Delivered { id });
         }
     }
 
     /// Forgets the reply blocks of a message: an answer that still comes is refused.
     pub fn forget(&mut self, request: MessageId) {
-        self.replies.retain(|_, open| open.request != request);
+        for surb in self.answers_open.remove(&request).unwrap_or_default() {
+            self.replies.remove(&surb);
+        }
     }
 
     fn expire(&mut self, now: Instant) {
         let timeout = self.config.timeout;
-        self.replies
-            .retain(|_, open| now.duration_since(open.made) <= timeout);
+        while let Some((made, id)) = self.replies_made.front().copied()
+            && (now.duration_since(made) > timeout || !self.replies.contains_key(&id))
+        {
+            self.replies_made.pop_front();
+            let open = self.replies.remove(&id);
+            if let Some(Purpose::Answer(request)) = open.map(|open| open.purpose) {
+                self.answers_open.remove(&request);
+            }
+        }
+        while let Some((began, id)) = self.acknowledging_order.front().copied()
+            && now.duration_since(began) > timeout
+        {
+            self.acknowledging_order.pop_front();
+            self.acknowledging.remove(&id);
+        }
     }
 }
 
@@ -493,7 +926,7 @@ mod tests {
             let (surb, key) = Surb::new(geometry, &[hop], &mut rng).unwrap();
             let id = key.id();
             let request = MessageId::random(&mut rng);
-            alice.replies.insert(id, OpenReply { key, request, made });
+            alice.open_replies_for(vec![key], Purpose::Answer(request), made);
             let transmits = bob.reply(vec![surb], b"answer", &mut rng).unwrap();
             let sealed = transmits[0].packet.as_bytes()[geometry.header_bytes()..].to_vec();
             move || Delivery::Reply(id, SealedReply::from_bytes(&sealed))
@@ -521,7 +954,7 @@ mod tests {
         let (_, key) = Surb::new(Geometry::DEFAULT, &[hop], &mut rng).unwrap();
         let (id, request) = (key.id(), MessageId::random(&mut rng));
         let made = Instant::ZERO;
-        alice.replies.insert(id, OpenReply { key, request, made });
+        alice.open_replies_for(vec![key], Purpose::Answer(request), made);
         let sealed = SealedReply::from_bytes(&[1; 32 + 2048]);
         assert_eq!(
             alice

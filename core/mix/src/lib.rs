@@ -71,6 +71,7 @@
 
 mod bucket;
 mod client;
+mod cover;
 mod crypto;
 mod dh;
 mod geometry;
@@ -90,7 +91,8 @@ mod topology;
 mod wheel;
 
 pub use bucket::TokenBucket;
-pub use client::{Client, ClientConfig, Incoming, ReceiveError, SendError};
+pub use client::{Client, ClientConfig, ClientEvent, Incoming, ReceiveError, SendError};
+pub use cover::{CoverConfig, CoverStats, PowerClass};
 pub use geometry::{Geometry, GeometryError, HOPS_MAX, PAYLOAD_OVERHEAD_BYTES, Suite};
 pub use header::{Instruction, Layer, OpenedHeader, open_header, open_headers};
 pub use key::{Contact, EpochParity, KeyRing, PrivateKey, PublicKey};

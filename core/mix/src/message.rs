@@ -1,6 +1,6 @@
 //! Messages longer than a packet: splitting and putting together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -9,7 +9,17 @@ use fogcompute_base::{CryptoRng, Instant};
 use thiserror::Error;
 
 /// Bytes of each packet's payload that say which part of which message it is.
-pub const FRAGMENT_HEADER_BYTES: usize = 20;
+pub const FRAGMENT_HEADER_BYTES: usize = 21;
+
+const FRAGMENT: u8 = 0;
+const FRAGMENT_WITH_SURB: u8 = 1;
+const ASK: u8 = 2;
+const ACKNOWLEDGEMENT: u8 = 3;
+const LOOP: u8 = 4;
+const DROP: u8 = 5;
+
+/// Whole messages whose ids are remembered, so that a fragment that comes again starts nothing.
+const DONE_MAX: usize = 8192;
 
 /// Why a message cannot be sent or put together.
 #[non_exhaustive]
@@ -74,41 +84,150 @@ impl fmt::Debug for MessageId {
     }
 }
 
-/// Splits a message into payloads of at most `payload_bytes`.
+/// What one packet carries between clients.
 ///
-/// | bytes | content |
-/// |---|---|
-/// | 0..16 | message id |
-/// | 16..18 | index of this fragment |
-/// | 18..20 | number of fragments, at least 1 |
-/// | 20.. | its part of the message; all but the last are full |
+/// | kind | bytes after it | content |
+/// |---|---|---|
+/// | 0 | id 16, index 2, count 2, part | a fragment of a message; all but the last are full |
+/// | 1 | id 16, index 2, count 2, reply block, part | the same, with a reply block to acknowledge it |
+/// | 2 | id 16, reply blocks | reply blocks to acknowledge that message's fragments |
+/// | 3 | id 16, bits | fragments that arrived, lowest bit of a byte first |
+/// | 4 | id 16 | a loop of cover traffic, on its way back to who sent it |
+/// | 5 | none | cover traffic to be thrown away |
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Parcel<'a> {
+    Fragment(Fragment<'a>),
+    Ask { id: MessageId, surbs: &'a [u8] },
+    Acknowledgement { id: MessageId, bits: &'a [u8] },
+    Loop { id: MessageId },
+    Drop,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Fragment<'a> {
+    pub id: MessageId,
+    pub index: u16,
+    pub count: u16,
+    pub surb: Option<&'a [u8]>,
+    pub part: &'a [u8],
+}
+
+impl<'a> Parcel<'a> {
+    /// Reads a payload; reply blocks of the network have `surb_bytes`.
+    pub(crate) fn decode(payload: &'a [u8], surb_bytes: usize) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(payload);
+        let kind = reader.u8()?;
+        if kind == DROP {
+            return Ok(Self::Drop);
+        }
+        let id = MessageId(reader.array()?);
+        match kind {
+            FRAGMENT | FRAGMENT_WITH_SURB => {
+                let (index, count) = (reader.u16()?, reader.u16()?);
+                let surb = (kind == FRAGMENT_WITH_SURB)
+                    .then(|| reader.take(surb_bytes))
+                    .transpose()?;
+                let part = reader.take(reader.remaining())?;
+                Ok(Self::Fragment(Fragment {
+                    id,
+                    index,
+                    count,
+                    surb,
+                    part,
+                }))
+            }
+            ASK => Ok(Self::Ask {
+                id,
+                surbs: reader.take(reader.remaining())?,
+            }),
+            ACKNOWLEDGEMENT => Ok(Self::Acknowledgement {
+                id,
+                bits: reader.take(reader.remaining())?,
+            }),
+            LOOP => Ok(Self::Loop { id }),
+            _ => Err(DecodeError::Unknown {
+                at: 0,
+                value: kind.into(),
+            }),
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        let start = |writer: &mut Writer, kind, id: &MessageId| {
+            writer.u8(kind);
+            writer.raw(id.as_bytes());
+        };
+        match self {
+            Self::Fragment(fragment) => {
+                let kind = if fragment.surb.is_some() {
+                    FRAGMENT_WITH_SURB
+                } else {
+                    FRAGMENT
+                };
+                start(&mut writer, kind, &fragment.id);
+                writer.u16(fragment.index);
+                writer.u16(fragment.count);
+                writer.raw(fragment.surb.unwrap_or_default());
+                writer.raw(fragment.part);
+            }
+            Self::Ask { id, surbs } => {
+                start(&mut writer, ASK, id);
+                writer.raw(surbs);
+            }
+            Self::Acknowledgement { id, bits } => {
+                start(&mut writer, ACKNOWLEDGEMENT, id);
+                writer.raw(bits);
+            }
+            Self::Loop { id } => start(&mut writer, LOOP, id),
+            Self::Drop => writer.u8(DROP),
+        }
+        writer.finish()
+    }
+}
+
+/// Cuts a message into the parts of its fragments, for payloads of at most `payload_bytes`.
+pub(crate) fn parts(
+    message: &[u8],
+    payload_bytes: usize,
+    max: usize,
+) -> Result<Vec<&[u8]>, MessageError> {
+    let too_large = MessageError::TooLarge {
+        actual: message.len(),
+        max,
+    };
+    if message.len() > max || u16::try_from(fragment_count(message.len(), payload_bytes)).is_err() {
+        return Err(too_large);
+    }
+    if message.is_empty() {
+        return Ok(vec![message]);
+    }
+    Ok(message
+        .chunks(payload_bytes - FRAGMENT_HEADER_BYTES)
+        .collect())
+}
+
+/// Cuts a message into whole payloads.
 pub(crate) fn split(
     id: MessageId,
     message: &[u8],
     payload_bytes: usize,
     max: usize,
 ) -> Result<Vec<Vec<u8>>, MessageError> {
-    let part_bytes = payload_bytes - FRAGMENT_HEADER_BYTES;
-    let count = fragment_count(message.len(), payload_bytes);
-    let too_large = MessageError::TooLarge {
-        actual: message.len(),
-        max,
+    let parts = parts(message, payload_bytes, max)?;
+    // `parts` has seen that they can be counted.
+    let count = parts.len() as u16;
+    let payload = |(index, part): (u16, &&[u8])| {
+        Parcel::Fragment(Fragment {
+            id,
+            index,
+            count,
+            surb: None,
+            part,
+        })
+        .encode()
     };
-    if message.len() > max {
-        return Err(too_large);
-    }
-    let count = u16::try_from(count).map_err(|_| too_large)?;
-    let part = |index: u16| {
-        let start = usize::from(index) * part_bytes;
-        let end = message.len().min(start + part_bytes);
-        let mut writer = Writer::new();
-        writer.raw(id.as_bytes());
-        writer.u16(index);
-        writer.u16(count);
-        writer.raw(&message[start..end]);
-        writer.finish()
-    };
-    Ok((0..count).map(part).collect())
+    Ok((0..).zip(&parts).map(payload).collect())
 }
 
 /// Packets a message of `message_bytes` takes.
@@ -132,6 +251,11 @@ struct Partial {
 #[derive(Debug)]
 pub(crate) struct Reassembler {
     partial: BTreeMap<MessageId, Partial>,
+    /// When messages were started, whole ones included.
+    partial_order: VecDeque<(Instant, MessageId)>,
+    /// Messages that were whole, with their number of fragments, and in the order they were.
+    done: BTreeMap<MessageId, u16>,
+    done_order: VecDeque<(Instant, MessageId)>,
     bytes: usize,
     bytes_max: usize,
     timeout: Duration,
@@ -141,29 +265,41 @@ impl Reassembler {
     pub(crate) const fn new(bytes_max: usize, timeout: Duration) -> Self {
         Self {
             partial: BTreeMap::new(),
+            partial_order: VecDeque::new(),
+            done: BTreeMap::new(),
+            done_order: VecDeque::new(),
             bytes: 0,
             bytes_max,
             timeout,
         }
     }
 
-    /// Takes a fragment; returns the message it completes.
+    /// Takes a fragment; returns the message it completes, once.
     pub(crate) fn accept(
         &mut self,
-        fragment: &[u8],
+        fragment: Fragment<'_>,
         now: Instant,
-    ) -> Result<Option<(MessageId, Vec<u8>)>, MessageError> {
+    ) -> Result<Option<Vec<u8>>, MessageError> {
         self.expire(now);
-        let mut reader = Reader::new(fragment);
-        let id = MessageId(reader.array()?);
-        let index = reader.u16()?;
-        let count = reader.u16()?;
-        let body = reader.take(reader.remaining())?;
+        let Fragment {
+            id,
+            index,
+            count,
+            part,
+            ..
+        } = fragment;
         if index >= count {
             return Err(MessageError::Contradiction { index });
         }
+        if self.done.contains_key(&id) {
+            return Ok(None);
+        }
         if count == 1 {
-            return Ok(Some((id, body.to_vec())));
+            if self.partial.contains_key(&id) {
+                return Err(MessageError::Contradiction { index });
+            }
+            self.finish(id, count, now);
+            return Ok(Some(part.to_vec()));
         }
         // Each slot costs its place in `parts` even while it is empty.
         let slots = usize::from(count) * size_of::<Option<Vec<u8>>>();
@@ -171,36 +307,64 @@ impl Reassembler {
         if known.is_some_and(|partial| partial.parts.len() != usize::from(count)) {
             return Err(MessageError::Contradiction { index });
         }
-        let growth = body.len() + if known.is_some() { 0 } else { slots };
+        let growth = part.len() + if known.is_some() { 0 } else { slots };
         if self.bytes + growth > self.bytes_max {
             return Err(MessageError::Full {
                 limit_bytes: self.bytes_max,
             });
         }
-        let partial = self.partial.entry(id).or_insert_with(|| Partial {
-            parts: vec![None; usize::from(count)],
-            missing: usize::from(count),
-            bytes: slots,
-            started: now,
+        let partial = self.partial.entry(id).or_insert_with(|| {
+            self.partial_order.push_back((now, id));
+            self.bytes += slots;
+            Partial {
+                parts: vec![None; usize::from(count)],
+                missing: usize::from(count),
+                bytes: slots,
+                started: now,
+            }
         });
-        self.bytes += if partial.missing == partial.parts.len() {
-            slots
-        } else {
-            0
-        };
         let slot = &mut partial.parts[usize::from(index)];
         if slot.is_some() {
             return Ok(None);
         }
-        *slot = Some(body.to_vec());
+        *slot = Some(part.to_vec());
         partial.missing -= 1;
-        partial.bytes += body.len();
-        self.bytes += body.len();
+        partial.bytes += part.len();
+        self.bytes += part.len();
         if partial.missing > 0 {
             return Ok(None);
         }
         let message = self.forget(id).into_iter().flatten().flatten().collect();
-        Ok(Some((id, message)))
+        self.finish(id, count, now);
+        Ok(Some(message))
+    }
+
+    fn finish(&mut self, id: MessageId, count: u16, now: Instant) {
+        if self.done_order.len() == DONE_MAX
+            && let Some((_, oldest)) = self.done_order.pop_front()
+        {
+            self.done.remove(&oldest);
+        }
+        self.done.insert(id, count);
+        self.done_order.push_back((now, id));
+    }
+
+    /// Which fragments of a message have come, lowest bit of a byte first. `None` if none has.
+    pub(crate) fn arrived(&self, id: MessageId) -> Option<Vec<u8>> {
+        let bits = |count: usize, has: &dyn Fn(usize) -> bool| {
+            let mut bits = vec![0_u8; count.div_ceil(8)];
+            for index in (0..count).filter(|index| has(*index)) {
+                bits[index / 8] |= 1 << (index % 8);
+            }
+            bits
+        };
+        if let Some(count) = self.done.get(&id) {
+            return Some(bits(usize::from(*count), &|_| true));
+        }
+        let partial = self.partial.get(&id)?;
+        Some(bits(partial.parts.len(), &|index| {
+            partial.parts[index].is_some()
+        }))
     }
 
     fn forget(&mut self, id: MessageId) -> Vec<Option<Vec<u8>>> {
@@ -210,16 +374,23 @@ impl Reassembler {
         })
     }
 
+    /// In the order of their start, so that nobody can make this slow with many messages.
     fn expire(&mut self, now: Instant) {
         let timeout = self.timeout;
-        let old: Vec<_> = self
-            .partial
-            .iter()
-            .filter(|(_, partial)| now.duration_since(partial.started) > timeout)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in old {
-            self.forget(id);
+        while let Some((started, id)) = self.partial_order.front().copied()
+            && now.duration_since(started) > timeout
+        {
+            self.partial_order.pop_front();
+            let known = self.partial.get(&id);
+            if known.is_some_and(|partial| partial.started == started) {
+                self.forget(id);
+            }
+        }
+        while let Some((finished, id)) = self.done_order.front().copied()
+            && now.duration_since(finished) > timeout
+        {
+            self.done.remove(&id);
+            self.done_order.pop_front();
         }
     }
 }
@@ -230,6 +401,19 @@ mod tests {
     use proptest::prelude::*;
 
     const ID: MessageId = MessageId::from_bytes([1; 16]);
+
+    const SURB_BYTES: usize = 100;
+
+    fn accept(
+        reassembler: &mut Reassembler,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<Option<Vec<u8>>, MessageError> {
+        match Parcel::decode(payload, SURB_BYTES)? {
+            Parcel::Fragment(fragment) => reassembler.accept(fragment, now),
+            other => panic!("{other:?} is no fragment"),
+        }
+    }
 
     fn reassembler() -> Reassembler {
         Reassembler::new(1 << 20, Duration::from_secs(10))
@@ -250,25 +434,28 @@ mod tests {
     fn contradicting_and_malformed_fragments_are_refused() {
         let mut reassembler = reassembler();
         let fragments = split(ID, &[7; 600], 512, 1000).unwrap();
-        assert_eq!(reassembler.accept(&fragments[0], Instant::ZERO), Ok(None));
-        let mut wrong = fragments[1].clone();
-        wrong[19] = 3;
         assert_eq!(
-            reassembler.accept(&wrong, Instant::ZERO),
+            accept(&mut reassembler, &fragments[0], Instant::ZERO),
+            Ok(None)
+        );
+        let mut wrong = fragments[1].clone();
+        wrong[20] = 3;
+        assert_eq!(
+            accept(&mut reassembler, &wrong, Instant::ZERO),
             Err(MessageError::Contradiction { index: 1 })
         );
-        wrong[19] = 1;
+        wrong[20] = 1;
         assert_eq!(
-            reassembler.accept(&wrong, Instant::ZERO),
+            accept(&mut reassembler, &wrong, Instant::ZERO),
             Err(MessageError::Contradiction { index: 1 })
         );
         assert!(matches!(
-            reassembler.accept(&[0; 5], Instant::ZERO),
+            accept(&mut reassembler, &[0; 5], Instant::ZERO),
             Err(MessageError::Fragment(_))
         ));
         assert_eq!(
-            reassembler.accept(&fragments[1], Instant::ZERO),
-            Ok(Some((ID, vec![7; 600])))
+            accept(&mut reassembler, &fragments[1], Instant::ZERO),
+            Ok(Some(vec![7; 600]))
         );
         assert_eq!(reassembler.bytes, 0);
     }
@@ -277,15 +464,18 @@ mod tests {
     fn incomplete_messages_are_dropped_after_the_timeout_and_memory_is_bounded() {
         let mut reassembler = Reassembler::new(1200, Duration::from_secs(10));
         let fragments = split(ID, &[7; 1000], 512, 1000).unwrap();
-        assert_eq!(reassembler.accept(&fragments[0], Instant::ZERO), Ok(None));
-        let other = split(MessageId::from_bytes([2; 16]), &[7; 1400], 512, 2000).unwrap();
-        assert_eq!(reassembler.accept(&other[0], Instant::ZERO), Ok(None));
         assert_eq!(
-            reassembler.accept(&other[1], Instant::ZERO),
+            accept(&mut reassembler, &fragments[0], Instant::ZERO),
+            Ok(None)
+        );
+        let other = split(MessageId::from_bytes([2; 16]), &[7; 1400], 512, 2000).unwrap();
+        assert_eq!(accept(&mut reassembler, &other[0], Instant::ZERO), Ok(None));
+        assert_eq!(
+            accept(&mut reassembler, &other[1], Instant::ZERO),
             Err(MessageError::Full { limit_bytes: 1200 })
         );
         let later = Instant::from_millis(10_001);
-        assert_eq!(reassembler.accept(&other[1], later), Ok(None));
+        assert_eq!(accept(&mut reassembler, &other[1], later), Ok(None));
         assert_eq!(reassembler.partial.len(), 1);
     }
 
@@ -301,12 +491,12 @@ mod tests {
             let mut whole = None;
             let shuffled = order.iter().map(|index| index.index(fragments.len()));
             for index in shuffled.chain(0..fragments.len()) {
-                if let Some(done) = reassembler.accept(&fragments[index], Instant::ZERO).unwrap() {
+                if let Some(done) = accept(&mut reassembler, &fragments[index], Instant::ZERO).unwrap() {
                     whole = Some(done);
                     break;
                 }
             }
-            prop_assert_eq!(whole, Some((ID, message)));
+            prop_assert_eq!(whole, Some(message));
             prop_assert_eq!(reassembler.bytes, 0);
         }
 
@@ -316,10 +506,67 @@ mod tests {
                 proptest::collection::vec(any::<u8>(), 0..40), 0..20),
         ) {
             let mut reassembler = Reassembler::new(4096, Duration::from_secs(1));
-            for fragment in fragments {
-                let _ = reassembler.accept(&fragment, Instant::ZERO);
+            for payload in fragments {
+                if let Ok(Parcel::Fragment(fragment)) = Parcel::decode(&payload, 10) {
+                    let _ = reassembler.accept(fragment, Instant::ZERO);
+                }
                 prop_assert!(reassembler.bytes <= 4096);
             }
+        }
+    }
+
+    #[test]
+    fn a_whole_message_comes_once_and_is_known_for_a_while() {
+        let mut reassembler = reassembler();
+        let fragments = split(ID, &[7; 1000], 512, 1000).unwrap();
+        assert_eq!(reassembler.arrived(ID), None);
+        assert_eq!(
+            accept(&mut reassembler, &fragments[2], Instant::ZERO),
+            Ok(None)
+        );
+        assert_eq!(reassembler.arrived(ID), Some(vec![0b100]));
+        for (fragment, whole) in fragments.iter().zip([None, Some(vec![7; 1000]), None]) {
+            assert_eq!(accept(&mut reassembler, fragment, Instant::ZERO), Ok(whole));
+        }
+        assert_eq!(reassembler.arrived(ID), Some(vec![0b111]));
+        reassembler.expire(Instant::from_millis(10_001));
+        assert_eq!(reassembler.arrived(ID), None);
+        // What is remembered is bounded.
+        for n in 0..=DONE_MAX as u128 {
+            let id = MessageId::from_bytes(n.to_be_bytes());
+            let single = split(id, b"", 512, 1000).unwrap();
+            let whole = accept(&mut reassembler, &single[0], Instant::ZERO);
+            assert_eq!(whole, Ok(Some(vec![])));
+        }
+        assert_eq!(reassembler.done.len(), DONE_MAX);
+        assert_eq!(reassembler.arrived(MessageId::from_bytes([0; 16])), None);
+    }
+
+    proptest! {
+        #[test]
+        fn parcels_round_trip(
+            kind in 0_usize..6,
+            index in any::<u16>(),
+            count in any::<u16>(),
+            rest in proptest::collection::vec(any::<u8>(), SURB_BYTES..300),
+        ) {
+            let (surb, part) = rest.split_at(SURB_BYTES);
+            let fragment = |surb| Parcel::Fragment(Fragment { id: ID, index, count, surb, part });
+            let parcel = match kind {
+                0 => fragment(None),
+                1 => fragment(Some(surb)),
+                2 => Parcel::Ask { id: ID, surbs: &rest },
+                3 => Parcel::Acknowledgement { id: ID, bits: &rest },
+                4 => Parcel::Loop { id: ID },
+                _ => Parcel::Drop,
+            };
+            let bytes = parcel.encode();
+            prop_assert_eq!(Parcel::decode(&bytes, SURB_BYTES), Ok(parcel));
+        }
+
+        #[test]
+        fn foreign_parcels_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Parcel::decode(&bytes, SURB_BYTES);
         }
     }
 }

@@ -165,6 +165,16 @@ impl Outgoing {
         self.arrived
     }
 
+    pub(crate) const fn packets(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Whether [`Outgoing::next`] has something without waiting.
+    pub(crate) fn is_ready(&self, pace: &Pace) -> bool {
+        let unsent = |state: &State| matches!(state, State::Waiting | State::Lost { .. });
+        self.unasked > 0 || (pace.has_room() && self.states.iter().any(unsent))
+    }
+
     /// Takes what is lost out of flight. `false` if the message has to be given up.
     pub(crate) fn expire(&mut self, pace: &mut Pace, now: Instant) -> bool {
         for state in &mut self.states {

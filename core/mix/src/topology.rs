@@ -217,6 +217,19 @@ impl Topology {
         route.push(Hop::at(receiver, Duration::ZERO));
         Ok(route)
     }
+
+    /// A route that ends at a node of the last layer: one node of each layer, uniformly.
+    pub fn route_to_last_layer(&self, rng: &mut impl Rng) -> Vec<Hop> {
+        let hop = |nodes: &Vec<Descriptor>| {
+            let chosen = nodes[below(nodes.len(), rng)];
+            Hop::at(chosen.contact(), exponential(self.delay_mean, rng))
+        };
+        let mut route: Vec<_> = self.layers.iter().map(hop).collect();
+        if let Some(last) = route.last_mut() {
+            last.delay = Duration::ZERO;
+        }
+        route
+    }
 }
 
 /// A uniform index below `count`, without bias (rejection sampling). `count` is not zero.
