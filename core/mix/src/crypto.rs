@@ -118,7 +118,7 @@ fn xor(left: &mut [u8], right: &[u8]) {
 /// a payload useless. The right part has whole BLAKE3 chunks, which hashes fastest.
 ///
 /// Source: Anderson and Biham 1996, "Two Practical and Provably Secure Block Ciphers: BEAR and
-/// LION", §5.
+/// LION".
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(crate) struct WideBlock {
     keys: [[u8; 32]; 4],

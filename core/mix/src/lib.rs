@@ -47,7 +47,7 @@
 //!
 //! - One length for every packet of a [`Geometry`], whatever the length of its route and wherever it
 //!   is on it. What the route leaves unused of the header is random: were it zeros, the last hop
-//!   could tell how long the route was (Kuhn et al., PETS 2020).
+//!   could tell how long the route was (Kuhn et al., IEEE S&P 2020).
 //! - The header's tag is checked before anything is done with the payload, and covers version, epoch
 //!   and point too. A point with another encoding of the same `u`, or with a component of small
 //!   order, gives other keys, so it does not verify.

@@ -273,11 +273,11 @@ impl Mixnode {
     }
 
     /// Takes many packets from links, with their Diffie-Hellmans done together. The node is then as
-    /// if they had come one after the other.
-    pub fn handle_inputs(&mut self, mut packets: Vec<Vec<u8>>, now: Instant) {
+    /// if they had come one after the other, and `packets` is empty.
+    pub fn handle_inputs(&mut self, packets: &mut Vec<Vec<u8>>, now: Instant) {
         let mut opened = std::mem::take(&mut self.opened);
-        open_headers(self.config.geometry, &self.keys, &mut packets, &mut opened);
-        for (bytes, header) in packets.into_iter().zip(opened.drain(..)) {
+        open_headers(self.config.geometry, &self.keys, packets, &mut opened);
+        for (bytes, header) in packets.drain(..).zip(opened.drain(..)) {
             self.accept(bytes, header, now);
         }
         self.opened = opened;
@@ -555,7 +555,8 @@ mod tests {
         for packet in packets.clone() {
             one.handle_input(packet, Instant::ZERO);
         }
-        together.handle_inputs(packets, Instant::ZERO);
+        together.handle_inputs(&mut packets, Instant::ZERO);
+        assert!(packets.is_empty());
         assert_eq!(one.stats(), together.stats());
         let stats = one.stats();
         assert_eq!(

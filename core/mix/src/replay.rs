@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Names a packet at one hop: derived from the shared secret, so nobody
-/// else can compute it, and a packet that still verifies has the same one.
+/// Names a packet at one hop. It is derived from the shared secret, so nobody but the sender and the
+/// hop can tell it, and a packet whose header still verifies has the same one.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct ReplayTag([u8; 16]);
 

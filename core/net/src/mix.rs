@@ -286,7 +286,7 @@ async fn run(
                         Err(_) => break,
                     }
                 }
-                mixnode.handle_inputs(std::mem::take(&mut packets), clock.now());
+                mixnode.handle_inputs(&mut packets, clock.now());
             }
             Some(Command::Send(transmits)) => {
                 for transmit in transmits {

@@ -259,7 +259,7 @@ fn edges_of_points_and_scalars_hold_beside_each_other() {
     compare(&scalars, &points);
 }
 
-/// `FOG_X25519_CASES` sets how many: a million take about five minutes.
+/// `FOG_X25519_CASES` sets how many: a million take six minutes of a core.
 #[test]
 fn random_points_and_scalars_hold() {
     let cases = std::env::var("FOG_X25519_CASES").map_or(6_000, |count| {

@@ -2389,7 +2389,8 @@ open class Sphinx: SphinxProtocol, @unchecked Sendable {
         return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_sphinx(self.handle, $0) }
     }
     /**
-     * Packets that carry up to `payload_bytes` bytes, 512 to 65,536; without a number, 2,048.
+     * Packets that carry up to `payload_bytes` bytes, a multiple of 1,024 up to 65,536; without
+     * a number, 2,048.
      *
      * # Errors
      * [`FogError::InvalidArgument`] for a size outside that range.
@@ -4353,7 +4354,7 @@ public func FfiConverterTypeTaskOutput_lower(_ value: TaskOutput) -> RustBuffer 
  */
 public struct Unwrapped: Equatable, Hashable, Codable {
     /**
-     * Names the packet at this hop, 64 hexadecimal digits: a packet whose tag was seen before
+     * Names the packet at this hop, 32 hexadecimal digits: a packet whose tag was seen before
      * is a replay and must be dropped.
      */
     public let replayTag: String
@@ -4366,7 +4367,7 @@ public struct Unwrapped: Equatable, Hashable, Codable {
     // declare one manually.
     public init(
         /**
-         * Names the packet at this hop, 64 hexadecimal digits: a packet whose tag was seen before
+         * Names the packet at this hop, 32 hexadecimal digits: a packet whose tag was seen before
          * is a replay and must be dropped.
          */replayTag: String,
         /**
@@ -6093,7 +6094,7 @@ public enum Processed: Equatable, Hashable, Codable {
      */
     case forward(
         /**
-         * Id of the next node, 64 hexadecimal digits.
+         * The first 16 hexadecimal digits of the next node's id.
          */next: String,
         /**
          * How long to hold it.

@@ -4465,7 +4465,8 @@ open class Sphinx: Disposable, AutoCloseable, SphinxInterface
         this.cleanable = null
     }
     /**
-     * Packets that carry up to `payload_bytes` bytes, 512 to 65,536; without a number, 2,048.
+     * Packets that carry up to `payload_bytes` bytes, a multiple of 1,024 up to 65,536; without
+     * a number, 2,048.
      *
      * # Errors
      * [`FogError::InvalidArgument`] for a size outside that range.
@@ -5973,7 +5974,7 @@ public object FfiConverterTypeTaskOutput: FfiConverterRustBuffer<TaskOutput> {
  */
 data class Unwrapped (
     /**
-     * Names the packet at this hop, 64 hexadecimal digits: a packet whose tag was seen before
+     * Names the packet at this hop, 32 hexadecimal digits: a packet whose tag was seen before
      * is a replay and must be dropped.
      */
     val `replayTag`: kotlin.String
@@ -7238,7 +7239,7 @@ sealed class Processed {
      */
     data class Forward(
         /**
-         * Id of the next node, 64 hexadecimal digits.
+         * The first 16 hexadecimal digits of the next node's id.
          */
         val `next`: kotlin.String,
         /**
