@@ -109,7 +109,11 @@ pub(crate) fn smoke(session: &mut Session<'_>) -> Result<(), Stop> {
 
 /// The command that measures an area, and what it has to leave out.
 fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, Vec<String>), Stop> {
-    let profile = if smoke { Profile::Dev } else { Profile::Bench };
+    let profile = if smoke {
+        Profile::Dev
+    } else {
+        Profile::Measure
+    };
     let (mut programs, mut absent) = (Vec::new(), Vec::new());
     if area == Area::Ffi {
         for (language, build) in LANGUAGES {

@@ -27,7 +27,7 @@ pub(crate) fn bench_program(workspace: &Workspace, profile: Profile) -> Result<P
     let native = library(workspace, profile)?;
     let configuration = match profile {
         Profile::Dev => "debug",
-        Profile::Release | Profile::Bench => "release",
+        Profile::Release | Profile::Measure => "release",
     };
     let build = [
         "swift",

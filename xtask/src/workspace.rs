@@ -17,7 +17,7 @@ pub(crate) enum Profile {
     /// What users run.
     Release,
     /// What figures are measured with.
-    Bench,
+    Measure,
 }
 
 impl Profile {
@@ -25,15 +25,16 @@ impl Profile {
         match self {
             Self::Dev => "dev",
             Self::Release => "release",
-            Self::Bench => "bench",
+            Self::Measure => "measure",
         }
     }
 
-    /// The folder of the build directory that cargo builds into: it names profiles by their kind.
+    /// The folder of the build directory that cargo builds into.
     pub(crate) fn folder(self) -> &'static str {
         match self {
             Self::Dev => "debug",
-            Self::Release | Self::Bench => "release",
+            Self::Release => "release",
+            Self::Measure => "measure",
         }
     }
 }
