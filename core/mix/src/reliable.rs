@@ -67,10 +67,6 @@ impl Pace {
         f64::from(self.in_flight + 1) <= self.window
     }
 
-    pub(crate) fn window(&self) -> u32 {
-        self.window as u32
-    }
-
     /// How long the `tries`th sending of a packet waits for its acknowledgement.
     pub(crate) fn timeout(&self, tries: u32) -> Duration {
         let base = self
@@ -318,14 +314,14 @@ mod tests {
         // An early request, so that the first time is measured soon, and one at the end.
         assert_eq!((sent, asks), ((0..10).collect(), 2));
         outgoing.acknowledge(&bitmap(&[0, 1, 2, 9], 100), &mut pace, millis(100));
-        assert_eq!((pace.in_flight, pace.window()), (6, 14));
+        assert_eq!((pace.in_flight, pace.window as u32), (6, 14));
         assert_eq!(pace.timeout(1), Duration::from_micros(200_000));
         let (sent, _) = send_all(&mut outgoing, &mut pace, millis(101));
         assert_eq!(sent, (10..18).collect::<Vec<_>>());
         // Fragments 3 to 8 are lost together: one halving.
         assert_eq!(outgoing.next_timeout(&pace), Some(millis(200)));
         assert!(outgoing.expire(&mut pace, millis(250)));
-        assert_eq!((pace.in_flight, pace.window()), (8, 7));
+        assert_eq!((pace.in_flight, pace.window as u32), (8, 7));
         assert!(send_all(&mut outgoing, &mut pace, millis(250)).0.is_empty());
         outgoing.acknowledge(&bitmap(&[10, 11, 12], 100), &mut pace, millis(260));
         // Lost ones first.
