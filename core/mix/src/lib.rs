@@ -66,8 +66,22 @@
 //! resist quantum computers. Secrets are erased from the structures that keep them, not from every
 //! register and stack slot of the ciphers below.
 //!
-//! What it does not do yet: cover traffic, retransmission, a directory run by several authorities
-//! that would say when key epochs begin. A [`Topology`] is trusted as given.
+//! # Mixing
+//!
+//! - A [`Mixnode`] holds a packet for the time its sender chose, in ticks of 100 µs. What is due in
+//!   one tick leaves in random order; what could not leave for [`MixnodeConfig::lateness_max`] after
+//!   its time is dropped.
+//! - A [`ReplayFilter`] has to hold every packet of a key epoch: rate × epoch tags of 5 bytes. When it
+//!   is full it says so and packets are dropped; nothing is forgotten and nothing panics.
+//! - [`Client::send_reliably`] sends again what is lost, within a window that follows losses.
+//!   Acknowledgements come by reply blocks, so the receiver does not learn where the sender is.
+//! - [`CoverConfig`] is a client's cover traffic: loops and drops, each a Poisson process of its own,
+//!   from the same code as real packets. It hides whether somebody sends. Real packets are not made
+//!   to fit into it: they leave when there is something to send.
+//!
+//! What it does not do yet: a directory run by several authorities that would say when key epochs
+//! begin and which cover is due, routes that senders cannot choose (VRF). A [`Topology`] is trusted
+//! as given.
 
 mod bucket;
 mod client;

@@ -243,7 +243,8 @@ mod tests {
                 .all(|verdict| verdict == ReplayVerdict::Fresh)
         );
         assert!(filter.is_nearly_full());
-        assert_eq!(verdicts.last(), Some(ReplayVerdict::Full));
+        let rest: Vec<_> = verdicts.collect();
+        assert_eq!(rest.last(), Some(&ReplayVerdict::Full));
         // Nothing was forgotten, and a refused tag is not half remembered.
         assert!(
             tags[..100_000]

@@ -20,6 +20,9 @@ const PER_LAYER: usize = 4;
 const CLIENTS: usize = 8;
 const MIXES: usize = LAYERS * PER_LAYER;
 
+/// When it arrives, its number, where, and what.
+type OnTheWire = (Instant, u64, NodeRef, Vec<u8>);
+
 struct World {
     rng: ChaCha20Rng,
     now: Instant,
@@ -28,7 +31,7 @@ struct World {
     nodes: Vec<Mixnode>,
     clients: Vec<Client>,
     topology: Topology,
-    wire: BinaryHeap<Reverse<(Instant, u64, NodeRef, Vec<u8>)>>,
+    wire: BinaryHeap<Reverse<OnTheWire>>,
     sent: u64,
     /// One packet in so many is lost on each link; none if 0.
     loss_one_in: u64,
@@ -315,7 +318,7 @@ fn a_receiver_that_is_gone_is_given_up_and_leaves_nothing() {
     assert_eq!(world.clients[0].poll_timeout(), None);
     // The next message has the whole window again.
     world.nodes[MIXES + 1].set_key(EpochParity::Even, world.keys[MIXES + 1][0].clone());
-    let id = world.send(0, 1, &[2; 50_000]);
+    let id = world.send(0, 1, &vec![2; 50_000]);
     let end = world.now + Duration::from_secs(600);
     world.run_until(end, |world| world.events.len() == 2);
     assert_eq!(world.events[1], ClientEvent::Delivered { id });
