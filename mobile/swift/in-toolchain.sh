@@ -6,13 +6,19 @@
 # With swift on the PATH it just runs the command. Else it runs it, as root, inside the Debian 13
 # that .ci/swift-toolchain makes, in which the parts of the checkout lie under their own names.
 #
-#   FOGCOMPUTE_NATIVE_DIR   folder of libfogcompute_uniffi; default: target/debug of the checkout
+#   FOGCOMPUTE_NATIVE_DIR   folder of libfogcompute_uniffi; default: target/release of the checkout
 #   FOGCOMPUTE_SWIFT_ROOT   the Debian 13; default: ~/.cache/fogcompute/trixie
 set -eu
 
 package=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 checkout=$(CDPATH='' cd -- "$package/../.." && pwd -P)
-native=$(CDPATH='' cd -- "${FOGCOMPUTE_NATIVE_DIR:-$checkout/target/debug}" && pwd -P)
+native=${FOGCOMPUTE_NATIVE_DIR:-$checkout/target/release}
+if ! [ -e "$native/libfogcompute_uniffi.so" ] && ! [ -e "$native/libfogcompute_uniffi.dylib" ]; then
+    echo "in-toolchain.sh: no libfogcompute_uniffi in $native:" \
+        "run cargo build --release -p fogcompute-uniffi, or set FOGCOMPUTE_NATIVE_DIR" >&2
+    exit 66
+fi
+native=$(CDPATH='' cd -- "$native" && pwd -P)
 export FOGCOMPUTE_NATIVE_DIR="$native"
 
 if command -v swift >/dev/null 2>&1; then

@@ -82,7 +82,7 @@ impl Workspace {
     /// A program, started in the checkout.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(&self.root);
+        without_own_package(&mut command).current_dir(&self.root);
         command
     }
 
@@ -169,13 +169,27 @@ pub(crate) fn find_tool(name: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
+/// Takes out what `cargo run` says of this very package: build scripts look at it, so a cargo that
+/// inherits it builds again what a user's own `cargo build` has just built.
+fn without_own_package(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let own = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        });
+        if own {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// The cargo that runs this, or the one in the `PATH`.
 fn cargo() -> std::ffi::OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 fn metadata(folder: &Path, args: &[&str]) -> io::Result<Value> {
-    let output = Command::new(cargo())
+    let output = without_own_package(&mut Command::new(cargo()))
         .args(["metadata", "--format-version=1"])
         .args(args)
         .current_dir(folder)

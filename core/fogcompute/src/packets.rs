@@ -64,8 +64,8 @@ impl Sphinx {
 
     /// Takes one layer off a packet with this node's key.
     ///
-    /// Nothing is remembered: seeing a replay tag twice is for the caller to notice, or for
-    /// [`mix::Mixnode`](crate::mix::Mixnode).
+    /// Nothing is remembered: a packet that is processed twice gives the same replay tag twice, which
+    /// is for the caller to notice and to drop (as the crate `fogcompute-mix`'s `Mixnode` does).
     ///
     /// # Errors
     /// [`Error::Packet`].

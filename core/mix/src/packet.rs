@@ -174,7 +174,7 @@ pub enum Processed {
     Reply {
         /// Which reply block.
         surb: SurbId,
-        /// What to open with its [`ReplyKey`](crate::ReplyKey).
+        /// What to open with its reply key.
         reply: SealedReply,
     },
 }

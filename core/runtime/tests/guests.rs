@@ -67,3 +67,20 @@ fn sum_adds_up_the_bytes() {
         Ok(25_500_000_u64.to_le_bytes().to_vec())
     );
 }
+
+/// Of `words.c`, which says how it is compiled; there is not always a clang to compare with.
+#[test]
+fn words_counts_words() {
+    let count = |text: &[u8]| run("words.wasm", text).map(|output| output.try_into().unwrap());
+    for (text, words) in [
+        (&b""[..], 0),
+        (b" \t\r\n ", 0),
+        (b"fog", 1),
+        (b"  private  fog\ncomputing ", 3),
+    ] {
+        assert_eq!(count(text).map(u64::from_le_bytes), Ok(words));
+    }
+    // More than a page of memory.
+    let long = b"fog ".repeat(50_000);
+    assert_eq!(count(&long).map(u64::from_le_bytes), Ok(50_000));
+}

@@ -1,18 +1,20 @@
 //! A task in a fog, a payment, and a Sphinx packet.
 
+use std::error::Error;
 use std::time::Duration;
 
 use fogcompute::base::OsEntropy;
 use fogcompute::{
-    AccountId, AccountKind, Amount, Error, Fog, FogConfig, Hop, Ledger, Limits, NodeId, PrivateKey,
+    AccountId, AccountKind, Amount, Fog, FogConfig, Hop, Ledger, Limits, NodeId, PrivateKey,
     Processed, Sphinx, TaskSpec, TransferId,
 };
 
-fn main() -> Result<(), Error> {
+fn main() -> Result<(), Box<dyn Error>> {
     // Run a WebAssembly task: it adds up the bytes of its input.
-    let module = include_bytes!("../../../wasm/sum.wasm");
+    let path = std::env::args().nth(1);
+    let module = std::fs::read(path.as_deref().unwrap_or("examples/wasm/sum.wasm"))?;
     let fog = Fog::new(FogConfig::default())?;
-    let task = TaskSpec::new(&module[..], [1, 2, 39].as_slice(), Limits::default())?;
+    let task = TaskSpec::new(module, [1, 2, 39].as_slice(), Limits::default())?;
     let done = fog.run(task)?;
     let mut sum = [0; 8];
     sum.copy_from_slice(&done.output);

@@ -7201,7 +7201,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_constructor_privatekey_generate() != 57492) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_constructor_sphinx_new() != 37078) {
+    if (uniffi_fogcompute_uniffi_checksum_constructor_sphinx_new() != 38927) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_always() != 62130) {

@@ -1176,7 +1176,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_privatekey_generate() and 0xFFFF) != 57492) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_sphinx_new() and 0xFFFF) != 37078) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_sphinx_new() and 0xFFFF) != 38927) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_always() and 0xFFFF) != 62130) {
