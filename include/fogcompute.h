@@ -44,6 +44,11 @@
 #define FOG_NODE_ID_SIZE 65
 
 /**
+ * Size of a node's reference as text: the first 16 digits of its identifier and a NUL byte.
+ */
+#define FOG_NODE_REF_SIZE 17
+
+/**
  * Size of every other identifier as text: 32 hexadecimal digits and a NUL byte.
  */
 #define FOG_ID_SIZE 33
@@ -1214,7 +1219,8 @@ typedef struct fog_hop {
    */
   uint8_t key[FOG_KEY_BYTES];
   /**
-   * How long the node holds the packet, in nanoseconds. The last hop does not wait.
+   * How long the node holds the packet, in nanoseconds, cut to whole microseconds, at most
+   * 4294967295000. The last hop does not wait.
    */
   uint64_t delay_ns;
 } fog_hop;
@@ -1230,11 +1236,12 @@ typedef struct fog_processed {
   /**
    * Names the packet at this hop, whatever was done to its bytes: see it twice, drop it.
    */
-  uint8_t replay_tag[32];
+  uint8_t replay_tag[16];
   /**
-   * The next hop, with FOG_PROCESSED_KIND_FORWARD; else empty.
+   * The next hop, with FOG_PROCESSED_KIND_FORWARD: the first 16 digits of its identifier; else
+   * empty.
    */
-  char next[FOG_NODE_ID_SIZE];
+  char next[FOG_NODE_REF_SIZE];
   /**
    * How long to hold the packet, in nanoseconds, with FOG_PROCESSED_KIND_FORWARD; else 0.
    */
@@ -1902,8 +1909,9 @@ void fog_private_key_free(struct fog_private_key *key);
  * Makes a builder and processor of packets.
  *
  * Thread safety: any thread.
- * @param payload_bytes bytes of message a packet carries, 512 to 65536; all nodes of a network
- *                      use the same, FOG_SPHINX_PAYLOAD_BYTES unless they agreed on another
+ * @param payload_bytes bytes of message a packet carries, a multiple of 1024 up to 65536; all nodes
+ *                      of a network use the same, FOG_SPHINX_PAYLOAD_BYTES unless they agreed on
+ *                      another
  * @param out           receives it; free it with fog_sphinx_free()
  * @return FOG_STATUS_INVALID_ARGUMENT for another size
  */
@@ -1943,7 +1951,7 @@ size_t fog_sphinx_packet_bytes(const struct fog_sphinx *sphinx);
  * Thread safety: any thread, at the same time as other calls.
  * @param sphinx      the size of the network's packets
  * @param route       the hops, the receiver last
- * @param route_len   how many, 1 to 5
+ * @param route_len   how many, 1 to 7
  * @param payload     the message
  * @param payload_len its length, at most fog_sphinx_payload_bytes()
  * @param out         receives the packet
