@@ -11,6 +11,10 @@ const WITHOUT_PYTHON: [&str; 3] = ["--workspace", "--exclude", "fogcompute-pytho
 /// Workspaces of their own, each with the reason in its manifest.
 const OWN_WORKSPACES: [&str; 2] = ["bindings/uniffi-bindgen/Cargo.toml", "core/fuzz/Cargo.toml"];
 
+/// A feature that is off by default, alone: with the workspace, everything above would be built again
+/// for the steps that come later.
+const COMPAT_NYM: [&str; 4] = ["-p", "fogcompute-mix", "--features", "compat-nym"];
+
 const FUZZ: &str = "core/fuzz/Cargo.toml";
 
 /// What `cargo fuzz` tells the compiler, without the sanitizer: libFuzzer is led by the edges taken
@@ -40,7 +44,11 @@ pub(crate) fn clippy(session: &mut Session<'_>) -> Result<(), Stop> {
         session
             .workspace
             .cargo(["clippy", "--workspace", "--all-targets", "--locked"]);
-    session.check(clippy.args(["--", "-D", "warnings"]))
+    session.check(clippy.args(["--", "-D", "warnings"]))?;
+    let mut clippy = session
+        .workspace
+        .cargo(["clippy", "--all-targets", "--locked"]);
+    session.check(clippy.args(COMPAT_NYM).args(["--", "-D", "warnings"]))
 }
 
 pub(crate) fn tests(session: &mut Session<'_>) -> Result<(), Stop> {
@@ -51,7 +59,9 @@ pub(crate) fn tests(session: &mut Session<'_>) -> Result<(), Stop> {
         .args(WITHOUT_PYTHON)
         .args(["--lib", "--bins", "--tests"]);
     // Tests that start fogs of several threads each should not have to share two cores with many.
-    session.tests(Runner::Cargo, tests.env("RUST_TEST_THREADS", "2"))
+    session.tests(Runner::Cargo, tests.env("RUST_TEST_THREADS", "2"))?;
+    let mut tests = session.workspace.cargo(["test", "--locked", "--lib"]);
+    session.tests(Runner::Cargo, tests.args(COMPAT_NYM).arg("nym"))
 }
 
 pub(crate) fn doctests(session: &mut Session<'_>) -> Result<(), Stop> {
