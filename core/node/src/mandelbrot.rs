@@ -23,9 +23,9 @@ impl Default for View {
             width: 1200,
             height: 800,
             max_iterations: 255,
-            centre_x: -0.7463,
-            centre_y: 0.1102,
-            span: 0.02,
+            centre_x: -0.7453,
+            centre_y: 0.1127,
+            span: 0.0066,
         }
     }
 }

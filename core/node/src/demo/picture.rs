@@ -32,8 +32,9 @@ pub(super) fn estimate_fuel(view: &View, row_start: u32, row_count: u32) -> Resu
     Ok(u64::try_from(scaled).unwrap_or(u64::MAX).max(1))
 }
 
-/// Iterations as colours: dark blue through light to amber, the set itself black.
-fn palette() -> Vec<[u8; 3]> {
+/// Iterations as colours, from the lowest that the picture has: dark blue through light to amber, the
+/// set itself black.
+fn palette(lowest: u8) -> Vec<[u8; 3]> {
     const STOPS: [(f64, [f64; 3]); 6] = [
         (0.0, [9.0, 14.0, 48.0]),
         (0.18, [24.0, 82.0, 150.0]),
@@ -48,7 +49,8 @@ fn palette() -> Vec<[u8; 3]> {
                 return [0, 0, 0];
             }
             // The square root spreads the low counts, of which a picture has most.
-            let at = (f64::from(index) / 255.0).sqrt();
+            let above = f64::from(index.saturating_sub(lowest.into()));
+            let at = (above / f64::from(255 - lowest.min(254))).sqrt();
             let upper = STOPS
                 .iter()
                 .position(|(stop, _)| at <= *stop)
@@ -68,7 +70,8 @@ pub(super) fn encode_png(view: &View, pixels: &[u8]) -> Vec<u8> {
     let mut encoder = png::Encoder::new(&mut bytes, view.width, view.height);
     encoder.set_color(png::ColorType::Indexed);
     encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_palette(palette().concat());
+    let lowest = pixels.iter().copied().filter(|count| *count > 0).min();
+    encoder.set_palette(palette(lowest.unwrap_or(0)).concat());
     // Writing to memory fails only if the pixels are not those of the view, and they are checked.
     encoder
         .write_header()
