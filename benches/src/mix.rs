@@ -3,15 +3,20 @@
 //! The formats differ (see `benches/README.md`), so each case makes sure that both sides did the
 //! same for their user: the message arrives, the packet is forwarded at its length.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::hint::black_box;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use fogcompute::base::OsEntropy;
 use fogcompute::mix::{
-    EpochParity, Geometry, KeyRing, Layer, Packet, Surb, open_header, open_headers,
+    EpochParity, Geometry, KeyRing, Layer, Packet, ReplayFilter, ReplayTag, ReplayVerdict, Surb,
+    open_header, open_headers,
 };
 use fogcompute::{Hop, NodeId, PrivateKey, Processed};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use sphinx_packet::header::delays::Delay;
 use sphinx_packet::payload::PAYLOAD_OVERHEAD_SIZE;
 use sphinx_packet::route::{Destination, DestinationAddressBytes, Node, NodeAddressBytes};
@@ -83,7 +88,48 @@ pub(crate) fn run(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Err
         unwrap_batched(effort)?,
     ))?;
     output.print(row("surb build 3 hops".to_owned(), surb_build(effort)?))?;
-    output.print(row("surb reply 2 KiB".to_owned(), surb_reply(effort)?))
+    output.print(row("surb reply 2 KiB".to_owned(), surb_reply(effort)?))?;
+    output.print(Row {
+        peer: "Mutex<HashSet>".to_owned(),
+        peer_version: "std".to_owned(),
+        ..row("replay check of a million".to_owned(), replay(effort))
+    })
+}
+
+/// Fresh tags into a filter that fills up to a million, and then anew.
+fn replay(effort: Effort) -> Pair {
+    const TAGS: usize = 1_000_000;
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let secret = [rng.next_u64(), rng.next_u64()];
+    let mut numbers = rng.clone();
+    let mut filter = ReplayFilter::new(TAGS, secret);
+    let mut checked = 0;
+    let ours = || {
+        if checked == TAGS {
+            (filter, checked) = (ReplayFilter::new(TAGS, secret), 0);
+        }
+        checked += 1;
+        let verdict = filter.check(tag(&mut rng));
+        assert_eq!(black_box(verdict), ReplayVerdict::Fresh);
+    };
+    let mut set = Mutex::new(HashSet::with_capacity(TAGS));
+    let theirs = || {
+        let tag = tag(&mut numbers);
+        let seen = set.get_mut().expect("no thread has panicked");
+        if seen.len() == TAGS {
+            seen.clear();
+        }
+        assert!(black_box(
+            set.lock().expect("no thread has panicked").insert(tag)
+        ));
+    };
+    in_turns(effort, ours, theirs)
+}
+
+fn tag(rng: &mut ChaCha20Rng) -> ReplayTag {
+    let mut bytes = [0; ReplayTag::LEN];
+    rng.fill_bytes(&mut bytes);
+    ReplayTag::from_bytes(bytes)
 }
 
 fn row(case: String, pair: Pair) -> Row {
