@@ -9,9 +9,7 @@ use arbitrary::Arbitrary;
 use fogcompute_base::wire::Writer;
 use fogcompute_base::{Instant, NodeId};
 use fogcompute_fuzz::keys;
-use fogcompute_mix::{
-    Client, ClientConfig, Contact, Delivery, EpochParity, Geometry, Incoming,
-};
+use fogcompute_mix::{Client, ClientConfig, Contact, Delivery, EpochParity, Geometry, Incoming};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]

@@ -102,6 +102,7 @@ mod reliable;
 mod replay;
 mod surb;
 mod topology;
+mod topology_file;
 mod wheel;
 
 pub use bucket::TokenBucket;
@@ -121,4 +122,5 @@ pub use reliable::ReliabilityConfig;
 pub use replay::{ReplayFilter, ReplayTag, ReplayVerdict};
 pub use surb::{ReplyKey, Surb, SurbError, SurbId};
 pub use topology::{Descriptor, Topology, TopologyError};
+pub use topology_file::{TOPOLOGY_FILE_BYTES_MAX, TopologyFile, TopologyFileError};
 pub use wheel::Wheel;

@@ -1,0 +1,486 @@
+//! A topology as a signed text file, for networks whose nodes seldom change.
+
+use std::time::Duration;
+
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use fogcompute_base::{NodeId, UnixMillis};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::geometry::{Geometry, GeometryError, Suite};
+use crate::key::{EpochParity, PublicKey};
+use crate::topology::{Descriptor, Topology, TopologyError};
+
+/// Most bytes of a topology file: some ten thousand nodes.
+pub const TOPOLOGY_FILE_BYTES_MAX: usize = 4 << 20;
+
+const VERSION: u32 = 1;
+/// Stands before the signature, on the last line.
+const MARK: &str = "# ed25519 ";
+/// Signed before the text, so that the signature means nothing anywhere else.
+const DOMAIN: &[u8] = b"fogcompute topology file 1\n";
+
+/// Why a topology file is refused.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum TopologyFileError {
+    /// The file is too long.
+    #[error("topology file has {actual} bytes, more than {max}")]
+    TooLong {
+        /// Bytes of the file.
+        actual: usize,
+        /// Most bytes.
+        max: usize,
+    },
+    /// The last line is no signature.
+    #[error("the topology file's last line is no signature")]
+    Unsigned,
+    /// The signature is not the authority's, or the text was changed.
+    #[error("the topology file's signature does not verify")]
+    Signature,
+    /// The authority's key is no Ed25519 public key.
+    #[error("the authority's key is no Ed25519 public key")]
+    AuthorityKey,
+    /// The text is not TOML of this form.
+    #[error("topology file: {0}")]
+    Form(#[from] Box<toml::de::Error>),
+    /// The file is of another version.
+    #[error("topology file is of version {actual}, not {expected}")]
+    Version {
+        /// The file's.
+        actual: u32,
+        /// The one that is read.
+        expected: u32,
+    },
+    /// It is not valid yet.
+    #[error("topology file is valid from {from:?} on")]
+    NotYetValid {
+        /// When it begins to be.
+        from: UnixMillis,
+    },
+    /// It is not valid any more.
+    #[error("topology file was valid until {until:?}")]
+    Expired {
+        /// When it ceased to be.
+        until: UnixMillis,
+    },
+    /// Packets of such a size or route cannot be.
+    #[error(transparent)]
+    Geometry(#[from] GeometryError),
+    /// Its nodes make no network.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+}
+
+/// What a topology file says.
+///
+/// The file is TOML, with the signature in a comment on the last line:
+///
+/// ```toml
+/// version = 1
+/// epoch = 42                       # keys are of its parity
+/// valid_from_ms = 1795000000000    # since 1970
+/// valid_until_ms = 1795086400000
+/// hops_max = 7
+/// payload_bytes = 2048
+/// suite = "aes128"                 # or "chacha20"
+/// delay_mean_us = 15000
+///
+/// [[layers]]
+/// nodes = [
+///     { node = "<64 hex digits>", key = "<64 hex digits>", address = "192.0.2.1:4000" },
+/// ]
+/// # ed25519 <128 hex digits>
+/// ```
+///
+/// The signature (RFC 8032) is over the line `fogcompute topology file 1` and all bytes before the
+/// last line. What the file says may be tampered with by whoever has the authority's key, and by
+/// nobody else; that one key is trusted is what makes it unfit for large networks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TopologyFile {
+    /// Number of the key epoch.
+    pub epoch: u64,
+    /// From when on it is valid.
+    pub valid_from: UnixMillis,
+    /// Until when it is valid, not included.
+    pub valid_until: UnixMillis,
+    /// Sizes of all packets.
+    pub geometry: Geometry,
+    /// The nodes.
+    pub topology: Topology,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    version: u32,
+    epoch: u64,
+    valid_from_ms: u64,
+    valid_until_ms: u64,
+    hops_max: usize,
+    payload_bytes: usize,
+    suite: SuiteName,
+    delay_mean_us: u64,
+    layers: Vec<Layer>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum SuiteName {
+    Aes128,
+    ChaCha20,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Layer {
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Node {
+    node: NodeId,
+    #[serde(with = "hex_key")]
+    key: PublicKey,
+    address: std::net::SocketAddr,
+}
+
+mod hex_key {
+    use fogcompute_base::Digest;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::key::PublicKey;
+
+    /// As 64 hex digits, which is how digests of the same length are written.
+    pub(super) fn serialize<S: Serializer>(key: &PublicKey, to: S) -> Result<S::Ok, S::Error> {
+        Digest::from_bytes(*key.as_bytes()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PublicKey, D::Error> {
+        Ok(PublicKey::from_bytes(
+            *Digest::deserialize(from)?.as_bytes(),
+        ))
+    }
+}
+
+impl TopologyFile {
+    /// The file, signed with the authority's secret key.
+    #[must_use]
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "all of it can be written as TOML"
+    )]
+    pub fn sign(&self, authority: &[u8; 32]) -> String {
+        let suite = match self.geometry.suite() {
+            Suite::Aes128 => SuiteName::Aes128,
+            Suite::ChaCha20 => SuiteName::ChaCha20,
+        };
+        let node = |descriptor: &Descriptor| Node {
+            node: descriptor.node,
+            key: descriptor.key,
+            address: descriptor.address,
+        };
+        let layers = self.topology.layers().iter();
+        let form = Form {
+            version: VERSION,
+            epoch: self.epoch,
+            valid_from_ms: self.valid_from.0,
+            valid_until_ms: self.valid_until.0,
+            hops_max: self.geometry.hops_max(),
+            payload_bytes: self.geometry.payload_bytes(),
+            suite,
+            delay_mean_us: u64::try_from(self.topology.delay_mean().as_micros())
+                .unwrap_or(u64::MAX),
+            layers: layers
+                .map(|nodes| Layer {
+                    nodes: nodes.iter().map(node).collect(),
+                })
+                .collect(),
+        };
+        let text = toml::to_string(&form).expect("numbers, texts and lists are TOML");
+        Self::sign_text(&text, authority)
+    }
+
+    /// A text that was written by hand, signed. What is wrong with it shows when it is read.
+    #[must_use]
+    pub fn sign_text(text: &str, authority: &[u8; 32]) -> String {
+        let mut signed = text.to_owned();
+        if !signed.is_empty() && !signed.ends_with('\n') {
+            signed.push('\n');
+        }
+        let signature = SigningKey::from_bytes(authority).sign(&message(&signed));
+        let digits = signature.to_bytes().map(|byte| format!("{byte:02x}"));
+        signed + MARK + &digits.concat() + "\n"
+    }
+
+    /// The public key to an authority's secret key.
+    #[must_use]
+    pub fn authority_of(secret: &[u8; 32]) -> [u8; 32] {
+        SigningKey::from_bytes(secret).verifying_key().to_bytes()
+    }
+
+    /// Reads a file that this authority has signed and that is valid now.
+    ///
+    /// # Errors
+    /// [`TopologyFileError`]. The signature is looked at before anything else of the text.
+    pub fn verify(
+        text: &str,
+        authority: &[u8; 32],
+        now: UnixMillis,
+    ) -> Result<Self, TopologyFileError> {
+        if text.len() > TOPOLOGY_FILE_BYTES_MAX {
+            return Err(TopologyFileError::TooLong {
+                actual: text.len(),
+                max: TOPOLOGY_FILE_BYTES_MAX,
+            });
+        }
+        let body = check_signature(text, authority)?;
+        let form: Form = toml::from_str(body).map_err(Box::new)?;
+        let file = Self::from_form(form)?;
+        if now < file.valid_from {
+            return Err(TopologyFileError::NotYetValid {
+                from: file.valid_from,
+            });
+        }
+        if now >= file.valid_until {
+            return Err(TopologyFileError::Expired {
+                until: file.valid_until,
+            });
+        }
+        Ok(file)
+    }
+
+    fn from_form(form: Form) -> Result<Self, TopologyFileError> {
+        if form.version != VERSION {
+            return Err(TopologyFileError::Version {
+                actual: form.version,
+                expected: VERSION,
+            });
+        }
+        let suite = match form.suite {
+            SuiteName::Aes128 => Suite::Aes128,
+            SuiteName::ChaCha20 => Suite::ChaCha20,
+        };
+        let parity = EpochParity::of(form.epoch);
+        let descriptor = |node: Node| Descriptor {
+            node: node.node,
+            key: node.key,
+            epoch: parity,
+            address: node.address,
+        };
+        let layers = form.layers.into_iter();
+        let layers = layers
+            .map(|layer| layer.nodes.into_iter().map(descriptor).collect())
+            .collect();
+        Ok(Self {
+            epoch: form.epoch,
+            valid_from: UnixMillis(form.valid_from_ms),
+            valid_until: UnixMillis(form.valid_until_ms),
+            geometry: Geometry::new(form.hops_max, form.payload_bytes)?.with_suite(suite),
+            topology: Topology::new(layers, Duration::from_micros(form.delay_mean_us))?,
+        })
+    }
+}
+
+fn message(body: &str) -> Vec<u8> {
+    [DOMAIN, body.as_bytes()].concat()
+}
+
+/// The text before the signature, if that verifies.
+fn check_signature<'a>(text: &'a str, authority: &[u8; 32]) -> Result<&'a str, TopologyFileError> {
+    let authority =
+        VerifyingKey::from_bytes(authority).map_err(|_| TopologyFileError::AuthorityKey)?;
+    let at = text.rfind(MARK).ok_or(TopologyFileError::Unsigned)?;
+    let (body, line) = text.split_at(at);
+    let digits = line[MARK.len()..].trim_end().as_bytes();
+    let mut signature = [0; Signature::BYTE_SIZE];
+    if digits.len() != 2 * signature.len() || !(body.is_empty() || body.ends_with('\n')) {
+        return Err(TopologyFileError::Unsigned);
+    }
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    for (byte, pair) in signature.iter_mut().zip(digits.chunks(2)) {
+        let (Some(high), Some(low)) = (digit(pair[0]), digit(pair[1])) else {
+            return Err(TopologyFileError::Unsigned);
+        };
+        *byte = (high << 4 | low) as u8;
+    }
+    // Strict: keys of small order would accept signatures that nobody made.
+    authority
+        .verify_strict(&message(body), &Signature::from_bytes(&signature))
+        .map_err(|_| TopologyFileError::Signature)?;
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::tests::descriptor;
+    use proptest::prelude::*;
+
+    const SECRET: [u8; 32] = [7; 32];
+    const NOW: UnixMillis = UnixMillis(1_500);
+
+    fn file() -> TopologyFile {
+        let layers = vec![
+            vec![descriptor(1), descriptor(2)],
+            vec![descriptor(3)],
+            vec![descriptor(4)],
+        ];
+        TopologyFile {
+            epoch: 42,
+            valid_from: UnixMillis(1_000),
+            valid_until: UnixMillis(2_000),
+            geometry: Geometry::DATAGRAM.with_suite(Suite::ChaCha20),
+            topology: Topology::new(layers, Duration::from_millis(15)).unwrap(),
+        }
+    }
+
+    fn verify(text: &str) -> Result<TopologyFile, TopologyFileError> {
+        TopologyFile::verify(text, &TopologyFile::authority_of(&SECRET), NOW)
+    }
+
+    fn signed(text: &str) -> String {
+        TopologyFile::sign_text(text, &SECRET)
+    }
+
+    #[test]
+    fn what_is_signed_is_read() {
+        let text = file().sign(&SECRET);
+        assert_eq!(verify(&text).unwrap(), file());
+        // Line ends and comments are the author's own, as long as the author signs them.
+        let body = format!("# ours\n{}", text.split(MARK).next().unwrap());
+        assert_eq!(verify(&signed(&body)).unwrap(), file());
+        let odd = TopologyFile {
+            epoch: 43,
+            ..file()
+        };
+        let read = verify(&odd.sign(&SECRET)).unwrap();
+        assert_eq!(read.topology.epoch(), EpochParity::Odd);
+        let endless = TopologyFile {
+            valid_until: UnixMillis(u64::MAX),
+            ..file()
+        };
+        assert_eq!(verify(&endless.sign(&SECRET)).unwrap(), endless);
+    }
+
+    #[test]
+    fn every_changed_byte_is_noticed() {
+        let text = file().sign(&SECRET);
+        for at in 0..text.len() - 1 {
+            let mut changed = text.clone().into_bytes();
+            changed[at] ^= 1;
+            let changed = String::from_utf8(changed).unwrap();
+            let refused = verify(&changed);
+            // A digit in upper case is the same digit, but none differs by that bit alone.
+            assert!(
+                matches!(
+                    refused,
+                    Err(TopologyFileError::Signature | TopologyFileError::Unsigned)
+                ),
+                "byte {at}: {refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_authority_and_none_are_refused() {
+        let text = file().sign(&[8; 32]);
+        assert!(matches!(verify(&text), Err(TopologyFileError::Signature)));
+        let unsigned = text.split(MARK).next().unwrap();
+        assert!(matches!(verify(unsigned), Err(TopologyFileError::Unsigned)));
+        assert!(matches!(verify(""), Err(TopologyFileError::Unsigned)));
+        // No point of the curve has a y of 2.
+        let mut no_point = [0; 32];
+        no_point[0] = 2;
+        assert!(matches!(
+            TopologyFile::verify(&text, &no_point, NOW),
+            Err(TopologyFileError::AuthorityKey)
+        ));
+        // The point of order 1 would accept a signature of zeros over anything.
+        let mut small = [0; 32];
+        small[0] = 1;
+        let forged = format!("{unsigned}{MARK}01{}\n", "00".repeat(63));
+        assert!(matches!(
+            TopologyFile::verify(&forged, &small, NOW),
+            Err(TopologyFileError::Signature)
+        ));
+    }
+
+    #[test]
+    fn a_file_out_of_its_time_is_refused() {
+        let text = file().sign(&SECRET);
+        let authority = TopologyFile::authority_of(&SECRET);
+        let at = |now| TopologyFile::verify(&text, &authority, UnixMillis(now));
+        assert!(matches!(
+            at(999),
+            Err(TopologyFileError::NotYetValid {
+                from: UnixMillis(1_000)
+            })
+        ));
+        assert!(at(1_000).is_ok() && at(1_999).is_ok());
+        assert!(matches!(
+            at(2_000),
+            Err(TopologyFileError::Expired {
+                until: UnixMillis(2_000)
+            })
+        ));
+    }
+
+    #[test]
+    fn signed_nonsense_is_refused_by_name() {
+        let text = file().sign(&SECRET);
+        let body = text.split(MARK).next().unwrap();
+        let changed = |from: &str, to: &str| {
+            let changed = body.replacen(from, to, 1);
+            assert_ne!(changed, body);
+            verify(&signed(&changed)).unwrap_err()
+        };
+        assert!(matches!(
+            changed("version = 1", "version = 2"),
+            TopologyFileError::Version { actual: 2, .. }
+        ));
+        assert!(matches!(
+            changed("hops_max = 5", "hops_max = 8"),
+            TopologyFileError::Geometry(_)
+        ));
+        let twice = descriptor(1).node.to_string();
+        assert!(matches!(
+            changed(&descriptor(2).node.to_string(), &twice),
+            TopologyFileError::Topology(TopologyError::DuplicateNode { .. })
+        ));
+        for (from, to) in [
+            ("epoch = 42", "epoch = -1"),
+            ("epoch = 42", "epoch = 42\nepochs = 1"),
+            ("chacha20", "rot13"),
+            ("127.0.0.1", "nowhere"),
+            ("layers", "strata"),
+        ] {
+            assert!(
+                matches!(changed(from, to), TopologyFileError::Form(_)),
+                "{to}"
+            );
+        }
+        let no_layer = body.split("[[layers]]").next().unwrap().to_owned() + "layers = []\n";
+        assert!(matches!(
+            verify(&signed(&no_layer)),
+            Err(TopologyFileError::Topology(TopologyError::LayerCount {
+                actual: 0,
+                ..
+            }))
+        ));
+        let long = " ".repeat(TOPOLOGY_FILE_BYTES_MAX + 1);
+        assert!(matches!(
+            verify(&long),
+            Err(TopologyFileError::TooLong { .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_text_never_panics(text in any::<String>(), signed_too in any::<bool>()) {
+            let text = if signed_too { signed(&text) } else { text };
+            prop_assert!(verify(&text).is_err());
+        }
+    }
+}
