@@ -66,9 +66,15 @@ pub(super) fn initiate(
     datagram[0] = INITIATION;
     let end = datagram_bytes - GREETING_BYTES;
     noise.write_message(&payload, &mut datagram[1..end])?;
-    let greeting = greeting(&greeting_key(peer), &datagram[..end]);
-    datagram[end..].copy_from_slice(&greeting);
+    greet(&greeting_key(peer), &mut datagram);
     Ok((noise, datagram))
+}
+
+/// Writes the last field of an initiation.
+pub(super) fn greet(key: &[u8; 32], datagram: &mut [u8]) {
+    if let Some((bytes, claimed)) = datagram.split_last_chunk_mut() {
+        *claimed = greeting(key, bytes);
+    }
 }
 
 /// Whether an initiation, of the right length, was made for the node with this key. No more is known

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use fogcompute_base::{Instant, NodeId};
 use fogcompute_mix::TokenBucket;
@@ -50,6 +51,8 @@ pub struct UdpLink {
     /// In nanoseconds since the host's origin.
     received_at: AtomicU64,
     sent_at: AtomicU64,
+    /// When the first datagram left of those after which nothing has come.
+    unheard_since: AtomicU64,
 }
 
 struct Inbound {
@@ -86,6 +89,7 @@ impl UdpLink {
             confirmed: AtomicBool::new(agreed.initiator),
             received_at: AtomicU64::new(made.as_nanos()),
             sent_at: AtomicU64::new(made.as_nanos()),
+            unheard_since: AtomicU64::new(made.as_nanos()),
         }
     }
 
@@ -148,6 +152,10 @@ impl UdpLink {
             .write_message(nonce(lane, count), frame, sealed)
             .map_err(|_| exhausted)?;
         self.sent_at.store(now.as_nanos(), Ordering::Relaxed);
+        let unheard_since = self.unheard_since.load(Ordering::Relaxed);
+        if unheard_since <= self.received_at.load(Ordering::Relaxed) {
+            self.unheard_since.store(now.as_nanos(), Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -211,6 +219,16 @@ impl UdpLink {
 
     pub(super) fn sent_at(&self) -> Instant {
         Instant::from_nanos(self.sent_at.load(Ordering::Relaxed))
+    }
+
+    /// For how long datagrams have left and none has come.
+    pub(super) fn unheard_for(&self, now: Instant) -> Duration {
+        let since = Instant::from_nanos(self.unheard_since.load(Ordering::Relaxed));
+        if since > self.received_at() {
+            now.duration_since(since)
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// The most that any lane has counted.

@@ -24,19 +24,19 @@ use super::wire::{
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(4);
 /// Initiations without an answer after which the peer counts as unreachable: 24 s.
-const ATTEMPTS_MAX: u32 = 9;
+pub(super) const ATTEMPTS_MAX: u32 = 9;
 /// A half-open link on which nothing comes for so long is forgotten.
-const HALF_OPEN_MAX: Duration = Duration::from_secs(10);
+pub(super) const HALF_OPEN_MAX: Duration = Duration::from_secs(10);
 /// How long a link stays when a newer one took its place: packets on their way still arrive.
-const OVERLAP: Duration = Duration::from_secs(60);
+pub(super) const OVERLAP: Duration = Duration::from_secs(60);
 /// A link ends so long after a new handshake should have replaced it.
-const GRACE: Duration = Duration::from_secs(300);
+pub(super) const GRACE: Duration = Duration::from_secs(300);
 /// Between two looks at all links.
-const SWEEP: Duration = Duration::from_secs(5);
+pub(super) const SWEEP: Duration = Duration::from_secs(5);
 /// Whoever received and sent nothing for so long sends cover, so that the peer knows it is heard.
-const ANSWER_AFTER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_AFTER: Duration = Duration::from_secs(10);
 /// Whoever sends and hears nothing for so long starts a new handshake: the peer may have restarted.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Links with one peer. More come only from handshakes in quick succession; the oldest ends.
 const PEER_LINKS_MAX: usize = 4;
 /// Handshake datagrams waiting for [`UdpLinks::poll_transmit`].
@@ -742,7 +742,7 @@ impl UdpLinks {
         };
         now.duration_since(link.made()) >= self.config.renew_after + patience
             || link.count() >= self.config.renew_after_packets.min(1 << 31)
-            || link.sent_at().duration_since(link.received_at()) >= SILENCE_MAX
+            || link.unheard_for(now) >= SILENCE_MAX
     }
 
     /// Links that others began and that have carried nothing yet.

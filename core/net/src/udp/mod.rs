@@ -55,6 +55,8 @@
 mod handshake;
 mod link;
 mod links;
+#[cfg(test)]
+mod tests;
 mod window;
 mod wire;
 
