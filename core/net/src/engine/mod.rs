@@ -154,8 +154,8 @@ impl MixEngine {
         mixnode: Mixnode,
         identity: Identity,
         address: SocketAddr,
-        config: EngineConfig,
-        clock: Arc<dyn Clock>,
+        config: &EngineConfig,
+        clock: &Arc<dyn Clock>,
     ) -> Result<(EngineHandle, mpsc::Receiver<Delivery>), EngineError> {
         let frame_bytes = mixnode.geometry().packet_bytes();
         let links = UdpLinks::new(identity, frame_bytes, config.links.clone(), &mut OsEntropy)?;
@@ -196,7 +196,7 @@ impl MixEngine {
                 shared: Arc::clone(&shared),
                 commands: inbox,
                 deliveries: deliveries.clone(),
-                clock: Arc::clone(&clock),
+                clock: Arc::clone(clock),
                 config: config.clone(),
             });
             let thread = std::thread::Builder::new()

@@ -148,12 +148,10 @@ impl Socket {
     /// Sends datagrams that lie one after the other to one address; returns how many left.
     pub(super) fn send(&self, to: SocketAddr, datagrams: &[u8]) -> usize {
         let bytes = self.datagram_bytes;
-        if datagrams.len() > bytes {
-            if self.send_once(to, datagrams) {
-                return datagrams.len() / bytes;
-            }
-            // The way to this address does not take them together: one by one.
+        if datagrams.len() > bytes && self.send_once(to, datagrams) {
+            return datagrams.len() / bytes;
         }
+        // There is but one, or the way to this address does not take them together.
         datagrams
             .chunks(bytes)
             .filter(|datagram| self.send_once(to, datagram))
