@@ -5,6 +5,8 @@
 mod ffi;
 mod measure;
 mod mix;
+#[cfg(unix)]
+mod node;
 mod row;
 
 use std::path::PathBuf;
@@ -33,6 +35,9 @@ struct Arguments {
 enum Area {
     /// Sphinx packets and reply blocks, beside the `sphinx-packet` crate.
     Mix,
+    /// A mixnode on sockets, beside the `sphinx-packet` crate without any.
+    #[cfg(unix)]
+    Node,
     /// What one call costs from each language, beside the same call in Rust.
     Ffi {
         /// The languages' bench programs: a JSON file that `cargo xtask bench ffi` writes.
@@ -47,6 +52,8 @@ fn main() -> ExitCode {
     let mut output = Output::new(json);
     let measured = match area {
         Area::Mix => mix::run(effort, &mut output),
+        #[cfg(unix)]
+        Area::Node => node::run(effort, &mut output),
         Area::Ffi { programs } => ffi::run(&programs, effort, &mut output),
     };
     match measured {

@@ -36,7 +36,7 @@ const BATCH: usize = 32;
 const PEER_HOPS: usize = 5;
 
 /// The same route in both crates' terms.
-struct Route {
+pub(crate) struct Route {
     keys: Vec<PrivateKey>,
     ours: Vec<Hop>,
     peer_key: StaticSecret,
@@ -46,7 +46,7 @@ struct Route {
 }
 
 impl Route {
-    fn new(hops: u8) -> Self {
+    pub(crate) fn new(hops: u8) -> Self {
         let keys: Vec<_> = (0..hops)
             .map(|_| PrivateKey::random(&mut OsEntropy))
             .collect();
@@ -214,7 +214,7 @@ fn deliver_theirs(route: &Route, packet: &[u8]) -> Result<Vec<u8>, Box<dyn Error
 }
 
 /// A packet of the peer's over the route.
-fn peer_packet(route: &Route, payload: &[u8]) -> Result<Vec<u8>, sphinx_packet::Error> {
+pub(crate) fn peer_packet(route: &Route, payload: &[u8]) -> Result<Vec<u8>, sphinx_packet::Error> {
     SphinxPacketBuilder::new()
         .with_payload_size(payload.len() + PAYLOAD_OVERHEAD_SIZE)
         .build_packet(payload, &route.nodes, &route.destination, &route.delays)
@@ -222,7 +222,7 @@ fn peer_packet(route: &Route, payload: &[u8]) -> Result<Vec<u8>, sphinx_packet::
 }
 
 /// The peer's way to take a layer off: bytes in, bytes out.
-fn peer_process(route: &Route, packet: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+pub(crate) fn peer_process(route: &Route, packet: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     let packet = SphinxPacket::from_bytes(packet)?;
     match packet.process(&route.peer_key)?.data {
         ProcessedPacketData::ForwardHop {

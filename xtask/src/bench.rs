@@ -29,6 +29,8 @@ pub(crate) struct Options {
 enum Area {
     /// Sphinx packets and reply blocks, beside the sphinx-packet crate.
     Mix,
+    /// A mixnode on sockets, beside the sphinx-packet crate without any.
+    Node,
     /// What one call costs from each language, beside the same call in Rust.
     Ffi,
 }
@@ -95,7 +97,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, 
 /// The step: every area, as short as it goes.
 pub(crate) fn smoke(session: &mut Session<'_>) -> Result<(), Stop> {
     let mut all_absent = Vec::new();
-    for area in [Area::Mix, Area::Ffi] {
+    for area in [Area::Mix, Area::Node, Area::Ffi] {
         let (mut command, absent) = command(session.workspace, area, true)?;
         session.check(command.arg("--json"))?;
         all_absent.extend(absent);
@@ -130,6 +132,9 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
     match area {
         Area::Mix => {
             command.arg("mix");
+        }
+        Area::Node => {
+            command.arg("node");
         }
         Area::Ffi => {
             let file = workspace.target("bench-programs.json");

@@ -20,6 +20,9 @@ use crate::wheel::Wheel;
 /// Packets whose delay ends in the same tick leave together, in random order.
 const TICK: Duration = Duration::from_micros(100);
 
+/// Buffers of dropped packets that are kept for [`Mixnode::poll_spare`].
+const SPARES_MAX: usize = 64;
+
 /// Limits and duties of a [`Mixnode`].
 #[derive(Clone, Debug)]
 pub struct MixnodeConfig {
@@ -179,6 +182,8 @@ pub struct Mixnode {
     order: Order,
     deliveries: VecDeque<Delivery>,
     opened: Vec<Result<OpenedHeader, PacketError>>,
+    /// Buffers of packets that were dropped.
+    spares: Vec<Vec<u8>>,
     stats: MixStats,
 }
 
@@ -203,6 +208,7 @@ impl Mixnode {
             order,
             deliveries: VecDeque::new(),
             opened: Vec::new(),
+            spares: Vec::new(),
             stats: MixStats::default(),
             config,
         }
@@ -283,20 +289,39 @@ impl Mixnode {
         self.opened = opened;
     }
 
-    fn accept(&mut self, bytes: Vec<u8>, header: Result<OpenedHeader, PacketError>, now: Instant) {
+    fn accept(
+        &mut self,
+        mut bytes: Vec<u8>,
+        header: Result<OpenedHeader, PacketError>,
+        now: Instant,
+    ) {
         self.stats.received += 1;
         let accepted = header
             .map_err(|_| DropReason::Malformed)
-            .and_then(|header| self.take(bytes, header, now));
+            .and_then(|header| self.take(&mut bytes, header, now));
         if let Err(reason) = accepted {
             self.stats.count_drop(reason);
+            self.keep_spare(bytes);
         }
     }
 
-    /// Everything that may drop the packet comes before the work on its payload.
+    fn keep_spare(&mut self, bytes: Vec<u8>) {
+        if self.spares.len() < SPARES_MAX && bytes.len() == self.config.geometry.packet_bytes() {
+            self.spares.push(bytes);
+        }
+    }
+
+    /// The memory of a packet that was dropped, as long as a packet and of no meaning, for a host
+    /// that uses its buffers again. Of those that nobody takes, a few are kept.
+    pub fn poll_spare(&mut self) -> Option<Vec<u8>> {
+        self.spares.pop()
+    }
+
+    /// Everything that may drop the packet comes before the work on its payload. What is taken
+    /// leaves nothing of `bytes`.
     fn take(
         &mut self,
-        mut bytes: Vec<u8>,
+        bytes: &mut Vec<u8>,
         header: OpenedHeader,
         now: Instant,
     ) -> Result<(), DropReason> {
@@ -317,11 +342,11 @@ impl Mixnode {
             }
         }
         let layer = header
-            .open_payload(&mut bytes)
+            .open_payload(bytes)
             .map_err(|_| DropReason::Malformed)?;
         let delivery = match layer {
             Layer::Forward { next, delay } => {
-                let packet = Packet::from_whole(self.config.geometry, bytes);
+                let packet = Packet::from_whole(self.config.geometry, std::mem::take(bytes));
                 self.hold(Transmit { to: next, packet }, delay, now);
                 return Ok(());
             }
@@ -331,11 +356,11 @@ impl Mixnode {
                 let start = self.config.geometry.header_bytes() + LEFT_BYTES;
                 bytes.copy_within(start..start + length, 0);
                 bytes.truncate(length);
-                Delivery::Message(bytes)
+                Delivery::Message(std::mem::take(bytes))
             }
             Layer::Reply { surb, .. } => {
                 bytes.drain(..self.config.geometry.header_bytes());
-                Delivery::Reply(surb, SealedReply(bytes))
+                Delivery::Reply(surb, SealedReply(std::mem::take(bytes)))
             }
         };
         self.deliveries.push_back(delivery);
@@ -394,6 +419,7 @@ impl Mixnode {
             };
             if now.duration_since(held.due) > self.config.lateness_max {
                 self.stats.count_drop(DropReason::Late);
+                self.keep_spare(held.transmit.packet.into_bytes());
                 continue;
             }
             self.stats.forwarded += 1;
@@ -674,6 +700,26 @@ mod tests {
                 .poll_transmit(now + Duration::from_secs(1))
                 .is_some()
         );
+    }
+
+    #[test]
+    fn the_memory_of_dropped_packets_comes_back() {
+        let (mut mixnode, route) = node(MixnodeConfig::default());
+        let packet = packet_for(&route);
+        let whole = packet.len();
+        assert!(mixnode.poll_spare().is_none());
+        // One is held, one is a replay, one is malformed, one is of another length.
+        let mut packets = vec![packet.clone(), packet, vec![0; whole], vec![0; 3]];
+        mixnode.handle_inputs(&mut packets, Instant::ZERO);
+        // The held one is too late.
+        assert_eq!(mixnode.poll_transmit(Instant::from_millis(9_000)), None);
+        let spares = std::iter::from_fn(|| mixnode.poll_spare()).map(|spare| spare.len());
+        assert_eq!(spares.collect::<Vec<_>>(), [whole; 3]);
+        for _ in 0..100 {
+            mixnode.handle_input(vec![0; whole], Instant::ZERO);
+        }
+        let spares = std::iter::from_fn(|| mixnode.poll_spare()).count();
+        assert_eq!(spares, SPARES_MAX);
     }
 
     #[test]

@@ -28,10 +28,21 @@
 //! # }
 //! ```
 
+mod directory;
+#[cfg(unix)]
+mod engine;
 mod identity;
 mod link;
 mod mix;
+mod udp;
 
+pub use directory::DirectoryError;
+#[cfg(unix)]
+pub use engine::{Busy, EngineConfig, EngineError, EngineHandle, EngineStats, MixEngine};
 pub use identity::Identity;
 pub use link::{Link, LinkError, LinkReader, LinkWriter, Purpose};
-pub use mix::{DirectoryError, LinkStats, MixHandle, MixService, MixServiceConfig};
+pub use mix::{LinkStats, MixHandle, MixService, MixServiceConfig};
+pub use udp::{
+    DATAGRAM_BYTES_MAX, DATAGRAM_OVERHEAD_BYTES, LANES, LinkExhausted, Opened, Refusal, UdpLink,
+    UdpLinks, UdpLinksConfig, UdpLinksError, UdpTable, Unreachable,
+};

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use fogcompute_base::{Clock, Instant, NodeId};
 use fogcompute_mix::{Delivery, Descriptor, MixStats, Mixnode, NodeRef, Transmit};
-use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::directory::{Directory, DirectoryError, directory};
 use crate::identity::Identity;
 use crate::link::{Link, LinkReader, LinkWriter, Purpose};
 
@@ -41,40 +41,6 @@ impl Default for MixServiceConfig {
             redial_after: Duration::from_secs(1),
         }
     }
-}
-
-/// A directory that cannot be used.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-pub enum DirectoryError {
-    /// Two nodes have the same [`NodeRef`], so that packets for one could reach the other.
-    #[error("node {node} has the reference of node {other}")]
-    SameRef {
-        /// The node found second.
-        node: NodeId,
-        /// The node found first.
-        other: NodeId,
-    },
-}
-
-/// Where nodes and clients accept links, by what packets call them.
-type Directory = BTreeMap<NodeRef, (NodeId, SocketAddr)>;
-
-fn directory<'a>(
-    nodes: impl IntoIterator<Item = &'a Descriptor>,
-) -> Result<Directory, DirectoryError> {
-    let mut directory = Directory::new();
-    for descriptor in nodes {
-        let node = descriptor.node;
-        let place = (node, descriptor.address);
-        match directory.insert(node.into(), place) {
-            Some((other, _)) if other != node => {
-                return Err(DirectoryError::SameRef { node, other });
-            }
-            _ => {}
-        }
-    }
-    Ok(directory)
 }
 
 /// What the links of a service counted since its start.
@@ -529,34 +495,6 @@ mod tests {
         assert_eq!(
             (stats.sent, stats.unknown_peer, stats.unreachable),
             (0, 1, 1)
-        );
-    }
-
-    #[test]
-    fn a_second_node_of_one_reference_is_refused() {
-        let key = PrivateKey::from_bytes([1; 32]).public();
-        let mut id = [7; 32];
-        let mut descriptor = |last| {
-            id[31] = last;
-            Descriptor {
-                node: NodeId::from_bytes(id),
-                key,
-                epoch: EpochParity::Even,
-                address: ([127, 0, 0, 1], u16::from(last)).into(),
-            }
-        };
-        let (first, twin) = (descriptor(1), descriptor(2));
-        let known = directory([&first, &first]).unwrap();
-        assert_eq!(
-            known.get(&NodeRef::from_bytes([7; 8])),
-            Some(&(first.node, first.address))
-        );
-        assert_eq!(
-            directory([&first, &twin]),
-            Err(DirectoryError::SameRef {
-                node: twin.node,
-                other: first.node
-            })
         );
     }
 }

@@ -1,0 +1,144 @@
+//! The two messages of Noise IK in their datagrams.
+
+use fogcompute_base::NodeId;
+use snow::{Builder, HandshakeState};
+
+use crate::identity::Identity;
+
+use super::wire::{INDEX_AT, INITIATION, LANE_AT, RESPONSE, Refusal, TAG_BYTES, field};
+
+const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
+const PROLOGUE: &[u8] = b"fogcompute-udp-link/1";
+const GREETING: &str = "fogcompute-udp-link/1 initiation";
+
+const KEY_BYTES: usize = 32;
+const GREETING_BYTES: usize = 16;
+/// Ephemeral key, static key and its tag, payload's tag.
+const FIRST_BYTES: usize = KEY_BYTES + KEY_BYTES + TAG_BYTES + TAG_BYTES;
+/// Ephemeral key, payload's tag.
+const SECOND_BYTES: usize = KEY_BYTES + TAG_BYTES;
+/// Index and stamp.
+const CLAIM_BYTES: usize = 12;
+/// The shortest datagram that has room for an initiation.
+pub(super) const DATAGRAM_BYTES_MIN: usize = 1 + FIRST_BYTES + CLAIM_BYTES + GREETING_BYTES;
+
+/// What an initiation said, and what is needed to answer it.
+pub(super) struct Initiation {
+    pub(super) peer: NodeId,
+    pub(super) index: u32,
+    pub(super) stamp: u64,
+    pub(super) noise: HandshakeState,
+}
+
+/// The key by which whoever knows a node's public key shows it.
+pub(super) fn greeting_key(node: NodeId) -> [u8; 32] {
+    blake3::derive_key(GREETING, node.as_bytes())
+}
+
+fn greeting(key: &[u8; 32], bytes: &[u8]) -> [u8; GREETING_BYTES] {
+    let mut greeting = [0; GREETING_BYTES];
+    greeting.copy_from_slice(&blake3::keyed_hash(key, bytes).as_bytes()[..GREETING_BYTES]);
+    greeting
+}
+
+fn builder(identity: &Identity) -> Result<Builder<'_>, snow::Error> {
+    let params = PATTERN.parse()?;
+    Builder::new(params)
+        .local_private_key(identity.secret())?
+        .prologue(PROLOGUE)
+}
+
+/// Starts a handshake with `peer`.
+pub(super) fn initiate(
+    identity: &Identity,
+    peer: NodeId,
+    index: u32,
+    stamp: u64,
+    datagram_bytes: usize,
+) -> Result<(HandshakeState, Vec<u8>), snow::Error> {
+    let mut noise = builder(identity)?
+        .remote_public_key(peer.as_bytes())?
+        .build_initiator()?;
+    let mut payload = vec![0; datagram_bytes - (1 + FIRST_BYTES + GREETING_BYTES)];
+    payload[..4].copy_from_slice(&index.to_be_bytes());
+    payload[4..CLAIM_BYTES].copy_from_slice(&stamp.to_be_bytes());
+    let mut datagram = vec![0; datagram_bytes];
+    datagram[0] = INITIATION;
+    let end = datagram_bytes - GREETING_BYTES;
+    noise.write_message(&payload, &mut datagram[1..end])?;
+    greet(&greeting_key(peer), &mut datagram);
+    Ok((noise, datagram))
+}
+
+/// Writes the last field of an initiation.
+pub(super) fn greet(key: &[u8; 32], datagram: &mut [u8]) {
+    if let Some((bytes, claimed)) = datagram.split_last_chunk_mut() {
+        *claimed = greeting(key, bytes);
+    }
+}
+
+/// Whether an initiation, of the right length, was made for the node with this key. No more is known
+/// then, but those that were not are refused at the price of a hash.
+pub(super) fn is_greeted(key: &[u8; 32], datagram: &[u8]) -> bool {
+    let Some((bytes, claimed)) = datagram.split_last_chunk::<GREETING_BYTES>() else {
+        return false;
+    };
+    // Nothing here is secret from whoever knows the public key.
+    greeting(key, bytes) == *claimed
+}
+
+/// Reads an initiation: two Diffie-Hellmans.
+pub(super) fn read_initiation(identity: &Identity, datagram: &[u8]) -> Result<Initiation, Refusal> {
+    let end = datagram.len().saturating_sub(GREETING_BYTES);
+    let message = datagram.get(1..end).ok_or(Refusal::Length)?;
+    let mut noise = builder(identity)
+        .and_then(Builder::build_responder)
+        .map_err(|_| Refusal::Forged)?;
+    let mut payload = vec![0; message.len()];
+    let length = noise
+        .read_message(message, &mut payload)
+        .map_err(|_| Refusal::Forged)?;
+    let payload = &payload[..length];
+    let peer = noise
+        .get_remote_static()
+        .and_then(|key| key.try_into().ok());
+    match (peer, field(payload, 0), field(payload, 4)) {
+        (Some(peer), Some(index), Some(stamp)) => Ok(Initiation {
+            peer: NodeId::from_bytes(peer),
+            index: u32::from_be_bytes(index),
+            stamp: u64::from_be_bytes(stamp),
+            noise,
+        }),
+        _ => Err(Refusal::Forged),
+    }
+}
+
+/// Answers an initiation: three scalar multiplications more.
+pub(super) fn respond(
+    noise: &mut HandshakeState,
+    remote: u32,
+    local: u32,
+    datagram_bytes: usize,
+) -> Result<Vec<u8>, snow::Error> {
+    let mut payload = vec![0; datagram_bytes - LANE_AT - SECOND_BYTES];
+    payload[..4].copy_from_slice(&local.to_be_bytes());
+    let mut datagram = vec![0; datagram_bytes];
+    datagram[0] = RESPONSE;
+    datagram[INDEX_AT..LANE_AT].copy_from_slice(&remote.to_be_bytes());
+    noise.write_message(&payload, &mut datagram[LANE_AT..])?;
+    Ok(datagram)
+}
+
+/// Reads a response: what the peer calls the link.
+///
+/// After an error the handshake is as it was, so a forged response does not end it.
+pub(super) fn read_response(noise: &mut HandshakeState, datagram: &[u8]) -> Result<u32, Refusal> {
+    let message = datagram.get(LANE_AT..).ok_or(Refusal::Length)?;
+    let mut payload = vec![0; message.len()];
+    let length = noise
+        .read_message(message, &mut payload)
+        .map_err(|_| Refusal::Forged)?;
+    field(&payload[..length], 0)
+        .map(u32::from_be_bytes)
+        .ok_or(Refusal::Forged)
+}

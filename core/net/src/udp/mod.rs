@@ -1,0 +1,67 @@
+//! Links over UDP: who is at the other end is proven by Noise IK, and every datagram has one size.
+//!
+//! Everything here is sans-IO: datagrams and `now` go in, datagrams and the next deadline come out.
+//! [`MixEngine`](crate::MixEngine) gives it sockets and threads.
+//!
+//! # On the wire
+//!
+//! A network's mix packets have one length F ([`Geometry::packet_bytes`]), and every datagram of its
+//! links, handshakes too, has the length D = F + 26. For [`Geometry::DATAGRAM`] that is 1,452 bytes,
+//! what IPv6 and UDP leave of a path of 1,500. Larger geometries work too, but IP has to take their
+//! datagrams apart and put them together again, and one lost fragment loses the packet; above
+//! 65,507 bytes there is no datagram. Integers are big-endian.
+//!
+//! | datagram | bytes | content |
+//! |---|---|---|
+//! | initiation | 0 | `0x11` |
+//! | | 1..D-16 | first message of Noise IK; payload: `u32` index, `u64` stamp, zeros |
+//! | | D-16..D | keyed BLAKE3 of all before, by a key derived from the receiver's public key |
+//! | response | 0 | `0x12` |
+//! | | 1..5 | the initiation's index |
+//! | | 5..D | second message of Noise IK; payload: `u32` index, zeros |
+//! | data | 0 | `0x13` |
+//! | | 1..5 | index that the receiver chose for this link |
+//! | | 5 | lane: each thread of the sender counts in its own |
+//! | | 6..10 | count of the lane |
+//! | | 10..D | frame of F bytes, ChaCha20-Poly1305 |
+//!
+//! The Noise protocol is `Noise_IK_25519_ChaChaPoly_BLAKE2s`, its prologue `fogcompute-udp-link/1`.
+//! The nonce of data is lane × 2³² + count: a lane that has counted to its end sends no more, which a
+//! new handshake long before makes no matter. A frame that begins with a zero byte, as no mix packet
+//! does, is cover: it is dropped when it has been opened.
+//!
+//! # What strangers can do
+//!
+//! - *Garbage* costs a look at its length and first byte; with the index of a link, one
+//!   authentication (a microsecond).
+//! - *Initiations* are answered at most once each by a datagram of the same length, so nothing is
+//!   amplified. They cost nothing beyond a hash to who cannot name this node's key, and at most
+//!   [`handshakes_per_second_max`](UdpLinksConfig::handshakes_per_second_max) are worked on. Somebody
+//!   who knows the key, and in a directory all do, can use that rate up with invented ones: then new
+//!   links are made late or not at all while the flood lasts. Links that exist do not suffer.
+//! - *Replayed initiations* are known by their stamp, which grows with each that a peer makes, as
+//!   long as a link to that peer is there. After that one makes a half-open link on which nothing is
+//!   ever sent, for only data from the peer itself confirms it. Half-open links are few, short-lived
+//!   and the oldest gives way.
+//! - *Replayed data* is refused here, by a window of 960 counts a lane, before it costs anything of
+//!   the peer's allowance or a Diffie-Hellman. The mix packet inside would be refused by the replay
+//!   filter of the mixnode as well, at the price of one.
+//! - *Invented identities* are strangers: at most [`strangers_max`](UdpLinksConfig::strangers_max)
+//!   of them have links. Nodes of the directory always have room.
+//!
+//! [`Geometry::packet_bytes`]: fogcompute_mix::Geometry::packet_bytes
+//! [`Geometry::DATAGRAM`]: fogcompute_mix::Geometry::DATAGRAM
+
+mod handshake;
+mod link;
+mod links;
+#[cfg(test)]
+mod tests;
+mod window;
+mod wire;
+
+pub use link::{LinkExhausted, Opened, UdpLink};
+pub use links::{UdpLinks, UdpLinksConfig, UdpLinksError, UdpTable, Unreachable};
+#[cfg(unix)]
+pub(crate) use wire::DATA;
+pub use wire::{DATAGRAM_BYTES_MAX, DATAGRAM_OVERHEAD_BYTES, LANES, Refusal};
