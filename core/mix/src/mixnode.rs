@@ -152,6 +152,23 @@ impl EpochKey {
         }
     }
 
+    /// A key that was used before, with what was seen under it until its node ended cleanly. `None` if
+    /// these are not the bytes of that.
+    #[must_use]
+    pub fn restore(key: PrivateKey, seen: &[u8]) -> Option<Self> {
+        let filter = ReplayFilter::restore(seen, crate::crypto::replay_secret(&key))?;
+        Some(Self {
+            replay: Arc::new(filter),
+            key,
+        })
+    }
+
+    /// Its public half.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.key.public()
+    }
+
     /// What was seen under the key.
     #[must_use]
     pub fn replay_filter(&self) -> &ReplayFilter {
@@ -191,9 +208,16 @@ impl Mixnode {
     /// A node with this mix key of an even epoch, which must not have been used by an earlier run.
     #[must_use]
     pub fn new(key: PrivateKey, config: MixnodeConfig) -> Self {
-        let order = Order::new(&key, 0);
-        let mut mixnode = Self::empty(KeyRing::new(EpochParity::Even, key.clone()), config, order);
-        mixnode.set_key(EpochParity::Even, key);
+        let key = EpochKey::new(key, config.replay_tags_max);
+        Self::with_epoch_key(EpochParity::Even, key, config)
+    }
+
+    /// A node with this mix key of an epoch, and with what was seen under it.
+    #[must_use]
+    pub fn with_epoch_key(epoch: EpochParity, key: EpochKey, config: MixnodeConfig) -> Self {
+        let order = Order::new(&key.key, 0);
+        let mut mixnode = Self::empty(KeyRing::new(epoch, key.key.clone()), config, order);
+        mixnode.set_epoch_key(epoch, key);
         mixnode
     }
 

@@ -79,6 +79,15 @@ pub struct ReplayFilter {
 #[derive(Default)]
 struct Counter(AtomicU64);
 
+/// Buckets for so many tags.
+///
+/// Up to a load of 0.8, runs of full buckets longer than `PROBES` do not occur in practice; what comes
+/// after that fills the rest, as far as it finds a place.
+const fn bucket_count(capacity: usize) -> usize {
+    let capacity = if capacity == 0 { 1 } else { capacity };
+    capacity.saturating_add(capacity / 4).div_ceil(BUCKET)
+}
+
 impl ReplayFilter {
     /// Probability that a fresh tag is called a replay: 256 fingerprints, each equal once in
     /// 2³² - 1 times.
@@ -90,17 +99,49 @@ impl ReplayFilter {
     /// `secret` says where tags go. Whoever knows it could make packets that fill one bucket.
     #[must_use]
     pub fn new(capacity: usize, secret: [u64; 2]) -> Self {
-        // Up to a load of 0.8, runs of full buckets longer than `PROBES` do not occur in practice;
-        // what comes after that fills the rest, as far as it finds a place.
-        let slots = capacity.max(1).saturating_add(capacity / 4);
-        let count = slots.div_ceil(BUCKET);
         Self {
-            buckets: bytemuck::zeroed_slice_box(count),
+            buckets: bytemuck::zeroed_slice_box(bucket_count(capacity)),
             // Odd, so that the multiplication below loses nothing.
             secret: [secret[0], secret[1] | 1],
             capacity: capacity.max(1),
             counters: Box::default(),
         }
+    }
+
+    /// All that is remembered, for [`ReplayFilter::restore`] after a clean end.
+    ///
+    /// Only a filter that nobody checks any more is worth saving: what is remembered later is
+    /// missing, and could be replayed.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let slots = self.buckets.iter().flatten();
+        let slots = slots.flat_map(|slot| slot.load(Ordering::Relaxed).to_le_bytes());
+        (self.capacity as u64)
+            .to_le_bytes()
+            .into_iter()
+            .chain(slots)
+            .collect()
+    }
+
+    /// The filter that [`ReplayFilter::to_bytes`] wrote, for the same secret. `None` if these are
+    /// not the bytes of a filter.
+    #[must_use]
+    pub fn restore(bytes: &[u8], secret: [u64; 2]) -> Option<Self> {
+        let (capacity, slots) = bytes.split_first_chunk()?;
+        let capacity = usize::try_from(u64::from_le_bytes(*capacity)).ok()?;
+        // Before anything is allocated for a capacity that the bytes only claim.
+        if slots.len() != bucket_count(capacity).checked_mul(BUCKET * 4)? {
+            return None;
+        }
+        let filter = Self::new(capacity, secret);
+        let mut count = 0;
+        for (slot, bytes) in filter.buckets.iter().flatten().zip(slots.chunks_exact(4)) {
+            let fingerprint = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            slot.store(fingerprint, Ordering::Relaxed);
+            count += u64::from(fingerprint != 0);
+        }
+        filter.counters[0].0.store(count, Ordering::Relaxed);
+        Some(filter)
     }
 
     /// Bytes of memory when every part of it has been touched.
@@ -271,6 +312,24 @@ mod tests {
         });
         assert_eq!(fresh, tags.len());
         assert_eq!(filter.len(), tags.len());
+    }
+
+    #[test]
+    fn a_filter_that_was_saved_remembers() {
+        let filter = ReplayFilter::new(1_000, SECRET);
+        let tags = tags(900);
+        for tag in &tags {
+            filter.check(*tag);
+        }
+        let bytes = filter.to_bytes();
+        let restored = ReplayFilter::restore(&bytes, SECRET).unwrap();
+        assert_eq!((restored.len(), restored.capacity()), (900, 1_000));
+        for tag in &tags {
+            assert_eq!(restored.check(*tag), ReplayVerdict::Replayed);
+        }
+        for wrong in [&bytes[..7], &bytes[..bytes.len() - 1], &[0xff; 8]] {
+            assert!(ReplayFilter::restore(wrong, SECRET).is_none());
+        }
     }
 
     #[test]

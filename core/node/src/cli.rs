@@ -12,6 +12,8 @@ use fogcompute_harvest::HarvestPolicy;
 use fogcompute_ledger::Amount;
 
 use crate::demo::{DemoConfig, run_demo};
+use crate::mixnode;
+use crate::ping::{PingConfig, ping};
 use crate::protocol::Role;
 use crate::serve::{NodeConfig, run_node};
 
@@ -32,6 +34,64 @@ enum Command {
     /// A compute node runs every task that reaches it through the mixnet, in its sandbox: nobody is
     /// asked for a permission yet, so join only fogs you trust.
     Node(NodeArguments),
+    /// Run a mixnode of a network with a signed topology file, over UDP.
+    ///
+    /// SIGINT and SIGTERM end it after it has sent what it holds; SIGHUP reads the topology again.
+    Mixnode(MixnodeArguments),
+    /// Use a network of mixnodes.
+    #[command(subcommand)]
+    Mix(MixCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum MixCommand {
+    /// Send packets over random routes and back, and say how long they took.
+    Ping(PingArguments),
+    /// Sign a topology that was written by hand, and print it.
+    ///
+    /// The form is that of the lines before the signature; `fogcompute mixnode --new-key` prints a
+    /// node's line of it.
+    Sign {
+        /// The authority's secret key, 64 hexadecimal digits; made if the file is not there.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The topology.
+        #[arg(long, value_name = "FILE")]
+        topology: PathBuf,
+    },
+}
+
+#[derive(Debug, Parser)]
+struct PingArguments {
+    /// The network's topology file.
+    #[arg(long, value_name = "FILE")]
+    topology: PathBuf,
+    /// Whose signature it has, 64 hexadecimal digits.
+    #[arg(long, value_name = "KEY")]
+    authority: NodeId,
+    /// Where the nodes of the last layer can send packets to.
+    #[arg(long, default_value = "0.0.0.0:0", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Packets to send.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    count: u32,
+    /// Milliseconds between two packets.
+    #[arg(long, default_value_t = 200)]
+    interval_ms: u64,
+    /// Milliseconds to wait for the last ones.
+    #[arg(long, default_value_t = 2_000)]
+    timeout_ms: u64,
+}
+
+#[derive(Debug, Parser)]
+struct MixnodeArguments {
+    /// The configuration: listen, data, topology, authority; optional: workers, metrics,
+    /// replay_tags_max, drain_seconds.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Make a mix key, print the line that the topology needs, and end.
+    #[arg(long)]
+    new_key: bool,
 }
 
 #[derive(Debug, Parser)]
@@ -160,6 +220,35 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 Err(error) => failed(&error),
             }
         }
+        Command::Mixnode(arguments) => {
+            let done = if arguments.new_key {
+                mixnode::new_key(&arguments.config)
+            } else {
+                runtime.block_on(mixnode::run(&arguments.config))
+            };
+            match done {
+                Ok(()) => 0,
+                Err(error) => failed(&error),
+            }
+        }
+        Command::Mix(MixCommand::Ping(arguments)) => {
+            let config = PingConfig {
+                topology: arguments.topology,
+                authority: arguments.authority,
+                listen: arguments.listen,
+                count: arguments.count,
+                interval: Duration::from_millis(arguments.interval_ms),
+                timeout: Duration::from_millis(arguments.timeout_ms),
+            };
+            match runtime.block_on(ping(config)) {
+                Ok(()) => 0,
+                Err(error) => failed(&error),
+            }
+        }
+        Command::Mix(MixCommand::Sign { key, topology }) => match mixnode::sign(&key, &topology) {
+            Ok(()) => 0,
+            Err(error) => failed(&error),
+        },
         Command::Node(arguments) => {
             let role = match (arguments.role, arguments.layer) {
                 (RoleName::Mix, layer) => Role::Mix {

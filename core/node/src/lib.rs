@@ -28,6 +28,9 @@ mod fog;
 #[doc(hidden)]
 pub mod fuzzing;
 mod mandelbrot;
+mod metrics;
+mod mixnode;
+mod ping;
 mod protocol;
 mod report;
 mod report_page;

@@ -1,0 +1,211 @@
+//! `fogcompute mix ping`: packets round a network and back.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fogcompute_base::{Clock, Instant, NodeId, OsEntropy, SystemClock};
+use fogcompute_mix::{
+    BuildError, Contact, Delivery, EpochParity, Hop, MessageId, Mixnode, MixnodeConfig, NodeRef,
+    Packet, PrivateKey, TopologyError, TopologyFile, TopologyFileError, Transmit,
+};
+use fogcompute_net::{
+    Busy, DirectoryError, EngineConfig, EngineError, EngineHandle, Identity, MixEngine,
+};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+/// What to ping.
+#[derive(Clone, Debug)]
+pub(crate) struct PingConfig {
+    pub(crate) topology: PathBuf,
+    pub(crate) authority: NodeId,
+    pub(crate) listen: SocketAddr,
+    pub(crate) count: u32,
+    pub(crate) interval: Duration,
+    /// How long to wait for the last ones.
+    pub(crate) timeout: Duration,
+}
+
+/// Why there is no ping.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub(crate) enum PingError {
+    /// The topology cannot be read.
+    #[error("reading {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The topology is refused.
+    #[error(transparent)]
+    TopologyFile(#[from] TopologyFileError),
+    /// There is no route.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// A packet cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The network's directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The engine does not start.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The engine does not take packets.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// Nothing came back.
+    #[error("none of {sent} packets came back")]
+    NoneReturned {
+        /// Packets sent.
+        sent: u32,
+    },
+}
+
+struct Ping {
+    clock: SystemClock,
+    contact: Contact,
+    file: TopologyFile,
+    engine: EngineHandle,
+    deliveries: mpsc::Receiver<Delivery>,
+    /// What is out: its number, when it was sent, and the delays it was given.
+    out: BTreeMap<MessageId, (u32, Instant, Duration)>,
+    /// Of each that returned: its time, and what of that was its delays.
+    returned: Vec<(Duration, Duration)>,
+}
+
+/// Sends packets over random routes of the network to this program itself.
+pub(crate) async fn ping(config: PingConfig) -> Result<(), PingError> {
+    let mut ping = Ping::start(&config)?;
+    println!(
+        "pinging through {} layers, mean delay {:?} a hop, packets of {} bytes",
+        ping.file.topology.layers().len(),
+        ping.file.topology.delay_mean(),
+        ping.file.geometry.packet_bytes()
+    );
+    ping.open_links()?;
+    for number in 0..config.count {
+        ping.send(number)?;
+        ping.receive_until(ping.clock.now() + config.interval).await;
+    }
+    ping.receive_until(ping.clock.now() + config.timeout).await;
+    ping.tell(config.count)
+}
+
+impl Ping {
+    fn start(config: &PingConfig) -> Result<Self, PingError> {
+        let clock = SystemClock::new();
+        let text = fs::read_to_string(&config.topology).map_err(|source| PingError::File {
+            path: config.topology.clone(),
+            source,
+        })?;
+        let file = TopologyFile::verify(&text, config.authority.as_bytes(), clock.unix_now())?;
+        let identity = Identity::random(&mut OsEntropy);
+        let key = PrivateKey::random(&mut OsEntropy);
+        let contact = Contact {
+            node: identity.node(),
+            key: key.public(),
+            epoch: EpochParity::of(file.epoch),
+        };
+        let mixnode_config = MixnodeConfig {
+            geometry: file.geometry,
+            relay: false,
+            replay_tags_max: 100_000,
+            ..MixnodeConfig::default()
+        };
+        let key = fogcompute_mix::EpochKey::new(key, mixnode_config.replay_tags_max);
+        let mixnode = Mixnode::with_epoch_key(contact.epoch, key, mixnode_config);
+        let engine_config = EngineConfig {
+            workers: 1,
+            ..EngineConfig::default()
+        };
+        let shared: Arc<dyn Clock> = Arc::new(clock);
+        let (engine, deliveries) =
+            MixEngine::start(mixnode, identity, config.listen, &engine_config, &shared)?;
+        engine.set_directory(file.topology.layers().iter().flatten())?;
+        Ok(Self {
+            clock,
+            contact,
+            file,
+            engine,
+            deliveries,
+            out: BTreeMap::new(),
+            returned: Vec::new(),
+        })
+    }
+
+    /// A node sends to this program only over a link that this program has opened, so each node of
+    /// the last layer gets a packet that ends there.
+    fn open_links(&self) -> Result<(), PingError> {
+        let last = self.file.topology.layers().last().into_iter().flatten();
+        let transmits = last
+            .map(|node| {
+                let hop = Hop::at(node.contact(), Duration::ZERO);
+                self.packet(&[hop], &[])
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(self.engine.send(transmits)?)
+    }
+
+    fn packet(&self, route: &[Hop], payload: &[u8]) -> Result<Transmit, PingError> {
+        Ok(Transmit {
+            to: NodeRef::from(route[0].node),
+            packet: Packet::build(self.file.geometry, route, payload, &mut OsEntropy)?,
+        })
+    }
+
+    fn send(&mut self, number: u32) -> Result<(), PingError> {
+        let route = self.file.topology.route(self.contact, &mut OsEntropy)?;
+        let id = MessageId::random(&mut OsEntropy);
+        let transmit = self.packet(&route, id.as_bytes())?;
+        let delays = route.iter().map(|hop| hop.delay).sum();
+        self.out.insert(id, (number, self.clock.now(), delays));
+        Ok(self.engine.send(vec![transmit])?)
+    }
+
+    async fn receive_until(&mut self, end: Instant) {
+        loop {
+            let left = end.duration_since(self.clock.now());
+            if left.is_zero() || (self.out.is_empty() && self.returned.is_empty()) {
+                return;
+            }
+            let Ok(Some(delivery)) = tokio::time::timeout(left, self.deliveries.recv()).await
+            else {
+                return;
+            };
+            let Delivery::Message(payload) = delivery else {
+                continue;
+            };
+            let id = <[u8; 16]>::try_from(payload).map(MessageId::from_bytes);
+            if let Some((number, sent, delays)) = id.ok().and_then(|id| self.out.remove(&id)) {
+                let took = self.clock.now().duration_since(sent);
+                println!("packet {number}: {took:.1?}, of which {delays:.1?} were its delays");
+                self.returned.push((took, delays));
+            }
+        }
+    }
+
+    fn tell(mut self, sent: u32) -> Result<(), PingError> {
+        self.returned.sort_unstable();
+        let Some((median, _)) = self.returned.get(self.returned.len() / 2) else {
+            return Err(PingError::NoneReturned { sent });
+        };
+        let overheads = self
+            .returned
+            .iter()
+            .map(|(took, delays)| took.saturating_sub(*delays));
+        let most = overheads.max().unwrap_or_default();
+        println!(
+            "{} of {sent} came back; median {median:.1?}; at most {most:.1?} beside the delays",
+            self.returned.len()
+        );
+        Ok(())
+    }
+}
