@@ -417,8 +417,13 @@ impl Coordinator {
                     .get(&node)
                     .and_then(|known| known.running.get(&id))
                     .map_or(Amount::ZERO, |attempt| attempt.price_per_gigafuel);
-                let paid = price(output.usage.fuel, rate, task.price_max);
-                (paid, pay(id, node, paid))
+                if rate == Amount::ZERO {
+                    // The ledger moves no zero amounts.
+                    (Amount::ZERO, vec![release(id)])
+                } else {
+                    let paid = price(output.usage.fuel, rate, task.price_max);
+                    (paid, pay(id, node, paid))
+                }
             }
             Err(_) => (Amount::ZERO, vec![release(id)]),
         };

@@ -53,10 +53,23 @@ impl Database {
         Ok(self.connection.as_mut().expect("taken only on dropping"))
     }
 
+    pub(crate) fn durability(&self) -> Result<Durability, StoreError> {
+        /// Number of `PRAGMA synchronous = FULL`.
+        const FULL: i64 = 2;
+        let synchronous: i64 = self
+            .read()?
+            .pragma_query_value(None, "synchronous", |row| row.get(0))?;
+        Ok(if synchronous >= FULL {
+            Durability::Full
+        } else {
+            Durability::Normal
+        })
+    }
+
     /// Makes this the copy that a forked child has.
     #[cfg(test)]
     pub(crate) fn fork(&mut self) {
-        self.home = HomeProcess::parent();
+        self.home = HomeProcess::of(std::process::id() + 1);
     }
 
     /// Names the file in an error that has to.
@@ -258,6 +271,7 @@ mod tests {
                     .unwrap()
             };
             assert_eq!(number("synchronous"), synchronous);
+            assert_eq!(database.durability().unwrap(), durability);
             assert_eq!(number("foreign_keys"), 1);
             assert_eq!(number("trusted_schema"), 0);
             assert_eq!(number("application_id"), 7);

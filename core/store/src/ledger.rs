@@ -153,6 +153,14 @@ impl SqliteLedger {
             .map_err(|source| StoreError::CommitFailed { source })
     }
 
+    /// What a power cut may cost, as SQLite has it. In memory, everything.
+    ///
+    /// # Errors
+    /// [`StoreError::Malformed`], [`StoreError::Sqlite`], [`StoreError::Forked`].
+    pub fn durability(&self) -> Result<Durability, StoreError> {
+        self.database.durability()
+    }
+
     /// The book in memory: accounts, reservations, ids, the head. In a forked child it is what it
     /// was when that was forked.
     #[must_use]

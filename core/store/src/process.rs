@@ -19,10 +19,10 @@ impl HomeProcess {
         Self(process::id())
     }
 
-    /// A process that is not this one.
-    #[cfg(test)]
-    pub(crate) fn parent() -> Self {
-        Self(process::id() + 1)
+    /// The process with that id.
+    #[must_use]
+    pub const fn of(id: u32) -> Self {
+        Self(id)
     }
 
     /// Whether this is still that process.
@@ -52,7 +52,7 @@ mod tests {
         let home = HomeProcess::here();
         assert!(home.is_here());
         assert!(home.check().is_ok());
-        let parent = HomeProcess::parent();
+        let parent = HomeProcess::of(process::id() + 1);
         assert!(!parent.is_here());
         let error = parent.check().unwrap_err();
         assert!(
