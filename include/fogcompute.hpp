@@ -113,6 +113,7 @@ using account_exists = error_of<FOG_STATUS_ACCOUNT_EXISTS, ledger_error>;
 using id_reused = error_of<FOG_STATUS_ID_REUSED, ledger_error>;
 using reservation_closed = error_of<FOG_STATUS_RESERVATION_CLOSED, ledger_error>;
 using invalid_operation = error_of<FOG_STATUS_INVALID_OPERATION, ledger_error>;
+using unknown_reservation = error_of<FOG_STATUS_UNKNOWN_RESERVATION, ledger_error>;
 using invalid_policy = error_of<FOG_STATUS_INVALID_POLICY, harvest_error>;
 using probe_failed = error_of<FOG_STATUS_PROBE_FAILED, harvest_error>;
 using invalid_module = error_of<FOG_STATUS_INVALID_MODULE, task_error>;
@@ -151,6 +152,7 @@ namespace detail {
     case FOG_STATUS_ID_REUSED: throw id_reused(message);
     case FOG_STATUS_RESERVATION_CLOSED: throw reservation_closed(message);
     case FOG_STATUS_INVALID_OPERATION: throw invalid_operation(message);
+    case FOG_STATUS_UNKNOWN_RESERVATION: throw unknown_reservation(message);
     case FOG_STATUS_INVALID_POLICY: throw invalid_policy(message);
     case FOG_STATUS_PROBE_FAILED: throw probe_failed(message);
     case FOG_STATUS_INVALID_MODULE: throw invalid_module(message);

@@ -370,6 +370,25 @@ def test_ctrl_c_ends_waiting_and_the_task(wait: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+def test_ctrl_c_ends_a_search_for_a_placement() -> None:
+    # It was noticed only when the whole search was over; this one would take for ever.
+    process = python("""
+    jobs = [f.Job(f"{n:032x}", cpu_millis=1, memory_bytes=1, duration_ms=1) for n in range(50)]
+    node = {"cpu_millis_free": 1, "cpu_millis_total": 1, "memory_bytes_free": 1}
+    nodes = [f.Node(f"{n:064x}", **node) for n in range(5)]
+    print("ready", flush=True)
+    try:
+        f.place(jobs, nodes, f.Sharing.QUEUED, f.Nsga2(100, 2**32 - 1))
+    except KeyboardInterrupt:
+        print("interrupted")
+    """)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert outcome(process) == (0, "interrupted\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
 def test_ctrl_c_ends_awaiting_and_the_task() -> None:
     # A signal from outside that comes just before the event loop's select() does not wake it, so
     # this one is raised where the loop is sure to notice.

@@ -65,6 +65,27 @@ def test_reserved_funds_cannot_be_spent_until_they_are_released() -> None:
     assert ledger.verify().open_reservations == 0
 
 
+def test_a_reservation_that_never_was_is_unknown() -> None:
+    ledger = funded(f.Ledger.in_memory())
+    with pytest.raises(f.UnknownReservationError):
+        ledger.void(new_id(), new_id())
+    with pytest.raises(f.UnknownReservationError):
+        ledger.post(new_id(), new_id())
+
+
+@pytest.mark.parametrize("path", ["", ":memory:", "file:x", "a\0b"])
+def test_what_is_no_file_is_refused(path: str) -> None:
+    with pytest.raises(f.ArgumentError):
+        f.Ledger.open(path)
+
+
+def test_a_bool_is_no_amount() -> None:
+    ledger = funded(f.Ledger.in_memory())
+    with pytest.raises(TypeError, match="bool"):
+        ledger.transfer(new_id(), ANA, BEN, True)
+    assert ledger.balance(BEN) == 0
+
+
 def test_a_file_keeps_everything_and_has_one_owner(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     with f.Ledger.open(path) as ledger:

@@ -19,9 +19,9 @@ pub struct fog_fog_config {
     pub workers: usize,
     /// What the fog's owner starts with, to pay its workers from.
     pub endowment: fog_amount,
-    /// What a worker asks for 10^9 fuel.
+    /// What a worker asks for 10^9 fuel. A task costs at least one base unit unless this is 0.
     pub price_per_gigafuel: fog_amount,
-    /// Memory each worker lends, in bytes.
+    /// Memory each worker lends, in bytes; not 0. A task whose limit is higher is refused.
     pub memory_bytes: u64,
     /// Seed of the optimiser that places tasks.
     pub seed: u64,
@@ -85,6 +85,9 @@ pub type fog_completion = Option<
 
 /// A fog inside this process: a coordinator, worker threads with WebAssembly sandboxes, and a
 /// ledger in memory.
+///
+/// A child of fork() has none of its threads: there calls fail with FOG_STATUS_CLOSED, callbacks do
+/// not run, and fog_fog_free() stops nothing.
 pub struct fog_fog {
     fog: Fog,
     /// Started with the first task that is submitted.
@@ -288,6 +291,9 @@ pub unsafe extern "C" fn fog_fog_submit(
         };
         let callback = Callback::new(done, user_data)?;
         let submitted = (|| {
+            // First of all: a forked child is refused before it waits for a lock, which a thread
+            // that only its parent has may hold.
+            let submitted = fog.fog.submit(spec)?;
             let mut completions = fog
                 .completions
                 .lock()
@@ -295,7 +301,7 @@ pub unsafe extern "C" fn fog_fog_submit(
             if completions.is_none() {
                 *completions = Some(Completions::start()?);
             }
-            Ok::<_, Failure>((fog.fog.submit(spec)?, completions))
+            Ok::<_, Failure>((submitted, completions))
         })();
         let (submitted, completions) = match submitted {
             Ok(submitted) => submitted,

@@ -68,6 +68,10 @@ pub struct fog_verification {
 }
 
 /// Double-entry credits in a file, or in memory. Every call is one transaction.
+///
+/// A ledger stays with the process that opened it: in a child of fork() calls fail with
+/// FOG_STATUS_CLOSED and touch nothing, and fog_ledger_free() leaves the file to the parent. Open
+/// ledgers after forking.
 pub struct fog_ledger(Ledger);
 
 /// Does one operation and reports its receipt.
@@ -230,8 +234,8 @@ pub unsafe extern "C" fn fog_ledger_reserve(
 /// @param reservation the reservation
 /// @param amount      decimal text of base units, or NULL for all that is reserved
 /// @param receipt     receives what became of it, or NULL
-/// @return FOG_STATUS_RESERVATION_CLOSED, FOG_STATUS_INVALID_OPERATION, FOG_STATUS_ID_REUSED,
-///         FOG_STATUS_STORAGE
+/// @return FOG_STATUS_UNKNOWN_RESERVATION, FOG_STATUS_RESERVATION_CLOSED,
+///         FOG_STATUS_INVALID_OPERATION, FOG_STATUS_ID_REUSED, FOG_STATUS_STORAGE
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_ledger_post(
     ledger: *const fog_ledger,

@@ -37,7 +37,8 @@ pub struct fog_variable {
 
 /// Evaluates one genome: puts the objectives, all of them minimised, into `objectives`, and into
 /// `violation` by how much the constraints are violated in total. It is 0, which means that all are
-/// met, unless it is written. All values must be finite.
+/// met, unless it is written. All values must be finite; an objective is not a number until it is
+/// written, so that one that is forgotten stops the run with FOG_STATUS_NOT_FINITE.
 ///
 /// Called on the thread that called fog_nsga2().
 /// @return 0 to go on, anything else to stop with FOG_STATUS_HOST_CALLBACK

@@ -46,7 +46,7 @@ pub enum fog_status {
     HostCallback = 102,
     /// The call was cancelled.
     Cancelled = 103,
-    /// The object was closed.
+    /// The object was closed, or belongs to the process that this one was forked from.
     Closed = 104,
     /// A buffer of the caller is too small; the needed size is reported.
     BufferTooSmall = 105,
@@ -70,10 +70,12 @@ pub enum fog_status {
     AccountExists = 402,
     /// An id was used before for something else.
     IdReused = 403,
-    /// A reservation is unknown, or was posted, voided or has expired.
+    /// A reservation was posted, was voided or has expired.
     ReservationClosed = 404,
     /// An operation makes no sense: zero amount, one account twice, other assets, overflow.
     InvalidOperation = 405,
+    /// A reservation is unknown: there never was one of that id.
+    UnknownReservation = 406,
     /// A harvest policy contradicts itself or does not parse.
     InvalidPolicy = 500,
     /// A device could not be read.
@@ -119,6 +121,7 @@ codes! {
     IdReused = 403: c"IdReused",
     ReservationClosed = 404: c"ReservationClosed",
     InvalidOperation = 405: c"InvalidOperation",
+    UnknownReservation = 406: c"UnknownReservation",
     InvalidPolicy = 500: c"InvalidPolicy",
     ProbeFailed = 501: c"ProbeFailed",
     InvalidModule = 600: c"InvalidModule",

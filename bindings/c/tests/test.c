@@ -161,6 +161,7 @@ static const struct {
     {FOG_STATUS_ID_REUSED, "IdReused"},
     {FOG_STATUS_RESERVATION_CLOSED, "ReservationClosed"},
     {FOG_STATUS_INVALID_OPERATION, "InvalidOperation"},
+    {FOG_STATUS_UNKNOWN_RESERVATION, "UnknownReservation"},
     {FOG_STATUS_INVALID_POLICY, "InvalidPolicy"},
     {FOG_STATUS_PROBE_FAILED, "ProbeFailed"},
     {FOG_STATUS_INVALID_MODULE, "InvalidModule"},

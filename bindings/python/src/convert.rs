@@ -8,11 +8,11 @@ use std::time::Duration;
 use fogcompute::base::{ParseIdError, Priority as BasePriority};
 use fogcompute::{Error, PublicKey};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDelta, PyString, PyTuple, PyType};
+use pyo3::types::{PyBool, PyBytes, PyDelta, PyString, PyTuple, PyType};
 
 use crate::error;
 
@@ -38,7 +38,8 @@ ranged! {
 }
 
 /// A number as an argument. One out of range is an `ArgumentError`; Python's `OverflowError` is no
-/// `ValueError`, and nobody expects it here.
+/// `ValueError`, and nobody expects it here. `True` counts as 1 to Python, but hardly to whoever
+/// passes it as an amount: it is a `TypeError`.
 #[derive(Clone, Copy)]
 pub(crate) struct Number<T>(pub(crate) T);
 
@@ -47,6 +48,9 @@ impl<'a, 'py, T: FromPyObject<'a, 'py> + Ranged> FromPyObject<'a, 'py> for Numbe
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let py = object.py();
+        if object.is_instance_of::<PyBool>() {
+            return Err(PyTypeError::new_err("a bool is no number here"));
+        }
         object.extract().map(Self).map_err(|error| {
             let error: PyErr = error.into();
             if error.is_instance_of::<PyOverflowError>(py) {

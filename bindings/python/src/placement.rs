@@ -320,7 +320,7 @@ impl Plan {
     }
 }
 
-/// Places jobs on nodes with NSGA-II and chooses one placement.
+/// Places jobs on nodes with NSGA-II and chooses one placement. Ctrl-C stops it between generations.
 #[pyfunction]
 #[pyo3(signature = (jobs, nodes, sharing, config = None, *, preference = None, seed = Number(0)))]
 pub(crate) fn place(
@@ -338,8 +338,21 @@ pub(crate) fn place(
     let preference = preference.map_or(Ok(Preference::default()), |preferred| {
         preferred.to_facade(py)
     })?;
+    let mut interrupt = None;
     let plan = error::call(py, || {
-        fogcompute::place(jobs, nodes, sharing.0, &config, preference, seed.0)
-    })?;
-    Plan::from_facade(py, &plan)
+        let mut go_on = || match Python::attach(Python::check_signals) {
+            Ok(()) => true,
+            Err(exception) => {
+                interrupt = Some(exception);
+                false
+            }
+        };
+        fogcompute::place_while(
+            jobs, nodes, sharing.0, &config, preference, seed.0, &mut go_on,
+        )
+    });
+    match interrupt {
+        Some(exception) => Err(exception),
+        None => Plan::from_facade(py, &plan?),
+    }
 }

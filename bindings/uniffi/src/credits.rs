@@ -166,7 +166,8 @@ impl Ledger {
     /// Moves a reserved amount, or part of it; what is left is released.
     ///
     /// # Errors
-    /// [`FogError::ReservationClosed`], [`FogError::InsufficientFunds`], [`FogError::IdReused`].
+    /// [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
+    /// [`FogError::InsufficientFunds`], [`FogError::IdReused`].
     #[uniffi::method(default(amount = None))]
     pub fn post(
         &self,
@@ -184,7 +185,7 @@ impl Ledger {
     /// Releases a reservation.
     ///
     /// # Errors
-    /// [`FogError::ReservationClosed`], [`FogError::IdReused`].
+    /// [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
     pub fn void(&self, id: String, reservation: String) -> Result<Receipt, FogError> {
         guarded(|| Ok(self.0.void(id.parse()?, reservation.parse()?)?.into()))
     }

@@ -55,7 +55,7 @@ errors! {
     HostCallback = 102,
     /// The call was cancelled.
     Cancelled = 103,
-    /// The object was closed.
+    /// The object was closed, or belongs to the process that this one was forked from.
     Closed = 104,
     /// A buffer of the caller is too small. Swift and Kotlin never meet it.
     BufferTooSmall = 105,
@@ -82,10 +82,12 @@ errors! {
     AccountExists = 402,
     /// An id was used before for something else.
     IdReused = 403,
-    /// A reservation is unknown, or was posted, voided or has expired.
+    /// A reservation was posted, was voided or has expired.
     ReservationClosed = 404,
     /// An operation makes no sense: zero amount, one account twice, other assets, overflow.
     InvalidOperation = 405,
+    /// A reservation is unknown: there never was one of that id.
+    UnknownReservation = 406,
 
     /// A harvest policy contradicts itself or does not parse.
     InvalidPolicy = 500,

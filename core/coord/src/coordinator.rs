@@ -1,5 +1,6 @@
 //! The coordinator's state machine.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::time::Duration;
@@ -244,6 +245,9 @@ impl Coordinator {
                 .any(|(_, id)| fits(id, &offer) && !fits(id, &before));
         if changed {
             self.place(host);
+        } else {
+            self.dispatch_at(node, host.now);
+            self.take_over(vec![node], host.now);
         }
         Ok(true)
     }
@@ -312,7 +316,7 @@ impl Coordinator {
             self.tasks.insert(order.id, task);
             self.arrivals += 1;
         }
-        if !self.place_if_idle(host) {
+        if !self.place_if_idle(None, host) {
             self.tell_waiting();
         }
         Ok(())
@@ -386,7 +390,7 @@ impl Coordinator {
                 // The result comes too late, but the node has a slot free again.
                 let known = self.registry.nodes.get_mut(&node);
                 if known.is_some_and(|known| known.free_slot(id, attempt)) {
-                    self.place_if_idle(host);
+                    self.place_if_idle(Some(node), host);
                 }
                 return Err(error.into());
             }
@@ -413,8 +417,13 @@ impl Coordinator {
                     .get(&node)
                     .and_then(|known| known.running.get(&id))
                     .map_or(Amount::ZERO, |attempt| attempt.price_per_gigafuel);
-                let paid = price(output.usage.fuel, rate, task.price_max);
-                (paid, pay(id, node, paid))
+                if rate == Amount::ZERO {
+                    // The ledger moves no zero amounts.
+                    (Amount::ZERO, vec![release(id)])
+                } else {
+                    let paid = price(output.usage.fuel, rate, task.price_max);
+                    (paid, pay(id, node, paid))
+                }
             }
             Err(_) => (Amount::ZERO, vec![release(id)]),
         };
@@ -439,7 +448,7 @@ impl Coordinator {
             paid,
         });
         self.end_task(id, state, paid);
-        self.place_if_idle(host);
+        self.place_if_idle(Some(node), host);
         Ok(paid)
     }
 
@@ -463,6 +472,7 @@ impl Coordinator {
         let place = (task.arrival, id);
         self.unplaced.remove(&place);
         self.stuck.remove(&place);
+        let mut waited_at = None;
         if let TaskState::Assigned { node, attempt } = before {
             self.events.push_back(Event::Revoke {
                 node,
@@ -470,12 +480,19 @@ impl Coordinator {
                 attempt,
             });
         } else {
-            for node in self.registry.nodes.values_mut() {
-                node.waiting.retain(|waiting| *waiting != id);
+            for (&node, known) in &mut self.registry.nodes {
+                if let Some(index) = known.waiting.iter().position(|waiting| *waiting == id) {
+                    known.waiting.remove(index);
+                    waited_at = Some(node);
+                }
             }
         }
         self.events.push_back(Event::TaskCancelled { task: id });
         self.end_task(id, state, Amount::ZERO);
+        if waited_at.is_some() {
+            // It may have kept smaller ones behind it from starting.
+            self.place_if_idle(waited_at, host);
+        }
         Ok(())
     }
 
@@ -686,13 +703,29 @@ impl Coordinator {
         }
         self.place_unplaced(host.rng);
         self.dispatch(host.now);
+        let mut idle: Vec<_> = self
+            .registry
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.is_idle())
+            .map(|(id, node)| (node.offer.fuel_per_second, *id))
+            .collect();
+        // The fastest chooses first: the last one is taken first.
+        idle.sort_unstable_by_key(|&(speed, id)| (speed, Reverse(id)));
+        self.take_over(idle.into_iter().map(|(_, id)| id).collect(), host.now);
         self.tell_waiting();
     }
 
     /// Places tasks only if a node would otherwise stand idle: tasks that come one by one while all
-    /// nodes are busy are placed together when the first is free. Says whether it did.
-    fn place_if_idle<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) -> bool {
+    /// nodes are busy are placed together when the first is free. Says whether it did. `changed` is
+    /// the node that has come to have less to do, if one has.
+    fn place_if_idle<B: Bank, R: Rng>(
+        &mut self,
+        changed: Option<NodeId>,
+        host: &mut Host<'_, B, R>,
+    ) -> bool {
         self.dispatch(host.now);
+        self.take_over(changed.into_iter().collect(), host.now);
         let idle = !self.unplaced.is_empty() && self.registry.nodes.values().any(Node::is_idle);
         if idle {
             self.place(host);
@@ -712,6 +745,14 @@ impl Coordinator {
         if nodes.is_empty() || self.unplaced.is_empty() {
             return;
         }
+        // The optimiser knows what nodes are, not how long they are busy yet. Where there is a free
+        // slot for everybody, nobody is sent to queue.
+        let free = self
+            .registry
+            .nodes
+            .values()
+            .fold(0_usize, |sum, node| sum.saturating_add(node.free_slots()));
+        let at_once = self.unplaced.len() <= free;
         // Those no node can take are sorted out one by one: one of them would stop all others.
         let mut jobs = Vec::new();
         let mut stuck = Vec::new();
@@ -719,7 +760,7 @@ impl Coordinator {
             if jobs.len() == TASKS_PLACED_MAX {
                 break;
             }
-            match self.placement_job(id, &nodes) {
+            match self.placement_job(id, &nodes, at_once) {
                 Ok(job) => jobs.push(job),
                 Err(error) => stuck.push((arrival, id, error)),
             }
@@ -789,11 +830,13 @@ impl Coordinator {
             .collect()
     }
 
-    /// The task as the optimiser sees it, or why no node can take it.
+    /// The task as the optimiser sees it, or why no node can take it. If it should run `at_once`,
+    /// nodes where it would have to wait are left out, unless there are no others.
     fn placement_job(
         &self,
         id: TaskId,
         nodes: &[placement::Node],
+        at_once: bool,
     ) -> Result<placement::Job, PlacementError> {
         let task = &self.tasks[&id];
         // A node that expects more than may be paid is not asked.
@@ -806,20 +849,104 @@ impl Coordinator {
             let job = task.to_placement_job(id, excluded);
             Instance::new(vec![job.clone()], nodes.to_vec(), Sharing::Queued).map(|_| job)
         };
-        if !task.avoid.is_empty() {
-            let mut excluded = too_dear.clone();
-            excluded.extend(&task.avoid);
-            if let Ok(job) = alone(excluded) {
-                return Ok(job);
-            }
-            // Only those that let an attempt lapse can take it: they are asked again.
+        let busy = nodes
+            .iter()
+            .map(|node| node.id)
+            .filter(|id| at_once && !self.registry.nodes[id].has_room(task.memory_bytes));
+        let mut unwanted = too_dear.clone();
+        unwanted.extend(&task.avoid);
+        let wanted = unwanted.len();
+        unwanted.extend(busy);
+        if unwanted.len() > wanted
+            && let Ok(job) = alone(unwanted.clone())
+        {
+            return Ok(job);
         }
+        unwanted.truncate(wanted);
+        if !task.avoid.is_empty()
+            && let Ok(job) = alone(unwanted)
+        {
+            return Ok(job);
+        }
+        // Only those that let an attempt lapse can take it, if any: they are asked again.
         alone(too_dear).map_err(blame_cost)
     }
 
-    /// Gives every free slot its next task. Nobody overtakes: the optimiser counts on it.
+    /// Lets nodes that would stand idle run what waits at others, whoever came first before the
+    /// rest. A plan says where tasks queue; it is made with estimates and without knowing how long
+    /// nodes are busy, so it is no reason to queue while a slot is free. The last node chooses
+    /// first.
+    fn take_over(&mut self, mut idle: Vec<NodeId>, now: Instant) {
+        idle.retain(|id| self.registry.nodes.get(id).is_some_and(Node::is_idle));
+        if idle.is_empty() {
+            return;
+        }
+        let mut waiting = self.waiting();
+        while let Some(&id) = idle.last() {
+            let Some(index) = self.waits_in_vain(id, &waiting) else {
+                idle.pop();
+                continue;
+            };
+            let (_, task, holder) = waiting.swap_remove(index);
+            let nodes = &mut self.registry.nodes;
+            let Some(held) = nodes.get_mut(&holder) else {
+                continue;
+            };
+            held.waiting.retain(|waiting| *waiting != task);
+            if let Some(node) = nodes.get_mut(&id) {
+                node.waiting.push_back(task);
+            }
+            self.dispatch_at(id, now);
+            // It may have kept smaller ones behind it from starting, and have been the last.
+            self.dispatch_at(holder, now);
+            idle.insert(0, holder);
+        }
+    }
+
+    /// Every task that waits at a node, as its arrival, itself and the node.
+    fn waiting(&self) -> Vec<(u64, TaskId, NodeId)> {
+        let mut waiting = Vec::new();
+        for (&holder, node) in &self.registry.nodes {
+            for &id in &node.waiting {
+                waiting.extend(self.tasks.get(&id).map(|task| (task.arrival, id, holder)));
+            }
+        }
+        waiting
+    }
+
+    /// Which of the tasks that wait, the earliest of them, could run at a node that has a slot
+    /// nothing waits for.
+    fn waits_in_vain(&self, id: NodeId, waiting: &[(u64, TaskId, NodeId)]) -> Option<usize> {
+        let node = self.registry.nodes.get(&id).filter(|node| node.is_idle())?;
+        let could_run = |task: &Task, holder: &NodeId| {
+            // Better to wait than to run where an attempt lapsed, unless one lapsed there too.
+            let trusted = !task.avoid.contains(&id) || task.avoid.contains(holder);
+            // What has started meanwhile waits no more.
+            let waits = matches!(task.state, TaskState::Queued { .. });
+            waits && trusted && task.fits(&node.offer) && node.has_room(task.memory_bytes)
+        };
+        waiting
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, task, holder))| could_run(&self.tasks[task], holder))
+            .min_by_key(|(_, (arrival, ..))| *arrival)
+            .map(|(index, _)| index)
+    }
+
+    /// Gives every free slot its next task. Nobody overtakes at a node: the optimiser counts on it.
     fn dispatch(&mut self, now: Instant) {
-        for (&id, node) in &mut self.registry.nodes {
+        let nodes = self.registry.nodes.iter();
+        let waited_for: Vec<_> = nodes
+            .filter(|(_, node)| !node.waiting.is_empty())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waited_for {
+            self.dispatch_at(id, now);
+        }
+    }
+
+    fn dispatch_at(&mut self, id: NodeId, now: Instant) {
+        if let Some(node) = self.registry.nodes.get_mut(&id) {
             while let Some(task_id) = node.waiting.front().copied() {
                 let Some(task) = self.tasks.get_mut(&task_id) else {
                     debug_assert!(false, "task {task_id} waits and is not known");
@@ -914,6 +1041,13 @@ impl Coordinator {
         let count = (held + self.unplaced()).abs_diff(named + cancelled);
         if count > 0 || named != self.open {
             return Err(Inconsistency::Strays { count });
+        }
+        let waiting = self.waiting();
+        for &node in nodes.keys() {
+            if let Some(index) = self.waits_in_vain(node, &waiting) {
+                let (_, task, _) = waiting[index];
+                return Err(Inconsistency::Idle { node, task });
+            }
         }
         for (&job, summary) in &self.jobs {
             let mut sum = JobSummary::default();

@@ -1,6 +1,6 @@
 //! Why the coordinator refuses.
 
-use fogcompute_base::{JobId, TaskId};
+use fogcompute_base::{JobId, NodeId, TaskId};
 use fogcompute_exec::{TaskState, TransitionError};
 use fogcompute_schedule::PreferenceError;
 use fogcompute_schedule::evolution::ConfigError as Nsga2ConfigError;
@@ -152,6 +152,14 @@ pub enum Inconsistency {
     Strays {
         /// How many.
         count: usize,
+    },
+    /// A node stands idle while a task that it could run waits at another.
+    #[error("node {node} is idle while task {task} waits elsewhere")]
+    Idle {
+        /// The node.
+        node: NodeId,
+        /// The task.
+        task: TaskId,
     },
     /// A job's summary is not the sum of its tasks.
     #[error("summary of job {job} does not add up")]

@@ -170,8 +170,16 @@ impl Node {
         self.waiting.is_empty() && self.has_free_slot()
     }
 
+    /// Tasks that could start now, if memory were no matter.
+    pub(crate) fn free_slots(&self) -> usize {
+        if self.lost {
+            return 0;
+        }
+        self.offer.slots().saturating_sub(self.running.len())
+    }
+
     fn has_free_slot(&self) -> bool {
-        !self.lost && self.running.len() < self.offer.slots()
+        self.free_slots() > 0
     }
 
     /// Frees the slot of an attempt. `false` if that attempt holds none.

@@ -3,14 +3,20 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fogcompute_base::{AccountId, Clock, SystemClock, TransferId};
+use fogcompute_base::{AccountId, Clock, SystemClock, TransferId, UnixMillis};
 use fogcompute_ledger::{Account, AccountKind, Amount, AssetId, Operation, Receipt};
-use fogcompute_store::{Durability, SqliteLedger, Verification};
+use fogcompute_store::{Durability, HomeProcess, SqliteLedger, Verification};
 
 use crate::Error;
 
 /// Double-entry credits in a SQLite file, or in memory. Every call is one transaction; the calls of
 /// several threads take turns.
+///
+/// What is reserved until a certain time is free again from then on: expired reservations are
+/// released before anything else is done, and before a balance is told.
+///
+/// A ledger stays with the process that opened it: in a forked child every call fails and touches
+/// nothing ([`StoreError::Forked`](fogcompute_store::StoreError::Forked)).
 ///
 /// ```
 /// use fogcompute::{AccountId, AccountKind, Amount, Ledger, TransferId};
@@ -30,6 +36,7 @@ use crate::Error;
 pub struct Ledger {
     store: Mutex<SqliteLedger>,
     clock: SystemClock,
+    home: HomeProcess,
 }
 
 impl Ledger {
@@ -53,12 +60,25 @@ impl Ledger {
         Self {
             store: Mutex::new(store),
             clock: SystemClock::new(),
+            home: HomeProcess::here(),
         }
     }
 
-    /// A panic of another thread cannot leave the store half-changed: it commits or does not.
-    fn store(&self) -> MutexGuard<'_, SqliteLedger> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    fn store(&self) -> Result<MutexGuard<'_, SqliteLedger>, Error> {
+        // Before the lock: a thread that only the parent of this process has may hold it.
+        self.home.check()?;
+        // A panic of another thread cannot leave the store half-changed: it commits or does not.
+        Ok(self.store.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The store, without what has expired, and the time.
+    fn store_now(&self) -> Result<(MutexGuard<'_, SqliteLedger>, UnixMillis), Error> {
+        let mut store = self.store()?;
+        let now = self.clock.unix_now();
+        while store.book().next_expiry().is_some_and(|due| due <= now) {
+            store.expire(now)?;
+        }
+        Ok((store, now))
     }
 
     /// Executes a batch as a whole or not at all.
@@ -66,7 +86,8 @@ impl Ledger {
     /// # Errors
     /// [`Error::Store`].
     pub fn execute(&self, batch: &[Operation]) -> Result<Vec<Receipt>, Error> {
-        Ok(self.store().execute(batch, self.clock.unix_now())?)
+        let (mut store, now) = self.store_now()?;
+        Ok(store.execute(batch, now)?)
     }
 
     fn execute_one(&self, operation: Operation) -> Result<Receipt, Error> {
@@ -153,16 +174,17 @@ impl Ledger {
     /// An account as it stands.
     ///
     /// # Errors
-    /// [`Error::UnknownAccount`].
+    /// [`Error::UnknownAccount`], [`Error::Store`].
     pub fn account(&self, account: AccountId) -> Result<Account, Error> {
-        let found = self.store().account(account).copied();
+        let (store, _) = self.store_now()?;
+        let found = store.account(account).copied();
         found.ok_or(Error::UnknownAccount { account })
     }
 
     /// What a holder can spend: credits less debits less what is reserved.
     ///
     /// # Errors
-    /// [`Error::UnknownAccount`].
+    /// [`Error::UnknownAccount`], [`Error::Store`].
     pub fn balance(&self, account: AccountId) -> Result<Amount, Error> {
         Ok(self.account(account)?.available())
     }
@@ -172,6 +194,121 @@ impl Ledger {
     /// # Errors
     /// [`Error::Store`] says what is damaged.
     pub fn verify(&self) -> Result<Verification, Error> {
-        Ok(self.store().verify()?)
+        Ok(self.store()?.verify()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorCode;
+    use fogcompute_store::StoreError;
+    use tempfile::TempDir;
+
+    const MINT: AccountId = AccountId::from_bytes([1; 16]);
+    const ANA: AccountId = AccountId::from_bytes([2; 16]);
+    const BEN: AccountId = AccountId::from_bytes([3; 16]);
+
+    fn id(n: u8) -> TransferId {
+        TransferId::from_bytes([n; 16])
+    }
+
+    fn open(folder: &TempDir) -> Ledger {
+        Ledger::open(folder.path().join("ledger")).unwrap()
+    }
+
+    /// Ana has 10, of which 7 were reserved until a second of the year 2023.
+    fn with_expired_reservation() -> TempDir {
+        let then = UnixMillis(1_700_000_000_000);
+        let credits = |account, kind| Operation::Open {
+            account,
+            asset: AssetId::CREDITS,
+            kind,
+        };
+        let batch = [
+            credits(MINT, AccountKind::Issuer),
+            credits(ANA, AccountKind::Holder),
+            credits(BEN, AccountKind::Holder),
+            Operation::Transfer {
+                id: id(1),
+                from: MINT,
+                to: ANA,
+                amount: Amount(10),
+            },
+            Operation::Reserve {
+                id: id(2),
+                from: ANA,
+                to: BEN,
+                amount: Amount(7),
+                expires: Some(UnixMillis(then.0 + 1_000)),
+            },
+        ];
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("ledger");
+        let mut store = SqliteLedger::open(path, Durability::Full).unwrap();
+        store.execute(&batch, then).unwrap();
+        assert_eq!(store.account(ANA).unwrap().available(), Amount(3));
+        folder
+    }
+
+    #[test]
+    fn what_has_expired_is_free_again_without_asking() {
+        // Nobody called `expire`, so the money stayed reserved for as long as the ledger was used.
+        let ledger = open(&with_expired_reservation());
+        assert_eq!(ledger.balance(ANA).unwrap(), Amount(10));
+        let ledger = open(&with_expired_reservation());
+        ledger.transfer(id(3), ANA, BEN, Amount(10)).unwrap();
+        let ledger = open(&with_expired_reservation());
+        assert_eq!(ledger.account(ANA).unwrap().debits_pending, Amount(0));
+        assert_eq!(ledger.verify().unwrap().open_reservations, 0);
+    }
+
+    #[test]
+    fn changes_wait_for_the_disk() {
+        let folder = TempDir::new().unwrap();
+        let ledger = open(&folder);
+        let durability = ledger.store().unwrap().durability().unwrap();
+        assert_eq!(durability, Durability::Full);
+    }
+
+    #[test]
+    fn forked_child_is_refused_before_it_waits_for_a_lock() {
+        let mut ledger = Ledger::in_memory().unwrap();
+        ledger.open_account(ANA, AccountKind::Holder).unwrap();
+        ledger.home = HomeProcess::of(std::process::id() + 1);
+        // What a thread of the parent held when the child was made is never let go of.
+        let held = ledger.store.lock().unwrap();
+        for error in [
+            ledger.execute(&[]).unwrap_err(),
+            ledger.balance(ANA).unwrap_err(),
+            ledger.account(ANA).unwrap_err(),
+            ledger.verify().unwrap_err(),
+        ] {
+            assert!(
+                matches!(error, Error::Store(StoreError::Forked { .. })),
+                "{error}"
+            );
+            assert_eq!(error.code(), ErrorCode::Closed);
+        }
+        drop(held);
+    }
+
+    #[test]
+    fn what_is_no_file_is_an_argument_that_is_refused() {
+        for path in ["", ":memory:", "file:x", "a\0b"] {
+            let error = Ledger::open(path).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
+        }
+    }
+
+    #[test]
+    fn reservation_that_never_was_is_unknown() {
+        let ledger = Ledger::in_memory().unwrap();
+        for error in [
+            ledger.post(id(1), id(9), None).unwrap_err(),
+            ledger.void(id(1), id(9)).unwrap_err(),
+        ] {
+            assert_eq!(error.code(), ErrorCode::UnknownReservation, "{error}");
+        }
     }
 }

@@ -14,6 +14,8 @@ use fogcompute_schedule::{PlacementError, PreferenceError};
 use fogcompute_store::StoreError;
 use thiserror::Error;
 
+use crate::policy::Excerpt;
+
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $code:literal,)*) => {
         /// What kind of thing went wrong. The numbers never change; new ones may be added.
@@ -59,7 +61,7 @@ codes! {
     HostCallback = 102,
     /// The call was cancelled.
     Cancelled = 103,
-    /// The object was closed.
+    /// The object was closed, or belongs to the process that this one was forked from.
     Closed = 104,
     /// A buffer of the caller is too small; the needed size is reported.
     BufferTooSmall = 105,
@@ -86,10 +88,12 @@ codes! {
     AccountExists = 402,
     /// An id was used before for something else.
     IdReused = 403,
-    /// A reservation is unknown, or was posted, voided or has expired.
+    /// A reservation was posted, was voided or has expired.
     ReservationClosed = 404,
     /// An operation makes no sense: zero amount, one account twice, other assets, overflow.
     InvalidOperation = 405,
+    /// A reservation is unknown: there never was one of that id.
+    UnknownReservation = 406,
 
     /// A harvest policy contradicts itself or does not parse.
     InvalidPolicy = 500,
@@ -154,9 +158,10 @@ pub enum Error {
     /// A harvest policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// The text of a harvest policy.
-    #[error("harvest policy: {0}")]
-    PolicyText(#[source] Box<toml::de::Error>),
+    /// The text of a harvest policy. Lines that are shown are cut at
+    /// [`POLICY_ERROR_LINE_CHARS_MAX`](crate::POLICY_ERROR_LINE_CHARS_MAX).
+    #[error("harvest policy: {}", Excerpt(.0))]
+    PolicyText(Box<toml::de::Error>),
     /// A device.
     #[error(transparent)]
     Probe(#[from] ProbeError),
@@ -196,6 +201,7 @@ impl Error {
             Self::Placement(
                 PlacementError::Infeasible { .. } | PlacementError::OverCommitted { .. },
             ) => ErrorCode::Infeasible,
+            Self::Placement(PlacementError::Stopped) => ErrorCode::Cancelled,
             Self::Evolution(_) | Self::Placement(_) => ErrorCode::InvalidProblem,
             Self::Store(error) => store_code(error),
             Self::UnknownAccount { .. } => ErrorCode::UnknownAccount,
@@ -212,6 +218,8 @@ fn store_code(error: &StoreError) -> ErrorCode {
     match error {
         StoreError::Ledger(error) => ledger_code(error),
         StoreError::Locked { .. } => ErrorCode::StorageLocked,
+        StoreError::SpecialPath { .. } | StoreError::NulInPath { .. } => ErrorCode::InvalidArgument,
+        StoreError::Forked { .. } => ErrorCode::Closed,
         StoreError::NotADatabase { .. }
         | StoreError::OtherDatabase { .. }
         | StoreError::SchemaTooNew { .. }
@@ -231,9 +239,10 @@ fn ledger_code(error: &LedgerError) -> ErrorCode {
         LedgerError::UnknownAccount { .. } => ErrorCode::UnknownAccount,
         LedgerError::AccountExists { .. } => ErrorCode::AccountExists,
         LedgerError::IdReused { .. } => ErrorCode::IdReused,
-        LedgerError::UnknownReservation { .. }
-        | LedgerError::NotAReservation { .. }
-        | LedgerError::ReservationPosted { .. }
+        LedgerError::UnknownReservation { .. } | LedgerError::NotAReservation { .. } => {
+            ErrorCode::UnknownReservation
+        }
+        LedgerError::ReservationPosted { .. }
         | LedgerError::ReservationVoided { .. }
         | LedgerError::ReservationExpired { .. } => ErrorCode::ReservationClosed,
         _ => ErrorCode::InvalidOperation,
@@ -260,8 +269,8 @@ fn task_code(error: &TaskError) -> ErrorCode {
 
 fn fog_code(error: &FogError) -> ErrorCode {
     match error {
-        FogError::Workers { .. } => ErrorCode::InvalidArgument,
-        FogError::Closed => ErrorCode::Closed,
+        FogError::Workers { .. } | FogError::NoMemory => ErrorCode::InvalidArgument,
+        FogError::Closed | FogError::Forked => ErrorCode::Closed,
         FogError::Unplaceable(_) => ErrorCode::Infeasible,
         FogError::Task(error) => task_code(error),
         FogError::Submit(SubmitError::Bank(error)) | FogError::Ledger(error) => ledger_code(error),
@@ -298,11 +307,14 @@ mod tests {
             code(PlacementError::NoJobs.into()),
             ErrorCode::InvalidProblem
         );
+        assert_eq!(code(PlacementError::Stopped.into()), ErrorCode::Cancelled);
         assert_eq!(
             code(FogError::Task(TaskError::OutOfFuel { limit: 1 }).into()),
             ErrorCode::OutOfFuel
         );
         assert_eq!(code(FogError::Closed.into()), ErrorCode::Closed);
+        assert_eq!(code(FogError::Forked.into()), ErrorCode::Closed);
+        assert_eq!(code(FogError::NoMemory.into()), ErrorCode::InvalidArgument);
         assert_eq!(code(ProbeError::Unavailable.into()), ErrorCode::ProbeFailed);
         assert_eq!(
             code(

@@ -55,9 +55,9 @@ pub use fogcompute_mix::{Hop, NodeRef, PrivateKey, Processed, PublicKey};
 pub use fogcompute_node::{Fog, FogCanceller, FogConfig, FogStats, FogTask};
 pub use fogcompute_schedule::evolution::{Front, Individual, Nsga2, Problem, Variable};
 pub use fogcompute_schedule::{Plan, Point, Preference, Sharing};
-pub use optimise::{Nsga2Failure, nsga2, place};
+pub use optimise::{Nsga2Failure, nsga2, place, place_while};
 pub use packets::Sphinx;
-pub use policy::{decide, decide_with_probe, policy_from_toml};
+pub use policy::{POLICY_ERROR_LINE_CHARS_MAX, decide, decide_with_probe, policy_from_toml};
 
 /// Version of the library, as in its package.
 #[must_use]

@@ -78,7 +78,25 @@ pub fn place(
     preference: Preference,
     seed: u64,
 ) -> Result<Plan, Error> {
+    place_while(jobs, nodes, sharing, config, preference, seed, &mut || true)
+}
+
+/// The same, and asks between generations whether to go on: for hosts where somebody may lose
+/// patience.
+///
+/// # Errors
+/// [`Error::Placement`], with [`PlacementError::Stopped`](fogcompute_schedule::PlacementError) and
+/// the code [`Cancelled`](crate::ErrorCode::Cancelled) if not to; [`Error::Preference`].
+pub fn place_while(
+    jobs: Vec<Job>,
+    nodes: Vec<Node>,
+    sharing: Sharing,
+    config: &Nsga2,
+    preference: Preference,
+    seed: u64,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Plan, Error> {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    let plan = Instance::new(jobs, nodes, sharing)?.place(config, &mut rng)?;
+    let plan = Instance::new(jobs, nodes, sharing)?.place_while(config, &mut rng, go_on)?;
     Ok(plan.prefer(preference)?)
 }

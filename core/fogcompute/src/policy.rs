@@ -1,8 +1,31 @@
 //! Harvest decisions for hosts that have no clock of ours.
 
+use std::fmt;
+
 use fogcompute_harvest::{BatteryProbe, Decision, DeviceState, HarvestPolicy};
 
 use crate::Error;
+
+/// Most characters of one line that the error of [`policy_from_toml`] shows. The parser quotes the
+/// line it stumbled over, and a line may be as long as the text.
+pub const POLICY_ERROR_LINE_CHARS_MAX: usize = 500;
+
+/// A parser's message with its lines cut.
+pub(crate) struct Excerpt<'a>(pub(crate) &'a toml::de::Error);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, line) in self.0.to_string().trim_end().lines().enumerate() {
+            let (start, cut) = match line.char_indices().nth(POLICY_ERROR_LINE_CHARS_MAX) {
+                Some((end, _)) => (&line[..end], "…"),
+                None => (line, ""),
+            };
+            let before = if index == 0 { "" } else { "\n" };
+            write!(f, "{before}{start}{cut}")?;
+        }
+        Ok(())
+    }
+}
 
 /// Reads a policy from TOML; what is not named keeps its default, unknown keys are refused.
 ///
@@ -42,4 +65,42 @@ pub fn decide_with_probe(
 ) -> Result<Decision, Error> {
     policy.validate()?;
     Ok(policy.decide_with_probe(state, probe, state.read_at)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorCode;
+
+    #[test]
+    fn policy_that_contradicts_itself_is_refused_when_it_is_read() {
+        let error = policy_from_toml("battery_percent_min = 101.0").unwrap_err();
+        assert!(matches!(error, Error::Policy(_)), "{error}");
+        assert_eq!(error.code(), ErrorCode::InvalidPolicy);
+    }
+
+    #[test]
+    fn error_quotes_the_line_but_not_all_of_it() {
+        let shown = |text: &str| policy_from_toml(text).unwrap_err().to_string();
+        let short = shown("batery = 3");
+        assert!(short.contains("batery = 3"), "{short}");
+        assert!(!short.contains('…'), "{short}");
+        // In the quoted line, and in the message itself; with characters of several bytes.
+        for long in [
+            format!("batery = \"{}\"", "ü".repeat(1 << 20)),
+            format!("{} = 3", "b".repeat(1 << 20)),
+        ] {
+            let error = policy_from_toml(&long).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::InvalidPolicy);
+            let text = error.to_string();
+            assert!(text.contains('…'), "{text}");
+            let longest = text.lines().map(|line| line.chars().count()).max();
+            let prefix = "harvest policy: ".len();
+            assert!(
+                longest <= Some(POLICY_ERROR_LINE_CHARS_MAX + 1 + prefix),
+                "{text}"
+            );
+            assert!(std::error::Error::source(&error).is_none());
+        }
+    }
 }

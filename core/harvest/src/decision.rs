@@ -670,6 +670,44 @@ mod tests {
     }
 
     #[test]
+    fn memory_lent_is_the_share_that_the_policy_says() {
+        let lent = |memory_share_max| {
+            let policy = HarvestPolicy {
+                memory_share_max,
+                ..HarvestPolicy::default()
+            };
+            policy.decide(&phone(), NOW).budget.memory_bytes
+        };
+        assert_eq!(lent(0.125), 1_000_000_000);
+        assert_eq!(lent(0.25), 2_000_000_000);
+        assert_eq!(lent(1.0), 3_000_000_000);
+    }
+
+    #[test]
+    fn limits_are_the_first_temperature_refused_and_the_last_charge_accepted() {
+        let policy = HarvestPolicy::default();
+        let below = |limit: f64| limit - 1e-9;
+        let battery = |celsius| decide(|s| s.battery_temperature_celsius = Some(celsius));
+        assert_eq!(codes(&battery(policy.battery_celsius_max)), ["too_hot"]);
+        assert_eq!(codes(&battery(below(policy.battery_celsius_max))), [""; 0]);
+        let device = |celsius| decide(|s| s.temperature_celsius = Some(celsius));
+        assert_eq!(codes(&device(policy.celsius_critical)), ["too_hot"]);
+        assert_eq!(codes(&device(below(policy.celsius_critical))), ["warm"]);
+        let charge = |level_percent| {
+            decide(|s| {
+                s.battery = Battery::Present {
+                    level_percent,
+                    charging: true,
+                };
+            })
+        };
+        let optimal = ["battery_below_optimal"];
+        assert_eq!(codes(&charge(policy.battery_percent_min)), optimal);
+        let low = ["battery_low"];
+        assert_eq!(codes(&charge(below(policy.battery_percent_min))), low);
+    }
+
+    #[test]
     fn every_objection_is_listed_at_once() {
         let decision = decide(|s| {
             s.battery = Battery::Present {

@@ -697,6 +697,21 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_delay_is_served_and_a_longer_one_is_not() {
+        let config = MixnodeConfig {
+            delay_max: Duration::from_millis(50),
+            ..MixnodeConfig::default()
+        };
+        let (mut mixnode, mut route) = node(config);
+        for (delay, refused) in [(50, 0), (51, 1)] {
+            route[0].delay = Duration::from_millis(delay);
+            mixnode.handle_input(packet_for(&route), Instant::ZERO);
+            let held = (mixnode.held_packets(), mixnode.stats().refused);
+            assert_eq!(held, (1, refused), "{delay} ms");
+        }
+    }
+
+    #[test]
     fn a_full_replay_filter_drops_what_it_could_not_remember() {
         let config = MixnodeConfig {
             replay_tags_max: 1,

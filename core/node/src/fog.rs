@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,14 +12,15 @@ use std::time::Duration;
 
 use fogcompute_base::{AccountId, Clock, CryptoRng, JobId, NodeId, OsEntropy, SystemClock, TaskId};
 use fogcompute_coord::{
-    CancelError, Config, ConfigError, Coordinator, Event, Host, JobSpec, Offer, RegisterError,
-    ReportError, SubmitError, TaskOrder, genesis,
+    CancelError, Config, ConfigError, Coordinator, Event, Host, JobSpec, LossReason, NodeStatus,
+    Offer, RegisterError, ReportError, SubmitError, TaskOrder, genesis,
 };
 use fogcompute_exec::{CancelToken, Runtime, TaskError, TaskOutput, TaskReport, TaskSpec};
 use fogcompute_ledger::{Amount, Book, LedgerError};
 use fogcompute_runtime::{WasmConfig, WasmRuntime};
 use fogcompute_schedule::PlacementError;
 use fogcompute_schedule::evolution::Nsga2;
+use fogcompute_store::HomeProcess;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -39,9 +41,15 @@ pub enum FogError {
         /// Most workers.
         max: usize,
     },
+    /// Workers that lend no memory can run nothing.
+    #[error("workers must lend some memory")]
+    NoMemory,
     /// The fog was closed.
     #[error("the fog is closed")]
     Closed,
+    /// The fog was made before this process was forked: its threads stayed with the parent.
+    #[error("the fog was made before this process was forked")]
+    Forked,
     /// The task ended with an error.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -81,9 +89,10 @@ pub struct FogConfig {
     pub workers: usize,
     /// Credits the fog's owner starts with, to pay its workers from.
     pub endowment: Amount,
-    /// Base units a worker asks for 10⁹ fuel.
+    /// Base units a worker asks for 10⁹ fuel. A task costs at least one base unit, however short it
+    /// is, unless this is 0: then nothing is paid, and one base unit is held back while it runs.
     pub price_per_gigafuel: Amount,
-    /// Memory each worker lends, in bytes.
+    /// Memory each worker lends, in bytes; not 0. A task whose limit is higher is refused.
     pub memory_bytes: u64,
     /// Seed of the optimiser that places tasks.
     pub seed: u64,
@@ -105,6 +114,8 @@ impl Default for FogConfig {
 /// memory. Tasks are admitted, reserved for, placed, run in the sandbox, and paid for, as in a fog
 /// of many machines; no packet leaves the process.
 ///
+/// A forked child has none of its threads: there every call fails with [`FogError::Forked`].
+///
 /// ```
 /// use fogcompute_node::{Fog, FogConfig};
 /// use fogcompute_exec::{Limits, TaskSpec};
@@ -119,6 +130,7 @@ impl Default for FogConfig {
 pub struct Fog {
     commands: Sender<Command>,
     engine: Mutex<Option<JoinHandle<()>>>,
+    home: HomeProcess,
 }
 
 /// A task of a [`Fog`]: wait for it on a thread, await it, or cancel it.
@@ -178,7 +190,6 @@ impl Fog {
     ///
     /// # Errors
     /// [`FogError`], every variant but those of a task.
-    #[expect(clippy::needless_pass_by_value, reason = "a configuration is used up")]
     pub fn new(config: FogConfig) -> Result<Self, FogError> {
         if config.workers == 0 || config.workers > WORKERS_MAX {
             return Err(FogError::Workers {
@@ -186,6 +197,14 @@ impl Fog {
                 max: WORKERS_MAX,
             });
         }
+        if config.memory_bytes == 0 {
+            return Err(FogError::NoMemory);
+        }
+        Self::start(config)
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "a configuration is used up")]
+    fn start(config: FogConfig) -> Result<Self, FogError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let runtime = Arc::new(WasmRuntime::new(WasmConfig::default()));
         let fuel_per_second = measure_speed(&runtime, &clock).map_err(FogError::SelfTest)?;
@@ -230,14 +249,21 @@ impl Fog {
         Ok(Self {
             commands,
             engine: Mutex::new(Some(thread)),
+            home: HomeProcess::here(),
         })
+    }
+
+    fn check_home(&self) -> Result<(), FogError> {
+        self.home.check().map_err(|_| FogError::Forked)
     }
 
     /// Hands a task in.
     ///
     /// # Errors
-    /// [`FogError::Closed`]. What goes wrong later comes out of the [`FogTask`].
+    /// [`FogError::Closed`], [`FogError::Forked`]. What goes wrong later comes out of the
+    /// [`FogTask`].
     pub fn submit(&self, spec: TaskSpec) -> Result<FogTask, FogError> {
+        self.check_home()?;
         let id = TaskId::from_bytes(random(&mut OsEntropy));
         let (reply, result) = oneshot::channel();
         self.commands
@@ -250,6 +276,7 @@ impl Fog {
         let canceller = FogCanceller {
             id,
             commands: self.commands.clone(),
+            home: self.home,
         };
         Ok(FogTask {
             canceller,
@@ -268,8 +295,9 @@ impl Fog {
     /// What the fog has done so far.
     ///
     /// # Errors
-    /// [`FogError::Closed`].
+    /// [`FogError::Closed`], [`FogError::Forked`].
     pub fn stats(&self) -> Result<FogStats, FogError> {
+        self.check_home()?;
         let (reply, stats) = oneshot::channel();
         self.commands
             .send(Command::Stats { reply })
@@ -278,8 +306,11 @@ impl Fog {
     }
 
     /// Stops the fog: running tasks are cancelled, waiting ones end with [`FogError::Closed`].
-    /// Closing again does nothing. Dropping the fog closes it.
+    /// Closing again does nothing, nor does closing in a forked child. Dropping the fog closes it.
     pub fn close(&self) {
+        if !self.home.is_here() {
+            return;
+        }
         let _ = self.commands.send(Command::Close);
         let engine = self
             .engine
@@ -295,6 +326,11 @@ impl Fog {
 impl Drop for Fog {
     fn drop(&mut self) {
         self.close();
+        if !self.home.is_here() {
+            // The memory that tells of the thread may be used for something else by now.
+            let engine = self.engine.get_mut();
+            mem::forget(engine.unwrap_or_else(PoisonError::into_inner).take());
+        }
     }
 }
 
@@ -324,6 +360,7 @@ impl FogTask {
     /// # Panics
     /// Inside an asynchronous context of tokio: await the task there.
     pub fn wait(mut self) -> Result<TaskOutput, FogError> {
+        self.canceller.check_home()?;
         let result = self
             .result
             .take()
@@ -345,11 +382,19 @@ impl Drop for FogTask {
 pub struct FogCanceller {
     id: TaskId,
     commands: Sender<Command>,
+    home: HomeProcess,
 }
 
 impl FogCanceller {
-    /// Asks the task to stop.
+    fn check_home(&self) -> Result<(), FogError> {
+        self.home.check().map_err(|_| FogError::Forked)
+    }
+
+    /// Asks the task to stop. Does nothing in a forked child: the task is its parent's.
     pub fn cancel(&self) {
+        if !self.home.is_here() {
+            return;
+        }
         let _ = self.commands.send(Command::Cancel { task: self.id });
     }
 }
@@ -358,6 +403,7 @@ impl Future for FogTask {
     type Output = Result<TaskOutput, FogError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.canceller.check_home()?;
         let Some(result) = self.result.as_mut() else {
             return Poll::Ready(Err(FogError::Closed));
         };
@@ -481,7 +527,11 @@ impl Engine {
 
     /// Workers of this process are alive as long as it is, so they are never silent.
     fn tend(&mut self) {
-        for view in self.rules.nodes() {
+        let views = self.rules.nodes();
+        for view in views
+            .into_iter()
+            .filter(|view| view.status != NodeStatus::Lost)
+        {
             let heard = self.with_rules(|rules, host| rules.heartbeat(view.node, view.offer, host));
             debug_assert_eq!(heard, Ok(true), "workers stay registered");
         }
@@ -544,13 +594,18 @@ impl Engine {
                 } => {
                     let cancel = CancelToken::new();
                     self.running.insert(task, cancel.clone());
-                    if let Some(worker) = self.workers.get(&node) {
-                        let _ = worker.send(Assignment {
-                            task,
-                            attempt,
-                            spec,
-                            cancel,
-                        });
+                    let assignment = Assignment {
+                        task,
+                        attempt,
+                        spec,
+                        cancel,
+                    };
+                    let sent = self
+                        .workers
+                        .get(&node)
+                        .is_some_and(|worker| worker.send(assignment).is_ok());
+                    if !sent {
+                        self.worker_lost(node);
                     }
                 }
                 Event::TaskEnded {
@@ -568,15 +623,16 @@ impl Engine {
                         let _ = reply.send(Err(FogError::Unplaceable(error)));
                     }
                 }
-                Event::NotPlaced { error } => {
-                    for (task, reply) in std::mem::take(&mut self.replies) {
-                        if !self.running.contains_key(&task) {
-                            self.cancel(task);
-                            let _ = reply.send(Err(FogError::Unplaceable(error.clone())));
-                        } else {
-                            self.replies.insert(task, reply);
-                        }
+                Event::NotPlaced { error } => self.end_waiting(&error),
+                Event::Waiting { .. } => {
+                    let views = self.rules.nodes();
+                    let lends = |status| status == NodeStatus::Lending;
+                    if !views.iter().any(|view| lends(view.status)) {
+                        self.end_waiting(&PlacementError::NoNodes);
                     }
+                }
+                Event::AttemptLost { task, .. } => {
+                    self.running.remove(&task);
                 }
                 Event::Revoke { task, .. } => {
                     if let Some(token) = self.running.remove(&task) {
@@ -591,6 +647,29 @@ impl Engine {
                     self.answer(task, Err(FogError::Lost { task }));
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// The thread of a worker has ended, which only a panic can have done.
+    fn worker_lost(&mut self, node: NodeId) {
+        self.workers.remove(&node);
+        let lost =
+            self.with_rules(|rules, host| rules.node_lost(node, LossReason::Disconnected, host));
+        debug_assert!(
+            lost.is_ok(),
+            "releasing an open reservation cannot fail: {lost:?}"
+        );
+    }
+
+    /// Ends every task that does not run.
+    fn end_waiting(&mut self, error: &PlacementError) {
+        for (task, reply) in mem::take(&mut self.replies) {
+            if self.running.contains_key(&task) {
+                self.replies.insert(task, reply);
+            } else {
+                self.cancel(task);
+                let _ = reply.send(Err(FogError::Unplaceable(error.clone())));
             }
         }
     }
@@ -743,6 +822,85 @@ mod tests {
         };
         let spec = TaskSpec::new(ECHO, b"dear".as_slice(), limits).unwrap();
         assert_eq!(fog.run(spec).unwrap().output, b"dear");
+    }
+
+    #[test]
+    fn workers_without_memory_are_refused_and_tasks_nobody_can_run_end() {
+        let config = FogConfig {
+            memory_bytes: 0,
+            ..FogConfig::default()
+        };
+        assert!(matches!(Fog::new(config.clone()), Err(FogError::NoMemory)));
+        // Nor does a task wait for ever in a fog that has lost all its workers.
+        let fog = Fog::start(config).unwrap();
+        let tasks = [(); 3].map(|()| fog.submit(echo(b"")).unwrap());
+        for task in tasks {
+            assert!(matches!(
+                task.wait(),
+                Err(FogError::Unplaceable(PlacementError::NoNodes))
+            ));
+        }
+        let stats = fog.stats().unwrap();
+        assert_eq!((stats.succeeded, stats.failed), (0, 3));
+        assert_eq!(stats.available, FogConfig::default().endowment);
+    }
+
+    #[test]
+    fn workers_that_ask_for_nothing_are_paid_nothing() {
+        let fog = Fog::new(FogConfig {
+            price_per_gigafuel: Amount(0),
+            ..FogConfig::default()
+        })
+        .unwrap();
+        assert_eq!(fog.run(echo(b"free")).unwrap().output, b"free");
+        let stats = fog.stats().unwrap();
+        assert_eq!((stats.succeeded, stats.paid), (1, Amount(0)));
+        assert_eq!(stats.available, FogConfig::default().endowment);
+    }
+
+    #[test]
+    fn a_lone_task_runs_beside_a_long_one() {
+        let fog = Fog::new(FogConfig::default()).unwrap();
+        // It sat behind the long task whenever the optimiser drew that worker.
+        let long = fog.submit(endless()).unwrap();
+        for n in 0..20_u8 {
+            assert_eq!(fog.run(echo(&[n])).unwrap().output, [n]);
+        }
+        long.cancel();
+        let ended = long.wait();
+        assert!(
+            matches!(ended, Err(FogError::Task(TaskError::Cancelled))),
+            "{ended:?}"
+        );
+    }
+
+    #[test]
+    fn a_forked_child_is_refused_and_waits_for_nothing() {
+        let elsewhere = HomeProcess::of(std::process::id() + 1);
+        let mut fog = Fog::new(FogConfig::default()).unwrap();
+        let mut tasks = [(); 3].map(|()| fog.submit(endless()).unwrap());
+        let ours = fog.commands.clone();
+        fog.home = elsewhere;
+        for task in &mut tasks {
+            task.canceller.home = elsewhere;
+        }
+        let [waited, mut awaited, dropped] = tasks;
+        assert!(matches!(fog.submit(echo(b"")), Err(FogError::Forked)));
+        assert!(matches!(fog.run(echo(b"")), Err(FogError::Forked)));
+        assert!(matches!(fog.stats(), Err(FogError::Forked)));
+        assert!(matches!(waited.wait(), Err(FogError::Forked)));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let polled = Pin::new(&mut awaited).poll(&mut context);
+        assert!(matches!(polled, Poll::Ready(Err(FogError::Forked))));
+        awaited.cancel();
+        drop((awaited, dropped));
+        fog.close();
+        drop(fog);
+        // What the parent has goes on all the same, until the parent ends it.
+        let (reply, stats) = oneshot::channel();
+        ours.send(Command::Stats { reply }).unwrap();
+        assert_eq!(stats.blocking_recv().unwrap().failed, 0);
+        ours.send(Command::Close).unwrap();
     }
 
     #[test]

@@ -150,7 +150,8 @@ pub trait Problem {
     fn objective_count(&self) -> usize;
 
     /// Puts the objectives of `genes` into `objectives` and returns by how much the constraints
-    /// are violated in total: 0 when all are met. Every value must be finite.
+    /// are violated in total: 0 when all are met. Every value must be finite, and `objectives` holds
+    /// NaN before: one that is forgotten is an error, not a 0.
     ///
     /// # Errors
     ///
@@ -589,7 +590,8 @@ impl<P: Problem> Evaluator<'_, P> {
                 *gene = variable.nearest(if gene.is_nan() { low } else { *gene });
             }
         }
-        let mut objectives = vec![0.0; self.m];
+        // What an evaluation forgets to write is no objective of 0.
+        let mut objectives = vec![f64::NAN; self.m];
         let violation = self
             .problem
             .evaluate(&genes, &mut objectives)
@@ -1063,6 +1065,25 @@ mod tests {
     }
 
     #[test]
+    fn objective_that_is_not_written_is_no_zero() {
+        // It counted as 0, the best of all: a problem that did nothing had a perfect front.
+        let first_only: Objectives<Infallible> = |_, out| {
+            out[0] = 1.0;
+            Ok(0.0)
+        };
+        let forgetful: [(Objectives<Infallible>, usize); 2] =
+            [(|_, _| Ok(0.0), 0), (first_only, 1)];
+        for (evaluate, forgotten) in forgetful {
+            let result = small().run(&mut problem(vec![UNIT], 2, evaluate), &[], &mut rng(7));
+            assert!(
+                matches!(result, Err(EvolutionError::Objective { objective, value })
+                    if objective == forgotten && value.is_nan()),
+                "{result:?}"
+            );
+        }
+    }
+
+    #[test]
     fn values_that_are_no_numbers_are_named() {
         let mut nan = problem(vec![UNIT], 2, |_, out| {
             out[0] = 1.0;
@@ -1084,7 +1105,10 @@ mod tests {
                 value: f64::INFINITY
             })
         );
-        let mut negative = problem(vec![UNIT], 1, |_, _| Ok(-1.0));
+        let mut negative = problem(vec![UNIT], 1, |_, out| {
+            out.fill(0.0);
+            Ok(-1.0)
+        });
         assert_eq!(
             small().run(&mut negative, &[], &mut rng(6)),
             Err(EvolutionError::Violation { value: -1.0 })

@@ -1,12 +1,13 @@
 //! Opening an SQLite file: lock, identity, settings, schema.
 
-use std::path::Path;
+use std::mem;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, TransactionBehavior};
 
-use crate::StoreError;
+use crate::{HomeProcess, StoreError};
 
 /// How long opening waits for another handle to let go of the file, so that a restart may overlap
 /// with the end of its predecessor.
@@ -22,6 +23,70 @@ pub enum Durability {
     Normal,
 }
 
+/// An open database. It belongs to the process that opened it: a forked child is refused, and
+/// leaves the file and its locks alone when it drops its copy.
+#[derive(Debug)]
+pub(crate) struct Database {
+    /// `None` only while it is being dropped.
+    connection: Option<Connection>,
+    /// `None` in memory.
+    path: Option<PathBuf>,
+    home: HomeProcess,
+}
+
+impl Database {
+    fn new(connection: Connection, path: Option<PathBuf>) -> Self {
+        Self {
+            connection: Some(connection),
+            path,
+            home: HomeProcess::here(),
+        }
+    }
+
+    pub(crate) fn read(&self) -> Result<&Connection, StoreError> {
+        self.home.check()?;
+        Ok(self.connection.as_ref().expect("taken only on dropping"))
+    }
+
+    pub(crate) fn write(&mut self) -> Result<&mut Connection, StoreError> {
+        self.home.check()?;
+        Ok(self.connection.as_mut().expect("taken only on dropping"))
+    }
+
+    pub(crate) fn durability(&self) -> Result<Durability, StoreError> {
+        /// Number of `PRAGMA synchronous = FULL`.
+        const FULL: i64 = 2;
+        let synchronous: i64 = self
+            .read()?
+            .pragma_query_value(None, "synchronous", |row| row.get(0))?;
+        Ok(if synchronous >= FULL {
+            Durability::Full
+        } else {
+            Durability::Normal
+        })
+    }
+
+    /// Makes this the copy that a forked child has.
+    #[cfg(test)]
+    pub(crate) fn fork(&mut self) {
+        self.home = HomeProcess::of(std::process::id() + 1);
+    }
+
+    /// Names the file in an error that has to.
+    pub(crate) fn blame<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        result.map_err(|error| error.of_file(self.path.as_deref()))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if !self.home.is_here() {
+            // Closing would fold the parent's log into the file under its hands, and delete it.
+            mem::forget(self.connection.take());
+        }
+    }
+}
+
 /// A kind of store: how its files are recognised and how they came to be.
 pub(crate) struct Schema {
     /// SQLite `application_id`: four letters in the file's header.
@@ -32,14 +97,17 @@ pub(crate) struct Schema {
 
 impl Schema {
     /// Opens or creates a file and takes the exclusive lock.
-    pub(crate) fn open(
-        &self,
-        path: &Path,
-        durability: Durability,
-    ) -> Result<Connection, StoreError> {
+    pub(crate) fn open(&self, path: &Path, durability: Durability) -> Result<Database, StoreError> {
+        check_path(path)?;
+        let connection = self
+            .connect(path, durability)
+            .map_err(|error| error.of_file(Some(path)))?;
+        Ok(Database::new(connection, Some(path.to_owned())))
+    }
+
+    fn connect(&self, path: &Path, durability: Durability) -> Result<Connection, StoreError> {
         create_private(path);
         let opening = |source| StoreError::opening(path, source);
-        // Without SQLITE_OPEN_URI a path that starts with `file:` is just a path.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -65,10 +133,10 @@ impl Schema {
     }
 
     /// Creates a store that is gone when it is dropped.
-    pub(crate) fn in_memory(&self) -> Result<Connection, StoreError> {
+    pub(crate) fn in_memory(&self) -> Result<Database, StoreError> {
         let mut connection = Connection::open_in_memory()?;
         self.prepare(&mut connection, Durability::Full)?;
-        Ok(connection)
+        Ok(Database::new(connection, None))
     }
 
     /// Refuses a database that something else wrote, before anything in it is touched.
@@ -127,6 +195,24 @@ impl Schema {
     }
 }
 
+/// Refuses what SQLite would take for something else than the name of a file, and lose on closing:
+/// an empty name is a temporary file, `:memory:` is none at all, `file:` starts a URI (the bundled
+/// SQLite reads them even without SQLITE_OPEN_URI).
+fn check_path(path: &Path) -> Result<(), StoreError> {
+    let name = path.as_os_str().as_encoded_bytes();
+    if name.contains(&0) {
+        return Err(StoreError::NulInPath {
+            path: path.to_owned(),
+        });
+    }
+    if name.is_empty() || name == b":memory:" || name.starts_with(b"file:") {
+        return Err(StoreError::SpecialPath {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
 /// Creates the file for its owner alone; SQLite gives its companions the same permissions. What
 /// goes wrong here goes wrong again, with a better name, when SQLite opens the file.
 fn create_private(path: &Path) {
@@ -169,7 +255,7 @@ mod tests {
         TempDir::new().unwrap()
     }
 
-    fn open(schema: &Schema, path: &Path) -> Result<Connection, StoreError> {
+    fn open(schema: &Schema, path: &Path) -> Result<Database, StoreError> {
         schema.open(path, Durability::Full)
     }
 
@@ -177,13 +263,15 @@ mod tests {
     fn settings_are_those_asked_for() {
         let folder = folder();
         for (durability, synchronous) in [(Durability::Full, 2), (Durability::Normal, 1)] {
-            let connection = ONE.open(&folder.path().join("a"), durability).unwrap();
+            let database = ONE.open(&folder.path().join("a"), durability).unwrap();
+            let connection = database.read().unwrap();
             let number = |pragma| {
                 connection
                     .pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
                     .unwrap()
             };
             assert_eq!(number("synchronous"), synchronous);
+            assert_eq!(database.durability().unwrap(), durability);
             assert_eq!(number("foreign_keys"), 1);
             assert_eq!(number("trusted_schema"), 0);
             assert_eq!(number("application_id"), 7);
@@ -200,7 +288,8 @@ mod tests {
         let path = folder.path().join("a");
         drop(open(&ONE, &path).unwrap());
         for _ in 0..2 {
-            let connection = open(&TWO, &path).unwrap();
+            let database = open(&TWO, &path).unwrap();
+            let connection = database.read().unwrap();
             let row: (i64, i64, i64) = connection
                 .query_row(
                     "SELECT x, y, (SELECT count(*) FROM schema_version) FROM a",
@@ -316,13 +405,61 @@ mod tests {
         }
     }
 
+    #[test]
+    fn names_that_sqlite_does_not_keep_in_a_file_are_refused() {
+        for name in [
+            "",
+            ":memory:",
+            "file:a",
+            "file::memory:",
+            "file:a?mode=memory",
+        ] {
+            let error = open(&ONE, Path::new(name)).unwrap_err();
+            assert!(
+                matches!(&error, StoreError::SpecialPath { path } if path == Path::new(name)),
+                "{error}"
+            );
+            assert!(!Path::new("a").exists(), "{name}");
+        }
+        // With a folder before it any name is the name of a file.
+        let folder = folder();
+        for name in [":memory:", "file:a"] {
+            let path = folder.path().join(name);
+            drop(open(&ONE, &path).unwrap());
+            assert!(path.exists());
+        }
+    }
+
+    #[test]
+    fn path_with_a_nul_byte_is_refused() {
+        let error = open(&ONE, Path::new("a\0b")).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::NulInPath { path } if path == Path::new("a\0b")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn opening_waits_for_a_handle_that_is_about_to_go() {
+        // `busy_timeout` is per connection and is asked for, not measured.
+        let folder = folder();
+        let database = open(&ONE, &folder.path().join("a")).unwrap();
+        let waits: i64 = database
+            .read()
+            .unwrap()
+            .pragma_query_value(None, "busy_timeout", |row| row.get(0))
+            .unwrap();
+        assert!((100..=1_000).contains(&waits), "{waits} ms");
+    }
+
     #[cfg(unix)]
     #[test]
     fn file_and_its_companions_are_for_their_owner_only() {
         use std::os::unix::fs::PermissionsExt;
         let folder = folder();
         let path = folder.path().join("a");
-        let connection = open(&ONE, &path).unwrap();
+        let database = open(&ONE, &path).unwrap();
+        let connection = database.read().unwrap();
         connection.execute("INSERT INTO a VALUES (5)", []).unwrap();
         let modes: Vec<_> = ["a", "a-wal"]
             .map(|name| fs::metadata(folder.path().join(name)).unwrap())

@@ -1,5 +1,6 @@
 //! Why a store cannot do what it is asked.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use fogcompute_base::{AccountId, Digest, TaskId, UnixMillis};
@@ -19,6 +20,29 @@ pub enum StoreError {
         /// Why.
         #[source]
         source: rusqlite::Error,
+    },
+    /// The name means something else than a file to SQLite: it is empty, `:memory:`, or starts with
+    /// `file:`. For a store without a file use the constructor in memory; for a file of that name
+    /// put `./` before it.
+    #[error(
+        "{path:?} is no name of a file for SQLite; a store in memory has a constructor of its own"
+    )]
+    SpecialPath {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The path has a NUL byte in it, which no name of a file has.
+    #[error("path {path:?} has a NUL byte in it")]
+    NulInPath {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The store was opened before this process was forked, and stays with its parent. Nothing was
+    /// read or written. Open stores after forking.
+    #[error("the store was opened by process {home}, which this one was forked from")]
+    Forked {
+        /// The process that opened it.
+        home: u32,
     },
     /// Another handle or process owns the file. Close that one, or use it.
     #[error("{} is in use by another handle", path.display())]
@@ -90,7 +114,7 @@ pub enum StoreError {
         /// Problems that the check reported, at most 100.
         problems: usize,
     },
-    /// SQLite found a page that makes no sense. Restore the file from a copy.
+    /// SQLite found a page or a schema that makes no sense. Restore the file from a copy.
     #[error("database is malformed")]
     Malformed {
         /// What SQLite said.
@@ -104,11 +128,10 @@ pub enum StoreError {
         time: UnixMillis,
     },
     /// The disk is full. Nothing was changed.
-    #[error("disk is full")]
+    #[error("disk is full{}", OfFile(path.as_deref()))]
     DiskFull {
-        /// What SQLite said.
-        #[source]
-        source: rusqlite::Error,
+        /// The file, unless the store is in memory.
+        path: Option<PathBuf>,
     },
     /// SQLite could not confirm a commit: the change may or may not be on disk. Open the store
     /// again to see. A batch may simply be repeated then, which does nothing twice.
@@ -174,14 +197,52 @@ pub enum StoreError {
 impl From<rusqlite::Error> for StoreError {
     fn from(source: rusqlite::Error) -> Self {
         match source.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::DiskFull { source },
-            Some(ErrorCode::DatabaseCorrupt) => Self::Malformed { source },
+            Some(ErrorCode::DiskFull) => Self::DiskFull { path: None },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Malformed { source }
+            }
+            // Our statements never change, so it is the schema in the file that they do not suit.
+            _ if is_about_sql(&source) => Self::Malformed { source },
             _ => Self::Sqlite { source },
         }
     }
 }
 
+/// Whether SQLite could not make sense of a statement.
+fn is_about_sql(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqlInputError { .. } => true,
+        // The same said while a statement runs: `SQLITE_ERROR`, without more detail.
+        rusqlite::Error::SqliteFailure(error, _) => {
+            error.extended_code == rusqlite::ffi::SQLITE_ERROR
+        }
+        _ => false,
+    }
+}
+
+/// Tells which file, if there is one.
+struct OfFile<'a>(Option<&'a Path>);
+
+impl fmt::Display for OfFile<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(path) => write!(f, ": {}", path.display()),
+            None => Ok(()),
+        }
+    }
+}
+
 impl StoreError {
+    /// The same, with the file's name where it belongs.
+    pub(crate) fn of_file(self, path: Option<&Path>) -> Self {
+        match self {
+            Self::DiskFull { path: None } => Self::DiskFull {
+                path: path.map(Path::to_owned),
+            },
+            other => other,
+        }
+    }
+
     /// The error of a call that opens the file at `path`.
     pub(crate) fn opening(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();

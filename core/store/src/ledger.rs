@@ -10,7 +10,7 @@ use fogcompute_ledger::{
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Rows, TransactionBehavior, params};
 
-use crate::database::{Schema, array, integer};
+use crate::database::{Database, Schema, array, integer};
 use crate::{Durability, StoreError};
 
 /// Most entries one page of [`SqliteLedger::entries`] or [`SqliteLedger::history`] has.
@@ -46,7 +46,7 @@ const SCHEMA: Schema = Schema {
 /// ```
 #[derive(Debug)]
 pub struct SqliteLedger {
-    connection: Connection,
+    database: Database,
     book: Book,
     /// A commit was not confirmed: memory and disk may differ from here on.
     uncertain: bool,
@@ -67,6 +67,7 @@ impl SqliteLedger {
     /// Opens or creates a ledger file, owns it until dropped, and proves what it reads.
     ///
     /// # Errors
+    /// [`StoreError::SpecialPath`], [`StoreError::NulInPath`];
     /// [`StoreError::CannotOpen`], [`StoreError::Locked`], [`StoreError::ReadOnly`],
     /// [`StoreError::NotADatabase`], [`StoreError::OtherDatabase`], [`StoreError::SchemaTooNew`];
     /// [`StoreError::Corruption`], [`StoreError::BadEntry`], [`StoreError::BadAccount`],
@@ -84,10 +85,10 @@ impl SqliteLedger {
         Self::with(SCHEMA.in_memory()?)
     }
 
-    fn with(connection: Connection) -> Result<Self, StoreError> {
-        let book = restore(&connection)?;
+    fn with(database: Database) -> Result<Self, StoreError> {
+        let book = restore(database.read()?)?;
         Ok(Self {
-            connection,
+            database,
             book,
             uncertain: false,
         })
@@ -97,7 +98,7 @@ impl SqliteLedger {
     ///
     /// # Errors
     /// [`StoreError::Ledger`], [`StoreError::TimeOutOfRange`], [`StoreError::DiskFull`],
-    /// [`StoreError::Malformed`], [`StoreError::Sqlite`]: nothing changed.
+    /// [`StoreError::Malformed`], [`StoreError::Sqlite`], [`StoreError::Forked`]: nothing changed.
     /// [`StoreError::CommitFailed`]: memory has not changed, the disk may have; this handle
     /// answers [`StoreError::ReopenNeeded`] from then on.
     pub fn execute(
@@ -122,7 +123,9 @@ impl SqliteLedger {
         self.carry_out(plan)
     }
 
-    const fn writable(&self) -> Result<(), StoreError> {
+    fn writable(&self) -> Result<(), StoreError> {
+        // Refused before the rules are asked: they would say what is true of another process.
+        self.database.read()?;
         if self.uncertain {
             return Err(StoreError::ReopenNeeded);
         }
@@ -131,20 +134,35 @@ impl SqliteLedger {
 
     fn carry_out(&mut self, plan: Plan) -> Result<Vec<Receipt>, StoreError> {
         if !plan.is_empty() {
-            let transaction = self
-                .connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            write(&transaction, &plan)?;
-            if let Err(source) = transaction.commit() {
-                self.uncertain = true;
-                return Err(StoreError::CommitFailed { source });
-            }
+            let stored = self.store(&plan);
+            self.uncertain = matches!(stored, Err(StoreError::CommitFailed { .. }));
+            self.database.blame(stored)?;
         }
         let receipts = self.book.commit(plan);
         Ok(receipts.expect("the plan was made for this book, which nobody else can change"))
     }
 
-    /// The book in memory: accounts, reservations, ids, the head.
+    fn store(&mut self, plan: &Plan) -> Result<(), StoreError> {
+        let transaction = self
+            .database
+            .write()?
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        write(&transaction, plan)?;
+        transaction
+            .commit()
+            .map_err(|source| StoreError::CommitFailed { source })
+    }
+
+    /// What a power cut may cost, as SQLite has it. In memory, everything.
+    ///
+    /// # Errors
+    /// [`StoreError::Malformed`], [`StoreError::Sqlite`], [`StoreError::Forked`].
+    pub fn durability(&self) -> Result<Durability, StoreError> {
+        self.database.durability()
+    }
+
+    /// The book in memory: accounts, reservations, ids, the head. In a forked child it is what it
+    /// was when that was forked.
     #[must_use]
     pub const fn book(&self) -> &Book {
         &self.book
@@ -165,10 +183,12 @@ impl SqliteLedger {
     /// Entries after that sequence, in order: at most `limit`, at most [`ENTRIES_PAGE_MAX`].
     ///
     /// # Errors
-    /// [`StoreError::BadEntry`], [`StoreError::Malformed`], [`StoreError::Sqlite`].
+    /// [`StoreError::BadEntry`], [`StoreError::Malformed`], [`StoreError::Sqlite`],
+    /// [`StoreError::Forked`].
     pub fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let mut statement = self
-            .connection
+            .database
+            .read()?
             .prepare_cached(entries!("WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"))?;
         read_entries(statement.query(params![position(after), page(limit)])?)
     }
@@ -184,7 +204,7 @@ impl SqliteLedger {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut statement = self.connection.prepare_cached(entries!(
+        let mut statement = self.database.read()?.prepare_cached(entries!(
             "WHERE (from_account = ?1 OR to_account = ?1) AND sequence > ?2 \
              ORDER BY sequence LIMIT ?3"
         ))?;
@@ -200,11 +220,12 @@ impl SqliteLedger {
     /// # Errors
     /// [`StoreError::Damaged`], [`StoreError::Corruption`], [`StoreError::BadEntry`],
     /// [`StoreError::BadAccount`], [`StoreError::HeadDiffers`], [`StoreError::Malformed`],
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sqlite`], [`StoreError::Forked`].
     pub fn verify(&self) -> Result<Verification, StoreError> {
+        let connection = self.database.read()?;
         let mut problems = 0;
         for check in ["integrity_check", "foreign_key_check"] {
-            self.connection.pragma_query(None, check, |row| {
+            connection.pragma_query(None, check, |row| {
                 let fine = row.get_ref(0)? == ValueRef::Text(b"ok");
                 problems += usize::from(!fine);
                 Ok(())
@@ -213,7 +234,7 @@ impl SqliteLedger {
         if problems > 0 {
             return Err(StoreError::Damaged { problems });
         }
-        let stored = restore(&self.connection)?;
+        let stored = restore(connection)?;
         if stored.head() != self.book.head() {
             return Err(StoreError::HeadDiffers {
                 stored: stored.head(),
@@ -719,17 +740,25 @@ mod tests {
         let before = ledger.book().clone();
         // SQLite raises the limit to what the file has, so the next new page does not fit.
         ledger
-            .connection
+            .database
+            .write()
+            .unwrap()
             .pragma_update_and_check(None, "max_page_count", 1, |_| Ok(()))
             .unwrap();
         let batch: Vec<_> = (20..220).map(|n| transfer(n, ANA, BEN, 1)).collect();
         let error = ledger.execute(&batch, LATER).unwrap_err();
-        assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
+        assert_eq!(
+            error.to_string(),
+            format!("disk is full: {}", path.display())
+        );
+        assert!(std::error::Error::source(&error).is_none(), "{error:?}");
         assert_eq!(*ledger.book(), before);
         assert_eq!(ledger.verify().unwrap().head, before.head());
 
         ledger
-            .connection
+            .database
+            .write()
+            .unwrap()
             .pragma_update_and_check(None, "max_page_count", 10_000, |_| Ok(()))
             .unwrap();
         ledger.execute(&batch, LATER).unwrap();
@@ -745,7 +774,7 @@ mod tests {
         live(&mut ledger);
         let before = ledger.book().clone();
         tamper(
-            &ledger.connection,
+            ledger.database.read().unwrap(),
             "CREATE TEMP TRIGGER no AFTER INSERT ON entries WHEN new.sequence = 13
              BEGIN SELECT raise(ABORT, 'no'); END",
         );
@@ -765,7 +794,9 @@ mod tests {
         let before = ledger.book().clone();
         // A deferred constraint is the one thing that lets every statement pass and the commit not.
         ledger
-            .connection
+            .database
+            .write()
+            .unwrap()
             .execute_batch(
                 "CREATE TABLE odd (x REFERENCES accounts (id) DEFERRABLE INITIALLY DEFERRED);
                  CREATE TRIGGER odd AFTER INSERT ON entries
@@ -781,7 +812,9 @@ mod tests {
         let error = ledger.expire(LATER).unwrap_err();
         assert!(matches!(error, StoreError::ReopenNeeded), "{error}");
         ledger
-            .connection
+            .database
+            .write()
+            .unwrap()
             .execute_batch("DROP TRIGGER odd; DROP TABLE odd;")
             .unwrap();
         drop(ledger);
@@ -943,7 +976,7 @@ mod tests {
             let extra = open(9, AccountKind::Holder);
             ledger.execute(&[extra], LATER).unwrap();
             ledger.verify().unwrap();
-            tamper(&ledger.connection, sql);
+            tamper(ledger.database.read().unwrap(), sql);
             ledger.verify().unwrap_err()
         };
         let error = lived("UPDATE entries SET time = 5 WHERE sequence = 3");
@@ -989,7 +1022,7 @@ mod tests {
         let mut ledger = SqliteLedger::in_memory().unwrap();
         live(&mut ledger);
         for sql in ["UPDATE entries SET time = 0", "DELETE FROM entries"] {
-            assert!(ledger.connection.execute_batch(sql).is_err());
+            assert!(ledger.database.read().unwrap().execute_batch(sql).is_err());
         }
         ledger.verify().unwrap();
     }
@@ -1018,6 +1051,28 @@ mod tests {
     }
 
     #[test]
+    fn damaged_schema_is_malformed() {
+        // Its tables may be readable all the same: what fails is SQLite's own check of them.
+        for (from, to) in [("length(", "leogth("), ("accounts (id)", "accounts (ie)")] {
+            let (_folder, path) = file();
+            live(&mut reopen(&path).unwrap());
+            let mut bytes = fs::read(&path).unwrap();
+            let places: Vec<_> = (0..bytes.len())
+                .filter(|&at| bytes[at..].starts_with(from.as_bytes()))
+                .collect();
+            assert!(!places.is_empty(), "{from}");
+            for at in places {
+                bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+            }
+            fs::write(&path, bytes).unwrap();
+            let error = reopen(&path)
+                .and_then(|ledger| ledger.verify())
+                .unwrap_err();
+            assert!(matches!(error, StoreError::Malformed { .. }), "{error:?}");
+        }
+    }
+
+    #[test]
     fn overwritten_page_is_malformed() {
         let (_folder, path) = file();
         live(&mut reopen(&path).unwrap());
@@ -1036,6 +1091,42 @@ mod tests {
         assert!(matches!(error, StoreError::Locked { .. }), "{error}");
         live(&mut first);
         first.verify().unwrap();
+    }
+
+    #[test]
+    fn forked_child_is_refused_and_leaves_the_file_alone() {
+        // Parent and child wrote one file through two copies of one handle, and destroyed it.
+        let (folder, path) = file();
+        let mut ledger = reopen(&path).unwrap();
+        live(&mut ledger);
+        let files = || {
+            let names = ["ledger", "ledger-wal"].map(|name| folder.path().join(name));
+            names.map(|name| fs::read(name).unwrap())
+        };
+        let before = files();
+        ledger.database.fork();
+        let refused = |error| assert!(matches!(error, StoreError::Forked { .. }), "{error}");
+        refused(
+            ledger
+                .execute(&[transfer(20, ANA, BEN, 1)], LATER)
+                .unwrap_err(),
+        );
+        // Not even what would change nothing, or what the rules refuse.
+        refused(ledger.execute(&[], LATER).unwrap_err());
+        refused(
+            ledger
+                .execute(&[transfer(21, BEN, ANA, 1_000)], LATER)
+                .unwrap_err(),
+        );
+        refused(ledger.expire(UnixMillis(LATER.0 + 1)).unwrap_err());
+        refused(ledger.entries(0, 1).unwrap_err());
+        refused(ledger.history(account(ANA), 0, 1).unwrap_err());
+        refused(ledger.verify().unwrap_err());
+        drop(ledger);
+        assert_eq!(files(), before);
+        // The parent, of which the child's copy is no part, still has its lock.
+        let error = reopen(&path).unwrap_err();
+        assert!(matches!(error, StoreError::Locked { .. }), "{error}");
     }
 
     #[test]

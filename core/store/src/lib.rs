@@ -5,6 +5,9 @@
 //! [`StoreError::Locked`] instead of writing over the first. Every change is one SQLite
 //! transaction in write-ahead mode. Files are created readable by their owner only.
 //!
+//! A store stays with the process that opened it: a forked child that uses its copy of the handle
+//! is told [`StoreError::Forked`], and dropping that copy does nothing.
+//!
 //! A killed process loses nothing that was acknowledged. Whether a power cut does is the choice of
 //! [`Durability`], as far as the disk tells the truth about having written.
 //!
@@ -43,8 +46,10 @@ mod database;
 mod error;
 mod ledger;
 mod node;
+mod process;
 
 pub use database::Durability;
 pub use error::StoreError;
 pub use ledger::{ENTRIES_PAGE_MAX, SqliteLedger, Verification};
 pub use node::{NodeStore, RESULT_BYTES_MAX, StoredResult, Usage};
+pub use process::HomeProcess;

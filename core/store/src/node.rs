@@ -6,7 +6,7 @@ use fogcompute_base::limits::MESSAGE_BYTES_MAX;
 use fogcompute_base::{CryptoRng, Digest, TaskId, UnixMillis};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use crate::database::{Schema, array, integer};
+use crate::database::{Database, Schema, array, integer};
 use crate::{Durability, StoreError};
 
 /// Longest encoded report of one task, in bytes: what fits one message.
@@ -33,7 +33,7 @@ const SCHEMA: Schema = Schema {
 /// ```
 #[derive(Debug)]
 pub struct NodeStore {
-    connection: Connection,
+    database: Database,
 }
 
 /// The outcome of a finished task, kept until its submitter can have fetched it.
@@ -64,8 +64,8 @@ impl NodeStore {
     /// [`StoreError::NotADatabase`], [`StoreError::OtherDatabase`], [`StoreError::SchemaTooNew`],
     /// [`StoreError::Malformed`], [`StoreError::DiskFull`], [`StoreError::Sqlite`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let connection = SCHEMA.open(path.as_ref(), Durability::Full)?;
-        Ok(Self { connection })
+        let database = SCHEMA.open(path.as_ref(), Durability::Full)?;
+        Ok(Self { database })
     }
 
     /// Creates a store that is gone when it is dropped.
@@ -73,8 +73,8 @@ impl NodeStore {
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub fn in_memory() -> Result<Self, StoreError> {
-        let connection = SCHEMA.in_memory()?;
-        Ok(Self { connection })
+        let database = SCHEMA.in_memory()?;
+        Ok(Self { database })
     }
 
     /// The node's secret: 32 bytes from `rng` on first use, the same ever after.
@@ -84,8 +84,14 @@ impl NodeStore {
     /// [`StoreError::Malformed`], [`StoreError::Sqlite`]. A secret is returned only once it is on
     /// disk.
     pub fn identity(&mut self, rng: &mut impl CryptoRng) -> Result<[u8; 32], StoreError> {
+        let secret = self.read_or_draw(rng);
+        self.database.blame(secret)
+    }
+
+    fn read_or_draw(&mut self, rng: &mut impl CryptoRng) -> Result<[u8; 32], StoreError> {
         let transaction = self
-            .connection
+            .database
+            .write()?
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let stored = transaction
             .query_row("SELECT secret FROM identity", [], |row| {
@@ -107,7 +113,7 @@ impl NodeStore {
     /// # Errors
     /// [`StoreError::BadTaskResult`], [`StoreError::Malformed`], [`StoreError::Sqlite`].
     pub fn task_result(&self, task: TaskId) -> Result<Option<StoredResult>, StoreError> {
-        read_result(&self.connection, task)
+        read_result(self.database.read()?, task)
     }
 
     /// Stores the result of a task. Storing the same output and report again is fine and keeps the
@@ -129,12 +135,18 @@ impl NodeStore {
                 limit: RESULT_BYTES_MAX,
             });
         }
+        let stored = self.store_result(task, result);
+        self.database.blame(stored)
+    }
+
+    fn store_result(&mut self, task: TaskId, result: &StoredResult) -> Result<(), StoreError> {
         let finished =
             i64::try_from(result.finished.0).map_err(|_| StoreError::TimeOutOfRange {
                 time: result.finished,
             })?;
         let transaction = self
-            .connection
+            .database
+            .write()?
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         if let Some(stored) = read_result(&transaction, task)? {
             if (stored.digest, &stored.body) == (result.digest, &result.body) {
@@ -164,14 +176,15 @@ impl NodeStore {
     /// # Errors
     /// [`StoreError::DiskFull`], [`StoreError::Malformed`], [`StoreError::Sqlite`].
     pub fn prune_task_results(&mut self, before: UnixMillis) -> Result<usize, StoreError> {
+        let database = self.database.write()?;
         // No stored time is later than i64::MAX, so the saturated bound still means "all".
         let pruned = match i64::try_from(before.0) {
-            Ok(before) => self
-                .connection
-                .execute("DELETE FROM task_results WHERE finished < ?1", [before])?,
-            Err(_) => self.connection.execute("DELETE FROM task_results", [])?,
+            Ok(before) => {
+                database.execute("DELETE FROM task_results WHERE finished < ?1", [before])
+            }
+            Err(_) => database.execute("DELETE FROM task_results", []),
         };
-        Ok(pruned)
+        self.database.blame(pruned.map_err(StoreError::from))
     }
 
     /// Adds to the usage counters.
@@ -181,8 +194,14 @@ impl NodeStore {
     /// [`StoreError::Malformed`], [`StoreError::Sqlite`]: nothing changed.
     /// [`StoreError::CommitFailed`]: it may have.
     pub fn add_usage(&mut self, fuel: u64, wall_ms: u64) -> Result<(), StoreError> {
+        let added = self.store_usage(fuel, wall_ms);
+        self.database.blame(added)
+    }
+
+    fn store_usage(&mut self, fuel: u64, wall_ms: u64) -> Result<(), StoreError> {
         let transaction = self
-            .connection
+            .database
+            .write()?
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let usage = read_usage(&transaction)?;
         let add = |counter: u64, more, column| {
@@ -206,7 +225,7 @@ impl NodeStore {
     /// # Errors
     /// [`StoreError::BadUsage`], [`StoreError::Malformed`], [`StoreError::Sqlite`].
     pub fn usage(&self) -> Result<Usage, StoreError> {
-        read_usage(&self.connection)
+        read_usage(self.database.read()?)
     }
 }
 
@@ -293,7 +312,9 @@ mod tests {
     fn identity_that_is_not_32_bytes_is_not_replaced() {
         let mut store = NodeStore::in_memory().unwrap();
         store
-            .connection
+            .database
+            .read()
+            .unwrap()
             .execute_batch(
                 "PRAGMA ignore_check_constraints = ON; INSERT INTO identity VALUES (1, x'00');",
             )
@@ -401,7 +422,9 @@ mod tests {
     fn rows_that_make_no_sense_are_named() {
         let mut store = NodeStore::in_memory().unwrap();
         store
-            .connection
+            .database
+            .read()
+            .unwrap()
             .execute_batch("PRAGMA ignore_check_constraints = ON;")
             .unwrap();
         store.save_task_result(task(1), &result(b"", 1)).unwrap();
@@ -411,7 +434,7 @@ mod tests {
         ] {
             let set = |change| {
                 let sql = format!("UPDATE task_results SET {change}");
-                store.connection.execute(&sql, []).unwrap()
+                store.database.read().unwrap().execute(&sql, []).unwrap()
             };
             set(change);
             let error = store.task_result(task(1)).unwrap_err();
@@ -423,10 +446,15 @@ mod tests {
             set(undo);
         }
         for (change, name) in [("fuel", "fuel"), ("wall_ms", "wall_ms")] {
-            store.connection.execute("DELETE FROM usage", []).unwrap();
+            store
+                .database
+                .read()
+                .unwrap()
+                .execute("DELETE FROM usage", [])
+                .unwrap();
             store.add_usage(1, 1).unwrap();
             let sql = format!("UPDATE usage SET {change} = x'00'");
-            store.connection.execute(&sql, []).unwrap();
+            store.database.read().unwrap().execute(&sql, []).unwrap();
             for error in [
                 store.usage().unwrap_err(),
                 store.add_usage(1, 1).unwrap_err(),
@@ -444,7 +472,9 @@ mod tests {
         let mut store = NodeStore::in_memory().unwrap();
         // A deferred constraint lets every statement pass and the commit not.
         store
-            .connection
+            .database
+            .read()
+            .unwrap()
             .execute_batch(
                 "CREATE TABLE odd (x REFERENCES task_results (task) DEFERRABLE INITIALLY DEFERRED);
                  CREATE TRIGGER odd AFTER INSERT ON usage
@@ -472,5 +502,23 @@ mod tests {
         drop(crate::SqliteLedger::open(&path, Durability::Full).unwrap());
         let error = NodeStore::open(&path).unwrap_err();
         assert!(matches!(error, StoreError::OtherDatabase { .. }), "{error}");
+    }
+
+    #[test]
+    fn forked_child_is_refused() {
+        let mut store = NodeStore::in_memory().unwrap();
+        store.identity(&mut OsEntropy).unwrap();
+        store.database.fork();
+        let refused = |error| assert!(matches!(error, StoreError::Forked { .. }), "{error}");
+        refused(store.identity(&mut OsEntropy).unwrap_err());
+        refused(store.task_result(task(1)).unwrap_err());
+        refused(
+            store
+                .save_task_result(task(1), &result(b"1", 1))
+                .unwrap_err(),
+        );
+        refused(store.prune_task_results(UnixMillis(1)).unwrap_err());
+        refused(store.add_usage(1, 1).unwrap_err());
+        refused(store.usage().unwrap_err());
     }
 }

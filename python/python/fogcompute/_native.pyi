@@ -45,6 +45,7 @@ class AccountExistsError(LedgerError): ...
 class IdReusedError(LedgerError): ...
 class ReservationClosedError(LedgerError): ...
 class OperationError(LedgerError): ...
+class UnknownReservationError(LedgerError): ...
 class HarvestError(FogError): ...
 class PolicyError(HarvestError): ...
 class ProbeFailedError(HarvestError): ...
@@ -593,7 +594,8 @@ def place(
 ) -> Plan:
     """Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
 
-    Without a preference the placement nearest to the best of every objective is chosen.
+    Without a preference the placement nearest to the best of every objective is chosen. Ctrl-C ends
+    the search between two generations.
 
     Raises `InfeasibleError`, `ProblemError`, `ArgumentError`.
     """
@@ -769,11 +771,15 @@ class Ledger:
     def post(self, id: str, reservation: str, amount: int | None = None) -> Receipt:
         """Moves a reserved amount, or part of it; what is left is released.
 
-        Raises `ReservationClosedError`, `InsufficientFundsError`, `IdReusedError`.
+        Raises `UnknownReservationError`, `ReservationClosedError`, `InsufficientFundsError`,
+        `IdReusedError`.
         """
 
     def void(self, id: str, reservation: str) -> Receipt:
-        """Releases a reservation. Raises `ReservationClosedError`, `IdReusedError`."""
+        """Releases a reservation.
+
+        Raises `UnknownReservationError`, `ReservationClosedError`, `IdReusedError`.
+        """
 
     def account(self, account: str) -> Account:
         """An account as it stands. Raises `UnknownAccountError`."""

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::JoinHandle;
 
+use fogcompute::store::HomeProcess;
 use fogcompute::{FogTask, TaskOutput};
 
 use super::{fog_completion, fog_output};
@@ -86,6 +87,7 @@ impl Wake for Wakeup {
 pub(super) struct Completions {
     events: Sender<Event>,
     thread: JoinHandle<()>,
+    home: HomeProcess,
 }
 
 impl Completions {
@@ -99,7 +101,11 @@ impl Completions {
                 status: fog_status::TaskLost,
                 message: format!("thread: {error}"),
             })?;
-        Ok(Self { events, thread })
+        Ok(Self {
+            events,
+            thread,
+            home: HomeProcess::here(),
+        })
     }
 
     pub(super) fn add(&self, task: FogTask, callback: Callback) {
@@ -107,8 +113,13 @@ impl Completions {
         let _ = self.events.send(Event::Submitted { task, callback });
     }
 
-    /// Waits until all callbacks have run, unless it is called from one of them.
+    /// Waits until all callbacks have run, unless it is called from one of them or from a forked
+    /// child, where none will.
     pub(super) fn finish(self) {
+        if !self.home.is_here() {
+            std::mem::forget(self);
+            return;
+        }
         let _ = self.events.send(Event::Last);
         if self.thread.thread().id() != std::thread::current().id() {
             let _ = self.thread.join();

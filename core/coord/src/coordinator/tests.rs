@@ -1018,6 +1018,82 @@ fn a_node_that_let_an_attempt_lapse_is_asked_again_if_no_other_can_take_the_task
 }
 
 #[test]
+fn a_lone_task_does_not_queue_behind_a_busy_node() {
+    // The optimiser prefers the fastest node, and was not told that it is busy.
+    let mut world = World::new();
+    let fast = Offer {
+        fuel_per_second: 10 * FUEL,
+        price_per_gigafuel: Amount(1),
+        ..OFFER
+    };
+    world.register(A, fast);
+    world.submit(1, orders([1])).unwrap();
+    assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+    world.register(B, OFFER);
+    world.submit(2, orders([2])).unwrap();
+    assert_eq!(world.dispatched(), [(B, id(2), 1)]);
+    // Nobody is free: it waits, and for the fast one again when that is.
+    world.submit(3, orders([3])).unwrap();
+    assert_eq!(world.dispatched(), []);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    assert_eq!(world.dispatched(), [(A, id(3), 1)]);
+}
+
+#[test]
+fn a_node_that_has_nothing_left_takes_what_waits_at_others() {
+    // Where a batch was planned to queue said where its rest would be for as long as it took.
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.register(B, OFFER);
+    world.submit(1, orders([1, 2, 3, 4, 5, 6])).unwrap();
+    let started = world.dispatched();
+    assert_eq!(started.len(), 2);
+    let at = |node| started.iter().find(|(at, ..)| *at == node).unwrap();
+    // A never reports; B does all the rest.
+    let (_, mut task, _) = *at(B);
+    for _ in 0..5 {
+        world.report(B, task.as_bytes()[0], 1, done(FUEL)).unwrap();
+        if let [(node, next, _)] = world.dispatched()[..] {
+            assert_eq!(node, B);
+            task = next;
+        }
+    }
+    assert_eq!(world.summary(1).succeeded, 5);
+    assert_eq!(world.view(A).waiting, 0);
+}
+
+#[test]
+fn a_large_task_that_is_cancelled_or_moved_lets_the_next_start() {
+    let wide = Offer {
+        cpu_millis: 2_000,
+        ..OFFER
+    };
+    for cancelled in [true, false] {
+        let mut world = World::new();
+        world.register(A, wide);
+        world
+            .submit(1, vec![order_with_memory(1, 40 * MIB)])
+            .unwrap();
+        world
+            .submit(2, vec![order_with_memory(2, 40 * MIB)])
+            .unwrap();
+        world
+            .submit(3, vec![order_with_memory(3, 8 * MIB)])
+            .unwrap();
+        assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+        if cancelled {
+            world.call(|rules, host| rules.cancel(id(2), host)).unwrap();
+            assert_eq!(world.dispatched(), [(A, id(3), 1)]);
+        } else {
+            world.register(B, OFFER);
+            let started: BTreeSet<_> = world.dispatched().into_iter().collect();
+            let both = BTreeSet::from([(A, id(3), 1), (B, id(2), 1)]);
+            assert_eq!(started, both);
+        }
+    }
+}
+
+#[test]
 fn who_came_first_is_served_first() {
     // Tasks were served in the order of their ids, which submitters choose.
     let mut world = World::new();
@@ -1261,6 +1337,11 @@ fn the_check_finds_what_must_not_be() {
     let mut rules = sound();
     rules.open = 1;
     assert_eq!(rules.check(), Err(Inconsistency::Strays { count: 0 }));
+
+    let mut rules = sound();
+    rules.registry.insert(B, OFFER, Instant::ZERO);
+    let (node, task) = (B, id(2));
+    assert_eq!(rules.check(), Err(Inconsistency::Idle { node, task }));
 
     let mut rules = sound();
     rules.jobs.get_mut(&job_id(1)).unwrap().paid = Amount(1);

@@ -228,6 +228,9 @@ pub enum PlacementError {
     /// The configuration of the search makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The search was stopped by whoever asked for it.
+    #[error("the search was stopped")]
+    Stopped,
 }
 
 /// Constraints that removed a node, with how many.

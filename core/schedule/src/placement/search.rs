@@ -1,14 +1,12 @@
 //! Finding placements: greedy ones first, then NSGA-II from there.
 
-use std::convert::Infallible;
-
 use rand_core::Rng;
 
 use super::OBJECTIVE_COUNT;
 use super::evaluate::{Evaluator, Load, Queue, Value};
 use super::instance::{Instance, PlacementError, Sharing};
 use super::plan::{Plan, Point};
-use crate::evolution::{Nsga2, Problem, Variable};
+use crate::evolution::{EvolutionError, Nsga2, Problem, Variable};
 use crate::random::simplex;
 use crate::sort::{lexicographic, ranks};
 
@@ -42,13 +40,35 @@ impl Instance {
     /// [`PlacementError::OverCommitted`] if jobs share nodes at once and no placement was found in
     /// which they fit. That is a proof only when the demand exceeds what all nodes have.
     pub fn place(&self, config: &Nsga2, rng: &mut impl Rng) -> Result<Plan, PlacementError> {
+        self.place_while(config, rng, &mut || true)
+    }
+
+    /// The same, and asks between generations, and between the greedy placements before the first,
+    /// whether to go on. Asking changes nothing in the plan.
+    ///
+    /// # Errors
+    ///
+    /// [`PlacementError::Stopped`] if not; the others of [`Instance::place`].
+    pub fn place_while(
+        &self,
+        config: &Nsga2,
+        rng: &mut impl Rng,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Plan, PlacementError> {
         config.validate()?;
-        let candidates = self.candidates(config, rng);
+        let candidates = self
+            .candidates(config, rng, go_on)
+            .map_err(|Stopped| PlacementError::Stopped)?;
         self.plan(candidates)
     }
 
     /// The greedy placements and what NSGA-II makes of them. `config` is valid.
-    fn candidates(&self, config: &Nsga2, rng: &mut impl Rng) -> Vec<Vec<u32>> {
+    fn candidates(
+        &self,
+        config: &Nsga2,
+        rng: &mut impl Rng,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Vec<u32>>, Stopped> {
         let count = config.population as usize;
         let weights = seed_weights(count, rng);
         let metrics = Metrics::new(self);
@@ -66,15 +86,19 @@ impl Instance {
             weights: &weights,
             turn: 0,
             choices: vec![0; self.jobs.len()],
+            evaluations: 0,
+            ask_every: count,
+            go_on,
         };
         let mut candidates: Vec<Vec<u32>> = weights
             .iter()
             .map(|weights| {
+                search.ask()?;
                 let mut choices = self.greedy(&metrics, weights);
                 self.make_fit(&metrics, weights, &mut choices, Depth::Chain);
-                choices
+                Ok(choices)
             })
-            .collect();
+            .collect::<Result<_, Stopped>>()?;
         let worst = candidates
             .iter()
             .map(|choices| search.evaluator.value(choices).violation)
@@ -91,15 +115,23 @@ impl Instance {
             .iter()
             .map(|choices| choices.iter().map(|&choice| f64::from(choice)).collect())
             .collect();
-        let front = config
+        let front = match config
             .run(&mut search, &seeds, rng)
-            .expect("a checked instance is a problem with variables, objectives and finite values");
+            .map_err(EvolutionError::into_problem)
+        {
+            Ok(front) => front,
+            Err(Ok(stopped)) => return Err(stopped),
+            Err(Err(error)) => unreachable!(
+                "a checked instance is a problem with variables, objectives and finite values: \
+                 {error}"
+            ),
+        };
         candidates.extend(front.individuals.iter().map(|individual| {
             let mut choices = vec![0; self.jobs.len()];
             decode(&individual.genes, &mut choices);
             choices
         }));
-        candidates
+        Ok(candidates)
     }
 
     /// The plan of those candidates that are feasible and that no other beats.
@@ -552,6 +584,20 @@ struct Search<'a> {
     weights: &'a [Weights],
     turn: usize,
     choices: Vec<u32>,
+    evaluations: usize,
+    /// How many evaluations a generation has.
+    ask_every: usize,
+    go_on: &'a mut dyn FnMut() -> bool,
+}
+
+/// The host did not want to go on.
+#[derive(Debug)]
+struct Stopped;
+
+impl Search<'_> {
+    fn ask(&mut self) -> Result<(), Stopped> {
+        if (self.go_on)() { Ok(()) } else { Err(Stopped) }
+    }
 }
 
 fn decode(genes: &[f64], choices: &mut [u32]) {
@@ -561,7 +607,7 @@ fn decode(genes: &[f64], choices: &mut [u32]) {
 }
 
 impl Problem for Search<'_> {
-    type Error = Infallible;
+    type Error = Stopped;
 
     fn variables(&self) -> &[Variable] {
         &self.variables
@@ -585,7 +631,11 @@ impl Problem for Search<'_> {
         }
     }
 
-    fn evaluate(&mut self, genes: &[f64], objectives: &mut [f64]) -> Result<f64, Infallible> {
+    fn evaluate(&mut self, genes: &[f64], objectives: &mut [f64]) -> Result<f64, Stopped> {
+        if self.evaluations.is_multiple_of(self.ask_every) {
+            self.ask()?;
+        }
+        self.evaluations += 1;
         decode(genes, &mut self.choices);
         let value = self.evaluator.value(&self.choices);
         objectives.copy_from_slice(&value.objectives);
@@ -627,6 +677,33 @@ mod tests {
             *counts.entry(node).or_default() += 1;
         }
         counts
+    }
+
+    #[test]
+    fn a_search_can_be_stopped_between_generations_and_asking_changes_nothing() {
+        let jobs: Vec<_> = (0..12).map(job).collect();
+        let nodes: Vec<_> = (0..4).map(node).collect();
+        let instance = Instance::new(jobs, nodes, Sharing::Queued).unwrap();
+        let config = small();
+        let mut asked = 0;
+        let plan = instance
+            .place_while(&config, &mut rng(1), &mut || {
+                asked += 1;
+                true
+            })
+            .unwrap();
+        assert_eq!(plan, instance.place(&config, &mut rng(1)).unwrap());
+        // Once for each greedy placement, once for the first population and each generation.
+        assert_eq!(asked, config.population + 1 + config.generations);
+        for last in 0..asked {
+            let mut left = last;
+            let stopped = instance.place_while(&config, &mut rng(1), &mut || {
+                let go_on = left > 0;
+                left = left.saturating_sub(1);
+                go_on
+            });
+            assert_eq!(stopped, Err(PlacementError::Stopped));
+        }
     }
 
     #[test]

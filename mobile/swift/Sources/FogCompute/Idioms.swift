@@ -24,6 +24,7 @@ extension FogError: LocalizedError {
         case .IdReused: return .idReused
         case .ReservationClosed: return .reservationClosed
         case .InvalidOperation: return .invalidOperation
+        case .UnknownReservation: return .unknownReservation
         case .InvalidPolicy: return .invalidPolicy
         case .ProbeFailed: return .probeFailed
         case .InvalidModule: return .invalidModule
@@ -49,6 +50,7 @@ extension FogError: LocalizedError {
             .NotFinite(let message), .Infeasible(let message), .InsufficientFunds(let message),
             .UnknownAccount(let message), .AccountExists(let message), .IdReused(let message),
             .ReservationClosed(let message), .InvalidOperation(let message),
+            .UnknownReservation(let message),
             .InvalidPolicy(let message), .ProbeFailed(let message), .InvalidModule(let message),
             .OutOfFuel(let message), .OutOfMemory(let message), .InvalidOutput(let message),
             .Trap(let message), .TaskLost(let message), .Storage(let message),

@@ -23,6 +23,7 @@ val FogException.code: ErrorCode
         is FogException.IdReused -> ErrorCode.ID_REUSED
         is FogException.ReservationClosed -> ErrorCode.RESERVATION_CLOSED
         is FogException.InvalidOperation -> ErrorCode.INVALID_OPERATION
+        is FogException.UnknownReservation -> ErrorCode.UNKNOWN_RESERVATION
         is FogException.InvalidPolicy -> ErrorCode.INVALID_POLICY
         is FogException.ProbeFailed -> ErrorCode.PROBE_FAILED
         is FogException.InvalidModule -> ErrorCode.INVALID_MODULE
