@@ -415,8 +415,8 @@ fn added(load: &Load, rate: f64) -> Result<Vec<f64>, Box<dyn Error>> {
                 continue;
             }
             arrived += 1;
-            bed.sink_links
-                .open(&bed.received, &mut bed.frame, Instant::ZERO)?;
+            let now = bed.clock.now();
+            bed.sink_links.open(&bed.received, &mut bed.frame, now)?;
             let now = bed.clock.now();
             let number = numbers[&point(&bed.frame)];
             let sent = Instant::from_nanos(sent_at[number].load(Ordering::Relaxed));

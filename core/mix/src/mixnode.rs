@@ -305,10 +305,22 @@ impl Mixnode {
     /// Takes many packets from links, with their Diffie-Hellmans done together. The node is then as
     /// if they had come one after the other, and `packets` is empty.
     pub fn handle_inputs(&mut self, packets: &mut Vec<Vec<u8>>, now: Instant) {
+        self.open_inputs(packets, |_| now);
+    }
+
+    /// [`Mixnode::handle_inputs`] of packets that came at different times, each at that of its index:
+    /// what they waited for each other is a part of their delays. Those beyond the last time came
+    /// with it.
+    pub fn handle_arrivals(&mut self, packets: &mut Vec<Vec<u8>>, times: &[Instant]) {
+        let last = times.last().copied().unwrap_or_default();
+        self.open_inputs(packets, |index| times.get(index).copied().unwrap_or(last));
+    }
+
+    fn open_inputs(&mut self, packets: &mut Vec<Vec<u8>>, time: impl Fn(usize) -> Instant) {
         let mut opened = std::mem::take(&mut self.opened);
         open_headers(self.config.geometry, &self.keys, packets, &mut opened);
-        for (bytes, header) in packets.drain(..).zip(opened.drain(..)) {
-            self.accept(bytes, header, now);
+        for (index, (bytes, header)) in packets.drain(..).zip(opened.drain(..)).enumerate() {
+            self.accept(bytes, header, time(index));
         }
         self.opened = opened;
     }
@@ -739,6 +751,20 @@ mod tests {
                 .poll_transmit(now + Duration::from_secs(1))
                 .is_some()
         );
+    }
+
+    #[test]
+    fn each_packet_of_a_batch_is_held_from_when_it_came() {
+        let (mut mixnode, route) = node(MixnodeConfig::default());
+        let mut packets: Vec<_> = (0..3).map(|_| packet_for(&route)).collect();
+        let times = [10, 20].map(Instant::from_millis);
+        mixnode.handle_arrivals(&mut packets, &times);
+        // The delay is a millisecond, and the third came with the second.
+        for (millis, due) in [(10, 0), (11, 1), (20, 0), (21, 2), (22, 0)] {
+            let now = Instant::from_millis(millis);
+            let sent = std::iter::from_fn(|| mixnode.poll_transmit(now)).count();
+            assert_eq!(sent, due, "at {millis} ms");
+        }
     }
 
     #[test]

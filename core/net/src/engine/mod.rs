@@ -118,8 +118,8 @@ pub struct Busy {
 /// one call. Buffers go round: once it has run for a while, a packet that is sent on takes nothing
 /// from the heap.
 ///
-/// A packet's delay counts from when its datagram was read, so the time to process it is a part of
-/// the delay. What is due in the same tick of 100 µs is in random order; then what goes to the same
+/// A packet's delay counts from when its datagram arrived, or was read where the system does not
+/// tell, so the time that it waits and is processed is a part of the delay. What is due in the same tick of 100 µs is in random order; then what goes to the same
 /// peer is put together, up to 64 packets, peers in the order in which they come up first. Grouping
 /// looks at nothing but the random order and the peers, both of which a watcher of the wire sees
 /// anyway, so it tells nothing of the order in which packets came.

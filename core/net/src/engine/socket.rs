@@ -22,6 +22,8 @@ const COALESCED_BYTES: usize = 65_536;
 const SINGLE_BUFFERS: usize = 32;
 /// How long a full socket is waited for before what should leave is dropped.
 const SEND_WAIT_MAX: Duration = Duration::from_millis(5);
+/// The longest that a datagram is believed to have waited in the socket.
+const AGE_MAX: Duration = Duration::from_millis(100);
 /// The longest datagram that no path of 1,500 bytes takes apart, over IPv6 or IPv4.
 const WHOLE_BYTES_MAX: usize = 1452;
 
@@ -192,20 +194,40 @@ impl AsFd for Socket {
 }
 
 impl ReceiveBuffers {
-    /// The datagrams in the first `count` buffers, and where each came from.
-    pub(super) fn datagrams(&self, count: usize) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+    /// The datagrams in the first `count` buffers, where each came from, and for how long it has been
+    /// there, as far as the system tells.
+    pub(super) fn datagrams(
+        &self,
+        count: usize,
+    ) -> impl Iterator<Item = (SocketAddr, Duration, &[u8])> {
+        let now = wall_time();
         self.bytes
             .chunks_exact(self.buffer_bytes)
             .zip(&self.metas)
             .take(count)
-            .flat_map(|(bytes, meta)| {
+            .flat_map(move |(bytes, meta)| {
                 let bytes = &bytes[..meta.len.min(bytes.len())];
+                let age = meta.timestamp.map_or(Duration::ZERO, |stamp| {
+                    // If the clock was set in between, this says nothing.
+                    now.saturating_sub(stamp).min(AGE_MAX)
+                });
                 // An empty datagram has no stride, and is none.
                 bytes
                     .chunks(meta.stride.max(1))
-                    .map(|datagram| (meta.addr, datagram))
+                    .map(move |datagram| (meta.addr, age, datagram))
             })
     }
+}
+
+/// By the clock by which the kernel stamps what it receives.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only ages of datagrams are made of it, and `Clock` has milliseconds"
+)]
+fn wall_time() -> Duration {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// Waits until there is something to read at one of two, or for a time.

@@ -57,10 +57,10 @@ pub(super) struct Worker {
     version: u64,
     /// Buffers of a packet's length.
     pool: Vec<Vec<u8>>,
-    /// Packets that came in; when the first and the last of them came.
+    /// Packets that came in, when each came, and when the first of them was read.
     batch: Vec<Vec<u8>>,
+    arrivals: Vec<Instant>,
     batch_since: Instant,
-    batch_until: Instant,
     /// What is to be sent now.
     outgoing: Vec<Option<(Arc<UdpLink>, Vec<u8>)>>,
     /// Datagrams for one peer, one after the other.
@@ -88,8 +88,8 @@ impl Worker {
             version: 0,
             pool: Vec::new(),
             batch: Vec::with_capacity(BATCH),
+            arrivals: Vec::with_capacity(BATCH),
             batch_since: Instant::ZERO,
-            batch_until: Instant::ZERO,
             outgoing: Vec::with_capacity(GROUP),
             sealed: vec![0; seal_bytes].into_boxed_slice(),
             waiting: VecDeque::new(),
@@ -183,7 +183,7 @@ impl Worker {
             return false;
         };
         let now = self.parts.clock.now();
-        for (from, datagram) in buffers.datagrams(count) {
+        for (from, age, datagram) in buffers.datagrams(count) {
             self.stats.datagrams += 1;
             match self.handle_datagram(from, datagram, now) {
                 Ok(Some(frame)) if is_draining => {
@@ -194,7 +194,7 @@ impl Worker {
                     if self.batch.is_empty() {
                         self.batch_since = now;
                     }
-                    self.batch_until = now;
+                    self.arrivals.push(now - age);
                     self.batch.push(frame);
                     if self.batch.len() == BATCH {
                         self.process();
@@ -254,12 +254,13 @@ impl Worker {
         }
     }
 
-    /// Takes the layers off what came in. Delays count from when the last of it came, so that none
-    /// ends early.
+    /// Takes the layers off what came in. Delays count from when each packet came, in the socket
+    /// already where the system tells.
     fn process(&mut self) {
         self.parts
             .mixnode
-            .handle_inputs(&mut self.batch, self.batch_until);
+            .handle_arrivals(&mut self.batch, &self.arrivals);
+        self.arrivals.clear();
         while let Some(spare) = self.parts.mixnode.poll_spare() {
             self.give_back(spare);
         }
