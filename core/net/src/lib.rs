@@ -31,7 +31,8 @@
 mod identity;
 mod link;
 mod mix;
+mod places;
 
 pub use identity::Identity;
 pub use link::{Link, LinkError, LinkReader, LinkWriter, Purpose};
-pub use mix::{DirectoryError, LinkStats, MixHandle, MixService, MixServiceConfig};
+pub use mix::{DirectoryError, LINK_IDLE_MAX, LinkStats, MixHandle, MixService, MixServiceConfig};
