@@ -91,6 +91,8 @@ pub struct Coordinator {
     /// Queued tasks that no node can take, until the fog changes.
     stuck: BTreeSet<(u64, TaskId)>,
     events: VecDeque<Event>,
+    /// Whether the host can reach no node: see [`Coordinator::hold`].
+    held: bool,
 }
 
 impl Coordinator {
@@ -131,6 +133,7 @@ impl Coordinator {
             unplaced: BTreeSet::new(),
             stuck: BTreeSet::new(),
             events: VecDeque::new(),
+            held: false,
         })
     }
 
@@ -246,6 +249,20 @@ impl Coordinator {
             self.place(host);
         }
         Ok(true)
+    }
+
+    /// The host cannot send anything to any node for now. Nothing is placed or dispatched until
+    /// [`Coordinator::resume`]; jobs are admitted and wait. What was dispatched before stays under
+    /// way, with its lease.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// The host can send to nodes again: what waited is placed.
+    pub fn resume<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
+        if mem::take(&mut self.held) {
+            self.place(host);
+        }
     }
 
     /// A job comes in: its price is reserved, its tasks are placed.
@@ -709,7 +726,7 @@ impl Coordinator {
 
     fn place_unplaced(&mut self, rng: &mut impl Rng) {
         let nodes = self.candidates();
-        if nodes.is_empty() || self.unplaced.is_empty() {
+        if self.held || nodes.is_empty() || self.unplaced.is_empty() {
             return;
         }
         // Those no node can take are sorted out one by one: one of them would stop all others.
@@ -819,6 +836,9 @@ impl Coordinator {
 
     /// Gives every free slot its next task. Nobody overtakes: the optimiser counts on it.
     fn dispatch(&mut self, now: Instant) {
+        if self.held {
+            return;
+        }
         for (&id, node) in &mut self.registry.nodes {
             while let Some(task_id) = node.waiting.front().copied() {
                 let Some(task) = self.tasks.get_mut(&task_id) else {
