@@ -92,6 +92,8 @@ pub struct Coordinator {
     /// Queued tasks that no node can take, until the fog changes.
     stuck: BTreeSet<(u64, TaskId)>,
     events: VecDeque<Event>,
+    /// Whether the host can reach no node: see [`Coordinator::hold`].
+    held: bool,
 }
 
 impl Coordinator {
@@ -132,6 +134,7 @@ impl Coordinator {
             unplaced: BTreeSet::new(),
             stuck: BTreeSet::new(),
             events: VecDeque::new(),
+            held: false,
         })
     }
 
@@ -250,6 +253,20 @@ impl Coordinator {
             self.take_over(vec![node], host.now);
         }
         Ok(true)
+    }
+
+    /// The host cannot send anything to any node for now. Nothing is placed or dispatched until
+    /// [`Coordinator::resume`]; jobs are admitted and wait. What was dispatched before stays under
+    /// way, with its lease.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// The host can send to nodes again: what waited is placed.
+    pub fn resume<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
+        if mem::take(&mut self.held) {
+            self.place(host);
+        }
     }
 
     /// A job comes in: its price is reserved, its tasks are placed.
@@ -742,7 +759,7 @@ impl Coordinator {
 
     fn place_unplaced(&mut self, rng: &mut impl Rng) {
         let nodes = self.candidates();
-        if nodes.is_empty() || self.unplaced.is_empty() {
+        if self.held || nodes.is_empty() || self.unplaced.is_empty() {
             return;
         }
         // The optimiser knows what nodes are, not how long they are busy yet. Where there is a free
@@ -946,6 +963,9 @@ impl Coordinator {
     }
 
     fn dispatch_at(&mut self, id: NodeId, now: Instant) {
+        if self.held {
+            return;
+        }
         if let Some(node) = self.registry.nodes.get_mut(&id) {
             while let Some(task_id) = node.waiting.front().copied() {
                 let Some(task) = self.tasks.get_mut(&task_id) else {

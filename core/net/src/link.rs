@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::identity::Identity;
+use crate::places::{Attendance, Place};
 
 const PATTERN: &str = "Noise_XX_25519_ChaChaPoly_BLAKE2s";
 const PROLOGUE: &[u8] = b"fogcompute-link/1";
@@ -25,7 +26,7 @@ const PART_BYTES_MAX: usize = NOISE_BYTES_MAX - TAG_BYTES - 1;
 const MORE: u8 = 1;
 const LAST: u8 = 0;
 /// A peer that has not finished its handshake by then is disconnected.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a link cannot be made or has ended.
 #[non_exhaustive]
@@ -62,6 +63,15 @@ pub enum LinkError {
         /// Time allowed.
         limit: Duration,
     },
+    /// The peer opened the link and then sent nothing for too long.
+    #[error("nothing came for {limit:?}")]
+    Idle {
+        /// Time allowed.
+        limit: Duration,
+    },
+    /// The peer has opened a newer link for the same purpose.
+    #[error("replaced by a newer link of the same peer")]
+    Replaced,
 }
 
 impl From<snow::Error> for LinkError {
@@ -72,7 +82,7 @@ impl From<snow::Error> for LinkError {
 }
 
 /// What a link is for, said by the dialling side inside the handshake.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Purpose {
     /// Sphinx packets, one a frame.
     Mix,
@@ -116,6 +126,8 @@ pub struct LinkReader {
     noise: Arc<StatelessTransportState>,
     nonce: u64,
     peer: NodeId,
+    /// Only links that a service accepted are attended.
+    attendance: Option<Attendance>,
 }
 
 /// The half of a [`Link`] that sends.
@@ -124,6 +136,8 @@ pub struct LinkWriter {
     noise: Arc<StatelessTransportState>,
     nonce: u64,
     peer: NodeId,
+    /// The link counts against the limit until both halves are gone.
+    _place: Option<Arc<Place>>,
 }
 
 impl Link {
@@ -137,7 +151,17 @@ impl Link {
         expected: NodeId,
         purpose: Purpose,
     ) -> Result<Self, LinkError> {
-        in_time(async {
+        Self::dial_within(stream, identity, expected, purpose, HANDSHAKE_TIMEOUT).await
+    }
+
+    pub(crate) async fn dial_within(
+        stream: TcpStream,
+        identity: &Identity,
+        expected: NodeId,
+        purpose: Purpose,
+        limit: Duration,
+    ) -> Result<Self, LinkError> {
+        in_time(limit, async {
             let mut stream = prepared(stream)?;
             let mut noise = builder(identity)?.build_initiator()?;
             write_handshake(&mut stream, &mut noise, &[]).await?;
@@ -160,7 +184,15 @@ impl Link {
         stream: TcpStream,
         identity: &Identity,
     ) -> Result<(Self, Purpose), LinkError> {
-        in_time(async {
+        Self::accept_within(stream, identity, HANDSHAKE_TIMEOUT).await
+    }
+
+    pub(crate) async fn accept_within(
+        stream: TcpStream,
+        identity: &Identity,
+        limit: Duration,
+    ) -> Result<(Self, Purpose), LinkError> {
+        in_time(limit, async {
             let mut stream = prepared(stream)?;
             let mut noise = builder(identity)?.build_responder()?;
             read_handshake(&mut stream, &mut noise).await?;
@@ -188,14 +220,23 @@ impl Link {
                 noise: Arc::clone(&noise),
                 nonce: 0,
                 peer,
+                attendance: None,
             },
             writer: LinkWriter {
                 stream: write,
                 noise,
                 nonce: 0,
                 peer,
+                _place: None,
             },
         })
+    }
+
+    /// The link in its place among those that were accepted.
+    pub(crate) fn attended(mut self, (place, attendance): (Arc<Place>, Attendance)) -> Self {
+        self.reader.attendance = Some(attendance);
+        self.writer._place = Some(place);
+        self
     }
 
     /// Who is at the other end.
@@ -252,22 +293,25 @@ impl LinkWriter {
             });
         }
         let parts = frame.len().div_ceil(PART_BYTES_MAX).max(1);
-        let mut wire = Vec::with_capacity(frame.len() + parts * (2 + 1 + TAG_BYTES));
-        let mut ciphertext = vec![0; NOISE_BYTES_MAX.min(frame.len() + 1 + TAG_BYTES)];
+        let part_bytes = frame.len().min(PART_BYTES_MAX);
+        let mut plaintext = Vec::with_capacity(1 + part_bytes);
+        let mut ciphertext = vec![0; 1 + part_bytes + TAG_BYTES];
+        let mut wire = Vec::with_capacity(2 + ciphertext.len());
+        // Part by part, so that a peer that does not read holds no more than one of them here.
         for index in 0..parts {
             let start = index * PART_BYTES_MAX;
             let end = frame.len().min(start + PART_BYTES_MAX);
-            let flag = if index + 1 < parts { MORE } else { LAST };
-            let mut plaintext = Vec::with_capacity(1 + end - start);
-            plaintext.push(flag);
+            plaintext.clear();
+            plaintext.push(if index + 1 < parts { MORE } else { LAST });
             plaintext.extend_from_slice(&frame[start..end]);
             let length = self
                 .noise
                 .write_message(self.nonce, &plaintext, &mut ciphertext)?;
             self.nonce += 1;
+            wire.clear();
             push_part(&mut wire, &ciphertext[..length])?;
+            self.stream.write_all(&wire).await?;
         }
-        self.stream.write_all(&wire).await?;
         Ok(())
     }
 }
@@ -284,40 +328,59 @@ impl LinkReader {
     /// # Errors
     /// [`LinkError`]; the link has ended.
     pub async fn receive(&mut self) -> Result<Vec<u8>, LinkError> {
-        let mut frame = Vec::new();
-        loop {
-            let ciphertext = read_part(&mut self.stream).await?;
-            let mut plaintext = vec![0; ciphertext.len()];
-            let length = self
-                .noise
-                .read_message(self.nonce, &ciphertext, &mut plaintext)?;
-            self.nonce += 1;
-            let Some((&flag, part)) = plaintext[..length].split_first() else {
-                return Err(LinkError::Protocol);
-            };
-            let actual = frame.len() + part.len();
-            if actual > FRAME_BYTES_MAX {
-                return Err(LinkError::FrameTooLong {
-                    actual,
-                    max: FRAME_BYTES_MAX,
-                });
-            }
-            frame.extend_from_slice(part);
-            match flag {
-                LAST => return Ok(frame),
-                MORE if !part.is_empty() => {}
-                _ => return Err(LinkError::Protocol),
-            }
+        self.receive_up_to(FRAME_BYTES_MAX).await
+    }
+
+    /// What [`LinkReader::receive`] does, but for frames of at most `bytes_max` bytes: for readers
+    /// of a protocol whose messages are shorter.
+    ///
+    /// # Errors
+    /// [`LinkError`]; the link has ended.
+    pub async fn receive_up_to(&mut self, bytes_max: usize) -> Result<Vec<u8>, LinkError> {
+        let frame = read_frame(&mut self.stream, &self.noise, &mut self.nonce, bytes_max);
+        match &mut self.attendance {
+            Some(attendance) => attendance.attend(frame).await,
+            None => frame.await,
         }
     }
 }
 
-async fn in_time<T>(handshake: impl Future<Output = Result<T, LinkError>>) -> Result<T, LinkError> {
-    tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake)
+async fn read_frame(
+    stream: &mut OwnedReadHalf,
+    noise: &StatelessTransportState,
+    nonce: &mut u64,
+    bytes_max: usize,
+) -> Result<Vec<u8>, LinkError> {
+    let max = bytes_max.min(FRAME_BYTES_MAX);
+    let mut frame = Vec::new();
+    loop {
+        let ciphertext = read_part(stream).await?;
+        let mut plaintext = vec![0; ciphertext.len()];
+        let length = noise.read_message(*nonce, &ciphertext, &mut plaintext)?;
+        *nonce += 1;
+        let Some((&flag, part)) = plaintext[..length].split_first() else {
+            return Err(LinkError::Protocol);
+        };
+        let actual = frame.len() + part.len();
+        if actual > max {
+            return Err(LinkError::FrameTooLong { actual, max });
+        }
+        frame.extend_from_slice(part);
+        match flag {
+            LAST => return Ok(frame),
+            MORE if !part.is_empty() => {}
+            _ => return Err(LinkError::Protocol),
+        }
+    }
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    handshake: impl Future<Output = Result<T, LinkError>>,
+) -> Result<T, LinkError> {
+    tokio::time::timeout(limit, handshake)
         .await
-        .unwrap_or(Err(LinkError::HandshakeTimeout {
-            limit: HANDSHAKE_TIMEOUT,
-        }))
+        .unwrap_or(Err(LinkError::HandshakeTimeout { limit }))
 }
 
 /// Frames are written whole, so waiting for more to send would only add delay.
@@ -471,5 +534,36 @@ mod tests {
         let (alice, mut bob) = linked().await;
         drop(alice);
         assert!(matches!(bob.receive().await, Err(LinkError::Io(_))));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_says_nothing_does_not_keep_a_handshake_open() {
+        let identity = Identity::random(&mut OsEntropy);
+        let (dialled, accepted) = connected().await;
+        // The other side is there and silent; how long does not matter to what happens.
+        let limit = Duration::from_millis(1);
+        let refused = Link::accept_within(accepted, &identity, limit).await;
+        assert!(matches!(refused, Err(LinkError::HandshakeTimeout { limit: l }) if l == limit));
+        drop(dialled);
+        let (dialled, _accepted) = connected().await;
+        let refused =
+            Link::dial_within(dialled, &identity, identity.node(), Purpose::Mix, limit).await;
+        assert!(matches!(refused, Err(LinkError::HandshakeTimeout { limit: l }) if l == limit));
+    }
+
+    #[tokio::test]
+    async fn a_reader_may_allow_less_than_links_carry() {
+        let (mut alice, bob) = linked().await;
+        let (mut bob, _writer) = bob.into_split();
+        alice.send(&[1; 100]).await.unwrap();
+        alice.send(&[1; 101]).await.unwrap();
+        assert_eq!(bob.receive_up_to(100).await.unwrap(), [1; 100]);
+        assert!(matches!(
+            bob.receive_up_to(100).await,
+            Err(LinkError::FrameTooLong {
+                actual: 101,
+                max: 100
+            })
+        ));
     }
 }

@@ -9,20 +9,26 @@ use std::time::Duration;
 use fogcompute_base::{Clock, Instant, NodeId};
 use fogcompute_mix::{Delivery, Descriptor, MixStats, Mixnode, NodeRef, Transmit};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::directory::{Directory, DirectoryError, directory};
 use crate::identity::Identity;
-use crate::link::{Link, LinkReader, LinkWriter, Purpose};
+use crate::link::{HANDSHAKE_TIMEOUT, Link, LinkReader, LinkWriter, Purpose};
+use crate::places::{Places, passed};
 
 /// Most packets processed together. More would not be faster, only hold the first one up.
 const BATCH_PACKETS_MAX: usize = 32;
 
+/// How long peers may be silent on links they opened, unless configured otherwise. Nodes tell their
+/// coordinator something every 90 seconds at least.
+pub const LINK_IDLE_MAX: Duration = Duration::from_secs(200);
+
 /// Limits of a [`MixService`].
 #[derive(Clone, Debug)]
 pub struct MixServiceConfig {
-    /// Most links accepted at once. When reached, further ones wait in the kernel's backlog.
+    /// Most links accepted at once, for whatever purpose. When reached, further ones wait in the
+    /// kernel's backlog. A process may often have 1,024 open files, and needs some for itself.
     pub links_max: usize,
     /// Most packets waiting for one peer. When reached, packets to that peer are dropped.
     pub peer_queue_packets_max: usize,
@@ -30,15 +36,24 @@ pub struct MixServiceConfig {
     pub input_queue_max: usize,
     /// How long a peer that cannot be reached is not dialled again.
     pub redial_after: Duration,
+    /// How long a handshake may take, and after it the first frame of who dialled.
+    pub handshake_max: Duration,
+    /// How long a peer may send nothing on a link it opened before the link is closed. Longer than
+    /// twice the pause between the heartbeats of a node, which keep its control link open. Links
+    /// this service opened are closed, by itself, after half the time without a packet: so no
+    /// packet is written to a link that the other side is just about to close.
+    pub idle_max: Duration,
 }
 
 impl Default for MixServiceConfig {
     fn default() -> Self {
         Self {
-            links_max: 1024,
+            links_max: 768,
             peer_queue_packets_max: 16_384,
             input_queue_max: 1024,
             redial_after: Duration::from_secs(1),
+            handshake_max: HANDSHAKE_TIMEOUT,
+            idle_max: LINK_IDLE_MAX,
         }
     }
 }
@@ -103,7 +118,8 @@ impl MixService {
             identity.clone(),
             commands.clone(),
             control,
-            config.links_max,
+            Arc::clone(&clock),
+            config.clone(),
         );
         tasks.spawn(accept);
         let links = Links {
@@ -170,32 +186,37 @@ async fn accept_links(
     identity: Identity,
     commands: mpsc::Sender<Command>,
     control: Option<mpsc::Sender<Link>>,
-    links_max: usize,
+    clock: Arc<dyn Clock>,
+    config: MixServiceConfig,
 ) {
-    let slots = Arc::new(Semaphore::new(links_max));
+    let places = Places::new(config.links_max);
+    let (first_max, idle_max) = (config.handshake_max, config.idle_max);
     let mut links = JoinSet::new();
     loop {
         while links.try_join_next().is_some() {}
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
+        let slot = places.slot().await;
         let Ok((stream, _)) = listener.accept().await else {
             // Too many open files or a connection that ended in the backlog: neither ends the node.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         let (identity, commands, control) = (identity.clone(), commands.clone(), control.clone());
+        let (places, clock) = (Arc::clone(&places), Arc::clone(&clock));
         links.spawn(async move {
-            let _slot = slot;
-            match Link::accept(stream, &identity).await {
-                Ok((link, Purpose::Mix)) => read_packets(link.into_split().0, commands).await,
-                Ok((link, Purpose::Control)) => {
+            // A peer that fails its handshake is not told more than that the link closed.
+            let Ok((link, purpose)) = Link::accept_within(stream, &identity, first_max).await
+            else {
+                return;
+            };
+            let key = (link.peer(), purpose);
+            let link = link.attended(places.take(key, slot, clock, first_max, idle_max));
+            match purpose {
+                Purpose::Mix => read_packets(link.into_split().0, commands).await,
+                Purpose::Control => {
                     if let Some(control) = control {
                         let _ = control.send(link).await;
                     }
                 }
-                // A peer that fails its handshake is not told more than that the link closed.
-                Err(_) => {}
             }
         });
     }
@@ -307,7 +328,7 @@ impl Links {
                 packets,
                 Arc::clone(&self.counters),
                 Arc::clone(&self.clock),
-                self.config.redial_after,
+                self.config.clone(),
             ));
             Peer { queue, _task: task }
         });
@@ -332,14 +353,24 @@ async fn write_packets(
     mut packets: mpsc::Receiver<Vec<u8>>,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
-    redial_after: Duration,
+    config: MixServiceConfig,
 ) {
     let mut link: Option<LinkWriter> = None;
     let mut failed_at: Option<Instant> = None;
-    while let Some(packet) = packets.recv().await {
-        let may_dial = failed_at.is_none_or(|at| clock.now().duration_since(at) >= redial_after);
+    loop {
+        let packet = tokio::select! {
+            biased;
+            packet = packets.recv() => packet,
+            () = passed(&*clock, config.idle_max / 2), if link.is_some() => {
+                link = None;
+                continue;
+            }
+        };
+        let Some(packet) = packet else { return };
+        let may_dial =
+            failed_at.is_none_or(|at| clock.now().duration_since(at) >= config.redial_after);
         if link.is_none() && may_dial {
-            link = dial(&identity, node, address).await;
+            link = dial(&identity, node, address, config.handshake_max).await;
             failed_at = link.is_none().then(|| clock.now());
         }
         let sent = match link.as_mut() {
@@ -357,9 +388,15 @@ async fn write_packets(
     }
 }
 
-async fn dial(identity: &Identity, node: NodeId, address: SocketAddr) -> Option<LinkWriter> {
-    let stream = TcpStream::connect(address).await.ok()?;
-    let link = Link::dial(stream, identity, node, Purpose::Mix)
+async fn dial(
+    identity: &Identity,
+    node: NodeId,
+    address: SocketAddr,
+    limit: Duration,
+) -> Option<LinkWriter> {
+    let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
+    let stream = connected.ok()?.ok()?;
+    let link = Link::dial_within(stream, identity, node, Purpose::Mix, limit)
         .await
         .ok()?;
     Some(link.into_split().1)
@@ -368,6 +405,7 @@ async fn dial(identity: &Identity, node: NodeId, address: SocketAddr) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::LinkError;
     use fogcompute_base::{OsEntropy, SystemClock};
     use fogcompute_mix::{
         Client, ClientConfig, EpochParity, Geometry, Hop, Incoming, MixnodeConfig, Packet,
@@ -381,6 +419,16 @@ mod tests {
     }
 
     async fn start(relay: bool) -> Running {
+        let clock = Arc::new(SystemClock::new());
+        start_with(relay, None, clock, MixServiceConfig::default()).await
+    }
+
+    async fn start_with(
+        relay: bool,
+        control: Option<mpsc::Sender<Link>>,
+        clock: Arc<dyn Clock>,
+        config: MixServiceConfig,
+    ) -> Running {
         let key = PrivateKey::random(&mut OsEntropy);
         let identity = Identity::random(&mut OsEntropy);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -397,14 +445,8 @@ mod tests {
                 ..MixnodeConfig::default()
             },
         );
-        let (handle, delivered) = MixService::spawn(
-            mixnode,
-            identity,
-            listener,
-            None,
-            Arc::new(SystemClock::new()),
-            MixServiceConfig::default(),
-        );
+        let (handle, delivered) =
+            MixService::spawn(mixnode, identity, listener, control, clock, config);
         Running {
             descriptor,
             handle,
@@ -496,5 +538,236 @@ mod tests {
             (stats.sent, stats.unknown_peer, stats.unreachable),
             (0, 1, 1)
         );
+    }
+
+    /// A clock that stands still until it is moved.
+    #[derive(Default)]
+    struct Stopped(AtomicU64);
+
+    impl Clock for Stopped {
+        fn now(&self) -> Instant {
+            Instant::from_millis(self.0.load(Ordering::Relaxed))
+        }
+
+        fn unix_now(&self) -> fogcompute_base::UnixMillis {
+            fogcompute_base::UnixMillis(0)
+        }
+    }
+
+    async fn dial_node(to: &Descriptor, as_whom: &Identity, purpose: Purpose) -> Link {
+        let stream = TcpStream::connect(to.address).await.unwrap();
+        Link::dial(stream, as_whom, to.node, purpose).await.unwrap()
+    }
+
+    /// Lets everything that can happen without time going on happen.
+    async fn settle() {
+        for _ in 0..10_000 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn packet(to: &Descriptor) -> Transmit {
+        let hop = Hop::new(to.node, to.key, Duration::ZERO);
+        Transmit {
+            to: to.node.into(),
+            packet: Packet::build(Geometry::DEFAULT, &[hop], b"", &mut OsEntropy).unwrap(),
+        }
+    }
+
+    fn stranger() -> Identity {
+        Identity::random(&mut OsEntropy)
+    }
+
+    /// A peer that the test plays itself, and where it listens.
+    async fn peer() -> (Identity, TcpListener, Descriptor) {
+        let identity = stranger();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let descriptor = Descriptor {
+            node: identity.node(),
+            key: PrivateKey::random(&mut OsEntropy).public(),
+            epoch: EpochParity::Even,
+            address: listener.local_addr().unwrap(),
+        };
+        (identity, listener, descriptor)
+    }
+
+    #[tokio::test]
+    async fn a_link_over_the_limit_waits_until_another_ends() {
+        // Control links had given their slot back as soon as they were handed over.
+        for purpose in [Purpose::Mix, Purpose::Control] {
+            let (control, mut links) = mpsc::channel(8);
+            let config = MixServiceConfig {
+                links_max: 2,
+                ..MixServiceConfig::default()
+            };
+            let clock = Arc::new(SystemClock::new());
+            let node = start_with(true, Some(control), clock, config).await;
+            let to = node.descriptor;
+            let _first = dial_node(&to, &stranger(), purpose).await;
+            let second = dial_node(&to, &stranger(), purpose).await;
+            let third = tokio::spawn(async move { dial_node(&to, &stranger(), purpose).await });
+            settle().await;
+            assert!(!third.is_finished(), "{purpose:?}");
+            drop(second);
+            if purpose == Purpose::Control {
+                let _first = links.recv().await.unwrap();
+                drop(links.recv().await.unwrap());
+                third.await.unwrap();
+            } else {
+                third.await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_opened_a_link_and_says_nothing_is_disconnected() {
+        // 1,024 such links had closed a node for good.
+        for purpose in [Purpose::Mix, Purpose::Control] {
+            let (control, mut links) = mpsc::channel(8);
+            let limit = Duration::from_millis(1);
+            let config = MixServiceConfig {
+                idle_max: limit,
+                ..MixServiceConfig::default()
+            };
+            let clock = Arc::new(Stopped::default());
+            let node = start_with(true, Some(control), Arc::clone(&clock) as _, config).await;
+            let mut link = dial_node(&node.descriptor, &stranger(), purpose).await;
+            link.send(b"one frame").await.unwrap();
+            let attended = async {
+                if purpose == Purpose::Control {
+                    let mut accepted = links.recv().await.unwrap();
+                    assert_eq!(accepted.receive().await.unwrap(), b"one frame");
+                    let error = accepted.receive().await.unwrap_err();
+                    assert!(matches!(error, LinkError::Idle { limit: l } if l == limit));
+                }
+            };
+            let later = async {
+                settle().await;
+                clock.0.store(60_000, Ordering::Relaxed);
+            };
+            let (closed, (), ()) = tokio::join!(link.receive(), attended, later);
+            assert!(matches!(closed, Err(LinkError::Io(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_keep_a_link_open() {
+        let (control, mut links) = mpsc::channel(8);
+        let config = MixServiceConfig {
+            handshake_max: Duration::from_secs(20),
+            idle_max: Duration::from_secs(90),
+            ..MixServiceConfig::default()
+        };
+        let clock = Arc::new(Stopped::default());
+        let node = start_with(true, Some(control), Arc::clone(&clock) as _, config).await;
+        let mut link = dial_node(&node.descriptor, &stranger(), Purpose::Control).await;
+        let mut accepted = links.recv().await.unwrap();
+        for _ in 0..5 {
+            link.send(b"here").await.unwrap();
+            assert_eq!(accepted.receive().await.unwrap(), b"here");
+            clock.0.fetch_add(80_000, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_newer_link_of_a_peer_replaces_the_one_for_the_same_purpose() {
+        let (control, mut links) = mpsc::channel(8);
+        let clock = Arc::new(SystemClock::new());
+        let node = start_with(true, Some(control), clock, MixServiceConfig::default()).await;
+        let alice = stranger();
+        let mut mixing = dial_node(&node.descriptor, &alice, Purpose::Mix).await;
+        let _older = dial_node(&node.descriptor, &alice, Purpose::Control).await;
+        let mut older = links.recv().await.unwrap();
+        let mut newer = dial_node(&node.descriptor, &alice, Purpose::Control).await;
+        let mut accepted = links.recv().await.unwrap();
+        let error = older.receive().await.unwrap_err();
+        assert!(matches!(error, LinkError::Replaced), "{error}");
+        // That the older one ends late does not end the newer one.
+        drop(older);
+        newer.send(b"new").await.unwrap();
+        assert_eq!(accepted.receive().await.unwrap(), b"new");
+        // The other purpose has its own place.
+        let _again = dial_node(&node.descriptor, &alice, Purpose::Mix).await;
+        assert!(matches!(mixing.receive().await, Err(LinkError::Io(_))));
+        newer.send(b"still").await.unwrap();
+        assert_eq!(accepted.receive().await.unwrap(), b"still");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_left_or_moved_loses_its_link() {
+        for moved in [false, true] {
+            let node = start(true).await;
+            let (identity, listener, descriptor) = peer().await;
+            node.handle.set_directory([&descriptor]).await.unwrap();
+            node.handle.send(vec![packet(&descriptor)]).await;
+            let (stream, _) = listener.accept().await.unwrap();
+            let (mut link, _) = Link::accept(stream, &identity).await.unwrap();
+            link.receive().await.unwrap();
+            // Told the same again, the node keeps the link.
+            node.handle.set_directory([&descriptor]).await.unwrap();
+            node.handle.send(vec![packet(&descriptor)]).await;
+            link.receive().await.unwrap();
+            let elsewhere = Descriptor {
+                address: ([127, 0, 0, 1], 9).into(),
+                ..descriptor
+            };
+            let directory = if moved { vec![&elsewhere] } else { Vec::new() };
+            node.handle.set_directory(directory).await.unwrap();
+            let closed = tokio::time::timeout(Duration::from_secs(60), link.receive()).await;
+            assert!(matches!(closed, Ok(Err(LinkError::Io(_)))), "{closed:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_cannot_be_reached_is_left_alone_for_a_while() {
+        let clock = Arc::new(Stopped::default());
+        let config = MixServiceConfig {
+            redial_after: Duration::from_secs(5),
+            ..MixServiceConfig::default()
+        };
+        let node = start_with(true, None, Arc::clone(&clock) as _, config).await;
+        let (_, listener, descriptor) = peer().await;
+        node.handle.set_directory([&descriptor]).await.unwrap();
+        let unreachable = async |count| {
+            while node.handle.link_stats().unreachable < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        node.handle.send(vec![packet(&descriptor)]).await;
+        // Whoever is there hangs up at once.
+        drop(listener.accept().await.unwrap());
+        unreachable(1).await;
+        node.handle.send(vec![packet(&descriptor)]).await;
+        let dialled = tokio::select! {
+            biased;
+            _ = listener.accept() => true,
+            () = unreachable(2) => false,
+        };
+        assert!(!dialled, "no time has passed");
+        clock.0.store(5_000, Ordering::Relaxed);
+        node.handle.send(vec![packet(&descriptor)]).await;
+        drop(listener.accept().await.unwrap());
+        unreachable(3).await;
+    }
+
+    #[tokio::test]
+    async fn an_idle_link_is_closed_by_who_opened_it_and_opened_again() {
+        let clock = Arc::new(Stopped::default());
+        let config = MixServiceConfig {
+            idle_max: Duration::from_millis(2),
+            ..MixServiceConfig::default()
+        };
+        let node = start_with(true, None, Arc::clone(&clock) as _, config).await;
+        let (identity, listener, descriptor) = peer().await;
+        node.handle.set_directory([&descriptor]).await.unwrap();
+        for round in 1..3 {
+            node.handle.send(vec![packet(&descriptor)]).await;
+            let (stream, _) = listener.accept().await.unwrap();
+            let (mut link, _) = Link::accept(stream, &identity).await.unwrap();
+            link.receive().await.unwrap();
+            clock.0.fetch_add(60_000, Ordering::Relaxed);
+            assert!(matches!(link.receive().await, Err(LinkError::Io(_))));
+            assert_eq!(node.handle.link_stats().sent, round);
+        }
     }
 }

@@ -1350,3 +1350,27 @@ fn the_check_finds_what_must_not_be() {
         Err(Inconsistency::Summary { job: job_id(1) })
     );
 }
+
+#[test]
+fn while_the_host_can_send_nothing_jobs_wait_and_nothing_is_dispatched() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders(1..=2)).unwrap();
+    assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+    world.call(|rules, _| rules.hold());
+    // Neither a new node, nor a new job, nor a free slot gets anything under way.
+    world.register(B, OFFER);
+    world.submit(2, orders([3])).unwrap();
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    world
+        .call(|rules, host| rules.node_lost(B, LossReason::Disconnected, host))
+        .unwrap();
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.dispatched(), []);
+    assert_eq!(world.coordinator.unplaced(), 2);
+    world.call(Coordinator::resume);
+    assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+    // Resuming again does nothing.
+    world.call(Coordinator::resume);
+    assert!(world.events().is_empty());
+}
