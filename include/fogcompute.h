@@ -44,6 +44,11 @@
 #define FOG_NODE_ID_SIZE 65
 
 /**
+ * Size of a node's reference as text: the first 16 digits of its identifier and a NUL byte.
+ */
+#define FOG_NODE_REF_SIZE 17
+
+/**
  * Size of every other identifier as text: 32 hexadecimal digits and a NUL byte.
  */
 #define FOG_ID_SIZE 33
@@ -101,7 +106,7 @@ enum fog_status
    */
   FOG_STATUS_CANCELLED = 103,
   /**
-   * The object was closed.
+   * The object was closed, or belongs to the process that this one was forked from.
    */
   FOG_STATUS_CLOSED = 104,
   /**
@@ -149,13 +154,17 @@ enum fog_status
    */
   FOG_STATUS_ID_REUSED = 403,
   /**
-   * A reservation is unknown, or was posted, voided or has expired.
+   * A reservation was posted, was voided or has expired.
    */
   FOG_STATUS_RESERVATION_CLOSED = 404,
   /**
    * An operation makes no sense: zero amount, one account twice, other assets, overflow.
    */
   FOG_STATUS_INVALID_OPERATION = 405,
+  /**
+   * A reservation is unknown: there never was one of that id.
+   */
+  FOG_STATUS_UNKNOWN_RESERVATION = 406,
   /**
    * A harvest policy contradicts itself or does not parse.
    */
@@ -523,6 +532,9 @@ typedef struct fog_decision fog_decision;
 /**
  * A fog inside this process: a coordinator, worker threads with WebAssembly sandboxes, and a
  * ledger in memory.
+ *
+ * A child of fork() has none of its threads: there calls fail with FOG_STATUS_CLOSED, callbacks do
+ * not run, and fog_fog_free() stops nothing.
  */
 typedef struct fog_fog fog_fog;
 
@@ -538,6 +550,10 @@ typedef struct fog_harvest_policy fog_harvest_policy;
 
 /**
  * Double-entry credits in a file, or in memory. Every call is one transaction.
+ *
+ * A ledger stays with the process that opened it: in a child of fork() calls fail with
+ * FOG_STATUS_CLOSED and touch nothing, and fog_ledger_free() leaves the file to the parent. Open
+ * ledgers after forking.
  */
 typedef struct fog_ledger fog_ledger;
 
@@ -589,11 +605,11 @@ typedef struct fog_fog_config {
    */
   struct fog_amount endowment;
   /**
-   * What a worker asks for 10^9 fuel.
+   * What a worker asks for 10^9 fuel. A task costs at least one base unit unless this is 0.
    */
   struct fog_amount price_per_gigafuel;
   /**
-   * Memory each worker lends, in bytes.
+   * Memory each worker lends, in bytes; not 0. A task whose limit is higher is refused.
    */
   uint64_t memory_bytes;
   /**
@@ -995,7 +1011,8 @@ typedef struct fog_variable {
 /**
  * Evaluates one genome: puts the objectives, all of them minimised, into `objectives`, and into
  * `violation` by how much the constraints are violated in total. It is 0, which means that all are
- * met, unless it is written. All values must be finite.
+ * met, unless it is written. All values must be finite; an objective is not a number until it is
+ * written, so that one that is forgotten stops the run with FOG_STATUS_NOT_FINITE.
  *
  * Called on the thread that called fog_nsga2().
  * @return 0 to go on, anything else to stop with FOG_STATUS_HOST_CALLBACK
@@ -1214,7 +1231,8 @@ typedef struct fog_hop {
    */
   uint8_t key[FOG_KEY_BYTES];
   /**
-   * How long the node holds the packet, in nanoseconds. The last hop does not wait.
+   * How long the node holds the packet, in nanoseconds, cut to whole microseconds, at most
+   * 4294967295000. The last hop does not wait.
    */
   uint64_t delay_ns;
 } fog_hop;
@@ -1230,11 +1248,12 @@ typedef struct fog_processed {
   /**
    * Names the packet at this hop, whatever was done to its bytes: see it twice, drop it.
    */
-  uint8_t replay_tag[32];
+  uint8_t replay_tag[16];
   /**
-   * The next hop, with FOG_PROCESSED_KIND_FORWARD; else empty.
+   * The next hop, with FOG_PROCESSED_KIND_FORWARD: the first 16 digits of its identifier; else
+   * empty.
    */
-  char next[FOG_NODE_ID_SIZE];
+  char next[FOG_NODE_REF_SIZE];
   /**
    * How long to hold the packet, in nanoseconds, with FOG_PROCESSED_KIND_FORWARD; else 0.
    */
@@ -1621,8 +1640,8 @@ fog_status fog_ledger_reserve(const struct fog_ledger *ledger,
  * @param reservation the reservation
  * @param amount      decimal text of base units, or NULL for all that is reserved
  * @param receipt     receives what became of it, or NULL
- * @return FOG_STATUS_RESERVATION_CLOSED, FOG_STATUS_INVALID_OPERATION, FOG_STATUS_ID_REUSED,
- *         FOG_STATUS_STORAGE
+ * @return FOG_STATUS_UNKNOWN_RESERVATION, FOG_STATUS_RESERVATION_CLOSED,
+ *         FOG_STATUS_INVALID_OPERATION, FOG_STATUS_ID_REUSED, FOG_STATUS_STORAGE
  */
 fog_status fog_ledger_post(const struct fog_ledger *ledger,
                            const char *id,
@@ -1902,8 +1921,9 @@ void fog_private_key_free(struct fog_private_key *key);
  * Makes a builder and processor of packets.
  *
  * Thread safety: any thread.
- * @param payload_bytes bytes of message a packet carries, 512 to 65536; all nodes of a network
- *                      use the same, FOG_SPHINX_PAYLOAD_BYTES unless they agreed on another
+ * @param payload_bytes bytes of message a packet carries, a multiple of 1024 up to 65536; all nodes
+ *                      of a network use the same, FOG_SPHINX_PAYLOAD_BYTES unless they agreed on
+ *                      another
  * @param out           receives it; free it with fog_sphinx_free()
  * @return FOG_STATUS_INVALID_ARGUMENT for another size
  */
@@ -1943,7 +1963,7 @@ size_t fog_sphinx_packet_bytes(const struct fog_sphinx *sphinx);
  * Thread safety: any thread, at the same time as other calls.
  * @param sphinx      the size of the network's packets
  * @param route       the hops, the receiver last
- * @param route_len   how many, 1 to 5
+ * @param route_len   how many, 1 to 7
  * @param payload     the message
  * @param payload_len its length, at most fog_sphinx_payload_bytes()
  * @param out         receives the packet
