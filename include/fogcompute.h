@@ -106,7 +106,7 @@ enum fog_status
    */
   FOG_STATUS_CANCELLED = 103,
   /**
-   * The object was closed.
+   * The object was closed, or belongs to the process that this one was forked from.
    */
   FOG_STATUS_CLOSED = 104,
   /**
@@ -154,13 +154,17 @@ enum fog_status
    */
   FOG_STATUS_ID_REUSED = 403,
   /**
-   * A reservation is unknown, or was posted, voided or has expired.
+   * A reservation was posted, was voided or has expired.
    */
   FOG_STATUS_RESERVATION_CLOSED = 404,
   /**
    * An operation makes no sense: zero amount, one account twice, other assets, overflow.
    */
   FOG_STATUS_INVALID_OPERATION = 405,
+  /**
+   * A reservation is unknown: there never was one of that id.
+   */
+  FOG_STATUS_UNKNOWN_RESERVATION = 406,
   /**
    * A harvest policy contradicts itself or does not parse.
    */
@@ -528,6 +532,9 @@ typedef struct fog_decision fog_decision;
 /**
  * A fog inside this process: a coordinator, worker threads with WebAssembly sandboxes, and a
  * ledger in memory.
+ *
+ * A child of fork() has none of its threads: there calls fail with FOG_STATUS_CLOSED, callbacks do
+ * not run, and fog_fog_free() stops nothing.
  */
 typedef struct fog_fog fog_fog;
 
@@ -543,6 +550,10 @@ typedef struct fog_harvest_policy fog_harvest_policy;
 
 /**
  * Double-entry credits in a file, or in memory. Every call is one transaction.
+ *
+ * A ledger stays with the process that opened it: in a child of fork() calls fail with
+ * FOG_STATUS_CLOSED and touch nothing, and fog_ledger_free() leaves the file to the parent. Open
+ * ledgers after forking.
  */
 typedef struct fog_ledger fog_ledger;
 
@@ -594,11 +605,11 @@ typedef struct fog_fog_config {
    */
   struct fog_amount endowment;
   /**
-   * What a worker asks for 10^9 fuel.
+   * What a worker asks for 10^9 fuel. A task costs at least one base unit unless this is 0.
    */
   struct fog_amount price_per_gigafuel;
   /**
-   * Memory each worker lends, in bytes.
+   * Memory each worker lends, in bytes; not 0. A task whose limit is higher is refused.
    */
   uint64_t memory_bytes;
   /**
@@ -1000,7 +1011,8 @@ typedef struct fog_variable {
 /**
  * Evaluates one genome: puts the objectives, all of them minimised, into `objectives`, and into
  * `violation` by how much the constraints are violated in total. It is 0, which means that all are
- * met, unless it is written. All values must be finite.
+ * met, unless it is written. All values must be finite; an objective is not a number until it is
+ * written, so that one that is forgotten stops the run with FOG_STATUS_NOT_FINITE.
  *
  * Called on the thread that called fog_nsga2().
  * @return 0 to go on, anything else to stop with FOG_STATUS_HOST_CALLBACK
@@ -1628,8 +1640,8 @@ fog_status fog_ledger_reserve(const struct fog_ledger *ledger,
  * @param reservation the reservation
  * @param amount      decimal text of base units, or NULL for all that is reserved
  * @param receipt     receives what became of it, or NULL
- * @return FOG_STATUS_RESERVATION_CLOSED, FOG_STATUS_INVALID_OPERATION, FOG_STATUS_ID_REUSED,
- *         FOG_STATUS_STORAGE
+ * @return FOG_STATUS_UNKNOWN_RESERVATION, FOG_STATUS_RESERVATION_CLOSED,
+ *         FOG_STATUS_INVALID_OPERATION, FOG_STATUS_ID_REUSED, FOG_STATUS_STORAGE
  */
 fog_status fog_ledger_post(const struct fog_ledger *ledger,
                            const char *id,

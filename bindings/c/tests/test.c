@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const char *repository;
 static cJSON *shared;
@@ -506,6 +508,13 @@ static int32_t not_finite(void *user_data, const double *genes, size_t gene_coun
     return 0;
 }
 
+static int32_t writes_nothing(void *user_data, const double *genes, size_t gene_count,
+                              double *objectives, size_t objective_count, double *violation) {
+    (void)user_data, (void)genes, (void)gene_count;
+    (void)objectives, (void)objective_count, (void)violation;
+    return 0;
+}
+
 static fog_nsga2_config read_config(const cJSON *area) {
     fog_nsga2_config config;
     OK(fog_nsga2_config_default(&config));
@@ -589,6 +598,7 @@ static void test_nsga2_tells_what_the_callback_did(void) {
     CHECK(calls == 1);
     CHECK(strcmp(fog_last_error_message(), "evaluate returned 7") == 0);
     FAILS(FOG_STATUS_NOT_FINITE, run_schaffer(area, not_finite, NULL, &front));
+    FAILS(FOG_STATUS_NOT_FINITE, run_schaffer(area, writes_nothing, NULL, &front));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, run_schaffer(area, NULL, NULL, &front));
     CHECK(front == NULL);
 }
@@ -891,6 +901,64 @@ static void test_a_ledger_file_outlives_its_handle_and_has_one_owner(void) {
     CHECK(strcmp(amount.text, "42") == 0);
     fog_ledger_free(ledger);
     FAILS(FOG_STATUS_STORAGE, fog_ledger_open("/nowhere/ledger.sqlite", &ledger));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_open("", &ledger));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_open(":memory:", &ledger));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_open("file:ledger", &ledger));
+    char command[128];
+    snprintf(command, sizeof command, "rm -r '%s'", path);
+    CHECK(system(command) == 0);
+}
+
+/* Parent and child that both went on destroyed the file, each trusting a lock that only the parent
+ * has. A child of a fog waited for threads that it does not have. */
+static void test_a_forked_child_cannot_use_what_its_parent_opened(void) {
+    char path[] = "/tmp/fogcompute-c-XXXXXX";
+    char file[64];
+    if (mkdtemp(path) == NULL) {
+        perror("mkdtemp");
+        exit(2);
+    }
+    snprintf(file, sizeof file, "%s/ledger.sqlite", path);
+    const char *mint = "000000000000000000000000000000a0";
+    const char *alice = "000000000000000000000000000000a1";
+    fog_ledger *ledger = NULL;
+    OK(fog_ledger_open(file, &ledger));
+    OK(fog_ledger_open_account(ledger, mint, FOG_ACCOUNT_KIND_ISSUER, NULL));
+    OK(fog_ledger_open_account(ledger, alice, FOG_ACCOUNT_KIND_HOLDER, NULL));
+    fog_fog *fog = NULL;
+    OK(fog_fog_new(NULL, &fog));
+    fflush(stdout);
+    pid_t child = fork();
+    char id[33];
+    for (int i = 0; i < 100; i++) {
+        snprintf(id, sizeof id, "%032d", (child == 0 ? 2000 : 1000) + i);
+        fog_status status = fog_ledger_transfer(ledger, id, mint, alice, "1", NULL);
+        CHECK(status == (child == 0 ? FOG_STATUS_CLOSED : FOG_STATUS_OK));
+    }
+    if (child == 0) {
+        fog_amount amount;
+        FAILS(FOG_STATUS_CLOSED, fog_ledger_balance(ledger, alice, &amount));
+        FAILS(FOG_STATUS_CLOSED, fog_ledger_verify(ledger, NULL));
+        fog_ledger_free(ledger);
+        fog_stats stats;
+        FAILS(FOG_STATUS_CLOSED, fog_fog_stats(fog, &stats));
+        fog_fog_close(fog);
+        fog_fog_free(fog);
+        fflush(stdout);
+        _exit(failures == 0 ? 0 : 1);
+    }
+    int status = -1;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    fog_stats stats;
+    OK(fog_fog_stats(fog, &stats));
+    fog_fog_free(fog);
+    OK(fog_ledger_verify(ledger, NULL));
+    fog_ledger_free(ledger);
+    OK(fog_ledger_open(file, &ledger));
+    fog_amount amount;
+    OK(fog_ledger_balance(ledger, alice, &amount));
+    CHECK(strcmp(amount.text, "100") == 0);
+    fog_ledger_free(ledger);
     char command[128];
     snprintf(command, sizeof command, "rm -r '%s'", path);
     CHECK(system(command) == 0);
@@ -1130,6 +1198,9 @@ static void test_a_fog_refuses_what_it_cannot_be(void) {
     config.workers = 0;
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_new(&config, &fog));
     config.workers = 1;
+    config.memory_bytes = 0;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_new(&config, &fog));
+    config.memory_bytes = 1 << 20;
     memset(config.endowment.text, '9', sizeof config.endowment.text);
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_new(&config, &fog));
     CHECK(fog == NULL);
@@ -1333,6 +1404,7 @@ int main(int argc, char **argv) {
         TEST(placement_refuses_numbers_of_no_enumeration),
         TEST(the_ledger_takes_the_same_steps),
         TEST(a_ledger_file_outlives_its_handle_and_has_one_owner),
+        TEST(a_forked_child_cannot_use_what_its_parent_opened),
         TEST(policies_decide_alike),
         TEST(a_probe_may_fail),
         TEST(tasks_end_alike),

@@ -1510,7 +1510,8 @@ public protocol LedgerProtocol: AnyObject, Sendable {
      * Moves a reserved amount, or part of it; what is left is released.
      *
      * # Errors
-     * [`FogError::ReservationClosed`], [`FogError::InsufficientFunds`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
+     * [`FogError::InsufficientFunds`], [`FogError::IdReused`].
      */
     func post(id: String, reservation: String, amount: String?) throws  -> Receipt
 
@@ -1543,7 +1544,7 @@ public protocol LedgerProtocol: AnyObject, Sendable {
      * Releases a reservation.
      *
      * # Errors
-     * [`FogError::ReservationClosed`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
      */
     func void(id: String, reservation: String) throws  -> Receipt
 
@@ -1691,7 +1692,8 @@ open func openAccount(account: String, kind: AccountKind)throws  -> Receipt  {
      * Moves a reserved amount, or part of it; what is left is released.
      *
      * # Errors
-     * [`FogError::ReservationClosed`], [`FogError::InsufficientFunds`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
+     * [`FogError::InsufficientFunds`], [`FogError::IdReused`].
      */
 open func post(id: String, reservation: String, amount: String? = nil)throws  -> Receipt  {
     return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
@@ -1763,7 +1765,7 @@ open func verify()throws  -> Verification  {
      * Releases a reservation.
      *
      * # Errors
-     * [`FogError::ReservationClosed`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
      */
 open func void(id: String, reservation: String)throws  -> Receipt  {
     return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
@@ -4879,7 +4881,7 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      */
     case cancelled = 103
     /**
-     * The object was closed.
+     * The object was closed, or belongs to the process that this one was forked from.
      */
     case closed = 104
     /**
@@ -4927,13 +4929,17 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      */
     case idReused = 403
     /**
-     * A reservation is unknown, or was posted, voided or has expired.
+     * A reservation was posted, was voided or has expired.
      */
     case reservationClosed = 404
     /**
      * An operation makes no sense: zero amount, one account twice, other assets, overflow.
      */
     case invalidOperation = 405
+    /**
+     * A reservation is unknown: there never was one of that id.
+     */
+    case unknownReservation = 406
     /**
      * A harvest policy contradicts itself or does not parse.
      */
@@ -5039,29 +5045,31 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
 
         case 18: return .invalidOperation
 
-        case 19: return .invalidPolicy
+        case 19: return .unknownReservation
 
-        case 20: return .probeFailed
+        case 20: return .invalidPolicy
 
-        case 21: return .invalidModule
+        case 21: return .probeFailed
 
-        case 22: return .outOfFuel
+        case 22: return .invalidModule
 
-        case 23: return .outOfMemory
+        case 23: return .outOfFuel
 
-        case 24: return .invalidOutput
+        case 24: return .outOfMemory
 
-        case 25: return .trap
+        case 25: return .invalidOutput
 
-        case 26: return .taskLost
+        case 26: return .trap
 
-        case 27: return .storage
+        case 27: return .taskLost
 
-        case 28: return .storageLocked
+        case 28: return .storage
 
-        case 29: return .storageCorrupt
+        case 29: return .storageLocked
 
-        case 30: return .node
+        case 30: return .storageCorrupt
+
+        case 31: return .node
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -5143,52 +5151,56 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
             writeInt(&buf, Int32(18))
 
 
-        case .invalidPolicy:
+        case .unknownReservation:
             writeInt(&buf, Int32(19))
 
 
-        case .probeFailed:
+        case .invalidPolicy:
             writeInt(&buf, Int32(20))
 
 
-        case .invalidModule:
+        case .probeFailed:
             writeInt(&buf, Int32(21))
 
 
-        case .outOfFuel:
+        case .invalidModule:
             writeInt(&buf, Int32(22))
 
 
-        case .outOfMemory:
+        case .outOfFuel:
             writeInt(&buf, Int32(23))
 
 
-        case .invalidOutput:
+        case .outOfMemory:
             writeInt(&buf, Int32(24))
 
 
-        case .trap:
+        case .invalidOutput:
             writeInt(&buf, Int32(25))
 
 
-        case .taskLost:
+        case .trap:
             writeInt(&buf, Int32(26))
 
 
-        case .storage:
+        case .taskLost:
             writeInt(&buf, Int32(27))
 
 
-        case .storageLocked:
+        case .storage:
             writeInt(&buf, Int32(28))
 
 
-        case .storageCorrupt:
+        case .storageLocked:
             writeInt(&buf, Int32(29))
 
 
-        case .node:
+        case .storageCorrupt:
             writeInt(&buf, Int32(30))
+
+
+        case .node:
+            writeInt(&buf, Int32(31))
 
         }
     }
@@ -5240,7 +5252,7 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
     case Cancelled(message: String)
 
     /**
-     * The object was closed.
+     * The object was closed, or belongs to the process that this one was forked from.
      */
     case Closed(message: String)
 
@@ -5300,7 +5312,7 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
     case IdReused(message: String)
 
     /**
-     * A reservation is unknown, or was posted, voided or has expired.
+     * A reservation was posted, was voided or has expired.
      */
     case ReservationClosed(message: String)
 
@@ -5308,6 +5320,11 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
      * An operation makes no sense: zero amount, one account twice, other assets, overflow.
      */
     case InvalidOperation(message: String)
+
+    /**
+     * A reservation is unknown: there never was one of that id.
+     */
+    case UnknownReservation(message: String)
 
     /**
      * A harvest policy contradicts itself or does not parse.
@@ -5466,51 +5483,55 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 19: return .InvalidPolicy(
+        case 19: return .UnknownReservation(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 20: return .ProbeFailed(
+        case 20: return .InvalidPolicy(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 21: return .InvalidModule(
+        case 21: return .ProbeFailed(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 22: return .OutOfFuel(
+        case 22: return .InvalidModule(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 23: return .OutOfMemory(
+        case 23: return .OutOfFuel(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 24: return .InvalidOutput(
+        case 24: return .OutOfMemory(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 25: return .Trap(
+        case 25: return .InvalidOutput(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 26: return .TaskLost(
+        case 26: return .Trap(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 27: return .Storage(
+        case 27: return .TaskLost(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 28: return .StorageLocked(
+        case 28: return .Storage(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 29: return .StorageCorrupt(
+        case 29: return .StorageLocked(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 30: return .Node(
+        case 30: return .StorageCorrupt(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 31: return .Node(
             message: try FfiConverterString.read(from: &buf)
         )
 
@@ -5561,30 +5582,32 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             writeInt(&buf, Int32(17))
         case .InvalidOperation(_ /* message is ignored*/):
             writeInt(&buf, Int32(18))
-        case .InvalidPolicy(_ /* message is ignored*/):
+        case .UnknownReservation(_ /* message is ignored*/):
             writeInt(&buf, Int32(19))
-        case .ProbeFailed(_ /* message is ignored*/):
+        case .InvalidPolicy(_ /* message is ignored*/):
             writeInt(&buf, Int32(20))
-        case .InvalidModule(_ /* message is ignored*/):
+        case .ProbeFailed(_ /* message is ignored*/):
             writeInt(&buf, Int32(21))
-        case .OutOfFuel(_ /* message is ignored*/):
+        case .InvalidModule(_ /* message is ignored*/):
             writeInt(&buf, Int32(22))
-        case .OutOfMemory(_ /* message is ignored*/):
+        case .OutOfFuel(_ /* message is ignored*/):
             writeInt(&buf, Int32(23))
-        case .InvalidOutput(_ /* message is ignored*/):
+        case .OutOfMemory(_ /* message is ignored*/):
             writeInt(&buf, Int32(24))
-        case .Trap(_ /* message is ignored*/):
+        case .InvalidOutput(_ /* message is ignored*/):
             writeInt(&buf, Int32(25))
-        case .TaskLost(_ /* message is ignored*/):
+        case .Trap(_ /* message is ignored*/):
             writeInt(&buf, Int32(26))
-        case .Storage(_ /* message is ignored*/):
+        case .TaskLost(_ /* message is ignored*/):
             writeInt(&buf, Int32(27))
-        case .StorageLocked(_ /* message is ignored*/):
+        case .Storage(_ /* message is ignored*/):
             writeInt(&buf, Int32(28))
-        case .StorageCorrupt(_ /* message is ignored*/):
+        case .StorageLocked(_ /* message is ignored*/):
             writeInt(&buf, Int32(29))
-        case .Node(_ /* message is ignored*/):
+        case .StorageCorrupt(_ /* message is ignored*/):
             writeInt(&buf, Int32(30))
+        case .Node(_ /* message is ignored*/):
+            writeInt(&buf, Int32(31))
 
 
         }
@@ -7117,7 +7140,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_open_account() != 41692) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_post() != 55059) {
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_post() != 11190) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_reserve() != 6672) {
@@ -7129,7 +7152,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_verify() != 56267) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_void() != 14931) {
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_void() != 44038) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_fog_close() != 61488) {

@@ -1095,7 +1095,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_open_account() and 0xFFFF) != 41692) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_post() and 0xFFFF) != 55059) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_post() and 0xFFFF) != 11190) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_reserve() and 0xFFFF) != 6672) {
@@ -1107,7 +1107,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_verify() and 0xFFFF) != 56267) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_void() and 0xFFFF) != 14931) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_void() and 0xFFFF) != 44038) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_fog_stats() and 0xFFFF) != 44448) {
@@ -3155,7 +3155,8 @@ public interface LedgerInterface {
      * Moves a reserved amount, or part of it; what is left is released.
      *
      * # Errors
-     * [`FogError::ReservationClosed`], [`FogError::InsufficientFunds`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
+     * [`FogError::InsufficientFunds`], [`FogError::IdReused`].
      */
     fun `post`(`id`: kotlin.String, `reservation`: kotlin.String, `amount`: kotlin.String? = null): Receipt
 
@@ -3188,7 +3189,7 @@ public interface LedgerInterface {
      * Releases a reservation.
      *
      * # Errors
-     * [`FogError::ReservationClosed`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
      */
     fun `void`(`id`: kotlin.String, `reservation`: kotlin.String): Receipt
 
@@ -3373,7 +3374,8 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
      * Moves a reserved amount, or part of it; what is left is released.
      *
      * # Errors
-     * [`FogError::ReservationClosed`], [`FogError::InsufficientFunds`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
+     * [`FogError::InsufficientFunds`], [`FogError::IdReused`].
      */
     @Throws(FogException::class)override fun `post`(`id`: kotlin.String, `reservation`: kotlin.String, `amount`: kotlin.String?): Receipt {
             return FfiConverterTypeReceipt.lift(
@@ -3465,7 +3467,7 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
      * Releases a reservation.
      *
      * # Errors
-     * [`FogError::ReservationClosed`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
      */
     @Throws(FogException::class)override fun `void`(`id`: kotlin.String, `reservation`: kotlin.String): Receipt {
             return FfiConverterTypeReceipt.lift(
@@ -6368,7 +6370,7 @@ enum class ErrorCode(val value: kotlin.UInt) {
      */
     CANCELLED(103u),
     /**
-     * The object was closed.
+     * The object was closed, or belongs to the process that this one was forked from.
      */
     CLOSED(104u),
     /**
@@ -6416,13 +6418,17 @@ enum class ErrorCode(val value: kotlin.UInt) {
      */
     ID_REUSED(403u),
     /**
-     * A reservation is unknown, or was posted, voided or has expired.
+     * A reservation was posted, was voided or has expired.
      */
     RESERVATION_CLOSED(404u),
     /**
      * An operation makes no sense: zero amount, one account twice, other assets, overflow.
      */
     INVALID_OPERATION(405u),
+    /**
+     * A reservation is unknown: there never was one of that id.
+     */
+    UNKNOWN_RESERVATION(406u),
     /**
      * A harvest policy contradicts itself or does not parse.
      */
@@ -6530,7 +6536,7 @@ sealed class FogException(message: String): kotlin.Exception(message) {
         class Cancelled(message: String) : FogException(message)
 
     /**
-     * The object was closed.
+     * The object was closed, or belongs to the process that this one was forked from.
      */
         class Closed(message: String) : FogException(message)
 
@@ -6590,7 +6596,7 @@ sealed class FogException(message: String): kotlin.Exception(message) {
         class IdReused(message: String) : FogException(message)
 
     /**
-     * A reservation is unknown, or was posted, voided or has expired.
+     * A reservation was posted, was voided or has expired.
      */
         class ReservationClosed(message: String) : FogException(message)
 
@@ -6598,6 +6604,11 @@ sealed class FogException(message: String): kotlin.Exception(message) {
      * An operation makes no sense: zero amount, one account twice, other assets, overflow.
      */
         class InvalidOperation(message: String) : FogException(message)
+
+    /**
+     * A reservation is unknown: there never was one of that id.
+     */
+        class UnknownReservation(message: String) : FogException(message)
 
     /**
      * A harvest policy contradicts itself or does not parse.
@@ -6690,18 +6701,19 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
             16 -> FogException.IdReused(FfiConverterString.read(buf))
             17 -> FogException.ReservationClosed(FfiConverterString.read(buf))
             18 -> FogException.InvalidOperation(FfiConverterString.read(buf))
-            19 -> FogException.InvalidPolicy(FfiConverterString.read(buf))
-            20 -> FogException.ProbeFailed(FfiConverterString.read(buf))
-            21 -> FogException.InvalidModule(FfiConverterString.read(buf))
-            22 -> FogException.OutOfFuel(FfiConverterString.read(buf))
-            23 -> FogException.OutOfMemory(FfiConverterString.read(buf))
-            24 -> FogException.InvalidOutput(FfiConverterString.read(buf))
-            25 -> FogException.Trap(FfiConverterString.read(buf))
-            26 -> FogException.TaskLost(FfiConverterString.read(buf))
-            27 -> FogException.Storage(FfiConverterString.read(buf))
-            28 -> FogException.StorageLocked(FfiConverterString.read(buf))
-            29 -> FogException.StorageCorrupt(FfiConverterString.read(buf))
-            30 -> FogException.Node(FfiConverterString.read(buf))
+            19 -> FogException.UnknownReservation(FfiConverterString.read(buf))
+            20 -> FogException.InvalidPolicy(FfiConverterString.read(buf))
+            21 -> FogException.ProbeFailed(FfiConverterString.read(buf))
+            22 -> FogException.InvalidModule(FfiConverterString.read(buf))
+            23 -> FogException.OutOfFuel(FfiConverterString.read(buf))
+            24 -> FogException.OutOfMemory(FfiConverterString.read(buf))
+            25 -> FogException.InvalidOutput(FfiConverterString.read(buf))
+            26 -> FogException.Trap(FfiConverterString.read(buf))
+            27 -> FogException.TaskLost(FfiConverterString.read(buf))
+            28 -> FogException.Storage(FfiConverterString.read(buf))
+            29 -> FogException.StorageLocked(FfiConverterString.read(buf))
+            30 -> FogException.StorageCorrupt(FfiConverterString.read(buf))
+            31 -> FogException.Node(FfiConverterString.read(buf))
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
 
@@ -6785,52 +6797,56 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
                 buf.putInt(18)
                 Unit
             }
-            is FogException.InvalidPolicy -> {
+            is FogException.UnknownReservation -> {
                 buf.putInt(19)
                 Unit
             }
-            is FogException.ProbeFailed -> {
+            is FogException.InvalidPolicy -> {
                 buf.putInt(20)
                 Unit
             }
-            is FogException.InvalidModule -> {
+            is FogException.ProbeFailed -> {
                 buf.putInt(21)
                 Unit
             }
-            is FogException.OutOfFuel -> {
+            is FogException.InvalidModule -> {
                 buf.putInt(22)
                 Unit
             }
-            is FogException.OutOfMemory -> {
+            is FogException.OutOfFuel -> {
                 buf.putInt(23)
                 Unit
             }
-            is FogException.InvalidOutput -> {
+            is FogException.OutOfMemory -> {
                 buf.putInt(24)
                 Unit
             }
-            is FogException.Trap -> {
+            is FogException.InvalidOutput -> {
                 buf.putInt(25)
                 Unit
             }
-            is FogException.TaskLost -> {
+            is FogException.Trap -> {
                 buf.putInt(26)
                 Unit
             }
-            is FogException.Storage -> {
+            is FogException.TaskLost -> {
                 buf.putInt(27)
                 Unit
             }
-            is FogException.StorageLocked -> {
+            is FogException.Storage -> {
                 buf.putInt(28)
                 Unit
             }
-            is FogException.StorageCorrupt -> {
+            is FogException.StorageLocked -> {
                 buf.putInt(29)
                 Unit
             }
-            is FogException.Node -> {
+            is FogException.StorageCorrupt -> {
                 buf.putInt(30)
+                Unit
+            }
+            is FogException.Node -> {
+                buf.putInt(31)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
