@@ -340,7 +340,7 @@ pub(crate) fn place(
     })?;
     let mut interrupt = None;
     let plan = error::call(py, || {
-        let mut go_on = || match Python::attach(Python::check_signals) {
+        let mut go_on = || match Python::attach(|py| py.check_signals()) {
             Ok(()) => true,
             Err(exception) => {
                 interrupt = Some(exception);

@@ -1,12 +1,19 @@
-//! Sockets for the rules: authenticated TCP links, and a mixnode that really sends.
+//! Sockets for the rules: authenticated links over TCP and UDP, and mixnodes that really send.
 //!
 //! A [`Link`] is one TCP connection under Noise XX: both ends prove their long-term key, which is
 //! their [`NodeId`](fogcompute_base::NodeId), and everything after the handshake is encrypted.
-//! [`MixService`] runs one `fogcompute_mix::Mixnode` over such links.
+//! [`MixService`] runs one `fogcompute_mix::Mixnode` over such links: on every platform, and what
+//! participants behind a router use, who can only begin connections.
 //!
-//! What it does not do: cover traffic on links, UDP, hole punching. Links are for TCP/IP networks.
+//! A [`UdpLink`] is the same in datagrams, all of one size, under Noise IK; [`UdpLinks`] makes and
+//! renews them, without sockets of its own. `MixEngine`, on Unix, runs a mixnode over them with a
+//! thread for each processor and no allocation for each packet: what a node takes that relays for
+//! others. The two do not speak with each other; a network uses one.
 //!
-//! Meet [`Link`] and [`MixService`] first.
+//! What it does not do: cover traffic of its own accord beyond what keeps a UDP link alive, hole
+//! punching, congestion control (the rates of a mixnet are its directory's matter).
+//!
+//! Meet [`Link`] and [`MixService`] first, then [`UdpLinks`].
 //!
 //! ```
 //! use fogcompute_base::OsEntropy;
