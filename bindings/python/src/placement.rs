@@ -340,8 +340,8 @@ pub(crate) fn place(
     })?;
     let mut interrupt = None;
     let plan = error::call(py, || {
-        let mut go_on = || match Python::attach(|py| py.check_signals()) {
-            Ok(()) => true,
+        let mut go_on = || match Python::attach(|py| py.check_signals().map(|()| true)) {
+            Ok(go_on) => go_on,
             Err(exception) => {
                 interrupt = Some(exception);
                 false
