@@ -79,6 +79,7 @@ const CORE: &[(&str, &[&str])] = &[
             "fogcompute-harvest",
             "fogcompute-ledger",
             "fogcompute-mix",
+            "fogcompute-net",
             "fogcompute-node",
             "fogcompute-runtime",
         ],
