@@ -374,10 +374,14 @@ def test_ctrl_c_ends_a_search_for_a_placement() -> None:
     # It was noticed only when the whole search was over; this one would take for ever.
     process = python("""
     jobs = [f.Job(f"{n:032x}", cpu_millis=1, memory_bytes=1, duration_ms=1) for n in range(50)]
-    node = {"cpu_millis_free": 1, "cpu_millis_total": 1, "memory_bytes_free": 1}
-    nodes = [f.Node(f"{n:064x}", **node) for n in range(5)]
-    print("ready", flush=True)
+    def node(n):
+        return f.Node(
+            f"{n:064x}", cpu_millis_free=1, cpu_millis_total=1, memory_bytes_free=1, speed=1.0,
+            latency_ms=1.0, trust=1.0, price_per_cpu_second=n,
+        )
+    nodes = [node(n) for n in range(5)]
     try:
+        print("ready", flush=True)
         f.place(jobs, nodes, f.Sharing.QUEUED, f.Nsga2(100, 2**32 - 1))
     except KeyboardInterrupt:
         print("interrupted")

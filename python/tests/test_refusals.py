@@ -61,7 +61,7 @@ REFUSED: dict[type[Exception], list[Callable[[], object]]] = {
         lambda: A.Hop(NODE, KEY, 5),
         lambda: A.Hop(NODE),
         lambda: A.Hop(NODE, KEY, colour="red"),
-        lambda: A.Forward(NODE, 1, b"", b""),
+        lambda: A.Forward("cd" * 8, 1, b"", b""),
         lambda: A.Deliver("payload", b""),
         lambda: A.Reply(None, b""),
         lambda: A.Sphinx("1024"),
@@ -349,5 +349,5 @@ def test_a_folder_or_other_file_is_no_ledger(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("this is not a database, it is a text of some length")
     with pytest.raises(f.StorageCorruptError):
         f.Ledger.open(tmp_path / "text")
-    with pytest.raises(f.StorageError):
+    with pytest.raises(f.ArgumentError):
         f.Ledger.open("a\0b")

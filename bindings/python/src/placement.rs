@@ -340,12 +340,13 @@ pub(crate) fn place(
     })?;
     let mut interrupt = None;
     let plan = error::call(py, || {
-        let mut go_on = || match Python::attach(|py| py.check_signals().map(|()| true)) {
-            Ok(go_on) => go_on,
-            Err(exception) => {
-                interrupt = Some(exception);
-                false
-            }
+        let mut go_on = || {
+            let checked = Python::attach(|py| {
+                py.check_signals().map_err(|exception| {
+                    interrupt = Some(exception);
+                })
+            });
+            checked.is_ok()
         };
         fogcompute::place_while(
             jobs, nodes, sharing.0, &config, preference, seed.0, &mut go_on,
