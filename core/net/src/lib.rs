@@ -35,4 +35,6 @@ mod places;
 
 pub use identity::Identity;
 pub use link::{Link, LinkError, LinkReader, LinkWriter, Purpose};
-pub use mix::{DirectoryError, LINK_IDLE_MAX, LinkStats, MixHandle, MixService, MixServiceConfig};
+pub use mix::{
+    DirectoryError, LINK_IDLE_MAX, LinkStats, MixHandle, MixPermit, MixService, MixServiceConfig,
+};
