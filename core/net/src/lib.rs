@@ -49,7 +49,7 @@ pub use directory::DirectoryError;
 pub use engine::{Busy, EngineConfig, EngineError, EngineHandle, EngineStats, MixEngine};
 pub use identity::Identity;
 pub use link::{Link, LinkError, LinkReader, LinkWriter, Purpose};
-pub use mix::{LINK_IDLE_MAX, LinkStats, MixHandle, MixService, MixServiceConfig};
+pub use mix::{LINK_IDLE_MAX, LinkStats, MixHandle, MixPermit, MixService, MixServiceConfig};
 pub use udp::{
     DATAGRAM_BYTES_MAX, DATAGRAM_OVERHEAD_BYTES, LANES, LinkExhausted, Opened, Refusal, UdpLink,
     UdpLinks, UdpLinksConfig, UdpLinksError, UdpTable, Unreachable,

@@ -76,6 +76,7 @@ struct Counters {
     unreachable: AtomicU64,
 }
 
+#[derive(Debug)]
 enum Command {
     Packet(Vec<u8>),
     Send(Vec<Transmit>),
@@ -142,7 +143,25 @@ impl MixService {
     }
 }
 
+/// A place for packets in a [`MixService`], so that handing them over does not wait.
+#[derive(Debug)]
+pub struct MixPermit(mpsc::OwnedPermit<Command>);
+
+impl MixPermit {
+    /// Puts packets on the links to their next hops.
+    pub fn send(self, transmits: Vec<Transmit>) {
+        self.0.send(Command::Send(transmits));
+    }
+}
+
 impl MixHandle {
+    /// Waits until the service has room for packets. Dropping the future loses nothing, where
+    /// dropping that of [`MixHandle::send`] loses the packets. `None` if the service has ended.
+    pub async fn permit(&self) -> Option<MixPermit> {
+        let permit = self.commands.clone().reserve_owned().await;
+        permit.ok().map(MixPermit)
+    }
+
     /// Puts packets on the links to their next hops. Waits while the service is busy.
     pub async fn send(&self, transmits: Vec<Transmit>) {
         // The service ends only with this handle, so there is somebody to receive it.

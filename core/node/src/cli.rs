@@ -6,12 +6,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use fogcompute_base::NodeId;
 use fogcompute_harvest::HarvestPolicy;
 use fogcompute_ledger::Amount;
 
 use crate::demo::{DemoConfig, run_demo};
+use crate::error::NodeError;
 use crate::mixnode;
 use crate::ping::{PingConfig, ping};
 use crate::protocol::Role;
@@ -105,7 +107,10 @@ struct DemoArguments {
     /// Tiles to cut the picture into.
     #[arg(long, default_value_t = 24)]
     tiles: u32,
-    /// Seed of placement, prices and the choice of the node that is killed.
+    /// Seed of the prices, and of the optimiser's and the killer's draws.
+    ///
+    /// Measured speeds and timing are another with every run, so the placement and the node that
+    /// is killed may be too; keys, routes and delays always are.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Who decides whether nodes lend: their harvest policy, or nobody.
@@ -143,7 +148,7 @@ struct NodeArguments {
     /// What the node does.
     #[arg(long, value_enum)]
     role: RoleName,
-    /// Mix layer, from 0.
+    /// Mix layer, from 0. For mixnodes only.
     #[arg(long, required_if_eq("role", "mix"), value_parser = clap::value_parser!(u8).range(0..4))]
     layer: Option<u8>,
     /// Where the coordinator accepts links.
@@ -177,7 +182,7 @@ struct NodeArguments {
 ///
 /// `node_command` is how another process of this same command is started.
 pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
-    let arguments = match Arguments::try_parse_from(args) {
+    let arguments = match Arguments::try_parse_from(args).and_then(checked) {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();
@@ -189,7 +194,7 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
+        Err(source) => return failed(&NodeError::io("starting the asynchronous runtime", source)),
     };
     match arguments.command {
         Command::Demo(arguments) => {
@@ -278,6 +283,20 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
     }
 }
 
+/// Refuses what each argument allows and all together do not.
+fn checked(arguments: Arguments) -> Result<Arguments, clap::Error> {
+    if let Command::Node(node) = &arguments.command
+        && node.role == RoleName::Compute
+        && node.layer.is_some()
+    {
+        return Err(Arguments::command().error(
+            ErrorKind::ArgumentConflict,
+            "--layer is for --role mix: compute nodes stand in no mix layer",
+        ));
+    }
+    Ok(arguments)
+}
+
 /// Says what went wrong, with its causes, and gives the exit code for it.
 fn failed(error: &(dyn std::error::Error + 'static)) -> i32 {
     let mut text = format!("error: {error}");
@@ -293,4 +312,28 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> i32 {
     }
     let _ = writeln!(std::io::stderr(), "{text}");
     1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(role_and_layer: &str) -> Result<Arguments, clap::Error> {
+        let id = "00".repeat(32);
+        let line = format!(
+            "fogcompute node --coordinator 127.0.0.1:9 --coordinator-id {id} --data d --role \
+             {role_and_layer}"
+        );
+        Arguments::try_parse_from(line.split_whitespace()).and_then(checked)
+    }
+
+    #[test]
+    fn a_layer_is_for_mixnodes_which_need_one() {
+        assert!(parse("mix --layer 3").is_ok());
+        assert!(parse("compute").is_ok());
+        let refused = parse("compute --layer 3").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ArgumentConflict);
+        assert!(parse("mix").is_err());
+        assert!(parse("mix --layer 4").is_err());
+    }
 }

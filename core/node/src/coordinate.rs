@@ -2,32 +2,51 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fogcompute_base::{AccountId, Clock, Instant, NodeId, OsEntropy, TaskId};
 use fogcompute_coord::{
-    Config, Coordinator, Event, Host, JobSpec, LossReason, Offer, ReportError, genesis,
+    Config, Coordinator, Event, Host, JobSpec, LossReason, Offer, RegisterError, ReportError,
+    genesis,
 };
-use fogcompute_exec::{TaskReport, TaskSpec};
+use fogcompute_exec::{TaskError, TaskReport, TaskSpec};
 use fogcompute_ledger::Amount;
 use fogcompute_mix::{
-    Client, ClientConfig, Delivery, Descriptor, EpochParity, Incoming, MessageId, MixStats,
-    Mixnode, MixnodeConfig, NodeRef, PrivateKey, Topology,
+    Client, ClientConfig, Delivery, Descriptor, EpochParity, HOPS_MAX, Incoming, MessageId,
+    MixStats, Mixnode, MixnodeConfig, NodeRef, PrivateKey, SendError, Topology, TopologyError,
 };
-use fogcompute_net::{Identity, Link, MixHandle, MixService, MixServiceConfig};
+use fogcompute_net::{
+    Identity, Link, LinkError, LinkReader, LinkWriter, MixHandle, MixPermit, MixService,
+    MixServiceConfig,
+};
 use fogcompute_store::{Durability, SqliteLedger};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::error::NodeError;
-use crate::protocol::{FromNode, Lending, Role, TaskMessage, ToNode};
+use crate::protocol::{
+    DIRECTORY_NODES_MAX, FROM_NODE_BYTES_MAX, FromNode, Lending, Refusal, Role, TaskMessage, ToNode,
+};
 
 /// Bytes of a task report beside its output.
 const REPORT_OVERHEAD_BYTES: usize = 256;
+
+/// Links beside those of the nodes: packets that come in, and nodes that have not said hello yet.
+const SPARE_LINKS: usize = 256;
+
+/// Most messages of nodes that wait to be looked at. When reached, control links are read no
+/// further.
+const CONTROL_QUEUE_MAX: usize = 256;
+
+/// Most messages that wait for one node, the directory not counted: of that it gets the latest.
+const NODE_QUEUE_MAX: usize = 8;
+
+/// Nodes that may come and go before the others hear of it, while further ones are at the door.
+const CHANGES_MAX: usize = 64;
 
 /// How a coordinator runs.
 #[derive(Clone, Debug)]
@@ -46,6 +65,9 @@ pub struct CoordinatorConfig {
     pub layers: usize,
     /// Seed of the optimiser's draws. Keys and routes never come from it.
     pub seed: u64,
+    /// Most nodes, mixnodes and compute nodes together: 1 to 4,095. Further ones are refused. Each
+    /// takes a link, and with it an open file; 256 more are for packets and newcomers.
+    pub nodes_max: usize,
     /// The coordinator's rules.
     pub rules: Config,
 }
@@ -61,10 +83,24 @@ pub enum Update {
         /// What it does.
         role: Role,
     },
-    /// A node said how it is.
+    /// A node said how it is, or left.
     Heard {
         /// Which node.
         node: NodeId,
+    },
+    /// A node was not let in, or was sent away.
+    Refused {
+        /// Which node.
+        node: NodeId,
+        /// What is wrong with it.
+        reason: Refusal,
+    },
+    /// A task could not be sent to its node; the attempt is counted as given back.
+    Unsent {
+        /// Which task.
+        task: TaskId,
+        /// Why.
+        error: SendError,
     },
     /// The coordinator's rules decided something.
     Decided {
@@ -86,30 +122,51 @@ pub struct NodeRecord {
     pub status: String,
     /// What it lends.
     pub offer: Offer,
-    /// What its mixnode counted.
-    pub mix: MixStats,
-    /// Whether its link is up.
-    pub connected: bool,
+    /// What its mixnode counted up to its last message, if it has said so since it joined or was
+    /// asked by [`CoordinatorService::ask_counts`].
+    pub mix: Option<MixStats>,
+    /// Whether the way to it is known: it has answered a ping.
+    pub answered: bool,
 }
 
 struct Peer {
     record: NodeRecord,
-    to_node: mpsc::Sender<Vec<u8>>,
-    /// Tells a node's present link from one it had before.
-    link: u64,
-    pinged: Instant,
+    /// Its present link. `None` while a newer one has replaced it and has not said hello.
+    link: Option<u64>,
 }
 
+/// The coordinator's end of a control link. The link ends when it is dropped.
+struct ControlLink {
+    node: NodeId,
+    to_node: mpsc::Sender<ToLink>,
+    /// When its ping was sent.
+    pinged: Arc<OnceLock<Instant>>,
+}
+
+/// What a control link should do.
+enum ToLink {
+    /// Send the directory, then this ping, and from now on every new directory.
+    Join(Vec<u8>),
+    Send(Vec<u8>),
+    /// Send this and end.
+    Refuse(Vec<u8>),
+}
+
+/// What a control link tells. Every link has a number of its own.
 enum Control {
+    Opened {
+        link: u64,
+        end: ControlLink,
+    },
     Frame {
-        node: NodeId,
         link: u64,
         frame: Vec<u8>,
-        reply: mpsc::Sender<Vec<u8>>,
     },
     Closed {
         node: NodeId,
         link: u64,
+        /// Whether the node has opened a newer one.
+        replaced: bool,
     },
 }
 
@@ -126,7 +183,16 @@ pub struct CoordinatorService {
     deliveries: mpsc::Receiver<Delivery>,
     control: mpsc::Receiver<Control>,
     peers: BTreeMap<NodeId, Peer>,
+    links: BTreeMap<u64, ControlLink>,
+    /// Links of nodes that have joined and get their first directory with the next one.
+    joining: Vec<u64>,
+    /// Changes since the last directory.
+    changes: usize,
+    /// The latest directory, for all nodes: who is slow skips those in between.
+    directory: watch::Sender<Arc<[u8]>>,
     requests: BTreeMap<MessageId, Request>,
+    /// What the rules have decided and is not done yet.
+    decided: Option<Event>,
     _tasks: JoinSet<()>,
 }
 
@@ -143,8 +209,24 @@ impl CoordinatorService {
     /// # Errors
     /// [`NodeError`].
     pub async fn start(config: CoordinatorConfig) -> Result<Self, NodeError> {
+        // The coordinator stands in the directory too.
+        let max = DIRECTORY_NODES_MAX - 1;
+        if config.nodes_max == 0 || config.nodes_max > max {
+            return Err(NodeError::NodesMax {
+                actual: config.nodes_max,
+                max,
+            });
+        }
+        if config.layers == 0 || config.layers >= HOPS_MAX {
+            return Err(NodeError::Topology(TopologyError::LayerCount {
+                actual: config.layers,
+                max: HOPS_MAX - 1,
+            }));
+        }
         let clock: Arc<dyn Clock> = Arc::new(fogcompute_base::SystemClock::new());
-        let rules = Coordinator::new(config.rules.clone())?;
+        let mut rules = Coordinator::new(config.rules.clone())?;
+        // Until there is a mixnode in every layer.
+        rules.hold();
         let mut bank = SqliteLedger::open(&config.ledger, Durability::Full)?;
         bank.execute(&genesis(config.owner, config.endowment), clock.unix_now())?;
         let identity = Identity::random(&mut OsEntropy);
@@ -175,11 +257,20 @@ impl CoordinatorService {
             listener,
             Some(control_links),
             Arc::clone(&clock),
-            MixServiceConfig::default(),
+            MixServiceConfig {
+                links_max: config.nodes_max + SPARE_LINKS,
+                ..MixServiceConfig::default()
+            },
         );
-        let (frames, control) = mpsc::channel(1024);
+        let (messages, control) = mpsc::channel(CONTROL_QUEUE_MAX);
+        let (directory, directories) = watch::channel(Arc::default());
         let mut tasks = JoinSet::new();
-        tasks.spawn(attend_links(links, frames));
+        tasks.spawn(attend_links(
+            links,
+            messages,
+            directories,
+            Arc::clone(&clock),
+        ));
         let client = Client::new(descriptor.contact(), ClientConfig::default());
         Ok(Self {
             rng: ChaCha20Rng::seed_from_u64(config.seed),
@@ -193,7 +284,12 @@ impl CoordinatorService {
             deliveries,
             control,
             peers: BTreeMap::new(),
+            links: BTreeMap::new(),
+            joining: Vec::new(),
+            changes: 0,
+            directory,
             requests: BTreeMap::new(),
+            decided: None,
             _tasks: tasks,
         })
     }
@@ -222,9 +318,33 @@ impl CoordinatorService {
         self.clock.now()
     }
 
-    /// What is known of every node.
+    /// What is known of every node that is there.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &NodeRecord)> {
         self.peers.iter().map(|(id, peer)| (*id, &peer.record))
+    }
+
+    /// What is known of one node, if it is there.
+    #[must_use]
+    pub fn node(&self, node: NodeId) -> Option<&NodeRecord> {
+        self.peers.get(&node).map(|peer| &peer.record)
+    }
+
+    /// What the coordinator's own mixnode counted.
+    pub async fn mix_stats(&self) -> MixStats {
+        self.mix.mix_stats().await
+    }
+
+    /// Forgets what the nodes' mixnodes counted and asks for it anew: each answer is an
+    /// [`Update::Heard`], after which [`NodeRecord::mix`] is there again.
+    pub fn ask_counts(&mut self) {
+        let tell = ToNode::Tell.encode();
+        for peer in self.peers.values_mut() {
+            peer.record.mix = None;
+            if let Some(link) = peer.link.and_then(|link| self.links.get(&link)) {
+                // A node with a full queue reads nothing and would not answer.
+                let _ = link.to_node.try_send(ToLink::Send(tell.clone()));
+            }
+        }
     }
 
     /// Admits a job.
@@ -237,22 +357,31 @@ impl CoordinatorService {
 
     /// Waits for the next thing that happens, acts on it, and tells.
     ///
+    /// Nothing that nodes or strangers do is an error: who sends what makes no sense is refused, and
+    /// without a mixnode in every layer the tasks wait for one. Dropping the future loses nothing.
+    ///
     /// # Errors
-    /// [`NodeError`]: the coordinator cannot go on.
+    /// [`NodeError`]: the coordinator cannot go on, for instance because its ledger fails.
     pub async fn next(&mut self) -> Result<Update, NodeError> {
         loop {
-            if let Some(event) = self.rules.poll_event() {
-                let at = self.clock.now();
-                if let Event::Dispatch {
-                    node,
-                    task,
-                    attempt,
-                    spec,
-                } = &event
-                {
-                    self.dispatch(*node, *task, *attempt, spec).await?;
+            // Who is at the door is let in first, but the others need not wait for long.
+            if self.changes > 0 && (self.control.is_empty() || self.changes >= CHANGES_MAX) {
+                self.publish_directory().await;
+            }
+            if self.decided.is_none() {
+                self.decided = self.rules.poll_event();
+            }
+            let permit = match &self.decided {
+                Some(Event::Dispatch { .. }) => {
+                    if self.changes > 0 {
+                        self.publish_directory().await;
+                    }
+                    self.mix.permit().await
                 }
-                return Ok(Update::Decided { at, event });
+                _ => None,
+            };
+            if let Some(event) = self.decided.take() {
+                return self.act(event, permit);
             }
             let wait = self
                 .rules
@@ -261,7 +390,7 @@ impl CoordinatorService {
                     due.duration_since(self.clock.now())
                 });
             let update = tokio::select! {
-                Some(control) = self.control.recv() => self.handle_control(control).await?,
+                Some(control) = self.control.recv() => self.handle_control(control)?,
                 Some(delivery) = self.deliveries.recv() => {
                     self.handle_delivery(delivery)?;
                     None
@@ -277,14 +406,43 @@ impl CoordinatorService {
         }
     }
 
+    /// Does what the rules have decided.
+    fn act(&mut self, event: Event, permit: Option<MixPermit>) -> Result<Update, NodeError> {
+        let at = self.clock.now();
+        match &event {
+            Event::Dispatch {
+                node,
+                task,
+                attempt,
+                spec,
+            } => {
+                let (node, task, attempt) = (*node, *task, *attempt);
+                let sent = permit.map(|permit| self.dispatch(node, task, attempt, spec, permit));
+                if let Some(Err(error)) = sent {
+                    let result = Err(TaskError::Cancelled);
+                    self.report(node, attempt, TaskReport { task, result })?;
+                    return Ok(Update::Unsent { task, error });
+                }
+            }
+            // What comes of it now settles nothing any more.
+            Event::AttemptLost { task, attempt, .. } => {
+                self.requests
+                    .retain(|_, request| (request.task, request.attempt) != (*task, *attempt));
+            }
+            _ => {}
+        }
+        Ok(Update::Decided { at, event })
+    }
+
     /// Sends a task through the mixnet, with blocks for the report.
-    async fn dispatch(
+    fn dispatch(
         &mut self,
         node: NodeId,
         task: TaskId,
         attempt: u32,
         spec: &TaskSpec,
-    ) -> Result<(), NodeError> {
+        permit: MixPermit,
+    ) -> Result<(), SendError> {
         let Some(peer) = self.peers.get(&node) else {
             return Ok(());
         };
@@ -317,21 +475,22 @@ impl CoordinatorService {
                 attempt,
             },
         );
-        self.mix.send(transmits).await;
+        permit.send(transmits);
         Ok(())
     }
 
-    /// The mixnodes that are connected, in their layers.
+    /// The mixnodes that are there and have answered, in their layers.
     ///
     /// # Errors
-    /// [`NodeError::Topology`] if a layer is empty.
-    pub fn topology(&self) -> Result<Topology, NodeError> {
-        Ok(Topology::new(self.layers(), self.config.delay_mean)?)
+    /// [`TopologyError::EmptyLayer`].
+    pub fn topology(&self) -> Result<Topology, TopologyError> {
+        let answered = self.layers(|record| record.answered);
+        Topology::new(answered, self.config.delay_mean)
     }
 
-    fn layers(&self) -> Vec<Vec<Descriptor>> {
+    fn layers(&self, with: impl Fn(&NodeRecord) -> bool) -> Vec<Vec<Descriptor>> {
         let mut layers = vec![Vec::new(); self.config.layers];
-        for peer in self.peers.values().filter(|peer| peer.record.connected) {
+        for peer in self.peers.values().filter(|peer| with(&peer.record)) {
             if let Role::Mix { layer } = peer.record.role
                 && let Some(layer) = layers.get_mut(usize::from(layer))
             {
@@ -356,7 +515,10 @@ impl CoordinatorService {
         else {
             return Ok(());
         };
-        let Request { node, attempt, .. } = request;
+        self.report(request.node, request.attempt, report)
+    }
+
+    fn report(&mut self, node: NodeId, attempt: u32, report: TaskReport) -> Result<(), NodeError> {
         match self.with_rules(|rules, host| rules.report(node, attempt, report, host)) {
             // The sender's fault, already counted by the rules.
             Ok(_)
@@ -369,99 +531,197 @@ impl CoordinatorService {
         }
     }
 
-    async fn handle_control(&mut self, control: Control) -> Result<Option<Update>, NodeError> {
+    fn handle_control(&mut self, control: Control) -> Result<Option<Update>, NodeError> {
         match control {
-            Control::Frame {
-                node,
-                link,
-                frame,
-                reply,
-            } => self.handle_frame(node, link, &frame, reply).await,
-            Control::Closed { node, link } => {
-                let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.link == link) else {
+            Control::Opened { link, end } => {
+                self.links.insert(link, end);
+                Ok(None)
+            }
+            Control::Frame { link, frame } => {
+                // Frames of links that were refused may still be on their way.
+                let Some(node) = self.links.get(&link).map(|end| end.node) else {
                     return Ok(None);
                 };
-                peer.record.connected = false;
-                self.with_rules(|rules, host| {
-                    rules.node_lost(node, LossReason::Disconnected, host)
-                })?;
-                self.broadcast_directory().await;
+                match self.handle_frame(node, link, &frame)? {
+                    Ok(update) => Ok(Some(update)),
+                    Err(reason) => self.refuse(node, link, reason).map(Some),
+                }
+            }
+            Control::Closed {
+                node,
+                link,
+                replaced,
+            } => {
+                self.links.remove(&link);
+                let Some(peer) = self.peers.get_mut(&node) else {
+                    return Ok(None);
+                };
+                match peer.link {
+                    // The node is not gone: it says hello on its newer link.
+                    Some(present) if present == link && replaced => {
+                        peer.link = None;
+                        return Ok(None);
+                    }
+                    Some(present) if present > link => return Ok(None),
+                    // The newer link has ended too.
+                    _ => {}
+                }
+                self.lose(node)?;
                 Ok(Some(Update::Heard { node }))
             }
         }
     }
 
-    async fn handle_frame(
+    /// Acts on what a node sent. The inner error is the node's fault, the outer one is not.
+    fn handle_frame(
         &mut self,
         node: NodeId,
         link: u64,
         frame: &[u8],
-        reply: mpsc::Sender<Vec<u8>>,
-    ) -> Result<Option<Update>, NodeError> {
-        let now = self.clock.now();
-        // A node that does not speak the protocol is not listened to further.
+    ) -> Result<Result<Update, Refusal>, NodeError> {
         let Ok(message) = FromNode::decode(frame) else {
-            return Ok(None);
+            return Ok(Err(Refusal::Protocol));
         };
+        let joined = self
+            .peers
+            .get(&node)
+            .is_some_and(|peer| peer.link == Some(link));
         match message {
             FromNode::Hello {
                 role,
                 descriptor,
                 lending,
-            } => {
-                if descriptor.node != node || self.is_ref_taken(node) {
-                    return Ok(None);
+            } if !joined => {
+                if let Err(reason) = self.admit(node, role, &descriptor) {
+                    return Ok(Err(reason));
                 }
+                let known = self.peers.get(&node);
                 let record = NodeRecord {
                     role,
                     descriptor,
-                    offer: offer(&lending, 0.0),
+                    offer: offer(
+                        &lending,
+                        known.map_or(0.0, |peer| peer.record.offer.latency_ms),
+                    ),
                     status: lending.status,
-                    mix: MixStats::default(),
-                    connected: true,
+                    mix: None,
+                    answered: false,
                 };
-                let ping = ToNode::Ping { nonce: link }.encode();
-                let _ = reply.try_send(ping);
-                self.peers.insert(
-                    node,
-                    Peer {
-                        record,
-                        to_node: reply,
-                        link,
-                        pinged: now,
-                    },
-                );
-                self.broadcast_directory().await;
-                Ok(Some(Update::Joined { node, role }))
+                let link = Some(link);
+                self.peers.insert(node, Peer { record, link });
+                self.joining.extend(link);
+                self.changes += 1;
+                self.follow_routes();
+                Ok(Ok(Update::Joined { node, role }))
             }
-            FromNode::Heartbeat { lending, mix } => {
-                let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.link == link) else {
-                    return Ok(None);
+            FromNode::Heartbeat { lending, mix } if joined => {
+                let Some(peer) = self.peers.get_mut(&node) else {
+                    return Ok(Err(Refusal::Protocol));
                 };
                 peer.record.offer = offer(&lending, peer.record.offer.latency_ms);
                 peer.record.status = lending.status;
-                peer.record.mix = mix;
-                let offer = peer.record.offer;
-                self.with_rules(|rules, host| rules.heartbeat(node, offer, host).unwrap_or(false));
-                Ok(Some(Update::Heard { node }))
+                peer.record.mix = Some(mix);
+                self.tell_rules(node)
             }
-            FromNode::Pong { nonce } => {
-                let Some(peer) = self
-                    .peers
-                    .get_mut(&node)
-                    .filter(|peer| peer.link == link && nonce == link)
-                else {
-                    return Ok(None);
+            FromNode::Pong { nonce } if joined && nonce == link => {
+                let now = self.clock.now();
+                let pinged = self.links.get(&link).and_then(|end| end.pinged.get());
+                let (Some(peer), Some(pinged)) = (self.peers.get_mut(&node), pinged) else {
+                    return Ok(Err(Refusal::Protocol));
                 };
-                // The answer to the first ping: now the way to the node is known, and it joins.
-                let round_trip = now.duration_since(peer.pinged);
-                peer.record.offer.latency_ms = round_trip.as_secs_f64() * 1e3;
-                let (role, offer) = (peer.record.role, peer.record.offer);
-                if role == Role::Compute {
-                    self.with_rules(|rules, host| rules.register(node, offer, host))?;
+                // The answer to the ping: now the way to the node is known, and it takes part.
+                if !peer.record.answered {
+                    let round_trip = now.duration_since(*pinged);
+                    peer.record.offer.latency_ms = round_trip.as_secs_f64() * 1e3;
+                    peer.record.answered = true;
+                    self.follow_routes();
                 }
-                Ok(Some(Update::Heard { node }))
+                self.tell_rules(node)
             }
+            _ => Ok(Err(Refusal::Protocol)),
+        }
+    }
+
+    /// Whether a node that says hello may come in.
+    fn admit(&self, node: NodeId, role: Role, descriptor: &Descriptor) -> Result<(), Refusal> {
+        // With a key that cannot be used or of another epoch, a node would spoil everybody's routes.
+        if descriptor.node != node
+            || descriptor.epoch != self.descriptor.epoch
+            || descriptor.key.is_low_order()
+        {
+            return Err(Refusal::Descriptor);
+        }
+        if self.is_ref_taken(node) {
+            return Err(Refusal::Reference);
+        }
+        if let Role::Mix { layer } = role
+            && usize::from(layer) >= self.config.layers
+        {
+            return Err(Refusal::Layer);
+        }
+        if self.peers.len() >= self.config.nodes_max && !self.peers.contains_key(&node) {
+            return Err(Refusal::Full);
+        }
+        Ok(())
+    }
+
+    /// Tells the rules what a compute node offers. They may have lost it while it was silent: then
+    /// it registers again.
+    fn tell_rules(&mut self, node: NodeId) -> Result<Result<Update, Refusal>, NodeError> {
+        let heard = Ok(Ok(Update::Heard { node }));
+        let Some(record) = self.node(node) else {
+            return heard;
+        };
+        if record.role != Role::Compute || !record.answered {
+            return heard;
+        }
+        let offer = record.offer;
+        match self.with_rules(|rules, host| rules.heartbeat(node, offer, host)) {
+            Ok(true) => return heard,
+            Ok(false) => {}
+            Err(_) => return Ok(Err(Refusal::Offer)),
+        }
+        match self.with_rules(|rules, host| rules.register(node, offer, host)) {
+            Ok(()) => heard,
+            Err(RegisterError::Offer(_)) => Ok(Err(Refusal::Offer)),
+            Err(RegisterError::Full { .. }) => Ok(Err(Refusal::Full)),
+            // The ledger's, not the node's.
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Ends a node's link, and with it what it had joined.
+    fn refuse(&mut self, node: NodeId, link: u64, reason: Refusal) -> Result<Update, NodeError> {
+        if let Some(end) = self.links.remove(&link) {
+            let told = ToNode::Refused { reason }.encode();
+            let _ = end.to_node.try_send(ToLink::Refuse(told));
+        }
+        if self
+            .peers
+            .get(&node)
+            .is_some_and(|peer| peer.link.is_none_or(|present| present == link))
+        {
+            self.lose(node)?;
+        }
+        Ok(Update::Refused { node, reason })
+    }
+
+    /// Forgets a node whose link has ended.
+    fn lose(&mut self, node: NodeId) -> Result<(), NodeError> {
+        self.peers.remove(&node);
+        self.changes += 1;
+        // Nothing may be sent on a route that is no more.
+        self.follow_routes();
+        self.requests.retain(|_, request| request.node != node);
+        Ok(self.with_rules(|rules, host| rules.node_lost(node, LossReason::Disconnected, host))?)
+    }
+
+    /// Without a mixnode in every layer nothing can be sent, and nothing is dispatched.
+    fn follow_routes(&mut self) {
+        if self.topology().is_ok() {
+            self.with_rules(Coordinator::resume);
+        } else {
+            self.rules.hold();
         }
     }
 
@@ -487,12 +747,13 @@ impl CoordinatorService {
         call(&mut self.rules, &mut host)
     }
 
-    async fn broadcast_directory(&mut self) {
-        let layers = self.layers();
+    /// Tells every node who is there, then those that have just joined their ping.
+    async fn publish_directory(&mut self) {
+        let layers = self.layers(|_| true);
         let others: Vec<_> = self
             .peers
             .values()
-            .filter(|peer| peer.record.connected && peer.record.role == Role::Compute)
+            .filter(|peer| peer.record.role == Role::Compute)
             .map(|peer| peer.record.descriptor)
             .chain([self.descriptor])
             .collect();
@@ -506,9 +767,14 @@ impl CoordinatorService {
             others,
         }
         .encode();
-        for peer in self.peers.values().filter(|peer| peer.record.connected) {
-            // A node whose queue is full gets the next one.
-            let _ = peer.to_node.try_send(message.clone());
+        // Nothing waits from here on: if the future was dropped above, it is all done again.
+        self.changes = 0;
+        self.directory.send_replace(message.into());
+        for link in self.joining.drain(..) {
+            if let Some(end) = self.links.get(&link) {
+                let ping = ToNode::Ping { nonce: link }.encode();
+                let _ = end.to_node.try_send(ToLink::Join(ping));
+            }
         }
     }
 }
@@ -524,47 +790,109 @@ fn offer(lending: &Lending, latency_ms: f64) -> Offer {
 }
 
 /// Reads and writes every control link in tasks of its own.
-async fn attend_links(mut links: mpsc::Receiver<Link>, frames: mpsc::Sender<Control>) {
+async fn attend_links(
+    mut links: mpsc::Receiver<Link>,
+    messages: mpsc::Sender<Control>,
+    directory: watch::Receiver<Arc<[u8]>>,
+    clock: Arc<dyn Clock>,
+) {
     let mut tasks = JoinSet::new();
-    let mut count = 0;
+    let mut number = 0;
     while let Some(link) = links.recv().await {
         while tasks.try_join_next().is_some() {}
-        count += 1;
-        let (link_number, node) = (count, link.peer());
-        let (mut reader, mut writer) = link.into_split();
-        let (to_node, mut outbox) = mpsc::channel::<Vec<u8>>(64);
-        let frames = frames.clone();
-        tasks.spawn(async move {
-            let writing = async {
-                while let Some(frame) = outbox.recv().await {
-                    if writer.send(&frame).await.is_err() {
-                        return;
-                    }
-                }
-            };
-            let reading = async {
-                while let Ok(frame) = reader.receive().await {
-                    let control = Control::Frame {
-                        node,
-                        link: link_number,
-                        frame,
-                        reply: to_node.clone(),
-                    };
-                    if frames.send(control).await.is_err() {
-                        return;
-                    }
-                }
-            };
-            tokio::select! {
-                () = writing => {}
-                () = reading => {}
-            }
-            let _ = frames
-                .send(Control::Closed {
-                    node,
-                    link: link_number,
-                })
-                .await;
-        });
+        number += 1;
+        let attended = attend_link(
+            link,
+            number,
+            messages.clone(),
+            directory.clone(),
+            Arc::clone(&clock),
+        );
+        tasks.spawn(attended);
     }
 }
+
+async fn attend_link(
+    link: Link,
+    number: u64,
+    messages: mpsc::Sender<Control>,
+    directory: watch::Receiver<Arc<[u8]>>,
+    clock: Arc<dyn Clock>,
+) {
+    let node = link.peer();
+    let (reader, writer) = link.into_split();
+    let (to_node, orders) = mpsc::channel(NODE_QUEUE_MAX);
+    let pinged = Arc::new(OnceLock::new());
+    let opened = Control::Opened {
+        link: number,
+        end: ControlLink {
+            node,
+            to_node,
+            pinged: Arc::clone(&pinged),
+        },
+    };
+    if messages.send(opened).await.is_err() {
+        return;
+    }
+    let ended = tokio::select! {
+        ended = write_link(writer, orders, directory, &pinged, &*clock) => ended,
+        ended = read_link(reader, number, &messages) => ended,
+    };
+    let replaced = matches!(ended, Err(LinkError::Replaced));
+    let closed = Control::Closed {
+        node,
+        link: number,
+        replaced,
+    };
+    let _ = messages.send(closed).await;
+}
+
+async fn write_link(
+    mut writer: LinkWriter,
+    mut orders: mpsc::Receiver<ToLink>,
+    mut directory: watch::Receiver<Arc<[u8]>>,
+    pinged: &OnceLock<Instant>,
+    clock: &dyn Clock,
+) -> Result<(), LinkError> {
+    let mut joined = false;
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(ToLink::Join(ping)) => {
+                    joined = true;
+                    let latest = Arc::clone(&directory.borrow_and_update());
+                    writer.send(&latest).await?;
+                    let _ = pinged.set(clock.now());
+                    writer.send(&ping).await?;
+                }
+                Some(ToLink::Send(frame)) => writer.send(&frame).await?,
+                Some(ToLink::Refuse(frame)) => return writer.send(&frame).await,
+                None => return Ok(()),
+            },
+            changed = directory.changed(), if joined => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                let latest = Arc::clone(&directory.borrow_and_update());
+                writer.send(&latest).await?;
+            }
+        }
+    }
+}
+
+async fn read_link(
+    mut reader: LinkReader,
+    link: u64,
+    messages: &mpsc::Sender<Control>,
+) -> Result<(), LinkError> {
+    loop {
+        let frame = reader.receive_up_to(FROM_NODE_BYTES_MAX).await?;
+        if messages.send(Control::Frame { link, frame }).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "coordinate/tests.rs"]
+mod tests;

@@ -6,8 +6,8 @@ mod picture;
 mod processes;
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::{IsTerminal, Write as _};
+use std::io::{self, IsTerminal, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,26 +15,24 @@ use fogcompute_base::{
     AccountId, Clock, Digest, Instant, JobId, NodeId, OsEntropy, Rng, SystemClock, TaskId,
 };
 use fogcompute_coord::{Config, Event, JobSpec, TaskOrder};
-use fogcompute_exec::{Limits, TaskSpec};
+use fogcompute_exec::{Limits, TaskSpec, Usage};
 use fogcompute_ledger::Amount;
+use fogcompute_mix::MixStats;
 use fogcompute_schedule::evolution::Nsga2;
 use fogcompute_schedule::{OBJECTIVE_NAMES, Plan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use self::account::{describe_device, record, status, words};
-use self::config::file_error;
+use self::account::{describe_device, status, words};
 pub use self::config::{DemoConfig, DemoError};
+use self::config::{NODES_MAX, file_error};
 use self::picture::{encode_png, estimate_fuel};
-use self::processes::{LAYERS, Process};
+use self::processes::{LAYERS, MIXNODES_PER_LAYER, Process};
 use crate::coordinate::{CoordinatorConfig, CoordinatorService, Update};
-use crate::mandelbrot::MODULE;
+use crate::mandelbrot::{MODULE, View};
 use crate::protocol::Role;
 use crate::report::{Attempt, AttemptResult, Front, Moment, Picture, Report, Tile};
 use crate::report_page;
-use crate::serve::asked_to_stop;
-
-/// Credits the owner of the fog starts with.
-const ENDOWMENT: Amount = Amount::from_credits(1000);
+use crate::signals::Signals;
 
 /// How long the job may take to end.
 const JOB_TIMEOUT: Duration = Duration::from_secs(600);
@@ -45,15 +43,16 @@ const JOB_TIMEOUT: Duration = Duration::from_secs(600);
 /// [`DemoError`]; every process is ended and, unless kept, their directory removed in every case.
 pub async fn run_demo(config: DemoConfig) -> Result<(), DemoError> {
     config.check()?;
+    // The signals first: from here on nothing is left behind, neither directory nor process.
+    let mut signals = Signals::listen()?;
     let directory = tempfile::Builder::new()
         .prefix("fogcompute-demo-")
         .tempdir()
         .map_err(|source| file_error("creating", &std::env::temp_dir(), source))?;
     let mut demo = Demo::new(config, directory.path().to_owned());
-    // The signals first: once anything is printed, they are already listened for.
     let done = tokio::select! {
         biased;
-        () = asked_to_stop() => Err(DemoError::Interrupted),
+        () = signals.asked() => Err(DemoError::Interrupted),
         done = demo.run() => done,
     };
     demo.end_processes().await;
@@ -61,13 +60,19 @@ pub async fn run_demo(config: DemoConfig) -> Result<(), DemoError> {
         let kept = directory.keep();
         demo.say(&format!("kept the processes' files in {}", kept.display()));
     }
-    done
+    let (json, unsaid) = (demo.config.json, demo.unsaid.take());
+    done.and(match unsaid {
+        // The account is for people; whoever looks no further has read what they wanted.
+        Some(error) if json || error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(DemoError::Output { source: error })
+        }
+        _ => Ok(()),
+    })
 }
 
-/// Writes a line to the standard output. A reader that has gone away stops nothing.
-fn print_line(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+fn print_line(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush())
 }
 
 struct TileRun {
@@ -89,6 +94,8 @@ struct Demo {
     events: Vec<(Instant, String)>,
     plan: Option<Plan>,
     bar: ProgressBar,
+    /// Why something could not be written to the standard output.
+    unsaid: Option<io::Error>,
 }
 
 impl Demo {
@@ -116,6 +123,7 @@ impl Demo {
             events: Vec::new(),
             plan: None,
             bar,
+            unsaid: None,
         }
     }
 
@@ -126,10 +134,13 @@ impl Demo {
             return;
         }
         // Without a terminal the bar draws nothing and would swallow what is printed above it.
-        if std::io::stderr().is_terminal() {
-            self.bar.suspend(|| print_line(text));
+        let printed = if io::stderr().is_terminal() {
+            self.bar.suspend(|| print_line(text))
         } else {
-            print_line(text);
+            print_line(text)
+        };
+        if let Err(error) = printed {
+            self.unsaid.get_or_insert(error);
         }
     }
 
@@ -144,14 +155,16 @@ impl Demo {
             "fogcompute 2026-11 account: demo owner",
             &self.config.seed.to_be_bytes(),
         )));
+        let orders = self.orders()?;
         let mut fog = CoordinatorService::start(CoordinatorConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             ledger: self.directory.join("ledger.sqlite"),
             owner,
-            endowment: ENDOWMENT,
+            endowment: endowment(&orders),
             delay_mean: Duration::from_millis(5),
             layers: usize::from(LAYERS),
             seed: self.config.seed,
+            nodes_max: usize::from(NODES_MAX) + usize::from(LAYERS * MIXNODES_PER_LAYER),
             rules: Config {
                 nsga2: Nsga2 {
                     population: 50,
@@ -164,14 +177,16 @@ impl Demo {
         .await?;
         self.start_processes(&fog)?;
         self.wait_until_joined(&mut fog).await?;
-        self.tell_lending(&fog)?;
-        self.submit(&mut fog, owner).await?;
+        self.tell_lending()?;
+        self.submit(&mut fog, owner, orders).await?;
         self.work(&mut fog).await?;
-        let report = self.settle(&fog, owner, started.0)?;
+        self.collect_counts(&mut fog).await?;
+        let own_mix = fog.mix_stats().await;
+        let report = self.settle(&fog, own_mix, owner, started.0)?;
         self.write(&report)
     }
 
-    fn tell_lending(&mut self, fog: &CoordinatorService) -> Result<(), DemoError> {
+    fn tell_lending(&mut self) -> Result<(), DemoError> {
         let mut lines = Vec::new();
         let mut objections = Vec::new();
         let mut lends = false;
@@ -180,7 +195,7 @@ impl Demo {
             .iter()
             .filter(|process| process.role == Role::Compute)
         {
-            let Some(record) = record(fog, process.node) else {
+            let Some(record) = &process.record else {
                 continue;
             };
             let status = status(record);
@@ -229,70 +244,45 @@ impl Demo {
         }
     }
 
+    /// Cuts the picture into tiles, and orders them.
+    fn orders(&mut self) -> Result<Vec<TaskOrder>, DemoError> {
+        let view = self.config.view();
+        let orders = cut(&view, self.config.tiles, |row_start, row_count| {
+            estimate_fuel(&view, row_start, row_count)
+        })?;
+        self.tiles = orders
+            .iter()
+            .map(|(rows, order)| TileRun {
+                task: order.id,
+                row_start: rows.start,
+                row_count: rows.end - rows.start,
+                attempts: Vec::new(),
+                pixels: None,
+            })
+            .collect();
+        Ok(orders.into_iter().map(|(_, order)| order).collect())
+    }
+
     async fn submit(
         &mut self,
         fog: &mut CoordinatorService,
         owner: AccountId,
+        tasks: Vec<TaskOrder>,
     ) -> Result<(), DemoError> {
         let view = self.config.view();
-        let mut rng = OsEntropy;
-        let mut orders = Vec::new();
-        for index in 0..self.config.tiles {
-            let share = |part: u32| {
-                u32::try_from(
-                    u64::from(view.height) * u64::from(part) / u64::from(self.config.tiles),
-                )
-                .unwrap_or(view.height)
-            };
-            let (row_start, row_count) = (share(index), share(index + 1) - share(index));
-            let fuel_estimate = estimate_fuel(&view, row_start, row_count)?;
-            let limits = Limits {
-                // An estimate from samples may be off; what is not used is not paid.
-                fuel: fuel_estimate.saturating_mul(3).max(50_000_000),
-                memory_bytes: 16 << 20,
-                output_bytes: u64::from(view.width) * u64::from(row_count),
-            };
-            let spec = TaskSpec::new(MODULE, view.input(row_start, row_count), limits).map_err(
-                |error| DemoError::TileFailed {
-                    tile: index as usize,
-                    reason: error.to_string(),
-                },
-            )?;
-            let mut id = [0; 16];
-            rng.fill_bytes(&mut id);
-            let task = TaskId::from_bytes(id);
-            let price_max = Amount(u128::from(limits.fuel) * 2 * 10_u128.pow(9));
-            orders.push(TaskOrder {
-                id: task,
-                spec,
-                fuel_estimate,
-                price_max,
-            });
-            self.tiles.push(TileRun {
-                task,
-                row_start,
-                row_count,
-                attempts: Vec::new(),
-                pixels: None,
-            });
-        }
-        let escrow: u128 = orders.iter().map(|order| order.price_max.0).sum();
+        let escrow = escrow(&tasks);
         let mut id = [0; 16];
-        rng.fill_bytes(&mut id);
+        OsEntropy.fill_bytes(&mut id);
         self.submitted = Some(self.clock.now());
-        fog.submit(JobSpec {
-            id: JobId::from_bytes(id),
-            owner,
-            tasks: orders,
-        })
-        .await?;
+        let id = JobId::from_bytes(id);
+        fog.submit(JobSpec { id, owner, tasks }).await?;
         self.say(&format!(
             "submitted: {}x{} pixels in {} tiles, {} credits in escrow; each tile goes through \
              {LAYERS} mixnodes and comes back by reply blocks",
             view.width,
             view.height,
             self.config.tiles,
-            Amount(escrow).to_credits_string(),
+            escrow.to_credits_string(),
         ));
         Ok(())
     }
@@ -308,10 +298,10 @@ impl Demo {
                 .filter(|tile| tile.pixels.is_some())
                 .count();
             self.bar.set_position(done as u64);
+            self.check_processes()?;
             if victim_due && done * 2 >= self.tiles.len() {
                 victim_due = !self.kill_a_working_node().await?;
             }
-            self.check_processes()?;
             let left = deadline.duration_since(self.clock.now());
             if left.is_zero() {
                 let (seconds, tiles) = (JOB_TIMEOUT.as_secs(), self.tiles.len());
@@ -326,7 +316,9 @@ impl Demo {
             else {
                 continue;
             };
-            let Update::Decided { at, event } = update? else {
+            let update = update?;
+            self.remember(fog, &update);
+            let Update::Decided { at, event } = update else {
                 continue;
             };
             if self.follow(at, event)? {
@@ -393,14 +385,7 @@ impl Demo {
                     .iter_mut()
                     .find(|known| known.number == attempt);
                 if let Some(known) = found {
-                    let run_ms = output.usage.wall.as_secs_f64() * 1e3;
-                    known.end_ms = end_ms;
-                    known.result = Some(AttemptResult {
-                        run_ms,
-                        network_ms: (end_ms - known.start_ms - run_ms).max(0.0),
-                        fuel: output.usage.fuel,
-                        paid: paid.to_string(),
-                    });
+                    known.succeeded(end_ms, &output.usage, paid);
                 }
                 tile.pixels = Some(output.output);
             }
@@ -468,6 +453,7 @@ impl Demo {
     fn settle(
         &mut self,
         fog: &CoordinatorService,
+        own_mix: MixStats,
         owner: AccountId,
         started_unix_ms: u64,
     ) -> Result<Report, DemoError> {
@@ -497,17 +483,23 @@ impl Demo {
             ledger.entries.len(),
             ledger.sum
         ));
-        let nodes = self.node_reports(fog);
+        let nodes = self.node_reports(fog, own_mix);
         for node in nodes.iter().filter(|node| node.compute) {
-            let killed = if node.killed_ms.is_some() {
-                " (killed)"
-            } else {
-                ""
+            let killed = match &node.ended {
+                Some(status) => format!(" (ended: {status})"),
+                None if node.killed_ms.is_some() => " (killed)".to_owned(),
+                None => String::new(),
             };
-            self.say(&format!(
-                "{}{killed}: {} tiles, {} credits, reputation {:.3} (5 % bound {:.3})",
-                node.name, node.tiles_done, node.paid, node.reputation_mean, node.reputation_lower
-            ));
+            let mut line = format!(
+                "{}{killed}: {} tiles, {} credits",
+                node.name,
+                node.tiles_done.unwrap_or_default(),
+                node.paid.as_deref().unwrap_or("0"),
+            );
+            if let (Some(mean), Some(lower)) = (node.reputation_mean, node.reputation_lower) {
+                let _ = write!(line, ", reputation {mean:.3} (5 % bound {lower:.3})");
+            }
+            self.say(&line);
         }
         let front = self.plan.as_ref().map_or_else(
             || Front {
@@ -577,8 +569,10 @@ impl Demo {
             replace(path, bytes).map_err(|source| file_error("writing", path, source))?;
         }
         if self.config.json {
-            let text = serde_json::to_string_pretty(report).unwrap_or_default();
-            print_line(&text);
+            let written = serde_json::to_string_pretty(report)
+                .map_err(io::Error::from)
+                .and_then(|text| print_line(&text));
+            written.map_err(|source| DemoError::Output { source })?;
         }
         self.say(&format!(
             "wrote {} and {} after {:.1} s",
@@ -612,21 +606,206 @@ impl Demo {
     }
 }
 
-/// Writes a file whole or not at all.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let part = path.with_extension("part");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&part)?;
+impl Attempt {
+    /// Takes note of a result that came back at `end_ms`.
+    fn succeeded(&mut self, end_ms: f64, usage: &Usage, paid: Amount) {
+        let run_ms = usage.wall.as_secs_f64() * 1e3;
+        self.end_ms = end_ms;
+        self.result = Some(AttemptResult {
+            run_ms,
+            network_ms: (end_ms - self.start_ms - run_ms).max(0.0),
+            fuel: usage.fuel,
+            paid: paid.to_string(),
+        });
+    }
+}
+
+/// Cuts a view into tiles of whole rows, each an order at the price of what it may burn.
+fn cut(
+    view: &View,
+    tiles: u32,
+    mut estimate: impl FnMut(u32, u32) -> Result<u64, DemoError>,
+) -> Result<Vec<(Range<u32>, TaskOrder)>, DemoError> {
+    let share = |part: u32| {
+        u32::try_from(u64::from(view.height) * u64::from(part) / u64::from(tiles))
+            .unwrap_or(view.height)
+    };
+    let mut orders = Vec::new();
+    for index in 0..tiles {
+        let rows = share(index)..share(index + 1);
+        let row_count = rows.end - rows.start;
+        let fuel_estimate = estimate(rows.start, row_count)?;
+        let limits = Limits {
+            // An estimate from samples may be off; what is not used is not paid.
+            fuel: fuel_estimate.saturating_mul(3).max(50_000_000),
+            memory_bytes: 16 << 20,
+            output_bytes: u64::from(view.width) * u64::from(row_count),
+        };
+        let spec =
+            TaskSpec::new(MODULE, view.input(rows.start, row_count), limits).map_err(|error| {
+                DemoError::TileFailed {
+                    tile: index as usize,
+                    reason: error.to_string(),
+                }
+            })?;
+        let mut id = [0; 16];
+        OsEntropy.fill_bytes(&mut id);
+        let order = TaskOrder {
+            id: TaskId::from_bytes(id),
+            spec,
+            fuel_estimate,
+            price_max: Amount(u128::from(limits.fuel) * 2 * 10_u128.pow(9)),
+        };
+        orders.push((rows, order));
+    }
+    Ok(orders)
+}
+
+/// What a job reserves.
+fn escrow(orders: &[TaskOrder]) -> Amount {
+    // Thousands of tiles at the price of 2⁶⁴ fuel are far below 2¹²⁸.
+    Amount(orders.iter().map(|order| order.price_max.0).sum())
+}
+
+/// What the owner of the fog starts with: what the job reserves and a quarter more, in whole
+/// credits, so that the account shows something that was never at stake.
+fn endowment(orders: &[TaskOrder]) -> Amount {
+    let credit = Amount::from_credits(1).0;
+    let needed = escrow(orders).0;
+    Amount((needed + needed / 4).div_ceil(credit) * credit)
+}
+
+/// Writes a file whole or not at all. Its temporary name is its own, and goes with a failure.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".fogcompute-").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As any file the user makes; what of it is allowed, the process's mask decides.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(part, path)
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }
 
 fn first_16(digest: &Digest) -> [u8; 16] {
     let mut first = [0; 16];
     first.copy_from_slice(&digest.as_bytes()[..16]);
     first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fogcompute_base::UnixMillis;
+    use fogcompute_coord::{Coordinator, Host, genesis};
+    use fogcompute_ledger::Book;
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::SeedableRng;
+
+    #[test]
+    fn a_result_tells_how_long_it_ran_and_how_long_it_was_under_way() {
+        let mut attempt = Attempt {
+            node: 0,
+            number: 1,
+            start_ms: 100.0,
+            end_ms: 100.0,
+            result: None,
+            lost: None,
+        };
+        let usage = Usage {
+            fuel: 7,
+            wall: Duration::from_millis(30),
+            ..Usage::default()
+        };
+        attempt.succeeded(150.5, &usage, Amount(3));
+        let result = attempt.result.clone().unwrap();
+        let rounded = |value: f64| (value * 1e3).round() as i64;
+        assert_eq!(rounded(result.run_ms), 30_000);
+        assert_eq!(rounded(result.network_ms), 20_500);
+        assert_eq!((result.fuel, result.paid.as_str()), (7, "3"));
+        assert_eq!(rounded(attempt.end_ms), 150_500);
+        // Two clocks may disagree by a little; nothing takes less than no time.
+        attempt.succeeded(120.0, &usage, Amount(3));
+        assert_eq!(rounded(attempt.result.unwrap().network_ms), 0);
+    }
+
+    #[test]
+    fn no_allowed_picture_costs_more_than_its_owner_has() {
+        // 8,192 pixels were allowed, and failed on the escrow after twelve seconds.
+        for (width, tiles) in [(60, 2), (1200, 24), (8192, 43), (8192, 2000)] {
+            let config = DemoConfig {
+                width,
+                nodes: 2,
+                tiles,
+                seed: 1,
+                policy_always: true,
+                keep: false,
+                json: false,
+                out: PathBuf::new(),
+                node_command: Vec::new(),
+            };
+            config.check().unwrap();
+            let view = config.view();
+            // Every pixel takes every iteration, and an iteration more fuel than it does.
+            let dearest = |_, rows: u32| Ok(u64::from(rows) * u64::from(width) * 255 * 100);
+            let orders: Vec<_> = cut(&view, tiles, dearest)
+                .unwrap()
+                .into_iter()
+                .map(|(_, order)| order)
+                .collect();
+            let owner = AccountId::from_bytes([1; 16]);
+            let (needed, given) = (escrow(&orders), endowment(&orders));
+            assert!(given > needed, "something is left to refund");
+            let mut bank = Book::new();
+            bank.execute(&genesis(owner, given), UnixMillis(0)).unwrap();
+            let mut rules = Coordinator::new(Config::default()).unwrap();
+            let job = JobSpec {
+                id: JobId::from_bytes([1; 16]),
+                owner,
+                tasks: orders,
+            };
+            let mut host = Host {
+                bank: &mut bank,
+                rng: &mut ChaCha8Rng::seed_from_u64(1),
+                now: Instant::ZERO,
+                wall: UnixMillis(0),
+            };
+            rules.submit(job, &mut host).unwrap();
+            let left = bank.account(owner).unwrap().available();
+            assert_eq!(left.0, given.0 - needed.0);
+        }
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fog.png");
+        replace(&path, b"first").unwrap();
+        replace(&path, b"second").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"second");
+        // A target that cannot be replaced: the temporary file had stayed.
+        let taken = folder.path().join("taken");
+        std::fs::create_dir(&taken).unwrap();
+        std::fs::write(taken.join("file"), b"").unwrap();
+        assert!(replace(&taken, b"third").is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn others_may_read_what_the_mask_allows() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, plain) = (folder.path().join("a"), folder.path().join("b"));
+        replace(&ours, b"").unwrap();
+        std::fs::write(&plain, b"").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
 }

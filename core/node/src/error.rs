@@ -10,6 +10,8 @@ use fogcompute_net::LinkError;
 use fogcompute_store::StoreError;
 use thiserror::Error;
 
+use crate::protocol::Refusal;
+
 /// Why a node or a coordinator stopped.
 #[non_exhaustive]
 #[derive(Debug, Error)]
@@ -40,6 +42,22 @@ pub enum NodeError {
         address: SocketAddr,
         /// What went wrong.
         source: LinkError,
+    },
+    /// The coordinator does not let this node in, or sent it away.
+    #[error("coordinator {address} refused this node: {reason}")]
+    Refused {
+        /// The coordinator.
+        address: SocketAddr,
+        /// What it objects to.
+        reason: Refusal,
+    },
+    /// A coordinator is to hold more nodes than a directory names.
+    #[error("nodes_max is {actual}, must be 1 to {max}")]
+    NodesMax {
+        /// What was asked for.
+        actual: usize,
+        /// Most nodes.
+        max: usize,
     },
     /// The sandbox fails its self-test.
     #[error("self-test of the sandbox: {0}")]

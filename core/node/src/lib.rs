@@ -35,11 +35,12 @@ mod protocol;
 mod report;
 mod report_page;
 mod serve;
+mod signals;
 
 pub use coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
 pub use demo::{DemoConfig, DemoError, run_demo};
 pub use device::Device;
 pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};
-pub use protocol::Role;
+pub use protocol::{Refusal, Role};
 pub use serve::{NodeConfig, run_node};

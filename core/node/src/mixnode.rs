@@ -18,8 +18,9 @@ use fogcompute_net::{
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::error::NodeError;
 use crate::metrics;
-use crate::serve::asked_to_stop;
+use crate::signals::{Asked, Signals};
 
 /// The node's mix key, before and between its runs.
 const KEY: &str = "mix.key";
@@ -136,6 +137,9 @@ pub(crate) enum MixnodeError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Signals cannot be listened for.
+    #[error(transparent)]
+    Signals(#[from] NodeError),
     /// The address for metrics cannot be listened on.
     #[error("cannot listen on {address} for metrics: {source}")]
     Metrics {
@@ -414,6 +418,7 @@ fn start(
 ///
 /// SIGHUP reads the configuration's topology again.
 pub(crate) async fn run(config: &Path) -> Result<(), MixnodeError> {
+    let mut signals = Signals::listen()?;
     let file = MixnodeFile::read(config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let keys = Keys::open(&file.data)?;
@@ -451,20 +456,13 @@ pub(crate) async fn run(config: &Path) -> Result<(), MixnodeError> {
     let engine = Arc::new(engine);
     let served =
         metrics.map(|listener| tokio::spawn(metrics::serve(listener, Arc::clone(&engine))));
-    let reloaded = async {
-        loop {
-            asked_to_reload().await;
-            let again = own_topology(&file, node, key.public_key(), &*clock)
-                .and_then(|topology| Ok(engine.set_directory(directory(&topology))?));
-            match again {
-                Ok(()) => say("topology read again"),
-                Err(error) => say(&format!("the topology stays as it was: {error}")),
-            }
+    while signals.stop_or_reload().await == Asked::Reload {
+        let again = own_topology(&file, node, key.public_key(), &*clock)
+            .and_then(|topology| Ok(engine.set_directory(directory(&topology))?));
+        match again {
+            Ok(()) => say("topology read again"),
+            Err(error) => say(&format!("the topology stays as it was: {error}")),
         }
-    };
-    tokio::select! {
-        () = asked_to_stop() => {}
-        () = reloaded => {}
     }
     if let Some(served) = served {
         served.abort();
@@ -486,18 +484,6 @@ async fn drain(engine: Arc<EngineHandle>, within: Duration) -> EngineStats {
     };
     let drained = tokio::task::spawn_blocking(move || engine.drain(within));
     drained.await.unwrap_or_default()
-}
-
-async fn asked_to_reload() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut signals) = signal(SignalKind::hangup()) {
-            signals.recv().await;
-            return;
-        }
-    }
-    std::future::pending::<()>().await;
 }
 
 #[cfg(test)]

@@ -10,21 +10,27 @@
 //! | 3 | node → coordinator | pong: nonce `u64` |
 //! | 129 | coordinator → node | directory: mean delay in µs `u64`, layers, others |
 //! | 130 | coordinator → node | ping: nonce `u64` |
+//! | 131 | coordinator → node | tell: send a heartbeat now |
+//! | 132 | coordinator → node | refused: reason `u8`, see [`Refusal`]; the link ends |
 
 use std::time::Duration;
 
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
 use fogcompute_ledger::Amount;
 use fogcompute_mix::{Descriptor, HOPS_MAX, MixStats};
+use thiserror::Error;
 
 /// Version of this protocol; another one is refused.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 
 /// Longest status text, in bytes.
 const STATUS_BYTES_MAX: usize = 16 << 10;
 
-/// Most nodes in one directory.
-const DIRECTORY_NODES_MAX: usize = 4096;
+/// Longest message of a node, in bytes: a status, and far less beside it than this allows.
+pub(crate) const FROM_NODE_BYTES_MAX: usize = STATUS_BYTES_MAX + (1 << 10);
+
+/// Most nodes in one directory, the coordinator included.
+pub(crate) const DIRECTORY_NODES_MAX: usize = 4096;
 
 /// What a node does in the fog.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,6 +42,47 @@ pub enum Role {
     },
     /// Runs tasks.
     Compute,
+}
+
+/// Why a coordinator does not let a node in, or sends it away. The number is the reason on the wire.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[repr(u8)]
+pub enum Refusal {
+    /// What the node sent is no message of this protocol version, or makes no sense at this point.
+    #[error("message of another protocol version, or out of turn")]
+    Protocol = 1,
+    /// The node describes another node than the one whose key it holds, its mix key is not a usable
+    /// one, or it is of another epoch than the fog's.
+    #[error("unusable description of itself")]
+    Descriptor = 2,
+    /// The node's reference is the one of a node that is there.
+    #[error("its reference is another node's")]
+    Reference = 3,
+    /// The fog has no mix layer of this number.
+    #[error("no such mix layer")]
+    Layer = 4,
+    /// The fog holds as many nodes as it may.
+    #[error("the fog is full")]
+    Full = 5,
+    /// What the node says it lends makes no sense.
+    #[error("its offer makes no sense")]
+    Offer = 6,
+}
+
+impl Refusal {
+    const ALL: [Self; 6] = [
+        Self::Protocol,
+        Self::Descriptor,
+        Self::Reference,
+        Self::Layer,
+        Self::Full,
+        Self::Offer,
+    ];
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| *reason as u8 == byte)
+    }
 }
 
 /// What a node lends now, and why.
@@ -74,6 +121,10 @@ pub(crate) enum ToNode {
     },
     Ping {
         nonce: u64,
+    },
+    Tell,
+    Refused {
+        reason: Refusal,
     },
 }
 
@@ -207,6 +258,11 @@ impl ToNode {
                 writer.u8(130);
                 writer.u64(*nonce);
             }
+            Self::Tell => writer.u8(131),
+            Self::Refused { reason } => {
+                writer.u8(132);
+                writer.u8(*reason as u8);
+            }
         }
         writer.finish()
     }
@@ -235,6 +291,16 @@ impl ToNode {
             130 => Self::Ping {
                 nonce: reader.u64()?,
             },
+            131 => Self::Tell,
+            132 => {
+                let at = reader.position();
+                let byte = reader.u8()?;
+                let reason = Refusal::from_byte(byte).ok_or(DecodeError::Unknown {
+                    at,
+                    value: byte.into(),
+                })?;
+                Self::Refused { reason }
+            }
             other => {
                 return Err(DecodeError::Unknown {
                     at: 0,
@@ -250,6 +316,7 @@ impl ToNode {
 const COMPUTE: u8 = 0xff;
 
 fn count(items: usize) -> u16 {
+    // A coordinator admits no more nodes than `DIRECTORY_NODES_MAX`, which is far below 65,536.
     u16::try_from(items).expect("directories have a limit far below 65,536")
 }
 
@@ -393,8 +460,67 @@ mod tests {
                 others: vec![descriptor(4)],
             },
             ToNode::Ping { nonce: 3 },
+            ToNode::Tell,
         ] {
             assert_eq!(ToNode::decode(&message.encode()), Ok(message));
+        }
+        for reason in Refusal::ALL {
+            let message = ToNode::Refused { reason };
+            assert_eq!(ToNode::decode(&message.encode()), Ok(message));
+        }
+        assert_eq!(
+            ToNode::decode(&[132, 0]),
+            Err(DecodeError::Unknown { at: 1, value: 0 })
+        );
+    }
+
+    #[test]
+    fn the_largest_directory_fits_a_frame_and_is_read() {
+        let others: Vec<_> = (0..DIRECTORY_NODES_MAX)
+            .map(|_| Descriptor {
+                address: ([0xffff_u16; 8], u16::MAX).into(),
+                ..descriptor(1)
+            })
+            .collect();
+        let directory = |others| ToNode::Directory {
+            delay_mean: Duration::from_millis(5),
+            layers: vec![Vec::new(); HOPS_MAX - 1],
+            others,
+        };
+        let bytes = directory(others.clone()).encode();
+        assert!(bytes.len() <= fogcompute_base::limits::FRAME_BYTES_MAX);
+        assert!(ToNode::decode(&bytes).is_ok());
+        let one_more = [others, vec![descriptor(2)]].concat();
+        assert!(matches!(
+            ToNode::decode(&directory(one_more).encode()),
+            Err(DecodeError::TooLong {
+                limit: DIRECTORY_NODES_MAX,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn the_longest_message_of_a_node_is_within_the_limit() {
+        let long = Lending {
+            status: "x".repeat(STATUS_BYTES_MAX),
+            ..lending()
+        };
+        for message in [
+            FromNode::Hello {
+                role: Role::Compute,
+                descriptor: Descriptor {
+                    address: ([0xffff_u16; 8], u16::MAX).into(),
+                    ..descriptor(1)
+                },
+                lending: long.clone(),
+            },
+            FromNode::Heartbeat {
+                lending: long,
+                mix: mix_stats([u64::MAX; 8]),
+            },
+        ] {
+            assert!(message.encode().len() <= FROM_NODE_BYTES_MAX);
         }
     }
 

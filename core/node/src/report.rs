@@ -37,7 +37,7 @@ pub(crate) struct Picture {
     pub png: Vec<u8>,
 }
 
-/// One process.
+/// One process. `None` is what the node does not have or nobody knows; it is not zero.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct NodeReport {
     /// A short name people can follow: `mix 1a`, `compute 3`, `coordinator`.
@@ -47,25 +47,31 @@ pub(crate) struct NodeReport {
     /// `None` for compute nodes and the coordinator, the layer from 0 for mixnodes.
     pub layer: Option<u8>,
     pub compute: bool,
-    /// When the demonstration killed it with SIGKILL.
+    /// When the demonstration killed it with SIGKILL, or found that it had ended.
     pub killed_ms: Option<f64>,
+    /// How it ended, in the words of the operating system, if it was not the demonstration that
+    /// killed it.
+    pub ended: Option<String>,
     pub process: Option<u32>,
     pub address: String,
-    pub cpu_millis: u64,
-    pub memory_bytes: u64,
-    pub fuel_per_second: u64,
-    pub price_per_gigafuel: String,
-    pub latency_ms: f64,
-    /// Mean and 5 % quantile of the Beta reputation, after the run.
-    pub reputation_mean: f64,
-    pub reputation_lower: f64,
-    pub tiles_done: usize,
-    pub paid: String,
+    /// What a compute node offers.
+    pub cpu_millis: Option<u64>,
+    pub memory_bytes: Option<u64>,
+    pub fuel_per_second: Option<u64>,
+    pub price_per_gigafuel: Option<String>,
+    /// From the coordinator to the node and back.
+    pub latency_ms: Option<f64>,
+    /// Mean and 5 % quantile of the Beta reputation of a compute node, after the run.
+    pub reputation_mean: Option<f64>,
+    pub reputation_lower: Option<f64>,
+    pub tiles_done: Option<usize>,
+    pub paid: Option<String>,
     /// Readings of the device's sensors and the policy's decision, as the node sent them.
     pub status: serde_json::Value,
-    pub packets_received: u64,
-    pub packets_forwarded: u64,
-    pub packets_dropped: u64,
+    /// What its mixnode counted until the end of the job, as it said when it was asked then.
+    pub packets_received: Option<u64>,
+    pub packets_forwarded: Option<u64>,
+    pub packets_dropped: Option<u64>,
 }
 
 /// The placements the optimiser found for the whole job.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fogcompute_base::NodeId;
 use fogcompute_base::{Clock, Digest, OsEntropy, SystemClock, TaskId};
-use fogcompute_exec::{Runtime, TaskError, TaskReport, TaskSpec};
+use fogcompute_exec::{CancelToken, Runtime, TaskError, TaskReport, TaskSpec};
 use fogcompute_harvest::HarvestPolicy;
 use fogcompute_ledger::Amount;
 use fogcompute_mix::{
@@ -16,7 +16,7 @@ use fogcompute_mix::{
     PrivateKey, Surb,
 };
 use fogcompute_net::{
-    Identity, Link, LinkWriter, MixHandle, MixService, MixServiceConfig, Purpose,
+    Identity, Link, LinkError, LinkWriter, MixHandle, MixService, MixServiceConfig, Purpose,
 };
 use fogcompute_runtime::{WasmConfig, WasmRuntime};
 use fogcompute_store::{NodeStore, StoredResult};
@@ -27,9 +27,13 @@ use tokio::task::JoinSet;
 use crate::device::{Device, lending, measure_speed, processors};
 use crate::error::NodeError;
 use crate::protocol::{FromNode, Lending, Role, TaskMessage, ToNode};
+use crate::signals::Signals;
 
 /// Most tasks that wait for a processor of this node. Further ones are given back.
 const TASKS_WAITING_MAX: usize = 256;
+
+/// How long the coordinator may take to accept a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// Longest pause between two attempts to reach the coordinator.
 const RECONNECT_MAX: Duration = Duration::from_secs(30);
@@ -62,9 +66,22 @@ pub struct NodeConfig {
 
 /// Runs a node until the process is asked to stop, or its coordinator is gone if so configured.
 ///
+/// Asked to stop, it gives up whatever it is at, a running task included.
+///
 /// # Errors
 /// [`NodeError`].
 pub async fn run_node(config: NodeConfig) -> Result<(), NodeError> {
+    // Before anything else, and for as long as the node lives: from now on a signal does not end
+    // the process by itself any more.
+    let mut signals = Signals::listen()?;
+    tokio::select! {
+        biased;
+        () = signals.asked() => Ok(()),
+        ended = run_until_gone(config) => ended,
+    }
+}
+
+async fn run_until_gone(config: NodeConfig) -> Result<(), NodeError> {
     std::fs::create_dir_all(&config.data).map_err(|source| NodeError::DataDirectory {
         path: config.data.clone(),
         source,
@@ -133,10 +150,7 @@ pub async fn run_node(config: NodeConfig) -> Result<(), NodeError> {
         .checked_sub(since_reading)
         .filter(|_| !relay)
     {
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = asked_to_stop() => return Ok(()),
-        }
+        tokio::time::sleep(wait).await;
     }
     let mut node = Node {
         device,
@@ -150,6 +164,7 @@ pub async fn run_node(config: NodeConfig) -> Result<(), NodeError> {
             clock: Arc::clone(&clock),
             processors: Arc::new(Semaphore::new(usize::try_from(processors()).unwrap_or(1))),
             finished,
+            stop: CancelOnDrop::default(),
             tasks: JoinSet::new(),
         },
         results,
@@ -186,24 +201,19 @@ struct Finished {
 impl Node {
     async fn serve(&mut self, identity: &Identity) -> Result<(), NodeError> {
         let mut pause = Duration::from_millis(100);
+        let mut complaint = Complaint::default();
         loop {
             let ended = match self.dial(identity).await {
-                Ok(link) => {
-                    pause = Duration::from_millis(100);
-                    self.attend(link).await
-                }
+                Ok(link) => self.attend(link, &mut pause, &mut complaint).await,
                 Err(error) => Err(error),
             };
             match ended {
-                Ok(Stop::Asked) => return Ok(()),
-                Ok(Stop::CoordinatorGone) if self.config.exit_with_coordinator => return Ok(()),
+                Ok(()) if self.config.exit_with_coordinator => return Ok(()),
                 Err(error) if self.config.exit_with_coordinator => return Err(error),
-                Ok(Stop::CoordinatorGone) | Err(_) => {}
+                Ok(()) => {}
+                Err(error) => complaint.say(&error),
             }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = asked_to_stop() => return Ok(()),
-            }
+            tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RECONNECT_MAX);
         }
     }
@@ -211,8 +221,9 @@ impl Node {
     async fn dial(&self, identity: &Identity) -> Result<Link, NodeError> {
         let address = self.config.coordinator;
         let failed = |source| NodeError::Coordinator { address, source };
-        let stream = TcpStream::connect(address)
+        let stream = tokio::time::timeout(CONNECT_MAX, TcpStream::connect(address))
             .await
+            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
             .map_err(|error| failed(error.into()))?;
         Link::dial(
             stream,
@@ -225,7 +236,12 @@ impl Node {
     }
 
     /// Serves one link to the coordinator until it ends.
-    async fn attend(&mut self, link: Link) -> Result<Stop, NodeError> {
+    async fn attend(
+        &mut self,
+        link: Link,
+        pause: &mut Duration,
+        complaint: &mut Complaint,
+    ) -> Result<(), NodeError> {
         let (mut reader, mut writer) = link.into_split();
         // A frame must be read whole, so reading is a task of its own and never cancelled half-way.
         let (frames, mut inbox) = mpsc::channel(64);
@@ -242,50 +258,48 @@ impl Node {
             descriptor: self.descriptor,
             lending: self.lending(),
         };
-        if writer.send(&hello.encode()).await.is_err() {
-            return Ok(Stop::CoordinatorGone);
-        }
+        let mut ended = writer.send(&hello.encode()).await;
         let first = tokio::time::Instant::now() + self.config.heartbeat;
         let mut heartbeat = tokio::time::interval_at(first, self.config.heartbeat);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let stop = asked_to_stop();
-        tokio::pin!(stop);
-        loop {
+        while ended.is_ok() {
             tokio::select! {
-                () = &mut stop => return Ok(Stop::Asked),
                 frame = inbox.recv() => {
-                    let Some(frame) = frame else { return Ok(Stop::CoordinatorGone) };
-                    if !self.handle(&frame, &mut writer).await {
-                        return Ok(Stop::CoordinatorGone);
+                    let Some(frame) = frame else { return Ok(()) };
+                    match ToNode::decode(&frame) {
+                        Ok(ToNode::Directory { layers, others, .. }) => {
+                            let known = self.mix.set_directory(layers.iter().flatten().chain(&others));
+                            if known.await.is_err() {
+                                return Ok(());
+                            }
+                            // The coordinator has let this node in.
+                            *pause = Duration::from_millis(100);
+                            complaint.settle(self.config.coordinator);
+                        }
+                        Ok(ToNode::Ping { nonce }) => {
+                            ended = writer.send(&FromNode::Pong { nonce }.encode()).await;
+                        }
+                        Ok(ToNode::Tell) => ended = self.tell(&mut writer).await,
+                        Ok(ToNode::Refused { reason }) => {
+                            let address = self.config.coordinator;
+                            return Err(NodeError::Refused { address, reason });
+                        }
+                        Err(_) => return Ok(()),
                     }
                 }
-                _ = heartbeat.tick() => {
-                    let message =
-                        FromNode::Heartbeat { lending: self.lending(), mix: self.mix.mix_stats().await };
-                    if writer.send(&message.encode()).await.is_err() {
-                        return Ok(Stop::CoordinatorGone);
-                    }
-                }
+                _ = heartbeat.tick() => ended = self.tell(&mut writer).await,
                 Some(delivery) = self.deliveries.recv() => self.receive(delivery).await,
                 Some(finished) = self.results.recv() => self.reply(finished).await,
             }
         }
+        Ok(())
     }
 
-    /// Acts on a message of the coordinator; `false` if the link is of no more use.
-    async fn handle(&mut self, frame: &[u8], writer: &mut LinkWriter) -> bool {
-        match ToNode::decode(frame) {
-            Ok(ToNode::Directory { layers, others, .. }) => self
-                .mix
-                .set_directory(layers.iter().flatten().chain(&others))
-                .await
-                .is_ok(),
-            Ok(ToNode::Ping { nonce }) => writer
-                .send(&FromNode::Pong { nonce }.encode())
-                .await
-                .is_ok(),
-            Err(_) => false,
-        }
+    /// Tells the coordinator how the node is.
+    async fn tell(&mut self, writer: &mut LinkWriter) -> Result<(), LinkError> {
+        let (lending, mix) = (self.lending(), self.mix.mix_stats().await);
+        let message = FromNode::Heartbeat { lending, mix };
+        writer.send(&message.encode()).await
     }
 
     fn lending(&mut self) -> Lending {
@@ -346,9 +360,47 @@ impl Node {
     }
 }
 
-enum Stop {
-    Asked,
-    CoordinatorGone,
+/// What was last said of why the coordinator cannot be reached, so that it is said once.
+#[derive(Debug, Default)]
+struct Complaint {
+    last: Option<String>,
+}
+
+impl Complaint {
+    /// The line for a reason that is another one than the last.
+    fn line(&mut self, reason: &dyn std::fmt::Display) -> Option<String> {
+        let reason = reason.to_string();
+        if self.last.as_ref() == Some(&reason) {
+            return None;
+        }
+        let line = format!("{reason}; trying again until it is there");
+        self.last = Some(reason);
+        Some(line)
+    }
+
+    fn say(&mut self, reason: &dyn std::fmt::Display) {
+        if let Some(line) = self.line(reason) {
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+
+    /// The coordinator was reached.
+    fn settle(&mut self, coordinator: SocketAddr) {
+        if self.last.take().is_some() {
+            let _ = writeln!(std::io::stderr(), "joined coordinator {coordinator}");
+        }
+    }
+}
+
+/// Cancels the tasks that run when whoever wants their results is gone: a sandbox runs on a thread
+/// that the process would otherwise wait for.
+#[derive(Debug, Default)]
+struct CancelOnDrop(CancelToken);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 struct Work {
@@ -374,6 +426,7 @@ struct Workers {
     clock: Arc<dyn Clock>,
     processors: Arc<Semaphore>,
     finished: mpsc::Sender<Finished>,
+    stop: CancelOnDrop,
     tasks: JoinSet<()>,
 }
 
@@ -395,6 +448,7 @@ impl Workers {
             Arc::clone(&self.clock),
         );
         let (processors, finished) = (Arc::clone(&self.processors), self.finished.clone());
+        let stop = self.stop.0.clone();
         self.tasks.spawn(async move {
             let Ok(_processor) = processors.acquire_owned().await else {
                 return;
@@ -403,7 +457,7 @@ impl Workers {
             let (task, id, spec) = (work.task, work.id, work.spec);
             let limit = spec.limits().output_bytes;
             let done = tokio::task::spawn_blocking(move || {
-                execute(task, id, &spec, &runtime, &store, &clock)
+                execute(task, id, &spec, &runtime, &store, &clock, &stop)
             });
             if let Ok(report) = done.await {
                 let error = TaskError::OutputTooLarge {
@@ -439,6 +493,7 @@ fn execute(
     runtime: &WasmRuntime,
     store: &Mutex<NodeStore>,
     clock: &Arc<dyn Clock>,
+    stop: &CancelToken,
 ) -> Vec<u8> {
     let locked = || {
         store
@@ -450,7 +505,7 @@ fn execute(
     }
     let report = TaskReport {
         task,
-        result: runtime.run(spec),
+        result: runtime.run_cancellable(spec, stop),
     };
     let body = report.encode();
     if let Ok(output) = &report.result {
@@ -469,26 +524,129 @@ fn execute(
     body
 }
 
-/// Ends when the process is asked to stop.
-pub(crate) async fn asked_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let terminate = async {
-            match signal(SignalKind::terminate()) {
-                Ok(mut signals) => {
-                    signals.recv().await;
-                }
-                Err(_) => std::future::pending().await,
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fogcompute_exec::Limits;
+    use fogcompute_runtime::WasmConfig;
+
+    const ECHO: &[u8] = include_bytes!("../../../examples/wasm/echo.wasm");
+    const TASK: TaskId = TaskId::from_bytes([1; 16]);
+
+    fn echo(input: &[u8]) -> TaskSpec {
+        TaskSpec::new(ECHO, input, Limits::default()).unwrap()
+    }
+
+    fn workers(processors: usize) -> (Workers, mpsc::Receiver<Finished>) {
+        let (finished, results) = mpsc::channel(TASKS_WAITING_MAX);
+        let workers = Workers {
+            runtime: Arc::new(WasmRuntime::new(WasmConfig::default())),
+            store: Arc::new(Mutex::new(NodeStore::in_memory().unwrap())),
+            clock: Arc::new(SystemClock::new()),
+            processors: Arc::new(Semaphore::new(processors)),
+            finished,
+            stop: CancelOnDrop::default(),
+            tasks: JoinSet::new(),
         };
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            () = terminate => {}
+        (workers, results)
+    }
+
+    fn work(spec: &TaskSpec) -> Work {
+        Work {
+            task: TASK,
+            id: work_id(TASK, &spec.encode()),
+            spec: spec.clone(),
+            surbs: Vec::new(),
         }
     }
-    #[cfg(not(unix))]
-    {
-        let _ = tokio::signal::ctrl_c().await;
+
+    fn output(report: &[u8]) -> Result<Vec<u8>, TaskError> {
+        let report = TaskReport::decode(report).unwrap();
+        report.result.map(|output| output.output)
+    }
+
+    #[test]
+    fn work_is_named_by_its_task_and_by_what_is_to_be_done() {
+        let (one, two) = (echo(b"1").encode(), echo(b"2").encode());
+        assert_eq!(work_id(TASK, &one), work_id(TASK, &one));
+        assert_ne!(work_id(TASK, &one), work_id(TASK, &two));
+        assert_ne!(
+            work_id(TASK, &one),
+            work_id(TaskId::from_bytes([2; 16]), &one)
+        );
+    }
+
+    #[tokio::test]
+    async fn the_same_work_asked_for_again_is_answered_from_the_store() {
+        let (mut workers, mut results) = workers(1);
+        let spec = echo(b"once");
+        assert!(workers.start(work(&spec), true).is_ok());
+        let first = results.recv().await.unwrap().report;
+        assert_eq!(output(&first), Ok(b"once".to_vec()));
+        let used = workers.store.lock().unwrap().usage().unwrap();
+        assert!(used.fuel > 0);
+        assert!(workers.start(work(&spec), true).is_ok());
+        // The report is the very same, measured time included, and no fuel was burnt for it.
+        assert_eq!(results.recv().await.unwrap().report, first);
+        assert_eq!(workers.store.lock().unwrap().usage().unwrap(), used);
+    }
+
+    #[tokio::test]
+    async fn tasks_over_the_limit_are_given_back_and_so_are_those_of_a_node_that_lends_nothing() {
+        // No processor is ever free.
+        let (mut workers, _results) = workers(0);
+        let spec = echo(b"wait");
+        for _ in 0..TASKS_WAITING_MAX {
+            assert!(workers.start(work(&spec), true).is_ok());
+        }
+        let given_back = workers.start(work(&spec), true).unwrap_err();
+        assert_eq!(output(&given_back.report), Err(TaskError::Cancelled));
+        assert_eq!(given_back.if_too_long, given_back.report);
+        let (mut workers, _results) = self::workers(1);
+        assert!(workers.start(work(&spec), false).is_err());
+    }
+
+    #[test]
+    fn tasks_end_with_who_runs_them() {
+        let (workers, _results) = workers(1);
+        let stop = workers.stop.0.clone();
+        assert!(!stop.is_cancelled());
+        drop(workers);
+        let (runtime, store) = (
+            WasmRuntime::new(WasmConfig::default()),
+            Mutex::new(NodeStore::in_memory().unwrap()),
+        );
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        // Work for hours.
+        let view = crate::mandelbrot::View {
+            width: 60_000,
+            height: 40_000,
+            ..Default::default()
+        };
+        let limits = Limits {
+            fuel: u64::MAX / 4,
+            ..Limits::default()
+        };
+        let module = crate::mandelbrot::MODULE;
+        let spec = TaskSpec::new(module, view.input(0, 10_000), limits).unwrap();
+        let id = work_id(TASK, &spec.encode());
+        let report = execute(TASK, id, &spec, &runtime, &store, &clock, &stop);
+        assert_eq!(output(&report), Err(TaskError::Cancelled));
+        // What was not done is not kept.
+        assert_eq!(store.lock().unwrap().task_result(id).unwrap(), None);
+    }
+
+    #[test]
+    fn a_reason_is_said_once_until_it_changes() {
+        let mut complaint = Complaint::default();
+        assert_eq!(
+            complaint.line(&"refused").unwrap(),
+            "refused; trying again until it is there"
+        );
+        assert_eq!(complaint.line(&"refused"), None);
+        assert!(complaint.line(&"no answer").is_some());
+        assert!(complaint.line(&"refused").is_some());
+        complaint.settle(([127, 0, 0, 1], 9).into());
+        assert!(complaint.line(&"refused").is_some());
     }
 }

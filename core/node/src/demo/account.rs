@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use fogcompute_base::{AccountId, NodeId};
+use fogcompute_base::AccountId;
 use fogcompute_coord::{clearing_account, mint_account, node_account};
 use fogcompute_ledger::{Amount, EntryKind, Head};
+use fogcompute_mix::MixStats;
 
-use super::{Demo, DemoError, ENDOWMENT};
+use super::{Demo, DemoError};
 use crate::coordinate::{CoordinatorService, NodeRecord};
 use crate::error::NodeError;
 use crate::protocol::Role;
@@ -16,14 +17,21 @@ use crate::report::{Balance, LedgerReport, LedgerRow, NodeReport};
 const GIB: f64 = (1_u64 << 30) as f64;
 
 impl Demo {
-    pub(super) fn node_reports(&self, fog: &CoordinatorService) -> Vec<NodeReport> {
+    pub(super) fn node_reports(
+        &self,
+        fog: &CoordinatorService,
+        own_mix: MixStats,
+    ) -> Vec<NodeReport> {
         let views = fog.rules().nodes();
         let mut reports: Vec<_> = self
             .processes
             .iter()
             .enumerate()
             .map(|(index, process)| {
-                let record = record(fog, process.node);
+                let record = process.record.as_ref();
+                let compute = process.role == Role::Compute;
+                // Only compute nodes offer, are trusted, and are paid.
+                let offer = record.map(|record| record.offer).filter(|_| compute);
                 let view = process
                     .node
                     .and_then(|id| views.iter().find(|view| view.node == id));
@@ -37,64 +45,66 @@ impl Demo {
                     .node
                     .and_then(|id| fog.bank().balance(node_account(id)))
                     .unwrap_or(Amount(0));
-                let mix = record.map(|record| record.mix).unwrap_or_default();
-                NodeReport {
+                let report = NodeReport {
                     name: process.name.clone(),
                     id: process.node.map(|id| id.short()).unwrap_or_default(),
                     layer: match process.role {
                         Role::Mix { layer } => Some(layer),
                         Role::Compute => None,
                     },
-                    compute: process.role == Role::Compute,
+                    compute,
                     killed_ms: process.killed.map(|at| self.millis(at)),
+                    ended: process.ended.clone(),
                     process: process.pid,
                     address: record
                         .map(|record| record.descriptor.address.to_string())
                         .unwrap_or_default(),
-                    cpu_millis: record.map_or(0, |record| record.offer.cpu_millis),
-                    memory_bytes: record.map_or(0, |record| record.offer.memory_bytes),
-                    fuel_per_second: record.map_or(0, |record| record.offer.fuel_per_second),
-                    price_per_gigafuel: record
-                        .map_or(Amount(0), |record| record.offer.price_per_gigafuel)
-                        .to_credits_string(),
-                    latency_ms: record.map_or(0.0, |record| record.offer.latency_ms),
-                    reputation_mean: view.map_or(0.0, |view| view.reputation.expected()),
-                    reputation_lower: view.map_or(0.0, |view| view.reputation.lower_bound()),
-                    tiles_done,
-                    paid: paid.to_credits_string(),
+                    cpu_millis: offer.map(|offer| offer.cpu_millis),
+                    memory_bytes: offer.map(|offer| offer.memory_bytes),
+                    fuel_per_second: offer.map(|offer| offer.fuel_per_second),
+                    price_per_gigafuel: offer
+                        .map(|offer| offer.price_per_gigafuel.to_credits_string()),
+                    latency_ms: record
+                        .filter(|record| record.answered)
+                        .map(|record| record.offer.latency_ms),
+                    reputation_mean: view.map(|view| view.reputation.expected()),
+                    reputation_lower: view.map(|view| view.reputation.lower_bound()),
+                    tiles_done: compute.then_some(tiles_done),
+                    paid: compute.then(|| paid.to_credits_string()),
                     status: record.map_or(serde_json::Value::Null, status),
-                    packets_received: mix.received,
-                    packets_forwarded: mix.forwarded,
-                    packets_dropped: mix.malformed
-                        + mix.replayed
-                        + mix.overloaded
-                        + mix.late
-                        + mix.refused,
-                }
+                    packets_received: None,
+                    packets_forwarded: None,
+                    packets_dropped: None,
+                };
+                // One that was killed can say nothing any more of what it counted last.
+                let mix = record.and_then(|record| record.mix);
+                counted(report, mix.filter(|_| process.killed.is_none()))
             })
             .collect();
-        reports.push(NodeReport {
+        let own = NodeReport {
             name: "coordinator".to_owned(),
             id: fog.descriptor().node.short(),
             layer: None,
             compute: false,
             killed_ms: None,
+            ended: None,
             process: Some(std::process::id()),
             address: fog.descriptor().address.to_string(),
-            cpu_millis: 0,
-            memory_bytes: 0,
-            fuel_per_second: 0,
-            price_per_gigafuel: "0".to_owned(),
-            latency_ms: 0.0,
-            reputation_mean: 0.0,
-            reputation_lower: 0.0,
-            tiles_done: 0,
-            paid: "0".to_owned(),
+            cpu_millis: None,
+            memory_bytes: None,
+            fuel_per_second: None,
+            price_per_gigafuel: None,
+            latency_ms: None,
+            reputation_mean: None,
+            reputation_lower: None,
+            tiles_done: None,
+            paid: None,
             status: serde_json::Value::Null,
-            packets_received: 0,
-            packets_forwarded: 0,
-            packets_dropped: 0,
-        });
+            packets_received: None,
+            packets_forwarded: None,
+            packets_dropped: None,
+        };
+        reports.push(counted(own, Some(own_mix)));
         reports
     }
 
@@ -175,6 +185,11 @@ impl Demo {
         if sum != "0" {
             return Err(DemoError::Unbalanced { sum });
         }
+        // What the mint issued is what the owner started with: this ledger issues once.
+        let endowment = bank
+            .book()
+            .account(mint_account())
+            .map_or(Amount(0), |mint| mint.debits_posted);
         let reserved: u128 = entries
             .iter()
             .map(|entry| match entry.kind {
@@ -187,17 +202,32 @@ impl Demo {
             balances,
             sum,
             chain: verified.head.chain.to_string(),
-            endowment: ENDOWMENT.to_credits_string(),
+            endowment: endowment.to_credits_string(),
             paid: Amount(paid).to_credits_string(),
             released: Amount(reserved - paid).to_credits_string(),
         })
     }
 }
 
-pub(super) fn record(fog: &CoordinatorService, node: Option<NodeId>) -> Option<&NodeRecord> {
-    fog.nodes()
-        .find(|(id, _)| Some(*id) == node)
-        .map(|(_, record)| record)
+/// A report with what the node's mixnode counted, if that is known.
+fn counted(report: NodeReport, mix: Option<MixStats>) -> NodeReport {
+    NodeReport {
+        packets_received: mix.map(|mix| mix.received),
+        packets_forwarded: mix.map(|mix| mix.forwarded),
+        packets_dropped: mix.map(|mix| {
+            [
+                mix.malformed,
+                mix.replayed,
+                mix.overloaded,
+                mix.late,
+                mix.refused,
+            ]
+            .into_iter()
+            // A node may claim what it wants.
+            .fold(0, u64::saturating_add)
+        }),
+        ..report
+    }
 }
 
 pub(super) fn status(record: &NodeRecord) -> serde_json::Value {
@@ -278,5 +308,45 @@ fn describe_entry(
         EntryKind::Expired {
             from, to, released, ..
         } => ("expire", Some(from), Some(to), Some(released)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report_page::fixture_node;
+
+    #[test]
+    fn dropped_packets_are_all_that_came_and_went_nowhere() {
+        let mix = MixStats {
+            received: 100,
+            forwarded: 60,
+            delivered: 9,
+            malformed: 1,
+            replayed: 2,
+            overloaded: 4,
+            late: 8,
+            refused: 16,
+        };
+        let report = counted(fixture_node("mix 1a", 0), Some(mix));
+        assert_eq!(report.packets_received, Some(100));
+        assert_eq!(report.packets_forwarded, Some(60));
+        assert_eq!(report.packets_dropped, Some(31));
+        let boast = MixStats {
+            late: u64::MAX,
+            ..mix
+        };
+        let report = counted(fixture_node("mix 1a", 0), Some(boast));
+        assert_eq!(report.packets_dropped, Some(u64::MAX));
+        // What is not known is not zero.
+        let report = counted(fixture_node("mix 1a", 0), None);
+        assert_eq!(
+            (
+                report.packets_received,
+                report.packets_forwarded,
+                report.packets_dropped
+            ),
+            (None, None, None)
+        );
     }
 }

@@ -12,7 +12,7 @@ use crate::mandelbrot::View;
 /// Least compute nodes: one is killed, and the fog must go on.
 const NODES_MIN: u16 = 2;
 /// Most compute nodes.
-const NODES_MAX: u16 = 32;
+pub(super) const NODES_MAX: u16 = 32;
 /// Least width of the picture, in pixels.
 const WIDTH_MIN: u32 = 60;
 /// Most width of the picture, in pixels.
@@ -27,7 +27,8 @@ pub struct DemoConfig {
     pub nodes: u16,
     /// Tiles the picture is cut into.
     pub tiles: u32,
-    /// Seed of the placement, the prices and the choice of the node that is killed.
+    /// Seed of the prices and of the draws of the optimiser and of the killer. What they draw from,
+    /// measured speeds and which tiles are under way, is another with every run.
     pub seed: u64,
     /// Whether the nodes' harvest policies are overruled.
     pub policy_always: bool,
@@ -78,8 +79,14 @@ pub enum DemoError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// A node's process ended by itself.
-    #[error("{node} ended by itself ({status}); it wrote:\n{log}")]
+    /// The account or the report cannot be written to the standard output.
+    #[error("writing to the standard output: {source}")]
+    Output {
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A node's process ended, and the fog cannot do without it.
+    #[error("{node} ended ({status}), and the fog cannot go on without it; it wrote:\n{log}")]
     NodeEnded {
         /// Its name.
         node: String,
@@ -139,7 +146,7 @@ pub enum DemoError {
         /// The sum.
         sum: String,
     },
-    /// Ctrl-C, or a termination signal.
+    /// Ctrl-C, or a signal to terminate or to hang up.
     #[error("stopped on request; every process was ended and nothing is left behind")]
     Interrupted,
 }

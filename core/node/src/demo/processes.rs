@@ -13,13 +13,16 @@ use tokio::process::{Child, Command};
 
 use super::Demo;
 use super::config::{DemoError, file_error};
-use crate::coordinate::{CoordinatorService, Update};
+use crate::coordinate::{CoordinatorService, NodeRecord, Update};
 use crate::error::NodeError;
 use crate::protocol::Role;
 
 /// Mix layers of the demonstration, and mixnodes in each.
 pub(super) const LAYERS: u8 = 3;
-const MIXNODES_PER_LAYER: u8 = 2;
+pub(super) const MIXNODES_PER_LAYER: u8 = 2;
+
+/// How long the nodes may take to say what they counted, when the job has ended.
+const COUNTS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long processes may take to start and join.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,8 +34,12 @@ pub(super) struct Process {
     pub(super) child: Child,
     pub(super) pid: Option<u32>,
     pub(super) node: Option<NodeId>,
-    /// When the demonstration killed it.
+    /// What the coordinator last knew of it.
+    pub(super) record: Option<NodeRecord>,
+    /// When it was killed or was found to have ended.
     pub(super) killed: Option<Instant>,
+    /// How it ended, if it was not the demonstration that killed it.
+    pub(super) ended: Option<String>,
 }
 
 impl Demo {
@@ -127,7 +134,9 @@ impl Demo {
             child,
             pid,
             node: None,
+            record: None,
             killed: None,
+            ended: None,
         });
         Ok(())
     }
@@ -140,17 +149,13 @@ impl Demo {
         let deadline = self.clock.now() + START_TIMEOUT;
         let expected = self.processes.len();
         loop {
-            let ready = fog
-                .nodes()
-                .filter(|(_, record)| match record.role {
-                    Role::Mix { .. } => true,
-                    Role::Compute => record.offer.latency_ms > 0.0,
-                })
-                .count();
+            let ready = fog.nodes().filter(|(_, record)| record.answered).count();
             if ready == expected {
                 break;
             }
-            self.check_processes()?;
+            if let Some(index) = self.next_ended().map(|(index, _)| index) {
+                return Err(self.ended_error(index));
+            }
             let left = deadline.duration_since(self.clock.now());
             if left.is_zero() {
                 let seconds = START_TIMEOUT.as_secs();
@@ -182,27 +187,103 @@ impl Demo {
                 .lines()
                 .find_map(|line| line.strip_prefix("node "))
                 .and_then(|id| id.trim().parse().ok())
-                .filter(|id| fog.nodes().any(|(node, _)| node == *id));
+                .filter(|id| fog.node(*id).is_some());
+            process.record = process.node.and_then(|id| fog.node(id).cloned());
         }
     }
 
-    pub(super) fn check_processes(&mut self) -> Result<(), DemoError> {
-        for process in &mut self.processes {
-            if process.killed.is_some() {
-                continue;
-            }
-            if let Ok(Some(status)) = process.child.try_wait() {
-                let log =
-                    std::fs::read_to_string(process.data.join("node.log")).unwrap_or_default();
-                let tail: Vec<_> = log.lines().rev().take(20).collect();
-                return Err(DemoError::NodeEnded {
-                    node: process.name.clone(),
-                    status: status.to_string(),
-                    log: tail.into_iter().rev().collect::<Vec<_>>().join("\n"),
-                });
+    /// The next process that was found to have ended and was there before.
+    fn next_ended(&mut self) -> Option<(usize, String)> {
+        let now = self.clock.now();
+        for (index, process) in self.processes.iter_mut().enumerate() {
+            if process.killed.is_none()
+                && let Ok(Some(status)) = process.child.try_wait()
+            {
+                process.killed = Some(now);
+                process.ended = Some(status.to_string());
+                return Some((index, status.to_string()));
             }
         }
+        None
+    }
+
+    /// Looks whether processes have ended. The fog goes on while it has compute nodes and a mixnode
+    /// in every layer: that is what it is for.
+    pub(super) fn check_processes(&mut self) -> Result<(), DemoError> {
+        while let Some((index, status)) = self.next_ended() {
+            if !self.can_spare(index) {
+                return Err(self.ended_error(index));
+            }
+            let process = &self.processes[index];
+            let (name, pid) = (process.name.clone(), process.pid.unwrap_or_default());
+            self.say(&format!(
+                "{name} (process {pid}) ended ({status}); the fog goes on without it"
+            ));
+        }
         Ok(())
+    }
+
+    /// Whether another node that lives does what this one did or does.
+    fn can_spare(&self, index: usize) -> bool {
+        let role = self.processes[index].role;
+        let mut others = self.processes.iter().enumerate();
+        others.any(|(other, process)| {
+            other != index && process.role == role && process.killed.is_none()
+        })
+    }
+
+    fn ended_error(&self, index: usize) -> DemoError {
+        let process = &self.processes[index];
+        let log = std::fs::read_to_string(process.data.join("node.log")).unwrap_or_default();
+        let tail: Vec<_> = log.lines().rev().take(20).collect();
+        DemoError::NodeEnded {
+            node: process.name.clone(),
+            status: process.ended.clone().unwrap_or_default(),
+            log: tail.into_iter().rev().collect::<Vec<_>>().join("\n"),
+        }
+    }
+
+    /// Keeps what the coordinator knows of a node: it forgets nodes that leave.
+    pub(super) fn remember(&mut self, fog: &CoordinatorService, update: &Update) {
+        let (Update::Heard { node } | Update::Joined { node, .. }) = *update else {
+            return;
+        };
+        if let Some(record) = fog.node(node)
+            && let Some(process) = self.processes.iter_mut().find(|it| it.node == Some(node))
+        {
+            process.record = Some(record.clone());
+        }
+    }
+
+    /// Asks every node what its mixnode counted: heartbeats are too old to be the last word. Of a
+    /// node that does not answer it stays unknown.
+    pub(super) async fn collect_counts(
+        &mut self,
+        fog: &mut CoordinatorService,
+    ) -> Result<(), DemoError> {
+        for process in &mut self.processes {
+            if let Some(record) = &mut process.record {
+                record.mix = None;
+            }
+        }
+        fog.ask_counts();
+        let deadline = self.clock.now() + COUNTS_TIMEOUT;
+        loop {
+            let asked = self
+                .processes
+                .iter()
+                .filter(|process| process.killed.is_none())
+                .filter_map(|process| fog.node(process.node?));
+            let mut missing = asked.filter(|record| record.mix.is_none());
+            let left = deadline.duration_since(self.clock.now());
+            if missing.next().is_none() || left.is_zero() {
+                return Ok(());
+            }
+            drop(missing);
+            if let Ok(update) = tokio::time::timeout(left, fog.next()).await {
+                self.remember(fog, &update?);
+            }
+        }
     }
 
     /// Kills a node that is computing a tile right now. `false` if none is.
@@ -216,6 +297,11 @@ impl Demo {
             .collect();
         working.sort_unstable();
         working.dedup();
+        // Something may have ended one of them already; the last one is left alone.
+        working.retain(|index| {
+            let alive = |process: &Process| process.killed.is_none();
+            self.processes.get(*index).is_some_and(alive) && self.can_spare(*index)
+        });
         if working.is_empty() {
             return Ok(false);
         }

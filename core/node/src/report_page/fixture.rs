@@ -41,7 +41,8 @@ pub(super) fn report(computers: usize, tiles: usize) -> Report {
     let victim = 5 + computers;
     let tiles = schedule(tiles, 6, victim, kill_ms);
     for attempt in tiles.iter().flat_map(|tile| &tile.attempts) {
-        nodes[attempt.node].tiles_done += usize::from(attempt.result.is_some());
+        *nodes[attempt.node].tiles_done.get_or_insert_default() +=
+            usize::from(attempt.result.is_some());
     }
     let ledger = ledger(&nodes, &tiles);
     let event = |at_ms, text: String| Moment { at_ms, text };
@@ -79,24 +80,26 @@ pub(super) fn report(computers: usize, tiles: usize) -> Report {
     }
 }
 
-fn node(name: &str, index: usize) -> NodeReport {
+/// A node whose every field is filled.
+pub(crate) fn node(name: &str, index: usize) -> NodeReport {
     NodeReport {
         name: name.to_owned(),
         id: format!("{index:02x}c663a6"),
         layer: None,
         compute: false,
         killed_ms: None,
+        ended: None,
         process: u32::try_from(100 + index).ok(),
         address: format!("127.0.0.1:{}", 40_000 + index),
-        cpu_millis: 1000,
-        memory_bytes: 7_582_950_604,
-        fuel_per_second: 273_696_786,
-        price_per_gigafuel: "1.214".to_owned(),
-        latency_ms: 0.25,
-        reputation_mean: 0.875,
-        reputation_lower: 0.651,
-        tiles_done: 0,
-        paid: "1.293322642242".to_owned(),
+        cpu_millis: Some(1000),
+        memory_bytes: Some(7_582_950_604),
+        fuel_per_second: Some(273_696_786),
+        price_per_gigafuel: Some("1.214".to_owned()),
+        latency_ms: Some(0.25),
+        reputation_mean: Some(0.875),
+        reputation_lower: Some(0.651),
+        tiles_done: Some(0),
+        paid: Some("1.293322642242".to_owned()),
         status: serde_json::json!({
             "device": {
                 "class": "server", "cpu_cores": 2, "cpu_load": 0.29,
@@ -115,9 +118,9 @@ fn node(name: &str, index: usize) -> NodeReport {
             "enforced": false,
             "words": ["the temperature is unknown"],
         }),
-        packets_received: 280 + index as u64,
-        packets_forwarded: 280,
-        packets_dropped: 0,
+        packets_received: Some(280 + index as u64),
+        packets_forwarded: Some(280),
+        packets_dropped: Some(0),
     }
 }
 

@@ -125,7 +125,10 @@ fn card(node: &NodeReport, alike: &[Reading], shared: &[&str]) -> String {
         esc(verdict.unwrap_or("no answer"))
     );
     if node.killed_ms.is_some() {
-        text.push_str(" <span class=\"tag alert\">✕ killed</span>");
+        text.push_str(&format!(
+            " <span class=\"tag alert\">✕ {}</span>",
+            super::fate(node)
+        ));
     }
     text.push_str("</p><dl>");
     let mut own = readings(&node.status["device"]);
@@ -135,25 +138,26 @@ fn card(node: &NodeReport, alike: &[Reading], shared: &[&str]) -> String {
     own.retain(|reading| !alike.contains(reading));
     push_readings(&own, &mut text);
     let mut row = |term, value: &str| push_row(term, value, &mut text);
-    row(
-        "Lends",
-        &if node.cpu_millis == 0 {
-            "nothing".to_owned()
-        } else {
-            format!(
-                "{}, {}",
-                processors(node.cpu_millis),
-                memory(node.memory_bytes as f64)
-            )
-        },
-    );
-    row(
-        "Speed",
-        &format!("{} Mfuel/s", count(node.fuel_per_second / 1_000_000)),
-    );
-    row("Per Gfuel", &format!("{} credits", node.price_per_gigafuel));
-    row("Did", &counted(node.tiles_done, "tile"));
-    row("Earned", &format!("{} credits", rounded(&node.paid)));
+    let or_unknown = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
+    let lends = node
+        .cpu_millis
+        .zip(node.memory_bytes)
+        .map(|offer| match offer {
+            (0, _) => "nothing".to_owned(),
+            (millis, bytes) => format!("{}, {}", processors(millis), memory(bytes as f64)),
+        });
+    row("Lends", &or_unknown(lends));
+    let speed = node
+        .fuel_per_second
+        .map(|fuel| format!("{} Mfuel/s", count(fuel / 1_000_000)));
+    row("Speed", &or_unknown(speed));
+    let credits = |amount: String| format!("{amount} credits");
+    let price = node.price_per_gigafuel.clone().map(credits);
+    row("Per Gfuel", &or_unknown(price));
+    let done = node.tiles_done.map(|tiles| counted(tiles, "tile"));
+    row("Did", &or_unknown(done));
+    let earned = node.paid.as_deref().map(rounded).map(credits);
+    row("Earned", &or_unknown(earned));
     text.push_str("</dl>");
     text.push_str(&reputation(node));
     let own: Vec<_> = words(node)
@@ -182,14 +186,14 @@ fn processors(millis: u64) -> String {
 }
 
 fn reputation(node: &NodeReport) -> String {
-    let share = |value: f64| {
-        if value.is_finite() {
-            value.clamp(0.0, 1.0)
-        } else {
-            0.0
-        }
+    let share = |value: Option<f64>| {
+        let finite = value.filter(|value| value.is_finite());
+        finite.map(|value| value.clamp(0.0, 1.0))
     };
-    let (mean, lower) = (share(node.reputation_mean), share(node.reputation_lower));
+    let (Some(mean), Some(lower)) = (share(node.reputation_mean), share(node.reputation_lower))
+    else {
+        return "<p class=\"trust\"><span>Reputation unknown</span></p>".to_owned();
+    };
     format!(
         "<p class=\"trust\"><span>Reputation <strong>{mean:.3}</strong>, with 95 % confidence \
          above {lower:.3}</span><svg viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" \
@@ -345,11 +349,16 @@ mod tests {
         ] {
             for node in &mut report.nodes {
                 node.status = status.clone();
-                node.reputation_mean = f64::NAN;
+                node.reputation_mean = Some(f64::NAN);
+                node.cpu_millis = None;
+                node.paid = None;
             }
             let page = section(&report);
             fixture::assert_well_formed(&page);
             assert!(page.contains("no reading arrived") && page.contains("no answer"));
+            assert!(page.contains("<dt>Lends</dt><dd>unknown</dd>"));
+            assert!(page.contains("<dt>Earned</dt><dd>unknown</dd>"));
+            assert!(page.contains("Reputation unknown"));
         }
         report.nodes.clear();
         assert!(section(&report).contains("No compute node took part"));

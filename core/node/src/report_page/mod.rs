@@ -15,7 +15,7 @@ mod topology;
 use std::fmt::Write as _;
 
 use self::svg::{base64, count, counted, esc, millis, quantile, rounded, utc};
-use crate::report::{Picture, Report};
+use crate::report::{NodeReport, Picture, Report};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -85,6 +85,14 @@ fn kills(report: &Report) -> Vec<Kill> {
         .collect()
 }
 
+/// What became of a node that is no more, in a word.
+fn fate(node: &NodeReport) -> &'static str {
+    match node.ended {
+        Some(_) => "ended",
+        None => "killed",
+    }
+}
+
 /// What the run was, in numbers that several parts of the page need.
 struct Tally {
     mixnodes: usize,
@@ -140,8 +148,10 @@ fn header(report: &Report, kills: &[Kill]) -> String {
         counted(tally.layers, "layer"),
         match kills {
             [] => String::new(),
-            [kill] => format!("Half-way, {} was killed. ", esc(&kill.name)),
-            _ => format!("Half-way, {} were killed. ", counted(kills.len(), "node")),
+            [kill] if report.nodes[kill.node].ended.is_none() => {
+                format!("Half-way, {} was killed. ", esc(&kill.name))
+            }
+            _ => format!("On the way, {} ended. ", counted(kills.len(), "node")),
         },
         if tally.done == report.tiles.len() {
             "The picture is whole."
@@ -173,12 +183,14 @@ fn header(report: &Report, kills: &[Kill]) -> String {
     text.push_str(&verdict(picture));
     text.push_str("<dl>");
     let end_to_end = latency::end_to_end(report);
-    let packets: u64 = report
+    let counts = report
         .nodes
         .iter()
         .filter(|node| node.layer.is_some())
-        .map(|node| node.packets_received)
-        .fold(0, u64::saturating_add);
+        .filter_map(|node| node.packets_received);
+    let (heard, packets) = counts.fold((0, 0_u64), |(heard, sum), packets| {
+        (heard + 1, sum.saturating_add(packets))
+    });
     let tiles = format!(
         "{} of {}",
         count(tally.done as u64),
@@ -206,8 +218,18 @@ fn header(report: &Report, kills: &[Kill]) -> String {
         ),
         (
             "Packets",
-            count(packets),
-            format!("received by {}", counted(tally.mixnodes, "mixnode")),
+            if heard == 0 {
+                "–".to_owned()
+            } else {
+                count(packets)
+            },
+            match tally.mixnodes - heard {
+                0 => format!("received by {}", counted(heard, "mixnode")),
+                silent => format!(
+                    "received by {}; of {silent} it is unknown",
+                    counted(heard, "mixnode")
+                ),
+            },
         ),
         (
             "Paid",
@@ -292,16 +314,23 @@ fn happened(report: &Report, kills: &[Kill]) -> String {
             .flat_map(|tile| &tile.attempts)
             .filter(|attempt| attempt.node == kill.node && attempt.lost.is_some())
             .count();
-        step(
-            "A node was killed",
-            &format!(
-                "After {}, {}{} got SIGKILL with {} under way. {} A reputation of {:.3} is what it \
-                 is left with.",
-                millis(kill.at_ms),
-                esc(&kill.name),
-                node.process
-                    .map(|process| format!(" (process {process})"))
-                    .unwrap_or_default(),
+        let what = match &node.ended {
+            Some(status) => format!("ended ({})", esc(status)),
+            None => "got SIGKILL".to_owned(),
+        };
+        let process = node
+            .process
+            .map(|process| format!(" (process {process})"))
+            .unwrap_or_default();
+        let mut sentence = format!(
+            "After {}, {}{process} {what}",
+            millis(kill.at_ms),
+            esc(&node.name)
+        );
+        if node.compute {
+            let _ = write!(
+                sentence,
+                " with {} under way. {}",
                 counted(lost, "tile"),
                 if tally.done < report.tiles.len() {
                     "Not everything it left was computed."
@@ -309,10 +338,22 @@ fn happened(report: &Report, kills: &[Kill]) -> String {
                     "Its other tiles went to the nodes that remained."
                 } else {
                     "The nodes that remained computed what was lost, and what it had still to do."
-                },
-                node.reputation_mean
-            ),
-        );
+                }
+            );
+        } else {
+            sentence.push_str(". Packets went through the other mixnodes of its layer.");
+        }
+        if let Some(mean) = node.reputation_mean.filter(|mean| mean.is_finite()) {
+            let _ = write!(
+                sentence,
+                " A reputation of {mean:.3} is what it is left with."
+            );
+        }
+        let title = match &node.ended {
+            Some(_) => "A node ended",
+            None => "A node was killed",
+        };
+        step(title, &sentence);
     }
     step(
         "The tiles came back",
@@ -407,8 +448,9 @@ fn account(report: &Report) -> String {
 fn footer(report: &Report) -> String {
     format!(
         "<footer><p>Again: <code>fogcompute demo --seed {} --width {} --tiles {} --nodes {}{}\
-         </code></p><p>The seed fixes prices, placement and who is killed; keys, routes and delays \
-         are new each time. From the first process to this page it took {}.</p></footer>",
+         </code></p><p>The seed fixes the prices, and the optimiser's and the killer's draws. What they \
+         draw from, measured speeds and timing, is new each time, and so are keys, routes and \
+         delays. From the first process to this page it took {}.</p></footer>",
         report.seed,
         report.picture.width,
         report.tiles.len(),
@@ -424,6 +466,8 @@ fn footer(report: &Report) -> String {
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+pub(crate) use fixture::node as fixture_node;
 
 #[cfg(test)]
 mod tests {
@@ -464,8 +508,9 @@ mod tests {
             node.name.clone_from(&evil);
             node.id.clone_from(&evil);
             node.address.clone_from(&evil);
-            node.price_per_gigafuel.clone_from(&evil);
-            node.paid.clone_from(&evil);
+            node.price_per_gigafuel = Some(evil.clone());
+            node.ended = Some(evil.clone());
+            node.paid = Some(evil.clone());
             node.status = serde_json::json!({
                 "device": {
                     "class": evil, "network": evil, "battery": evil, "cpu_cores": evil,
@@ -557,6 +602,35 @@ mod tests {
         assert!(kills(&report).is_empty());
         report.nodes[victim].killed_ms = None;
         assert!(kills(&report).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_known_is_said_to_be_unknown() {
+        let mut report = fixture::report(4, 24);
+        let known = render(&report);
+        assert!(!known.contains("unknown</dd>") && !known.contains("it is unknown"));
+        for node in &mut report.nodes {
+            node.packets_received = None;
+            node.packets_forwarded = None;
+            node.packets_dropped = None;
+        }
+        let page = render(&report);
+        fixture::assert_well_formed(&page);
+        assert!(page.contains("of 6 it is unknown"), "the packets' sum");
+        assert!(page.contains("packets unknown"), "the picture of the fog");
+    }
+
+    #[test]
+    fn a_node_that_ended_otherwise_was_not_killed_by_the_demonstration() {
+        let mut report = fixture::report(4, 24);
+        assert!(render(&report).contains("got SIGKILL"));
+        let victim = kills(&report)[0].node;
+        report.nodes[victim].ended = Some("signal: 9 (SIGKILL)".to_owned());
+        let page = render(&report);
+        fixture::assert_well_formed(&page);
+        assert!(page.contains("A node ended") && page.contains("ended (signal: 9 (SIGKILL))"));
+        assert!(!page.contains("was killed") && !page.contains("got SIGKILL"));
+        assert!(!page.contains("✕ killed"));
     }
 
     #[test]

@@ -454,21 +454,26 @@ fn draw_spot(spot: &Spot<'_>) -> String {
 /// What a box says of its node, in a word or two where there is little room.
 fn detail(node: &NodeReport, compact: bool) -> String {
     if node.compute {
-        let tiles = counted(node.tiles_done, "tile");
+        let tiles = node.tiles_done.map_or_else(
+            || "tiles unknown".to_owned(),
+            |tiles| counted(tiles, "tile"),
+        );
         if node.killed_ms.is_some() && !compact {
-            format!("killed · {tiles}")
+            format!("{} · {tiles}", super::fate(node))
         } else {
             tiles
         }
     } else if node.layer.is_none() {
         "sends and pays".to_owned()
-    } else if compact {
-        count(node.packets_received)
-    } else if node.packets_dropped == 0 {
-        format!("{} packets", count(node.packets_received))
     } else {
-        let dropped = count(node.packets_dropped);
-        format!("{} packets, {dropped} lost", count(node.packets_received))
+        let Some(received) = node.packets_received.map(count) else {
+            return if compact { "–" } else { "packets unknown" }.to_owned();
+        };
+        match node.packets_dropped {
+            _ if compact => received,
+            None | Some(0) => format!("{received} packets"),
+            Some(dropped) => format!("{received} packets, {} lost", count(dropped)),
+        }
     }
 }
 
@@ -477,14 +482,23 @@ fn tooltip(node: &NodeReport) -> String {
     if let Some(process) = node.process {
         let _ = write!(text, ", process {process}");
     }
-    let _ = write!(
-        text,
-        ", {}: {} packets received, {} forwarded, {} dropped",
-        node.address,
-        count(node.packets_received),
-        count(node.packets_forwarded),
-        count(node.packets_dropped)
-    );
+    let _ = write!(text, ", {}: ", node.address);
+    match (
+        node.packets_received,
+        node.packets_forwarded,
+        node.packets_dropped,
+    ) {
+        (Some(received), Some(forwarded), Some(dropped)) => {
+            let _ = write!(
+                text,
+                "{} packets received, {} forwarded, {} dropped",
+                count(received),
+                count(forwarded),
+                count(dropped)
+            );
+        }
+        _ => text.push_str("packets unknown"),
+    }
     text
 }
 
@@ -500,22 +514,17 @@ fn processes(report: &Report) -> String {
     );
     for node in &report.nodes {
         let killed = if node.killed_ms.is_some() {
-            " <span class=\"tag alert\">killed</span>"
+            format!(" <span class=\"tag alert\">{}</span>", super::fate(node))
         } else {
-            ""
+            String::new()
         };
         let process = node.process.map(|id| id.to_string()).unwrap_or_default();
-        // The coordinator's own packets are not counted; nothing is not zero.
-        let counts = if node.compute || node.layer.is_some() {
-            [
-                node.packets_received,
-                node.packets_forwarded,
-                node.packets_dropped,
-            ]
-            .map(count)
-        } else {
-            ["–"; 3].map(str::to_owned)
-        };
+        let counts = [
+            node.packets_received,
+            node.packets_forwarded,
+            node.packets_dropped,
+        ]
+        .map(|packets| packets.map_or_else(|| "unknown".to_owned(), count));
         let _ = write!(
             text,
             "<tr><th scope=\"row\">{}{killed}</th><td><code>{}</code></td><td><code>{}</code></td>\

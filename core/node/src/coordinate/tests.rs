@@ -1,0 +1,429 @@
+use super::*;
+use fogcompute_base::JobId;
+use fogcompute_coord::TaskOrder;
+use fogcompute_exec::Limits;
+use fogcompute_mix::PublicKey;
+use fogcompute_net::Purpose;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+const OWNER: AccountId = AccountId::from_bytes([9; 16]);
+
+/// A coordinator of one layer, and where its ledger is.
+async fn start(nodes_max: usize) -> (CoordinatorService, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = CoordinatorConfig {
+        listen: ([127, 0, 0, 1], 0).into(),
+        ledger: folder.path().join("ledger.sqlite"),
+        owner: OWNER,
+        endowment: Amount::from_credits(1000),
+        delay_mean: Duration::from_millis(1),
+        layers: 1,
+        seed: 1,
+        nodes_max,
+        rules: Config::default(),
+    };
+    let service = CoordinatorService::start(config).await.unwrap();
+    (service, folder)
+}
+
+/// A node that the test plays itself.
+struct Played {
+    identity: Identity,
+    descriptor: Descriptor,
+    link: Link,
+}
+
+const LENDING: Lending = Lending {
+    // Room for every task of a test: where the optimiser puts them does not matter.
+    cpu_millis: 8000,
+    memory_bytes: 1 << 30,
+    fuel_per_second: 1_000_000,
+    price_per_gigafuel: Amount(1),
+    status: String::new(),
+};
+
+impl Played {
+    async fn dial(to: &Descriptor) -> Self {
+        Self::dial_as(Identity::random(&mut OsEntropy), to).await
+    }
+
+    async fn dial_as(identity: Identity, to: &Descriptor) -> Self {
+        let stream = TcpStream::connect(to.address).await.unwrap();
+        let link = Link::dial(stream, &identity, to.node, Purpose::Control);
+        Self {
+            link: link.await.unwrap(),
+            descriptor: Descriptor {
+                node: identity.node(),
+                key: PrivateKey::random(&mut OsEntropy).public(),
+                epoch: EpochParity::Even,
+                address: ([127, 0, 0, 1], 9).into(),
+            },
+            identity,
+        }
+    }
+
+    async fn say(&mut self, message: &FromNode) {
+        self.link.send(&message.encode()).await.unwrap();
+    }
+
+    async fn hello(&mut self, role: Role, lending: Lending) {
+        let descriptor = self.descriptor;
+        self.say(&FromNode::Hello {
+            role,
+            descriptor,
+            lending,
+        })
+        .await;
+    }
+
+    /// Answers pings until one was answered, or the coordinator sends it away.
+    async fn join(&mut self) -> Option<Refusal> {
+        loop {
+            match ToNode::decode(&self.link.receive().await.unwrap()).unwrap() {
+                ToNode::Ping { nonce } => {
+                    self.say(&FromNode::Pong { nonce }).await;
+                    return None;
+                }
+                ToNode::Refused { reason } => return Some(reason),
+                ToNode::Directory { .. } | ToNode::Tell => {}
+            }
+        }
+    }
+}
+
+/// Drives the coordinator until `done` is.
+async fn drive<T>(service: &mut CoordinatorService, done: impl Future<Output = T>) -> T {
+    tokio::pin!(done);
+    loop {
+        tokio::select! {
+            // First, so that nothing is done here that comes only afterwards.
+            biased;
+            done = &mut done => return done,
+            update = service.next() => drop(update.unwrap()),
+        }
+    }
+}
+
+/// Drives the coordinator until something has come of what happened.
+async fn until<T>(
+    service: &mut CoordinatorService,
+    mut found: impl FnMut(&CoordinatorService, &Update) -> Option<T>,
+) -> T {
+    loop {
+        let update = service.next().await.unwrap();
+        if let Some(found) = found(service, &update) {
+            return found;
+        }
+    }
+}
+
+/// Lets a node join and answer.
+async fn joined(service: &mut CoordinatorService, role: Role) -> Played {
+    let to = *service.descriptor();
+    let node = drive(service, async {
+        let mut node = Played::dial(&to).await;
+        node.hello(role, LENDING).await;
+        assert_eq!(node.join().await, None);
+        node
+    })
+    .await;
+    let id = node.descriptor.node;
+    until(service, |service, _| {
+        service.node(id).filter(|record| record.answered).map(drop)
+    })
+    .await;
+    node
+}
+
+async fn left(service: &mut CoordinatorService, node: Played) {
+    let id = node.descriptor.node;
+    drop(node);
+    until(service, |service, _| {
+        service.node(id).is_none().then_some(())
+    })
+    .await;
+}
+
+fn job(number: u8) -> JobSpec {
+    let echo = include_bytes!("../../../../examples/wasm/echo.wasm");
+    JobSpec {
+        id: JobId::from_bytes([number; 16]),
+        owner: OWNER,
+        tasks: vec![TaskOrder {
+            id: TaskId::from_bytes([number; 16]),
+            spec: TaskSpec::new(&echo[..], &[][..], Limits::default()).unwrap(),
+            fuel_estimate: 1,
+            price_max: Amount(1_000),
+        }],
+    }
+}
+
+fn dispatched(update: &Update) -> Option<TaskId> {
+    match update {
+        Update::Decided {
+            event: Event::Dispatch { task, .. },
+            ..
+        } => Some(*task),
+        _ => None,
+    }
+}
+
+const MIX: Role = Role::Mix { layer: 0 };
+
+#[tokio::test]
+async fn a_node_whose_offer_makes_no_sense_is_refused_and_nobody_else() {
+    // The error of a stranger's registration had stopped the coordinator.
+    let (mut service, _folder) = start(8).await;
+    let to = *service.descriptor();
+    let mut bad = Played::dial(&to).await;
+    let lending = Lending {
+        fuel_per_second: 0,
+        ..LENDING
+    };
+    bad.hello(Role::Compute, lending).await;
+    let refused = drive(&mut service, async {
+        assert_eq!(bad.join().await, None);
+        bad.join().await
+    })
+    .await;
+    assert_eq!(refused, Some(Refusal::Offer));
+    assert!(service.node(bad.descriptor.node).is_none());
+    let good = joined(&mut service, Role::Compute).await;
+    assert_eq!(service.rules().nodes()[0].node, good.descriptor.node);
+    // So had a node that lent nonsense only later.
+    let mut late = good;
+    late.say(&FromNode::Heartbeat {
+        lending: Lending {
+            fuel_per_second: 0,
+            ..LENDING
+        },
+        mix: MixStats::default(),
+    })
+    .await;
+    assert_eq!(drive(&mut service, late.join()).await, Some(Refusal::Offer));
+    joined(&mut service, Role::Compute).await;
+}
+
+#[tokio::test]
+async fn who_makes_no_sense_is_told_why_and_sent_away() {
+    let (mut service, _folder) = start(8).await;
+    let to = *service.descriptor();
+    let hello = |role, change: fn(&mut Descriptor)| async move {
+        let mut node = Played::dial(&to).await;
+        let mut descriptor = node.descriptor;
+        change(&mut descriptor);
+        let lending = LENDING;
+        node.say(&FromNode::Hello {
+            role,
+            descriptor,
+            lending,
+        })
+        .await;
+        let refused = node.join().await;
+        assert!(node.link.receive().await.is_err(), "the link stays open");
+        refused
+    };
+    let other: fn(&mut Descriptor) = |descriptor| descriptor.node = NodeId::from_bytes([5; 32]);
+    let weak: fn(&mut Descriptor) = |descriptor| descriptor.key = PublicKey::from_bytes([0; 32]);
+    let odd: fn(&mut Descriptor) = |descriptor| descriptor.epoch = EpochParity::Odd;
+    for (role, change, reason) in [
+        (Role::Compute, other, Refusal::Descriptor),
+        (MIX, weak, Refusal::Descriptor),
+        (MIX, odd, Refusal::Descriptor),
+        (Role::Mix { layer: 1 }, |_| {}, Refusal::Layer),
+    ] {
+        let refused = drive(&mut service, hello(role, change)).await;
+        assert_eq!(refused, Some(reason), "{role:?}");
+    }
+    // Neither bytes without a meaning nor a message out of turn.
+    for frame in [vec![9, 9], FromNode::Pong { nonce: 1 }.encode()] {
+        let refused = drive(&mut service, async {
+            let mut node = Played::dial(&to).await;
+            node.link.send(&frame).await.unwrap();
+            node.join().await
+        })
+        .await;
+        assert_eq!(refused, Some(Refusal::Protocol));
+    }
+    assert_eq!(service.nodes().count(), 0);
+}
+
+#[tokio::test]
+async fn tasks_wait_for_a_mixnode_and_the_coordinator_goes_on_without() {
+    // An empty layer had stopped the coordinator when a task was to be sent.
+    let (mut service, _folder) = start(8).await;
+    let _worker = joined(&mut service, Role::Compute).await;
+    service.submit(job(1)).await.unwrap();
+    let update = service.next().await.unwrap();
+    assert!(matches!(
+        update,
+        Update::Decided {
+            event: Event::Waiting { tasks: 1 },
+            ..
+        }
+    ));
+    let mix = joined(&mut service, MIX).await;
+    let task = until(&mut service, |_, update| dispatched(update)).await;
+    assert_eq!(task, TaskId::from_bytes([1; 16]));
+
+    left(&mut service, mix).await;
+    assert!(service.topology().is_err());
+    service.submit(job(2)).await.unwrap();
+    while let Ok(update) = tokio::time::timeout(Duration::ZERO, service.next()).await {
+        assert_eq!(dispatched(&update.unwrap()), None);
+    }
+    let _mix = joined(&mut service, MIX).await;
+    let task = until(&mut service, |_, update| dispatched(update)).await;
+    assert_eq!(task, TaskId::from_bytes([2; 16]));
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_is_given_back() {
+    let (mut service, _folder) = start(8).await;
+    let _mix = joined(&mut service, MIX).await;
+    let _worker = joined(&mut service, Role::Compute).await;
+    // What nodes never answer uses up what replies are kept by.
+    let config = ClientConfig {
+        reply_keys_max: 0,
+        ..ClientConfig::default()
+    };
+    service.client = Client::new(service.descriptor.contact(), config);
+    service.submit(job(1)).await.unwrap();
+    let error = until(&mut service, |_, update| match update {
+        Update::Unsent { error, .. } => Some(*error),
+        _ => None,
+    })
+    .await;
+    assert!(matches!(error, SendError::ReplyKeysFull { .. }));
+    let reason = until(&mut service, |_, update| match update {
+        Update::Decided {
+            event: Event::AttemptLost { reason, .. },
+            ..
+        } => Some(*reason),
+        _ => None,
+    })
+    .await;
+    assert_eq!(reason, LossReason::GivenBack);
+}
+
+#[tokio::test]
+async fn a_full_fog_refuses_and_who_leaves_makes_room() {
+    // Nodes that had left stayed in memory and in the directory's way for ever.
+    let (mut service, _folder) = start(2).await;
+    let to = *service.descriptor();
+    let first = joined(&mut service, Role::Compute).await;
+    let _second = joined(&mut service, MIX).await;
+    let refused = drive(&mut service, async {
+        let mut third = Played::dial(&to).await;
+        third.hello(MIX, LENDING).await;
+        third.join().await
+    })
+    .await;
+    assert_eq!(refused, Some(Refusal::Full));
+    left(&mut service, first).await;
+    assert_eq!(service.nodes().count(), 1);
+    let _third = joined(&mut service, Role::Compute).await;
+    assert_eq!((service.nodes().count(), service.links.len()), (2, 2));
+
+    for nodes_max in [0, DIRECTORY_NODES_MAX] {
+        let config = CoordinatorConfig {
+            nodes_max,
+            ..service.config.clone()
+        };
+        let refused = CoordinatorService::start(config).await;
+        assert!(matches!(refused, Err(NodeError::NodesMax { actual, .. }) if actual == nodes_max));
+    }
+    let config = CoordinatorConfig {
+        layers: 0,
+        ..service.config.clone()
+    };
+    let refused = CoordinatorService::start(config).await;
+    assert!(matches!(refused, Err(NodeError::Topology(_))));
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_read_holds_one_directory_however_many_come_and_go() {
+    // Every node that came queued a whole directory for every other: 64 of them each.
+    let (mut service, _folder) = start(8).await;
+    let mut idle = joined(&mut service, MIX).await;
+    for _ in 0..40 {
+        let node = joined(&mut service, Role::Compute).await;
+        left(&mut service, node).await;
+    }
+    let last = joined(&mut service, Role::Compute).await;
+    // One latest directory, shared by all, and no queue of any link grows.
+    let end = &service.links[&service.peers[&idle.descriptor.node].link.unwrap()];
+    assert_eq!(end.to_node.capacity(), NODE_QUEUE_MAX);
+    let newest = drive(&mut service, async {
+        loop {
+            let frame = idle.link.receive().await.unwrap();
+            if let Ok(ToNode::Directory { others, .. }) = ToNode::decode(&frame)
+                && others.iter().any(|node| node.node == last.descriptor.node)
+            {
+                return others;
+            }
+        }
+    })
+    .await;
+    assert_eq!(newest.len(), 2, "the last one and the coordinator");
+}
+
+#[tokio::test]
+async fn a_node_that_dials_again_keeps_its_place_and_its_tasks() {
+    let (mut service, _folder) = start(8).await;
+    let to = *service.descriptor();
+    let _mix = joined(&mut service, MIX).await;
+    let worker = joined(&mut service, Role::Compute).await;
+    service.submit(job(1)).await.unwrap();
+    until(&mut service, |_, update| dispatched(update)).await;
+    let again = drive(&mut service, async {
+        let mut again = Played::dial_as(worker.identity.clone(), &to).await;
+        again.hello(Role::Compute, LENDING).await;
+        assert_eq!(again.join().await, None);
+        again
+    })
+    .await;
+    let id = again.descriptor.node;
+    until(&mut service, |service, _| {
+        service.node(id).filter(|record| record.answered).map(drop)
+    })
+    .await;
+    drop(worker);
+    assert_eq!(service.rules().nodes()[0].running, 1);
+    assert_eq!(service.nodes().count(), 2);
+    left(&mut service, again).await;
+    assert_eq!(service.rules().nodes()[0].running, 0);
+}
+
+#[tokio::test]
+async fn counts_are_those_of_the_answer_not_of_an_earlier_message() {
+    let (mut service, _folder) = start(8).await;
+    let mut mix = joined(&mut service, MIX).await;
+    let id = mix.descriptor.node;
+    assert_eq!(service.node(id).unwrap().mix, None);
+    let beat = |received| FromNode::Heartbeat {
+        lending: LENDING,
+        mix: MixStats {
+            received,
+            ..MixStats::default()
+        },
+    };
+    let counted = |service: &CoordinatorService| service.node(id).unwrap().mix;
+    mix.say(&beat(3)).await;
+    until(&mut service, |service, _| counted(service)).await;
+    service.ask_counts();
+    assert_eq!(counted(&service), None);
+    let asked = drive(&mut service, async {
+        loop {
+            let frame = mix.link.receive().await.unwrap();
+            if ToNode::decode(&frame) == Ok(ToNode::Tell) {
+                mix.say(&beat(7)).await;
+                return;
+            }
+        }
+    });
+    asked.await;
+    let mix = until(&mut service, |service, _| counted(service)).await;
+    assert_eq!(mix.received, 7);
+}

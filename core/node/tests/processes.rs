@@ -1,0 +1,268 @@
+//! The command as processes: how they end, and what they say.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use fogcompute_base::{AccountId, JobId, NodeId, TaskId};
+use fogcompute_coord::{Config, Event, JobSpec, TaskOrder};
+use fogcompute_exec::{Limits, TaskSpec};
+use fogcompute_ledger::Amount;
+use fogcompute_node::{CoordinatorConfig, CoordinatorService, Update};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::net::TcpListener;
+use tokio::process::{Child, ChildStdout, Command};
+
+/// Longer than anything here takes: a test that fails should not hang.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const OWNER: AccountId = AccountId::from_bytes([9; 16]);
+
+fn command(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fogcompute"));
+    command
+        .args(arguments.split_whitespace())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+fn node(role: &str, coordinator: &str, id: NodeId, data: &Path) -> Child {
+    command(&format!(
+        "node --role {role} --coordinator {coordinator} --coordinator-id {id} --policy always \
+         --heartbeat-ms 10"
+    ))
+    .arg("--data")
+    .arg(data)
+    .spawn()
+    .unwrap()
+}
+
+async fn send(signal: &str, child: &Child) {
+    let pid = child.id().unwrap().to_string();
+    let sent = Command::new("kill").args([signal, &pid]).status().await;
+    assert!(sent.unwrap().success());
+}
+
+async fn ended(child: &mut Child) -> ExitStatus {
+    let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
+    ended.expect("the process does not end").unwrap()
+}
+
+#[cfg(target_os = "linux")]
+async fn stderr(child: &mut Child) -> String {
+    use tokio::io::AsyncReadExt;
+    let mut text = String::new();
+    let mut stream = child.stderr.take().unwrap();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+fn lines(child: &mut Child) -> Lines<BufReader<ChildStdout>> {
+    BufReader::new(child.stdout.take().unwrap()).lines()
+}
+
+async fn line_with(lines: &mut Lines<BufReader<ChildStdout>>, part: &str) -> String {
+    loop {
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+        let line = line.expect("nothing is said").unwrap().expect(part);
+        if line.contains(part) {
+            return line;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_dials_ends_when_it_is_asked_to() {
+    // The handler was there and nobody listened, so that the signal was lost.
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        // Somebody who accepts and says nothing.
+        let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = mute.local_addr().unwrap().to_string();
+        let data = tempfile::tempdir().unwrap();
+        let id = NodeId::from_bytes([1; 32]);
+        let mut node = node("mix --layer 0", &address, id, data.path());
+        let _accepted = mute.accept().await.unwrap();
+        send(signal, &node).await;
+        assert_eq!(ended(&mut node).await.code(), Some(0), "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_says_once_why_it_cannot_reach_its_coordinator() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = gone.local_addr().unwrap().to_string();
+    drop(gone);
+    let data = tempfile::tempdir().unwrap();
+    let id = NodeId::from_bytes([1; 32]);
+    let mut node = node("mix --layer 0", &address, id, data.path());
+    let mut said = BufReader::new(node.stderr.take().unwrap()).lines();
+    let first = tokio::time::timeout(PATIENCE, said.next_line()).await;
+    let first = first.expect("nothing is said").unwrap().unwrap();
+    assert!(first.contains(&format!("coordinator {address}: connection:")));
+    // Now there is somebody else than was asked for.
+    let config = coordinator(data.path(), address.parse().unwrap());
+    let mut other = CoordinatorService::start(config).await.unwrap();
+    let second = tokio::select! {
+        line = said.next_line() => line.unwrap().unwrap(),
+        update = other.next() => panic!("{update:?}"),
+    };
+    assert!(second.contains("expected node 0101"), "{second}");
+    send("-TERM", &node).await;
+    assert_eq!(ended(&mut node).await.code(), Some(0));
+}
+
+fn coordinator(folder: &Path, listen: std::net::SocketAddr) -> CoordinatorConfig {
+    CoordinatorConfig {
+        listen,
+        ledger: folder.join("ledger.sqlite"),
+        owner: OWNER,
+        endowment: Amount::from_credits(1000),
+        delay_mean: Duration::from_millis(1),
+        layers: 1,
+        seed: 1,
+        nodes_max: 8,
+        rules: Config::default(),
+    }
+}
+
+/// Work for days: a picture of very many pixels.
+fn endless() -> TaskOrder {
+    let mut input = Vec::new();
+    for field in [600_000_u32, 400_000, 0, 1, 255] {
+        input.extend(field.to_le_bytes());
+    }
+    // All of it is inside the set: every pixel takes every iteration.
+    for field in [0.0_f64, 0.0, 0.001] {
+        input.extend(field.to_le_bytes());
+    }
+    let limits = Limits {
+        fuel: u64::MAX / 4,
+        ..Limits::default()
+    };
+    let module = include_bytes!("../../../examples/wasm/mandelbrot.wasm");
+    TaskOrder {
+        id: TaskId::from_bytes([6; 16]),
+        spec: TaskSpec::new(&module[..], input, limits).unwrap(),
+        fuel_estimate: 1_000_000_000,
+        price_max: Amount::from_credits(16),
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_runs_a_task_ends_when_it_is_asked_to() {
+    // It stayed until the guest's fuel was gone.
+    let folder = tempfile::tempdir().unwrap();
+    let config = coordinator(folder.path(), ([127, 0, 0, 1], 0).into());
+    let mut fog = CoordinatorService::start(config).await.unwrap();
+    let (address, id) = (fog.descriptor().address.to_string(), fog.descriptor().node);
+    let data = |name: &str| folder.path().join(name);
+    let _mix = node("mix --layer 0", &address, id, &data("mix"));
+    let mut worker = node("compute", &address, id, &data("worker"));
+    while fog.nodes().filter(|(_, record)| record.answered).count() < 2 {
+        fog.next().await.unwrap();
+    }
+    let job = JobSpec {
+        id: JobId::from_bytes([5; 16]),
+        owner: OWNER,
+        tasks: vec![endless()],
+    };
+    fog.submit(job).await.unwrap();
+    let node = loop {
+        if let Update::Decided {
+            event: Event::Dispatch { node, .. },
+            ..
+        } = fog.next().await.unwrap()
+        {
+            break node;
+        }
+    };
+    // Once everything has arrived, nothing further does.
+    let (mut delivered, mut same) = (0, 0);
+    while delivered == 0 || same < 20 {
+        fog.next().await.unwrap();
+        let now = fog.node(node).unwrap().mix.map_or(0, |mix| mix.delivered);
+        same = if now == delivered { same + 1 } else { 0 };
+        delivered = now;
+    }
+    send("-TERM", &worker).await;
+    assert_eq!(ended(&mut worker).await.code(), Some(0));
+}
+
+/// A demonstration whose temporary files and pictures have a folder of their own.
+fn demo(options: &str) -> (Command, TempDir, TempDir) {
+    let (temporary, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut demo = command(&format!("demo --policy always {options}"));
+    demo.env("TMPDIR", temporary.path())
+        .arg("--out")
+        .arg(out.path());
+    (demo, temporary, out)
+}
+
+fn count(folder: &TempDir) -> usize {
+    std::fs::read_dir(folder.path()).unwrap().count()
+}
+
+#[tokio::test]
+async fn a_demonstration_leaves_nothing_behind_whoever_stops_it() {
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let (mut demo, temporary, _out) = demo("");
+        let mut demo = demo.spawn().unwrap();
+        line_with(&mut lines(&mut demo), "started 6 mixnodes").await;
+        send(signal, &demo).await;
+        assert_eq!(ended(&mut demo).await.code(), Some(130), "{signal}");
+        assert_eq!(count(&temporary), 0, "{signal}");
+    }
+}
+
+// Only there is a device that is always full.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_account_that_cannot_be_written_is_an_error_but_not_that_nobody_reads_it() {
+    for options in ["--json", ""] {
+        let (mut demo, _temporary, _out) =
+            demo(&format!("{options} --width 60 --nodes 2 --tiles 2"));
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut demo = demo.stdout(full).spawn().unwrap();
+        let said = stderr(&mut demo).await;
+        assert_eq!(ended(&mut demo).await.code(), Some(1), "{options} {said}");
+        assert!(said.contains("writing to the standard output"), "{said}");
+    }
+    for (options, code) in [("--json", 1), ("", 0)] {
+        let (mut demo, _temporary, out) =
+            demo(&format!("{options} --width 60 --nodes 2 --tiles 2"));
+        let mut demo = demo.spawn().unwrap();
+        drop(demo.stdout.take());
+        let said = stderr(&mut demo).await;
+        let ended = ended(&mut demo).await;
+        assert_eq!(ended.code(), Some(code), "{options} {said}");
+        assert_eq!(count(&out), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_demonstration_goes_on_without_a_node_that_somebody_else_killed() {
+    let (mut demo, _temporary, out) = demo("--width 1200 --nodes 3 --tiles 24");
+    let mut demo = demo.spawn().unwrap();
+    let mut said = lines(&mut demo);
+    let started = line_with(&mut said, "as processes").await;
+    let pid = started.split_whitespace().next_back().unwrap().to_owned();
+    line_with(&mut said, "submitted").await;
+    let killed = Command::new("kill").args(["-KILL", &pid]).status().await;
+    assert!(killed.unwrap().success());
+    let line = line_with(&mut said, "compute 3").await;
+    assert!(line.contains(&pid) && line.contains("signal: 9"), "{line}");
+    line_with(&mut said, "the picture equals").await;
+    line_with(&mut said, "wrote").await;
+    assert_eq!(ended(&mut demo).await.code(), Some(0));
+    let page = std::fs::read_to_string(out.path().join("report.html")).unwrap();
+    assert!(page.contains("ended (signal: 9"));
+}
