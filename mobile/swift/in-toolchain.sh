@@ -13,7 +13,8 @@ set -eu
 package=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 checkout=$(CDPATH='' cd -- "$package/../.." && pwd -P)
 native=${FOGCOMPUTE_NATIVE_DIR:-$checkout/target/release}
-if ! [ -e "$native/libfogcompute_uniffi.so" ] && ! [ -e "$native/libfogcompute_uniffi.dylib" ]; then
+if [ -z "${FOGCOMPUTE_NATIVE_DIR:-}" ] && ! [ -e "$native/libfogcompute_uniffi.so" ] &&
+    ! [ -e "$native/libfogcompute_uniffi.dylib" ]; then
     echo "in-toolchain.sh: no libfogcompute_uniffi in $native:" \
         "run cargo build --release -p fogcompute-uniffi, or set FOGCOMPUTE_NATIVE_DIR" >&2
     exit 66
