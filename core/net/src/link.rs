@@ -542,12 +542,17 @@ mod tests {
         let (dialled, accepted) = connected().await;
         // The other side is there and silent; how long does not matter to what happens.
         let limit = Duration::from_millis(1);
-        let refused = Link::accept_within(accepted, &identity, limit).await;
+        let refused = Link::accept_within(accepted, &identity, limit);
+        let refused = tokio::time::timeout(HANDSHAKE_TIMEOUT, refused)
+            .await
+            .unwrap();
         assert!(matches!(refused, Err(LinkError::HandshakeTimeout { limit: l }) if l == limit));
         drop(dialled);
         let (dialled, _accepted) = connected().await;
-        let refused =
-            Link::dial_within(dialled, &identity, identity.node(), Purpose::Mix, limit).await;
+        let refused = Link::dial_within(dialled, &identity, identity.node(), Purpose::Mix, limit);
+        let refused = tokio::time::timeout(HANDSHAKE_TIMEOUT, refused)
+            .await
+            .unwrap();
         assert!(matches!(refused, Err(LinkError::HandshakeTimeout { limit: l }) if l == limit));
     }
 

@@ -789,4 +789,13 @@ mod tests {
             assert_eq!(node.handle.link_stats().sent, round);
         }
     }
+
+    #[test]
+    fn who_shows_less_gets_less_time() {
+        // A stranger that proves nothing holds a place shorter than a peer that is merely quiet,
+        // and a node may be as quiet as its longest pause between two heartbeats allows.
+        let config = MixServiceConfig::default();
+        assert!(config.handshake_max * 10 <= config.idle_max);
+        assert!(config.idle_max > Duration::from_secs(2 * 90));
+    }
 }

@@ -113,3 +113,35 @@ pub(crate) fn measure_speed(
     let seconds = clock.now().duration_since(start).as_secs_f64().max(1e-6);
     Ok((fuel as f64 / seconds) as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_lends_the_share_of_its_processors_that_the_policy_allows() {
+        let now = Instant::from_millis(1);
+        let policy = HarvestPolicy::always();
+        let lend = |cores| {
+            let state = DeviceState {
+                cpu_cores: Some(cores),
+                memory_total_bytes: Some(8 << 30),
+                memory_available_bytes: Some(6 << 30),
+                ..DeviceState::unknown(DeviceClass::Server, now)
+            };
+            let budget = policy.decide(&state, now).budget;
+            (lending(&policy, &state, now, 7, Amount(3)), budget)
+        };
+        let (four, budget) = lend(4);
+        assert!(budget.cpu_share > 0.0);
+        assert_eq!(four.cpu_millis, (4000.0 * budget.cpu_share) as u64);
+        assert_eq!(four.memory_bytes, budget.memory_bytes);
+        assert_eq!(
+            (four.fuel_per_second, four.price_per_gigafuel),
+            (7, Amount(3))
+        );
+        assert_eq!(lend(8).0.cpu_millis, 2 * four.cpu_millis);
+        let status: serde_json::Value = serde_json::from_str(&four.status).unwrap();
+        assert_eq!(status["device"]["cpu_cores"], 4);
+    }
+}
