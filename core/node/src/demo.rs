@@ -8,7 +8,7 @@ mod processes;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use fogcompute_base::{
@@ -28,6 +28,7 @@ use self::config::{NODES_MAX, file_error};
 use self::picture::{encode_png, estimate_fuel};
 use self::processes::{LAYERS, MIXNODES_PER_LAYER, Process};
 use crate::coordinate::{CoordinatorConfig, CoordinatorService, Update};
+use crate::files::{Readers, replace};
 use crate::mandelbrot::{MODULE, View};
 use crate::protocol::Role;
 use crate::report::{Attempt, AttemptResult, Front, Moment, Picture, Report, Tile};
@@ -566,7 +567,8 @@ impl Demo {
             (&picture, report.picture.png.as_slice()),
             (&page, report_page::render(report).as_bytes()),
         ] {
-            replace(path, bytes).map_err(|source| file_error("writing", path, source))?;
+            replace(path, bytes, Readers::Everybody)
+                .map_err(|source| file_error("writing", path, source))?;
         }
         if self.config.json {
             let written = serde_json::to_string_pretty(report)
@@ -675,24 +677,6 @@ fn endowment(orders: &[TaskOrder]) -> Amount {
     Amount((needed + needed / 4).div_ceil(credit) * credit)
 }
 
-/// Writes a file whole or not at all. Its temporary name is its own, and goes with a failure.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".fogcompute-").suffix(".part");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As any file the user makes; what of it is allowed, the process's mask decides.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
-}
-
 fn first_16(digest: &Digest) -> [u8; 16] {
     let mut first = [0; 16];
     first.copy_from_slice(&digest.as_bytes()[..16]);
@@ -780,32 +764,5 @@ mod tests {
             let left = bank.account(owner).unwrap().available();
             assert_eq!(left.0, given.0 - needed.0);
         }
-    }
-
-    #[test]
-    fn a_file_is_replaced_whole_and_leaves_nothing_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("fog.png");
-        replace(&path, b"first").unwrap();
-        replace(&path, b"second").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"second");
-        // A target that cannot be replaced: the temporary file had stayed.
-        let taken = folder.path().join("taken");
-        std::fs::create_dir(&taken).unwrap();
-        std::fs::write(taken.join("file"), b"").unwrap();
-        assert!(replace(&taken, b"third").is_err());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn others_may_read_what_the_mask_allows() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let (ours, plain) = (folder.path().join("a"), folder.path().join("b"));
-        replace(&ours, b"").unwrap();
-        std::fs::write(&plain, b"").unwrap();
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
-        assert_eq!(mode(&ours), mode(&plain));
     }
 }

@@ -23,6 +23,7 @@ mod coordinate;
 mod demo;
 mod device;
 mod error;
+mod files;
 mod fog;
 #[cfg(fuzzing)]
 #[doc(hidden)]

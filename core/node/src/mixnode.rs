@@ -19,6 +19,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::error::NodeError;
+use crate::files::{Readers, rename, replace};
 use crate::metrics;
 use crate::signals::{Asked, Signals};
 
@@ -184,19 +185,6 @@ impl MixnodeFile {
     }
 }
 
-/// Writes a file whole, for its owner only.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = path.with_extension("part");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&part)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(part, path)
-}
-
 fn read_key(path: &Path) -> Result<Option<[u8; 32]>, MixnodeError> {
     match fs::read(path) {
         Ok(bytes) => {
@@ -242,7 +230,7 @@ impl Keys {
             secret
         } else {
             let secret = random_key(&mut OsEntropy);
-            write_private(&path, &secret).map_err(file_error("writing", &path))?;
+            replace(&path, &secret, Readers::Owner).map_err(file_error("writing", &path))?;
             secret
         };
         Ok(Identity::from_bytes(secret))
@@ -256,7 +244,7 @@ impl Keys {
         for name in [SEEN, KEY_IN_USE] {
             self.remove(name)?;
         }
-        write_private(&path, &secret).map_err(file_error("writing", &path))?;
+        replace(&path, &secret, Readers::Owner).map_err(file_error("writing", &path))?;
         Ok(PrivateKey::from_bytes(secret))
     }
 
@@ -291,16 +279,16 @@ impl Keys {
             }
             Err(error) => return Err(file_error("reading", &seen)(error)),
         };
-        fs::rename(&path, &in_use).map_err(file_error("renaming", &path))?;
+        rename(&path, &in_use).map_err(file_error("renaming", &path))?;
         Ok(key)
     }
 
     /// After a clean end: the key may be used again, with what was seen under it.
     fn put_back(&self, key: &EpochKey) -> Result<(), MixnodeError> {
         let (seen, in_use) = (self.path(SEEN), self.path(KEY_IN_USE));
-        write_private(&seen, &key.replay_filter().to_bytes())
+        replace(&seen, &key.replay_filter().to_bytes(), Readers::Owner)
             .map_err(file_error("writing", &seen))?;
-        fs::rename(&in_use, self.path(KEY)).map_err(file_error("renaming", &in_use))
+        rename(&in_use, &self.path(KEY)).map_err(file_error("renaming", &in_use))
     }
 }
 
@@ -338,7 +326,7 @@ pub(crate) fn sign(key: &Path, topology: &Path) -> Result<(), MixnodeError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let secret = random_key(&mut OsEntropy);
             let text = format!("{}\n", NodeId::from_bytes(secret));
-            write_private(key, text.as_bytes()).map_err(file_error("writing", key))?;
+            replace(key, text.as_bytes(), Readers::Owner).map_err(file_error("writing", key))?;
             secret
         }
         Err(error) => return Err(file_error("reading", key)(error)),
