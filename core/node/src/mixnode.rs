@@ -567,7 +567,7 @@ mod tests {
                 geometry: Geometry::DATAGRAM,
                 topology: topology.unwrap(),
             };
-            fs::write(&file.topology, signed.sign(&secret)).unwrap();
+            fs::write(&file.topology, signed.sign(&secret).unwrap()).unwrap();
         };
         let started = || start(&file, keys.identity().unwrap(), &key, &clock);
         assert!(matches!(started(), Err(MixnodeError::File { .. })));
