@@ -12,15 +12,20 @@ use crate::workspace::{Profile, Workspace};
 const IN_TOOLCHAIN: &str = "mobile/swift/in-toolchain.sh";
 const NATIVE: &str = "FOGCOMPUTE_NATIVE_DIR";
 const LIBRARY: &str = "fogcompute-uniffi";
-const EXAMPLE: &str =
-    "cd ../../examples/swift/Example && swift run --quiet Example ../../wasm/sum.wasm";
+const EXAMPLES: [&str; 2] = [
+    "cd ../../examples/swift/Example && swift run --quiet Example ../../wasm/sum.wasm",
+    "cd ../../examples/swift/Example && swift run --quiet Mixnet",
+];
 
 pub(crate) fn test(session: &mut Session<'_>) -> Result<(), Stop> {
     let workspace = session.workspace;
     let native = library(workspace, Profile::Dev)?;
     let swift = |args: &[&str]| in_toolchain(workspace, &native, args);
     session.tests(Runner::Xctest, &mut swift(&["swift", "test"]))?;
-    session.check(&mut swift(&["sh", "-c", EXAMPLE]))
+    for example in EXAMPLES {
+        session.check(&mut swift(&["sh", "-c", example]))?;
+    }
+    Ok(())
 }
 
 pub(crate) fn bench_program(workspace: &Workspace, profile: Profile) -> Result<Program, Stop> {

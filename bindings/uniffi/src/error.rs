@@ -31,6 +31,15 @@ macro_rules! errors {
             )*
         }
 
+        impl From<fogcompute::ErrorCode> for ErrorCode {
+            fn from(code: fogcompute::ErrorCode) -> Self {
+                match code {
+                    $(fogcompute::ErrorCode::$name => Self::$name,)*
+                    _ => unreachable!("a test compares this list with the facade's"),
+                }
+            }
+        }
+
         impl FogError {
             pub(crate) fn new(code: fogcompute::ErrorCode, message: String) -> Self {
                 match code {

@@ -9,7 +9,8 @@
 //! |---|---|
 //! | identifiers | hexadecimal text: 64 digits for nodes, 32 for all others |
 //! | amounts | decimal text of base units |
-//! | keys, packets, modules | `Data`, `ByteArray` |
+//! | keys, packets, messages, modules | `Data`, `ByteArray` |
+//! | contacts, addresses | text |
 //! | durations that go in | whole milliseconds |
 //! | durations that come out | `TimeInterval`, `java.time.Duration` |
 //! | errors | `FogError`, `FogException`: one case for each [`ErrorCode`] |
@@ -17,22 +18,35 @@
 //! Every function that could panic returns a `Result`: a panic then arrives as
 //! [`FogError::Panic`], where Swift would otherwise end the process.
 
+mod client;
 mod credits;
 mod error;
 mod fog;
+mod mixnode;
 mod optimise;
 mod packets;
 mod policy;
+mod topology;
+mod waiting;
 
+pub use client::{
+    Cover, MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetMessage, PendingAnswer,
+    PendingDelivery, Readiness,
+};
 pub use credits::{Account, Ledger, Receipt, Verification};
 pub use error::{ErrorCode, ErrorCodeEntry, FogError, error_codes, panic_on_purpose};
 pub use fog::{Fog, FogStats, FogTask, Limits, TaskOutput};
+pub use mixnode::{MixnetNode, MixnetNodeConfig, MixnetNodeStats};
 pub use optimise::{
     Assignment, Evaluation, Job, Node, Nsga2, Plan, Point, Preference, Problem, ProblemError,
     nsga2, place,
 };
-pub use packets::{Hop, PrivateKey, Processed, Sphinx, Unwrapped};
+pub use packets::{
+    BatchResult, Hop, PacketOrder, PrivateKey, Processed, ReplyKey, ReplyPacket, Sphinx,
+    SphinxProcessor, Surb, Unwrapped,
+};
 pub use policy::{BatteryProbe, Decision, DeviceState, HarvestPolicy, ProbeError, Reason};
+pub use topology::{Descriptor, Topology, TopologyOptions, authority_of};
 
 uniffi::setup_scaffolding!();
 

@@ -1,13 +1,15 @@
 // swift-tools-version:5.9
 import PackageDescription
 
+let library: Target.Dependency = .product(name: "FogCompute", package: "swift")
+
 let package = Package(
     name: "Example",
     platforms: [.macOS(.v10_15)],
     dependencies: [.package(path: "../../../mobile/swift")],
     targets: [
         .executableTarget(
-            name: "Example", dependencies: [.product(name: "FogCompute", package: "swift")],
-            path: ".")
+            name: "Example", dependencies: [library], path: ".", sources: ["main.swift"]),
+        .executableTarget(name: "Mixnet", dependencies: [library], path: "Mixnet"),
     ]
 )

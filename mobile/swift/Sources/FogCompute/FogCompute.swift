@@ -1829,6 +1829,1239 @@ public func FfiConverterTypeLedger_lower(_ value: Ledger) -> UInt64 {
 
 
 /**
+ * Sends and receives messages through a mixnet, over UDP.
+ *
+ * Messages are cut into packets, each over a route of its own, sent until they are acknowledged,
+ * and put together by their receiver. A request carries single-use reply blocks, so that whoever
+ * answers does not learn who asked. Others reach this client by its contact.
+ *
+ * There is no gateway yet: the client is the last hop itself. It keeps links to all nodes of the
+ * last layer, so those nodes can tell which of their links is a client's.
+ */
+public protocol MixnetClientProtocol: AnyObject, Sendable {
+
+    /**
+     * So many different mixnodes for a route of its own choice, one of each layer in turn.
+     *
+     * # Errors
+     * [`FogError::InvalidRoute`], [`FogError::Closed`].
+     */
+    func chooseNodes(hops: UInt32) throws  -> [String]
+
+    /**
+     * Ends the client: what is waited for ends with [`FogError::Closed`], messages that came in
+     * can still be received. Closing again does nothing. Releasing the last reference closes it
+     * too.
+     */
+    func close()
+
+    /**
+     * What others need to send it messages, as text: its node, its key and the key's epoch. It is
+     * new with each start and each epoch.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func contact() throws  -> String
+
+    /**
+     * Who this client is on its links, 64 hexadecimal digits.
+     */
+    func node()  -> String
+
+    /**
+     * A wait for the next message, which [`MixnetClient::try_receive`] then takes. In two calls,
+     * for else a message could be lost with a wait that is given up.
+     */
+    func readable()  -> Readiness
+
+    /**
+     * Answers a message, once.
+     *
+     * # Errors
+     * [`FogError::InvalidReplyBlock`] if no answer is wanted or one was given,
+     * [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter one can still be
+     * given. [`FogError::Closed`].
+     */
+    func reply(message: MixnetMessage, body: Data) throws
+
+    /**
+     * Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
+     * order. Returns its id, 32 hexadecimal digits.
+     *
+     * # Errors
+     * As [`MixnetClient::start_send`].
+     */
+    func sendThrough(nodes: [String], to: String, body: Data) throws  -> String
+
+    /**
+     * Sends cover traffic as a device so powered should.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func setPower(power: PowerClass) throws
+
+    /**
+     * Goes on with another topology of the network: nodes joined or left, or an epoch began. In
+     * another epoch the client has another contact; for the old one it keeps receiving until the
+     * epoch after.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`], then the old one stays; [`FogError::Closed`].
+     */
+    func setTopology(topology: Topology) throws
+
+    /**
+     * Sends a message that asks for an answer of at most `answer_bytes_max` bytes, within
+     * `within_ms` milliseconds; it can be waited for.
+     *
+     * The question is sent until it is acknowledged, the answer once: if a packet of it is lost,
+     * none comes.
+     *
+     * # Errors
+     * As [`MixnetClient::start_send`].
+     */
+    func startRequest(to: String, body: Data, answerBytesMax: UInt32, withinMs: UInt64) throws  -> PendingAnswer
+
+    /**
+     * Sends a message; its acknowledgement can be waited for.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a contact that is none, [`FogError::InvalidTopology`] if
+     * the network's topology has expired, [`FogError::PayloadTooLarge`],
+     * [`FogError::InvalidRoute`], [`FogError::MixnetBusy`], [`FogError::Closed`]. Then nothing was
+     * sent.
+     */
+    func startSend(to: String, body: Data) throws  -> PendingDelivery
+
+    /**
+     * What it counted since its start.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func stats() throws  -> MixnetClientStats
+
+    /**
+     * The next message, if one is there.
+     *
+     * # Errors
+     * [`FogError::Closed`] when there is none and none will come.
+     */
+    func tryReceive() throws  -> MixnetMessage?
+
+}
+/**
+ * Sends and receives messages through a mixnet, over UDP.
+ *
+ * Messages are cut into packets, each over a route of its own, sent until they are acknowledged,
+ * and put together by their receiver. A request carries single-use reply blocks, so that whoever
+ * answers does not learn who asked. Others reach this client by its contact.
+ *
+ * There is no gateway yet: the client is the last hop itself. It keeps links to all nodes of the
+ * last layer, so those nodes can tell which of their links is a client's.
+ */
+open class MixnetClient: MixnetClientProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_mixnetclient(self.handle, $0) }
+    }
+    /**
+     * Starts a client of a network.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`] if the topology is not valid now, [`FogError::Listen`],
+     * [`FogError::Node`], and [`FogError::InvalidArgument`] for a configuration that makes no
+     * sense.
+     */
+public convenience init(topology: Topology, config: MixnetClientConfig? = nil)throws  {
+    let handle =
+        try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_mixnetclient_new(
+        FfiConverterTypeTopology_lower(topology),
+        FfiConverterOptionTypeMixnetClientConfig.lower(config),uniffiCallStatus
+    )
+}
+    self.init(unsafeFromHandle: handle)
+}
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_mixnetclient(handle, $0) }
+    }
+
+
+
+
+    /**
+     * So many different mixnodes for a route of its own choice, one of each layer in turn.
+     *
+     * # Errors
+     * [`FogError::InvalidRoute`], [`FogError::Closed`].
+     */
+open func chooseNodes(hops: UInt32)throws  -> [String]  {
+    return try  FfiConverterSequenceString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_choose_nodes(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt32.lower(hops),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Ends the client: what is waited for ends with [`FogError::Closed`], messages that came in
+     * can still be received. Closing again does nothing. Releasing the last reference closes it
+     * too.
+     */
+open func close()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_close(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * What others need to send it messages, as text: its node, its key and the key's epoch. It is
+     * new with each start and each epoch.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func contact()throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_contact(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Who this client is on its links, 64 hexadecimal digits.
+     */
+open func node() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_node(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * A wait for the next message, which [`MixnetClient::try_receive`] then takes. In two calls,
+     * for else a message could be lost with a wait that is given up.
+     */
+open func readable() -> Readiness  {
+    return try!  FfiConverterTypeReadiness_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_readable(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Answers a message, once.
+     *
+     * # Errors
+     * [`FogError::InvalidReplyBlock`] if no answer is wanted or one was given,
+     * [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter one can still be
+     * given. [`FogError::Closed`].
+     */
+open func reply(message: MixnetMessage, body: Data)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeMixnetMessage_lower(message),
+        FfiConverterData.lower(body),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
+     * order. Returns its id, 32 hexadecimal digits.
+     *
+     * # Errors
+     * As [`MixnetClient::start_send`].
+     */
+open func sendThrough(nodes: [String], to: String, body: Data)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_send_through(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(nodes),
+        FfiConverterString.lower(to),
+        FfiConverterData.lower(body),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Sends cover traffic as a device so powered should.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func setPower(power: PowerClass)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_set_power(
+            self.uniffiCloneHandle(),
+        FfiConverterTypePowerClass_lower(power),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Goes on with another topology of the network: nodes joined or left, or an epoch began. In
+     * another epoch the client has another contact; for the old one it keeps receiving until the
+     * epoch after.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`], then the old one stays; [`FogError::Closed`].
+     */
+open func setTopology(topology: Topology)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_set_topology(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeTopology_lower(topology),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Sends a message that asks for an answer of at most `answer_bytes_max` bytes, within
+     * `within_ms` milliseconds; it can be waited for.
+     *
+     * The question is sent until it is acknowledged, the answer once: if a packet of it is lost,
+     * none comes.
+     *
+     * # Errors
+     * As [`MixnetClient::start_send`].
+     */
+open func startRequest(to: String, body: Data, answerBytesMax: UInt32 = UInt32(2048), withinMs: UInt64 = UInt64(60000))throws  -> PendingAnswer  {
+    return try  FfiConverterTypePendingAnswer_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_request(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(to),
+        FfiConverterData.lower(body),
+        FfiConverterUInt32.lower(answerBytesMax),
+        FfiConverterUInt64.lower(withinMs),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Sends a message; its acknowledgement can be waited for.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a contact that is none, [`FogError::InvalidTopology`] if
+     * the network's topology has expired, [`FogError::PayloadTooLarge`],
+     * [`FogError::InvalidRoute`], [`FogError::MixnetBusy`], [`FogError::Closed`]. Then nothing was
+     * sent.
+     */
+open func startSend(to: String, body: Data)throws  -> PendingDelivery  {
+    return try  FfiConverterTypePendingDelivery_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_send(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(to),
+        FfiConverterData.lower(body),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * What it counted since its start.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func stats()throws  -> MixnetClientStats  {
+    return try  FfiConverterTypeMixnetClientStats_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_stats(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The next message, if one is there.
+     *
+     * # Errors
+     * [`FogError::Closed`] when there is none and none will come.
+     */
+open func tryReceive()throws  -> MixnetMessage?  {
+    return try  FfiConverterOptionTypeMixnetMessage.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_try_receive(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMixnetClient: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = MixnetClient
+
+    public static func lift(_ handle: UInt64) throws -> MixnetClient {
+        return MixnetClient(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: MixnetClient) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MixnetClient {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: MixnetClient, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetClient_lift(_ handle: UInt64) throws -> MixnetClient {
+    return try FfiConverterTypeMixnetClient.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetClient_lower(_ value: MixnetClient) -> UInt64 {
+    return FfiConverterTypeMixnetClient.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A message that came in. Who sent it is not known, nor does an answer tell.
+ */
+public protocol MixnetMessageProtocol: AnyObject, Sendable {
+
+    /**
+     * The message.
+     */
+    func body()  -> Data
+
+    /**
+     * The sender's id of the message, 32 hexadecimal digits.
+     */
+    func id()  -> String
+
+    /**
+     * How many reply blocks came with it: packets an answer may have. 0 if none is wanted.
+     */
+    func replyBlocks()  -> UInt32
+
+}
+/**
+ * A message that came in. Who sent it is not known, nor does an answer tell.
+ */
+open class MixnetMessage: MixnetMessageProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_mixnetmessage(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_mixnetmessage(handle, $0) }
+    }
+
+
+
+
+    /**
+     * The message.
+     */
+open func body() -> Data  {
+    return try!  FfiConverterData.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetmessage_body(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The sender's id of the message, 32 hexadecimal digits.
+     */
+open func id() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetmessage_id(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * How many reply blocks came with it: packets an answer may have. 0 if none is wanted.
+     */
+open func replyBlocks() -> UInt32  {
+    return try!  FfiConverterUInt32.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetmessage_reply_blocks(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMixnetMessage: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = MixnetMessage
+
+    public static func lift(_ handle: UInt64) throws -> MixnetMessage {
+        return MixnetMessage(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: MixnetMessage) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MixnetMessage {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: MixnetMessage, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetMessage_lift(_ handle: UInt64) throws -> MixnetMessage {
+    return try FfiConverterTypeMixnetMessage.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetMessage_lower(_ value: MixnetMessage) -> UInt64 {
+    return FfiConverterTypeMixnetMessage.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A mixnode that runs on threads of this process, over UDP.
+ *
+ * It relays for everybody who opens a link to it, as soon as it knows the network: make the nodes,
+ * put their descriptors into a topology, and give that to each of them.
+ */
+public protocol MixnetNodeProtocol: AnyObject, Sendable {
+
+    /**
+     * Ends it at once; what it holds is lost. Closing again does nothing. Releasing the last
+     * reference closes it too.
+     */
+    func close()
+
+    /**
+     * What others must know of it.
+     */
+    func descriptor()  -> Descriptor
+
+    /**
+     * Takes no further packets, sends what it holds when that is due, and ends: when nothing is
+     * held any more, or after `within_ms` milliseconds. Keeps the calling thread until then.
+     * Returns what it counted.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func drain(withinMs: UInt64) throws  -> MixnetNodeStats
+
+    /**
+     * Tells it of the other nodes. It sends packets to those and to whoever opened a link to it.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`], then what was known before stays; [`FogError::Closed`].
+     */
+    func setTopology(topology: Topology) throws
+
+    /**
+     * What it counted since its start.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func stats() throws  -> MixnetNodeStats
+
+}
+/**
+ * A mixnode that runs on threads of this process, over UDP.
+ *
+ * It relays for everybody who opens a link to it, as soon as it knows the network: make the nodes,
+ * put their descriptors into a topology, and give that to each of them.
+ */
+open class MixnetNode: MixnetNodeProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_mixnetnode(self.handle, $0) }
+    }
+    /**
+     * Starts a mixnode that knows no other yet.
+     *
+     * # Errors
+     * [`FogError::Listen`], [`FogError::Node`], and [`FogError::InvalidArgument`] for a
+     * configuration that makes no sense.
+     */
+public convenience init(config: MixnetNodeConfig? = nil)throws  {
+    let handle =
+        try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_mixnetnode_new(
+        FfiConverterOptionTypeMixnetNodeConfig.lower(config),uniffiCallStatus
+    )
+}
+    self.init(unsafeFromHandle: handle)
+}
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_mixnetnode(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Ends it at once; what it holds is lost. Closing again does nothing. Releasing the last
+     * reference closes it too.
+     */
+open func close()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetnode_close(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * What others must know of it.
+     */
+open func descriptor() -> Descriptor  {
+    return try!  FfiConverterTypeDescriptor_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetnode_descriptor(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Takes no further packets, sends what it holds when that is due, and ends: when nothing is
+     * held any more, or after `within_ms` milliseconds. Keeps the calling thread until then.
+     * Returns what it counted.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func drain(withinMs: UInt64)throws  -> MixnetNodeStats  {
+    return try  FfiConverterTypeMixnetNodeStats_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetnode_drain(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(withinMs),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Tells it of the other nodes. It sends packets to those and to whoever opened a link to it.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`], then what was known before stays; [`FogError::Closed`].
+     */
+open func setTopology(topology: Topology)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetnode_set_topology(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeTopology_lower(topology),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * What it counted since its start.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func stats()throws  -> MixnetNodeStats  {
+    return try  FfiConverterTypeMixnetNodeStats_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetnode_stats(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMixnetNode: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = MixnetNode
+
+    public static func lift(_ handle: UInt64) throws -> MixnetNode {
+        return MixnetNode(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: MixnetNode) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MixnetNode {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: MixnetNode, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetNode_lift(_ handle: UInt64) throws -> MixnetNode {
+    return try FfiConverterTypeMixnetNode.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetNode_lower(_ value: MixnetNode) -> UInt64 {
+    return FfiConverterTypeMixnetNode.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A question whose answer is not there yet. Releasing it forgets its reply blocks: an answer that
+ * still comes is dropped.
+ */
+public protocol PendingAnswerProtocol: AnyObject, Sendable {
+
+    /**
+     * Sends the question no more and drops its answer; the wait ends with
+     * [`FogError::Cancelled`].
+     */
+    func cancel()
+
+    /**
+     * The question's id, 32 hexadecimal digits.
+     */
+    func id()  -> String
+
+    /**
+     * Waits for the answer. It can be taken once. A wait that is given up cancels the question.
+     *
+     * # Errors
+     * [`FogError::NoAnswer`], [`FogError::NotDelivered`], [`FogError::Cancelled`], and
+     * [`FogError::Closed`] if the client was closed or the answer was taken before.
+     */
+    func waitUncancellably() async throws  -> Data
+
+}
+/**
+ * A question whose answer is not there yet. Releasing it forgets its reply blocks: an answer that
+ * still comes is dropped.
+ */
+open class PendingAnswer: PendingAnswerProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_pendinganswer(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_pendinganswer(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Sends the question no more and drops its answer; the wait ends with
+     * [`FogError::Cancelled`].
+     */
+open func cancel()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_pendinganswer_cancel(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * The question's id, 32 hexadecimal digits.
+     */
+open func id() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_pendinganswer_id(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Waits for the answer. It can be taken once. A wait that is given up cancels the question.
+     *
+     * # Errors
+     * [`FogError::NoAnswer`], [`FogError::NotDelivered`], [`FogError::Cancelled`], and
+     * [`FogError::Closed`] if the client was closed or the answer was taken before.
+     */
+open func waitUncancellably()async throws  -> Data  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_pendinganswer_wait(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterData.lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePendingAnswer: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = PendingAnswer
+
+    public static func lift(_ handle: UInt64) throws -> PendingAnswer {
+        return PendingAnswer(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: PendingAnswer) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PendingAnswer {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: PendingAnswer, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingAnswer_lift(_ handle: UInt64) throws -> PendingAnswer {
+    return try FfiConverterTypePendingAnswer.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingAnswer_lower(_ value: PendingAnswer) -> UInt64 {
+    return FfiConverterTypePendingAnswer.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A message on its way: wait for its acknowledgement, or do not. It is sent to its end whether or
+ * not anybody waits.
+ */
+public protocol PendingDeliveryProtocol: AnyObject, Sendable {
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`]. The message is sent to its end.
+     */
+    func cancel()
+
+    /**
+     * The message's id, 32 hexadecimal digits.
+     */
+    func id()  -> String
+
+    /**
+     * Waits until the receiver has acknowledged all of the message. It can be waited for once.
+     *
+     * # Errors
+     * [`FogError::NotDelivered`], [`FogError::Cancelled`], and [`FogError::Closed`] if the client
+     * was closed or this was waited for before.
+     */
+    func waitUncancellably() async throws
+
+}
+/**
+ * A message on its way: wait for its acknowledgement, or do not. It is sent to its end whether or
+ * not anybody waits.
+ */
+open class PendingDelivery: PendingDeliveryProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_pendingdelivery(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_pendingdelivery(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`]. The message is sent to its end.
+     */
+open func cancel()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_pendingdelivery_cancel(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * The message's id, 32 hexadecimal digits.
+     */
+open func id() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_pendingdelivery_id(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Waits until the receiver has acknowledged all of the message. It can be waited for once.
+     *
+     * # Errors
+     * [`FogError::NotDelivered`], [`FogError::Cancelled`], and [`FogError::Closed`] if the client
+     * was closed or this was waited for before.
+     */
+open func waitUncancellably()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_pendingdelivery_wait(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_void,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_void,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePendingDelivery: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = PendingDelivery
+
+    public static func lift(_ handle: UInt64) throws -> PendingDelivery {
+        return PendingDelivery(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: PendingDelivery) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PendingDelivery {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: PendingDelivery, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingDelivery_lift(_ handle: UInt64) throws -> PendingDelivery {
+    return try FfiConverterTypePendingDelivery.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingDelivery_lower(_ value: PendingDelivery) -> UInt64 {
+    return FfiConverterTypePendingDelivery.lower(value)
+}
+
+
+
+
+
+
+/**
  * A node's private mix key. Erased from the library's memory when released.
  */
 public protocol PrivateKeyProtocol: AnyObject, Sendable {
@@ -2314,6 +3547,293 @@ public func FfiConverterTypeProblem_lower(_ value: Problem) -> UInt64 {
 
 
 /**
+ * A wait for messages that takes none of them.
+ */
+public protocol ReadinessProtocol: AnyObject, Sendable {
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`].
+     */
+    func cancel()
+
+    /**
+     * Ends when there is a message to receive, or when none will come. It can be waited for once.
+     *
+     * # Errors
+     * [`FogError::Closed`] if the client was released, [`FogError::Cancelled`].
+     */
+    func waitUncancellably() async throws
+
+}
+/**
+ * A wait for messages that takes none of them.
+ */
+open class Readiness: ReadinessProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_readiness(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_readiness(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`].
+     */
+open func cancel()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_readiness_cancel(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Ends when there is a message to receive, or when none will come. It can be waited for once.
+     *
+     * # Errors
+     * [`FogError::Closed`] if the client was released, [`FogError::Cancelled`].
+     */
+open func waitUncancellably()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_readiness_wait(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_void,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_void,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeReadiness: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Readiness
+
+    public static func lift(_ handle: UInt64) throws -> Readiness {
+        return Readiness(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Readiness) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Readiness {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Readiness, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReadiness_lift(_ handle: UInt64) throws -> Readiness {
+    return try FfiConverterTypeReadiness.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReadiness_lower(_ value: Readiness) -> UInt64 {
+    return FfiConverterTypeReadiness.lower(value)
+}
+
+
+
+
+
+
+/**
+ * The secret key of a reply block. It stays with its maker.
+ */
+public protocol ReplyKeyProtocol: AnyObject, Sendable {
+
+    /**
+     * Id of its reply block, 32 hexadecimal digits: a processed reply names it.
+     */
+    func surb()  -> String
+
+}
+/**
+ * The secret key of a reply block. It stays with its maker.
+ */
+open class ReplyKey: ReplyKeyProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_replykey(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_replykey(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Id of its reply block, 32 hexadecimal digits: a processed reply names it.
+     */
+open func surb() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_replykey_surb(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeReplyKey: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = ReplyKey
+
+    public static func lift(_ handle: UInt64) throws -> ReplyKey {
+        return ReplyKey(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: ReplyKey) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ReplyKey {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: ReplyKey, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReplyKey_lift(_ handle: UInt64) throws -> ReplyKey {
+    return try FfiConverterTypeReplyKey.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReplyKey_lower(_ value: ReplyKey) -> UInt64 {
+    return FfiConverterTypeReplyKey.lower(value)
+}
+
+
+
+
+
+
+/**
  * Builds and processes Sphinx packets of one network's size.
  */
 public protocol SphinxProtocol: AnyObject, Sendable {
@@ -2326,6 +3846,37 @@ public protocol SphinxProtocol: AnyObject, Sendable {
      * [`FogError::InvalidArgument`] for ids or keys that are not well formed.
      */
     func build(route: [Hop], payload: Data) throws  -> Data
+
+    /**
+     * Builds many packets, in the order they were given in. Their scalar multiplications are done
+     * several together, which is faster.
+     *
+     * # Errors
+     * As [`Sphinx::build`], for the first that is refused; then none is built.
+     */
+    func buildBatch(packets: [PacketOrder]) throws  -> [Data]
+
+    /**
+     * Most hops of a route.
+     */
+    func hopsMax()  -> UInt32
+
+    /**
+     * Makes a single-use reply block whose route ends at its maker.
+     *
+     * # Errors
+     * [`FogError::InvalidRoute`], and [`FogError::InvalidArgument`] for ids or keys that are not
+     * well formed.
+     */
+    func makeSurb(route: [Hop]) throws  -> Surb
+
+    /**
+     * Opens what came by a reply block made here: the sealed bytes of a processed reply.
+     *
+     * # Errors
+     * [`FogError::InvalidReplyBlock`] if the key is another's or the bytes were changed.
+     */
+    func openReply(key: ReplyKey, sealed: Data) throws  -> Data
 
     /**
      * Length of every packet, in bytes.
@@ -2346,6 +3897,33 @@ public protocol SphinxProtocol: AnyObject, Sendable {
      * [`FogError::InvalidPacket`].
      */
     func process(key: PrivateKey, packet: Data) throws  -> Unwrapped
+
+    /**
+     * Takes one layer off each of many packets. Their scalar multiplications are done several
+     * together, which is faster.
+     *
+     * Nothing is remembered, as in [`Sphinx::process`]. Each packet has a result of its own, in the
+     * order they were given in.
+     *
+     * # Errors
+     * [`FogError::Panic`].
+     */
+    func processBatch(key: PrivateKey, packets: [Data]) throws  -> [BatchResult]
+
+    /**
+     * The packet that carries `payload` back by a reply block.
+     *
+     * A block works once: a second packet by it is dropped by the first node.
+     *
+     * # Errors
+     * [`FogError::InvalidReplyBlock`], [`FogError::PayloadTooLarge`].
+     */
+    func reply(block: Data, payload: Data) throws  -> ReplyPacket
+
+    /**
+     * Length of every reply block, in bytes.
+     */
+    func surbBytes()  -> UInt32
 
 }
 /**
@@ -2418,6 +3996,23 @@ public convenience init(payloadBytes: UInt32? = nil)throws  {
     }
 
 
+    /**
+     * The same for routes of up to `hops_max` hops, 1 to 7. With 5 hops and 1,024 bytes a packet
+     * fits one UDP datagram.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a number outside its range.
+     */
+public static func withHops(hopsMax: UInt32, payloadBytes: UInt32)throws  -> Sphinx  {
+    return try  FfiConverterTypeSphinx_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_sphinx_with_hops(
+        FfiConverterUInt32.lower(hopsMax),
+        FfiConverterUInt32.lower(payloadBytes),uniffiCallStatus
+    )
+})
+}
+
 
 
     /**
@@ -2434,6 +4029,69 @@ open func build(route: [Hop], payload: Data)throws  -> Data  {
             self.uniffiCloneHandle(),
         FfiConverterSequenceTypeHop.lower(route),
         FfiConverterData.lower(payload),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Builds many packets, in the order they were given in. Their scalar multiplications are done
+     * several together, which is faster.
+     *
+     * # Errors
+     * As [`Sphinx::build`], for the first that is refused; then none is built.
+     */
+open func buildBatch(packets: [PacketOrder])throws  -> [Data]  {
+    return try  FfiConverterSequenceData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_sphinx_build_batch(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceTypePacketOrder.lower(packets),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Most hops of a route.
+     */
+open func hopsMax() -> UInt32  {
+    return try!  FfiConverterUInt32.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_sphinx_hops_max(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Makes a single-use reply block whose route ends at its maker.
+     *
+     * # Errors
+     * [`FogError::InvalidRoute`], and [`FogError::InvalidArgument`] for ids or keys that are not
+     * well formed.
+     */
+open func makeSurb(route: [Hop])throws  -> Surb  {
+    return try  FfiConverterTypeSurb_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_sphinx_make_surb(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceTypeHop.lower(route),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Opens what came by a reply block made here: the sealed bytes of a processed reply.
+     *
+     * # Errors
+     * [`FogError::InvalidReplyBlock`] if the key is another's or the bytes were changed.
+     */
+open func openReply(key: ReplyKey, sealed: Data)throws  -> Data  {
+    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_sphinx_open_reply(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeReplyKey_lower(key),
+        FfiConverterData.lower(sealed),uniffiCallStatus
     )
 })
 }
@@ -2481,6 +4139,58 @@ open func process(key: PrivateKey, packet: Data)throws  -> Unwrapped  {
 })
 }
 
+    /**
+     * Takes one layer off each of many packets. Their scalar multiplications are done several
+     * together, which is faster.
+     *
+     * Nothing is remembered, as in [`Sphinx::process`]. Each packet has a result of its own, in the
+     * order they were given in.
+     *
+     * # Errors
+     * [`FogError::Panic`].
+     */
+open func processBatch(key: PrivateKey, packets: [Data])throws  -> [BatchResult]  {
+    return try  FfiConverterSequenceTypeBatchResult.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_sphinx_process_batch(
+            self.uniffiCloneHandle(),
+        FfiConverterTypePrivateKey_lower(key),
+        FfiConverterSequenceData.lower(packets),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The packet that carries `payload` back by a reply block.
+     *
+     * A block works once: a second packet by it is dropped by the first node.
+     *
+     * # Errors
+     * [`FogError::InvalidReplyBlock`], [`FogError::PayloadTooLarge`].
+     */
+open func reply(block: Data, payload: Data)throws  -> ReplyPacket  {
+    return try  FfiConverterTypeReplyPacket_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_sphinx_reply(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(block),
+        FfiConverterData.lower(payload),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Length of every reply block, in bytes.
+     */
+open func surbBytes() -> UInt32  {
+    return try!  FfiConverterUInt32.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_sphinx_surb_bytes(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
 
 
 }
@@ -2524,6 +4234,489 @@ public func FfiConverterTypeSphinx_lift(_ handle: UInt64) throws -> Sphinx {
 #endif
 public func FfiConverterTypeSphinx_lower(_ value: Sphinx) -> UInt64 {
     return FfiConverterTypeSphinx.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Processes the packets of one mix key and remembers them, so that none is processed twice. Many
+ * threads may use it at once: of those that process the same packet, one succeeds.
+ *
+ * It is a mixnode's cryptography without its delays and links.
+ */
+public protocol SphinxProcessorProtocol: AnyObject, Sendable {
+
+    /**
+     * Takes one layer off a packet that was not processed before.
+     *
+     * # Errors
+     * [`FogError::InvalidPacket`], [`FogError::Replayed`], [`FogError::MixnetBusy`] if no more can
+     * be remembered.
+     */
+    func process(packet: Data) throws  -> Unwrapped
+
+    /**
+     * What [`Sphinx::process_batch`] does, for packets that were not processed before. Packets of
+     * another length than the network's are refused before they are counted.
+     *
+     * # Errors
+     * [`FogError::Panic`].
+     */
+    func processBatch(packets: [Data]) throws  -> [BatchResult]
+
+    /**
+     * The public half of its key, 32 bytes.
+     */
+    func publicKey()  -> Data
+
+    /**
+     * What it counted since it was made.
+     */
+    func stats()  -> ProcessorStats
+
+}
+/**
+ * Processes the packets of one mix key and remembers them, so that none is processed twice. Many
+ * threads may use it at once: of those that process the same packet, one succeeds.
+ *
+ * It is a mixnode's cryptography without its delays and links.
+ */
+open class SphinxProcessor: SphinxProcessorProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_sphinxprocessor(self.handle, $0) }
+    }
+    /**
+     * A processor with this key, which must not have been used before: what was seen under it
+     * earlier is not known.
+     *
+     * Of `packets_max` packets it remembers, 5 bytes each; well beyond that it refuses further
+     * ones, and needs a new key.
+     *
+     * # Errors
+     * [`FogError::Panic`] if there is no memory for so many.
+     */
+public convenience init(sphinx: Sphinx, key: PrivateKey, packetsMax: UInt32 = UInt32(1000000))throws  {
+    let handle =
+        try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_sphinxprocessor_new(
+        FfiConverterTypeSphinx_lower(sphinx),
+        FfiConverterTypePrivateKey_lower(key),
+        FfiConverterUInt32.lower(packetsMax),uniffiCallStatus
+    )
+}
+    self.init(unsafeFromHandle: handle)
+}
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_sphinxprocessor(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Takes one layer off a packet that was not processed before.
+     *
+     * # Errors
+     * [`FogError::InvalidPacket`], [`FogError::Replayed`], [`FogError::MixnetBusy`] if no more can
+     * be remembered.
+     */
+open func process(packet: Data)throws  -> Unwrapped  {
+    return try  FfiConverterTypeUnwrapped_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_sphinxprocessor_process(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(packet),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * What [`Sphinx::process_batch`] does, for packets that were not processed before. Packets of
+     * another length than the network's are refused before they are counted.
+     *
+     * # Errors
+     * [`FogError::Panic`].
+     */
+open func processBatch(packets: [Data])throws  -> [BatchResult]  {
+    return try  FfiConverterSequenceTypeBatchResult.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_sphinxprocessor_process_batch(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceData.lower(packets),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The public half of its key, 32 bytes.
+     */
+open func publicKey() -> Data  {
+    return try!  FfiConverterData.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_sphinxprocessor_public_key(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * What it counted since it was made.
+     */
+open func stats() -> ProcessorStats  {
+    return try!  FfiConverterTypeProcessorStats_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_sphinxprocessor_stats(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSphinxProcessor: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = SphinxProcessor
+
+    public static func lift(_ handle: UInt64) throws -> SphinxProcessor {
+        return SphinxProcessor(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: SphinxProcessor) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SphinxProcessor {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: SphinxProcessor, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSphinxProcessor_lift(_ handle: UInt64) throws -> SphinxProcessor {
+    return try FfiConverterTypeSphinxProcessor.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSphinxProcessor_lower(_ value: SphinxProcessor) -> UInt64 {
+    return FfiConverterTypeSphinxProcessor.lower(value)
+}
+
+
+
+
+
+
+/**
+ * The mixnodes of a network in layers, and what all of them agree on.
+ */
+public protocol TopologyProtocol: AnyObject, Sendable {
+
+    /**
+     * How long a mixnode holds a packet in the mean.
+     */
+    func delayMean()  -> TimeInterval
+
+    /**
+     * Number of the key epoch.
+     */
+    func epoch()  -> UInt64
+
+    /**
+     * Most hops of a route, the receiver included.
+     */
+    func hopsMax()  -> UInt32
+
+    /**
+     * The nodes, entry layer first.
+     */
+    func layers()  -> [[Descriptor]]
+
+    /**
+     * Bytes of message one packet carries.
+     */
+    func payloadBytes()  -> UInt32
+
+    /**
+     * The topology as the text of a file, signed with an authority's 32 secret bytes.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`] if a number is more than the format has room for,
+     * [`FogError::InvalidArgument`] for another number of bytes.
+     */
+    func sign(secret: Data) throws  -> String
+
+}
+/**
+ * The mixnodes of a network in layers, and what all of them agree on.
+ */
+open class Topology: TopologyProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_topology(self.handle, $0) }
+    }
+    /**
+     * A network of these nodes, entry layer first.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`] for nodes that make no network, and
+     * [`FogError::InvalidArgument`] for packet sizes, ids, keys or addresses that are not well
+     * formed.
+     */
+public convenience init(layers: [[Descriptor]], options: TopologyOptions? = nil)throws  {
+    let handle =
+        try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_topology_new(
+        FfiConverterSequenceSequenceTypeDescriptor.lower(layers),
+        FfiConverterOptionTypeTopologyOptions.lower(options),uniffiCallStatus
+    )
+}
+    self.init(unsafeFromHandle: handle)
+}
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_topology(handle, $0) }
+    }
+
+
+    /**
+     * Reads a topology file that the authority of this public key, 32 bytes, has signed and that
+     * is valid now.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`], [`FogError::InvalidArgument`] for another number of bytes.
+     */
+public static func verify(text: String, authority: Data)throws  -> Topology  {
+    return try  FfiConverterTypeTopology_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_topology_verify(
+        FfiConverterString.lower(text),
+        FfiConverterData.lower(authority),uniffiCallStatus
+    )
+})
+}
+
+
+
+    /**
+     * How long a mixnode holds a packet in the mean.
+     */
+open func delayMean() -> TimeInterval  {
+    return try!  FfiConverterDuration.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_topology_delay_mean(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Number of the key epoch.
+     */
+open func epoch() -> UInt64  {
+    return try!  FfiConverterUInt64.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_topology_epoch(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Most hops of a route, the receiver included.
+     */
+open func hopsMax() -> UInt32  {
+    return try!  FfiConverterUInt32.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_topology_hops_max(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The nodes, entry layer first.
+     */
+open func layers() -> [[Descriptor]]  {
+    return try!  FfiConverterSequenceSequenceTypeDescriptor.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_topology_layers(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Bytes of message one packet carries.
+     */
+open func payloadBytes() -> UInt32  {
+    return try!  FfiConverterUInt32.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_topology_payload_bytes(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The topology as the text of a file, signed with an authority's 32 secret bytes.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`] if a number is more than the format has room for,
+     * [`FogError::InvalidArgument`] for another number of bytes.
+     */
+open func sign(secret: Data)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_topology_sign(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(secret),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTopology: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Topology
+
+    public static func lift(_ handle: UInt64) throws -> Topology {
+        return Topology(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Topology) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Topology {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Topology, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTopology_lift(_ handle: UInt64) throws -> Topology {
+    return try FfiConverterTypeTopology.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTopology_lower(_ value: Topology) -> UInt64 {
+    return FfiConverterTypeTopology.lower(value)
 }
 
 
@@ -2797,6 +4990,78 @@ public func FfiConverterTypeBudget_lower(_ value: Budget) -> RustBuffer {
 
 
 /**
+ * Mean times between packets of cover traffic, each kind a Poisson process of its own.
+ *
+ * Loops come back to their sender, who learns how many were lost on the way; drops end at a random
+ * node of the last layer. Cover hides whether somebody sends.
+ */
+public struct Cover: Equatable, Hashable, Codable {
+    /**
+     * Mean time between loops in milliseconds; without a number, none are sent.
+     */
+    public let loopsMs: UInt64?
+    /**
+     * Mean time between drops in milliseconds; without a number, none are sent.
+     */
+    public let dropsMs: UInt64?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Mean time between loops in milliseconds; without a number, none are sent.
+         */loopsMs: UInt64? = nil,
+        /**
+         * Mean time between drops in milliseconds; without a number, none are sent.
+         */dropsMs: UInt64? = nil) {
+        self.loopsMs = loopsMs
+        self.dropsMs = dropsMs
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Cover: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeCover: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Cover {
+        return
+            try Cover(
+                loopsMs: FfiConverterOptionUInt64.read(from: &buf),
+                dropsMs: FfiConverterOptionUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Cover, into buf: inout [UInt8]) {
+        FfiConverterOptionUInt64.write(value.loopsMs, into: &buf)
+        FfiConverterOptionUInt64.write(value.dropsMs, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCover_lift(_ buf: RustBuffer) throws -> Cover {
+    return try FfiConverterTypeCover.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCover_lower(_ value: Cover) -> RustBuffer {
+    return FfiConverterTypeCover.lower(value)
+}
+
+
+/**
  * What a policy answers about a device at one moment.
  */
 public struct Decision: Equatable, Hashable, Codable {
@@ -2872,6 +5137,95 @@ public func FfiConverterTypeDecision_lift(_ buf: RustBuffer) throws -> Decision 
 #endif
 public func FfiConverterTypeDecision_lower(_ value: Decision) -> RustBuffer {
     return FfiConverterTypeDecision.lower(value)
+}
+
+
+/**
+ * What others must know of a mixnode.
+ */
+public struct Descriptor: Equatable, Hashable, Codable {
+    /**
+     * Id of the node, 64 hexadecimal digits.
+     */
+    public let node: String
+    /**
+     * Its public mix key, 32 bytes.
+     */
+    public let key: Data
+    /**
+     * The key's epoch.
+     */
+    public let epoch: EpochParity
+    /**
+     * Where it accepts links: `127.0.0.1:4000` or `[::1]:4000`, UDP.
+     */
+    public let address: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Id of the node, 64 hexadecimal digits.
+         */node: String,
+        /**
+         * Its public mix key, 32 bytes.
+         */key: Data,
+        /**
+         * The key's epoch.
+         */epoch: EpochParity,
+        /**
+         * Where it accepts links: `127.0.0.1:4000` or `[::1]:4000`, UDP.
+         */address: String) {
+        self.node = node
+        self.key = key
+        self.epoch = epoch
+        self.address = address
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Descriptor: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDescriptor: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Descriptor {
+        return
+            try Descriptor(
+                node: FfiConverterString.read(from: &buf),
+                key: FfiConverterData.read(from: &buf),
+                epoch: FfiConverterTypeEpochParity.read(from: &buf),
+                address: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Descriptor, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.node, into: &buf)
+        FfiConverterData.write(value.key, into: &buf)
+        FfiConverterTypeEpochParity.write(value.epoch, into: &buf)
+        FfiConverterString.write(value.address, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDescriptor_lift(_ buf: RustBuffer) throws -> Descriptor {
+    return try FfiConverterTypeDescriptor.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDescriptor_lower(_ value: Descriptor) -> RustBuffer {
+    return FfiConverterTypeDescriptor.lower(value)
 }
 
 
@@ -3739,6 +6093,602 @@ public func FfiConverterTypeLimits_lower(_ value: Limits) -> RustBuffer {
 
 
 /**
+ * How a mixnet client is made. What is left out keeps the library's default.
+ */
+public struct MixnetClientConfig: Equatable, Hashable, Codable {
+    /**
+     * The UDP address it sends from, of which port 0 is any that is free; without one,
+     * `0.0.0.0:0`.
+     */
+    public let listen: String?
+    /**
+     * The secret key of its identity, 32 bytes; without one, a new one.
+     */
+    public let identity: Data?
+    /**
+     * Cover traffic on the mains; left out, a loop and a drop every five seconds in the mean. Less
+     * hides less, more costs more, about 50 MB a day as it is.
+     */
+    public let cover: Cover?
+    /**
+     * Messages that wait to be received; without a number, 1,024. When reached, further ones are
+     * not acknowledged, so that their senders send them again.
+     */
+    public let inboxMessagesMax: UInt32?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The UDP address it sends from, of which port 0 is any that is free; without one,
+         * `0.0.0.0:0`.
+         */listen: String? = nil,
+        /**
+         * The secret key of its identity, 32 bytes; without one, a new one.
+         */identity: Data? = nil,
+        /**
+         * Cover traffic on the mains; left out, a loop and a drop every five seconds in the mean. Less
+         * hides less, more costs more, about 50 MB a day as it is.
+         */cover: Cover? = nil,
+        /**
+         * Messages that wait to be received; without a number, 1,024. When reached, further ones are
+         * not acknowledged, so that their senders send them again.
+         */inboxMessagesMax: UInt32? = nil) {
+        self.listen = listen
+        self.identity = identity
+        self.cover = cover
+        self.inboxMessagesMax = inboxMessagesMax
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MixnetClientConfig: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMixnetClientConfig: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MixnetClientConfig {
+        return
+            try MixnetClientConfig(
+                listen: FfiConverterOptionString.read(from: &buf),
+                identity: FfiConverterOptionData.read(from: &buf),
+                cover: FfiConverterOptionTypeCover.read(from: &buf),
+                inboxMessagesMax: FfiConverterOptionUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: MixnetClientConfig, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.listen, into: &buf)
+        FfiConverterOptionData.write(value.identity, into: &buf)
+        FfiConverterOptionTypeCover.write(value.cover, into: &buf)
+        FfiConverterOptionUInt32.write(value.inboxMessagesMax, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetClientConfig_lift(_ buf: RustBuffer) throws -> MixnetClientConfig {
+    return try FfiConverterTypeMixnetClientConfig.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetClientConfig_lower(_ value: MixnetClientConfig) -> RustBuffer {
+    return FfiConverterTypeMixnetClientConfig.lower(value)
+}
+
+
+/**
+ * What a mixnet client counted since its start.
+ */
+public struct MixnetClientStats: Equatable, Hashable, Codable {
+    /**
+     * Messages and requests that were handed in.
+     */
+    public let sent: UInt64
+    /**
+     * Of those, known to have arrived whole.
+     */
+    public let delivered: UInt64
+    /**
+     * Of those, given up.
+     */
+    public let givenUp: UInt64
+    /**
+     * Messages that came in whole.
+     */
+    public let received: UInt64
+    /**
+     * Answers that came in whole.
+     */
+    public let answers: UInt64
+    /**
+     * Packets that came in and were refused: malformed, answers nobody waits for, or parts of
+     * messages while the inbox was full.
+     */
+    public let refused: UInt64
+    /**
+     * Loops of cover sent.
+     */
+    public let loopsSent: UInt64
+    /**
+     * Loops that came back in time.
+     */
+    public let loopsReturned: UInt64
+    /**
+     * Loops that did not come back in time.
+     */
+    public let loopsLost: UInt64
+    /**
+     * Drops of cover sent.
+     */
+    public let dropsSent: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Messages and requests that were handed in.
+         */sent: UInt64,
+        /**
+         * Of those, known to have arrived whole.
+         */delivered: UInt64,
+        /**
+         * Of those, given up.
+         */givenUp: UInt64,
+        /**
+         * Messages that came in whole.
+         */received: UInt64,
+        /**
+         * Answers that came in whole.
+         */answers: UInt64,
+        /**
+         * Packets that came in and were refused: malformed, answers nobody waits for, or parts of
+         * messages while the inbox was full.
+         */refused: UInt64,
+        /**
+         * Loops of cover sent.
+         */loopsSent: UInt64,
+        /**
+         * Loops that came back in time.
+         */loopsReturned: UInt64,
+        /**
+         * Loops that did not come back in time.
+         */loopsLost: UInt64,
+        /**
+         * Drops of cover sent.
+         */dropsSent: UInt64) {
+        self.sent = sent
+        self.delivered = delivered
+        self.givenUp = givenUp
+        self.received = received
+        self.answers = answers
+        self.refused = refused
+        self.loopsSent = loopsSent
+        self.loopsReturned = loopsReturned
+        self.loopsLost = loopsLost
+        self.dropsSent = dropsSent
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MixnetClientStats: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMixnetClientStats: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MixnetClientStats {
+        return
+            try MixnetClientStats(
+                sent: FfiConverterUInt64.read(from: &buf),
+                delivered: FfiConverterUInt64.read(from: &buf),
+                givenUp: FfiConverterUInt64.read(from: &buf),
+                received: FfiConverterUInt64.read(from: &buf),
+                answers: FfiConverterUInt64.read(from: &buf),
+                refused: FfiConverterUInt64.read(from: &buf),
+                loopsSent: FfiConverterUInt64.read(from: &buf),
+                loopsReturned: FfiConverterUInt64.read(from: &buf),
+                loopsLost: FfiConverterUInt64.read(from: &buf),
+                dropsSent: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: MixnetClientStats, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.sent, into: &buf)
+        FfiConverterUInt64.write(value.delivered, into: &buf)
+        FfiConverterUInt64.write(value.givenUp, into: &buf)
+        FfiConverterUInt64.write(value.received, into: &buf)
+        FfiConverterUInt64.write(value.answers, into: &buf)
+        FfiConverterUInt64.write(value.refused, into: &buf)
+        FfiConverterUInt64.write(value.loopsSent, into: &buf)
+        FfiConverterUInt64.write(value.loopsReturned, into: &buf)
+        FfiConverterUInt64.write(value.loopsLost, into: &buf)
+        FfiConverterUInt64.write(value.dropsSent, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetClientStats_lift(_ buf: RustBuffer) throws -> MixnetClientStats {
+    return try FfiConverterTypeMixnetClientStats.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetClientStats_lower(_ value: MixnetClientStats) -> RustBuffer {
+    return FfiConverterTypeMixnetClientStats.lower(value)
+}
+
+
+/**
+ * How a mixnode is made. What is left out keeps the library's default.
+ */
+public struct MixnetNodeConfig: Equatable, Hashable, Codable {
+    /**
+     * The UDP address it listens on, of which port 0 is any that is free; without one,
+     * `127.0.0.1:0`.
+     */
+    public let listen: String?
+    /**
+     * Where others reach it, if that is not where it listens.
+     */
+    public let address: String?
+    /**
+     * The secret key of its identity, 32 bytes; without one, a new one.
+     */
+    public let identity: Data?
+    /**
+     * The epoch its mix key is of; without a number, 0. The key itself is always new, so that
+     * packets which somebody recorded before a restart cannot be replayed after it.
+     */
+    public let epoch: UInt64?
+    /**
+     * Most hops of a route, the receiver included, 1 to 7; without a number, 7. The same in all of
+     * the network.
+     */
+    public let hopsMax: UInt32?
+    /**
+     * Bytes of message one packet carries, a multiple of 1,024 up to 65,536; without a number,
+     * 2,048. The same in all of the network.
+     */
+    public let payloadBytes: UInt32?
+    /**
+     * Threads that process packets, 0 for one for each processor; without a number, 1.
+     */
+    public let workers: UInt32?
+    /**
+     * Packets of the mix key there is room for, 5 bytes each, taken from the system as they come;
+     * without a number, 4,000,000.
+     */
+    public let replayTagsMax: UInt32?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The UDP address it listens on, of which port 0 is any that is free; without one,
+         * `127.0.0.1:0`.
+         */listen: String? = nil,
+        /**
+         * Where others reach it, if that is not where it listens.
+         */address: String? = nil,
+        /**
+         * The secret key of its identity, 32 bytes; without one, a new one.
+         */identity: Data? = nil,
+        /**
+         * The epoch its mix key is of; without a number, 0. The key itself is always new, so that
+         * packets which somebody recorded before a restart cannot be replayed after it.
+         */epoch: UInt64? = nil,
+        /**
+         * Most hops of a route, the receiver included, 1 to 7; without a number, 7. The same in all of
+         * the network.
+         */hopsMax: UInt32? = nil,
+        /**
+         * Bytes of message one packet carries, a multiple of 1,024 up to 65,536; without a number,
+         * 2,048. The same in all of the network.
+         */payloadBytes: UInt32? = nil,
+        /**
+         * Threads that process packets, 0 for one for each processor; without a number, 1.
+         */workers: UInt32? = nil,
+        /**
+         * Packets of the mix key there is room for, 5 bytes each, taken from the system as they come;
+         * without a number, 4,000,000.
+         */replayTagsMax: UInt32? = nil) {
+        self.listen = listen
+        self.address = address
+        self.identity = identity
+        self.epoch = epoch
+        self.hopsMax = hopsMax
+        self.payloadBytes = payloadBytes
+        self.workers = workers
+        self.replayTagsMax = replayTagsMax
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MixnetNodeConfig: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMixnetNodeConfig: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MixnetNodeConfig {
+        return
+            try MixnetNodeConfig(
+                listen: FfiConverterOptionString.read(from: &buf),
+                address: FfiConverterOptionString.read(from: &buf),
+                identity: FfiConverterOptionData.read(from: &buf),
+                epoch: FfiConverterOptionUInt64.read(from: &buf),
+                hopsMax: FfiConverterOptionUInt32.read(from: &buf),
+                payloadBytes: FfiConverterOptionUInt32.read(from: &buf),
+                workers: FfiConverterOptionUInt32.read(from: &buf),
+                replayTagsMax: FfiConverterOptionUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: MixnetNodeConfig, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.listen, into: &buf)
+        FfiConverterOptionString.write(value.address, into: &buf)
+        FfiConverterOptionData.write(value.identity, into: &buf)
+        FfiConverterOptionUInt64.write(value.epoch, into: &buf)
+        FfiConverterOptionUInt32.write(value.hopsMax, into: &buf)
+        FfiConverterOptionUInt32.write(value.payloadBytes, into: &buf)
+        FfiConverterOptionUInt32.write(value.workers, into: &buf)
+        FfiConverterOptionUInt32.write(value.replayTagsMax, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetNodeConfig_lift(_ buf: RustBuffer) throws -> MixnetNodeConfig {
+    return try FfiConverterTypeMixnetNodeConfig.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetNodeConfig_lower(_ value: MixnetNodeConfig) -> RustBuffer {
+    return FfiConverterTypeMixnetNodeConfig.lower(value)
+}
+
+
+/**
+ * What a mixnode counted since its start.
+ */
+public struct MixnetNodeStats: Equatable, Hashable, Codable {
+    /**
+     * Packets that came in.
+     */
+    public let received: UInt64
+    /**
+     * Of those, sent on.
+     */
+    public let forwarded: UInt64
+    /**
+     * Of those, for this node: cover, and what opens links.
+     */
+    public let delivered: UInt64
+    /**
+     * Of those, dropped: wrong length, version, epoch, tag, key or payload.
+     */
+    public let malformed: UInt64
+    /**
+     * Of those, dropped: processed before.
+     */
+    public let replayed: UInt64
+    /**
+     * Of those, dropped: a limit was reached.
+     */
+    public let overloaded: UInt64
+    /**
+     * Of those, dropped: their delay was over long ago.
+     */
+    public let late: UInt64
+    /**
+     * Of those, dropped: the sender asked for what this node does not do.
+     */
+    public let refused: UInt64
+    /**
+     * Datagrams that came in.
+     */
+    public let datagrams: UInt64
+    /**
+     * Cover of links that came in.
+     */
+    public let cover: UInt64
+    /**
+     * Packets sent.
+     */
+    public let sent: UInt64
+    /**
+     * Datagrams of handshakes, and cover of links, sent.
+     */
+    public let linksSent: UInt64
+    /**
+     * Datagrams dropped by the links: wrong length or kind, no such link, forged, replayed, over
+     * their rate, or no room for another link.
+     */
+    public let linkRefused: UInt64
+    /**
+     * Packets dropped: their next hop is not known or not reached in time.
+     */
+    public let unreachable: UInt64
+    /**
+     * Packets and datagrams of handshakes dropped: the system did not send them.
+     */
+    public let unsent: UInt64
+    /**
+     * Packets dropped: still held when the node ended.
+     */
+    public let undrained: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Packets that came in.
+         */received: UInt64,
+        /**
+         * Of those, sent on.
+         */forwarded: UInt64,
+        /**
+         * Of those, for this node: cover, and what opens links.
+         */delivered: UInt64,
+        /**
+         * Of those, dropped: wrong length, version, epoch, tag, key or payload.
+         */malformed: UInt64,
+        /**
+         * Of those, dropped: processed before.
+         */replayed: UInt64,
+        /**
+         * Of those, dropped: a limit was reached.
+         */overloaded: UInt64,
+        /**
+         * Of those, dropped: their delay was over long ago.
+         */late: UInt64,
+        /**
+         * Of those, dropped: the sender asked for what this node does not do.
+         */refused: UInt64,
+        /**
+         * Datagrams that came in.
+         */datagrams: UInt64,
+        /**
+         * Cover of links that came in.
+         */cover: UInt64,
+        /**
+         * Packets sent.
+         */sent: UInt64,
+        /**
+         * Datagrams of handshakes, and cover of links, sent.
+         */linksSent: UInt64,
+        /**
+         * Datagrams dropped by the links: wrong length or kind, no such link, forged, replayed, over
+         * their rate, or no room for another link.
+         */linkRefused: UInt64,
+        /**
+         * Packets dropped: their next hop is not known or not reached in time.
+         */unreachable: UInt64,
+        /**
+         * Packets and datagrams of handshakes dropped: the system did not send them.
+         */unsent: UInt64,
+        /**
+         * Packets dropped: still held when the node ended.
+         */undrained: UInt64) {
+        self.received = received
+        self.forwarded = forwarded
+        self.delivered = delivered
+        self.malformed = malformed
+        self.replayed = replayed
+        self.overloaded = overloaded
+        self.late = late
+        self.refused = refused
+        self.datagrams = datagrams
+        self.cover = cover
+        self.sent = sent
+        self.linksSent = linksSent
+        self.linkRefused = linkRefused
+        self.unreachable = unreachable
+        self.unsent = unsent
+        self.undrained = undrained
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MixnetNodeStats: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMixnetNodeStats: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MixnetNodeStats {
+        return
+            try MixnetNodeStats(
+                received: FfiConverterUInt64.read(from: &buf),
+                forwarded: FfiConverterUInt64.read(from: &buf),
+                delivered: FfiConverterUInt64.read(from: &buf),
+                malformed: FfiConverterUInt64.read(from: &buf),
+                replayed: FfiConverterUInt64.read(from: &buf),
+                overloaded: FfiConverterUInt64.read(from: &buf),
+                late: FfiConverterUInt64.read(from: &buf),
+                refused: FfiConverterUInt64.read(from: &buf),
+                datagrams: FfiConverterUInt64.read(from: &buf),
+                cover: FfiConverterUInt64.read(from: &buf),
+                sent: FfiConverterUInt64.read(from: &buf),
+                linksSent: FfiConverterUInt64.read(from: &buf),
+                linkRefused: FfiConverterUInt64.read(from: &buf),
+                unreachable: FfiConverterUInt64.read(from: &buf),
+                unsent: FfiConverterUInt64.read(from: &buf),
+                undrained: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: MixnetNodeStats, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.received, into: &buf)
+        FfiConverterUInt64.write(value.forwarded, into: &buf)
+        FfiConverterUInt64.write(value.delivered, into: &buf)
+        FfiConverterUInt64.write(value.malformed, into: &buf)
+        FfiConverterUInt64.write(value.replayed, into: &buf)
+        FfiConverterUInt64.write(value.overloaded, into: &buf)
+        FfiConverterUInt64.write(value.late, into: &buf)
+        FfiConverterUInt64.write(value.refused, into: &buf)
+        FfiConverterUInt64.write(value.datagrams, into: &buf)
+        FfiConverterUInt64.write(value.cover, into: &buf)
+        FfiConverterUInt64.write(value.sent, into: &buf)
+        FfiConverterUInt64.write(value.linksSent, into: &buf)
+        FfiConverterUInt64.write(value.linkRefused, into: &buf)
+        FfiConverterUInt64.write(value.unreachable, into: &buf)
+        FfiConverterUInt64.write(value.unsent, into: &buf)
+        FfiConverterUInt64.write(value.undrained, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetNodeStats_lift(_ buf: RustBuffer) throws -> MixnetNodeStats {
+    return try FfiConverterTypeMixnetNodeStats.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMixnetNodeStats_lower(_ value: MixnetNodeStats) -> RustBuffer {
+    return FfiConverterTypeMixnetNodeStats.lower(value)
+}
+
+
+/**
  * A node that takes jobs.
  */
 public struct Node: Equatable, Hashable, Codable {
@@ -3977,6 +6927,75 @@ public func FfiConverterTypeNsga2_lower(_ value: Nsga2) -> RustBuffer {
 
 
 /**
+ * A packet to be built.
+ */
+public struct PacketOrder: Equatable, Hashable, Codable {
+    /**
+     * Where it goes; the last hop is the receiver.
+     */
+    public let route: [Hop]
+    /**
+     * What it carries.
+     */
+    public let payload: Data
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Where it goes; the last hop is the receiver.
+         */route: [Hop],
+        /**
+         * What it carries.
+         */payload: Data) {
+        self.route = route
+        self.payload = payload
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PacketOrder: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePacketOrder: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PacketOrder {
+        return
+            try PacketOrder(
+                route: FfiConverterSequenceTypeHop.read(from: &buf),
+                payload: FfiConverterData.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: PacketOrder, into buf: inout [UInt8]) {
+        FfiConverterSequenceTypeHop.write(value.route, into: &buf)
+        FfiConverterData.write(value.payload, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePacketOrder_lift(_ buf: RustBuffer) throws -> PacketOrder {
+    return try FfiConverterTypePacketOrder.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePacketOrder_lower(_ value: PacketOrder) -> RustBuffer {
+    return FfiConverterTypePacketOrder.lower(value)
+}
+
+
+/**
  * Placements that no other beats, and the one chosen.
  */
 public struct Plan: Equatable, Hashable, Codable {
@@ -4135,6 +7154,125 @@ public func FfiConverterTypePoint_lower(_ value: Point) -> RustBuffer {
 
 
 /**
+ * What a processor counted.
+ */
+public struct ProcessorStats: Equatable, Hashable, Codable {
+    /**
+     * Packets that came in.
+     */
+    public let received: UInt64
+    /**
+     * Of those, to be sent on.
+     */
+    public let forwarded: UInt64
+    /**
+     * Of those, messages for this node.
+     */
+    public let delivered: UInt64
+    /**
+     * Of those, replies for this node.
+     */
+    public let replies: UInt64
+    /**
+     * Of those, refused: wrong length, version, tag, key or payload.
+     */
+    public let malformed: UInt64
+    /**
+     * Of those, refused: processed before.
+     */
+    public let replayed: UInt64
+    /**
+     * Of those, refused: no more packets of this key can be remembered.
+     */
+    public let overloaded: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Packets that came in.
+         */received: UInt64,
+        /**
+         * Of those, to be sent on.
+         */forwarded: UInt64,
+        /**
+         * Of those, messages for this node.
+         */delivered: UInt64,
+        /**
+         * Of those, replies for this node.
+         */replies: UInt64,
+        /**
+         * Of those, refused: wrong length, version, tag, key or payload.
+         */malformed: UInt64,
+        /**
+         * Of those, refused: processed before.
+         */replayed: UInt64,
+        /**
+         * Of those, refused: no more packets of this key can be remembered.
+         */overloaded: UInt64) {
+        self.received = received
+        self.forwarded = forwarded
+        self.delivered = delivered
+        self.replies = replies
+        self.malformed = malformed
+        self.replayed = replayed
+        self.overloaded = overloaded
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ProcessorStats: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeProcessorStats: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ProcessorStats {
+        return
+            try ProcessorStats(
+                received: FfiConverterUInt64.read(from: &buf),
+                forwarded: FfiConverterUInt64.read(from: &buf),
+                delivered: FfiConverterUInt64.read(from: &buf),
+                replies: FfiConverterUInt64.read(from: &buf),
+                malformed: FfiConverterUInt64.read(from: &buf),
+                replayed: FfiConverterUInt64.read(from: &buf),
+                overloaded: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ProcessorStats, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.received, into: &buf)
+        FfiConverterUInt64.write(value.forwarded, into: &buf)
+        FfiConverterUInt64.write(value.delivered, into: &buf)
+        FfiConverterUInt64.write(value.replies, into: &buf)
+        FfiConverterUInt64.write(value.malformed, into: &buf)
+        FfiConverterUInt64.write(value.replayed, into: &buf)
+        FfiConverterUInt64.write(value.overloaded, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProcessorStats_lift(_ buf: RustBuffer) throws -> ProcessorStats {
+    return try FfiConverterTypeProcessorStats.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProcessorStats_lower(_ value: ProcessorStats) -> RustBuffer {
+    return FfiConverterTypeProcessorStats.lower(value)
+}
+
+
+/**
  * One thing that contributed to a decision.
  */
 public struct Reason: Equatable, Hashable, Codable {
@@ -4283,6 +7421,144 @@ public func FfiConverterTypeReceipt_lower(_ value: Receipt) -> RustBuffer {
 
 
 /**
+ * A packet that carries a reply.
+ */
+public struct ReplyPacket: Equatable, Hashable, Codable {
+    /**
+     * Where it goes: the first 16 hexadecimal digits of the node's id.
+     */
+    public let next: String
+    /**
+     * What to send there.
+     */
+    public let packet: Data
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Where it goes: the first 16 hexadecimal digits of the node's id.
+         */next: String,
+        /**
+         * What to send there.
+         */packet: Data) {
+        self.next = next
+        self.packet = packet
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ReplyPacket: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeReplyPacket: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ReplyPacket {
+        return
+            try ReplyPacket(
+                next: FfiConverterString.read(from: &buf),
+                packet: FfiConverterData.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ReplyPacket, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.next, into: &buf)
+        FfiConverterData.write(value.packet, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReplyPacket_lift(_ buf: RustBuffer) throws -> ReplyPacket {
+    return try FfiConverterTypeReplyPacket.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReplyPacket_lower(_ value: ReplyPacket) -> RustBuffer {
+    return FfiConverterTypeReplyPacket.lower(value)
+}
+
+
+/**
+ * A single-use reply block and its key.
+ */
+public struct Surb {
+    /**
+     * The block, for whoever is to reply.
+     */
+    public let block: Data
+    /**
+     * What opens the reply.
+     */
+    public let key: ReplyKey
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The block, for whoever is to reply.
+         */block: Data,
+        /**
+         * What opens the reply.
+         */key: ReplyKey) {
+        self.block = block
+        self.key = key
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Surb: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSurb: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Surb {
+        return
+            try Surb(
+                block: FfiConverterData.read(from: &buf),
+                key: FfiConverterTypeReplyKey.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Surb, into buf: inout [UInt8]) {
+        FfiConverterData.write(value.block, into: &buf)
+        FfiConverterTypeReplyKey.write(value.key, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSurb_lift(_ buf: RustBuffer) throws -> Surb {
+    return try FfiConverterTypeSurb.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSurb_lower(_ value: Surb) -> RustBuffer {
+    return FfiConverterTypeSurb.lower(value)
+}
+
+
+/**
  * The result of a task that succeeded.
  */
 public struct TaskOutput: Equatable, Hashable, Codable {
@@ -4348,6 +7624,117 @@ public func FfiConverterTypeTaskOutput_lift(_ buf: RustBuffer) throws -> TaskOut
 #endif
 public func FfiConverterTypeTaskOutput_lower(_ value: TaskOutput) -> RustBuffer {
     return FfiConverterTypeTaskOutput.lower(value)
+}
+
+
+/**
+ * What a topology says beside who the nodes are. What is left out keeps the library's default.
+ */
+public struct TopologyOptions: Equatable, Hashable, Codable {
+    /**
+     * Number of the key epoch; without a number, 0.
+     */
+    public let epoch: UInt64?
+    /**
+     * From when on it is valid, in milliseconds since 1970; without a number, always.
+     */
+    public let validFromMs: UInt64?
+    /**
+     * Until when it is valid, not included; without a number, for ever.
+     */
+    public let validUntilMs: UInt64?
+    /**
+     * Most hops of a route, the receiver included, 1 to 7; without a number, 7.
+     */
+    public let hopsMax: UInt32?
+    /**
+     * Bytes of message one packet carries, a multiple of 1,024 up to 65,536; without a number,
+     * 2,048.
+     */
+    public let payloadBytes: UInt32?
+    /**
+     * How long a mixnode holds a packet in the mean, in milliseconds; without a number, 50.
+     */
+    public let delayMeanMs: UInt64?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Number of the key epoch; without a number, 0.
+         */epoch: UInt64? = nil,
+        /**
+         * From when on it is valid, in milliseconds since 1970; without a number, always.
+         */validFromMs: UInt64? = nil,
+        /**
+         * Until when it is valid, not included; without a number, for ever.
+         */validUntilMs: UInt64? = nil,
+        /**
+         * Most hops of a route, the receiver included, 1 to 7; without a number, 7.
+         */hopsMax: UInt32? = nil,
+        /**
+         * Bytes of message one packet carries, a multiple of 1,024 up to 65,536; without a number,
+         * 2,048.
+         */payloadBytes: UInt32? = nil,
+        /**
+         * How long a mixnode holds a packet in the mean, in milliseconds; without a number, 50.
+         */delayMeanMs: UInt64? = nil) {
+        self.epoch = epoch
+        self.validFromMs = validFromMs
+        self.validUntilMs = validUntilMs
+        self.hopsMax = hopsMax
+        self.payloadBytes = payloadBytes
+        self.delayMeanMs = delayMeanMs
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension TopologyOptions: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTopologyOptions: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TopologyOptions {
+        return
+            try TopologyOptions(
+                epoch: FfiConverterOptionUInt64.read(from: &buf),
+                validFromMs: FfiConverterOptionUInt64.read(from: &buf),
+                validUntilMs: FfiConverterOptionUInt64.read(from: &buf),
+                hopsMax: FfiConverterOptionUInt32.read(from: &buf),
+                payloadBytes: FfiConverterOptionUInt32.read(from: &buf),
+                delayMeanMs: FfiConverterOptionUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: TopologyOptions, into buf: inout [UInt8]) {
+        FfiConverterOptionUInt64.write(value.epoch, into: &buf)
+        FfiConverterOptionUInt64.write(value.validFromMs, into: &buf)
+        FfiConverterOptionUInt64.write(value.validUntilMs, into: &buf)
+        FfiConverterOptionUInt32.write(value.hopsMax, into: &buf)
+        FfiConverterOptionUInt32.write(value.payloadBytes, into: &buf)
+        FfiConverterOptionUInt64.write(value.delayMeanMs, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTopologyOptions_lift(_ buf: RustBuffer) throws -> TopologyOptions {
+    return try FfiConverterTypeTopologyOptions.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTopologyOptions_lower(_ value: TopologyOptions) -> RustBuffer {
+    return FfiConverterTypeTopologyOptions.lower(value)
 }
 
 
@@ -4666,6 +8053,97 @@ public func FfiConverterTypeAccountKind_lower(_ value: AccountKind) -> RustBuffe
 
 
 /**
+ * What became of one packet of a batch.
+ */
+
+public enum BatchResult: Equatable, Hashable, Codable {
+
+    /**
+     * One layer was taken off.
+     */
+    case opened(
+        /**
+         * What was in it.
+         */unwrapped: Unwrapped
+    )
+    /**
+     * It was refused. Its neighbours were not.
+     */
+    case refused(
+        /**
+         * Why, for programs.
+         */code: ErrorCode,
+        /**
+         * Why, for people.
+         */message: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension BatchResult: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeBatchResult: FfiConverterRustBuffer {
+    typealias SwiftType = BatchResult
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> BatchResult {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .opened(unwrapped: try FfiConverterTypeUnwrapped.read(from: &buf)
+        )
+
+        case 2: return .refused(code: try FfiConverterTypeErrorCode.read(from: &buf), message: try FfiConverterString.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: BatchResult, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .opened(unwrapped):
+            writeInt(&buf, Int32(1))
+            FfiConverterTypeUnwrapped.write(unwrapped, into: &buf)
+
+
+        case let .refused(code,message):
+            writeInt(&buf, Int32(2))
+            FfiConverterTypeErrorCode.write(code, into: &buf)
+            FfiConverterString.write(message, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeBatchResult_lift(_ buf: RustBuffer) throws -> BatchResult {
+    return try FfiConverterTypeBatchResult.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeBatchResult_lower(_ value: BatchResult) -> RustBuffer {
+    return FfiConverterTypeBatchResult.lower(value)
+}
+
+
+
+/**
  * The device's battery.
  */
 
@@ -4851,6 +8329,81 @@ public func FfiConverterTypeDeviceClass_lift(_ buf: RustBuffer) throws -> Device
 #endif
 public func FfiConverterTypeDeviceClass_lower(_ value: DeviceClass) -> RustBuffer {
     return FfiConverterTypeDeviceClass.lower(value)
+}
+
+
+
+/**
+ * Which of two epochs that follow one another.
+ */
+
+public enum EpochParity: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * An epoch with an even number.
+     */
+    case even
+    /**
+     * An epoch with an odd number.
+     */
+    case odd
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension EpochParity: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeEpochParity: FfiConverterRustBuffer {
+    typealias SwiftType = EpochParity
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> EpochParity {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .even
+
+        case 2: return .odd
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: EpochParity, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .even:
+            writeInt(&buf, Int32(1))
+
+
+        case .odd:
+            writeInt(&buf, Int32(2))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEpochParity_lift(_ buf: RustBuffer) throws -> EpochParity {
+    return try FfiConverterTypeEpochParity.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEpochParity_lower(_ value: EpochParity) -> RustBuffer {
+    return FfiConverterTypeEpochParity.lower(value)
 }
 
 
@@ -5883,6 +9436,91 @@ public func FfiConverterTypeNetwork_lower(_ value: Network) -> RustBuffer {
 
 
 /**
+ * How a device is powered.
+ */
+
+public enum PowerClass: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * From the mains, or charging.
+     */
+    case mains
+    /**
+     * From a battery with charge to spare.
+     */
+    case battery
+    /**
+     * From a battery that is low.
+     */
+    case lowBattery
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PowerClass: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePowerClass: FfiConverterRustBuffer {
+    typealias SwiftType = PowerClass
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PowerClass {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .mains
+
+        case 2: return .battery
+
+        case 3: return .lowBattery
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: PowerClass, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .mains:
+            writeInt(&buf, Int32(1))
+
+
+        case .battery:
+            writeInt(&buf, Int32(2))
+
+
+        case .lowBattery:
+            writeInt(&buf, Int32(3))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePowerClass_lift(_ buf: RustBuffer) throws -> PowerClass {
+    return try FfiConverterTypePowerClass.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePowerClass_lower(_ value: PowerClass) -> RustBuffer {
+    return FfiConverterTypePowerClass.lower(value)
+}
+
+
+
+/**
  * How one placement is chosen among those that nothing beats.
  */
 
@@ -6287,7 +9925,10 @@ public enum Processed: Equatable, Hashable, Codable {
     case reply(
         /**
          * Id of the reply block, 32 hexadecimal digits.
-         */surb: String
+         */surb: String,
+        /**
+         * The reply, which its key opens.
+         */sealed: Data
     )
 
 
@@ -6316,7 +9957,7 @@ public struct FfiConverterTypeProcessed: FfiConverterRustBuffer {
         case 2: return .deliver(payload: try FfiConverterData.read(from: &buf)
         )
 
-        case 3: return .reply(surb: try FfiConverterString.read(from: &buf)
+        case 3: return .reply(surb: try FfiConverterString.read(from: &buf), sealed: try FfiConverterData.read(from: &buf)
         )
 
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -6339,9 +9980,10 @@ public struct FfiConverterTypeProcessed: FfiConverterRustBuffer {
             FfiConverterData.write(payload, into: &buf)
 
 
-        case let .reply(surb):
+        case let .reply(surb,sealed):
             writeInt(&buf, Int32(3))
             FfiConverterString.write(surb, into: &buf)
+            FfiConverterData.write(sealed, into: &buf)
 
         }
     }
@@ -6781,6 +10423,78 @@ fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionData: FfiConverterRustBuffer {
+    typealias SwiftType = Data?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterData.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterData.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeMixnetMessage: FfiConverterRustBuffer {
+    typealias SwiftType = MixnetMessage?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMixnetMessage.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMixnetMessage.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeCover: FfiConverterRustBuffer {
+    typealias SwiftType = Cover?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeCover.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeCover.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeLimits: FfiConverterRustBuffer {
     typealias SwiftType = Limits?
 
@@ -6797,6 +10511,78 @@ fileprivate struct FfiConverterOptionTypeLimits: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeLimits.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeMixnetClientConfig: FfiConverterRustBuffer {
+    typealias SwiftType = MixnetClientConfig?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMixnetClientConfig.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMixnetClientConfig.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeMixnetNodeConfig: FfiConverterRustBuffer {
+    typealias SwiftType = MixnetNodeConfig?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMixnetNodeConfig.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMixnetNodeConfig.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeTopologyOptions: FfiConverterRustBuffer {
+    typealias SwiftType = TopologyOptions?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeTopologyOptions.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeTopologyOptions.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -6880,6 +10666,31 @@ fileprivate struct FfiConverterSequenceString: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceData: FfiConverterRustBuffer {
+    typealias SwiftType = [Data]
+
+    public static func write(_ value: [Data], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterData.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Data] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Data]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterData.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeAssignment: FfiConverterRustBuffer {
     typealias SwiftType = [Assignment]
 
@@ -6897,6 +10708,31 @@ fileprivate struct FfiConverterSequenceTypeAssignment: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeAssignment.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeDescriptor: FfiConverterRustBuffer {
+    typealias SwiftType = [Descriptor]
+
+    public static func write(_ value: [Descriptor], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeDescriptor.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Descriptor] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Descriptor]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeDescriptor.read(from: &buf))
         }
         return seq
     }
@@ -7030,6 +10866,31 @@ fileprivate struct FfiConverterSequenceTypeNode: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypePacketOrder: FfiConverterRustBuffer {
+    typealias SwiftType = [PacketOrder]
+
+    public static func write(_ value: [PacketOrder], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypePacketOrder.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [PacketOrder] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [PacketOrder]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypePacketOrder.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypePoint: FfiConverterRustBuffer {
     typealias SwiftType = [Point]
 
@@ -7080,6 +10941,31 @@ fileprivate struct FfiConverterSequenceTypeReason: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeBatchResult: FfiConverterRustBuffer {
+    typealias SwiftType = [BatchResult]
+
+    public static func write(_ value: [BatchResult], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeBatchResult.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [BatchResult] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [BatchResult]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeBatchResult.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeVariable: FfiConverterRustBuffer {
     typealias SwiftType = [Variable]
 
@@ -7122,6 +11008,31 @@ fileprivate struct FfiConverterSequenceSequenceDouble: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterSequenceDouble.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceSequenceTypeDescriptor: FfiConverterRustBuffer {
+    typealias SwiftType = [[Descriptor]]
+
+    public static func write(_ value: [[Descriptor]], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterSequenceTypeDescriptor.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [[Descriptor]] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [[Descriptor]]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterSequenceTypeDescriptor.read(from: &buf))
         }
         return seq
     }
@@ -7247,6 +11158,20 @@ public func place(jobs: [Job], nodes: [Node], sharing: Sharing, config: Nsga2, p
     )
 })
 }
+/**
+ * The public key, 32 bytes, to an authority's 32 secret bytes.
+ *
+ * # Errors
+ * [`FogError::InvalidArgument`] for another number of bytes.
+ */
+public func authorityOf(secret: Data)throws  -> Data  {
+    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_authority_of(
+        FfiConverterData.lower(secret),uniffiCallStatus
+    )
+})
+}
 
 private enum InitializationResult {
     case ok
@@ -7276,6 +11201,81 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_func_place() != 60086) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_authority_of() != 36719) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_choose_nodes() != 57296) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_close() != 60745) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_contact() != 40317) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_node() != 63469) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_readable() != 2997) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply() != 52309) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_send_through() != 14582) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_power() != 18969) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_topology() != 56811) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_request() != 10444) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_send() != 42728) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_stats() != 32056) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_try_receive() != 45420) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetmessage_body() != 12290) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetmessage_id() != 3659) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetmessage_reply_blocks() != 33836) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_pendinganswer_cancel() != 5756) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_pendinganswer_id() != 21682) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_pendinganswer_wait() != 5026) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_pendingdelivery_cancel() != 27938) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_pendingdelivery_id() != 7531) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_pendingdelivery_wait() != 16981) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_readiness_cancel() != 36325) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_readiness_wait() != 41046) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_account() != 38812) {
@@ -7320,6 +11320,21 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_fogtask_wait() != 22237) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetnode_close() != 55885) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetnode_descriptor() != 55835) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetnode_drain() != 6547) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetnode_set_topology() != 41648) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetnode_stats() != 27932) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_problem_variables() != 4828) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -7335,7 +11350,22 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_privatekey_to_bytes() != 52353) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_replykey_surb() != 25075) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_sphinx_build() != 48084) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_sphinx_build_batch() != 27089) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_sphinx_hops_max() != 50835) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_sphinx_make_surb() != 61182) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_sphinx_open_reply() != 48696) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_sphinx_packet_bytes() != 17583) {
@@ -7347,6 +11377,27 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_sphinx_process() != 43347) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_sphinx_process_batch() != 63983) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_sphinx_reply() != 48688) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_sphinx_surb_bytes() != 35145) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_sphinxprocessor_process() != 44307) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_sphinxprocessor_process_batch() != 63104) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_sphinxprocessor_public_key() != 61216) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_sphinxprocessor_stats() != 56297) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_batteryprobe_battery() != 9352) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -7354,6 +11405,27 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_harvestpolicy_decide_with_probe() != 40141) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_topology_delay_mean() != 55935) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_topology_epoch() != 28243) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_topology_hops_max() != 17948) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_topology_layers() != 38020) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_topology_payload_bytes() != 57624) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_topology_sign() != 58885) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new() != 59067) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory() != 53404) {
@@ -7365,6 +11437,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_constructor_fog_new() != 29311) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new() != 30931) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_constructor_privatekey_from_bytes() != 64268) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -7374,6 +11449,12 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_constructor_sphinx_new() != 38927) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_sphinx_with_hops() != 34595) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_sphinxprocessor_new() != 14033) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_always() != 62130) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -7381,6 +11462,12 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_new() != 35671) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_topology_new() != 55855) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_topology_verify() != 40028) {
         return InitializationResult.apiChecksumMismatch
     }
 

@@ -93,3 +93,98 @@ extension Fog {
         try await submit(module: module, input: input, limits: limits).wait()
     }
 }
+
+extension PendingDelivery {
+    /// Waits until the receiver has acknowledged all of the message. It can be waited for once.
+    ///
+    /// Cancelling the Swift task that waits ends the wait with `FogError.Cancelled`; the message is
+    /// sent to its end.
+    public func wait() async throws {
+        try await withTaskCancellationHandler {
+            try await waitUncancellably()
+        } onCancel: {
+            cancel()
+        }
+    }
+}
+
+extension PendingAnswer {
+    /// Waits for the answer. It can be taken once. Cancelling the Swift task that waits cancels the
+    /// question, which then ends with `FogError.Cancelled`.
+    public func wait() async throws -> Data {
+        try await withTaskCancellationHandler {
+            try await waitUncancellably()
+        } onCancel: {
+            cancel()
+        }
+    }
+}
+
+extension Readiness {
+    /// Ends when there is a message to receive, or when none will come. It can be waited for once.
+    /// Cancelling the Swift task that waits ends it with `FogError.Cancelled`.
+    public func wait() async throws {
+        try await withTaskCancellationHandler {
+            try await waitUncancellably()
+        } onCancel: {
+            cancel()
+        }
+    }
+}
+
+extension MixnetClient {
+    /// Sends a message and waits until its receiver has acknowledged all of it.
+    ///
+    /// Cancelling the Swift task that waits ends the wait with `FogError.Cancelled`; the message is
+    /// sent to its end.
+    public func send(to: String, body: Data) async throws {
+        try await startSend(to: to, body: body).wait()
+    }
+
+    /// Sends a message that asks for an answer of at most `answerBytesMax` bytes, and waits for
+    /// that, `withinMs` milliseconds at most. Whoever answers does not learn who asked.
+    ///
+    /// Cancelling the Swift task that waits cancels the question, which then ends with
+    /// `FogError.Cancelled`.
+    public func request(
+        to: String, body: Data, answerBytesMax: UInt32 = 2048, withinMs: UInt64 = 60_000
+    ) async throws -> Data {
+        try await startRequest(
+            to: to, body: body, answerBytesMax: answerBytesMax, withinMs: withinMs
+        ).wait()
+    }
+
+    /// Waits for the next message.
+    ///
+    /// Cancelling the Swift task that waits ends the wait with `FogError.Cancelled`; no message is
+    /// lost by it. Closing the client ends it with `FogError.Closed`.
+    public func receive() async throws -> MixnetMessage {
+        while true {
+            // Between taking a message and returning it nothing is awaited.
+            if let message = try tryReceive() { return message }
+            try await readable().wait()
+        }
+    }
+
+    /// The messages that come in, until the client is closed. No message is lost when the Swift
+    /// task that goes through them is cancelled: that ends with `FogError.Cancelled`.
+    public var messages: MixnetMessages { MixnetMessages(client: self) }
+}
+
+/// The messages that come in to a `MixnetClient`.
+public struct MixnetMessages: AsyncSequence, Sendable {
+    public typealias Element = MixnetMessage
+
+    fileprivate let client: MixnetClient
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        fileprivate let client: MixnetClient
+
+        /// The next message; nothing when the client is closed.
+        public mutating func next() async throws -> MixnetMessage? {
+            do { return try await client.receive() } catch FogError.Closed { return nil }
+        }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(client: client) }
+}

@@ -94,7 +94,7 @@ final class SharedVectorsTests: XCTestCase {
             case .deliver(let payload):
                 XCTAssertEqual(try hop["kind"].text(), "deliver")
                 XCTAssertEqual(payload, try hop["payload"].bytes())
-            case .reply(let surb):
+            case .reply(let surb, _):
                 XCTAssertEqual(try hop["kind"].text(), "reply")
                 XCTAssertEqual(surb, try hop["surb"].text())
             }

@@ -2,6 +2,17 @@
 
 package dev.fogcompute
 
+import kotlin.coroutines.cancellation.CancellationException
+import kotlin.time.Duration
+import kotlin.time.TimeSource
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.FlowCollector
+import kotlinx.coroutines.withContext
+import kotlinx.coroutines.withTimeoutOrNull
+
 /** The stable code of this error. */
 val FogException.code: ErrorCode
     get() = when (this) {
@@ -51,6 +62,93 @@ val FogException.code: ErrorCode
  * Cancelling the coroutine cancels the task. Closing the fog ends the call with
  * [FogException.Closed].
  */
-@Throws(FogException::class, kotlin.coroutines.cancellation.CancellationException::class)
+@Throws(FogException::class, CancellationException::class)
 suspend fun Fog.run(module: ByteArray, input: ByteArray, limits: Limits? = null): TaskOutput =
     submit(module, input, limits).use { it.wait() }
+
+/**
+ * Sends a message and suspends until its receiver has acknowledged all of it.
+ *
+ * Cancelling the coroutine ends the wait; the message is sent to its end.
+ */
+@Throws(FogException::class, CancellationException::class)
+suspend fun MixnetClient.send(to: String, body: ByteArray) =
+    startSend(to, body).use { pending -> offLibraryThreads { pending.wait() } }
+
+/**
+ * Sends a message that asks for an answer of at most [answerBytesMax] bytes, and suspends until
+ * that is there, [withinMs] milliseconds at most. Whoever answers does not learn who asked.
+ *
+ * Cancelling the coroutine cancels the question.
+ */
+@Throws(FogException::class, CancellationException::class)
+suspend fun MixnetClient.request(
+    to: String,
+    body: ByteArray,
+    answerBytesMax: UInt = 2048u,
+    withinMs: ULong = 60_000u,
+): ByteArray = startRequest(to, body, answerBytesMax, withinMs).use { pending ->
+    offLibraryThreads { pending.wait() }
+}
+
+/**
+ * Suspends until the next message is there.
+ *
+ * Cancelling the coroutine loses no message; but a `withTimeout` around the call may discard what
+ * the call returns, which [receiveWithin] does not. Closing the client ends the call with
+ * [FogException.Closed].
+ */
+@Throws(FogException::class, CancellationException::class)
+suspend fun MixnetClient.receive(): MixnetMessage {
+    while (true) {
+        // Between taking a message and returning it nothing is suspended.
+        tryReceive()?.let { return it }
+        awaitReadable()
+    }
+}
+
+/** The next message, or null if none comes within [timeout]. As [receive], it loses none. */
+@Throws(FogException::class, CancellationException::class)
+suspend fun MixnetClient.receiveWithin(timeout: Duration): MixnetMessage? {
+    val end = TimeSource.Monotonic.markNow() + timeout
+    while (true) {
+        tryReceive()?.let { return it }
+        withTimeoutOrNull(-end.elapsedNow()) { awaitReadable() } ?: return tryReceive()
+    }
+}
+
+/**
+ * The messages that come in, until the client is closed. No message is lost when the coroutine that
+ * collects them is cancelled, unless an operator on the way to it buffers.
+ */
+fun MixnetClient.messages(): Flow<MixnetMessage> = Messages(this)
+
+/** Not a `flow { }`: its `emit` looks for a cancellation, and would drop the message in hand. */
+private class Messages(private val client: MixnetClient) : Flow<MixnetMessage> {
+    override suspend fun collect(collector: FlowCollector<MixnetMessage>) {
+        while (true) {
+            currentCoroutineContext().ensureActive()
+            collector.emit(next() ?: return)
+        }
+    }
+
+    private suspend fun next(): MixnetMessage? = try {
+        client.receive()
+    } catch (_: FogException.Closed) {
+        null
+    } catch (error: IllegalStateException) {
+        // What every object says that was closed; and a cancellation is one too.
+        if (error is CancellationException) throw error
+        null
+    }
+}
+
+private suspend fun MixnetClient.awaitReadable() =
+    readable().use { readiness -> offLibraryThreads { readiness.wait() } }
+
+/**
+ * Goes on off the library's threads. There `Dispatchers.Unconfined` would run what follows a wait
+ * while the library holds its locks, and any call into the library would wait for ever.
+ */
+private suspend fun <T> offLibraryThreads(wait: suspend () -> T): T =
+    withContext(Dispatchers.Default) { wait() }

@@ -748,6 +748,54 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_place(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_authority_of(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_choose_nodes(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_contact(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_node(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_readable(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_send_through(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_power(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_topology(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_request(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_send(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_stats(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_try_receive(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetmessage_body(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetmessage_id(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetmessage_reply_blocks(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_pendinganswer_cancel(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_pendinganswer_id(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_pendinganswer_wait(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_pendingdelivery_cancel(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_pendingdelivery_id(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_pendingdelivery_wait(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_readiness_cancel(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_readiness_wait(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_account(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_balance(
@@ -774,6 +822,14 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_fogtask_wait(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetnode_descriptor(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetnode_drain(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetnode_set_topology(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetnode_stats(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_problem_variables(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_problem_objective_count(
@@ -784,7 +840,17 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_privatekey_to_bytes(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_replykey_surb(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_sphinx_build(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_sphinx_build_batch(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_sphinx_hops_max(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_sphinx_make_surb(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_sphinx_open_reply(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_sphinx_packet_bytes(
     ): Int
@@ -792,11 +858,39 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_sphinx_process(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_sphinx_process_batch(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_sphinx_reply(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_sphinx_surb_bytes(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_sphinxprocessor_process(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_sphinxprocessor_process_batch(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_sphinxprocessor_public_key(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_sphinxprocessor_stats(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_batteryprobe_battery(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_harvestpolicy_decide(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_harvestpolicy_decide_with_probe(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_topology_delay_mean(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_topology_epoch(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_topology_hops_max(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_topology_layers(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_topology_payload_bytes(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_topology_sign(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory(
     ): Int
@@ -804,17 +898,27 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_fog_new(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_privatekey_from_bytes(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_privatekey_generate(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_sphinx_new(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_sphinx_with_hops(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_sphinxprocessor_new(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_always(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_from_toml(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_new(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_topology_new(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_topology_verify(
     ): Int
     external fun ffi_fogcompute_uniffi_uniffi_contract_version(
     ): Int
@@ -838,6 +942,74 @@ internal object UniffiLib {
     }
 
     internal fun ensureInitialized() = Unit
+    external fun uniffi_fogcompute_uniffi_fn_clone_mixnetclient(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_mixnetclient(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_constructor_mixnetclient_new(`topology`: Long,`config`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_choose_nodes(`ptr`: Long,`hops`: Int,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_contact(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_node(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_readable(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply(`ptr`: Long,`message`: Long,`body`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_send_through(`ptr`: Long,`nodes`: RustBuffer.ByValue,`to`: RustBuffer.ByValue,`body`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_set_power(`ptr`: Long,`power`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_set_topology(`ptr`: Long,`topology`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_request(`ptr`: Long,`to`: RustBuffer.ByValue,`body`: RustBuffer.ByValue,`answerBytesMax`: Int,`withinMs`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_send(`ptr`: Long,`to`: RustBuffer.ByValue,`body`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_stats(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_try_receive(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_clone_mixnetmessage(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_mixnetmessage(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetmessage_body(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetmessage_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetmessage_reply_blocks(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Int
+    external fun uniffi_fogcompute_uniffi_fn_clone_pendinganswer(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_pendinganswer(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_pendinganswer_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_pendinganswer_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_pendinganswer_wait(`ptr`: Long,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_clone_pendingdelivery(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_pendingdelivery(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_pendingdelivery_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_pendingdelivery_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_pendingdelivery_wait(`ptr`: Long,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_clone_readiness(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_readiness(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_readiness_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_readiness_wait(`ptr`: Long,
+    ): Long
     external fun uniffi_fogcompute_uniffi_fn_clone_ledger(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_free_ledger(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -882,6 +1054,20 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_fogtask_wait(`ptr`: Long,
     ): Long
+    external fun uniffi_fogcompute_uniffi_fn_clone_mixnetnode(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_mixnetnode(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_constructor_mixnetnode_new(`config`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetnode_descriptor(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetnode_drain(`ptr`: Long,`withinMs`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetnode_set_topology(`ptr`: Long,`topology`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetnode_stats(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_clone_problem(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_free_problem(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -906,19 +1092,55 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_privatekey_to_bytes(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_clone_replykey(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_replykey(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_replykey_surb(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_clone_sphinx(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_free_sphinx(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_constructor_sphinx_new(`payloadBytes`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
+    external fun uniffi_fogcompute_uniffi_fn_constructor_sphinx_with_hops(`hopsMax`: Int,`payloadBytes`: Int,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_sphinx_build(`ptr`: Long,`route`: RustBuffer.ByValue,`payload`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_sphinx_build_batch(`ptr`: Long,`packets`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_sphinx_hops_max(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Int
+    external fun uniffi_fogcompute_uniffi_fn_method_sphinx_make_surb(`ptr`: Long,`route`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_sphinx_open_reply(`ptr`: Long,`key`: Long,`sealed`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_sphinx_packet_bytes(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Int
     external fun uniffi_fogcompute_uniffi_fn_method_sphinx_payload_bytes(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Int
     external fun uniffi_fogcompute_uniffi_fn_method_sphinx_process(`ptr`: Long,`key`: Long,`packet`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_sphinx_process_batch(`ptr`: Long,`key`: Long,`packets`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_sphinx_reply(`ptr`: Long,`block`: RustBuffer.ByValue,`payload`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_sphinx_surb_bytes(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Int
+    external fun uniffi_fogcompute_uniffi_fn_clone_sphinxprocessor(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_sphinxprocessor(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_constructor_sphinxprocessor_new(`sphinx`: Long,`key`: Long,`packetsMax`: Int,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_sphinxprocessor_process(`ptr`: Long,`packet`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_sphinxprocessor_process_batch(`ptr`: Long,`packets`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_sphinxprocessor_public_key(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_sphinxprocessor_stats(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_clone_batteryprobe(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
@@ -942,6 +1164,26 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_harvestpolicy_decide_with_probe(`ptr`: Long,`state`: RustBuffer.ByValue,`probe`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_clone_topology(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_topology(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_constructor_topology_new(`layers`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_constructor_topology_verify(`text`: RustBuffer.ByValue,`authority`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_topology_delay_mean(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_topology_epoch(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_topology_hops_max(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Int
+    external fun uniffi_fogcompute_uniffi_fn_method_topology_layers(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_topology_payload_bytes(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Int
+    external fun uniffi_fogcompute_uniffi_fn_method_topology_sign(`ptr`: Long,`secret`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_version(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_error_codes(uniffi_out_err: UniffiRustCallStatus,
@@ -951,6 +1193,8 @@ internal object UniffiLib {
     external fun uniffi_fogcompute_uniffi_fn_func_nsga2(`problem`: Long,`config`: RustBuffer.ByValue,`seed`: Long,`initial`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_place(`jobs`: RustBuffer.ByValue,`nodes`: RustBuffer.ByValue,`sharing`: RustBuffer.ByValue,`config`: RustBuffer.ByValue,`preference`: RustBuffer.ByValue,`seed`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_func_authority_of(`secret`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun ffi_fogcompute_uniffi_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
@@ -1086,6 +1330,78 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_place() and 0xFFFF) != 60086) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_authority_of() and 0xFFFF) != 36719) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_choose_nodes() and 0xFFFF) != 57296) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_contact() and 0xFFFF) != 40317) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_node() and 0xFFFF) != 63469) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_readable() and 0xFFFF) != 2997) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply() and 0xFFFF) != 52309) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_send_through() and 0xFFFF) != 14582) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_power() and 0xFFFF) != 18969) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_topology() and 0xFFFF) != 56811) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_request() and 0xFFFF) != 10444) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_send() and 0xFFFF) != 42728) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_stats() and 0xFFFF) != 32056) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_try_receive() and 0xFFFF) != 45420) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetmessage_body() and 0xFFFF) != 12290) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetmessage_id() and 0xFFFF) != 3659) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetmessage_reply_blocks() and 0xFFFF) != 33836) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_pendinganswer_cancel() and 0xFFFF) != 5756) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_pendinganswer_id() and 0xFFFF) != 21682) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_pendinganswer_wait() and 0xFFFF) != 5026) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_pendingdelivery_cancel() and 0xFFFF) != 27938) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_pendingdelivery_id() and 0xFFFF) != 7531) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_pendingdelivery_wait() and 0xFFFF) != 16981) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_readiness_cancel() and 0xFFFF) != 36325) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_readiness_wait() and 0xFFFF) != 41046) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_account() and 0xFFFF) != 38812) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1125,6 +1441,18 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_fogtask_wait() and 0xFFFF) != 22237) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetnode_descriptor() and 0xFFFF) != 55835) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetnode_drain() and 0xFFFF) != 6547) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetnode_set_topology() and 0xFFFF) != 41648) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetnode_stats() and 0xFFFF) != 27932) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_problem_variables() and 0xFFFF) != 4828) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1140,7 +1468,22 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_privatekey_to_bytes() and 0xFFFF) != 52353) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_replykey_surb() and 0xFFFF) != 25075) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_build() and 0xFFFF) != 48084) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_build_batch() and 0xFFFF) != 27089) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_hops_max() and 0xFFFF) != 50835) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_make_surb() and 0xFFFF) != 61182) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_open_reply() and 0xFFFF) != 48696) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_packet_bytes() and 0xFFFF) != 17583) {
@@ -1152,6 +1495,27 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_process() and 0xFFFF) != 43347) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_process_batch() and 0xFFFF) != 63983) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_reply() and 0xFFFF) != 48688) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_surb_bytes() and 0xFFFF) != 35145) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinxprocessor_process() and 0xFFFF) != 44307) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinxprocessor_process_batch() and 0xFFFF) != 63104) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinxprocessor_public_key() and 0xFFFF) != 61216) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinxprocessor_stats() and 0xFFFF) != 56297) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_batteryprobe_battery() and 0xFFFF) != 9352) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1159,6 +1523,27 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_harvestpolicy_decide_with_probe() and 0xFFFF) != 40141) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_topology_delay_mean() and 0xFFFF) != 55935) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_topology_epoch() and 0xFFFF) != 28243) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_topology_hops_max() and 0xFFFF) != 17948) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_topology_layers() and 0xFFFF) != 38020) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_topology_payload_bytes() and 0xFFFF) != 57624) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_topology_sign() and 0xFFFF) != 58885) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new() and 0xFFFF) != 59067) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory() and 0xFFFF) != 53404) {
@@ -1170,6 +1555,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_fog_new() and 0xFFFF) != 29311) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new() and 0xFFFF) != 30931) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_privatekey_from_bytes() and 0xFFFF) != 64268) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1179,6 +1567,12 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_sphinx_new() and 0xFFFF) != 38927) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_sphinx_with_hops() and 0xFFFF) != 34595) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_sphinxprocessor_new() and 0xFFFF) != 14033) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_always() and 0xFFFF) != 62130) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1186,6 +1580,12 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_new() and 0xFFFF) != 35671) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_topology_new() and 0xFFFF) != 55855) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_topology_verify() and 0xFFFF) != 40028) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -3654,6 +4054,1987 @@ public object FfiConverterTypeLedger: FfiConverter<Ledger, Long> {
 
 
 /**
+ * Sends and receives messages through a mixnet, over UDP.
+ *
+ * Messages are cut into packets, each over a route of its own, sent until they are acknowledged,
+ * and put together by their receiver. A request carries single-use reply blocks, so that whoever
+ * answers does not learn who asked. Others reach this client by its contact.
+ *
+ * There is no gateway yet: the client is the last hop itself. It keeps links to all nodes of the
+ * last layer, so those nodes can tell which of their links is a client's.
+ */
+public interface MixnetClientInterface {
+
+    /**
+     * So many different mixnodes for a route of its own choice, one of each layer in turn.
+     *
+     * # Errors
+     * [`FogError::InvalidRoute`], [`FogError::Closed`].
+     */
+    fun `chooseNodes`(`hops`: kotlin.UInt): List<kotlin.String>
+
+    /**
+     * What others need to send it messages, as text: its node, its key and the key's epoch. It is
+     * new with each start and each epoch.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `contact`(): kotlin.String
+
+    /**
+     * Who this client is on its links, 64 hexadecimal digits.
+     */
+    fun `node`(): kotlin.String
+
+    /**
+     * A wait for the next message, which [`MixnetClient::try_receive`] then takes. In two calls,
+     * for else a message could be lost with a wait that is given up.
+     */
+    fun `readable`(): Readiness
+
+    /**
+     * Answers a message, once.
+     *
+     * # Errors
+     * [`FogError::InvalidReplyBlock`] if no answer is wanted or one was given,
+     * [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter one can still be
+     * given. [`FogError::Closed`].
+     */
+    fun `reply`(`message`: MixnetMessage, `body`: kotlin.ByteArray)
+
+    /**
+     * Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
+     * order. Returns its id, 32 hexadecimal digits.
+     *
+     * # Errors
+     * As [`MixnetClient::start_send`].
+     */
+    fun `sendThrough`(`nodes`: List<kotlin.String>, `to`: kotlin.String, `body`: kotlin.ByteArray): kotlin.String
+
+    /**
+     * Sends cover traffic as a device so powered should.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `setPower`(`power`: PowerClass)
+
+    /**
+     * Goes on with another topology of the network: nodes joined or left, or an epoch began. In
+     * another epoch the client has another contact; for the old one it keeps receiving until the
+     * epoch after.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`], then the old one stays; [`FogError::Closed`].
+     */
+    fun `setTopology`(`topology`: Topology)
+
+    /**
+     * Sends a message that asks for an answer of at most `answer_bytes_max` bytes, within
+     * `within_ms` milliseconds; it can be waited for.
+     *
+     * The question is sent until it is acknowledged, the answer once: if a packet of it is lost,
+     * none comes.
+     *
+     * # Errors
+     * As [`MixnetClient::start_send`].
+     */
+    fun `startRequest`(`to`: kotlin.String, `body`: kotlin.ByteArray, `answerBytesMax`: kotlin.UInt = 2048u, `withinMs`: kotlin.ULong = 60000uL): PendingAnswer
+
+    /**
+     * Sends a message; its acknowledgement can be waited for.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a contact that is none, [`FogError::InvalidTopology`] if
+     * the network's topology has expired, [`FogError::PayloadTooLarge`],
+     * [`FogError::InvalidRoute`], [`FogError::MixnetBusy`], [`FogError::Closed`]. Then nothing was
+     * sent.
+     */
+    fun `startSend`(`to`: kotlin.String, `body`: kotlin.ByteArray): PendingDelivery
+
+    /**
+     * What it counted since its start.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `stats`(): MixnetClientStats
+
+    /**
+     * The next message, if one is there.
+     *
+     * # Errors
+     * [`FogError::Closed`] when there is none and none will come.
+     */
+    fun `tryReceive`(): MixnetMessage?
+
+    companion object
+}
+
+/**
+ * Sends and receives messages through a mixnet, over UDP.
+ *
+ * Messages are cut into packets, each over a route of its own, sent until they are acknowledged,
+ * and put together by their receiver. A request carries single-use reply blocks, so that whoever
+ * answers does not learn who asked. Others reach this client by its contact.
+ *
+ * There is no gateway yet: the client is the last hop itself. It keeps links to all nodes of the
+ * last layer, so those nodes can tell which of their links is a client's.
+ */
+open class MixnetClient: Disposable, AutoCloseable, MixnetClientInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+    /**
+     * Starts a client of a network.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`] if the topology is not valid now, [`FogError::Listen`],
+     * [`FogError::Node`], and [`FogError::InvalidArgument`] for a configuration that makes no
+     * sense.
+     */
+    constructor(`topology`: Topology, `config`: MixnetClientConfig? = null) :
+        this(UniffiWithHandle,
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_mixnetclient_new(
+
+
+        FfiConverterTypeTopology.lower(`topology`),
+        FfiConverterOptionalTypeMixnetClientConfig.lower(`config`),_status)
+}
+    )
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_mixnetclient(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_mixnetclient(handle, status)
+        }
+    }
+
+
+    /**
+     * So many different mixnodes for a route of its own choice, one of each layer in turn.
+     *
+     * # Errors
+     * [`FogError::InvalidRoute`], [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `chooseNodes`(`hops`: kotlin.UInt): List<kotlin.String> {
+            return FfiConverterSequenceString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_choose_nodes(
+        it,
+
+        FfiConverterUInt.lower(`hops`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * What others need to send it messages, as text: its node, its key and the key's epoch. It is
+     * new with each start and each epoch.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `contact`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_contact(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Who this client is on its links, 64 hexadecimal digits.
+     */override fun `node`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_node(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * A wait for the next message, which [`MixnetClient::try_receive`] then takes. In two calls,
+     * for else a message could be lost with a wait that is given up.
+     */override fun `readable`(): Readiness {
+            return FfiConverterTypeReadiness.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_readable(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Answers a message, once.
+     *
+     * # Errors
+     * [`FogError::InvalidReplyBlock`] if no answer is wanted or one was given,
+     * [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter one can still be
+     * given. [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `reply`(`message`: MixnetMessage, `body`: kotlin.ByteArray)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply(
+        it,
+
+        FfiConverterTypeMixnetMessage.lower(`message`),
+        FfiConverterByteArray.lower(`body`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
+     * order. Returns its id, 32 hexadecimal digits.
+     *
+     * # Errors
+     * As [`MixnetClient::start_send`].
+     */
+    @Throws(FogException::class)override fun `sendThrough`(`nodes`: List<kotlin.String>, `to`: kotlin.String, `body`: kotlin.ByteArray): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_send_through(
+        it,
+
+        FfiConverterSequenceString.lower(`nodes`),
+        FfiConverterString.lower(`to`),
+        FfiConverterByteArray.lower(`body`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Sends cover traffic as a device so powered should.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `setPower`(`power`: PowerClass)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_set_power(
+        it,
+
+        FfiConverterTypePowerClass.lower(`power`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Goes on with another topology of the network: nodes joined or left, or an epoch began. In
+     * another epoch the client has another contact; for the old one it keeps receiving until the
+     * epoch after.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`], then the old one stays; [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `setTopology`(`topology`: Topology)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_set_topology(
+        it,
+
+        FfiConverterTypeTopology.lower(`topology`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Sends a message that asks for an answer of at most `answer_bytes_max` bytes, within
+     * `within_ms` milliseconds; it can be waited for.
+     *
+     * The question is sent until it is acknowledged, the answer once: if a packet of it is lost,
+     * none comes.
+     *
+     * # Errors
+     * As [`MixnetClient::start_send`].
+     */
+    @Throws(FogException::class)override fun `startRequest`(`to`: kotlin.String, `body`: kotlin.ByteArray, `answerBytesMax`: kotlin.UInt, `withinMs`: kotlin.ULong): PendingAnswer {
+            return FfiConverterTypePendingAnswer.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_request(
+        it,
+
+        FfiConverterString.lower(`to`),
+        FfiConverterByteArray.lower(`body`),
+        FfiConverterUInt.lower(`answerBytesMax`),
+        FfiConverterULong.lower(`withinMs`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Sends a message; its acknowledgement can be waited for.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a contact that is none, [`FogError::InvalidTopology`] if
+     * the network's topology has expired, [`FogError::PayloadTooLarge`],
+     * [`FogError::InvalidRoute`], [`FogError::MixnetBusy`], [`FogError::Closed`]. Then nothing was
+     * sent.
+     */
+    @Throws(FogException::class)override fun `startSend`(`to`: kotlin.String, `body`: kotlin.ByteArray): PendingDelivery {
+            return FfiConverterTypePendingDelivery.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_send(
+        it,
+
+        FfiConverterString.lower(`to`),
+        FfiConverterByteArray.lower(`body`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * What it counted since its start.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `stats`(): MixnetClientStats {
+            return FfiConverterTypeMixnetClientStats.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_stats(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The next message, if one is there.
+     *
+     * # Errors
+     * [`FogError::Closed`] when there is none and none will come.
+     */
+    @Throws(FogException::class)override fun `tryReceive`(): MixnetMessage? {
+            return FfiConverterOptionalTypeMixnetMessage.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_try_receive(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMixnetClient: FfiConverter<MixnetClient, Long> {
+    override fun lower(value: MixnetClient): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): MixnetClient {
+        return MixnetClient(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): MixnetClient {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: MixnetClient) = 8UL
+
+    override fun write(value: MixnetClient, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A message that came in. Who sent it is not known, nor does an answer tell.
+ */
+public interface MixnetMessageInterface {
+
+    /**
+     * The message.
+     */
+    fun `body`(): kotlin.ByteArray
+
+    /**
+     * The sender's id of the message, 32 hexadecimal digits.
+     */
+    fun `id`(): kotlin.String
+
+    /**
+     * How many reply blocks came with it: packets an answer may have. 0 if none is wanted.
+     */
+    fun `replyBlocks`(): kotlin.UInt
+
+    companion object
+}
+
+/**
+ * A message that came in. Who sent it is not known, nor does an answer tell.
+ */
+open class MixnetMessage: Disposable, AutoCloseable, MixnetMessageInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_mixnetmessage(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_mixnetmessage(handle, status)
+        }
+    }
+
+
+    /**
+     * The message.
+     */override fun `body`(): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetmessage_body(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The sender's id of the message, 32 hexadecimal digits.
+     */override fun `id`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetmessage_id(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * How many reply blocks came with it: packets an answer may have. 0 if none is wanted.
+     */override fun `replyBlocks`(): kotlin.UInt {
+            return FfiConverterUInt.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetmessage_reply_blocks(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMixnetMessage: FfiConverter<MixnetMessage, Long> {
+    override fun lower(value: MixnetMessage): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): MixnetMessage {
+        return MixnetMessage(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): MixnetMessage {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: MixnetMessage) = 8UL
+
+    override fun write(value: MixnetMessage, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A mixnode that runs on threads of this process, over UDP.
+ *
+ * It relays for everybody who opens a link to it, as soon as it knows the network: make the nodes,
+ * put their descriptors into a topology, and give that to each of them.
+ */
+public interface MixnetNodeInterface {
+
+    /**
+     * What others must know of it.
+     */
+    fun `descriptor`(): Descriptor
+
+    /**
+     * Takes no further packets, sends what it holds when that is due, and ends: when nothing is
+     * held any more, or after `within_ms` milliseconds. Keeps the calling thread until then.
+     * Returns what it counted.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `drain`(`withinMs`: kotlin.ULong): MixnetNodeStats
+
+    /**
+     * Tells it of the other nodes. It sends packets to those and to whoever opened a link to it.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`], then what was known before stays; [`FogError::Closed`].
+     */
+    fun `setTopology`(`topology`: Topology)
+
+    /**
+     * What it counted since its start.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `stats`(): MixnetNodeStats
+
+    companion object
+}
+
+/**
+ * A mixnode that runs on threads of this process, over UDP.
+ *
+ * It relays for everybody who opens a link to it, as soon as it knows the network: make the nodes,
+ * put their descriptors into a topology, and give that to each of them.
+ */
+open class MixnetNode: Disposable, AutoCloseable, MixnetNodeInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+    /**
+     * Starts a mixnode that knows no other yet.
+     *
+     * # Errors
+     * [`FogError::Listen`], [`FogError::Node`], and [`FogError::InvalidArgument`] for a
+     * configuration that makes no sense.
+     */
+    constructor(`config`: MixnetNodeConfig? = null) :
+        this(UniffiWithHandle,
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_mixnetnode_new(
+
+
+        FfiConverterOptionalTypeMixnetNodeConfig.lower(`config`),_status)
+}
+    )
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_mixnetnode(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_mixnetnode(handle, status)
+        }
+    }
+
+
+    /**
+     * What others must know of it.
+     */override fun `descriptor`(): Descriptor {
+            return FfiConverterTypeDescriptor.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetnode_descriptor(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Takes no further packets, sends what it holds when that is due, and ends: when nothing is
+     * held any more, or after `within_ms` milliseconds. Keeps the calling thread until then.
+     * Returns what it counted.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `drain`(`withinMs`: kotlin.ULong): MixnetNodeStats {
+            return FfiConverterTypeMixnetNodeStats.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetnode_drain(
+        it,
+
+        FfiConverterULong.lower(`withinMs`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Tells it of the other nodes. It sends packets to those and to whoever opened a link to it.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`], then what was known before stays; [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `setTopology`(`topology`: Topology)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetnode_set_topology(
+        it,
+
+        FfiConverterTypeTopology.lower(`topology`),_status)
+}
+    }
+
+
+
+
+    /**
+     * What it counted since its start.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `stats`(): MixnetNodeStats {
+            return FfiConverterTypeMixnetNodeStats.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetnode_stats(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMixnetNode: FfiConverter<MixnetNode, Long> {
+    override fun lower(value: MixnetNode): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): MixnetNode {
+        return MixnetNode(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): MixnetNode {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: MixnetNode) = 8UL
+
+    override fun write(value: MixnetNode, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A question whose answer is not there yet. Releasing it forgets its reply blocks: an answer that
+ * still comes is dropped.
+ */
+public interface PendingAnswerInterface {
+
+    /**
+     * Sends the question no more and drops its answer; the wait ends with
+     * [`FogError::Cancelled`].
+     */
+    fun `cancel`()
+
+    /**
+     * The question's id, 32 hexadecimal digits.
+     */
+    fun `id`(): kotlin.String
+
+    /**
+     * Waits for the answer. It can be taken once. A wait that is given up cancels the question.
+     *
+     * # Errors
+     * [`FogError::NoAnswer`], [`FogError::NotDelivered`], [`FogError::Cancelled`], and
+     * [`FogError::Closed`] if the client was closed or the answer was taken before.
+     */
+    suspend fun `wait`(): kotlin.ByteArray
+
+    companion object
+}
+
+/**
+ * A question whose answer is not there yet. Releasing it forgets its reply blocks: an answer that
+ * still comes is dropped.
+ */
+open class PendingAnswer: Disposable, AutoCloseable, PendingAnswerInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_pendinganswer(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_pendinganswer(handle, status)
+        }
+    }
+
+
+    /**
+     * Sends the question no more and drops its answer; the wait ends with
+     * [`FogError::Cancelled`].
+     */override fun `cancel`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_pendinganswer_cancel(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * The question's id, 32 hexadecimal digits.
+     */override fun `id`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_pendinganswer_id(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Waits for the answer. It can be taken once. A wait that is given up cancels the question.
+     *
+     * # Errors
+     * [`FogError::NoAnswer`], [`FogError::NotDelivered`], [`FogError::Cancelled`], and
+     * [`FogError::Closed`] if the client was closed or the answer was taken before.
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `wait`() : kotlin.ByteArray {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_pendinganswer_wait(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterByteArray.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePendingAnswer: FfiConverter<PendingAnswer, Long> {
+    override fun lower(value: PendingAnswer): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): PendingAnswer {
+        return PendingAnswer(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): PendingAnswer {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: PendingAnswer) = 8UL
+
+    override fun write(value: PendingAnswer, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A message on its way: wait for its acknowledgement, or do not. It is sent to its end whether or
+ * not anybody waits.
+ */
+public interface PendingDeliveryInterface {
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`]. The message is sent to its end.
+     */
+    fun `cancel`()
+
+    /**
+     * The message's id, 32 hexadecimal digits.
+     */
+    fun `id`(): kotlin.String
+
+    /**
+     * Waits until the receiver has acknowledged all of the message. It can be waited for once.
+     *
+     * # Errors
+     * [`FogError::NotDelivered`], [`FogError::Cancelled`], and [`FogError::Closed`] if the client
+     * was closed or this was waited for before.
+     */
+    suspend fun `wait`()
+
+    companion object
+}
+
+/**
+ * A message on its way: wait for its acknowledgement, or do not. It is sent to its end whether or
+ * not anybody waits.
+ */
+open class PendingDelivery: Disposable, AutoCloseable, PendingDeliveryInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_pendingdelivery(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_pendingdelivery(handle, status)
+        }
+    }
+
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`]. The message is sent to its end.
+     */override fun `cancel`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_pendingdelivery_cancel(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * The message's id, 32 hexadecimal digits.
+     */override fun `id`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_pendingdelivery_id(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Waits until the receiver has acknowledged all of the message. It can be waited for once.
+     *
+     * # Errors
+     * [`FogError::NotDelivered`], [`FogError::Cancelled`], and [`FogError::Closed`] if the client
+     * was closed or this was waited for before.
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `wait`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_pendingdelivery_wait(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePendingDelivery: FfiConverter<PendingDelivery, Long> {
+    override fun lower(value: PendingDelivery): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): PendingDelivery {
+        return PendingDelivery(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): PendingDelivery {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: PendingDelivery) = 8UL
+
+    override fun write(value: PendingDelivery, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * A node's private mix key. Erased from the library's memory when released.
  */
 public interface PrivateKeyInterface {
@@ -4403,6 +6784,575 @@ public object FfiConverterTypeProblem: FfiConverter<Problem, Long> {
 
 
 /**
+ * A wait for messages that takes none of them.
+ */
+public interface ReadinessInterface {
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`].
+     */
+    fun `cancel`()
+
+    /**
+     * Ends when there is a message to receive, or when none will come. It can be waited for once.
+     *
+     * # Errors
+     * [`FogError::Closed`] if the client was released, [`FogError::Cancelled`].
+     */
+    suspend fun `wait`()
+
+    companion object
+}
+
+/**
+ * A wait for messages that takes none of them.
+ */
+open class Readiness: Disposable, AutoCloseable, ReadinessInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_readiness(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_readiness(handle, status)
+        }
+    }
+
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`].
+     */override fun `cancel`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_readiness_cancel(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Ends when there is a message to receive, or when none will come. It can be waited for once.
+     *
+     * # Errors
+     * [`FogError::Closed`] if the client was released, [`FogError::Cancelled`].
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `wait`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_readiness_wait(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeReadiness: FfiConverter<Readiness, Long> {
+    override fun lower(value: Readiness): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): Readiness {
+        return Readiness(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Readiness {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Readiness) = 8UL
+
+    override fun write(value: Readiness, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * The secret key of a reply block. It stays with its maker.
+ */
+public interface ReplyKeyInterface {
+
+    /**
+     * Id of its reply block, 32 hexadecimal digits: a processed reply names it.
+     */
+    fun `surb`(): kotlin.String
+
+    companion object
+}
+
+/**
+ * The secret key of a reply block. It stays with its maker.
+ */
+open class ReplyKey: Disposable, AutoCloseable, ReplyKeyInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_replykey(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_replykey(handle, status)
+        }
+    }
+
+
+    /**
+     * Id of its reply block, 32 hexadecimal digits: a processed reply names it.
+     */override fun `surb`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_replykey_surb(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeReplyKey: FfiConverter<ReplyKey, Long> {
+    override fun lower(value: ReplyKey): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): ReplyKey {
+        return ReplyKey(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): ReplyKey {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: ReplyKey) = 8UL
+
+    override fun write(value: ReplyKey, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * Builds and processes Sphinx packets of one network's size.
  */
 public interface SphinxInterface {
@@ -4415,6 +7365,37 @@ public interface SphinxInterface {
      * [`FogError::InvalidArgument`] for ids or keys that are not well formed.
      */
     fun `build`(`route`: List<Hop>, `payload`: kotlin.ByteArray): kotlin.ByteArray
+
+    /**
+     * Builds many packets, in the order they were given in. Their scalar multiplications are done
+     * several together, which is faster.
+     *
+     * # Errors
+     * As [`Sphinx::build`], for the first that is refused; then none is built.
+     */
+    fun `buildBatch`(`packets`: List<PacketOrder>): List<kotlin.ByteArray>
+
+    /**
+     * Most hops of a route.
+     */
+    fun `hopsMax`(): kotlin.UInt
+
+    /**
+     * Makes a single-use reply block whose route ends at its maker.
+     *
+     * # Errors
+     * [`FogError::InvalidRoute`], and [`FogError::InvalidArgument`] for ids or keys that are not
+     * well formed.
+     */
+    fun `makeSurb`(`route`: List<Hop>): Surb
+
+    /**
+     * Opens what came by a reply block made here: the sealed bytes of a processed reply.
+     *
+     * # Errors
+     * [`FogError::InvalidReplyBlock`] if the key is another's or the bytes were changed.
+     */
+    fun `openReply`(`key`: ReplyKey, `sealed`: kotlin.ByteArray): kotlin.ByteArray
 
     /**
      * Length of every packet, in bytes.
@@ -4435,6 +7416,33 @@ public interface SphinxInterface {
      * [`FogError::InvalidPacket`].
      */
     fun `process`(`key`: PrivateKey, `packet`: kotlin.ByteArray): Unwrapped
+
+    /**
+     * Takes one layer off each of many packets. Their scalar multiplications are done several
+     * together, which is faster.
+     *
+     * Nothing is remembered, as in [`Sphinx::process`]. Each packet has a result of its own, in the
+     * order they were given in.
+     *
+     * # Errors
+     * [`FogError::Panic`].
+     */
+    fun `processBatch`(`key`: PrivateKey, `packets`: List<kotlin.ByteArray>): List<BatchResult>
+
+    /**
+     * The packet that carries `payload` back by a reply block.
+     *
+     * A block works once: a second packet by it is dropped by the first node.
+     *
+     * # Errors
+     * [`FogError::InvalidReplyBlock`], [`FogError::PayloadTooLarge`].
+     */
+    fun `reply`(`block`: kotlin.ByteArray, `payload`: kotlin.ByteArray): ReplyPacket
+
+    /**
+     * Length of every reply block, in bytes.
+     */
+    fun `surbBytes`(): kotlin.UInt
 
     companion object
 }
@@ -4584,6 +7592,88 @@ open class Sphinx: Disposable, AutoCloseable, SphinxInterface
 
 
     /**
+     * Builds many packets, in the order they were given in. Their scalar multiplications are done
+     * several together, which is faster.
+     *
+     * # Errors
+     * As [`Sphinx::build`], for the first that is refused; then none is built.
+     */
+    @Throws(FogException::class)override fun `buildBatch`(`packets`: List<PacketOrder>): List<kotlin.ByteArray> {
+            return FfiConverterSequenceByteArray.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_sphinx_build_batch(
+        it,
+
+        FfiConverterSequenceTypePacketOrder.lower(`packets`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Most hops of a route.
+     */override fun `hopsMax`(): kotlin.UInt {
+            return FfiConverterUInt.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_sphinx_hops_max(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Makes a single-use reply block whose route ends at its maker.
+     *
+     * # Errors
+     * [`FogError::InvalidRoute`], and [`FogError::InvalidArgument`] for ids or keys that are not
+     * well formed.
+     */
+    @Throws(FogException::class)override fun `makeSurb`(`route`: List<Hop>): Surb {
+            return FfiConverterTypeSurb.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_sphinx_make_surb(
+        it,
+
+        FfiConverterSequenceTypeHop.lower(`route`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Opens what came by a reply block made here: the sealed bytes of a processed reply.
+     *
+     * # Errors
+     * [`FogError::InvalidReplyBlock`] if the key is another's or the bytes were changed.
+     */
+    @Throws(FogException::class)override fun `openReply`(`key`: ReplyKey, `sealed`: kotlin.ByteArray): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_sphinx_open_reply(
+        it,
+
+        FfiConverterTypeReplyKey.lower(`key`),
+        FfiConverterByteArray.lower(`sealed`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
      * Length of every packet, in bytes.
      */override fun `packetBytes`(): kotlin.UInt {
             return FfiConverterUInt.lift(
@@ -4639,16 +7729,101 @@ open class Sphinx: Disposable, AutoCloseable, SphinxInterface
 
 
 
+    /**
+     * Takes one layer off each of many packets. Their scalar multiplications are done several
+     * together, which is faster.
+     *
+     * Nothing is remembered, as in [`Sphinx::process`]. Each packet has a result of its own, in the
+     * order they were given in.
+     *
+     * # Errors
+     * [`FogError::Panic`].
+     */
+    @Throws(FogException::class)override fun `processBatch`(`key`: PrivateKey, `packets`: List<kotlin.ByteArray>): List<BatchResult> {
+            return FfiConverterSequenceTypeBatchResult.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_sphinx_process_batch(
+        it,
 
-
-
+        FfiConverterTypePrivateKey.lower(`key`),
+        FfiConverterSequenceByteArray.lower(`packets`),_status)
+}
+    }
+    )
+    }
 
 
 
     /**
-     * @suppress
+     * The packet that carries `payload` back by a reply block.
+     *
+     * A block works once: a second packet by it is dropped by the first node.
+     *
+     * # Errors
+     * [`FogError::InvalidReplyBlock`], [`FogError::PayloadTooLarge`].
      */
-    companion object
+    @Throws(FogException::class)override fun `reply`(`block`: kotlin.ByteArray, `payload`: kotlin.ByteArray): ReplyPacket {
+            return FfiConverterTypeReplyPacket.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_sphinx_reply(
+        it,
+
+        FfiConverterByteArray.lower(`block`),
+        FfiConverterByteArray.lower(`payload`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Length of every reply block, in bytes.
+     */override fun `surbBytes`(): kotlin.UInt {
+            return FfiConverterUInt.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_sphinx_surb_bytes(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+    companion object {
+
+    /**
+     * The same for routes of up to `hops_max` hops, 1 to 7. With 5 hops and 1,024 bytes a packet
+     * fits one UDP datagram.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a number outside its range.
+     */
+    @Throws(FogException::class) fun `withHops`(`hopsMax`: kotlin.UInt, `payloadBytes`: kotlin.UInt): Sphinx {
+            return FfiConverterTypeSphinx.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_sphinx_with_hops(
+
+
+        FfiConverterUInt.lower(`hopsMax`),
+        FfiConverterUInt.lower(`payloadBytes`),_status)
+}
+    )
+    }
+
+
+
+    }
 
 }
 
@@ -4672,6 +7847,802 @@ public object FfiConverterTypeSphinx: FfiConverter<Sphinx, Long> {
     override fun allocationSize(value: Sphinx) = 8UL
 
     override fun write(value: Sphinx, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Processes the packets of one mix key and remembers them, so that none is processed twice. Many
+ * threads may use it at once: of those that process the same packet, one succeeds.
+ *
+ * It is a mixnode's cryptography without its delays and links.
+ */
+public interface SphinxProcessorInterface {
+
+    /**
+     * Takes one layer off a packet that was not processed before.
+     *
+     * # Errors
+     * [`FogError::InvalidPacket`], [`FogError::Replayed`], [`FogError::MixnetBusy`] if no more can
+     * be remembered.
+     */
+    fun `process`(`packet`: kotlin.ByteArray): Unwrapped
+
+    /**
+     * What [`Sphinx::process_batch`] does, for packets that were not processed before. Packets of
+     * another length than the network's are refused before they are counted.
+     *
+     * # Errors
+     * [`FogError::Panic`].
+     */
+    fun `processBatch`(`packets`: List<kotlin.ByteArray>): List<BatchResult>
+
+    /**
+     * The public half of its key, 32 bytes.
+     */
+    fun `publicKey`(): kotlin.ByteArray
+
+    /**
+     * What it counted since it was made.
+     */
+    fun `stats`(): ProcessorStats
+
+    companion object
+}
+
+/**
+ * Processes the packets of one mix key and remembers them, so that none is processed twice. Many
+ * threads may use it at once: of those that process the same packet, one succeeds.
+ *
+ * It is a mixnode's cryptography without its delays and links.
+ */
+open class SphinxProcessor: Disposable, AutoCloseable, SphinxProcessorInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+    /**
+     * A processor with this key, which must not have been used before: what was seen under it
+     * earlier is not known.
+     *
+     * Of `packets_max` packets it remembers, 5 bytes each; well beyond that it refuses further
+     * ones, and needs a new key.
+     *
+     * # Errors
+     * [`FogError::Panic`] if there is no memory for so many.
+     */
+    constructor(`sphinx`: Sphinx, `key`: PrivateKey, `packetsMax`: kotlin.UInt = 1000000u) :
+        this(UniffiWithHandle,
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_sphinxprocessor_new(
+
+
+        FfiConverterTypeSphinx.lower(`sphinx`),
+        FfiConverterTypePrivateKey.lower(`key`),
+        FfiConverterUInt.lower(`packetsMax`),_status)
+}
+    )
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_sphinxprocessor(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_sphinxprocessor(handle, status)
+        }
+    }
+
+
+    /**
+     * Takes one layer off a packet that was not processed before.
+     *
+     * # Errors
+     * [`FogError::InvalidPacket`], [`FogError::Replayed`], [`FogError::MixnetBusy`] if no more can
+     * be remembered.
+     */
+    @Throws(FogException::class)override fun `process`(`packet`: kotlin.ByteArray): Unwrapped {
+            return FfiConverterTypeUnwrapped.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_sphinxprocessor_process(
+        it,
+
+        FfiConverterByteArray.lower(`packet`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * What [`Sphinx::process_batch`] does, for packets that were not processed before. Packets of
+     * another length than the network's are refused before they are counted.
+     *
+     * # Errors
+     * [`FogError::Panic`].
+     */
+    @Throws(FogException::class)override fun `processBatch`(`packets`: List<kotlin.ByteArray>): List<BatchResult> {
+            return FfiConverterSequenceTypeBatchResult.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_sphinxprocessor_process_batch(
+        it,
+
+        FfiConverterSequenceByteArray.lower(`packets`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The public half of its key, 32 bytes.
+     */override fun `publicKey`(): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_sphinxprocessor_public_key(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * What it counted since it was made.
+     */override fun `stats`(): ProcessorStats {
+            return FfiConverterTypeProcessorStats.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_sphinxprocessor_stats(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSphinxProcessor: FfiConverter<SphinxProcessor, Long> {
+    override fun lower(value: SphinxProcessor): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): SphinxProcessor {
+        return SphinxProcessor(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): SphinxProcessor {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: SphinxProcessor) = 8UL
+
+    override fun write(value: SphinxProcessor, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * The mixnodes of a network in layers, and what all of them agree on.
+ */
+public interface TopologyInterface {
+
+    /**
+     * How long a mixnode holds a packet in the mean.
+     */
+    fun `delayMean`(): java.time.Duration
+
+    /**
+     * Number of the key epoch.
+     */
+    fun `epoch`(): kotlin.ULong
+
+    /**
+     * Most hops of a route, the receiver included.
+     */
+    fun `hopsMax`(): kotlin.UInt
+
+    /**
+     * The nodes, entry layer first.
+     */
+    fun `layers`(): List<List<Descriptor>>
+
+    /**
+     * Bytes of message one packet carries.
+     */
+    fun `payloadBytes`(): kotlin.UInt
+
+    /**
+     * The topology as the text of a file, signed with an authority's 32 secret bytes.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`] if a number is more than the format has room for,
+     * [`FogError::InvalidArgument`] for another number of bytes.
+     */
+    fun `sign`(`secret`: kotlin.ByteArray): kotlin.String
+
+    companion object
+}
+
+/**
+ * The mixnodes of a network in layers, and what all of them agree on.
+ */
+open class Topology: Disposable, AutoCloseable, TopologyInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+    /**
+     * A network of these nodes, entry layer first.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`] for nodes that make no network, and
+     * [`FogError::InvalidArgument`] for packet sizes, ids, keys or addresses that are not well
+     * formed.
+     */
+    constructor(`layers`: List<List<Descriptor>>, `options`: TopologyOptions? = null) :
+        this(UniffiWithHandle,
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_topology_new(
+
+
+        FfiConverterSequenceSequenceTypeDescriptor.lower(`layers`),
+        FfiConverterOptionalTypeTopologyOptions.lower(`options`),_status)
+}
+    )
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_topology(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_topology(handle, status)
+        }
+    }
+
+
+    /**
+     * How long a mixnode holds a packet in the mean.
+     */override fun `delayMean`(): java.time.Duration {
+            return FfiConverterDuration.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_topology_delay_mean(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Number of the key epoch.
+     */override fun `epoch`(): kotlin.ULong {
+            return FfiConverterULong.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_topology_epoch(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Most hops of a route, the receiver included.
+     */override fun `hopsMax`(): kotlin.UInt {
+            return FfiConverterUInt.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_topology_hops_max(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The nodes, entry layer first.
+     */override fun `layers`(): List<List<Descriptor>> {
+            return FfiConverterSequenceSequenceTypeDescriptor.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_topology_layers(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Bytes of message one packet carries.
+     */override fun `payloadBytes`(): kotlin.UInt {
+            return FfiConverterUInt.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_topology_payload_bytes(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The topology as the text of a file, signed with an authority's 32 secret bytes.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`] if a number is more than the format has room for,
+     * [`FogError::InvalidArgument`] for another number of bytes.
+     */
+    @Throws(FogException::class)override fun `sign`(`secret`: kotlin.ByteArray): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_topology_sign(
+        it,
+
+        FfiConverterByteArray.lower(`secret`),_status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+    companion object {
+
+    /**
+     * Reads a topology file that the authority of this public key, 32 bytes, has signed and that
+     * is valid now.
+     *
+     * # Errors
+     * [`FogError::InvalidTopology`], [`FogError::InvalidArgument`] for another number of bytes.
+     */
+    @Throws(FogException::class) fun `verify`(`text`: kotlin.String, `authority`: kotlin.ByteArray): Topology {
+            return FfiConverterTypeTopology.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_topology_verify(
+
+
+        FfiConverterString.lower(`text`),
+        FfiConverterByteArray.lower(`authority`),_status)
+}
+    )
+    }
+
+
+
+    }
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTopology: FfiConverter<Topology, Long> {
+    override fun lower(value: Topology): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): Topology {
+        return Topology(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Topology {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Topology) = 8UL
+
+    override fun write(value: Topology, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -4868,6 +8839,56 @@ public object FfiConverterTypeBudget: FfiConverterRustBuffer<Budget> {
 
 
 /**
+ * Mean times between packets of cover traffic, each kind a Poisson process of its own.
+ *
+ * Loops come back to their sender, who learns how many were lost on the way; drops end at a random
+ * node of the last layer. Cover hides whether somebody sends.
+ */
+data class Cover (
+    /**
+     * Mean time between loops in milliseconds; without a number, none are sent.
+     */
+    val `loopsMs`: kotlin.ULong? = null
+    ,
+    /**
+     * Mean time between drops in milliseconds; without a number, none are sent.
+     */
+    val `dropsMs`: kotlin.ULong? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeCover: FfiConverterRustBuffer<Cover> {
+    override fun read(buf: ByteBuffer): Cover {
+        return Cover(
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Cover) = (
+            FfiConverterOptionalULong.allocationSize(value.`loopsMs`) +
+            FfiConverterOptionalULong.allocationSize(value.`dropsMs`)
+    )
+
+    override fun write(value: Cover, buf: ByteBuffer) {
+            FfiConverterOptionalULong.write(value.`loopsMs`, buf)
+            FfiConverterOptionalULong.write(value.`dropsMs`, buf)
+    }
+}
+
+
+
+/**
  * What a policy answers about a device at one moment.
  */
 data class Decision (
@@ -4917,6 +8938,69 @@ public object FfiConverterTypeDecision: FfiConverterRustBuffer<Decision> {
             FfiConverterTypeVerdict.write(value.`verdict`, buf)
             FfiConverterTypeBudget.write(value.`budget`, buf)
             FfiConverterSequenceTypeReason.write(value.`reasons`, buf)
+    }
+}
+
+
+
+/**
+ * What others must know of a mixnode.
+ */
+data class Descriptor (
+    /**
+     * Id of the node, 64 hexadecimal digits.
+     */
+    val `node`: kotlin.String
+    ,
+    /**
+     * Its public mix key, 32 bytes.
+     */
+    val `key`: kotlin.ByteArray
+    ,
+    /**
+     * The key's epoch.
+     */
+    val `epoch`: EpochParity
+    ,
+    /**
+     * Where it accepts links: `127.0.0.1:4000` or `[::1]:4000`, UDP.
+     */
+    val `address`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeDescriptor: FfiConverterRustBuffer<Descriptor> {
+    override fun read(buf: ByteBuffer): Descriptor {
+        return Descriptor(
+            FfiConverterString.read(buf),
+            FfiConverterByteArray.read(buf),
+            FfiConverterTypeEpochParity.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Descriptor) = (
+            FfiConverterString.allocationSize(value.`node`) +
+            FfiConverterByteArray.allocationSize(value.`key`) +
+            FfiConverterTypeEpochParity.allocationSize(value.`epoch`) +
+            FfiConverterString.allocationSize(value.`address`)
+    )
+
+    override fun write(value: Descriptor, buf: ByteBuffer) {
+            FfiConverterString.write(value.`node`, buf)
+            FfiConverterByteArray.write(value.`key`, buf)
+            FfiConverterTypeEpochParity.write(value.`epoch`, buf)
+            FfiConverterString.write(value.`address`, buf)
     }
 }
 
@@ -5539,6 +9623,444 @@ public object FfiConverterTypeLimits: FfiConverterRustBuffer<Limits> {
 
 
 /**
+ * How a mixnet client is made. What is left out keeps the library's default.
+ */
+data class MixnetClientConfig (
+    /**
+     * The UDP address it sends from, of which port 0 is any that is free; without one,
+     * `0.0.0.0:0`.
+     */
+    val `listen`: kotlin.String? = null
+    ,
+    /**
+     * The secret key of its identity, 32 bytes; without one, a new one.
+     */
+    val `identity`: kotlin.ByteArray? = null
+    ,
+    /**
+     * Cover traffic on the mains; left out, a loop and a drop every five seconds in the mean. Less
+     * hides less, more costs more, about 50 MB a day as it is.
+     */
+    val `cover`: Cover? = null
+    ,
+    /**
+     * Messages that wait to be received; without a number, 1,024. When reached, further ones are
+     * not acknowledged, so that their senders send them again.
+     */
+    val `inboxMessagesMax`: kotlin.UInt? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMixnetClientConfig: FfiConverterRustBuffer<MixnetClientConfig> {
+    override fun read(buf: ByteBuffer): MixnetClientConfig {
+        return MixnetClientConfig(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalByteArray.read(buf),
+            FfiConverterOptionalTypeCover.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: MixnetClientConfig) = (
+            FfiConverterOptionalString.allocationSize(value.`listen`) +
+            FfiConverterOptionalByteArray.allocationSize(value.`identity`) +
+            FfiConverterOptionalTypeCover.allocationSize(value.`cover`) +
+            FfiConverterOptionalUInt.allocationSize(value.`inboxMessagesMax`)
+    )
+
+    override fun write(value: MixnetClientConfig, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`listen`, buf)
+            FfiConverterOptionalByteArray.write(value.`identity`, buf)
+            FfiConverterOptionalTypeCover.write(value.`cover`, buf)
+            FfiConverterOptionalUInt.write(value.`inboxMessagesMax`, buf)
+    }
+}
+
+
+
+/**
+ * What a mixnet client counted since its start.
+ */
+data class MixnetClientStats (
+    /**
+     * Messages and requests that were handed in.
+     */
+    val `sent`: kotlin.ULong
+    ,
+    /**
+     * Of those, known to have arrived whole.
+     */
+    val `delivered`: kotlin.ULong
+    ,
+    /**
+     * Of those, given up.
+     */
+    val `givenUp`: kotlin.ULong
+    ,
+    /**
+     * Messages that came in whole.
+     */
+    val `received`: kotlin.ULong
+    ,
+    /**
+     * Answers that came in whole.
+     */
+    val `answers`: kotlin.ULong
+    ,
+    /**
+     * Packets that came in and were refused: malformed, answers nobody waits for, or parts of
+     * messages while the inbox was full.
+     */
+    val `refused`: kotlin.ULong
+    ,
+    /**
+     * Loops of cover sent.
+     */
+    val `loopsSent`: kotlin.ULong
+    ,
+    /**
+     * Loops that came back in time.
+     */
+    val `loopsReturned`: kotlin.ULong
+    ,
+    /**
+     * Loops that did not come back in time.
+     */
+    val `loopsLost`: kotlin.ULong
+    ,
+    /**
+     * Drops of cover sent.
+     */
+    val `dropsSent`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMixnetClientStats: FfiConverterRustBuffer<MixnetClientStats> {
+    override fun read(buf: ByteBuffer): MixnetClientStats {
+        return MixnetClientStats(
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: MixnetClientStats) = (
+            FfiConverterULong.allocationSize(value.`sent`) +
+            FfiConverterULong.allocationSize(value.`delivered`) +
+            FfiConverterULong.allocationSize(value.`givenUp`) +
+            FfiConverterULong.allocationSize(value.`received`) +
+            FfiConverterULong.allocationSize(value.`answers`) +
+            FfiConverterULong.allocationSize(value.`refused`) +
+            FfiConverterULong.allocationSize(value.`loopsSent`) +
+            FfiConverterULong.allocationSize(value.`loopsReturned`) +
+            FfiConverterULong.allocationSize(value.`loopsLost`) +
+            FfiConverterULong.allocationSize(value.`dropsSent`)
+    )
+
+    override fun write(value: MixnetClientStats, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`sent`, buf)
+            FfiConverterULong.write(value.`delivered`, buf)
+            FfiConverterULong.write(value.`givenUp`, buf)
+            FfiConverterULong.write(value.`received`, buf)
+            FfiConverterULong.write(value.`answers`, buf)
+            FfiConverterULong.write(value.`refused`, buf)
+            FfiConverterULong.write(value.`loopsSent`, buf)
+            FfiConverterULong.write(value.`loopsReturned`, buf)
+            FfiConverterULong.write(value.`loopsLost`, buf)
+            FfiConverterULong.write(value.`dropsSent`, buf)
+    }
+}
+
+
+
+/**
+ * How a mixnode is made. What is left out keeps the library's default.
+ */
+data class MixnetNodeConfig (
+    /**
+     * The UDP address it listens on, of which port 0 is any that is free; without one,
+     * `127.0.0.1:0`.
+     */
+    val `listen`: kotlin.String? = null
+    ,
+    /**
+     * Where others reach it, if that is not where it listens.
+     */
+    val `address`: kotlin.String? = null
+    ,
+    /**
+     * The secret key of its identity, 32 bytes; without one, a new one.
+     */
+    val `identity`: kotlin.ByteArray? = null
+    ,
+    /**
+     * The epoch its mix key is of; without a number, 0. The key itself is always new, so that
+     * packets which somebody recorded before a restart cannot be replayed after it.
+     */
+    val `epoch`: kotlin.ULong? = null
+    ,
+    /**
+     * Most hops of a route, the receiver included, 1 to 7; without a number, 7. The same in all of
+     * the network.
+     */
+    val `hopsMax`: kotlin.UInt? = null
+    ,
+    /**
+     * Bytes of message one packet carries, a multiple of 1,024 up to 65,536; without a number,
+     * 2,048. The same in all of the network.
+     */
+    val `payloadBytes`: kotlin.UInt? = null
+    ,
+    /**
+     * Threads that process packets, 0 for one for each processor; without a number, 1.
+     */
+    val `workers`: kotlin.UInt? = null
+    ,
+    /**
+     * Packets of the mix key there is room for, 5 bytes each, taken from the system as they come;
+     * without a number, 4,000,000.
+     */
+    val `replayTagsMax`: kotlin.UInt? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMixnetNodeConfig: FfiConverterRustBuffer<MixnetNodeConfig> {
+    override fun read(buf: ByteBuffer): MixnetNodeConfig {
+        return MixnetNodeConfig(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalByteArray.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: MixnetNodeConfig) = (
+            FfiConverterOptionalString.allocationSize(value.`listen`) +
+            FfiConverterOptionalString.allocationSize(value.`address`) +
+            FfiConverterOptionalByteArray.allocationSize(value.`identity`) +
+            FfiConverterOptionalULong.allocationSize(value.`epoch`) +
+            FfiConverterOptionalUInt.allocationSize(value.`hopsMax`) +
+            FfiConverterOptionalUInt.allocationSize(value.`payloadBytes`) +
+            FfiConverterOptionalUInt.allocationSize(value.`workers`) +
+            FfiConverterOptionalUInt.allocationSize(value.`replayTagsMax`)
+    )
+
+    override fun write(value: MixnetNodeConfig, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`listen`, buf)
+            FfiConverterOptionalString.write(value.`address`, buf)
+            FfiConverterOptionalByteArray.write(value.`identity`, buf)
+            FfiConverterOptionalULong.write(value.`epoch`, buf)
+            FfiConverterOptionalUInt.write(value.`hopsMax`, buf)
+            FfiConverterOptionalUInt.write(value.`payloadBytes`, buf)
+            FfiConverterOptionalUInt.write(value.`workers`, buf)
+            FfiConverterOptionalUInt.write(value.`replayTagsMax`, buf)
+    }
+}
+
+
+
+/**
+ * What a mixnode counted since its start.
+ */
+data class MixnetNodeStats (
+    /**
+     * Packets that came in.
+     */
+    val `received`: kotlin.ULong
+    ,
+    /**
+     * Of those, sent on.
+     */
+    val `forwarded`: kotlin.ULong
+    ,
+    /**
+     * Of those, for this node: cover, and what opens links.
+     */
+    val `delivered`: kotlin.ULong
+    ,
+    /**
+     * Of those, dropped: wrong length, version, epoch, tag, key or payload.
+     */
+    val `malformed`: kotlin.ULong
+    ,
+    /**
+     * Of those, dropped: processed before.
+     */
+    val `replayed`: kotlin.ULong
+    ,
+    /**
+     * Of those, dropped: a limit was reached.
+     */
+    val `overloaded`: kotlin.ULong
+    ,
+    /**
+     * Of those, dropped: their delay was over long ago.
+     */
+    val `late`: kotlin.ULong
+    ,
+    /**
+     * Of those, dropped: the sender asked for what this node does not do.
+     */
+    val `refused`: kotlin.ULong
+    ,
+    /**
+     * Datagrams that came in.
+     */
+    val `datagrams`: kotlin.ULong
+    ,
+    /**
+     * Cover of links that came in.
+     */
+    val `cover`: kotlin.ULong
+    ,
+    /**
+     * Packets sent.
+     */
+    val `sent`: kotlin.ULong
+    ,
+    /**
+     * Datagrams of handshakes, and cover of links, sent.
+     */
+    val `linksSent`: kotlin.ULong
+    ,
+    /**
+     * Datagrams dropped by the links: wrong length or kind, no such link, forged, replayed, over
+     * their rate, or no room for another link.
+     */
+    val `linkRefused`: kotlin.ULong
+    ,
+    /**
+     * Packets dropped: their next hop is not known or not reached in time.
+     */
+    val `unreachable`: kotlin.ULong
+    ,
+    /**
+     * Packets and datagrams of handshakes dropped: the system did not send them.
+     */
+    val `unsent`: kotlin.ULong
+    ,
+    /**
+     * Packets dropped: still held when the node ended.
+     */
+    val `undrained`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMixnetNodeStats: FfiConverterRustBuffer<MixnetNodeStats> {
+    override fun read(buf: ByteBuffer): MixnetNodeStats {
+        return MixnetNodeStats(
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: MixnetNodeStats) = (
+            FfiConverterULong.allocationSize(value.`received`) +
+            FfiConverterULong.allocationSize(value.`forwarded`) +
+            FfiConverterULong.allocationSize(value.`delivered`) +
+            FfiConverterULong.allocationSize(value.`malformed`) +
+            FfiConverterULong.allocationSize(value.`replayed`) +
+            FfiConverterULong.allocationSize(value.`overloaded`) +
+            FfiConverterULong.allocationSize(value.`late`) +
+            FfiConverterULong.allocationSize(value.`refused`) +
+            FfiConverterULong.allocationSize(value.`datagrams`) +
+            FfiConverterULong.allocationSize(value.`cover`) +
+            FfiConverterULong.allocationSize(value.`sent`) +
+            FfiConverterULong.allocationSize(value.`linksSent`) +
+            FfiConverterULong.allocationSize(value.`linkRefused`) +
+            FfiConverterULong.allocationSize(value.`unreachable`) +
+            FfiConverterULong.allocationSize(value.`unsent`) +
+            FfiConverterULong.allocationSize(value.`undrained`)
+    )
+
+    override fun write(value: MixnetNodeStats, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`received`, buf)
+            FfiConverterULong.write(value.`forwarded`, buf)
+            FfiConverterULong.write(value.`delivered`, buf)
+            FfiConverterULong.write(value.`malformed`, buf)
+            FfiConverterULong.write(value.`replayed`, buf)
+            FfiConverterULong.write(value.`overloaded`, buf)
+            FfiConverterULong.write(value.`late`, buf)
+            FfiConverterULong.write(value.`refused`, buf)
+            FfiConverterULong.write(value.`datagrams`, buf)
+            FfiConverterULong.write(value.`cover`, buf)
+            FfiConverterULong.write(value.`sent`, buf)
+            FfiConverterULong.write(value.`linksSent`, buf)
+            FfiConverterULong.write(value.`linkRefused`, buf)
+            FfiConverterULong.write(value.`unreachable`, buf)
+            FfiConverterULong.write(value.`unsent`, buf)
+            FfiConverterULong.write(value.`undrained`, buf)
+    }
+}
+
+
+
+/**
  * A node that takes jobs.
  */
 data class Node (
@@ -5713,6 +10235,53 @@ public object FfiConverterTypeNsga2: FfiConverterRustBuffer<Nsga2> {
 
 
 /**
+ * A packet to be built.
+ */
+data class PacketOrder (
+    /**
+     * Where it goes; the last hop is the receiver.
+     */
+    val `route`: List<Hop>
+    ,
+    /**
+     * What it carries.
+     */
+    val `payload`: kotlin.ByteArray
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePacketOrder: FfiConverterRustBuffer<PacketOrder> {
+    override fun read(buf: ByteBuffer): PacketOrder {
+        return PacketOrder(
+            FfiConverterSequenceTypeHop.read(buf),
+            FfiConverterByteArray.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: PacketOrder) = (
+            FfiConverterSequenceTypeHop.allocationSize(value.`route`) +
+            FfiConverterByteArray.allocationSize(value.`payload`)
+    )
+
+    override fun write(value: PacketOrder, buf: ByteBuffer) {
+            FfiConverterSequenceTypeHop.write(value.`route`, buf)
+            FfiConverterByteArray.write(value.`payload`, buf)
+    }
+}
+
+
+
+/**
  * Placements that no other beats, and the one chosen.
  */
 data class Plan (
@@ -5823,6 +10392,93 @@ public object FfiConverterTypePoint: FfiConverterRustBuffer<Point> {
 
 
 /**
+ * What a processor counted.
+ */
+data class ProcessorStats (
+    /**
+     * Packets that came in.
+     */
+    val `received`: kotlin.ULong
+    ,
+    /**
+     * Of those, to be sent on.
+     */
+    val `forwarded`: kotlin.ULong
+    ,
+    /**
+     * Of those, messages for this node.
+     */
+    val `delivered`: kotlin.ULong
+    ,
+    /**
+     * Of those, replies for this node.
+     */
+    val `replies`: kotlin.ULong
+    ,
+    /**
+     * Of those, refused: wrong length, version, tag, key or payload.
+     */
+    val `malformed`: kotlin.ULong
+    ,
+    /**
+     * Of those, refused: processed before.
+     */
+    val `replayed`: kotlin.ULong
+    ,
+    /**
+     * Of those, refused: no more packets of this key can be remembered.
+     */
+    val `overloaded`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeProcessorStats: FfiConverterRustBuffer<ProcessorStats> {
+    override fun read(buf: ByteBuffer): ProcessorStats {
+        return ProcessorStats(
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ProcessorStats) = (
+            FfiConverterULong.allocationSize(value.`received`) +
+            FfiConverterULong.allocationSize(value.`forwarded`) +
+            FfiConverterULong.allocationSize(value.`delivered`) +
+            FfiConverterULong.allocationSize(value.`replies`) +
+            FfiConverterULong.allocationSize(value.`malformed`) +
+            FfiConverterULong.allocationSize(value.`replayed`) +
+            FfiConverterULong.allocationSize(value.`overloaded`)
+    )
+
+    override fun write(value: ProcessorStats, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`received`, buf)
+            FfiConverterULong.write(value.`forwarded`, buf)
+            FfiConverterULong.write(value.`delivered`, buf)
+            FfiConverterULong.write(value.`replies`, buf)
+            FfiConverterULong.write(value.`malformed`, buf)
+            FfiConverterULong.write(value.`replayed`, buf)
+            FfiConverterULong.write(value.`overloaded`, buf)
+    }
+}
+
+
+
+/**
  * One thing that contributed to a decision.
  */
 data class Reason (
@@ -5925,6 +10581,109 @@ public object FfiConverterTypeReceipt: FfiConverterRustBuffer<Receipt> {
 
 
 /**
+ * A packet that carries a reply.
+ */
+data class ReplyPacket (
+    /**
+     * Where it goes: the first 16 hexadecimal digits of the node's id.
+     */
+    val `next`: kotlin.String
+    ,
+    /**
+     * What to send there.
+     */
+    val `packet`: kotlin.ByteArray
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeReplyPacket: FfiConverterRustBuffer<ReplyPacket> {
+    override fun read(buf: ByteBuffer): ReplyPacket {
+        return ReplyPacket(
+            FfiConverterString.read(buf),
+            FfiConverterByteArray.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ReplyPacket) = (
+            FfiConverterString.allocationSize(value.`next`) +
+            FfiConverterByteArray.allocationSize(value.`packet`)
+    )
+
+    override fun write(value: ReplyPacket, buf: ByteBuffer) {
+            FfiConverterString.write(value.`next`, buf)
+            FfiConverterByteArray.write(value.`packet`, buf)
+    }
+}
+
+
+
+/**
+ * A single-use reply block and its key.
+ */
+data class Surb (
+    /**
+     * The block, for whoever is to reply.
+     */
+    val `block`: kotlin.ByteArray
+    ,
+    /**
+     * What opens the reply.
+     */
+    val `key`: ReplyKey
+
+): Disposable{
+
+
+
+
+
+    @Suppress("UNNECESSARY_SAFE_CALL") // codegen is much simpler if we unconditionally emit safe calls here
+    override fun destroy() {
+
+    Disposable.destroy(
+        this.`block`,
+        this.`key`
+    )
+    }
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSurb: FfiConverterRustBuffer<Surb> {
+    override fun read(buf: ByteBuffer): Surb {
+        return Surb(
+            FfiConverterByteArray.read(buf),
+            FfiConverterTypeReplyKey.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Surb) = (
+            FfiConverterByteArray.allocationSize(value.`block`) +
+            FfiConverterTypeReplyKey.allocationSize(value.`key`)
+    )
+
+    override fun write(value: Surb, buf: ByteBuffer) {
+            FfiConverterByteArray.write(value.`block`, buf)
+            FfiConverterTypeReplyKey.write(value.`key`, buf)
+    }
+}
+
+
+
+/**
  * The result of a task that succeeded.
  */
 data class TaskOutput (
@@ -5966,6 +10725,86 @@ public object FfiConverterTypeTaskOutput: FfiConverterRustBuffer<TaskOutput> {
     override fun write(value: TaskOutput, buf: ByteBuffer) {
             FfiConverterByteArray.write(value.`output`, buf)
             FfiConverterTypeUsage.write(value.`usage`, buf)
+    }
+}
+
+
+
+/**
+ * What a topology says beside who the nodes are. What is left out keeps the library's default.
+ */
+data class TopologyOptions (
+    /**
+     * Number of the key epoch; without a number, 0.
+     */
+    val `epoch`: kotlin.ULong? = null
+    ,
+    /**
+     * From when on it is valid, in milliseconds since 1970; without a number, always.
+     */
+    val `validFromMs`: kotlin.ULong? = null
+    ,
+    /**
+     * Until when it is valid, not included; without a number, for ever.
+     */
+    val `validUntilMs`: kotlin.ULong? = null
+    ,
+    /**
+     * Most hops of a route, the receiver included, 1 to 7; without a number, 7.
+     */
+    val `hopsMax`: kotlin.UInt? = null
+    ,
+    /**
+     * Bytes of message one packet carries, a multiple of 1,024 up to 65,536; without a number,
+     * 2,048.
+     */
+    val `payloadBytes`: kotlin.UInt? = null
+    ,
+    /**
+     * How long a mixnode holds a packet in the mean, in milliseconds; without a number, 50.
+     */
+    val `delayMeanMs`: kotlin.ULong? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTopologyOptions: FfiConverterRustBuffer<TopologyOptions> {
+    override fun read(buf: ByteBuffer): TopologyOptions {
+        return TopologyOptions(
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: TopologyOptions) = (
+            FfiConverterOptionalULong.allocationSize(value.`epoch`) +
+            FfiConverterOptionalULong.allocationSize(value.`validFromMs`) +
+            FfiConverterOptionalULong.allocationSize(value.`validUntilMs`) +
+            FfiConverterOptionalUInt.allocationSize(value.`hopsMax`) +
+            FfiConverterOptionalUInt.allocationSize(value.`payloadBytes`) +
+            FfiConverterOptionalULong.allocationSize(value.`delayMeanMs`)
+    )
+
+    override fun write(value: TopologyOptions, buf: ByteBuffer) {
+            FfiConverterOptionalULong.write(value.`epoch`, buf)
+            FfiConverterOptionalULong.write(value.`validFromMs`, buf)
+            FfiConverterOptionalULong.write(value.`validUntilMs`, buf)
+            FfiConverterOptionalUInt.write(value.`hopsMax`, buf)
+            FfiConverterOptionalUInt.write(value.`payloadBytes`, buf)
+            FfiConverterOptionalULong.write(value.`delayMeanMs`, buf)
     }
 }
 
@@ -6183,6 +11022,111 @@ public object FfiConverterTypeAccountKind: FfiConverterRustBuffer<AccountKind> {
 
 
 /**
+ * What became of one packet of a batch.
+ */
+sealed class BatchResult {
+
+    /**
+     * One layer was taken off.
+     */
+    data class Opened(
+        /**
+         * What was in it.
+         */
+        val `unwrapped`: dev.fogcompute.Unwrapped) : BatchResult()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * It was refused. Its neighbours were not.
+     */
+    data class Refused(
+        /**
+         * Why, for programs.
+         */
+        val `code`: dev.fogcompute.ErrorCode,
+        /**
+         * Why, for people.
+         */
+        val `message`: kotlin.String) : BatchResult()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeBatchResult : FfiConverterRustBuffer<BatchResult>{
+    override fun read(buf: ByteBuffer): BatchResult {
+        return when(buf.getInt()) {
+            1 -> BatchResult.Opened(
+                FfiConverterTypeUnwrapped.read(buf),
+                )
+            2 -> BatchResult.Refused(
+                FfiConverterTypeErrorCode.read(buf),
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: BatchResult): ULong = when(value) {
+        is BatchResult.Opened -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeUnwrapped.allocationSize(value.`unwrapped`)
+            )
+        }
+        is BatchResult.Refused -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeErrorCode.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`message`)
+            )
+        }
+    }
+
+    override fun write(value: BatchResult, buf: ByteBuffer) {
+        when(value) {
+            is BatchResult.Opened -> {
+                buf.putInt(1)
+                FfiConverterTypeUnwrapped.write(value.`unwrapped`, buf)
+                Unit
+            }
+            is BatchResult.Refused -> {
+                buf.putInt(2)
+                FfiConverterTypeErrorCode.write(value.`code`, buf)
+                FfiConverterString.write(value.`message`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
  * The device's battery.
  */
 sealed class Battery {
@@ -6336,6 +11280,51 @@ public object FfiConverterTypeDeviceClass: FfiConverterRustBuffer<DeviceClass> {
     override fun allocationSize(value: DeviceClass) = 4UL
 
     override fun write(value: DeviceClass, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * Which of two epochs that follow one another.
+ */
+
+enum class EpochParity {
+
+    /**
+     * An epoch with an even number.
+     */
+    EVEN,
+    /**
+     * An epoch with an odd number.
+     */
+    ODD;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeEpochParity: FfiConverterRustBuffer<EpochParity> {
+    override fun read(buf: ByteBuffer) = try {
+
+        EpochParity.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: EpochParity) = 4UL
+
+    override fun write(value: EpochParity, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
     }
 }
@@ -7012,6 +12001,55 @@ public object FfiConverterTypeNetwork: FfiConverterRustBuffer<Network> {
 
 
 /**
+ * How a device is powered.
+ */
+
+enum class PowerClass {
+
+    /**
+     * From the mains, or charging.
+     */
+    MAINS,
+    /**
+     * From a battery with charge to spare.
+     */
+    BATTERY,
+    /**
+     * From a battery that is low.
+     */
+    LOW_BATTERY;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePowerClass: FfiConverterRustBuffer<PowerClass> {
+    override fun read(buf: ByteBuffer) = try {
+
+        PowerClass.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: PowerClass) = 4UL
+
+    override fun write(value: PowerClass, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
  * How one placement is chosen among those that nothing beats.
  */
 sealed class Preference {
@@ -7393,7 +12431,11 @@ sealed class Processed {
         /**
          * Id of the reply block, 32 hexadecimal digits.
          */
-        val `surb`: kotlin.String) : Processed()
+        val `surb`: kotlin.String,
+        /**
+         * The reply, which its key opens.
+         */
+        val `sealed`: kotlin.ByteArray) : Processed()
 
     {
 
@@ -7427,6 +12469,7 @@ public object FfiConverterTypeProcessed : FfiConverterRustBuffer<Processed>{
                 )
             3 -> Processed.Reply(
                 FfiConverterString.read(buf),
+                FfiConverterByteArray.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -7454,6 +12497,7 @@ public object FfiConverterTypeProcessed : FfiConverterRustBuffer<Processed>{
             (
                 4UL
                 + FfiConverterString.allocationSize(value.`surb`)
+                + FfiConverterByteArray.allocationSize(value.`sealed`)
             )
         }
     }
@@ -7475,6 +12519,7 @@ public object FfiConverterTypeProcessed : FfiConverterRustBuffer<Processed>{
             is Processed.Reply -> {
                 buf.putInt(3)
                 FfiConverterString.write(value.`surb`, buf)
+                FfiConverterByteArray.write(value.`sealed`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -7917,6 +12962,102 @@ public object FfiConverterOptionalString: FfiConverterRustBuffer<kotlin.String?>
 /**
  * @suppress
  */
+public object FfiConverterOptionalByteArray: FfiConverterRustBuffer<kotlin.ByteArray?> {
+    override fun read(buf: ByteBuffer): kotlin.ByteArray? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterByteArray.read(buf)
+    }
+
+    override fun allocationSize(value: kotlin.ByteArray?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterByteArray.allocationSize(value)
+        }
+    }
+
+    override fun write(value: kotlin.ByteArray?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterByteArray.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeMixnetMessage: FfiConverterRustBuffer<MixnetMessage?> {
+    override fun read(buf: ByteBuffer): MixnetMessage? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeMixnetMessage.read(buf)
+    }
+
+    override fun allocationSize(value: MixnetMessage?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeMixnetMessage.allocationSize(value)
+        }
+    }
+
+    override fun write(value: MixnetMessage?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeMixnetMessage.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeCover: FfiConverterRustBuffer<Cover?> {
+    override fun read(buf: ByteBuffer): Cover? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeCover.read(buf)
+    }
+
+    override fun allocationSize(value: Cover?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeCover.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Cover?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeCover.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeLimits: FfiConverterRustBuffer<Limits?> {
     override fun read(buf: ByteBuffer): Limits? {
         if (buf.get().toInt() == 0) {
@@ -7939,6 +13080,102 @@ public object FfiConverterOptionalTypeLimits: FfiConverterRustBuffer<Limits?> {
         } else {
             buf.put(1)
             FfiConverterTypeLimits.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeMixnetClientConfig: FfiConverterRustBuffer<MixnetClientConfig?> {
+    override fun read(buf: ByteBuffer): MixnetClientConfig? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeMixnetClientConfig.read(buf)
+    }
+
+    override fun allocationSize(value: MixnetClientConfig?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeMixnetClientConfig.allocationSize(value)
+        }
+    }
+
+    override fun write(value: MixnetClientConfig?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeMixnetClientConfig.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeMixnetNodeConfig: FfiConverterRustBuffer<MixnetNodeConfig?> {
+    override fun read(buf: ByteBuffer): MixnetNodeConfig? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeMixnetNodeConfig.read(buf)
+    }
+
+    override fun allocationSize(value: MixnetNodeConfig?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeMixnetNodeConfig.allocationSize(value)
+        }
+    }
+
+    override fun write(value: MixnetNodeConfig?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeMixnetNodeConfig.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeTopologyOptions: FfiConverterRustBuffer<TopologyOptions?> {
+    override fun read(buf: ByteBuffer): TopologyOptions? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeTopologyOptions.read(buf)
+    }
+
+    override fun allocationSize(value: TopologyOptions?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeTopologyOptions.allocationSize(value)
+        }
+    }
+
+    override fun write(value: TopologyOptions?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeTopologyOptions.write(value, buf)
         }
     }
 }
@@ -8033,6 +13270,34 @@ public object FfiConverterSequenceString: FfiConverterRustBuffer<List<kotlin.Str
 /**
  * @suppress
  */
+public object FfiConverterSequenceByteArray: FfiConverterRustBuffer<List<kotlin.ByteArray>> {
+    override fun read(buf: ByteBuffer): List<kotlin.ByteArray> {
+        val len = buf.getInt()
+        return List<kotlin.ByteArray>(len) {
+            FfiConverterByteArray.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<kotlin.ByteArray>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterByteArray.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<kotlin.ByteArray>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterByteArray.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeAssignment: FfiConverterRustBuffer<List<Assignment>> {
     override fun read(buf: ByteBuffer): List<Assignment> {
         val len = buf.getInt()
@@ -8051,6 +13316,34 @@ public object FfiConverterSequenceTypeAssignment: FfiConverterRustBuffer<List<As
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeAssignment.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeDescriptor: FfiConverterRustBuffer<List<Descriptor>> {
+    override fun read(buf: ByteBuffer): List<Descriptor> {
+        val len = buf.getInt()
+        return List<Descriptor>(len) {
+            FfiConverterTypeDescriptor.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Descriptor>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeDescriptor.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Descriptor>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeDescriptor.write(it, buf)
         }
     }
 }
@@ -8201,6 +13494,34 @@ public object FfiConverterSequenceTypeNode: FfiConverterRustBuffer<List<Node>> {
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypePacketOrder: FfiConverterRustBuffer<List<PacketOrder>> {
+    override fun read(buf: ByteBuffer): List<PacketOrder> {
+        val len = buf.getInt()
+        return List<PacketOrder>(len) {
+            FfiConverterTypePacketOrder.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<PacketOrder>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypePacketOrder.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<PacketOrder>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypePacketOrder.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypePoint: FfiConverterRustBuffer<List<Point>> {
     override fun read(buf: ByteBuffer): List<Point> {
         val len = buf.getInt()
@@ -8257,6 +13578,34 @@ public object FfiConverterSequenceTypeReason: FfiConverterRustBuffer<List<Reason
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeBatchResult: FfiConverterRustBuffer<List<BatchResult>> {
+    override fun read(buf: ByteBuffer): List<BatchResult> {
+        val len = buf.getInt()
+        return List<BatchResult>(len) {
+            FfiConverterTypeBatchResult.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<BatchResult>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeBatchResult.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<BatchResult>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeBatchResult.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeVariable: FfiConverterRustBuffer<List<Variable>> {
     override fun read(buf: ByteBuffer): List<Variable> {
         val len = buf.getInt()
@@ -8303,6 +13652,34 @@ public object FfiConverterSequenceSequenceDouble: FfiConverterRustBuffer<List<Li
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterSequenceDouble.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceSequenceTypeDescriptor: FfiConverterRustBuffer<List<List<Descriptor>>> {
+    override fun read(buf: ByteBuffer): List<List<Descriptor>> {
+        val len = buf.getInt()
+        return List<List<Descriptor>>(len) {
+            FfiConverterSequenceTypeDescriptor.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<List<Descriptor>>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterSequenceTypeDescriptor.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<List<Descriptor>>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterSequenceTypeDescriptor.write(it, buf)
         }
     }
 }
@@ -8400,6 +13777,24 @@ public object FfiConverterSequenceSequenceDouble: FfiConverterRustBuffer<List<Li
         FfiConverterTypeNsga2.lower(`config`),
         FfiConverterTypePreference.lower(`preference`),
         FfiConverterULong.lower(`seed`),_status)
+}
+    )
+    }
+
+
+        /**
+         * The public key, 32 bytes, to an authority's 32 secret bytes.
+         *
+         * # Errors
+         * [`FogError::InvalidArgument`] for another number of bytes.
+         */
+    @Throws(FogException::class) fun `authorityOf`(`secret`: kotlin.ByteArray): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_authority_of(
+
+
+        FfiConverterByteArray.lower(`secret`),_status)
 }
     )
     }

@@ -5,18 +5,29 @@ import java.io.PrintStream
 import kotlin.test.Test
 import kotlin.test.assertEquals
 
-/** The example of the README, word for word: `examples/kotlin`. */
+/** The programs of `examples/kotlin`, word for word; one is in the README. */
 class ExampleTest {
     @Test
     fun theExampleSaysWhatTheReadmeSays() {
+        val root = checkNotNull(System.getProperty("fog.root"))
+        val said = said { example.main(arrayOf("$root/examples/wasm/sum.wasm")) }
+        assertEquals("sum: 42\nalice has 3 credits\npacket says: hello\n", said)
+    }
+
+    @Test
+    fun theMixnetOfTheExampleCarriesAQuestionAndItsAnswer() {
+        val said = said { example.mixnet.main() }
+        assertEquals("bob is asked: who is there?\nalice is told: bob\n", said)
+    }
+
+    private fun said(program: () -> Unit): String {
         val (console, written) = System.out to ByteArrayOutputStream()
         System.setOut(PrintStream(written))
         try {
-            val root = checkNotNull(System.getProperty("fog.root"))
-            example.main(arrayOf("$root/examples/wasm/sum.wasm"))
+            program()
         } finally {
             System.setOut(console)
         }
-        assertEquals("sum: 42\nalice has 3 credits\npacket says: hello\n", written.toString())
+        return written.toString()
     }
 }
