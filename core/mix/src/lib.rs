@@ -108,6 +108,7 @@ mod wheel;
 pub use bucket::TokenBucket;
 pub use client::{Client, ClientConfig, ClientEvent, Incoming, ReceiveError, SendError};
 pub use cover::{CoverConfig, CoverStats, PowerClass};
+pub use dh::x25519_backends;
 pub use geometry::{Geometry, GeometryError, HOPS_MAX, PAYLOAD_OVERHEAD_BYTES, Suite};
 pub use header::{Instruction, Layer, OpenedHeader, open_header, open_headers};
 pub use key::{Contact, EpochParity, KeyRing, PrivateKey, PublicKey};
