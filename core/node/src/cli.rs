@@ -38,7 +38,7 @@ enum Command {
     Node(NodeArguments),
     /// Run a mixnode of a network with a signed topology file, over UDP.
     ///
-    /// SIGINT and SIGTERM end it after it has sent what it holds; SIGHUP reads the topology again.
+    /// SIGINT and SIGTERM end it after it has sent what it holds; SIGHUP reads the topologies again.
     Mixnode(MixnodeArguments),
     /// Use a network of mixnodes.
     #[command(subcommand)]
@@ -65,9 +65,9 @@ enum MixCommand {
 
 #[derive(Debug, Parser)]
 struct PingArguments {
-    /// The network's topology file.
-    #[arg(long, value_name = "FILE")]
-    topology: PathBuf,
+    /// The network's topology file; again for that of the next epoch. The one that is valid counts.
+    #[arg(long, value_name = "FILE", required = true)]
+    topology: Vec<PathBuf>,
     /// Whose signature it has, 64 hexadecimal digits.
     #[arg(long, value_name = "KEY")]
     authority: NodeId,
@@ -87,13 +87,23 @@ struct PingArguments {
 
 #[derive(Debug, Parser)]
 struct MixnodeArguments {
-    /// The configuration: listen, data, topology, authority; optional: workers, metrics,
-    /// replay_tags_max, drain_seconds.
+    /// The configuration: listen, data, topology, authority; optional: next_topology, workers,
+    /// metrics, replay_tags_max, drain_seconds, and a table cover with loop_mean_ms.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Make a mix key, print the line that the topology needs, and end.
-    #[arg(long)]
+    /// Make a mix key in place of all there are, print the line that the topology needs, and end.
+    #[arg(long, group = "instead")]
     new_key: bool,
+    /// Make a mix key beside those of the topologies, print the line that the topology of the next
+    /// epoch needs, and end. The node may run.
+    #[arg(long, group = "instead")]
+    next_key: bool,
+    /// Measure how many packets a second this machine can mix, print it, and end.
+    #[arg(long, group = "instead")]
+    self_test: bool,
+    /// Print the self-test as JSON.
+    #[arg(long, requires = "self_test")]
+    json: bool,
 }
 
 #[derive(Debug, Parser)]
@@ -227,7 +237,11 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
         }
         Command::Mixnode(arguments) => {
             let done = if arguments.new_key {
-                mixnode::new_key(&arguments.config)
+                mixnode::new_key(&arguments.config, mixnode::NewKey::Only)
+            } else if arguments.next_key {
+                mixnode::new_key(&arguments.config, mixnode::NewKey::Next)
+            } else if arguments.self_test {
+                mixnode::self_test(&arguments.config, arguments.json)
             } else {
                 runtime.block_on(mixnode::run(&arguments.config))
             };
@@ -238,7 +252,7 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
         }
         Command::Mix(MixCommand::Ping(arguments)) => {
             let config = PingConfig {
-                topology: arguments.topology,
+                topologies: arguments.topology,
                 authority: arguments.authority,
                 listen: arguments.listen,
                 count: arguments.count,
@@ -335,5 +349,19 @@ mod tests {
         assert_eq!(refused.kind(), ErrorKind::ArgumentConflict);
         assert!(parse("mix").is_err());
         assert!(parse("mix --layer 4").is_err());
+    }
+
+    #[test]
+    fn a_mixnode_is_asked_for_one_thing_at_a_time() {
+        let parse = |options: &str| {
+            let line = format!("fogcompute mixnode --config c {options}");
+            Arguments::try_parse_from(line.split_whitespace())
+        };
+        for sound in ["", "--new-key", "--next-key", "--self-test --json"] {
+            assert!(parse(sound).is_ok(), "{sound}");
+        }
+        for refused in ["--new-key --next-key", "--self-test --new-key", "--json"] {
+            assert!(parse(refused).is_err(), "{refused}");
+        }
     }
 }

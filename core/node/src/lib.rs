@@ -22,6 +22,7 @@ pub mod cli;
 mod coordinate;
 mod demo;
 mod device;
+mod epochs;
 mod error;
 mod files;
 mod fog;

@@ -1,8 +1,6 @@
 //! `fogcompute mix ping`: packets round a network and back.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,10 +17,13 @@ use fogcompute_net::{
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::epochs::{Epochs, EpochsError, ReadError, read};
+
 /// What to ping.
 #[derive(Clone, Debug)]
 pub(crate) struct PingConfig {
-    pub(crate) topology: PathBuf,
+    /// Topologies of different epochs; the one that is valid now is used.
+    pub(crate) topologies: Vec<PathBuf>,
     pub(crate) authority: NodeId,
     pub(crate) listen: SocketAddr,
     pub(crate) count: u32,
@@ -35,15 +36,13 @@ pub(crate) struct PingConfig {
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub(crate) enum PingError {
-    /// The topology cannot be read.
-    #[error("reading {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// The topology is refused.
+    /// A topology cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The topologies do not go together.
+    #[error(transparent)]
+    Epochs(#[from] EpochsError),
+    /// No topology is valid now.
     #[error(transparent)]
     TopologyFile(#[from] TopologyFileError),
     /// There is no route.
@@ -93,20 +92,20 @@ pub(crate) async fn ping(config: PingConfig) -> Result<(), PingError> {
     ping.open_links()?;
     for number in 0..config.count {
         ping.send(number)?;
-        ping.receive_until(ping.clock.now() + config.interval).await;
+        let end = ping.clock.now() + config.interval;
+        while ping.receive_before(end).await {}
     }
-    ping.receive_until(ping.clock.now() + config.timeout).await;
+    let end = ping.clock.now() + config.timeout;
+    while !ping.out.is_empty() && ping.receive_before(end).await {}
     ping.tell(config.count)
 }
 
 impl Ping {
     fn start(config: &PingConfig) -> Result<Self, PingError> {
         let clock = SystemClock::new();
-        let text = fs::read_to_string(&config.topology).map_err(|source| PingError::File {
-            path: config.topology.clone(),
-            source,
-        })?;
-        let file = TopologyFile::verify(&text, config.authority.as_bytes(), clock.unix_now())?;
+        let paths = config.topologies.iter();
+        let files: Result<_, _> = paths.map(|path| read(path, config.authority)).collect();
+        let file = Epochs::new(files?)?.current(clock.unix_now())?.clone();
         let identity = Identity::random(&mut OsEntropy);
         let key = PrivateKey::random(&mut OsEntropy);
         let contact = Contact {
@@ -170,26 +169,22 @@ impl Ping {
         Ok(self.engine.send(vec![transmit])?)
     }
 
-    async fn receive_until(&mut self, end: Instant) {
-        loop {
-            let left = end.duration_since(self.clock.now());
-            if left.is_zero() || (self.out.is_empty() && self.returned.is_empty()) {
-                return;
-            }
-            let Ok(Some(delivery)) = tokio::time::timeout(left, self.deliveries.recv()).await
-            else {
-                return;
-            };
-            let Delivery::Message(payload) = delivery else {
-                continue;
-            };
-            let id = <[u8; 16]>::try_from(payload).map(MessageId::from_bytes);
-            if let Some((number, sent, delays)) = id.ok().and_then(|id| self.out.remove(&id)) {
-                let took = self.clock.now().duration_since(sent);
-                println!("packet {number}: {took:.1?}, of which {delays:.1?} were its delays");
-                self.returned.push((took, delays));
-            }
+    /// Takes the next packet that comes. `false` if none does before `end`.
+    async fn receive_before(&mut self, end: Instant) -> bool {
+        let left = end.duration_since(self.clock.now());
+        let Ok(Some(delivery)) = tokio::time::timeout(left, self.deliveries.recv()).await else {
+            return false;
+        };
+        let Delivery::Message(payload) = delivery else {
+            return true;
+        };
+        let id = <[u8; 16]>::try_from(payload).map(MessageId::from_bytes);
+        if let Some((number, sent, delays)) = id.ok().and_then(|id| self.out.remove(&id)) {
+            let took = self.clock.now().duration_since(sent);
+            println!("packet {number}: {took:.1?}, of which {delays:.1?} were its delays");
+            self.returned.push((took, delays));
         }
+        true
     }
 
     fn tell(mut self, sent: u32) -> Result<(), PingError> {
