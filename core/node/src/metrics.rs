@@ -201,6 +201,7 @@ fn render(snapshot: &Snapshot) -> String {
             ("{reason=\"index\"}", stats.index),
             ("{reason=\"forged\"}", stats.forged),
             ("{reason=\"replayed\"}", stats.replayed),
+            ("{reason=\"unproven\"}", stats.unproven),
             ("{reason=\"over_rate\"}", stats.over_rate),
             ("{reason=\"full\"}", stats.full),
         ],
