@@ -126,6 +126,30 @@ enum fog_status
    */
   FOG_STATUS_PAYLOAD_TOO_LARGE = 202,
   /**
+   * A packet was processed before.
+   */
+  FOG_STATUS_REPLAYED = 203,
+  /**
+   * A topology was refused: its signature, form, validity, nodes or packet sizes.
+   */
+  FOG_STATUS_INVALID_TOPOLOGY = 204,
+  /**
+   * A reply block was refused: malformed, used before, or not the one a reply belongs to.
+   */
+  FOG_STATUS_INVALID_REPLY_BLOCK = 205,
+  /**
+   * A message was given up: not all of it was acknowledged.
+   */
+  FOG_STATUS_NOT_DELIVERED = 206,
+  /**
+   * A message was not answered in time.
+   */
+  FOG_STATUS_NO_ANSWER = 207,
+  /**
+   * A limit of what a mixnet client sends or a node remembers was reached. Try again later.
+   */
+  FOG_STATUS_MIXNET_BUSY = 208,
+  /**
    * Parameters, bounds or genomes of an optimisation do not work.
    */
   FOG_STATUS_INVALID_PROBLEM = 300,
@@ -213,6 +237,10 @@ enum fog_status
    * A node or coordinator cannot go on.
    */
   FOG_STATUS_NODE = 800,
+  /**
+   * An address cannot be listened on: it is in use, or not one of this machine.
+   */
+  FOG_STATUS_LISTEN = 801,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -56,6 +56,18 @@ pub enum fog_status {
     InvalidRoute = 201,
     /// A payload is larger than a packet carries.
     PayloadTooLarge = 202,
+    /// A packet was processed before.
+    Replayed = 203,
+    /// A topology was refused: its signature, form, validity, nodes or packet sizes.
+    InvalidTopology = 204,
+    /// A reply block was refused: malformed, used before, or not the one a reply belongs to.
+    InvalidReplyBlock = 205,
+    /// A message was given up: not all of it was acknowledged.
+    NotDelivered = 206,
+    /// A message was not answered in time.
+    NoAnswer = 207,
+    /// A limit of what a mixnet client sends or a node remembers was reached. Try again later.
+    MixnetBusy = 208,
     /// Parameters, bounds or genomes of an optimisation do not work.
     InvalidProblem = 300,
     /// An objective or violation is not a finite number.
@@ -100,6 +112,8 @@ pub enum fog_status {
     StorageCorrupt = 702,
     /// A node or coordinator cannot go on.
     Node = 800,
+    /// An address cannot be listened on: it is in use, or not one of this machine.
+    Listen = 801,
 }
 
 codes! {
@@ -112,6 +126,12 @@ codes! {
     InvalidPacket = 200: c"InvalidPacket",
     InvalidRoute = 201: c"InvalidRoute",
     PayloadTooLarge = 202: c"PayloadTooLarge",
+    Replayed = 203: c"Replayed",
+    InvalidTopology = 204: c"InvalidTopology",
+    InvalidReplyBlock = 205: c"InvalidReplyBlock",
+    NotDelivered = 206: c"NotDelivered",
+    NoAnswer = 207: c"NoAnswer",
+    MixnetBusy = 208: c"MixnetBusy",
     InvalidProblem = 300: c"InvalidProblem",
     NotFinite = 301: c"NotFinite",
     Infeasible = 302: c"Infeasible",
@@ -134,6 +154,7 @@ codes! {
     StorageLocked = 701: c"StorageLocked",
     StorageCorrupt = 702: c"StorageCorrupt",
     Node = 800: c"Node",
+    Listen = 801: c"Listen",
 }
 
 /// Version of the library that is linked, such as "0.1.0". Static, not to be freed.

@@ -66,6 +66,18 @@ errors! {
     InvalidRoute = 201,
     /// A payload is larger than a packet carries.
     PayloadTooLarge = 202,
+    /// A packet was processed before.
+    Replayed = 203,
+    /// A topology was refused: its signature, form, validity, nodes or packet sizes.
+    InvalidTopology = 204,
+    /// A reply block was refused: malformed, used before, or not the one a reply belongs to.
+    InvalidReplyBlock = 205,
+    /// A message was given up: not all of it was acknowledged.
+    NotDelivered = 206,
+    /// A message was not answered in time.
+    NoAnswer = 207,
+    /// A limit of what a mixnet client sends or a node remembers was reached. Try again later.
+    MixnetBusy = 208,
 
     /// Parameters, bounds or genomes of an optimisation do not work.
     InvalidProblem = 300,
@@ -116,6 +128,8 @@ errors! {
 
     /// A node or coordinator cannot go on.
     Node = 800,
+    /// An address cannot be listened on: it is in use, or not one of this machine.
+    Listen = 801,
 }
 
 impl<E> From<E> for FogError

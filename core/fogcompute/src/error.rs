@@ -7,8 +7,12 @@ use fogcompute_coord::SubmitError;
 use fogcompute_exec::{SpecError, TaskError};
 use fogcompute_harvest::{PolicyError, ProbeError};
 use fogcompute_ledger::{LedgerError, ParseAmountError};
-use fogcompute_mix::{BuildError, GeometryError, PacketError};
-use fogcompute_node::{FogError, NodeError};
+use fogcompute_mix::{
+    BuildError, GeometryError, MessageError, PacketError, ParseContactError, SendError, SurbError,
+    TopologyError, TopologyFileError,
+};
+use fogcompute_net::EngineError;
+use fogcompute_node::{FogError, MixnetError, NodeError};
 use fogcompute_schedule::evolution::EvolutionError;
 use fogcompute_schedule::{PlacementError, PreferenceError};
 use fogcompute_store::StoreError;
@@ -72,6 +76,18 @@ codes! {
     InvalidRoute = 201,
     /// A payload is larger than a packet carries.
     PayloadTooLarge = 202,
+    /// A packet was processed before.
+    Replayed = 203,
+    /// A topology was refused: its signature, form, validity, nodes or packet sizes.
+    InvalidTopology = 204,
+    /// A reply block was refused: malformed, used before, or not the one a reply belongs to.
+    InvalidReplyBlock = 205,
+    /// A message was given up: not all of it was acknowledged.
+    NotDelivered = 206,
+    /// A message was not answered in time.
+    NoAnswer = 207,
+    /// A limit of what a mixnet client sends or a node remembers was reached. Try again later.
+    MixnetBusy = 208,
 
     /// Parameters, bounds or genomes of an optimisation do not work.
     InvalidProblem = 300,
@@ -122,6 +138,8 @@ codes! {
 
     /// A node or coordinator cannot go on.
     Node = 800,
+    /// An address cannot be listened on: it is in use, or not one of this machine.
+    Listen = 801,
 }
 
 /// Everything that can go wrong, from every crate, with a stable [`code`](Error::code).
@@ -137,6 +155,30 @@ pub enum Error {
     /// Processing a packet.
     #[error(transparent)]
     Packet(#[from] PacketError),
+    /// Reply blocks.
+    #[error(transparent)]
+    Surb(#[from] SurbError),
+    /// A packet came before.
+    #[error("packet was processed before")]
+    Replayed,
+    /// A processor cannot remember more packets.
+    #[error("{packets_max} packets were processed with this key already, it must be replaced")]
+    ReplayFilterFull {
+        /// Packets there was room for.
+        packets_max: usize,
+    },
+    /// The nodes of a network.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// A signed topology.
+    #[error(transparent)]
+    TopologyFile(#[from] TopologyFileError),
+    /// A mixnode or mixnet client.
+    #[error(transparent)]
+    Mixnet(#[from] MixnetError),
+    /// The text of a contact.
+    #[error(transparent)]
+    Contact(#[from] ParseContactError),
     /// Optimising.
     #[error(transparent)]
     Evolution(EvolutionError<Infallible>),
@@ -191,10 +233,15 @@ impl Error {
             | Self::Preference(_)
             | Self::Spec(_)
             | Self::Id(_)
+            | Self::Contact(_)
             | Self::Amount(_) => ErrorCode::InvalidArgument,
-            Self::Build(BuildError::PayloadTooLarge { .. }) => ErrorCode::PayloadTooLarge,
-            Self::Build(_) => ErrorCode::InvalidRoute,
+            Self::Build(error) => build_code(error),
             Self::Packet(_) => ErrorCode::InvalidPacket,
+            Self::Surb(error) => surb_code(error),
+            Self::Replayed => ErrorCode::Replayed,
+            Self::ReplayFilterFull { .. } => ErrorCode::MixnetBusy,
+            Self::Topology(_) | Self::TopologyFile(_) => ErrorCode::InvalidTopology,
+            Self::Mixnet(error) => mixnet_code(error),
             Self::Evolution(
                 EvolutionError::Objective { .. } | EvolutionError::Violation { .. },
             ) => ErrorCode::NotFinite,
@@ -211,6 +258,45 @@ impl Error {
             Self::Fog(error) => fog_code(error),
             Self::Node(_) => ErrorCode::Node,
         }
+    }
+}
+
+const fn build_code(error: &BuildError) -> ErrorCode {
+    match error {
+        BuildError::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
+        _ => ErrorCode::InvalidRoute,
+    }
+}
+
+const fn surb_code(error: &SurbError) -> ErrorCode {
+    match error {
+        SurbError::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
+        _ => ErrorCode::InvalidReplyBlock,
+    }
+}
+
+const fn mixnet_code(error: &MixnetError) -> ErrorCode {
+    match error {
+        MixnetError::Closed { .. } | MixnetError::Forked { .. } => ErrorCode::Closed,
+        MixnetError::OtherPackets { .. }
+        | MixnetError::TopologyFile(_)
+        | MixnetError::Directory(_) => ErrorCode::InvalidTopology,
+        MixnetError::Topology(_) | MixnetError::Send(SendError::Topology(_)) => {
+            ErrorCode::InvalidRoute
+        }
+        MixnetError::Engine(EngineError::AddressInUse { .. } | EngineError::Bind { .. }) => {
+            ErrorCode::Listen
+        }
+        MixnetError::Send(SendError::Build(error)) => build_code(error),
+        MixnetError::Send(SendError::Surb(error)) => surb_code(error),
+        MixnetError::Send(
+            SendError::Message(MessageError::TooLarge { .. }) | SendError::TooFewSurbs { .. },
+        ) => ErrorCode::PayloadTooLarge,
+        MixnetError::Send(_) => ErrorCode::MixnetBusy,
+        MixnetError::GivenUp { .. } => ErrorCode::NotDelivered,
+        MixnetError::NoAnswer { .. } => ErrorCode::NoAnswer,
+        MixnetError::NoReplyWanted | MixnetError::Answered => ErrorCode::InvalidReplyBlock,
+        _ => ErrorCode::Node,
     }
 }
 
@@ -302,6 +388,48 @@ mod tests {
         assert_eq!(
             code(BuildError::HopCount { actual: 0, max: 7 }.into()),
             ErrorCode::InvalidRoute
+        );
+        let mixnet = |error: MixnetError| Error::Mixnet(error).code();
+        let what = "mixnode";
+        assert_eq!(mixnet(MixnetError::Closed { what }), ErrorCode::Closed);
+        assert_eq!(mixnet(MixnetError::Forked { what }), ErrorCode::Closed);
+        assert_eq!(mixnet(MixnetError::Answered), ErrorCode::InvalidReplyBlock);
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        for (error, expected) in [
+            (
+                SendError::Topology(TopologyError::EmptyLayer { layer: 0 }),
+                ErrorCode::InvalidRoute,
+            ),
+            (
+                SendError::TooFewSurbs {
+                    needed: 2,
+                    available: 1,
+                },
+                ErrorCode::PayloadTooLarge,
+            ),
+            (SendError::OutgoingFull { limit: 1 }, ErrorCode::MixnetBusy),
+            (
+                SendError::Surb(SurbError::Sealed),
+                ErrorCode::InvalidReplyBlock,
+            ),
+        ] {
+            assert_eq!(mixnet(error.into()), expected);
+        }
+        assert_eq!(
+            mixnet(EngineError::AddressInUse { address }.into()),
+            ErrorCode::Listen
+        );
+        assert_eq!(
+            mixnet(MixnetError::GivenUp {
+                arrived: 0,
+                packets: 1
+            }),
+            ErrorCode::NotDelivered
+        );
+        assert_eq!(code(Error::Replayed), ErrorCode::Replayed);
+        assert_eq!(
+            code(TopologyFileError::Signature.into()),
+            ErrorCode::InvalidTopology
         );
         assert_eq!(
             code(PlacementError::NoJobs.into()),

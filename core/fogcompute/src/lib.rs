@@ -6,7 +6,8 @@
 //!
 //! | what | type | domain crate |
 //! |---|---|---|
-//! | Sphinx packets | [`Sphinx`] | [`mix`] |
+//! | Sphinx packets | [`Sphinx`], [`SphinxProcessor`] | [`mix`] |
+//! | a mixnet: nodes and clients | [`MixnetNode`], [`MixnetClient`] | [`mix`], [`net`], [`node`] |
 //! | multi-objective optimisation | [`nsga2`] | [`schedule`] |
 //! | placement of jobs on nodes | [`place`] | [`schedule`] |
 //! | double-entry credits | [`Ledger`] | [`ledger`], [`store`] |
@@ -26,6 +27,7 @@
 
 mod credits;
 mod error;
+mod mixnet;
 mod optimise;
 mod packets;
 mod policy;
@@ -51,12 +53,20 @@ pub use fogcompute_harvest::{
     Verdict,
 };
 pub use fogcompute_ledger::{Account, AccountKind, Amount, Receipt};
-pub use fogcompute_mix::{Hop, NodeRef, PrivateKey, Processed, PublicKey};
-pub use fogcompute_node::{Fog, FogCanceller, FogConfig, FogStats, FogTask};
+pub use fogcompute_mix::{
+    Contact, CoverConfig, Descriptor, Hop, MessageId, NodeRef, PowerClass, PrivateKey, Processed,
+    PublicKey, ReplayTag, ReplyKey, SurbId, TopologyFile, Unwrapped,
+};
+pub use fogcompute_net::EngineStats;
+pub use fogcompute_node::{
+    Fog, FogCanceller, FogConfig, FogStats, FogTask, MixnetClient, MixnetClientConfig,
+    MixnetClientStats, MixnetMessage, MixnetNode, MixnetNodeConfig, Pending, ReplyBlocks,
+};
 pub use fogcompute_schedule::evolution::{Front, Individual, Nsga2, Problem, Variable};
 pub use fogcompute_schedule::{Plan, Point, Preference, Sharing};
+pub use mixnet::{TopologyOptions, topology, verify_topology};
 pub use optimise::{Nsga2Failure, nsga2, place, place_while};
-pub use packets::Sphinx;
+pub use packets::{Opened, ProcessorStats, Sphinx, SphinxProcessor, Step};
 pub use policy::{POLICY_ERROR_LINE_CHARS_MAX, decide, decide_with_probe, policy_from_toml};
 
 /// Version of the library, as in its package.

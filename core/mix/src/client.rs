@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fogcompute_base::limits::MESSAGE_BYTES_MAX;
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
-use fogcompute_base::{CryptoRng, Instant, Rng};
+use fogcompute_base::{CryptoRng, Instant, NodeId, Rng};
 use thiserror::Error;
 
 use crate::cover::{Cover, CoverConfig, CoverPacket, CoverStats};
@@ -118,6 +118,10 @@ pub enum ReceiveError {
     /// Something that belongs into a reply came as a message, or the other way round.
     #[error("reply and message are confused")]
     Misplaced,
+    /// A part of a message came while none are accepted. It is not acknowledged, so a reliable
+    /// sender sends it again.
+    #[error("no messages are accepted now")]
+    NotAccepting,
 }
 
 /// A whole message that came in.
@@ -217,6 +221,7 @@ pub struct Client {
     acknowledgements: VecDeque<Transmit>,
     events: VecDeque<ClientEvent>,
     cover: Cover,
+    accepting: bool,
 }
 
 impl Client {
@@ -240,6 +245,7 @@ impl Client {
             acknowledgements: VecDeque::new(),
             events: VecDeque::new(),
             cover: Cover::new(config.loop_timeout),
+            accepting: true,
             config,
         }
     }
@@ -247,6 +253,12 @@ impl Client {
     /// Makes further reply blocks for another key: that of the next epoch.
     pub fn set_contact(&mut self, contact: Contact) {
         self.contact = contact;
+    }
+
+    /// Whether messages of others are accepted: no, while there is no place to put them. Then what
+    /// comes of them is refused and not acknowledged. Replies are accepted in any case.
+    pub const fn set_accepting(&mut self, accepting: bool) {
+        self.accepting = accepting;
     }
 
     /// Sends cover traffic from `now` on, out of [`Client::poll_transmit`].
@@ -286,13 +298,50 @@ impl Client {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<(MessageId, Vec<Transmit>), SendError> {
+        let route = |rng: &mut _| topology.route(receiver, rng);
+        self.send_over(topology, route, body, surb_count, now, rng)
+    }
+
+    /// The same, but all packets take the mixnodes `nodes` in this order. Whoever always takes the
+    /// same ones is easier to follow than somebody who does not: let the routes be random unless
+    /// there is a reason.
+    ///
+    /// # Errors
+    /// Those of [`Client::send`], and [`TopologyError::UnknownNode`].
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a route beside what every send takes"
+    )]
+    pub fn send_through(
+        &mut self,
+        topology: &Topology,
+        nodes: &[NodeId],
+        receiver: Contact,
+        body: &[u8],
+        surb_count: u16,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(MessageId, Vec<Transmit>), SendError> {
+        let route = |rng: &mut _| topology.route_through(nodes, receiver, rng);
+        self.send_over(topology, route, body, surb_count, now, rng)
+    }
+
+    fn send_over<R: CryptoRng>(
+        &mut self,
+        topology: &Topology,
+        mut route: impl FnMut(&mut R) -> Result<Vec<Hop>, TopologyError>,
+        body: &[u8],
+        surb_count: u16,
+        now: Instant,
+        rng: &mut R,
+    ) -> Result<(MessageId, Vec<Transmit>), SendError> {
         let id = MessageId::random(rng);
         let (message, keys) = self.compose(topology, body, surb_count, now, rng)?;
         let geometry = self.config.geometry;
         let fragments = split(id, &message, geometry.payload_bytes(), MESSAGE_BYTES_MAX)?;
         let routes = fragments
             .iter()
-            .map(|_| topology.route(receiver, rng))
+            .map(|_| route(rng))
             .collect::<Result<Vec<_>, _>>()?;
         let orders: Vec<_> = routes
             .iter()
@@ -657,6 +706,9 @@ impl Client {
         fragment: Fragment<'_>,
         now: Instant,
     ) -> Result<Option<Incoming>, ReceiveError> {
+        if !self.accepting {
+            return Err(ReceiveError::NotAccepting);
+        }
         let id = fragment.id;
         if let Some(surb) = fragment.surb {
             self.keep_surbs(id, surb, now)?;
@@ -776,7 +828,6 @@ mod tests {
     use crate::mixnode::{Mixnode, MixnodeConfig};
     use crate::packet::{Hop, SealedReply};
     use crate::topology::Descriptor;
-    use fogcompute_base::NodeId;
     use proptest::prelude::*;
     use rand_chacha::ChaCha20Rng;
     use rand_chacha::rand_core::SeedableRng;
@@ -903,6 +954,95 @@ mod tests {
         };
         assert_eq!((id, body), (request, answer));
         assert_eq!(alice.open_replies(), 0);
+    }
+
+    #[test]
+    fn a_message_takes_the_mixnodes_it_is_told_to() {
+        let mut rng = ChaCha20Rng::seed_from_u64(9);
+        let mut network = Network::new(&mut rng);
+        let (mut alice, mut bob) = (network.client(7), network.client(8));
+        let topology = network.topology.clone();
+        let nodes = [6, 1, 4, 3, 2].map(|id| NodeId::from_bytes([id; 32]));
+        let now = network.now;
+        let (id, transmits) = alice
+            .send_through(
+                &topology,
+                &nodes,
+                bob.contact,
+                b"this way",
+                0,
+                now,
+                &mut rng,
+            )
+            .unwrap();
+        let mut arrived = network.run(transmits);
+        let Incoming::Message { id: got, body, .. } = only(&mut bob, &mut arrived, network.now)
+        else {
+            panic!("bob receives a message");
+        };
+        assert_eq!((got, body.as_slice()), (id, &b"this way"[..]));
+        for (node, mixnode) in &network.nodes {
+            let taken = nodes.iter().any(|on| NodeRef::from(*on) == *node);
+            assert_eq!(mixnode.stats().forwarded, u64::from(taken));
+        }
+        let seven = [1, 2, 3, 4, 5, 6, 7].map(|id| NodeId::from_bytes([id; 32]));
+        let send = alice.send_through(&topology, &seven, bob.contact, b"", 0, now, &mut rng);
+        assert!(matches!(
+            send,
+            Err(SendError::Topology(TopologyError::UnknownNode { .. }))
+        ));
+        let twice = [nodes[0], nodes[0]];
+        let send = alice.send_through(&topology, &twice, bob.contact, b"", 0, now, &mut rng);
+        assert!(matches!(send, Err(SendError::Build(_))));
+    }
+
+    #[test]
+    fn what_is_not_accepted_is_not_acknowledged_and_comes_again() {
+        let mut rng = ChaCha20Rng::seed_from_u64(10);
+        let mut network = Network::new(&mut rng);
+        let (mut alice, mut bob) = (network.client(7), network.client(8));
+        let topology = network.topology.clone();
+        let now = network.now;
+        alice
+            .send_reliably(&topology, bob.contact, b"later", 0, now, &mut rng)
+            .unwrap();
+        bob.set_accepting(false);
+        let mut refused = 0;
+        let mut heard = None;
+        for _ in 0..100 {
+            let mut transmits = Vec::new();
+            for client in [&mut alice, &mut bob] {
+                while let Some(transmit) = client
+                    .poll_transmit(&topology, network.now, &mut rng)
+                    .unwrap()
+                {
+                    transmits.push(transmit);
+                }
+            }
+            let mut arrived = network.run(transmits);
+            for delivery in arrived.remove(&bob.contact.node.into()).unwrap() {
+                match bob.handle_delivery(delivery, network.now) {
+                    Err(ReceiveError::NotAccepting) => refused += 1,
+                    Ok(Some(Incoming::Message { body, .. })) => heard = Some(body),
+                    other => assert!(matches!(other, Ok(None))),
+                }
+            }
+            for delivery in arrived.remove(&alice.contact.node.into()).unwrap() {
+                alice.handle_delivery(delivery, network.now).unwrap();
+            }
+            if refused > 1 {
+                bob.set_accepting(true);
+            }
+            if let Some(event) = alice.poll_event() {
+                assert!(matches!(event, ClientEvent::Delivered { .. }));
+                assert_eq!(heard.as_deref(), Some(&b"later"[..]));
+                return;
+            }
+            network.now = alice
+                .poll_timeout()
+                .map_or(network.now, |next| network.now.max(next));
+        }
+        panic!("the message was not delivered; {refused} were refused");
     }
 
     #[test]

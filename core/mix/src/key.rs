@@ -1,8 +1,10 @@
 //! Mix keys and their epochs.
 
 use std::fmt;
+use std::str::FromStr;
 
-use fogcompute_base::{CryptoRng, NodeId};
+use fogcompute_base::{CryptoRng, Digest, NodeId, ParseIdError};
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::dh;
@@ -175,6 +177,9 @@ impl EpochParity {
 }
 
 /// Who can be sent packets to: a node, its mix key, and the epoch the key is of.
+///
+/// As text, to be handed from one person to another: the node and the key in 64 hexadecimal digits
+/// each and `even` or `odd`, with a colon between them.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Contact {
     /// The node.
@@ -183,6 +188,60 @@ pub struct Contact {
     pub key: PublicKey,
     /// The key's epoch.
     pub epoch: EpochParity,
+}
+
+/// Why a text is no [`Contact`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum ParseContactError {
+    /// There are not three parts with a colon between them.
+    #[error("contact has {actual} parts, expected node:key:epoch")]
+    Parts {
+        /// Parts there are.
+        actual: usize,
+    },
+    /// The first part is no node.
+    #[error("node of the contact: {0}")]
+    Node(#[source] ParseIdError),
+    /// The second part is no key.
+    #[error("key of the contact: {0}")]
+    Key(#[source] ParseIdError),
+    /// The third part is neither `even` nor `odd`.
+    #[error("epoch of the contact is neither even nor odd")]
+    Epoch,
+}
+
+impl fmt::Display for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = Digest::from_bytes(*self.key.as_bytes());
+        let epoch = match self.epoch {
+            EpochParity::Even => "even",
+            EpochParity::Odd => "odd",
+        };
+        write!(f, "{}:{key}:{epoch}", self.node)
+    }
+}
+
+impl FromStr for Contact {
+    type Err = ParseContactError;
+
+    fn from_str(text: &str) -> Result<Self, ParseContactError> {
+        let parts: Vec<_> = text.split(':').collect();
+        let [node, key, epoch] = parts[..] else {
+            let actual = parts.len();
+            return Err(ParseContactError::Parts { actual });
+        };
+        let key: Digest = key.parse().map_err(ParseContactError::Key)?;
+        Ok(Self {
+            node: node.parse().map_err(ParseContactError::Node)?,
+            key: PublicKey::from_bytes(*key.as_bytes()),
+            epoch: match epoch {
+                "even" => EpochParity::Even,
+                "odd" => EpochParity::Odd,
+                _ => return Err(ParseContactError::Epoch),
+            },
+        })
+    }
 }
 
 /// The private keys a node processes packets with: at most one of each parity.
@@ -285,5 +344,43 @@ mod tests {
             assert_ne!(parity.other(), parity);
         }
         assert_eq!(EpochParity::from_byte(2), None);
+    }
+
+    #[test]
+    fn a_contact_is_read_as_it_was_written() {
+        for epoch in [EpochParity::Even, EpochParity::Odd] {
+            let contact = Contact {
+                node: NodeId::from_bytes([0xa1; 32]),
+                key: PrivateKey::from_bytes([7; 32]).public(),
+                epoch,
+            };
+            assert_eq!(contact.to_string().parse(), Ok(contact));
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_contact_is_told_what_is_wrong() {
+        let parse = |text: &str| text.parse::<Contact>().unwrap_err();
+        let hex = "ab".repeat(32);
+        assert_eq!(parse(""), ParseContactError::Parts { actual: 1 });
+        assert_eq!(
+            parse(&format!("{hex}:{hex}:even:")),
+            ParseContactError::Parts { actual: 4 }
+        );
+        assert_eq!(
+            parse(&format!("{}:{hex}:even", &hex[1..])),
+            ParseContactError::Node(ParseIdError::Length {
+                expected: 64,
+                actual: 63
+            })
+        );
+        assert_eq!(
+            parse(&format!("{hex}:x{}:even", &hex[1..])),
+            ParseContactError::Key(ParseIdError::Digit { position: 0 })
+        );
+        assert_eq!(
+            parse(&format!("{hex}:{hex}:Even")),
+            ParseContactError::Epoch
+        );
     }
 }

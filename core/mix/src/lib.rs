@@ -111,7 +111,7 @@ pub use cover::{CoverConfig, CoverStats, PowerClass};
 pub use dh::x25519_backends;
 pub use geometry::{Geometry, GeometryError, HOPS_MAX, PAYLOAD_OVERHEAD_BYTES, Suite};
 pub use header::{Instruction, Layer, OpenedHeader, open_header, open_headers};
-pub use key::{Contact, EpochParity, KeyRing, PrivateKey, PublicKey};
+pub use key::{Contact, EpochParity, KeyRing, ParseContactError, PrivateKey, PublicKey};
 pub use message::{FRAGMENT_HEADER_BYTES, MessageError, MessageId};
 pub use mixnode::{Delivery, DropReason, EpochKey, MixStats, Mixnode, MixnodeConfig, Transmit};
 pub use noderef::NodeRef;

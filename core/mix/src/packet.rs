@@ -188,6 +188,12 @@ impl SealedReply {
     pub fn from_bytes(sealed: &[u8]) -> Self {
         Self(sealed.to_vec())
     }
+
+    /// The same bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for SealedReply {

@@ -52,6 +52,28 @@ pub enum TopologyError {
         /// The node.
         node: NodeId,
     },
+    /// A node that a route is to take is not in the topology.
+    #[error("node {node} is not in the topology")]
+    UnknownNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// A layer has fewer nodes than a route of so many hops takes of it.
+    #[error("layer {layer} has too few nodes for a route over {hops} mixnodes")]
+    TooFewNodes {
+        /// The layer, from 0.
+        layer: usize,
+        /// Mixnodes the route should take.
+        hops: usize,
+    },
+    /// A route takes no mixnode, or more than a packet has room for.
+    #[error("route over {actual} mixnodes, must have 1 to {max}")]
+    HopCount {
+        /// Mixnodes the route should take.
+        actual: usize,
+        /// Most mixnodes.
+        max: usize,
+    },
     /// Once the receiver is left out, a layer has no node to choose from.
     #[error("layer {layer} has no node but the receiver")]
     OnlyReceiver {
@@ -196,11 +218,7 @@ impl Topology {
     /// [`TopologyError::OnlyReceiver`], [`TopologyError::MixedEpochs`] if the receiver's key is of
     /// another epoch.
     pub fn route(&self, receiver: Contact, rng: &mut impl Rng) -> Result<Vec<Hop>, TopologyError> {
-        if receiver.epoch != self.epoch {
-            return Err(TopologyError::MixedEpochs {
-                node: receiver.node,
-            });
-        }
+        self.check_epoch(receiver)?;
         let own = NodeRef::from(receiver.node);
         let mut route = Vec::with_capacity(self.layers.len() + 1);
         for (layer, nodes) in self.layers.iter().enumerate() {
@@ -236,9 +254,10 @@ impl Topology {
         let Some(own) = self.layers.iter().position(stands_in) else {
             return self.route(sender, rng);
         };
-        if self.layers.len() == 1 || sender.epoch != self.epoch {
+        if self.layers.len() == 1 {
             return self.route(sender, rng);
         }
+        self.check_epoch(sender)?;
         let others = self.layers[own + 1..].iter().chain(&self.layers[..own]);
         let mut route: Vec<_> = others.map(|nodes| self.hop_of(nodes, rng)).collect();
         route.push(Hop::at(sender, Duration::ZERO));
@@ -248,6 +267,69 @@ impl Topology {
     fn hop_of(&self, nodes: &[Descriptor], rng: &mut impl Rng) -> Hop {
         let chosen = nodes[below(nodes.len(), rng)];
         Hop::at(chosen.contact(), exponential(self.delay_mean, rng))
+    }
+
+    /// Mixnodes for a route of the sender's own choice: `hops` of them, all different, one of each
+    /// layer, uniformly, and from the first layer again after the last.
+    ///
+    /// # Errors
+    /// [`TopologyError::HopCount`], [`TopologyError::TooFewNodes`].
+    pub fn choose(&self, hops: usize, rng: &mut impl Rng) -> Result<Vec<NodeId>, TopologyError> {
+        let max = HOPS_MAX - 1;
+        if hops == 0 || hops > max {
+            return Err(TopologyError::HopCount { actual: hops, max });
+        }
+        let mut chosen: Vec<NodeId> = Vec::with_capacity(hops);
+        for hop in 0..hops {
+            let layer = hop % self.layers.len();
+            let left: Vec<_> = self.layers[layer]
+                .iter()
+                .filter(|node| !chosen.contains(&node.node))
+                .collect();
+            if left.is_empty() {
+                return Err(TopologyError::TooFewNodes { layer, hops });
+            }
+            chosen.push(left[below(left.len(), rng)].node);
+        }
+        Ok(chosen)
+    }
+
+    /// A route to `receiver` over these mixnodes in this order, each with an exponential delay.
+    ///
+    /// # Errors
+    /// [`TopologyError::UnknownNode`], [`TopologyError::MixedEpochs`] if the receiver's key is of
+    /// another epoch. How many nodes there may be, and that none comes twice, is for the packet to
+    /// say ([`BuildError`](crate::BuildError)).
+    pub fn route_through(
+        &self,
+        nodes: &[NodeId],
+        receiver: Contact,
+        rng: &mut impl Rng,
+    ) -> Result<Vec<Hop>, TopologyError> {
+        self.check_epoch(receiver)?;
+        let mut route = Vec::with_capacity(nodes.len() + 1);
+        for &node in nodes {
+            let known = self.layers.iter().flatten();
+            let descriptor = known
+                .into_iter()
+                .find(|descriptor| descriptor.node == node)
+                .ok_or(TopologyError::UnknownNode { node })?;
+            route.push(Hop::at(
+                descriptor.contact(),
+                exponential(self.delay_mean, rng),
+            ));
+        }
+        route.push(Hop::at(receiver, Duration::ZERO));
+        Ok(route)
+    }
+
+    fn check_epoch(&self, receiver: Contact) -> Result<(), TopologyError> {
+        if receiver.epoch == self.epoch {
+            return Ok(());
+        }
+        Err(TopologyError::MixedEpochs {
+            node: receiver.node,
+        })
     }
 
     /// A route that ends at a node of the last layer: one node of each layer, uniformly.
@@ -314,6 +396,63 @@ pub(crate) mod tests {
             assert_eq!(route[3].delay, Duration::ZERO);
         }
         assert_eq!(used.len(), 6);
+    }
+
+    #[test]
+    fn a_chosen_route_goes_round_the_layers_and_never_twice_to_a_node() {
+        let topology = three_layers();
+        let mut rng = ChaCha20Rng::seed_from_u64(4);
+        for hops in 1..=6 {
+            let nodes = topology.choose(hops, &mut rng).unwrap();
+            let distinct: std::collections::BTreeSet<_> = nodes.iter().collect();
+            assert_eq!((nodes.len(), distinct.len()), (hops, hops));
+            for (node, layer) in nodes.iter().zip(topology.layers().iter().cycle()) {
+                assert!(layer.iter().any(|descriptor| descriptor.node == *node));
+            }
+            let route = topology
+                .route_through(&nodes, descriptor(9).contact(), &mut rng)
+                .unwrap();
+            let taken: Vec<_> = route.iter().map(|hop| hop.node).collect();
+            assert_eq!(&taken[..hops], &nodes[..]);
+            assert_eq!(taken[hops], descriptor(9).node);
+        }
+    }
+
+    #[test]
+    fn a_route_that_cannot_be_chosen_is_refused() {
+        let topology = three_layers();
+        let mut rng = ChaCha20Rng::seed_from_u64(5);
+        for actual in [0, 7, usize::MAX] {
+            assert_eq!(
+                topology.choose(actual, &mut rng),
+                Err(TopologyError::HopCount { actual, max: 6 })
+            );
+        }
+        let small = Topology::new(
+            vec![vec![descriptor(1)], vec![descriptor(2)]],
+            Duration::ZERO,
+        );
+        assert_eq!(
+            small.unwrap().choose(3, &mut rng),
+            Err(TopologyError::TooFewNodes { layer: 0, hops: 3 })
+        );
+        let stranger = descriptor(8);
+        assert_eq!(
+            topology
+                .route_through(&[stranger.node], descriptor(9).contact(), &mut rng)
+                .unwrap_err(),
+            TopologyError::UnknownNode {
+                node: stranger.node
+            }
+        );
+        let mut receiver = descriptor(9).contact();
+        receiver.epoch = EpochParity::Odd;
+        assert_eq!(
+            topology.route_through(&[], receiver, &mut rng).unwrap_err(),
+            TopologyError::MixedEpochs {
+                node: receiver.node
+            }
+        );
     }
 
     #[test]

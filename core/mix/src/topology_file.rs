@@ -15,6 +15,8 @@ use crate::topology::{Descriptor, Topology, TopologyError};
 pub const TOPOLOGY_FILE_BYTES_MAX: usize = 4 << 20;
 
 const VERSION: u32 = 1;
+/// The integers of TOML have 64 bits with a sign.
+const NUMBER_MAX: u64 = i64::MAX as u64;
 /// Stands before the signature, on the last line.
 const MARK: &str = "# ed25519 ";
 /// Signed before the text, so that the signature means nothing anywhere else.
@@ -63,6 +65,16 @@ pub enum TopologyFileError {
     Expired {
         /// When it ceased to be.
         until: UnixMillis,
+    },
+    /// A number is more than the file's format has room for.
+    #[error("{field} of the topology file is {actual}, at most {max}")]
+    TooLarge {
+        /// Which number.
+        field: &'static str,
+        /// What it is.
+        actual: u64,
+        /// The most it can be.
+        max: u64,
     },
     /// Packets of such a size or route cannot be.
     #[error(transparent)]
@@ -174,12 +186,27 @@ mod hex_key {
 
 impl TopologyFile {
     /// The file, signed with the authority's secret key.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`TopologyFileError::TooLarge`].
     #[expect(
         clippy::missing_panics_doc,
         reason = "all of it can be written as TOML"
     )]
-    pub fn sign(&self, authority: &[u8; 32]) -> String {
+    pub fn sign(&self, authority: &[u8; 32]) -> Result<String, TopologyFileError> {
+        let delay_mean_us = self.topology.delay_mean().as_micros();
+        let delay_mean_us = u64::try_from(delay_mean_us).unwrap_or(u64::MAX);
+        for (field, actual) in [
+            ("epoch", self.epoch),
+            ("valid_from_ms", self.valid_from.0),
+            ("valid_until_ms", self.valid_until.0),
+            ("delay_mean_us", delay_mean_us),
+        ] {
+            let max = NUMBER_MAX;
+            if actual > max {
+                return Err(TopologyFileError::TooLarge { field, actual, max });
+            }
+        }
         let suite = match self.geometry.suite() {
             Suite::Aes128 => SuiteName::Aes128,
             Suite::ChaCha20 => SuiteName::ChaCha20,
@@ -198,8 +225,7 @@ impl TopologyFile {
             hops_max: self.geometry.hops_max(),
             payload_bytes: self.geometry.payload_bytes(),
             suite,
-            delay_mean_us: u64::try_from(self.topology.delay_mean().as_micros())
-                .unwrap_or(u64::MAX),
+            delay_mean_us,
             layers: layers
                 .map(|nodes| Layer {
                     nodes: nodes.iter().map(node).collect(),
@@ -207,7 +233,7 @@ impl TopologyFile {
                 .collect(),
         };
         let text = toml::to_string(&form).expect("numbers, texts and lists are TOML");
-        Self::sign_text(&text, authority)
+        Ok(Self::sign_text(&text, authority))
     }
 
     /// A text that was written by hand, signed. What is wrong with it shows when it is read.
@@ -377,8 +403,24 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_the_format_has_no_room_for_are_not_signed() {
+        let mut endless = file();
+        endless.valid_until = UnixMillis(u64::MAX);
+        assert!(matches!(
+            endless.sign(&SECRET),
+            Err(TopologyFileError::TooLarge {
+                field: "valid_until_ms",
+                actual: u64::MAX,
+                max: NUMBER_MAX
+            })
+        ));
+        endless.valid_until = UnixMillis(NUMBER_MAX);
+        endless.sign(&SECRET).unwrap();
+    }
+
+    #[test]
     fn what_is_signed_is_read() {
-        let text = file().sign(&SECRET);
+        let text = file().sign(&SECRET).unwrap();
         assert_eq!(verify(&text).unwrap(), file());
         // Line ends and comments are the author's own, as long as the author signs them.
         let body = format!("# ours\n{}", text.split(MARK).next().unwrap());
@@ -387,18 +429,18 @@ mod tests {
             epoch: 43,
             ..file()
         };
-        let read = verify(&odd.sign(&SECRET)).unwrap();
+        let read = verify(&odd.sign(&SECRET).unwrap()).unwrap();
         assert_eq!(read.topology.epoch(), EpochParity::Odd);
         let endless = TopologyFile {
             valid_until: UnixMillis(u64::MAX),
             ..file()
         };
-        assert_eq!(verify(&endless.sign(&SECRET)).unwrap(), endless);
+        assert_eq!(verify(&endless.sign(&SECRET).unwrap()).unwrap(), endless);
     }
 
     #[test]
     fn every_changed_byte_is_noticed() {
-        let text = file().sign(&SECRET);
+        let text = file().sign(&SECRET).unwrap();
         for at in 0..text.len() - 1 {
             let mut changed = text.clone().into_bytes();
             changed[at] ^= 1;
@@ -417,7 +459,7 @@ mod tests {
 
     #[test]
     fn another_authority_and_none_are_refused() {
-        let text = file().sign(&[8; 32]);
+        let text = file().sign(&[8; 32]).unwrap();
         assert!(matches!(verify(&text), Err(TopologyFileError::Signature)));
         let unsigned = text.split(MARK).next().unwrap();
         assert!(matches!(verify(unsigned), Err(TopologyFileError::Unsigned)));
@@ -441,7 +483,7 @@ mod tests {
 
     #[test]
     fn a_file_out_of_its_time_is_refused() {
-        let text = file().sign(&SECRET);
+        let text = file().sign(&SECRET).unwrap();
         let authority = TopologyFile::authority_of(&SECRET);
         let at = |now| TopologyFile::verify(&text, &authority, UnixMillis(now));
         assert!(matches!(
@@ -469,7 +511,7 @@ mod tests {
 
     #[test]
     fn signed_nonsense_is_refused_by_name() {
-        let text = file().sign(&SECRET);
+        let text = file().sign(&SECRET).unwrap();
         let body = text.split(MARK).next().unwrap();
         let changed = |from: &str, to: &str| {
             let changed = body.replacen(from, to, 1);

@@ -31,6 +31,7 @@ mod fog;
 pub mod fuzzing;
 mod mandelbrot;
 mod metrics;
+mod mixnet;
 mod mixnode;
 mod ping;
 mod protocol;
@@ -44,5 +45,9 @@ pub use demo::{DemoConfig, DemoError, run_demo};
 pub use device::Device;
 pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};
+pub use mixnet::{
+    MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetError, MixnetMessage, MixnetNode,
+    MixnetNodeConfig, Pending, ReplyBlocks,
+};
 pub use protocol::{Refusal, Role};
 pub use serve::{NodeConfig, run_node};

@@ -412,7 +412,7 @@ mod tests {
                 geometry: Geometry::DATAGRAM,
                 topology: Topology::new(layers, Duration::from_millis(5)).unwrap(),
             };
-            fs::write(self.folder.path().join(name), file.sign(&SECRET)).unwrap();
+            fs::write(self.folder.path().join(name), file.sign(&SECRET).unwrap()).unwrap();
         }
 
         fn start(&self) -> Result<(Running, Vec<String>), MixnodeError> {

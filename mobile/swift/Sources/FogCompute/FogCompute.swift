@@ -4901,6 +4901,30 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      */
     case payloadTooLarge = 202
     /**
+     * A packet was processed before.
+     */
+    case replayed = 203
+    /**
+     * A topology was refused: its signature, form, validity, nodes or packet sizes.
+     */
+    case invalidTopology = 204
+    /**
+     * A reply block was refused: malformed, used before, or not the one a reply belongs to.
+     */
+    case invalidReplyBlock = 205
+    /**
+     * A message was given up: not all of it was acknowledged.
+     */
+    case notDelivered = 206
+    /**
+     * A message was not answered in time.
+     */
+    case noAnswer = 207
+    /**
+     * A limit of what a mixnet client sends or a node remembers was reached. Try again later.
+     */
+    case mixnetBusy = 208
+    /**
      * Parameters, bounds or genomes of an optimisation do not work.
      */
     case invalidProblem = 300
@@ -4988,6 +5012,10 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      * A node or coordinator cannot go on.
      */
     case node = 800
+    /**
+     * An address cannot be listened on: it is in use, or not one of this machine.
+     */
+    case listen = 801
 
 
 
@@ -5027,49 +5055,63 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
 
         case 9: return .payloadTooLarge
 
-        case 10: return .invalidProblem
+        case 10: return .replayed
 
-        case 11: return .notFinite
+        case 11: return .invalidTopology
 
-        case 12: return .infeasible
+        case 12: return .invalidReplyBlock
 
-        case 13: return .insufficientFunds
+        case 13: return .notDelivered
 
-        case 14: return .unknownAccount
+        case 14: return .noAnswer
 
-        case 15: return .accountExists
+        case 15: return .mixnetBusy
 
-        case 16: return .idReused
+        case 16: return .invalidProblem
 
-        case 17: return .reservationClosed
+        case 17: return .notFinite
 
-        case 18: return .invalidOperation
+        case 18: return .infeasible
 
-        case 19: return .unknownReservation
+        case 19: return .insufficientFunds
 
-        case 20: return .invalidPolicy
+        case 20: return .unknownAccount
 
-        case 21: return .probeFailed
+        case 21: return .accountExists
 
-        case 22: return .invalidModule
+        case 22: return .idReused
 
-        case 23: return .outOfFuel
+        case 23: return .reservationClosed
 
-        case 24: return .outOfMemory
+        case 24: return .invalidOperation
 
-        case 25: return .invalidOutput
+        case 25: return .unknownReservation
 
-        case 26: return .trap
+        case 26: return .invalidPolicy
 
-        case 27: return .taskLost
+        case 27: return .probeFailed
 
-        case 28: return .storage
+        case 28: return .invalidModule
 
-        case 29: return .storageLocked
+        case 29: return .outOfFuel
 
-        case 30: return .storageCorrupt
+        case 30: return .outOfMemory
 
-        case 31: return .node
+        case 31: return .invalidOutput
+
+        case 32: return .trap
+
+        case 33: return .taskLost
+
+        case 34: return .storage
+
+        case 35: return .storageLocked
+
+        case 36: return .storageCorrupt
+
+        case 37: return .node
+
+        case 38: return .listen
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -5115,92 +5157,120 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
             writeInt(&buf, Int32(9))
 
 
-        case .invalidProblem:
+        case .replayed:
             writeInt(&buf, Int32(10))
 
 
-        case .notFinite:
+        case .invalidTopology:
             writeInt(&buf, Int32(11))
 
 
-        case .infeasible:
+        case .invalidReplyBlock:
             writeInt(&buf, Int32(12))
 
 
-        case .insufficientFunds:
+        case .notDelivered:
             writeInt(&buf, Int32(13))
 
 
-        case .unknownAccount:
+        case .noAnswer:
             writeInt(&buf, Int32(14))
 
 
-        case .accountExists:
+        case .mixnetBusy:
             writeInt(&buf, Int32(15))
 
 
-        case .idReused:
+        case .invalidProblem:
             writeInt(&buf, Int32(16))
 
 
-        case .reservationClosed:
+        case .notFinite:
             writeInt(&buf, Int32(17))
 
 
-        case .invalidOperation:
+        case .infeasible:
             writeInt(&buf, Int32(18))
 
 
-        case .unknownReservation:
+        case .insufficientFunds:
             writeInt(&buf, Int32(19))
 
 
-        case .invalidPolicy:
+        case .unknownAccount:
             writeInt(&buf, Int32(20))
 
 
-        case .probeFailed:
+        case .accountExists:
             writeInt(&buf, Int32(21))
 
 
-        case .invalidModule:
+        case .idReused:
             writeInt(&buf, Int32(22))
 
 
-        case .outOfFuel:
+        case .reservationClosed:
             writeInt(&buf, Int32(23))
 
 
-        case .outOfMemory:
+        case .invalidOperation:
             writeInt(&buf, Int32(24))
 
 
-        case .invalidOutput:
+        case .unknownReservation:
             writeInt(&buf, Int32(25))
 
 
-        case .trap:
+        case .invalidPolicy:
             writeInt(&buf, Int32(26))
 
 
-        case .taskLost:
+        case .probeFailed:
             writeInt(&buf, Int32(27))
 
 
-        case .storage:
+        case .invalidModule:
             writeInt(&buf, Int32(28))
 
 
-        case .storageLocked:
+        case .outOfFuel:
             writeInt(&buf, Int32(29))
 
 
-        case .storageCorrupt:
+        case .outOfMemory:
             writeInt(&buf, Int32(30))
 
 
-        case .node:
+        case .invalidOutput:
             writeInt(&buf, Int32(31))
+
+
+        case .trap:
+            writeInt(&buf, Int32(32))
+
+
+        case .taskLost:
+            writeInt(&buf, Int32(33))
+
+
+        case .storage:
+            writeInt(&buf, Int32(34))
+
+
+        case .storageLocked:
+            writeInt(&buf, Int32(35))
+
+
+        case .storageCorrupt:
+            writeInt(&buf, Int32(36))
+
+
+        case .node:
+            writeInt(&buf, Int32(37))
+
+
+        case .listen:
+            writeInt(&buf, Int32(38))
 
         }
     }
@@ -5275,6 +5345,36 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
      * A payload is larger than a packet carries.
      */
     case PayloadTooLarge(message: String)
+
+    /**
+     * A packet was processed before.
+     */
+    case Replayed(message: String)
+
+    /**
+     * A topology was refused: its signature, form, validity, nodes or packet sizes.
+     */
+    case InvalidTopology(message: String)
+
+    /**
+     * A reply block was refused: malformed, used before, or not the one a reply belongs to.
+     */
+    case InvalidReplyBlock(message: String)
+
+    /**
+     * A message was given up: not all of it was acknowledged.
+     */
+    case NotDelivered(message: String)
+
+    /**
+     * A message was not answered in time.
+     */
+    case NoAnswer(message: String)
+
+    /**
+     * A limit of what a mixnet client sends or a node remembers was reached. Try again later.
+     */
+    case MixnetBusy(message: String)
 
     /**
      * Parameters, bounds or genomes of an optimisation do not work.
@@ -5386,6 +5486,11 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
      */
     case Node(message: String)
 
+    /**
+     * An address cannot be listened on: it is in use, or not one of this machine.
+     */
+    case Listen(message: String)
+
 
 
 
@@ -5447,91 +5552,119 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 10: return .InvalidProblem(
+        case 10: return .Replayed(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 11: return .NotFinite(
+        case 11: return .InvalidTopology(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 12: return .Infeasible(
+        case 12: return .InvalidReplyBlock(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 13: return .InsufficientFunds(
+        case 13: return .NotDelivered(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 14: return .UnknownAccount(
+        case 14: return .NoAnswer(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 15: return .AccountExists(
+        case 15: return .MixnetBusy(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 16: return .IdReused(
+        case 16: return .InvalidProblem(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 17: return .ReservationClosed(
+        case 17: return .NotFinite(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 18: return .InvalidOperation(
+        case 18: return .Infeasible(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 19: return .UnknownReservation(
+        case 19: return .InsufficientFunds(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 20: return .InvalidPolicy(
+        case 20: return .UnknownAccount(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 21: return .ProbeFailed(
+        case 21: return .AccountExists(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 22: return .InvalidModule(
+        case 22: return .IdReused(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 23: return .OutOfFuel(
+        case 23: return .ReservationClosed(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 24: return .OutOfMemory(
+        case 24: return .InvalidOperation(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 25: return .InvalidOutput(
+        case 25: return .UnknownReservation(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 26: return .Trap(
+        case 26: return .InvalidPolicy(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 27: return .TaskLost(
+        case 27: return .ProbeFailed(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 28: return .Storage(
+        case 28: return .InvalidModule(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 29: return .StorageLocked(
+        case 29: return .OutOfFuel(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 30: return .StorageCorrupt(
+        case 30: return .OutOfMemory(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 31: return .Node(
+        case 31: return .InvalidOutput(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 32: return .Trap(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 33: return .TaskLost(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 34: return .Storage(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 35: return .StorageLocked(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 36: return .StorageCorrupt(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 37: return .Node(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 38: return .Listen(
             message: try FfiConverterString.read(from: &buf)
         )
 
@@ -5564,50 +5697,64 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             writeInt(&buf, Int32(8))
         case .PayloadTooLarge(_ /* message is ignored*/):
             writeInt(&buf, Int32(9))
-        case .InvalidProblem(_ /* message is ignored*/):
+        case .Replayed(_ /* message is ignored*/):
             writeInt(&buf, Int32(10))
-        case .NotFinite(_ /* message is ignored*/):
+        case .InvalidTopology(_ /* message is ignored*/):
             writeInt(&buf, Int32(11))
-        case .Infeasible(_ /* message is ignored*/):
+        case .InvalidReplyBlock(_ /* message is ignored*/):
             writeInt(&buf, Int32(12))
-        case .InsufficientFunds(_ /* message is ignored*/):
+        case .NotDelivered(_ /* message is ignored*/):
             writeInt(&buf, Int32(13))
-        case .UnknownAccount(_ /* message is ignored*/):
+        case .NoAnswer(_ /* message is ignored*/):
             writeInt(&buf, Int32(14))
-        case .AccountExists(_ /* message is ignored*/):
+        case .MixnetBusy(_ /* message is ignored*/):
             writeInt(&buf, Int32(15))
-        case .IdReused(_ /* message is ignored*/):
+        case .InvalidProblem(_ /* message is ignored*/):
             writeInt(&buf, Int32(16))
-        case .ReservationClosed(_ /* message is ignored*/):
+        case .NotFinite(_ /* message is ignored*/):
             writeInt(&buf, Int32(17))
-        case .InvalidOperation(_ /* message is ignored*/):
+        case .Infeasible(_ /* message is ignored*/):
             writeInt(&buf, Int32(18))
-        case .UnknownReservation(_ /* message is ignored*/):
+        case .InsufficientFunds(_ /* message is ignored*/):
             writeInt(&buf, Int32(19))
-        case .InvalidPolicy(_ /* message is ignored*/):
+        case .UnknownAccount(_ /* message is ignored*/):
             writeInt(&buf, Int32(20))
-        case .ProbeFailed(_ /* message is ignored*/):
+        case .AccountExists(_ /* message is ignored*/):
             writeInt(&buf, Int32(21))
-        case .InvalidModule(_ /* message is ignored*/):
+        case .IdReused(_ /* message is ignored*/):
             writeInt(&buf, Int32(22))
-        case .OutOfFuel(_ /* message is ignored*/):
+        case .ReservationClosed(_ /* message is ignored*/):
             writeInt(&buf, Int32(23))
-        case .OutOfMemory(_ /* message is ignored*/):
+        case .InvalidOperation(_ /* message is ignored*/):
             writeInt(&buf, Int32(24))
-        case .InvalidOutput(_ /* message is ignored*/):
+        case .UnknownReservation(_ /* message is ignored*/):
             writeInt(&buf, Int32(25))
-        case .Trap(_ /* message is ignored*/):
+        case .InvalidPolicy(_ /* message is ignored*/):
             writeInt(&buf, Int32(26))
-        case .TaskLost(_ /* message is ignored*/):
+        case .ProbeFailed(_ /* message is ignored*/):
             writeInt(&buf, Int32(27))
-        case .Storage(_ /* message is ignored*/):
+        case .InvalidModule(_ /* message is ignored*/):
             writeInt(&buf, Int32(28))
-        case .StorageLocked(_ /* message is ignored*/):
+        case .OutOfFuel(_ /* message is ignored*/):
             writeInt(&buf, Int32(29))
-        case .StorageCorrupt(_ /* message is ignored*/):
+        case .OutOfMemory(_ /* message is ignored*/):
             writeInt(&buf, Int32(30))
-        case .Node(_ /* message is ignored*/):
+        case .InvalidOutput(_ /* message is ignored*/):
             writeInt(&buf, Int32(31))
+        case .Trap(_ /* message is ignored*/):
+            writeInt(&buf, Int32(32))
+        case .TaskLost(_ /* message is ignored*/):
+            writeInt(&buf, Int32(33))
+        case .Storage(_ /* message is ignored*/):
+            writeInt(&buf, Int32(34))
+        case .StorageLocked(_ /* message is ignored*/):
+            writeInt(&buf, Int32(35))
+        case .StorageCorrupt(_ /* message is ignored*/):
+            writeInt(&buf, Int32(36))
+        case .Node(_ /* message is ignored*/):
+            writeInt(&buf, Int32(37))
+        case .Listen(_ /* message is ignored*/):
+            writeInt(&buf, Int32(38))
 
 
         }

@@ -15,6 +15,12 @@ extension FogError: LocalizedError {
         case .InvalidPacket: return .invalidPacket
         case .InvalidRoute: return .invalidRoute
         case .PayloadTooLarge: return .payloadTooLarge
+        case .Replayed: return .replayed
+        case .InvalidTopology: return .invalidTopology
+        case .InvalidReplyBlock: return .invalidReplyBlock
+        case .NotDelivered: return .notDelivered
+        case .NoAnswer: return .noAnswer
+        case .MixnetBusy: return .mixnetBusy
         case .InvalidProblem: return .invalidProblem
         case .NotFinite: return .notFinite
         case .Infeasible: return .infeasible
@@ -37,6 +43,7 @@ extension FogError: LocalizedError {
         case .StorageLocked: return .storageLocked
         case .StorageCorrupt: return .storageCorrupt
         case .Node: return .node
+        case .Listen: return .listen
         }
     }
 
@@ -46,7 +53,10 @@ extension FogError: LocalizedError {
         case .InvalidArgument(let message), .Panic(let message), .HostCallback(let message),
             .Cancelled(let message), .Closed(let message), .BufferTooSmall(let message),
             .InvalidPacket(let message), .InvalidRoute(let message),
-            .PayloadTooLarge(let message), .InvalidProblem(let message),
+            .PayloadTooLarge(let message), .Replayed(let message),
+            .InvalidTopology(let message), .InvalidReplyBlock(let message),
+            .NotDelivered(let message), .NoAnswer(let message), .MixnetBusy(let message),
+            .Listen(let message), .InvalidProblem(let message),
             .NotFinite(let message), .Infeasible(let message), .InsufficientFunds(let message),
             .UnknownAccount(let message), .AccountExists(let message), .IdReused(let message),
             .ReservationClosed(let message), .InvalidOperation(let message),

@@ -14,6 +14,12 @@ val FogException.code: ErrorCode
         is FogException.InvalidPacket -> ErrorCode.INVALID_PACKET
         is FogException.InvalidRoute -> ErrorCode.INVALID_ROUTE
         is FogException.PayloadTooLarge -> ErrorCode.PAYLOAD_TOO_LARGE
+        is FogException.Replayed -> ErrorCode.REPLAYED
+        is FogException.InvalidTopology -> ErrorCode.INVALID_TOPOLOGY
+        is FogException.InvalidReplyBlock -> ErrorCode.INVALID_REPLY_BLOCK
+        is FogException.NotDelivered -> ErrorCode.NOT_DELIVERED
+        is FogException.NoAnswer -> ErrorCode.NO_ANSWER
+        is FogException.MixnetBusy -> ErrorCode.MIXNET_BUSY
         is FogException.InvalidProblem -> ErrorCode.INVALID_PROBLEM
         is FogException.NotFinite -> ErrorCode.NOT_FINITE
         is FogException.Infeasible -> ErrorCode.INFEASIBLE
@@ -36,6 +42,7 @@ val FogException.code: ErrorCode
         is FogException.StorageLocked -> ErrorCode.STORAGE_LOCKED
         is FogException.StorageCorrupt -> ErrorCode.STORAGE_CORRUPT
         is FogException.Node -> ErrorCode.NODE
+        is FogException.Listen -> ErrorCode.LISTEN
     }
 
 /**

@@ -6390,6 +6390,30 @@ enum class ErrorCode(val value: kotlin.UInt) {
      */
     PAYLOAD_TOO_LARGE(202u),
     /**
+     * A packet was processed before.
+     */
+    REPLAYED(203u),
+    /**
+     * A topology was refused: its signature, form, validity, nodes or packet sizes.
+     */
+    INVALID_TOPOLOGY(204u),
+    /**
+     * A reply block was refused: malformed, used before, or not the one a reply belongs to.
+     */
+    INVALID_REPLY_BLOCK(205u),
+    /**
+     * A message was given up: not all of it was acknowledged.
+     */
+    NOT_DELIVERED(206u),
+    /**
+     * A message was not answered in time.
+     */
+    NO_ANSWER(207u),
+    /**
+     * A limit of what a mixnet client sends or a node remembers was reached. Try again later.
+     */
+    MIXNET_BUSY(208u),
+    /**
      * Parameters, bounds or genomes of an optimisation do not work.
      */
     INVALID_PROBLEM(300u),
@@ -6476,7 +6500,11 @@ enum class ErrorCode(val value: kotlin.UInt) {
     /**
      * A node or coordinator cannot go on.
      */
-    NODE(800u);
+    NODE(800u),
+    /**
+     * An address cannot be listened on: it is in use, or not one of this machine.
+     */
+    LISTEN(801u);
 
 
 
@@ -6559,6 +6587,36 @@ sealed class FogException(message: String): kotlin.Exception(message) {
      * A payload is larger than a packet carries.
      */
         class PayloadTooLarge(message: String) : FogException(message)
+
+    /**
+     * A packet was processed before.
+     */
+        class Replayed(message: String) : FogException(message)
+
+    /**
+     * A topology was refused: its signature, form, validity, nodes or packet sizes.
+     */
+        class InvalidTopology(message: String) : FogException(message)
+
+    /**
+     * A reply block was refused: malformed, used before, or not the one a reply belongs to.
+     */
+        class InvalidReplyBlock(message: String) : FogException(message)
+
+    /**
+     * A message was given up: not all of it was acknowledged.
+     */
+        class NotDelivered(message: String) : FogException(message)
+
+    /**
+     * A message was not answered in time.
+     */
+        class NoAnswer(message: String) : FogException(message)
+
+    /**
+     * A limit of what a mixnet client sends or a node remembers was reached. Try again later.
+     */
+        class MixnetBusy(message: String) : FogException(message)
 
     /**
      * Parameters, bounds or genomes of an optimisation do not work.
@@ -6670,6 +6728,11 @@ sealed class FogException(message: String): kotlin.Exception(message) {
      */
         class Node(message: String) : FogException(message)
 
+    /**
+     * An address cannot be listened on: it is in use, or not one of this machine.
+     */
+        class Listen(message: String) : FogException(message)
+
 
     companion object ErrorHandler : UniffiRustCallStatusErrorHandler<FogException> {
         override fun lift(error_buf: RustBuffer.ByValue): FogException = FfiConverterTypeFogError.lift(error_buf)
@@ -6692,28 +6755,35 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
             7 -> FogException.InvalidPacket(FfiConverterString.read(buf))
             8 -> FogException.InvalidRoute(FfiConverterString.read(buf))
             9 -> FogException.PayloadTooLarge(FfiConverterString.read(buf))
-            10 -> FogException.InvalidProblem(FfiConverterString.read(buf))
-            11 -> FogException.NotFinite(FfiConverterString.read(buf))
-            12 -> FogException.Infeasible(FfiConverterString.read(buf))
-            13 -> FogException.InsufficientFunds(FfiConverterString.read(buf))
-            14 -> FogException.UnknownAccount(FfiConverterString.read(buf))
-            15 -> FogException.AccountExists(FfiConverterString.read(buf))
-            16 -> FogException.IdReused(FfiConverterString.read(buf))
-            17 -> FogException.ReservationClosed(FfiConverterString.read(buf))
-            18 -> FogException.InvalidOperation(FfiConverterString.read(buf))
-            19 -> FogException.UnknownReservation(FfiConverterString.read(buf))
-            20 -> FogException.InvalidPolicy(FfiConverterString.read(buf))
-            21 -> FogException.ProbeFailed(FfiConverterString.read(buf))
-            22 -> FogException.InvalidModule(FfiConverterString.read(buf))
-            23 -> FogException.OutOfFuel(FfiConverterString.read(buf))
-            24 -> FogException.OutOfMemory(FfiConverterString.read(buf))
-            25 -> FogException.InvalidOutput(FfiConverterString.read(buf))
-            26 -> FogException.Trap(FfiConverterString.read(buf))
-            27 -> FogException.TaskLost(FfiConverterString.read(buf))
-            28 -> FogException.Storage(FfiConverterString.read(buf))
-            29 -> FogException.StorageLocked(FfiConverterString.read(buf))
-            30 -> FogException.StorageCorrupt(FfiConverterString.read(buf))
-            31 -> FogException.Node(FfiConverterString.read(buf))
+            10 -> FogException.Replayed(FfiConverterString.read(buf))
+            11 -> FogException.InvalidTopology(FfiConverterString.read(buf))
+            12 -> FogException.InvalidReplyBlock(FfiConverterString.read(buf))
+            13 -> FogException.NotDelivered(FfiConverterString.read(buf))
+            14 -> FogException.NoAnswer(FfiConverterString.read(buf))
+            15 -> FogException.MixnetBusy(FfiConverterString.read(buf))
+            16 -> FogException.InvalidProblem(FfiConverterString.read(buf))
+            17 -> FogException.NotFinite(FfiConverterString.read(buf))
+            18 -> FogException.Infeasible(FfiConverterString.read(buf))
+            19 -> FogException.InsufficientFunds(FfiConverterString.read(buf))
+            20 -> FogException.UnknownAccount(FfiConverterString.read(buf))
+            21 -> FogException.AccountExists(FfiConverterString.read(buf))
+            22 -> FogException.IdReused(FfiConverterString.read(buf))
+            23 -> FogException.ReservationClosed(FfiConverterString.read(buf))
+            24 -> FogException.InvalidOperation(FfiConverterString.read(buf))
+            25 -> FogException.UnknownReservation(FfiConverterString.read(buf))
+            26 -> FogException.InvalidPolicy(FfiConverterString.read(buf))
+            27 -> FogException.ProbeFailed(FfiConverterString.read(buf))
+            28 -> FogException.InvalidModule(FfiConverterString.read(buf))
+            29 -> FogException.OutOfFuel(FfiConverterString.read(buf))
+            30 -> FogException.OutOfMemory(FfiConverterString.read(buf))
+            31 -> FogException.InvalidOutput(FfiConverterString.read(buf))
+            32 -> FogException.Trap(FfiConverterString.read(buf))
+            33 -> FogException.TaskLost(FfiConverterString.read(buf))
+            34 -> FogException.Storage(FfiConverterString.read(buf))
+            35 -> FogException.StorageLocked(FfiConverterString.read(buf))
+            36 -> FogException.StorageCorrupt(FfiConverterString.read(buf))
+            37 -> FogException.Node(FfiConverterString.read(buf))
+            38 -> FogException.Listen(FfiConverterString.read(buf))
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
 
@@ -6761,92 +6831,120 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
                 buf.putInt(9)
                 Unit
             }
-            is FogException.InvalidProblem -> {
+            is FogException.Replayed -> {
                 buf.putInt(10)
                 Unit
             }
-            is FogException.NotFinite -> {
+            is FogException.InvalidTopology -> {
                 buf.putInt(11)
                 Unit
             }
-            is FogException.Infeasible -> {
+            is FogException.InvalidReplyBlock -> {
                 buf.putInt(12)
                 Unit
             }
-            is FogException.InsufficientFunds -> {
+            is FogException.NotDelivered -> {
                 buf.putInt(13)
                 Unit
             }
-            is FogException.UnknownAccount -> {
+            is FogException.NoAnswer -> {
                 buf.putInt(14)
                 Unit
             }
-            is FogException.AccountExists -> {
+            is FogException.MixnetBusy -> {
                 buf.putInt(15)
                 Unit
             }
-            is FogException.IdReused -> {
+            is FogException.InvalidProblem -> {
                 buf.putInt(16)
                 Unit
             }
-            is FogException.ReservationClosed -> {
+            is FogException.NotFinite -> {
                 buf.putInt(17)
                 Unit
             }
-            is FogException.InvalidOperation -> {
+            is FogException.Infeasible -> {
                 buf.putInt(18)
                 Unit
             }
-            is FogException.UnknownReservation -> {
+            is FogException.InsufficientFunds -> {
                 buf.putInt(19)
                 Unit
             }
-            is FogException.InvalidPolicy -> {
+            is FogException.UnknownAccount -> {
                 buf.putInt(20)
                 Unit
             }
-            is FogException.ProbeFailed -> {
+            is FogException.AccountExists -> {
                 buf.putInt(21)
                 Unit
             }
-            is FogException.InvalidModule -> {
+            is FogException.IdReused -> {
                 buf.putInt(22)
                 Unit
             }
-            is FogException.OutOfFuel -> {
+            is FogException.ReservationClosed -> {
                 buf.putInt(23)
                 Unit
             }
-            is FogException.OutOfMemory -> {
+            is FogException.InvalidOperation -> {
                 buf.putInt(24)
                 Unit
             }
-            is FogException.InvalidOutput -> {
+            is FogException.UnknownReservation -> {
                 buf.putInt(25)
                 Unit
             }
-            is FogException.Trap -> {
+            is FogException.InvalidPolicy -> {
                 buf.putInt(26)
                 Unit
             }
-            is FogException.TaskLost -> {
+            is FogException.ProbeFailed -> {
                 buf.putInt(27)
                 Unit
             }
-            is FogException.Storage -> {
+            is FogException.InvalidModule -> {
                 buf.putInt(28)
                 Unit
             }
-            is FogException.StorageLocked -> {
+            is FogException.OutOfFuel -> {
                 buf.putInt(29)
                 Unit
             }
-            is FogException.StorageCorrupt -> {
+            is FogException.OutOfMemory -> {
                 buf.putInt(30)
                 Unit
             }
-            is FogException.Node -> {
+            is FogException.InvalidOutput -> {
                 buf.putInt(31)
+                Unit
+            }
+            is FogException.Trap -> {
+                buf.putInt(32)
+                Unit
+            }
+            is FogException.TaskLost -> {
+                buf.putInt(33)
+                Unit
+            }
+            is FogException.Storage -> {
+                buf.putInt(34)
+                Unit
+            }
+            is FogException.StorageLocked -> {
+                buf.putInt(35)
+                Unit
+            }
+            is FogException.StorageCorrupt -> {
+                buf.putInt(36)
+                Unit
+            }
+            is FogException.Node -> {
+                buf.putInt(37)
+                Unit
+            }
+            is FogException.Listen -> {
+                buf.putInt(38)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }

@@ -1,0 +1,559 @@
+//! The thread between a client's state machine and the sockets.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fogcompute_base::{Clock, Instant, NodeId, OsEntropy, SystemClock};
+use fogcompute_mix::{
+    BuildError, Client, ClientConfig, ClientEvent, Contact, CoverConfig, Delivery, EpochKey,
+    EpochParity, Geometry, Hop, Incoming, MessageId, Mixnode, MixnodeConfig, NodeRef, Packet,
+    PowerClass, PrivateKey, SendError, Surb, Topology, TopologyFile, TopologyFileError, Transmit,
+};
+use fogcompute_net::{Busy, EngineConfig, EngineHandle, Identity, MixEngine};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::client::{MixnetClientConfig, MixnetClientStats};
+use super::inbox::{Inbox, MixnetMessage, ReplyBlocks};
+use super::pending::Pending;
+use super::{CLIENT, MixnetError, check_packets};
+
+/// Packets the rules hand out before deliveries are looked at again.
+const TURN_PACKETS: usize = 64;
+/// How long to wait when the sockets take no more, or packets cannot be built.
+const PAUSE: Duration = Duration::from_millis(2);
+/// Links to the last layer are used at least so often, so that neither end nor a router between
+/// them forgets them.
+const LINKS_EVERY: Duration = Duration::from_secs(20);
+/// A client receives a few packets a second, not a mixnode's load.
+const REPLAY_TAGS_MAX: usize = 1_000_000;
+
+/// What callers and the thread share.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    engine: Mutex<Option<EngineHandle>>,
+    pub(super) inbox: Inbox,
+    inbox_messages_max: usize,
+    cover: CoverConfig,
+    pub(super) clock: SystemClock,
+    wake: Notify,
+    closed: AtomicBool,
+}
+
+/// A client and who waits for what.
+pub(super) struct State {
+    pub(super) client: Client,
+    pub(super) contact: Contact,
+    network: Network,
+    sends: BTreeMap<MessageId, oneshot::Sender<Result<(), MixnetError>>>,
+    requests: BTreeMap<MessageId, Request>,
+    /// Packets that were built at once, and those the sockets did not take.
+    outbox: Vec<Transmit>,
+    /// When links to the last layer are to be used next.
+    links_due: Instant,
+    stats: MixnetClientStats,
+}
+
+struct Request {
+    answer: oneshot::Sender<Result<Vec<u8>, MixnetError>>,
+    deadline: Instant,
+    within: Duration,
+}
+
+/// What a topology file says, to be shared without copying.
+struct Network {
+    epoch: u64,
+    file: TopologyFile,
+    topology: Arc<Topology>,
+}
+
+impl Network {
+    fn new(file: TopologyFile) -> Self {
+        Self {
+            epoch: file.epoch,
+            topology: Arc::new(file.topology.clone()),
+            file,
+        }
+    }
+
+    const fn geometry(&self) -> Geometry {
+        self.file.geometry
+    }
+}
+
+fn check_valid(file: &TopologyFile, clock: &SystemClock) -> Result<(), MixnetError> {
+    let now = clock.unix_now();
+    if now < file.valid_from {
+        let from = file.valid_from;
+        return Err(TopologyFileError::NotYetValid { from }.into());
+    }
+    if now >= file.valid_until {
+        let until = file.valid_until;
+        return Err(TopologyFileError::Expired { until }.into());
+    }
+    Ok(())
+}
+
+pub(super) struct Started {
+    pub(super) shared: Arc<Shared>,
+    pub(super) thread: JoinHandle<()>,
+    pub(super) node: NodeId,
+}
+
+/// Starts the sockets and the thread.
+pub(super) fn start(
+    file: TopologyFile,
+    config: &MixnetClientConfig,
+) -> Result<Started, MixnetError> {
+    let clock = SystemClock::new();
+    check_valid(&file, &clock)?;
+    let identity = config
+        .identity
+        .map_or_else(|| Identity::random(&mut OsEntropy), Identity::from_bytes);
+    let node = identity.node();
+    let key = PrivateKey::random(&mut OsEntropy);
+    let contact = Contact {
+        node,
+        key: key.public(),
+        epoch: EpochParity::of(file.epoch),
+    };
+    let mixnode = Mixnode::with_epoch_key(
+        contact.epoch,
+        EpochKey::new(key, REPLAY_TAGS_MAX),
+        MixnodeConfig {
+            geometry: file.geometry,
+            relay: false,
+            replay_tags_max: REPLAY_TAGS_MAX,
+            ..MixnodeConfig::default()
+        },
+    );
+    let engine_config = EngineConfig {
+        workers: 1,
+        ..EngineConfig::default()
+    };
+    let shared_clock: Arc<dyn Clock> = Arc::new(clock);
+    let (engine, deliveries) = MixEngine::start(
+        mixnode,
+        identity,
+        config.listen,
+        &engine_config,
+        &shared_clock,
+    )?;
+    engine.set_directory(file.topology.layers().iter().flatten())?;
+    let mut client = Client::new(
+        contact,
+        ClientConfig {
+            geometry: file.geometry,
+            ..ClientConfig::default()
+        },
+    );
+    client.set_cover(config.cover, clock.now(), &mut OsEntropy);
+    let shared = Arc::new(Shared {
+        state: Mutex::new(State {
+            client,
+            contact,
+            network: Network::new(file),
+            sends: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            outbox: Vec::new(),
+            links_due: Instant::ZERO,
+            stats: MixnetClientStats::default(),
+        }),
+        engine: Mutex::new(Some(engine)),
+        inbox: Inbox::default(),
+        inbox_messages_max: config.inbox_messages_max,
+        cover: config.cover,
+        clock,
+        wake: Notify::new(),
+        closed: AtomicBool::new(false),
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(MixnetError::Thread)?;
+    let of_thread = Arc::clone(&shared);
+    let thread = std::thread::Builder::new()
+        .name("mixnet-client".to_owned())
+        .spawn(move || {
+            // However the thread ends, nobody waits for it in vain.
+            let _end = CloseOnDrop(&of_thread);
+            runtime.block_on(run(&of_thread, deliveries));
+        })
+        .map_err(MixnetError::Thread)?;
+    Ok(Started {
+        shared,
+        thread,
+        node,
+    })
+}
+
+struct CloseOnDrop<'a>(&'a Shared);
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+async fn run(shared: &Shared, mut deliveries: mpsc::Receiver<Delivery>) {
+    while !shared.is_closed() {
+        let next = shared.turn(shared.clock.now());
+        let wait = next.duration_since(shared.clock.now());
+        if wait.is_zero() {
+            while let Ok(delivery) = deliveries.try_recv() {
+                shared.receive(delivery);
+            }
+            tokio::task::yield_now().await;
+            continue;
+        }
+        tokio::select! {
+            delivery = deliveries.recv() => match delivery {
+                Some(delivery) => shared.receive(delivery),
+                None => return,
+            },
+            () = shared.wake.notified() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn engine(&self) -> MutexGuard<'_, Option<EngineHandle>> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Asks the thread to end.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Ends what the thread drove. Who waits is told by the end of their channels.
+    fn end(&self) {
+        self.closed.store(true, Ordering::Release);
+        let mut state = self.lock();
+        state.sends.clear();
+        state.requests.clear();
+        drop(state);
+        let engine = self.engine().take();
+        drop(engine);
+        self.inbox.close();
+    }
+
+    pub(super) fn send(&self, to: Contact, body: &[u8]) -> Result<Pending<()>, MixnetError> {
+        let mut state = self.lock();
+        let id = state.send(to, body, 0, &self.clock)?;
+        let (outcome, result) = oneshot::channel();
+        state.sends.insert(id, outcome);
+        drop(state);
+        self.wake();
+        Ok(Pending::new(id, result, None))
+    }
+
+    pub(super) fn request(
+        self: &Arc<Self>,
+        to: Contact,
+        body: &[u8],
+        answer_bytes_max: usize,
+        within: Duration,
+    ) -> Result<Pending<Vec<u8>>, MixnetError> {
+        let mut state = self.lock();
+        let blocks = state.client.surbs_for(answer_bytes_max).max(1);
+        // More blocks than can be counted do not fit into a message either; the client says so.
+        let blocks = u16::try_from(blocks).unwrap_or(u16::MAX);
+        let id = state.send(to, body, blocks, &self.clock)?;
+        let (answer, result) = oneshot::channel();
+        let request = Request {
+            answer,
+            deadline: self.clock.now() + within,
+            within,
+        };
+        state.requests.insert(id, request);
+        drop(state);
+        self.wake();
+        Ok(Pending::new(id, result, Some(Arc::downgrade(self))))
+    }
+
+    pub(super) fn send_through(
+        &self,
+        nodes: &[NodeId],
+        to: Contact,
+        body: &[u8],
+    ) -> Result<MessageId, MixnetError> {
+        let mut state = self.lock();
+        check_valid(&state.network.file, &self.clock)?;
+        let topology = state.topology();
+        let now = self.clock.now();
+        let (id, transmits) =
+            state
+                .client
+                .send_through(&topology, nodes, to, body, 0, now, &mut OsEntropy)?;
+        state.outbox.extend(transmits);
+        state.stats.sent += 1;
+        drop(state);
+        self.wake();
+        Ok(id)
+    }
+
+    pub(super) fn reply(&self, surbs: Vec<Surb>, body: &[u8]) -> Result<(), MixnetError> {
+        let mut state = self.lock();
+        let transmits = state.client.reply(surbs, body, &mut OsEntropy)?;
+        state.outbox.extend(transmits);
+        drop(state);
+        self.wake();
+        Ok(())
+    }
+
+    /// Nobody waits for the answer to a message any more.
+    pub(super) fn forget(&self, id: MessageId) {
+        let mut state = self.lock();
+        if state.requests.remove(&id).is_some() {
+            state.client.forget(id);
+            state.client.stop_sending(id);
+        }
+    }
+
+    pub(super) fn set_topology(&self, file: TopologyFile) -> Result<(), MixnetError> {
+        check_valid(&file, &self.clock)?;
+        let mut state = self.lock();
+        check_packets(CLIENT, state.network.geometry(), file.geometry)?;
+        let engine = self.engine();
+        let engine = engine
+            .as_ref()
+            .ok_or(MixnetError::Closed { what: CLIENT })?;
+        engine.set_directory(file.topology.layers().iter().flatten())?;
+        if file.epoch != state.network.epoch {
+            let key = PrivateKey::random(&mut OsEntropy);
+            let epoch = EpochParity::of(file.epoch);
+            state.contact = Contact {
+                key: key.public(),
+                epoch,
+                ..state.contact
+            };
+            engine.set_epoch_key(epoch, &EpochKey::new(key, REPLAY_TAGS_MAX));
+            let contact = state.contact;
+            state.client.set_contact(contact);
+        }
+        state.network = Network::new(file);
+        // The last layer may have nodes that know nothing of this client.
+        state.links_due = Instant::ZERO;
+        drop(state);
+        self.wake();
+        Ok(())
+    }
+
+    pub(super) fn set_power(&self, power: PowerClass) {
+        let cover = self.cover.for_power(power);
+        let now = self.clock.now();
+        self.lock().client.set_cover(cover, now, &mut OsEntropy);
+        self.wake();
+    }
+
+    pub(super) fn stats(&self) -> MixnetClientStats {
+        let state = self.lock();
+        MixnetClientStats {
+            cover: state.client.cover_stats(),
+            engine: self
+                .engine()
+                .as_ref()
+                .map(EngineHandle::stats)
+                .unwrap_or_default(),
+            ..state.stats
+        }
+    }
+
+    /// Sends what is due, tells who waits, and says when there is more to do.
+    fn turn(&self, now: Instant) -> Instant {
+        let mut state = self.lock();
+        let room = self.inbox.len() < self.inbox_messages_max;
+        state.client.set_accepting(room);
+        state.open_links(now);
+        let mut packets = mem::take(&mut state.outbox);
+        let topology = state.topology();
+        let mut failed = false;
+        while packets.len() < TURN_PACKETS && !failed {
+            match state.client.poll_transmit(&topology, now, &mut OsEntropy) {
+                Ok(Some(transmit)) => packets.push(transmit),
+                Ok(None) => break,
+                // What it was for is tried again, and given up after a while.
+                Err(_) => failed = true,
+            }
+        }
+        while let Some(event) = state.client.poll_event() {
+            state.settle(event);
+        }
+        state.expire(now);
+        let next = state.next_event();
+        drop(state);
+        let busy = !self.transmit(packets);
+        if busy || failed {
+            return now + PAUSE;
+        }
+        next
+    }
+
+    /// Whether the sockets took the packets. If not, they are kept.
+    fn transmit(&self, packets: Vec<Transmit>) -> bool {
+        if packets.is_empty() {
+            return true;
+        }
+        let sent = self.engine().as_ref().map(|engine| engine.send(packets));
+        let Some(Err(Busy { transmits })) = sent else {
+            return true;
+        };
+        let mut state = self.lock();
+        let newer = mem::replace(&mut state.outbox, transmits);
+        state.outbox.extend(newer);
+        false
+    }
+
+    fn receive(&self, delivery: Delivery) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let room = self.inbox.len() < self.inbox_messages_max;
+        state.client.set_accepting(room);
+        match state.client.handle_delivery(delivery, now) {
+            Ok(None) => {}
+            Ok(Some(Incoming::Message { id, body, surbs })) => {
+                state.stats.received += 1;
+                drop(state);
+                self.inbox.put(MixnetMessage {
+                    id,
+                    body,
+                    reply: ReplyBlocks::new(surbs),
+                });
+            }
+            Ok(Some(Incoming::Reply { id, body })) => {
+                state.stats.answers += 1;
+                state.client.stop_sending(id);
+                if let Some(request) = state.requests.remove(&id) {
+                    // Whoever asked may have given up in this moment.
+                    let _ = request.answer.send(Ok(body));
+                }
+            }
+            Err(_) => state.stats.refused += 1,
+        }
+    }
+}
+
+impl State {
+    pub(super) fn topology(&self) -> Arc<Topology> {
+        Arc::clone(&self.network.topology)
+    }
+
+    /// A node sends to this client only over a link that the client has opened, and keeps that only
+    /// while it is used: each node of the last layer gets a packet that ends there.
+    fn open_links(&mut self, now: Instant) {
+        if now < self.links_due {
+            return;
+        }
+        self.links_due = now + LINKS_EVERY;
+        let topology = self.topology();
+        let geometry = self.network.geometry();
+        let opening = |hop: Hop| -> Result<Transmit, BuildError> {
+            Ok(Transmit {
+                to: NodeRef::from(hop.node),
+                packet: Packet::build(geometry, &[hop], &[], &mut OsEntropy)?,
+            })
+        };
+        // A node whose key is weak gets no packets from anybody.
+        let last = topology.layers().last().into_iter().flatten();
+        let packets = last
+            .map(|node| Hop::at(node.contact(), Duration::ZERO))
+            .filter_map(|hop| opening(hop).ok());
+        self.outbox.extend(packets);
+    }
+
+    fn send(
+        &mut self,
+        to: Contact,
+        body: &[u8],
+        blocks: u16,
+        clock: &SystemClock,
+    ) -> Result<MessageId, MixnetError> {
+        check_valid(&self.network.file, clock)?;
+        let topology = self.topology();
+        let now = clock.now();
+        let sent = self
+            .client
+            .send_reliably(&topology, to, body, blocks, now, &mut OsEntropy);
+        let id = sent.map_err(|error: SendError| MixnetError::Send(error))?;
+        self.stats.sent += 1;
+        Ok(id)
+    }
+
+    fn settle(&mut self, event: ClientEvent) {
+        match event {
+            ClientEvent::Delivered { id } => {
+                self.stats.delivered += 1;
+                if let Some(outcome) = self.sends.remove(&id) {
+                    // Not everybody waits for the outcome.
+                    let _ = outcome.send(Ok(()));
+                }
+            }
+            ClientEvent::GivenUp {
+                id,
+                arrived,
+                packets,
+            } => {
+                self.stats.given_up += 1;
+                let error = || MixnetError::GivenUp { arrived, packets };
+                if let Some(outcome) = self.sends.remove(&id) {
+                    let _ = outcome.send(Err(error()));
+                }
+                if let Some(request) = self.requests.remove(&id) {
+                    self.client.forget(id);
+                    let _ = request.answer.send(Err(error()));
+                }
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let late: Vec<_> = self
+            .requests
+            .iter()
+            .filter(|(_, request)| now >= request.deadline)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            self.client.forget(id);
+            self.client.stop_sending(id);
+            if let Some(Request { answer, within, .. }) = self.requests.remove(&id) {
+                let _ = answer.send(Err(MixnetError::NoAnswer { within }));
+            }
+        }
+    }
+
+    fn next_event(&self) -> Instant {
+        let deadlines = self.requests.values().map(|request| request.deadline);
+        deadlines
+            .chain(self.client.poll_timeout())
+            .chain((!self.outbox.is_empty()).then_some(Instant::ZERO))
+            .fold(self.links_due, Instant::min)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let closed = self.is_closed();
+        f.debug_struct("Shared")
+            .field("closed", &closed)
+            .finish_non_exhaustive()
+    }
+}

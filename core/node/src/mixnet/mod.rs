@@ -1,0 +1,104 @@
+//! The mixnet inside a program: a mixnode, and a client that sends and receives messages.
+
+mod client;
+mod driver;
+mod inbox;
+mod node;
+mod pending;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::time::Duration;
+
+use fogcompute_mix::{Geometry, SendError, TopologyError, TopologyFileError};
+use fogcompute_net::{DirectoryError, EngineError};
+use thiserror::Error;
+
+pub use client::{MixnetClient, MixnetClientConfig, MixnetClientStats};
+pub use inbox::{MixnetMessage, ReplyBlocks};
+pub use node::{MixnetNode, MixnetNodeConfig};
+pub use pending::Pending;
+
+/// Why a mixnode or a mixnet client cannot start or do something.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum MixnetError {
+    /// It was closed.
+    #[error("the {what} is closed")]
+    Closed {
+        /// What was closed.
+        what: &'static str,
+    },
+    /// It was made before this process was forked: its threads stayed with the parent.
+    #[error("the {what} was made before this process was forked")]
+    Forked {
+        /// What belongs to the parent.
+        what: &'static str,
+    },
+    /// The topology has packets of another size, hop count or suite than was agreed at the start.
+    #[error(
+        "the topology has packets of {theirs} bytes, this {what} was started for {ours}, \
+         or their hops or suites differ"
+    )]
+    OtherPackets {
+        /// What was started.
+        what: &'static str,
+        /// Bytes of its packets.
+        ours: usize,
+        /// Bytes of the topology's packets.
+        theirs: usize,
+    },
+    /// The topology is not valid now.
+    #[error(transparent)]
+    TopologyFile(#[from] TopologyFileError),
+    /// No route.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// Two nodes of the topology cannot be told apart.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The sockets or threads.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The operating system gives no thread.
+    #[error("thread: {0}")]
+    Thread(#[source] io::Error),
+    /// A message cannot be sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The message was sent as often as is allowed, and not all of it was acknowledged.
+    #[error("message was given up: {arrived} of its {packets} packets are known to have arrived")]
+    GivenUp {
+        /// Packets that are known to have arrived.
+        arrived: usize,
+        /// All its packets.
+        packets: usize,
+    },
+    /// No answer came in time.
+    #[error("no answer within {within:?}")]
+    NoAnswer {
+        /// How long was waited.
+        within: Duration,
+    },
+    /// The message wants no answer.
+    #[error("the message came without reply blocks")]
+    NoReplyWanted,
+    /// The message was answered before; its reply blocks work once.
+    #[error("the message was answered before")]
+    Answered,
+}
+
+const NODE: &str = "mixnode";
+const CLIENT: &str = "mixnet client";
+
+fn check_packets(what: &'static str, ours: Geometry, theirs: Geometry) -> Result<(), MixnetError> {
+    if ours == theirs {
+        return Ok(());
+    }
+    Err(MixnetError::OtherPackets {
+        what,
+        ours: ours.packet_bytes(),
+        theirs: theirs.packet_bytes(),
+    })
+}

@@ -1,0 +1,305 @@
+use std::time::Duration;
+
+use fogcompute_base::{NodeId, UnixMillis};
+use fogcompute_mix::{
+    BuildError, CoverConfig, Geometry, MessageError, PowerClass, SendError, Topology,
+    TopologyError, TopologyFile, TopologyFileError,
+};
+use fogcompute_net::EngineError;
+
+use super::*;
+
+/// Nothing here takes so long; it bounds how long a defect holds up the tests.
+const LONG: Duration = Duration::from_secs(120);
+const NO_COVER: CoverConfig = CoverConfig {
+    loops: None,
+    drops: None,
+};
+
+struct Network {
+    nodes: Vec<MixnetNode>,
+    file: TopologyFile,
+}
+
+impl Network {
+    fn start() -> Self {
+        Self::of_epoch(0, Duration::from_millis(1))
+    }
+
+    fn of_epoch(epoch: u64, delay_mean: Duration) -> Self {
+        let config = || MixnetNodeConfig {
+            epoch,
+            ..MixnetNodeConfig::default()
+        };
+        let nodes: Vec<_> = (0..3)
+            .map(|_| MixnetNode::start(config()).unwrap())
+            .collect();
+        let layers = nodes.iter().map(|node| vec![node.descriptor()]).collect();
+        let file = TopologyFile {
+            epoch,
+            valid_from: UnixMillis(0),
+            valid_until: UnixMillis(u64::MAX),
+            geometry: Geometry::DEFAULT,
+            topology: Topology::new(layers, delay_mean).unwrap(),
+        };
+        for node in &nodes {
+            node.set_topology(&file).unwrap();
+        }
+        Self { nodes, file }
+    }
+
+    fn client(&self) -> MixnetClient {
+        self.client_with(MixnetClientConfig {
+            cover: NO_COVER,
+            ..MixnetClientConfig::default()
+        })
+    }
+
+    fn client_with(&self, config: MixnetClientConfig) -> MixnetClient {
+        MixnetClient::start(self.file.clone(), config).unwrap()
+    }
+}
+
+#[test]
+fn a_long_message_and_its_answer_cross_the_network() {
+    let network = Network::start();
+    let (alice, bob) = (network.client(), network.client());
+    let body: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
+    let sent = alice.send(bob.contact().unwrap(), &body).unwrap();
+    let message = bob.receive_within(LONG).unwrap().unwrap();
+    assert_eq!((message.id, &message.body), (sent.id(), &body));
+    assert!(matches!(
+        bob.reply(&message.reply, b""),
+        Err(MixnetError::NoReplyWanted)
+    ));
+    sent.wait().unwrap();
+
+    let answer = alice
+        .request(bob.contact().unwrap(), b"more?", body.len(), LONG)
+        .unwrap();
+    let question = bob.receive_within(LONG).unwrap().unwrap();
+    let too_long = vec![0; body.len() + 4096];
+    assert!(matches!(
+        bob.reply(&question.reply, &too_long),
+        Err(MixnetError::Send(SendError::TooFewSurbs { .. }))
+    ));
+    bob.reply(&question.reply, &body).unwrap();
+    assert!(matches!(
+        bob.reply(&question.reply, &body),
+        Err(MixnetError::Answered)
+    ));
+    assert_eq!(answer.wait().unwrap(), body);
+    let stats = alice.stats().unwrap();
+    assert_eq!((stats.sent, stats.answers, stats.given_up), (2, 1, 0));
+    assert!(network.nodes[1].stats().unwrap().mix.forwarded > 50);
+}
+
+#[test]
+fn a_message_can_be_awaited_and_none_is_lost_when_a_receiver_gives_up() {
+    let network = Network::start();
+    let (alice, bob) = (network.client(), network.client());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        drop(bob.receive());
+        let sent = alice.send(bob.contact().unwrap(), b"hello").unwrap();
+        bob.readable().await;
+        drop(bob.receive());
+        assert_eq!(bob.receive().await.unwrap().body, b"hello");
+        sent.await.unwrap();
+    });
+}
+
+#[test]
+fn a_chosen_route_is_taken() {
+    let network = Network::start();
+    let (alice, bob) = (network.client(), network.client());
+    let nodes = alice.choose_nodes(3).unwrap();
+    let reversed: Vec<_> = nodes.iter().rev().copied().collect();
+    assert!(matches!(
+        alice.choose_nodes(4),
+        Err(MixnetError::Topology(TopologyError::TooFewNodes { .. }))
+    ));
+    alice
+        .send_through(&nodes, bob.contact().unwrap(), b"this way")
+        .unwrap();
+    assert_eq!(bob.receive_within(LONG).unwrap().unwrap().body, b"this way");
+    let contact = bob.contact().unwrap();
+    for (route, error) in [
+        (vec![NodeId::from_bytes([9; 32])], "topology"),
+        (vec![reversed[0], reversed[0]], "build"),
+    ] {
+        let refused = alice.send_through(&route, contact, b"").unwrap_err();
+        match (error, refused) {
+            ("topology", MixnetError::Send(SendError::Topology(_)))
+            | ("build", MixnetError::Send(SendError::Build(BuildError::RepeatedNode { .. }))) => {}
+            (_, other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_full_inbox_loses_nothing() {
+    let network = Network::start();
+    let alice = network.client();
+    let bob = network.client_with(MixnetClientConfig {
+        cover: NO_COVER,
+        inbox_messages_max: 2,
+        ..MixnetClientConfig::default()
+    });
+    let contact = bob.contact().unwrap();
+    let sent: Vec<_> = (0..6_u8)
+        .map(|n| alice.send(contact, &[n]).unwrap())
+        .collect();
+    let mut got: Vec<_> = (0..6)
+        .map(|_| bob.receive_within(LONG).unwrap().unwrap().body)
+        .collect();
+    got.sort();
+    assert_eq!(got, (0..6_u8).map(|n| vec![n]).collect::<Vec<_>>());
+    for outcome in sent {
+        outcome.wait().unwrap();
+    }
+}
+
+#[test]
+fn an_unanswered_request_ends_and_its_late_answer_is_dropped() {
+    let network = Network::start();
+    let (alice, bob) = (network.client(), network.client());
+    let within = Duration::from_millis(1);
+    let question = alice
+        .request(bob.contact().unwrap(), b"?", 10, within)
+        .unwrap();
+    assert!(matches!(
+        question.wait(),
+        Err(MixnetError::NoAnswer { within: told }) if told == within
+    ));
+    let dropped = alice
+        .request(bob.contact().unwrap(), b"??", 10, LONG)
+        .unwrap();
+    let message = loop {
+        let message = bob.receive_within(LONG).unwrap().unwrap();
+        if message.body == b"??" {
+            break message;
+        }
+    };
+    drop(dropped);
+    bob.reply(&message.reply, b"late").unwrap();
+    // What comes after the answer on the same way tells that it has come.
+    bob.send(alice.contact().unwrap(), b"done").unwrap();
+    assert_eq!(alice.receive_within(LONG).unwrap().unwrap().body, b"done");
+    assert_eq!(alice.stats().unwrap().answers, 0);
+}
+
+#[test]
+fn loops_of_cover_come_back() {
+    let network = Network::start();
+    let every = Some(Duration::from_millis(2));
+    let alice = network.client_with(MixnetClientConfig {
+        cover: CoverConfig {
+            loops: every,
+            drops: every,
+        },
+        ..MixnetClientConfig::default()
+    });
+    let returned = || alice.stats().unwrap().cover.loops_returned;
+    while returned() < 10 {
+        std::thread::yield_now();
+    }
+    alice.set_power(PowerClass::LowBattery).unwrap();
+    let stats = alice.stats().unwrap().cover;
+    assert!(stats.drops_sent > 0 && stats.loops_lost == 0);
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_name() {
+    let network = Network::start();
+    let (alice, bob) = (network.client(), network.client());
+    let mut contact = bob.contact().unwrap();
+    let too_long = vec![0; fogcompute_base::limits::MESSAGE_BYTES_MAX + 1];
+    assert!(matches!(
+        alice.send(contact, &too_long),
+        Err(MixnetError::Send(SendError::Message(
+            MessageError::TooLarge { .. }
+        )))
+    ));
+    contact.epoch = contact.epoch.other();
+    assert!(matches!(
+        alice.send(contact, b""),
+        Err(MixnetError::Send(SendError::Topology(
+            TopologyError::MixedEpochs { .. }
+        )))
+    ));
+    let taken = MixnetNodeConfig {
+        listen: network.nodes[0].descriptor().address,
+        ..MixnetNodeConfig::default()
+    };
+    assert!(matches!(
+        MixnetNode::start(taken),
+        Err(MixnetError::Engine(EngineError::AddressInUse { .. }))
+    ));
+    let mut other = network.file.clone();
+    other.geometry = Geometry::DATAGRAM;
+    assert!(matches!(
+        network.nodes[0].set_topology(&other),
+        Err(MixnetError::OtherPackets { .. })
+    ));
+    assert!(matches!(
+        alice.set_topology(other),
+        Err(MixnetError::OtherPackets { .. })
+    ));
+    let mut old = network.file.clone();
+    old.valid_until = UnixMillis(1);
+    assert!(matches!(
+        MixnetClient::start(old.clone(), MixnetClientConfig::default()),
+        Err(MixnetError::TopologyFile(TopologyFileError::Expired { .. }))
+    ));
+    assert!(matches!(
+        alice.set_topology(old),
+        Err(MixnetError::TopologyFile(TopologyFileError::Expired { .. }))
+    ));
+}
+
+#[test]
+fn closing_ends_what_is_waited_for() {
+    let network = Network::start();
+    let (alice, bob) = (network.client(), network.client());
+    let unanswered = alice
+        .request(bob.contact().unwrap(), b"?", 10, LONG)
+        .unwrap();
+    let waiting = std::thread::spawn(move || unanswered.wait());
+    assert_eq!(bob.receive_within(LONG).unwrap().unwrap().body, b"?");
+    alice.close();
+    alice.close();
+    assert!(matches!(
+        waiting.join().unwrap(),
+        Err(MixnetError::Closed { .. })
+    ));
+    assert!(matches!(
+        alice.receive_within(LONG),
+        Err(MixnetError::Closed { .. })
+    ));
+    assert!(matches!(alice.contact(), Err(MixnetError::Closed { .. })));
+    let node = &network.nodes[0];
+    assert!(node.drain(LONG).unwrap().mix.received > 0);
+    assert!(matches!(node.stats(), Err(MixnetError::Closed { .. })));
+    node.close();
+}
+
+#[test]
+fn a_new_epoch_brings_new_keys() {
+    let network = Network::start();
+    let (alice, bob) = (network.client(), network.client());
+    let next = Network::of_epoch(1, Duration::from_millis(1));
+    let before = bob.contact().unwrap();
+    for client in [&alice, &bob] {
+        client.set_topology(next.file.clone()).unwrap();
+    }
+    let after = bob.contact().unwrap();
+    assert_eq!(before.node, after.node);
+    assert_ne!((before.key, before.epoch), (after.key, after.epoch));
+    let sent = alice.send(after, b"in the new epoch").unwrap();
+    let message = bob.receive_within(LONG).unwrap().unwrap();
+    assert_eq!(message.body, b"in the new epoch");
+    sent.wait().unwrap();
+}
