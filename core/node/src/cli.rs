@@ -7,14 +7,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use fogcompute_base::NodeId;
 use fogcompute_harvest::HarvestPolicy;
 use fogcompute_ledger::Amount;
+use fogcompute_mix::Contact;
 
 use crate::demo::{DemoConfig, run_demo};
 use crate::error::NodeError;
+use crate::messages::{self, Wanted};
 use crate::mixnode;
+use crate::network::NetworkConfig;
 use crate::ping::{PingConfig, ping};
 use crate::protocol::Role;
 use crate::serve::{NodeConfig, run_node};
@@ -49,6 +52,12 @@ enum Command {
 enum MixCommand {
     /// Send packets over random routes and back, and say how long they took.
     Ping(PingArguments),
+    /// Send a message from the standard input to a client, until it is acknowledged.
+    Send(SendArguments),
+    /// Print the contact of a new client, then the messages that come to it, a line end after each.
+    ///
+    /// SIGINT and SIGTERM end it.
+    Receive(ReceiveArguments),
     /// Sign a topology that was written by hand, and print it.
     ///
     /// The form is that of the lines before the signature; `fogcompute mixnode --new-key` prints a
@@ -63,8 +72,8 @@ enum MixCommand {
     },
 }
 
-#[derive(Debug, Parser)]
-struct PingArguments {
+#[derive(Args, Debug)]
+struct NetworkArguments {
     /// The network's topology file; again for that of the next epoch. The one that is valid counts.
     #[arg(long, value_name = "FILE", required = true)]
     topology: Vec<PathBuf>,
@@ -74,6 +83,52 @@ struct PingArguments {
     /// Where the nodes of the last layer can send packets to.
     #[arg(long, default_value = "0.0.0.0:0", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
+}
+
+impl From<NetworkArguments> for NetworkConfig {
+    fn from(arguments: NetworkArguments) -> Self {
+        Self {
+            topologies: arguments.topology,
+            authority: arguments.authority,
+            listen: arguments.listen,
+        }
+    }
+}
+
+#[derive(Debug, Parser)]
+struct SendArguments {
+    #[command(flatten)]
+    network: NetworkArguments,
+    /// Whom to, as `fogcompute mix receive` prints it.
+    #[arg(long, value_name = "CONTACT")]
+    to: Contact,
+    /// Ask for an answer, and print it.
+    #[arg(long)]
+    reply: bool,
+    /// Most bytes of the answer.
+    #[arg(long, default_value_t = 1000, value_name = "BYTES")]
+    reply_bytes: usize,
+    /// Milliseconds to wait for the acknowledgement or the answer.
+    #[arg(long, default_value_t = 60_000)]
+    timeout_ms: u64,
+}
+
+#[derive(Debug, Parser)]
+struct ReceiveArguments {
+    #[command(flatten)]
+    network: NetworkArguments,
+    /// End after so many messages.
+    #[arg(long)]
+    count: Option<u64>,
+    /// Answer messages that want an answer with this.
+    #[arg(long, value_name = "TEXT")]
+    answer: Option<String>,
+}
+
+#[derive(Debug, Parser)]
+struct PingArguments {
+    #[command(flatten)]
+    network: NetworkArguments,
     /// Packets to send.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     count: u32,
@@ -252,14 +307,33 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
         }
         Command::Mix(MixCommand::Ping(arguments)) => {
             let config = PingConfig {
-                topologies: arguments.topology,
-                authority: arguments.authority,
-                listen: arguments.listen,
+                network: arguments.network.into(),
                 count: arguments.count,
                 interval: Duration::from_millis(arguments.interval_ms),
                 timeout: Duration::from_millis(arguments.timeout_ms),
             };
             match runtime.block_on(ping(config)) {
+                Ok(()) => 0,
+                Err(error) => failed(&error),
+            }
+        }
+        Command::Mix(MixCommand::Send(arguments)) => {
+            let bytes_max = arguments.reply_bytes;
+            let wanted = arguments.reply.then_some(Wanted { bytes_max });
+            let within = Duration::from_millis(arguments.timeout_ms);
+            let sending = messages::send(arguments.network.into(), arguments.to, wanted, within);
+            match runtime.block_on(sending) {
+                Ok(()) => 0,
+                Err(error) => failed(&error),
+            }
+        }
+        Command::Mix(MixCommand::Receive(arguments)) => {
+            let ReceiveArguments {
+                network,
+                count,
+                answer,
+            } = arguments;
+            match runtime.block_on(messages::receive(network.into(), count, answer)) {
                 Ok(()) => 0,
                 Err(error) => failed(&error),
             }

@@ -30,9 +30,11 @@ mod fog;
 #[doc(hidden)]
 pub mod fuzzing;
 mod mandelbrot;
+mod messages;
 mod metrics;
 mod mixnet;
 mod mixnode;
+mod network;
 mod ping;
 mod protocol;
 mod report;

@@ -1,15 +1,13 @@
 //! `fogcompute mix ping`: packets round a network and back.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fogcompute_base::{Clock, Instant, NodeId, OsEntropy, SystemClock};
+use fogcompute_base::{Clock, Instant, OsEntropy, SystemClock};
 use fogcompute_mix::{
     BuildError, Contact, Delivery, EpochParity, Hop, MessageId, Mixnode, MixnodeConfig, NodeRef,
-    Packet, PrivateKey, TopologyError, TopologyFile, TopologyFileError, Transmit,
+    Packet, PrivateKey, TopologyError, TopologyFile, Transmit,
 };
 use fogcompute_net::{
     Busy, DirectoryError, EngineConfig, EngineError, EngineHandle, Identity, MixEngine,
@@ -17,15 +15,12 @@ use fogcompute_net::{
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::epochs::{Epochs, EpochsError, ReadError, read};
+use crate::network::{NetworkConfig, NetworkError};
 
 /// What to ping.
 #[derive(Clone, Debug)]
 pub(crate) struct PingConfig {
-    /// Topologies of different epochs; the one that is valid now is used.
-    pub(crate) topologies: Vec<PathBuf>,
-    pub(crate) authority: NodeId,
-    pub(crate) listen: SocketAddr,
+    pub(crate) network: NetworkConfig,
     pub(crate) count: u32,
     pub(crate) interval: Duration,
     /// How long to wait for the last ones.
@@ -36,15 +31,9 @@ pub(crate) struct PingConfig {
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub(crate) enum PingError {
-    /// A topology cannot be read.
+    /// There is no topology for now.
     #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The topologies do not go together.
-    #[error(transparent)]
-    Epochs(#[from] EpochsError),
-    /// No topology is valid now.
-    #[error(transparent)]
-    TopologyFile(#[from] TopologyFileError),
+    Network(#[from] NetworkError),
     /// There is no route.
     #[error(transparent)]
     Topology(#[from] TopologyError),
@@ -103,9 +92,7 @@ pub(crate) async fn ping(config: PingConfig) -> Result<(), PingError> {
 impl Ping {
     fn start(config: &PingConfig) -> Result<Self, PingError> {
         let clock = SystemClock::new();
-        let paths = config.topologies.iter();
-        let files: Result<_, _> = paths.map(|path| read(path, config.authority)).collect();
-        let file = Epochs::new(files?)?.current(clock.unix_now())?.clone();
+        let file = config.network.current(&clock)?;
         let identity = Identity::random(&mut OsEntropy);
         let key = PrivateKey::random(&mut OsEntropy);
         let contact = Contact {
@@ -126,8 +113,13 @@ impl Ping {
             ..EngineConfig::default()
         };
         let shared: Arc<dyn Clock> = Arc::new(clock);
-        let (engine, deliveries) =
-            MixEngine::start(mixnode, identity, config.listen, &engine_config, &shared)?;
+        let (engine, deliveries) = MixEngine::start(
+            mixnode,
+            identity,
+            config.network.listen,
+            &engine_config,
+            &shared,
+        )?;
         engine.set_directory(file.topology.layers().iter().flatten())?;
         Ok(Self {
             clock,

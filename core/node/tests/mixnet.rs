@@ -197,6 +197,16 @@ impl Site {
         command
     }
 
+    /// A command of the network's users.
+    fn mix(&self, options: &str) -> Command {
+        let mut command = command(&format!(
+            "mix {options} --authority {} --listen 127.0.0.1:0",
+            self.authority
+        ));
+        command.arg("--topology").arg(self.path("topology.toml"));
+        command
+    }
+
     /// Pings until all come back: of packets that come in while a link is made, some may be late.
     async fn pings(&self, topologies: &[&str]) {
         for _ in 0..10 {
@@ -392,6 +402,57 @@ fn topology_lines(path: &Path) -> [String; 3] {
         .map(|line| line.trim_end_matches(']').to_owned())
         .collect();
     lines.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn a_message_is_sent_acknowledged_and_answered() {
+    let site = Site::new().await;
+    let mut nodes = Vec::new();
+    for number in 0..3 {
+        nodes.push(site.start(number).await);
+    }
+    let mut receive = site.mix("receive --count 2 --answer pong");
+    let mut receiver = receive.spawn().unwrap();
+    let mut said = BufReader::new(receiver.stdout.take().unwrap()).lines();
+    let contact = line_with(&mut said, "contact ").await;
+    let contact = contact.trim_start_matches("contact ");
+
+    let send_it = async |options: &str, body: &str| {
+        let input = site.path("body");
+        fs::write(&input, body).unwrap();
+        let mut command = site.mix(&format!("send --to {contact} {options}"));
+        command.stdin(fs::File::open(input).unwrap());
+        printed(command).await
+    };
+    // Longer than a packet.
+    let long = "fog ".repeat(2000);
+    assert_eq!(send_it("", &long).await, "");
+    assert_eq!(line_with(&mut said, "fog").await, long);
+    assert_eq!(send_it("--reply", "ping").await, "pong");
+    assert_eq!(line_with(&mut said, "ping").await, "ping");
+    let ended = tokio::time::timeout(PATIENCE, receiver.wait()).await;
+    assert!(ended.unwrap().unwrap().success());
+
+    // Now nobody is there.
+    let said = refused(site.mix(&format!("send --to {contact} --timeout-ms 50"))).await;
+    assert!(said.contains("nothing is known"), "{said}");
+    let said = refused(site.mix(&format!("send --to {contact} --reply --timeout-ms 50"))).await;
+    assert!(said.contains("no answer within 50ms"), "{said}");
+    let other = contact.replace(":odd", ":even");
+    let said = refused(site.mix(&format!("send --to {other}"))).await;
+    assert!(said.contains("epoch"), "{said}");
+    let nonsense = output(site.mix("send --to nobody")).await;
+    assert_eq!(nonsense.status.code(), Some(2));
+    // Asked to end, a receiver does.
+    let mut receiver = site.mix("receive").spawn().unwrap();
+    let mut said = BufReader::new(receiver.stdout.take().unwrap()).lines();
+    line_with(&mut said, "contact ").await;
+    send("-TERM", &receiver).await;
+    let ended = tokio::time::timeout(PATIENCE, receiver.wait()).await;
+    assert!(ended.unwrap().unwrap().success());
+    for node in nodes {
+        assert_eq!(node.ends("-TERM").await, Some(0));
+    }
 }
 
 #[tokio::test]
