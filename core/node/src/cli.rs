@@ -146,7 +146,8 @@ struct MixnodeArguments {
     /// metrics, replay_tags_max, drain_seconds, and a table cover with loop_mean_ms.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Make a mix key in place of all there are, print the line that the topology needs, and end.
+    /// Make a mix key in place of all there are, but for an unused one of the next topology, print
+    /// the line that the topology needs, and end.
     #[arg(long, group = "instead")]
     new_key: bool,
     /// Make a mix key beside those of the topologies, print the line that the topology of the next

@@ -108,12 +108,19 @@ impl Keys {
         Ok(public)
     }
 
-    /// Makes a mix key in place of all there are, for a node that does not run.
-    pub(super) fn renew(&self, _lock: &Lock) -> Result<PublicKey, MixnodeError> {
-        for suffix in [KEY, IN_USE, SEEN] {
-            for key in self.with_suffix(suffix)? {
-                self.erase(key)?;
-            }
+    /// Makes a mix key in place of all there are, for a node that does not run. One that is to come
+    /// stays, if no node ever had it.
+    pub(super) fn renew(
+        &self,
+        to_come: Option<PublicKey>,
+        _lock: &Lock,
+    ) -> Result<PublicKey, MixnodeError> {
+        let in_use = self.with_suffix(IN_USE)?;
+        let used = [self.with_suffix(SEEN)?, in_use].concat();
+        let unused = self.with_suffix(KEY)?.into_iter();
+        let unused = unused.filter(|key| !used.contains(key) && Some(*key) != to_come);
+        for key in unused.chain(used.iter().copied()) {
+            self.erase(key)?;
         }
         self.make()
     }
@@ -239,7 +246,8 @@ mod tests {
         assert_eq!(again.public_key(), made);
         assert_eq!(again.replay_filter().check(tag), ReplayVerdict::Replayed);
         // A new key starts with nothing seen, and of the old one nothing is left.
-        let other = keys.renew(&keys.lock().unwrap()).unwrap();
+        let lock = keys.lock().unwrap();
+        let other = keys.renew(Some(made), &lock).unwrap();
         assert_ne!(other, made);
         assert!(matches!(
             keys.take(made, 1, 100),
@@ -262,8 +270,14 @@ mod tests {
         assert_eq!(keys.spare(&[]).unwrap(), None);
         let second = keys.make().unwrap();
         assert_eq!(keys.spare(&[first]).unwrap(), Some(second));
-        keys.erase(second).unwrap();
-        assert_eq!(keys.spare(&[first]).unwrap(), None);
+        // It stays when others are renewed, if it is said to be needed.
+        let lock = keys.lock().unwrap();
+        let third = keys.renew(Some(second), &lock).unwrap();
+        assert!(keys.check(first, 1).is_err());
+        assert!(keys.check(second, 1).is_ok() && keys.check(third, 1).is_ok());
+        let fourth = keys.renew(None, &lock).unwrap();
+        assert!(keys.check(second, 1).is_err() && keys.check(third, 1).is_err());
+        assert_eq!(keys.spare(&[]).unwrap(), Some(fourth));
     }
 
     #[test]

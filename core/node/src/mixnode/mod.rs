@@ -16,7 +16,7 @@ use fogcompute_base::{Clock, NodeId, OsEntropy, SystemClock};
 use fogcompute_mix::{Geometry, TopologyFile};
 use tokio::net::TcpListener;
 
-use crate::epochs;
+use crate::epochs::{self, Epochs};
 use crate::files::{Readers, replace};
 use crate::metrics;
 use crate::signals::{Asked, Signals};
@@ -37,7 +37,7 @@ fn say(text: &str) {
 /// Which mix key a node is to have made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum NewKey {
-    /// One in place of all it has.
+    /// One in place of all it has, but for one of a topology that is to come.
     Only,
     /// One beside those that its topologies have, for the epoch after them.
     Next,
@@ -51,7 +51,15 @@ pub(crate) fn new_key(config: &Path, which: NewKey) -> Result<(), MixnodeError> 
     let keys = Keys::open(&file.data)?;
     let node = keys.identity()?.node();
     let key = match which {
-        NewKey::Only => keys.renew(&keys.lock()?)?,
+        NewKey::Only => {
+            // For the first key there is no topology yet.
+            let epochs = file.epochs().ok();
+            let date = SystemClock::new().unix_now();
+            let files = epochs.iter().flat_map(Epochs::files);
+            let mut to_come = files.filter(|file| file.valid_from > date);
+            let to_come = to_come.find_map(|file| epochs::own(file, node));
+            keys.renew(to_come.map(|own| own.key), &keys.lock()?)?
+        }
         NewKey::Next => {
             let epochs = file.epochs()?;
             let known = epochs.files().iter();
