@@ -1,10 +1,10 @@
 //! `fogcompute mix ping`: packets round a network and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fogcompute_base::{Clock, Instant, OsEntropy, SystemClock};
+use fogcompute_base::{Clock, Instant, NodeId, OsEntropy, SystemClock};
 use fogcompute_mix::{
     BuildError, Contact, Delivery, EpochParity, Hop, MessageId, Mixnode, MixnodeConfig, NodeRef,
     Packet, PrivateKey, TopologyError, TopologyFile, Transmit,
@@ -16,6 +16,9 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::network::{NetworkConfig, NetworkError};
+
+/// How long a node of the last layer has to send the first packet back, before it gets another.
+const OPEN_AGAIN: Duration = Duration::from_millis(250);
 
 /// What to ping.
 #[derive(Clone, Debug)]
@@ -63,6 +66,9 @@ struct Ping {
     file: TopologyFile,
     engine: EngineHandle,
     deliveries: mpsc::Receiver<Delivery>,
+    /// Packets on their way to nodes of the last layer and back, and the nodes that have sent one back.
+    opening: BTreeMap<MessageId, NodeId>,
+    open: BTreeSet<NodeId>,
     /// What is out: its number, when it was sent, and the delays it was given.
     out: BTreeMap<MessageId, (u32, Instant, Duration)>,
     /// Of each that returned: its time, and what of that was its delays.
@@ -78,7 +84,7 @@ pub(crate) async fn ping(config: PingConfig) -> Result<(), PingError> {
         ping.file.topology.delay_mean(),
         ping.file.geometry.packet_bytes()
     );
-    ping.open_links()?;
+    ping.open_links(config.timeout).await?;
     for number in 0..config.count {
         ping.send(number)?;
         let end = ping.clock.now() + config.interval;
@@ -127,22 +133,32 @@ impl Ping {
             file,
             engine,
             deliveries,
+            opening: BTreeMap::new(),
+            open: BTreeSet::new(),
             out: BTreeMap::new(),
             returned: Vec::new(),
         })
     }
 
-    /// A node sends to this program only over a link that this program has opened, so each node of
-    /// the last layer gets a packet that ends there.
-    fn open_links(&self) -> Result<(), PingError> {
+    /// A node sends to this program only over a link that this program has opened. So before any
+    /// packet is counted, each node of the last layer has sent one back, or had the time to.
+    async fn open_links(&mut self, timeout: Duration) -> Result<(), PingError> {
         let last = self.file.topology.layers().last().into_iter().flatten();
-        let transmits = last
-            .map(|node| {
-                let hop = Hop::at(node.contact(), Duration::ZERO);
-                self.packet(&[hop], &[])
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(self.engine.send(transmits)?)
+        let last: Vec<_> = last.copied().collect();
+        let end = self.clock.now() + timeout;
+        while self.open.len() < last.len() && self.clock.now() < end {
+            let mut transmits = Vec::new();
+            for node in last.iter().filter(|node| !self.open.contains(&node.node)) {
+                let id = MessageId::random(&mut OsEntropy);
+                let route = [node.contact(), self.contact].map(|hop| Hop::at(hop, Duration::ZERO));
+                transmits.push(self.packet(&route, id.as_bytes())?);
+                self.opening.insert(id, node.node);
+            }
+            self.engine.send(transmits)?;
+            let again = end.min(self.clock.now() + OPEN_AGAIN);
+            while self.open.len() < last.len() && self.receive_before(again).await {}
+        }
+        Ok(())
     }
 
     fn packet(&self, route: &[Hop], payload: &[u8]) -> Result<Transmit, PingError> {
@@ -170,8 +186,11 @@ impl Ping {
         let Delivery::Message(payload) = delivery else {
             return true;
         };
-        let id = <[u8; 16]>::try_from(payload).map(MessageId::from_bytes);
-        if let Some((number, sent, delays)) = id.ok().and_then(|id| self.out.remove(&id)) {
+        let Ok(id) = <[u8; 16]>::try_from(payload).map(MessageId::from_bytes) else {
+            return true;
+        };
+        self.open.extend(self.opening.remove(&id));
+        if let Some((number, sent, delays)) = self.out.remove(&id) {
             let took = self.clock.now().duration_since(sent);
             println!("packet {number}: {took:.1?}, of which {delays:.1?} were its delays");
             self.returned.push((took, delays));
