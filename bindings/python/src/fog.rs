@@ -1,10 +1,7 @@
 //! A fog in this process.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
 use fogcompute::{Amount, Error, FogCanceller, FogConfig, TaskId, TaskSpec};
 use pyo3::exceptions::PyRuntimeError;
@@ -15,9 +12,6 @@ use crate::convert::{Buffer, Bytes, Hex, Number, Span};
 use crate::handle::{Handle, Origin};
 use crate::value::value;
 use crate::{asyncio, error};
-
-/// How often a thread that waits for a task looks for Ctrl-C.
-const SIGNALS: Duration = Duration::from_millis(50);
 
 /// What a task may use before it is stopped.
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
@@ -171,33 +165,6 @@ fn output_of(task: fogcompute::FogTask) -> impl Future<Output = Result<Output, E
     }
 }
 
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Waits on this thread, and lets Ctrl-C through: it cancels the task.
-fn wait(py: Python<'_>, task: fogcompute::FogTask) -> PyResult<Output> {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = Box::pin(output_of(task));
-    loop {
-        let poll = error::catch(py, || {
-            let poll = future.as_mut().poll(&mut Context::from_waker(&waker));
-            if poll.is_pending() {
-                thread::park_timeout(SIGNALS);
-            }
-            poll
-        })?;
-        match poll {
-            Poll::Ready(output) => return output.map_err(|error| error::of_error(py, &error)),
-            Poll::Pending => py.check_signals()?,
-        }
-    }
-}
-
 /// A task of a fog.
 #[pyclass(frozen, weakref, module = "fogcompute")]
 pub(crate) struct FogTask {
@@ -234,7 +201,7 @@ impl FogTask {
 
     /// Waits for the output on this thread.
     fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, TaskOutput>> {
-        wait(py, self.take(py)?)?.into_pyobject(py)
+        asyncio::wait(py, output_of(self.take(py)?))?.into_pyobject(py)
     }
 
     fn __await__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -322,7 +289,8 @@ impl Fog {
         data: Buffer,
         limits: Option<Limits>,
     ) -> PyResult<Bound<'py, TaskOutput>> {
-        wait(py, self.hand_in(py, &module, &data, limits)?)?.into_pyobject(py)
+        let task = self.hand_in(py, &module, &data, limits)?;
+        asyncio::wait(py, output_of(task))?.into_pyobject(py)
     }
 
     /// Hands a task in.
@@ -383,16 +351,8 @@ impl Fog {
     ) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = asyncio::event_loop(py)?;
         let fog = self.0.take();
-        asyncio::awaitable(&event_loop, async move {
-            // Closing waits for the workers; other awaits go on meanwhile.
-            let closing = tokio::task::spawn_blocking(move || close(fog.as_deref()));
-            if let Err(error) = closing.await
-                && let Ok(payload) = error.try_into_panic()
-            {
-                std::panic::resume_unwind(payload);
-            }
-            Ok(())
-        })
+        // Closing waits for the workers.
+        asyncio::awaitable(&event_loop, asyncio::apart(move || close(fog.as_deref())))
     }
 }
 

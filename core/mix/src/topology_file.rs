@@ -432,7 +432,7 @@ mod tests {
         let read = verify(&odd.sign(&SECRET).unwrap()).unwrap();
         assert_eq!(read.topology.epoch(), EpochParity::Odd);
         let endless = TopologyFile {
-            valid_until: UnixMillis(u64::MAX),
+            valid_until: UnixMillis(NUMBER_MAX),
             ..file()
         };
         assert_eq!(verify(&endless.sign(&SECRET).unwrap()).unwrap(), endless);
