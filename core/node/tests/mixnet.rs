@@ -131,16 +131,20 @@ impl Site {
         self.lines[number] = line.trim().to_owned();
     }
 
-    fn unsigned(&self, epoch: u64, from_days: i64, until_days: i64, hops_max: u32) -> String {
-        let date = |days: i64| self.start_ms.saturating_add_signed(days * DAY_MS as i64);
+    /// A date so many days from now.
+    fn date(&self, days: i64) -> u64 {
+        self.start_ms.saturating_add_signed(days * DAY_MS as i64)
+    }
+
+    fn unsigned(&self, epoch: u64, valid: [u64; 2], hops_max: u32) -> String {
         let layers = self.lines.iter();
         let layers = layers.map(|line| format!("[[layers]]\nnodes = [{line}]\n"));
         format!(
             "version = 1\nepoch = {epoch}\nvalid_from_ms = {}\nvalid_until_ms = {}\n\
              hops_max = {hops_max}\npayload_bytes = 1024\nsuite = 'aes128'\n\
              delay_mean_us = 1000\n{}",
-            date(from_days),
-            date(until_days),
+            valid[0],
+            valid[1],
             layers.collect::<String>()
         )
     }
@@ -156,7 +160,12 @@ impl Site {
 
     /// Signs the nodes' lines for an epoch; its time is in days from now.
     async fn sign(&mut self, name: &str, epoch: u64, from_days: i64, until_days: i64) {
-        let text = self.unsigned(epoch, from_days, until_days, 5);
+        let valid = [from_days, until_days].map(|days| self.date(days));
+        self.sign_for(name, epoch, valid).await;
+    }
+
+    async fn sign_for(&mut self, name: &str, epoch: u64, valid: [u64; 2]) {
+        let text = self.unsigned(epoch, valid, 5);
         let signed = output(self.signing(&text)).await;
         assert!(signed.status.success());
         let said = String::from_utf8(signed.stderr).unwrap();
@@ -269,8 +278,15 @@ impl Node {
         reached.unwrap_or_else(|_| panic!("{name} does not reach {least}"));
     }
 
-    async fn healthy(&self) -> bool {
-        self.get("/health").await.starts_with("HTTP/1.1 200 OK\r\n")
+    /// Asks until the node is healthy: loops to nodes that were not there yet were lost.
+    async fn is_healthy(&self) {
+        let healthy = async {
+            while !self.get("/health").await.starts_with("HTTP/1.1 200 OK") {
+                tokio::task::yield_now().await;
+            }
+        };
+        let healthy = tokio::time::timeout(PATIENCE, healthy).await;
+        healthy.expect("the node does not become healthy");
     }
 
     async fn ends(mut self, signal: &str) -> Option<i32> {
@@ -292,7 +308,7 @@ async fn three_nodes_carry_pings_and_loops_and_their_keys_outlive_a_clean_end_on
         assert!(node.metric("forwarded_total").await >= 8);
         assert_eq!(node.metric("epoch").await, 1);
         node.reaches("loops_returned_total", 20).await;
-        assert!(node.healthy().await);
+        node.is_healthy().await;
     }
     send("-HUP", &nodes[0].child).await;
     nodes[0].says("topologies read again").await;
@@ -394,6 +410,42 @@ async fn the_next_epoch_is_published_ahead_and_both_are_served_until_the_first_i
     }
     fs::write(site.path("topology.toml"), kept).unwrap();
     for node in nodes {
+        assert_eq!(node.ends("-TERM").await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn nodes_and_receivers_turn_to_the_next_epoch_by_themselves() {
+    let mut site = Site::new().await;
+    let mut nodes = Vec::new();
+    for number in 0..3 {
+        nodes.push(site.start(number).await);
+        site.new_key(number, "--next-key").await;
+    }
+    // Some seconds ahead. On a machine that takes longer until all are told, they turn at once.
+    let boundary = SystemClock::new().unix_now().0 + 4_000;
+    let end = site.date(1);
+    site.sign_for("next.toml", 2, [boundary, end]).await;
+    for node in &mut nodes {
+        send("-HUP", &node.child).await;
+        node.says("the key of epoch 2 is in use").await;
+    }
+    let mut receive = site.mix("receive --count 1");
+    receive.arg("--topology").arg(site.path("next.toml"));
+    let mut receiver = receive.spawn().unwrap();
+    let mut said = BufReader::new(receiver.stdout.take().unwrap()).lines();
+    for node in &mut nodes {
+        node.says("epoch 2 is valid now").await;
+    }
+    let contact = line_with(&mut said, ":even").await;
+    let contact = contact.trim_start_matches("contact ");
+    let mut sending = site.mix(&format!("send --to {contact}"));
+    sending.arg("--topology").arg(site.path("next.toml"));
+    printed(sending).await;
+    let ended = tokio::time::timeout(PATIENCE, receiver.wait()).await;
+    assert!(ended.unwrap().unwrap().success());
+    for node in nodes {
+        node.is_healthy().await;
         assert_eq!(node.ends("-TERM").await, Some(0));
     }
 }
@@ -506,10 +558,10 @@ async fn what_cannot_work_is_refused_by_name() {
 
     // What no node would read is not signed.
     for (hops, part) in [(3, "more hops than hops_max, 3"), (8, "hops")] {
-        let text = site.unsigned(1, -1, 1, hops);
+        let text = site.unsigned(1, [0, site.date(1)], hops);
         said(refused(site.signing(&text)).await, part);
     }
-    let text = site.unsigned(1, -1, 1, 5) + "[[strata]]\n";
+    let text = site.unsigned(1, [0, site.date(1)], 5) + "[[strata]]\n";
     said(refused(site.signing(&text)).await, "strata");
 
     fs::write(site.path("topology.toml"), &sound).unwrap();
