@@ -151,7 +151,9 @@ impl Running {
         now: Instant,
     ) -> Result<Vec<Event>, MixnodeError> {
         let epochs = self.file.epochs()?;
-        epochs.current(date)?;
+        if self.epochs.current(date).is_ok() {
+            epochs.current(date)?;
+        }
         let to_come = |file: &&_| window(file).end > date;
         for file in epochs.files().iter().filter(to_come) {
             let epoch = file.epoch;
@@ -588,10 +590,20 @@ mod tests {
         let events = texts(&running.keep(&*world.clock));
         assert_eq!(events, ["no topology is valid now"]);
         assert_eq!(running.loops.poll_timeout(), None);
-        world.set(9 * HOUR);
+        world.set(3 * HOUR);
         let events = texts(&running.keep(&*world.clock));
         assert_eq!(events, ["the key of epoch 1 is erased"]);
         assert_eq!(running.wait(&*world.clock), Duration::from_secs(60));
+        // The next one is read although it is not valid yet, for nothing is lost by that.
+        let second = world.keys().make().unwrap();
+        world.sign("next.toml", 2, [4 * HOUR, 5 * HOUR], world.node(), second);
+        let (date, now) = (world.clock.unix_now(), world.clock.now());
+        assert_eq!(texts(&running.reload(date, now).unwrap()), [""; 0]);
+        world.set(4 * HOUR);
+        let events = texts(&running.keep(&*world.clock));
+        let expected = ["the key of epoch 2 is in use", "epoch 2 is valid now"];
+        assert_eq!(events, expected);
+        assert!(running.loops.poll_timeout().is_some());
         running.end().unwrap();
     }
 }
