@@ -40,7 +40,8 @@ impl Objective {
             ),
             "distrust" => (
                 "Distrust",
-                "one minus the trust in the nodes used",
+                "how little the nodes used have proven: 1 minus what their reputation is above with \
+                 95 % confidence, so 0.95 for nodes that never ran a task",
                 Unit::None,
             ),
             "cost" => ("Cost", "what all tiles together cost", Unit::Credits),
@@ -69,16 +70,8 @@ impl Objective {
     fn show(&self, value: f64) -> String {
         match self.unit {
             Unit::Milliseconds => millis(value),
-            Unit::Credits => format!("{:.3}", value / CREDIT),
-            Unit::None => format!("{value:.3}"),
-        }
-    }
-
-    /// The same where there is little room.
-    fn show_briefly(&self, value: f64) -> String {
-        match self.unit {
             Unit::Credits => format!("{:.2}", value / CREDIT),
-            _ => self.show(value),
+            Unit::None => format!("{value:.2}"),
         }
     }
 
@@ -233,14 +226,6 @@ pub(super) fn section(report: &Report) -> String {
         pair_responsive(|width| parallel(&plot, width))
     );
     text.push_str(&trade_offs(&plot));
-    if !front.explanation.trim().is_empty() {
-        let _ = write!(
-            text,
-            "<details><summary>The optimiser's own explanation, cost in base units</summary>\
-             <pre>{}</pre></details>",
-            esc(front.explanation.trim())
-        );
-    }
     text.push_str("</section>");
     text
 }
@@ -414,14 +399,11 @@ fn parallel(plot: &Plot<'_>, width: f64) -> String {
         let at = x.at(place as f64);
         let (above, below) = if objective.varies() {
             (
-                objective.show_briefly(objective.worst),
-                objective.show_briefly(objective.best),
+                objective.show(objective.worst),
+                objective.show(objective.best),
             )
         } else {
-            (
-                "all the same".to_owned(),
-                objective.show_briefly(objective.best),
-            )
+            ("all the same".to_owned(), objective.show(objective.best))
         };
         let _ = write!(
             shapes,
