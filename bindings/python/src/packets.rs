@@ -8,12 +8,18 @@ use crate::convert::{Buffer, Bytes, Hex, Key, Number, Span};
 use crate::error;
 use crate::value::value;
 
-/// One stop of a route.
+/// One stop of a route: who it is, its mix key, and how long it holds the packet.
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Hop {
+    /// The node's id, 64 hexadecimal digits.
+    /// The node's id, 64 hexadecimal digits.
     node: Hex<NodeId>,
+    /// The node's public mix key, 32 bytes.
+    /// The node's public mix key, 32 bytes.
     key: Key,
+    /// How long the node holds the packet. The last one does not wait.
+    /// How long the node holds the packet, by default not at all. The last one does not wait.
     delay: Span,
 }
 
@@ -33,7 +39,7 @@ impl From<Hop> for fogcompute::Hop {
     }
 }
 
-/// A private mix key.
+/// A private mix key. Its text does not show it.
 #[pyclass(frozen, module = "fogcompute")]
 pub(crate) struct PrivateKey(fogcompute::PrivateKey);
 
@@ -70,12 +76,20 @@ impl PrivateKey {
     }
 }
 
-/// The packet goes on to another hop.
+/// Hold the packet for `delay`, then send it to `next`.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Forward {
+    /// The first 16 hexadecimal digits of the next node's id.
+    /// The first 16 hexadecimal digits of the next node's id.
     next: Hex<NodeRef>,
+    /// How long to hold the packet, to the microsecond.
+    /// How long to hold the packet, to the microsecond.
     delay: Span,
+    /// What to send, as long as the packet that came in.
+    /// What to send, as long as the packet that came in.
     packet: Bytes,
+    /// Names the packet at this hop: see it twice, drop it.
+    /// Names the packet at this hop: see it twice, drop it.
     replay_tag: Bytes,
 }
 
@@ -91,7 +105,11 @@ value! {
 /// The packet was for this node.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Deliver {
+    /// The sender's message.
+    /// The sender's message.
     payload: Bytes,
+    /// Names the packet at this hop: see it twice, drop it.
+    /// Names the packet at this hop: see it twice, drop it.
     replay_tag: Bytes,
 }
 
@@ -104,10 +122,14 @@ value! {
     }
 }
 
-/// The packet came back by a reply block of this node.
+/// The packet came back by a reply block that this node made.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Reply {
+    /// Which reply block, 16 bytes.
+    /// Which reply block, 16 bytes.
     surb: Bytes,
+    /// Names the packet at this hop: see it twice, drop it.
+    /// Names the packet at this hop: see it twice, drop it.
     replay_tag: Bytes,
 }
 
@@ -128,7 +150,9 @@ pub(crate) enum Outcome {
     Reply(Reply),
 }
 
-/// Builds and processes the packets of a network.
+/// Builds and processes the packets of a network, which all have one size.
+///
+/// Packets that carry up to `payload_bytes` bytes, a multiple of 1,024 up to 65,536.
 #[pyclass(frozen, module = "fogcompute")]
 pub(crate) struct Sphinx(fogcompute::Sphinx);
 
@@ -136,7 +160,10 @@ value! {
     Sphinx { payload_bytes }
 
     #[new]
-    #[pyo3(signature = (payload_bytes = Number(fogcompute::Sphinx::default().payload_bytes())))]
+    #[pyo3(
+        signature = (payload_bytes = Number(fogcompute::Sphinx::default().payload_bytes())),
+        text_signature = "(payload_bytes=2048)"
+    )]
     fn new(py: Python<'_>, payload_bytes: Number<usize>) -> PyResult<Self> {
         error::call(py, || fogcompute::Sphinx::new(payload_bytes.0)).map(Self)
     }
@@ -154,6 +181,8 @@ value! {
     }
 
     /// Builds a packet that takes `route` and delivers `payload` to its last hop.
+    ///
+    /// Raises `RouteError`, `PayloadTooLargeError`.
     fn build(&self, py: Python<'_>, route: Vec<Hop>, payload: Buffer) -> PyResult<Bytes> {
         let route: Vec<_> = route.into_iter().map(Into::into).collect();
         let packet = error::call(py, || self.0.build(&route, &payload))?;
@@ -161,6 +190,10 @@ value! {
     }
 
     /// Takes one layer off a packet with this node's key.
+    ///
+    /// Nothing is remembered: seeing a replay tag twice is for the caller to notice.
+    ///
+    /// Raises `PacketError`.
     fn process(&self, py: Python<'_>, key: &PrivateKey, packet: Buffer) -> PyResult<Outcome> {
         let unwrapped = error::call(py, || self.0.process(&key.0, &packet))?;
         let replay_tag = Bytes::new(py, unwrapped.replay_tag.as_bytes());
