@@ -282,8 +282,10 @@ impl Demo {
             "policy: the default harvest policy decides"
         });
         for (what, mut words) in [("objects", objections), ("notes", notes)] {
-            words.sort();
-            words.dedup();
+            // Nodes that read one machine a moment apart differ in a figure, and once is enough.
+            let without_figures = |word: &String| word.replace(|c: char| c.is_ascii_digit(), "");
+            words.sort_by_key(without_figures);
+            words.dedup_by_key(|word| without_figures(word));
             if !words.is_empty() {
                 self.say(&format!("the policy {what}: {}", words.join("; ")));
             }

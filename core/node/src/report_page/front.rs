@@ -40,8 +40,7 @@ impl Objective {
             ),
             "distrust" => (
                 "Distrust",
-                "how little the nodes used have proven: 1 minus what their reputation is above with \
-                 95 % confidence, so 0.95 for nodes that never ran a task",
+                "how little the nodes used have proven",
                 Unit::None,
             ),
             "cost" => ("Cost", "what all tiles together cost", Unit::Credits),
@@ -221,7 +220,8 @@ pub(super) fn section(report: &Report) -> String {
     let _ = write!(
         text,
         "<figure><h3>All {}</h3>{}<figcaption>Each line is a placement, lower is better. The bold \
-         one with diamonds is chosen.</figcaption></figure></div>",
+         one with diamonds is chosen. Distrust is 1 minus what the reputation of the nodes used is \
+         above with 95 % confidence: 0.95 if none ever ran a task.</figcaption></figure></div>",
         counted(plot.objectives.len(), "objective"),
         pair_responsive(|width| parallel(&plot, width))
     );

@@ -52,7 +52,7 @@ fn parts(report: &Report) -> [Part; 3] {
             sorted: sorted(results(report).map(|(_, result)| result.run_ms).collect()),
         },
         Part {
-            title: "The way there and back",
+            title: "On the way",
             meaning: "mixnodes with their delays, sockets, waiting for a processor",
             sorted: sorted(
                 results(report)

@@ -157,7 +157,10 @@ fn card(node: &NodeReport, alike: &[Reading], shared: &[Vec<&str>; 2]) -> String
         .zip(node.memory_bytes)
         .map(|offer| match offer {
             (0, _) => "nothing".to_owned(),
-            (millis, bytes) => format!("{}, {}", processors(millis), memory(bytes as f64)),
+            (millis, bytes) => {
+                let processors = processors(millis).replace(' ', "\u{a0}");
+                format!("{processors}, {}", memory(bytes as f64))
+            }
         });
     row("Lends", &or_unknown(lends));
     let speed = node
