@@ -30,7 +30,7 @@ impl Objective {
         let (label, meaning, unit) = match name {
             "completion_ms" => (
                 "Completion",
-                "mean time until a tile is done",
+                "mean time until a tile is done, at the speeds promised",
                 Unit::Milliseconds,
             ),
             "imbalance" => (

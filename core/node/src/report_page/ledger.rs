@@ -119,7 +119,7 @@ fn balances(ledger: &LedgerReport) -> String {
 fn meaning(account: &str) -> &'static str {
     match account {
         "mint" => "issued what the owner began with",
-        "clearing" => "holds what is reserved until it is paid or released",
+        "clearing" => "payments pass through it to the nodes",
         "owner" => "pays for the picture",
         _ => "",
     }
