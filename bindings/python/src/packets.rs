@@ -12,12 +12,16 @@ use crate::convert::{Buffer, Bytes, Hex, Key, Number, Span};
 use crate::error;
 use crate::value::value;
 
-/// One stop of a route.
+/// One stop of a route: who it is, its mix key, and how long it holds the packet.
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Hop {
+    /// The node's id, 64 hexadecimal digits.
     node: Hex<NodeId>,
+    /// The node's public mix key, 32 bytes.
     key: Key,
+    /// How long the node holds the packet. The last one does not wait.
+    /// How long the node holds the packet, by default not at all. The last one does not wait.
     delay: Span,
 }
 
@@ -37,7 +41,7 @@ impl From<Hop> for fogcompute::Hop {
     }
 }
 
-/// A private mix key.
+/// A private mix key. Its text does not show it.
 #[pyclass(frozen, module = "fogcompute")]
 pub(crate) struct PrivateKey(fogcompute::PrivateKey);
 
@@ -74,12 +78,16 @@ impl PrivateKey {
     }
 }
 
-/// The packet goes on to another hop.
+/// Hold the packet for `delay`, then send it to `next`.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Forward {
+    /// The first 16 hexadecimal digits of the next node's id.
     next: Hex<NodeRef>,
+    /// How long to hold the packet, to the microsecond.
     delay: Span,
+    /// What to send, as long as the packet that came in.
     packet: Bytes,
+    /// Names the packet at this hop: see it twice, drop it.
     replay_tag: Bytes,
 }
 
@@ -95,7 +103,9 @@ value! {
 /// The packet was for this node.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Deliver {
+    /// The sender's message.
     payload: Bytes,
+    /// Names the packet at this hop: see it twice, drop it.
     replay_tag: Bytes,
 }
 
@@ -108,11 +118,14 @@ value! {
     }
 }
 
-/// The packet came back by a reply block of this node.
+/// The packet came back by a reply block that this node made.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Reply {
+    /// Which reply block, 16 bytes.
     surb: Bytes,
+    /// What `Sphinx.open_reply` opens with the block's key.
     sealed: Bytes,
+    /// Names the packet at this hop: see it twice, drop it.
     replay_tag: Bytes,
 }
 
@@ -278,6 +291,9 @@ impl ReplyKey {
 }
 
 /// Builds and processes the packets of a network, which all have one size.
+///
+/// Packets that carry up to `payload_bytes` bytes, a multiple of 1,024 up to 65,536, over routes of
+/// up to `hops_max` hops, 1 to 7. With 1,024 bytes and 5 hops a packet fits one UDP datagram.
 #[pyclass(frozen, module = "fogcompute")]
 pub(crate) struct Sphinx(fogcompute::Sphinx);
 
@@ -285,10 +301,13 @@ value! {
     Sphinx { payload_bytes, hops_max }
 
     #[new]
-    #[pyo3(signature = (
-        payload_bytes = Number(fogcompute::Sphinx::default().payload_bytes()),
-        hops_max = Number(fogcompute::Sphinx::default().hops_max()),
-    ))]
+    #[pyo3(
+        signature = (
+            payload_bytes = Number(fogcompute::Sphinx::default().payload_bytes()),
+            hops_max = Number(fogcompute::Sphinx::default().hops_max()),
+        ),
+        text_signature = "(payload_bytes=2048, hops_max=7)"
+    )]
     fn new(py: Python<'_>, payload_bytes: Number<usize>, hops_max: Number<usize>) -> PyResult<Self> {
         let sphinx = || fogcompute::Sphinx::with_hops(hops_max.0, payload_bytes.0);
         error::call(py, sphinx).map(Self)
@@ -347,7 +366,9 @@ value! {
     /// Takes one layer off a packet with this node's key.
     ///
     /// Nothing is remembered: seeing a replay tag twice is for the caller to notice, or for a
-    /// `fogcompute.mix.SphinxProcessor`. Raises `PacketError`.
+    /// `fogcompute.mix.SphinxProcessor`.
+    ///
+    /// Raises `PacketError`.
     fn process(&self, py: Python<'_>, key: &PrivateKey, packet: Buffer) -> PyResult<Outcome> {
         let unwrapped = error::call(py, || self.0.process(&key.0, &packet))?;
         Ok(outcome(py, unwrapped))
