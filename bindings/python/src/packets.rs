@@ -171,8 +171,9 @@ fn outcome(py: Python<'_>, unwrapped: Unwrapped) -> Outcome {
     }
 }
 
-/// Packets of a batch with one layer taken off: a sequence of outcomes, and of errors in the place
-/// of packets that were refused.
+/// Packets of a batch with one layer taken off.
+///
+/// A sequence of outcomes, and of errors in the place of packets that were refused.
 #[pyclass(frozen, sequence, module = "fogcompute")]
 pub(crate) struct Batch {
     /// The buffer that everything was done in.
@@ -189,8 +190,9 @@ pub(crate) enum Item<'py> {
 
 #[pymethods]
 impl Batch {
-    /// What is left of all packets, one after the other, each as long as it was. The packets to be
-    /// sent on are there without having been copied.
+    /// What is left of all packets, one after the other, each as long as it was.
+    ///
+    /// The packets to be sent on are there without having been copied.
     #[getter]
     fn data(&self, py: Python<'_>) -> Py<PyBytes> {
         self.data.clone_ref(py)
@@ -293,7 +295,9 @@ impl ReplyKey {
 /// Builds and processes the packets of a network, which all have one size.
 ///
 /// Packets that carry up to `payload_bytes` bytes, a multiple of 1,024 up to 65,536, over routes of
-/// up to `hops_max` hops, 1 to 7. With 1,024 bytes and 5 hops a packet fits one UDP datagram.
+/// up to `hops_max` hops, 1 to 7.
+///
+/// With 1,024 bytes and 5 hops a packet fits one UDP datagram.
 #[pyclass(frozen, module = "fogcompute")]
 pub(crate) struct Sphinx(fogcompute::Sphinx);
 
@@ -346,10 +350,10 @@ value! {
         Ok(Bytes::new(py, &packet))
     }
 
-    /// Builds many packets, each of a route and a payload, one after the other in one `bytes`. That
-    /// is faster than one by one.
+    /// Builds many packets, each of a route and a payload, one after the other.
     ///
-    /// Raises what `build` does, for the first that is refused; then none is built.
+    /// That is faster than one by one. Raises what `build` does, for the first that is refused;
+    /// then none is built.
     fn build_batch(&self, py: Python<'_>, packets: Vec<(Vec<Hop>, Buffer)>) -> PyResult<Bytes> {
         let routes: Vec<(Vec<fogcompute::Hop>, Buffer)> = packets
             .into_iter()
@@ -374,29 +378,27 @@ value! {
         Ok(outcome(py, unwrapped))
     }
 
-    /// Takes one layer off each of the packets that stand one after the other in `packets`. That is
-    /// faster than one by one.
+    /// Takes one layer off each of the packets that stand one after the other in `packets`.
     ///
-    /// Raises `PacketError` if they are not whole packets. A packet that is refused has its error in
-    /// the place of an outcome.
+    /// That is faster than one by one. Raises `PacketError` if they are not whole packets. A packet
+    /// that is refused has its error in the place of an outcome.
     fn process_batch(&self, py: Python<'_>, key: &PrivateKey, packets: Buffer) -> PyResult<Batch> {
         process_batch(py, &packets, |buffer| self.0.process_batch(&key.0, buffer))
     }
 
-    /// Makes a single-use reply block whose route ends here, and the key that opens the reply. The
-    /// block goes to whoever is to reply, the key stays.
+    /// Makes a single-use reply block whose route ends here, and the key that opens the reply.
     ///
-    /// Raises `RouteError`.
+    /// The block goes to whoever is to reply, the key stays. Raises `RouteError`.
     fn make_surb(&self, py: Python<'_>, route: Vec<Hop>) -> PyResult<(Bytes, ReplyKey)> {
         let route: Vec<_> = route.into_iter().map(Into::into).collect();
         let (surb, key) = error::call(py, || self.0.make_surb(&route))?;
         Ok((Bytes::new(py, &surb), ReplyKey(key)))
     }
 
-    /// The first node of a reply block's way back, and the packet to send there. A block works
-    /// once: a second packet by it is dropped there.
+    /// The first node of a reply block's way back, and the packet to send there.
     ///
-    /// Raises `ReplyBlockError`, `PayloadTooLargeError`.
+    /// A block works once: a second packet by it is dropped there. Raises `ReplyBlockError`,
+    /// `PayloadTooLargeError`.
     fn reply(
         &self,
         py: Python<'_>,
@@ -416,15 +418,22 @@ value! {
     }
 }
 
-/// What a processor counted since it was made.
+/// What a `SphinxProcessor` counted since it was made.
 #[pyclass(frozen, get_all, module = "fogcompute.mix")]
 pub(crate) struct ProcessorStats {
+    /// Packets that came in.
     received: u64,
+    /// Of those, to be sent on.
     forwarded: u64,
+    /// Of those, messages for this node.
     delivered: u64,
+    /// Of those, replies for this node.
     replies: u64,
+    /// Of those, refused: wrong length, version, tag, key or payload.
     malformed: u64,
+    /// Of those, refused: processed before.
     replayed: u64,
+    /// Of those, refused: no more packets can be remembered.
     overloaded: u64,
 }
 
@@ -454,15 +463,22 @@ value! {
 }
 
 /// Processes the packets of one mix key and remembers them, so that none is processed twice.
+///
+/// Threads can share it. It is a mixnode's cryptography without its delays and links.
+///
+/// A processor with a key that was not used before; without one it makes its own.
+///
+/// It remembers `packets_max` packets, 5 bytes each.
 #[pyclass(frozen, module = "fogcompute.mix")]
 pub(crate) struct SphinxProcessor(fogcompute::SphinxProcessor);
 
 #[pymethods]
 impl SphinxProcessor {
-    /// A processor with a key that was not used before; without one it makes its own. It remembers
-    /// `packets_max` packets, 5 bytes each.
     #[new]
-    #[pyo3(signature = (key = None, *, sphinx = None, packets_max = Number(1_000_000)))]
+    #[pyo3(
+        signature = (key = None, *, sphinx = None, packets_max = Number(1_000_000)),
+        text_signature = "(key=None, *, sphinx=None, packets_max=1000000)"
+    )]
     fn new(
         py: Python<'_>,
         key: Option<&PrivateKey>,
@@ -503,8 +519,8 @@ impl SphinxProcessor {
 
     /// Takes one layer off each of the packets that stand one after the other in `packets`.
     ///
-    /// Raises `PacketError` if they are not whole packets. A packet that is refused has its error in
-    /// the place of an outcome.
+    /// Raises `PacketError` if they are not whole packets. A packet that is refused has its error
+    /// in the place of an outcome.
     fn process_batch(&self, py: Python<'_>, packets: Buffer) -> PyResult<Batch> {
         process_batch(py, &packets, |buffer| self.0.process_batch(buffer))
     }

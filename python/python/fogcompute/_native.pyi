@@ -353,7 +353,7 @@ class SphinxProcessor:
     """
 
     def __new__(
-        cls, key: PrivateKey | None = None, *, sphinx: Sphinx | None = None, packets_max: int = ...
+        cls, key: PrivateKey | None = None, *, sphinx: Sphinx | None = None, packets_max: int = 1000000
     ) -> Self:
         """A processor with a key that was not used before; without one it makes its own.
 
@@ -421,11 +421,11 @@ class Topology:
         cls,
         layers: Sequence[Sequence[Descriptor]],
         *,
-        epoch: int = ...,
-        valid_from_ms: int = ...,
-        valid_until_ms: int = ...,
-        hops_max: int = ...,
-        payload_bytes: int = ...,
+        epoch: int = 0,
+        valid_from_ms: int = 0,
+        valid_until_ms: int = 9223372036854775807,
+        hops_max: int = 7,
+        payload_bytes: int = 2048,
         delay_mean: timedelta = ...,
     ) -> Self:
         """A network of these nodes, entry layer first.
@@ -592,11 +592,11 @@ class MixnetNode:
         *,
         address: str | None = None,
         identity: Buffer | None = None,
-        epoch: int = ...,
-        hops_max: int = ...,
-        payload_bytes: int = ...,
-        workers: int = ...,
-        replay_tags_max: int = ...,
+        epoch: int = 0,
+        hops_max: int = 7,
+        payload_bytes: int = 2048,
+        workers: int = 1,
+        replay_tags_max: int = 4000000,
     ) -> Self:
         """Starts a mixnode that knows no other yet.
 
@@ -743,7 +743,7 @@ class MixnetClient:
         identity: Buffer | None = None,
         loops: timedelta | None = ...,
         drops: timedelta | None = ...,
-        inbox_messages_max: int = ...,
+        inbox_messages_max: int = 1024,
     ) -> Self:
         """Starts a client of a network.
 
@@ -768,7 +768,7 @@ class MixnetClient:
         """Sends a message and waits for its acknowledgement on this thread."""
 
     def request(
-        self, to: str, body: Buffer, *, answer_bytes_max: int = ..., within: timedelta = ...
+        self, to: str, body: Buffer, *, answer_bytes_max: int = 2048, within: timedelta = ...
     ) -> Awaitable[bytes]:
         """Sends a message that asks for an answer of at most `answer_bytes_max` bytes; await that.
 
@@ -777,7 +777,7 @@ class MixnetClient:
         """
 
     def request_blocking(
-        self, to: str, body: Buffer, *, answer_bytes_max: int = ..., within: timedelta = ...
+        self, to: str, body: Buffer, *, answer_bytes_max: int = 2048, within: timedelta = ...
     ) -> bytes:
         """Sends a message that asks for an answer, and waits for that on this thread."""
 
