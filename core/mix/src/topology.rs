@@ -238,10 +238,10 @@ impl Topology {
 
     /// A route by which a packet comes back to who sends it.
     ///
-    /// For a node of these layers it goes through the layers after its own and then those before it,
+    /// For a node of these layers it goes through the layers after its own, then those before it,
     /// one node of each: on the links between layers it looks like the packets that are passed on
-    /// (Piotrowska et al. 2017, §4.1, mixes' loops). For everybody else, and where there is one layer
-    /// only, it is that of [`Topology::route`].
+    /// (Piotrowska et al. 2017, §4.1, mixes' loops). For everybody else, and where there is only one
+    /// layer, it is that of [`Topology::route`].
     ///
     /// # Errors
     /// As [`Topology::route`].

@@ -76,9 +76,9 @@ pub(crate) fn read(path: &Path, authority: NodeId) -> Result<TopologyFile, ReadE
 /// When nodes take packets to the keys of a topology: as long as it is valid, and beyond it for
 /// clocks that differ and for what was sent in time.
 ///
-/// A packet may be built for a topology until its end, by a clock that is behind. Its longest time on
-/// the way is, for each hop, the longest delay that is drawn, the lateness that nodes forgive and the
-/// wait for a link. A reply by a block that was made at the end comes as much later as reply blocks
+/// A packet may be built for a topology until its end, by a clock that is behind. Its longest time
+/// on the way is, for each hop, the longest delay that is drawn, the lateness that nodes forgive and
+/// the wait for a link. A reply by a block that was made at the end comes as much later as reply blocks
 /// are kept.
 pub(crate) fn window(file: &TopologyFile) -> Range<UnixMillis> {
     let overlap = SKEW_MAX + ClientConfig::default().timeout + flight(file);

@@ -66,7 +66,7 @@ struct Ping {
     file: TopologyFile,
     engine: EngineHandle,
     deliveries: mpsc::Receiver<Delivery>,
-    /// Packets on their way to nodes of the last layer and back, and the nodes that have sent one back.
+    /// Packets on their way to nodes of the last layer and back, and nodes that have sent one back.
     opening: BTreeMap<MessageId, NodeId>,
     open: BTreeSet<NodeId>,
     /// What is out: its number, when it was sent, and the delays it was given.

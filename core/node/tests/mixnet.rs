@@ -381,8 +381,8 @@ async fn the_next_epoch_is_published_ahead_and_both_are_served_until_the_first_i
         node.says("epoch 2 is valid now").await;
         assert_eq!(node.metric("epoch").await, 2);
     }
-    // The first that turned have sent loops to nodes that had not, which only a boundary in the past
-    // makes: from here on everybody has all keys.
+    // The first that turned have sent loops to nodes that had not, which only a boundary in the
+    // past makes: from here on everybody has all keys.
     let malformed = "dropped_packets_total{reason=\"malformed\"}";
     site.pings(&["topology.toml", "next.toml"]).await;
     let mut before = Vec::new();

@@ -123,8 +123,8 @@ pub(super) fn retry(node: NodeId, initiation: &[u8], token: Token) -> Vec<u8> {
 
 /// Reads a retry of an initiation to `node`.
 ///
-/// That it was made by somebody who has seen the initiation keeps those away who are not on the way.
-/// Those who are can do worse than to give a useless token.
+/// That it was made by somebody who has seen the initiation keeps those away who are not on the
+/// way. Those who are can do worse than to give a useless token.
 pub(super) fn read_retry(
     node: NodeId,
     initiation: &[u8],

@@ -46,8 +46,8 @@
 //!   [`handshakes_per_second_max`](UdpLinksConfig::handshakes_per_second_max) are worked on. While
 //!   more than [`handshakes_per_second_unproven_max`](UdpLinksConfig::handshakes_per_second_unproven_max)
 //!   come, those without a token for their address get one in a retry and are dropped, without a
-//!   scalar multiplication and without anything being kept; those with one have the rest of the rate,
-//!   each network a part. So whoever invents addresses does not keep others out. Whoever has very
+//!   scalar multiplication and without anything being kept; those with one have the rest of the
+//!   rate, each network a part. So whoever invents addresses does not keep others out. Whoever has very
 //!   many of them does: then new links are made late or not at all while that lasts, and links that
 //!   exist do not suffer. A retry takes one more round trip.
 //! - *Retries* that were made without sight of the initiation are refused.

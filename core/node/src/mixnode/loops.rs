@@ -40,8 +40,8 @@ impl fmt::Display for Verdict {
 
 /// Sends loops and watches which come back.
 ///
-/// They are made by [`Client`], like everybody's packets, and their times are a Poisson process that
-/// depends on nothing else.
+/// They are made by [`Client`], like everybody's packets, and their times are a Poisson process
+/// that depends on nothing else.
 pub(super) struct Loops {
     client: Client,
     mean: Option<Duration>,

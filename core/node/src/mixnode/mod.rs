@@ -43,7 +43,8 @@ pub(crate) enum NewKey {
     Next,
 }
 
-/// `fogcompute mixnode --new-key` and `--next-key`: makes a mix key and says what the topology needs.
+/// `fogcompute mixnode --new-key` and `--next-key`: makes a mix key and says what
+/// the topology needs.
 ///
 /// A next key that no topology has yet is not made again.
 pub(crate) fn new_key(config: &Path, which: NewKey) -> Result<(), MixnodeError> {
