@@ -21,8 +21,9 @@
  *             other thread uses at that time. Each function says if it differs.
  * Identifiers Are hexadecimal text: 32 digits, nodes 64. Keys and packets are bytes.
  * Amounts     Are decimal text of base units; one credit is 10 to the power of 18 of them.
- * Callbacks   Return an int32_t: 0 to go on, anything else to stop. They must return: no longjmp
- *             and no C++ exception may leave them (fogcompute.hpp takes care of that).
+ * Callbacks   Return an int32_t, 0 to go on and anything else to stop, unless they only tell how
+ *             something ended. They must return: no longjmp and no C++ exception may leave them
+ *             (fogcompute.hpp takes care of that).
  */
 
 #ifndef FOGCOMPUTE_H
