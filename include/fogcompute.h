@@ -1387,7 +1387,8 @@ typedef struct fog_mixnet_node_config {
    */
   size_t hops_max;
   /**
-   * Bytes of message one packet of the network carries, a multiple of 1024 up to 65536.
+   * Bytes of message one packet of the network carries: a multiple of 1024 up to 64512, for the
+   * packets must fit datagrams.
    */
   size_t payload_bytes;
   /**
@@ -2348,7 +2349,7 @@ fog_status fog_mixnet_client_config_default(struct fog_mixnet_client_config *out
  * @param out      receives the client; free it with fog_mixnet_client_free()
  * @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_INVALID_TOPOLOGY if the topology is not valid now;
  *         FOG_STATUS_LISTEN if the address is in use or not one of this machine; FOG_STATUS_NODE if
- *         the system gives no socket or thread
+ *         the system gives no socket or thread, or packets do not fit datagrams
  */
 fog_status fog_mixnet_client_start(const struct fog_topology *topology,
                                    const struct fog_mixnet_client_config *config,
@@ -2674,7 +2675,8 @@ fog_status fog_mixnet_node_config_default(struct fog_mixnet_node_config *out);
  * @param config the configuration, or NULL for the usual
  * @param out    receives the mixnode; free it with fog_mixnet_node_free()
  * @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_LISTEN if the address is in use or not one of this
- *         machine; FOG_STATUS_NODE if the system gives no socket or thread
+ *         machine; FOG_STATUS_NODE if the system gives no socket or thread, or packets do not fit
+ *         datagrams
  */
 fog_status fog_mixnet_node_start(const struct fog_mixnet_node_config *config,
                                  struct fog_mixnet_node **out);

@@ -889,7 +889,8 @@ struct mixnet_node_config {
     std::uint64_t epoch;
     /// Most hops of a route in the network, 1 to 7.
     std::size_t hops_max;
-    /// Bytes of message one packet of the network carries.
+    /// Bytes of message one packet of the network carries: a multiple of 1024 up to 64512, for the
+    /// packets must fit datagrams.
     std::size_t payload_bytes;
     /// Threads that process packets; 0 is one for each processor.
     std::size_t workers;

@@ -200,7 +200,7 @@ unsafe fn read_config(config: &fog_mixnet_client_config) -> Result<MixnetClientC
 /// @param out      receives the client; free it with fog_mixnet_client_free()
 /// @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_INVALID_TOPOLOGY if the topology is not valid now;
 ///         FOG_STATUS_LISTEN if the address is in use or not one of this machine; FOG_STATUS_NODE if
-///         the system gives no socket or thread
+///         the system gives no socket or thread, or packets do not fit datagrams
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_mixnet_client_start(
     topology: *const fog_topology,

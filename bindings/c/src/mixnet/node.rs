@@ -28,7 +28,8 @@ pub struct fog_mixnet_node_config {
     pub epoch: u64,
     /// Most hops of a route in the network, 1 to 7.
     pub hops_max: usize,
-    /// Bytes of message one packet of the network carries, a multiple of 1024 up to 65536.
+    /// Bytes of message one packet of the network carries: a multiple of 1024 up to 64512, for the
+    /// packets must fit datagrams.
     pub payload_bytes: usize,
     /// Threads that process packets; 0 is one for each processor.
     pub workers: usize,
@@ -124,7 +125,8 @@ unsafe fn read_config(config: &fog_mixnet_node_config) -> Result<MixnetNodeConfi
 /// @param config the configuration, or NULL for the usual
 /// @param out    receives the mixnode; free it with fog_mixnet_node_free()
 /// @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_LISTEN if the address is in use or not one of this
-///         machine; FOG_STATUS_NODE if the system gives no socket or thread
+///         machine; FOG_STATUS_NODE if the system gives no socket or thread, or packets do not fit
+///         datagrams
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_mixnet_node_start(
     config: *const fog_mixnet_node_config,
