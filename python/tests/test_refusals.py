@@ -63,7 +63,7 @@ REFUSED: dict[type[Exception], list[Callable[[], object]]] = {
         lambda: A.Hop(NODE, KEY, colour="red"),
         lambda: A.Forward("cd" * 8, 1, b"", b""),
         lambda: A.Deliver("payload", b""),
-        lambda: A.Reply(None, b""),
+        lambda: A.Reply(None, b"", b""),
         lambda: A.Sphinx("1024"),
         lambda: A.Sphinx(1024.0),
         lambda: A.Sphinx().build(hop, b""),

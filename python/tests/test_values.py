@@ -23,7 +23,7 @@ VALUES: list[tuple[Any, Any]] = [
     (f.Hop(NODE, KEY, timedelta(milliseconds=5)), f.Hop(NODE, KEY)),
     (f.Forward(NEXT, timedelta(1), b"packet", b"tag"), f.Forward(NEXT, timedelta(1), b"", b"tag")),
     (f.Deliver(b"payload", b"tag"), f.Deliver(b"payload", b"other")),
-    (f.Reply(b"surb", b"tag"), f.Reply(b"other", b"tag")),
+    (f.Reply(b"surb", b"seal", b"tag"), f.Reply(b"surb", b"other", b"tag")),
     (f.Sphinx(1024), f.Sphinx()),
     (f.Real(-1.0, 1.5), f.Real(-1.0, 2.0)),
     (f.Integer(-(2**53), 2**53), f.Integer(0, 1)),
@@ -109,7 +109,7 @@ VALUES: list[tuple[Any, Any]] = [
 ]
 
 # What holds a file, threads, a secret or a callback, or has no text to be made from.
-NO_VALUES = {f.Fog, f.FogTask, f.HarvestPolicy, f.Ledger, f.PrivateKey}
+NO_VALUES = {f.Batch, f.Fog, f.FogTask, f.HarvestPolicy, f.Ledger, f.PrivateKey, f.ReplyKey}
 
 each_value = pytest.mark.parametrize(
     ("value", "other"), VALUES, ids=[type(value).__name__ for value, _ in VALUES]

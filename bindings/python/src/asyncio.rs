@@ -6,21 +6,23 @@
 //! `pyo3-async-runtimes` does the like, but keeps its runtime over a fork, cannot stop it, and
 //! prints an exception for each result that comes after its event loop was closed.
 
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::process;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use pyo3::IntoPyObjectExt;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyNone;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::AbortHandle;
 
@@ -28,6 +30,9 @@ use crate::error;
 
 /// How long the end of the interpreter waits for results that are on their way into it.
 const STOP: Duration = Duration::from_secs(1);
+
+/// How often a thread that waits looks for Ctrl-C.
+pub(crate) const SIGNALS: Duration = Duration::from_millis(50);
 
 /// The runtime and the process it belongs to.
 static RUNTIME: Mutex<Option<(u32, Runtime)>> = Mutex::new(None);
@@ -91,6 +96,61 @@ pub(crate) fn awaitable<'py, T: for<'a> IntoPyObject<'a>>(
     let give_up = GiveUp(task.abort_handle());
     awaited.call_method1(intern!(py, "add_done_callback"), (give_up,))?;
     Ok(awaited)
+}
+
+/// Does what takes time on a thread apart, so that other awaits go on meanwhile.
+pub(crate) async fn apart(
+    work: impl FnOnce() + Send + 'static,
+) -> Result<Nothing, fogcompute::Error> {
+    if let Err(error) = tokio::task::spawn_blocking(work).await
+        && let Ok(payload) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(payload);
+    }
+    Ok(Nothing)
+}
+
+/// No value, as a result.
+pub(crate) struct Nothing;
+
+impl<'py> IntoPyObject<'py> for Nothing {
+    type Target = PyNone;
+    type Output = Borrowed<'py, 'py, PyNone>;
+    type Error = Infallible;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        Ok(PyNone::get(py))
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future on this thread, and lets Ctrl-C through, which drops it.
+pub(crate) fn wait<T: Send>(
+    py: Python<'_>,
+    future: impl Future<Output = Result<T, fogcompute::Error>> + Send,
+) -> PyResult<T> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = Box::pin(future);
+    loop {
+        let poll = error::catch(py, || {
+            let poll = future.as_mut().poll(&mut Context::from_waker(&waker));
+            if poll.is_pending() {
+                thread::park_timeout(SIGNALS);
+            }
+            poll
+        })?;
+        match poll {
+            Poll::Ready(output) => return output.map_err(|error| error::of_error(py, &error)),
+            Poll::Pending => py.check_signals()?,
+        }
+    }
 }
 
 /// The output of a future, or its panic.

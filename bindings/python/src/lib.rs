@@ -11,6 +11,7 @@ mod credits;
 mod error;
 mod fog;
 mod handle;
+mod mixnet;
 mod optimise;
 mod packets;
 mod placement;
@@ -33,9 +34,16 @@ mod _native {
     #[pymodule_export]
     use crate::fog::{Fog, FogStats, FogTask, Limits, TaskOutput, Usage};
     #[pymodule_export]
+    use crate::mixnet::{
+        Descriptor, Message, MixnetClient, MixnetClientStats, MixnetNode, MixnetNodeStats, Topology,
+    };
+    #[pymodule_export]
     use crate::optimise::{Choice, Front, Individual, Integer, Nsga2, Real, nsga2};
     #[pymodule_export]
-    use crate::packets::{Deliver, Forward, Hop, PrivateKey, Reply, Sphinx};
+    use crate::packets::{
+        Batch, Deliver, Forward, Hop, PrivateKey, ProcessorStats, Reply, ReplyKey, Sphinx,
+        SphinxProcessor,
+    };
     #[pymodule_export]
     use crate::placement::{Job, Lexicographic, Node, Plan, Point, Weights, place};
     #[pymodule_export]

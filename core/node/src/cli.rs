@@ -1,8 +1,9 @@
 //! The `fogcompute` command.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,10 @@ use fogcompute_base::NodeId;
 use fogcompute_harvest::HarvestPolicy;
 use fogcompute_ledger::Amount;
 
-use crate::demo::{DemoConfig, run_demo};
+use crate::demo::{
+    DemoConfig, DemoError, NODES_MAX, NODES_MIN, TILES_MAX, TILES_MIN, WIDTH_MAX, WIDTH_MIN,
+    run_demo,
+};
 use crate::error::NodeError;
 use crate::mixnode;
 use crate::ping::{PingConfig, ping};
@@ -98,16 +102,33 @@ struct MixnodeArguments {
 
 #[derive(Debug, Parser)]
 struct DemoArguments {
-    /// Width of the picture in pixels; it is two thirds as high.
-    #[arg(long, default_value_t = 1200)]
+    /// Width of the picture in pixels, 60 to 8192; it is two thirds as high.
+    #[arg(
+        long,
+        default_value_t = 1200,
+        value_parser = clap::value_parser!(u32).range(i64::from(WIDTH_MIN)..=i64::from(WIDTH_MAX))
+    )]
     width: u32,
-    /// Compute nodes to start; one of them is killed half-way.
-    #[arg(long, default_value_t = 4)]
+    /// Compute nodes to start, 2 to 32; one of them is killed half-way.
+    ///
+    /// Each lends its part of what the harvest policy lends of this machine.
+    #[arg(
+        long,
+        default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(i64::from(NODES_MIN)..=i64::from(NODES_MAX))
+    )]
     nodes: u16,
-    /// Tiles to cut the picture into.
-    #[arg(long, default_value_t = 24)]
+    /// Tiles to cut the picture into, 2 to 2000.
+    ///
+    /// No fewer than there are nodes, no more than the picture has rows, and enough that none has
+    /// more than 2²⁰ pixels.
+    #[arg(
+        long,
+        default_value_t = 24,
+        value_parser = clap::value_parser!(u32).range(i64::from(TILES_MIN)..=i64::from(TILES_MAX))
+    )]
     tiles: u32,
-    /// Seed of the prices, and of the optimiser's and the killer's draws.
+    /// Seed of the prices, and of the optimiser's and the killer's draws: 0 to 2⁶⁴ − 1.
     ///
     /// Measured speeds and timing are another with every run, so the placement and the node that
     /// is killed may be too; keys, routes and delays always are.
@@ -119,10 +140,15 @@ struct DemoArguments {
     /// Keep the processes' databases and logs.
     #[arg(long)]
     keep: bool,
-    /// Print the report as JSON instead of an account for people.
+    /// Print one JSON object instead of an account for people.
+    ///
+    /// {"ok": true, …} is the report; {"ok": false, "kind": …, "error": …} says what went wrong,
+    /// with the exit code of the command. Kinds: arguments, file, interrupted, job_timeout, node,
+    /// node_ended, nobody_lends, output, runtime, start_timeout, tile_failed, unbalanced,
+    /// wrong_picture.
     #[arg(long)]
     json: bool,
-    /// Where to write fog.png and report.html.
+    /// Folder to write fog.png and report.html into; made if it is not there.
     #[arg(long, default_value = "out", value_name = "DIR")]
     out: PathBuf,
 }
@@ -166,6 +192,12 @@ struct NodeArguments {
     /// Who decides whether to lend.
     #[arg(long, value_enum, default_value_t = Policy::Default)]
     policy: Policy,
+    /// Nodes that share this machine, 1 to 65535: this one lends its part of what the policy lends.
+    ///
+    /// A part of less than a processor is promised as one processor of that part of the speed. Start
+    /// them in one process group, or each takes the others' load for the owner's.
+    #[arg(long, default_value = "1", value_name = "COUNT")]
+    nodes_on_machine: NonZeroU16,
     /// Base units (10⁻¹⁸ credits) asked for 10⁹ fuel.
     #[arg(long, default_value = "1000000000000000000", value_name = "AMOUNT")]
     price: Amount,
@@ -182,19 +214,28 @@ struct NodeArguments {
 ///
 /// `node_command` is how another process of this same command is started.
 pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
+    // Whoever reads JSON reads it of arguments that make no sense as well.
+    let json_asked = args.get(1).is_some_and(|task| task == "demo")
+        && args.iter().any(|argument| argument == "--json");
     let arguments = match Arguments::try_parse_from(args).and_then(checked) {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();
+            if json_asked && error.use_stderr() {
+                print_failure("arguments", error.render().to_string().trim_end());
+            }
             return error.exit_code();
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(source) => return failed(&NodeError::io("starting the asynchronous runtime", source)),
+        Err(source) => {
+            let error = NodeError::io("starting the asynchronous runtime", source);
+            if json_asked {
+                print_failure("runtime", &with_causes(&error));
+            }
+            return failed(&error);
+        }
     };
     match arguments.command {
         Command::Demo(arguments) => {
@@ -211,18 +252,17 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
             };
             match runtime.block_on(run_demo(config)) {
                 Ok(()) => 0,
-                Err(error @ crate::demo::DemoError::Interrupted) => {
-                    failed(&error);
-                    130
+                Err(error) => {
+                    if arguments.json {
+                        print_failure(error.kind(), &with_causes(&error));
+                    }
+                    let code = failed(&error);
+                    match error {
+                        DemoError::Interrupted => 130,
+                        DemoError::Range { .. } | DemoError::TileTooLarge { .. } => 2,
+                        _ => code,
+                    }
                 }
-                Err(
-                    error @ (crate::demo::DemoError::Range { .. }
-                    | crate::demo::DemoError::TileTooLarge { .. }),
-                ) => {
-                    failed(&error);
-                    2
-                }
-                Err(error) => failed(&error),
             }
         }
         Command::Mixnode(arguments) => {
@@ -271,6 +311,7 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                     Policy::Default => HarvestPolicy::default(),
                     Policy::Always => HarvestPolicy::always(),
                 },
+                nodes_on_machine: arguments.nodes_on_machine,
                 price_per_gigafuel: arguments.price,
                 heartbeat: Duration::from_millis(arguments.heartbeat_ms),
                 exit_with_coordinator: arguments.exit_with_coordinator,
@@ -281,6 +322,22 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
             }
         }
     }
+}
+
+/// Starts the runtime of everything asynchronous.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    #[cfg(unix)]
+    {
+        // Tokio panics when it finds no descriptors for its signals, so it is tried whether as many
+        // as the runtime takes are to be had; they are free again for it.
+        let pairs: [_; 4] = std::array::from_fn(|_| std::os::unix::net::UnixStream::pair());
+        for pair in pairs {
+            pair?;
+        }
+    }
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }
 
 /// Refuses what each argument allows and all together do not.
@@ -299,7 +356,19 @@ fn checked(arguments: Arguments) -> Result<Arguments, clap::Error> {
 
 /// Says what went wrong, with its causes, and gives the exit code for it.
 fn failed(error: &(dyn std::error::Error + 'static)) -> i32 {
-    let mut text = format!("error: {error}");
+    let _ = writeln!(io::stderr(), "error: {}", with_causes(error));
+    1
+}
+
+/// Prints a failure of the demonstration for programs. Whether it can be read or not, the exit code
+/// and the standard error say the same.
+fn print_failure(kind: &'static str, error: &str) {
+    let failure = serde_json::json!({"ok": false, "kind": kind, "error": error});
+    let _ = writeln!(io::stdout(), "{failure}");
+}
+
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
         let inner_text = inner.to_string();
@@ -310,8 +379,7 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> i32 {
         }
         cause = inner.source();
     }
-    let _ = writeln!(std::io::stderr(), "{text}");
-    1
+    text
 }
 
 #[cfg(test)]
@@ -325,6 +393,34 @@ mod tests {
              {role_and_layer}"
         );
         Arguments::try_parse_from(line.split_whitespace()).and_then(checked)
+    }
+
+    #[test]
+    fn numbers_of_the_demonstration_say_their_range() {
+        // Some were refused only by the demonstration itself, and the help named no range.
+        let mut command = Arguments::command();
+        let demo = command.find_subcommand_mut("demo").unwrap();
+        let help = demo.render_long_help().to_string();
+        for (option, min, max) in [
+            ("--width", WIDTH_MIN, WIDTH_MAX),
+            ("--nodes", NODES_MIN.into(), NODES_MAX.into()),
+            ("--tiles", TILES_MIN, TILES_MAX),
+        ] {
+            assert!(help.contains(&format!(", {min} to {max}")), "{option}");
+            for outside in [min - 1, max + 1] {
+                let outside = outside.to_string();
+                let refused = Arguments::try_parse_from(["fogcompute", "demo", option, &outside])
+                    .unwrap_err();
+                assert_eq!(refused.kind(), ErrorKind::ValueValidation);
+                assert!(refused.to_string().contains(&format!("{min}..={max}")));
+            }
+            for inside in [min, max] {
+                let inside = inside.to_string();
+                assert!(Arguments::try_parse_from(["fogcompute", "demo", option, &inside]).is_ok());
+            }
+        }
+        let pixels = fogcompute_base::limits::OUTPUT_BYTES_MAX;
+        assert!(pixels == 1 << 20 && help.contains("2²⁰ pixels"));
     }
 
     #[test]

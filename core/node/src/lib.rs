@@ -40,7 +40,7 @@ mod serve;
 mod signals;
 
 pub use coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
-pub use demo::{DemoConfig, DemoError, run_demo};
+pub use demo::{DemoConfig, DemoError, LendingAdvice, run_demo};
 pub use device::Device;
 pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};

@@ -3,11 +3,12 @@
 This file is written by hand; `stubtest` compares it with the module and `mypy --strict` reads it.
 """
 
-from collections.abc import Awaitable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Generator, Iterator, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
 from typing import Any, ClassVar, Final, final
+from uuid import UUID
 
 from typing_extensions import Buffer, Self
 
@@ -111,7 +112,7 @@ class Hop:
 
     @property
     def delay(self) -> timedelta:
-        """How long the node holds the packet. The last one does not wait."""
+        """How long the node holds the packet, by default not at all. The last one does not wait."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -165,11 +166,15 @@ class Deliver:
 class Reply:
     """The packet came back by a reply block that this node made."""
 
-    __match_args__: Final = ("surb", "replay_tag")
-    def __new__(cls, surb: Buffer, replay_tag: Buffer) -> Self: ...
+    __match_args__: Final = ("surb", "sealed", "replay_tag")
+    def __new__(cls, surb: Buffer, sealed: Buffer, replay_tag: Buffer) -> Self: ...
     @property
     def surb(self) -> bytes:
         """Which reply block, 16 bytes."""
+
+    @property
+    def sealed(self) -> bytes:
+        """What `Sphinx.open_reply` opens with the block's key."""
 
     @property
     def replay_tag(self) -> bytes:
@@ -183,17 +188,29 @@ class Reply:
 class Sphinx:
     """Builds and processes the packets of a network, which all have one size."""
 
-    __match_args__: Final = ("payload_bytes",)
-    def __new__(cls, payload_bytes: int = ...) -> Self:
-        """Packets that carry up to `payload_bytes` bytes, a multiple of 1,024 up to 65,536."""
+    __match_args__: Final = ("payload_bytes", "hops_max")
+    def __new__(cls, payload_bytes: int = 2048, hops_max: int = 7) -> Self:
+        """Packets that carry up to `payload_bytes` bytes, a multiple of 1,024 up to 65,536, over
+        routes of up to `hops_max` hops, 1 to 7.
+
+        With 1,024 bytes and 5 hops a packet fits one UDP datagram.
+        """
 
     @property
     def payload_bytes(self) -> int:
         """Bytes of message one packet carries."""
 
     @property
+    def hops_max(self) -> int:
+        """Most hops of a route."""
+
+    @property
     def packet_bytes(self) -> int:
         """Length of every packet."""
+
+    @property
+    def surb_bytes(self) -> int:
+        """Length of every reply block."""
 
     def build(self, route: Sequence[Hop], payload: Buffer) -> bytes:
         """Builds a packet that takes `route` and delivers `payload` to its last hop.
@@ -201,17 +218,634 @@ class Sphinx:
         Raises `RouteError`, `PayloadTooLargeError`.
         """
 
+    def build_batch(self, packets: Sequence[tuple[Sequence[Hop], Buffer]]) -> bytes:
+        """Builds many packets, each of a route and a payload, one after the other.
+
+        That is faster than one by one. Raises what `build` does, for the first that is refused;
+        then none is built.
+        """
+
     def process(self, key: PrivateKey, packet: Buffer) -> Forward | Deliver | Reply:
         """Takes one layer off a packet with this node's key.
 
-        Nothing is remembered: seeing a replay tag twice is for the caller to notice.
+        Nothing is remembered: seeing a replay tag twice is for the caller to notice, or for a
+        `fogcompute.mix.SphinxProcessor`.
 
         Raises `PacketError`.
+        """
+
+    def process_batch(self, key: PrivateKey, packets: Buffer) -> Batch:
+        """Takes one layer off each of the packets that stand one after the other in `packets`.
+
+        That is faster than one by one. Raises `PacketError` if they are not whole packets. A packet
+        that is refused has its error in the place of an outcome.
+        """
+
+    def make_surb(self, route: Sequence[Hop]) -> tuple[bytes, ReplyKey]:
+        """Makes a single-use reply block whose route ends here, and the key that opens the reply.
+
+        The block goes to whoever is to reply, the key stays. Raises `RouteError`.
+        """
+
+    def reply(self, surb: Buffer, payload: Buffer) -> tuple[str, bytes]:
+        """The first node of a reply block's way back, and the packet to send there.
+
+        A block works once: a second packet by it is dropped there. Raises `ReplyBlockError`,
+        `PayloadTooLargeError`.
+        """
+
+    def open_reply(self, key: ReplyKey, sealed: Buffer) -> bytes:
+        """Opens what came by a reply block that was made here: `Reply.sealed`.
+
+        Raises `ReplyBlockError`.
         """
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Batch:
+    """Packets of a batch with one layer taken off.
+
+    A sequence of outcomes, and of errors in the place of packets that were refused.
+    """
+
+    @property
+    def data(self) -> bytes:
+        """What is left of all packets, one after the other, each as long as it was.
+
+        The packets to be sent on are there without having been copied.
+        """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Forward | Deliver | Reply | FogError: ...
+    def __iter__(self) -> Iterator[Forward | Deliver | Reply | FogError]: ...
+
+@final
+class ReplyKey:
+    """What opens the one reply that comes by a reply block."""
+
+    @property
+    def surb(self) -> bytes:
+        """The reply block's id, 16 bytes: `Reply.surb` of what comes by it."""
+
+@final
+class ProcessorStats:
+    """What a `SphinxProcessor` counted since it was made."""
+
+    __match_args__: Final = (
+        "received",
+        "forwarded",
+        "delivered",
+        "replies",
+        "malformed",
+        "replayed",
+        "overloaded",
+    )
+    def __new__(
+        cls,
+        received: int,
+        forwarded: int,
+        delivered: int,
+        replies: int,
+        malformed: int,
+        replayed: int,
+        overloaded: int,
+    ) -> Self: ...
+    @property
+    def received(self) -> int:
+        """Packets that came in."""
+
+    @property
+    def forwarded(self) -> int:
+        """Of those, to be sent on."""
+
+    @property
+    def delivered(self) -> int:
+        """Of those, messages for this node."""
+
+    @property
+    def replies(self) -> int:
+        """Of those, replies for this node."""
+
+    @property
+    def malformed(self) -> int:
+        """Of those, refused: wrong length, version, tag, key or payload."""
+
+    @property
+    def replayed(self) -> int:
+        """Of those, refused: processed before."""
+
+    @property
+    def overloaded(self) -> int:
+        """Of those, refused: no more packets can be remembered."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class SphinxProcessor:
+    """Processes the packets of one mix key and remembers them, so that none is processed twice.
+
+    Threads can share it. It is a mixnode's cryptography without its delays and links.
+    """
+
+    def __new__(
+        cls, key: PrivateKey | None = None, *, sphinx: Sphinx | None = None, packets_max: int = 1000000
+    ) -> Self:
+        """A processor with a key that was not used before; without one it makes its own.
+
+        It remembers `packets_max` packets, 5 bytes each.
+        """
+
+    @property
+    def sphinx(self) -> Sphinx:
+        """The packets' sizes."""
+
+    @property
+    def public_key(self) -> bytes:
+        """The public half of its key, 32 bytes."""
+
+    def process(self, packet: Buffer) -> Forward | Deliver | Reply:
+        """Takes one layer off a packet that was not processed before.
+
+        Raises `PacketError`, `ReplayedError`, and `MixnetBusyError` when no more packets can be
+        remembered: then it takes a new key.
+        """
+
+    def process_batch(self, packets: Buffer) -> Batch:
+        """Takes one layer off each of the packets that stand one after the other in `packets`.
+
+        Raises `PacketError` if they are not whole packets. A packet that is refused has its error
+        in the place of an outcome.
+        """
+
+    def stats(self) -> ProcessorStats:
+        """What it counted since it was made."""
+
+# --- The mixnet
+
+@final
+class Descriptor:
+    """What others must know of a mixnode."""
+
+    __match_args__: Final = ("node", "key", "epoch", "address")
+    def __new__(cls, node: str, key: Buffer, epoch: int, address: str) -> Self: ...
+    @property
+    def node(self) -> str:
+        """Its id, 64 hexadecimal digits."""
+
+    @property
+    def key(self) -> bytes:
+        """Its public mix key, 32 bytes."""
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch its key is of."""
+
+    @property
+    def address(self) -> str:
+        """Where it accepts links, as in "127.0.0.1:4000"."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Topology:
+    """The mixnodes of a network in layers, and what all of them agree on."""
+
+    def __new__(
+        cls,
+        layers: Sequence[Sequence[Descriptor]],
+        *,
+        epoch: int = 0,
+        valid_from_ms: int = 0,
+        valid_until_ms: int = 9223372036854775807,
+        hops_max: int = 7,
+        payload_bytes: int = 2048,
+        delay_mean: timedelta = ...,
+    ) -> Self:
+        """A network of these nodes, entry layer first.
+
+        Times of validity are in milliseconds since 1970; without them it is always valid. A node
+        holds a packet for `delay_mean` in the mean. Raises `TopologyError`, `ArgumentError`.
+        """
+
+    @staticmethod
+    def verify(text: str, authority: Buffer) -> Topology:
+        """Reads a topology file that the authority of this public key has signed and that is valid
+        now.
+
+        Raises `TopologyError`.
+        """
+
+    def sign(self, secret: Buffer) -> str:
+        """The topology as the text of a file, signed with an authority's 32 secret bytes."""
+
+    @staticmethod
+    def authority_of(secret: Buffer) -> bytes:
+        """The public key to an authority's secret bytes."""
+
+    @property
+    def layers(self) -> tuple[tuple[Descriptor, ...], ...]:
+        """The nodes, entry layer first."""
+
+    @property
+    def epoch(self) -> int:
+        """Number of the key epoch."""
+
+    @property
+    def hops_max(self) -> int:
+        """Most hops of a route, the receiver included."""
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of message one packet carries."""
+
+    @property
+    def delay_mean(self) -> timedelta:
+        """How long a mixnode holds a packet in the mean."""
+
+@final
+class MixnetNodeStats:
+    """What a mixnode counted since its start."""
+
+    __match_args__: Final = (
+        "received",
+        "forwarded",
+        "delivered",
+        "malformed",
+        "replayed",
+        "overloaded",
+        "late",
+        "refused",
+        "datagrams",
+        "cover",
+        "sent",
+        "links_sent",
+        "link_refused",
+        "unreachable",
+        "unsent",
+        "undrained",
+    )
+    def __new__(
+        cls,
+        received: int,
+        forwarded: int,
+        delivered: int,
+        malformed: int,
+        replayed: int,
+        overloaded: int,
+        late: int,
+        refused: int,
+        datagrams: int,
+        cover: int,
+        sent: int,
+        links_sent: int,
+        link_refused: int,
+        unreachable: int,
+        unsent: int,
+        undrained: int,
+    ) -> Self: ...
+    @property
+    def received(self) -> int:
+        """Packets that came in."""
+
+    @property
+    def forwarded(self) -> int:
+        """Packets that were sent on."""
+
+    @property
+    def delivered(self) -> int:
+        """Packets that ended here: cover, and what opens links."""
+
+    @property
+    def malformed(self) -> int:
+        """Dropped: wrong length, version, epoch, tag, key or payload."""
+
+    @property
+    def replayed(self) -> int:
+        """Dropped: processed before."""
+
+    @property
+    def overloaded(self) -> int:
+        """Dropped: a limit was reached."""
+
+    @property
+    def late(self) -> int:
+        """Dropped: their delay was over long ago."""
+
+    @property
+    def refused(self) -> int:
+        """Dropped: they ask for what this node does not do."""
+
+    @property
+    def datagrams(self) -> int:
+        """Datagrams that came in."""
+
+    @property
+    def cover(self) -> int:
+        """Cover of links that came in."""
+
+    @property
+    def sent(self) -> int:
+        """Packets put on links."""
+
+    @property
+    def links_sent(self) -> int:
+        """Datagrams of handshakes, and cover of links, sent."""
+
+    @property
+    def link_refused(self) -> int:
+        """Datagrams dropped before a packet was seen: forged, replayed, over their rate."""
+
+    @property
+    def unreachable(self) -> int:
+        """Packets dropped: no link to their next hop."""
+
+    @property
+    def unsent(self) -> int:
+        """Dropped: the system did not send them."""
+
+    @property
+    def undrained(self) -> int:
+        """Dropped: still held when the node ended."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class MixnetNode:
+    """A mixnode that runs on threads of this process, over UDP.
+
+    It relays as soon as it knows the network: make the nodes, put their descriptors into a
+    `Topology`, and give that to each of them.
+    """
+
+    def __new__(
+        cls,
+        listen: str = "127.0.0.1:0",
+        *,
+        address: str | None = None,
+        identity: Buffer | None = None,
+        epoch: int = 0,
+        hops_max: int = 7,
+        payload_bytes: int = 2048,
+        workers: int = 1,
+        replay_tags_max: int = 4000000,
+    ) -> Self:
+        """Starts a mixnode that knows no other yet.
+
+        Port 0 is any that is free; `address` is where others reach it, if that is not where it
+        listens; `identity` are 32 secret bytes. Its mix key is always new. Raises `ListenError`,
+        `ArgumentError`.
+        """
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What others must know of it."""
+
+    def set_topology(self, topology: Topology) -> None:
+        """Tells it of the other nodes.
+
+        Raises `TopologyError`, `ClosedError`.
+        """
+
+    def stats(self) -> MixnetNodeStats:
+        """What it counted since its start."""
+
+    def drain(self, within: timedelta) -> MixnetNodeStats:
+        """Takes no further packets, sends what it holds when that is due, and ends.
+
+        It ends after `within` at the latest. Waits for it on this thread. Returns what it counted.
+        """
+
+    def close(self) -> None:
+        """Ends it at once; what it holds is lost. Closing again does nothing."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> None: ...
+
+@final
+class Message:
+    """A message that came in."""
+
+    @property
+    def id(self) -> bytes:
+        """The sender's id of the message, 16 bytes."""
+
+    @property
+    def body(self) -> bytes:
+        """The message."""
+
+    @property
+    def reply_blocks(self) -> int:
+        """Packets an answer may have; 0 if none is wanted."""
+
+@final
+class MixnetClientStats:
+    """What a mixnet client counted since its start."""
+
+    __match_args__: Final = (
+        "sent",
+        "delivered",
+        "given_up",
+        "received",
+        "answers",
+        "refused",
+        "loops_sent",
+        "loops_returned",
+        "loops_lost",
+        "drops_sent",
+    )
+    def __new__(
+        cls,
+        sent: int,
+        delivered: int,
+        given_up: int,
+        received: int,
+        answers: int,
+        refused: int,
+        loops_sent: int,
+        loops_returned: int,
+        loops_lost: int,
+        drops_sent: int,
+    ) -> Self: ...
+    @property
+    def sent(self) -> int:
+        """Messages and requests that were handed in."""
+
+    @property
+    def delivered(self) -> int:
+        """Of those, known to have arrived whole."""
+
+    @property
+    def given_up(self) -> int:
+        """Of those, given up."""
+
+    @property
+    def received(self) -> int:
+        """Messages that came in whole."""
+
+    @property
+    def answers(self) -> int:
+        """Answers that came in whole."""
+
+    @property
+    def refused(self) -> int:
+        """Packets that came in and were refused."""
+
+    @property
+    def loops_sent(self) -> int:
+        """Loops of cover traffic sent."""
+
+    @property
+    def loops_returned(self) -> int:
+        """Loops that came back in time."""
+
+    @property
+    def loops_lost(self) -> int:
+        """Loops that did not."""
+
+    @property
+    def drops_sent(self) -> int:
+        """Drops of cover traffic sent."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class MixnetClient:
+    """Sends and receives messages through a mixnet, over UDP.
+
+    Messages are cut into packets, each over a route of its own, sent until they are acknowledged,
+    and put together by their receiver. A client is the last hop itself and keeps links to all nodes
+    of the last layer.
+
+    `async for message in client` receives until the client is closed.
+    """
+
+    def __new__(
+        cls,
+        topology: Topology,
+        listen: str = "0.0.0.0:0",
+        *,
+        identity: Buffer | None = None,
+        loops: timedelta | None = ...,
+        drops: timedelta | None = ...,
+        inbox_messages_max: int = 1024,
+    ) -> Self:
+        """Starts a client of a network.
+
+        `loops` and `drops` are the mean times between packets of cover traffic, `None` for none;
+        `identity` are 32 secret bytes. When `inbox_messages_max` messages wait to be received,
+        further ones are not acknowledged, so that they come again. Raises `ListenError`,
+        `TopologyError`, `ArgumentError`.
+        """
+
+    @property
+    def contact(self) -> str:
+        """What others need to send it messages: its node, its key and the key's epoch."""
+
+    def send(self, to: str, body: Buffer) -> Awaitable[None]:
+        """Sends a message; await its acknowledgement by the receiver.
+
+        It is sent to its end even if nobody awaits that any more. Raises `PayloadTooLargeError`,
+        `RouteError`, `MixnetBusyError`, `NotDeliveredError`, `ClosedError`.
+        """
+
+    def send_blocking(self, to: str, body: Buffer) -> None:
+        """Sends a message and waits for its acknowledgement on this thread."""
+
+    def request(
+        self, to: str, body: Buffer, *, answer_bytes_max: int = 2048, within: timedelta = ...
+    ) -> Awaitable[bytes]:
+        """Sends a message that asks for an answer of at most `answer_bytes_max` bytes; await that.
+
+        Whoever answers does not learn who asked. Raises what `send` does, and `NoAnswerError` after
+        `within`, a minute unless said otherwise.
+        """
+
+    def request_blocking(
+        self, to: str, body: Buffer, *, answer_bytes_max: int = 2048, within: timedelta = ...
+    ) -> bytes:
+        """Sends a message that asks for an answer, and waits for that on this thread."""
+
+    def send_through(self, nodes: Sequence[str], to: str, body: Buffer) -> bytes:
+        """Sends a message once, without an acknowledgement, over these mixnodes in this order.
+
+        Returns its id. Raises `RouteError`, `PayloadTooLargeError`, `ClosedError`.
+        """
+
+    def choose_nodes(self, hops: int) -> tuple[str, ...]:
+        """So many different mixnodes for a route of its own choice, one of each layer in turn.
+
+        Raises `RouteError`.
+        """
+
+    def reply(self, message: Message, body: Buffer) -> None:
+        """Answers a message, once.
+
+        Raises `ReplyBlockError` if no answer is wanted or one was given, `PayloadTooLargeError` if
+        it is longer than was asked for; then a shorter one can still be given.
+        """
+
+    def try_receive(self) -> Message | None:
+        """The next message, if one is there."""
+
+    def receive(self) -> Coroutine[Any, Any, Message]:
+        """Await the next message. None is lost if that is cancelled.
+
+        Raises `ClosedError`.
+        """
+
+    def receive_blocking(self, within: timedelta | None = None) -> Message | None:
+        """The next message. Waits for it on this thread, and returns `None` after `within`."""
+
+    def _readable(self) -> Awaitable[None]: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Coroutine[Any, Any, Message]: ...
+    def set_topology(self, topology: Topology) -> None:
+        """Goes on with another topology of the network. In another epoch the client has another
+        contact.
+
+        Raises `TopologyError`, `ClosedError`; then the old one stays.
+        """
+
+    def set_power(self, power: str) -> None:
+        """Sends cover traffic as a device so powered should: "mains", "battery" or
+        "low_battery"."""
+
+    def stats(self) -> MixnetClientStats:
+        """What it counted since its start."""
+
+    def close(self) -> None:
+        """Ends the client; what is awaited ends with `ClosedError`. Closing again does nothing."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> None: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> Awaitable[None]: ...
 
 # --- Optimisation
 
@@ -279,13 +913,13 @@ class Nsga2:
     )
     def __new__(
         cls,
-        population: int = ...,
-        generations: int = ...,
+        population: int = 100,
+        generations: int = 250,
         *,
-        crossover_probability: float = ...,
-        crossover_eta: float = ...,
+        crossover_probability: float = 0.9,
+        crossover_eta: float = 15.0,
         mutation_probability: float | None = None,
-        mutation_eta: float = ...,
+        mutation_eta: float = 20.0,
     ) -> Self: ...
     @property
     def population(self) -> int:
@@ -367,8 +1001,8 @@ def nsga2(
     problem: Problem,
     config: Nsga2 | None = None,
     *,
-    initial: Sequence[Sequence[float]] = ...,
-    seed: int = ...,
+    initial: Sequence[Sequence[float]] = (),
+    seed: int = 0,
 ) -> Front:
     """Minimises a problem with NSGA-II. One seed gives one front, on every platform.
 
@@ -399,20 +1033,20 @@ class Job:
     )
     def __new__(
         cls,
-        id: str,
+        id: str | UUID,
         *,
         cpu_millis: int,
         memory_bytes: int,
         duration_ms: int,
-        priority: Priority = ...,
-        min_trust: float = ...,
+        priority: Priority = Priority.NORMAL,
+        min_trust: float = 0.0,
         max_cost: int | None = None,
         max_latency_ms: float | None = None,
-        excluded: Sequence[str] = ...,
+        excluded: Sequence[str] = (),
     ) -> Self: ...
     @property
     def id(self) -> str:
-        """Its name, 32 hexadecimal digits."""
+        """Its name, 32 hexadecimal digits; a `uuid.UUID` is accepted too."""
 
     @property
     def cpu_millis(self) -> int:
@@ -597,7 +1231,7 @@ def place(
     config: Nsga2 | None = None,
     *,
     preference: Weights | Lexicographic | None = None,
-    seed: int = ...,
+    seed: int = 0,
 ) -> Plan:
     """Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
 
@@ -624,7 +1258,7 @@ class Account:
     )
     def __new__(
         cls,
-        id: str,
+        id: str | UUID,
         asset: int,
         kind: AccountKind,
         credits_posted: int,
@@ -749,7 +1383,8 @@ class Verification:
 class Ledger:
     """Double-entry credits in a SQLite file, or in memory. Each call is one transaction.
 
-    Ids are chosen by the caller: the same request under the same id moves nothing twice.
+    Ids are chosen by the caller, as 32 hexadecimal digits or a `uuid.UUID`: the same request
+    under the same id moves nothing twice.
     """
 
     @staticmethod
@@ -763,35 +1398,39 @@ class Ledger:
     def in_memory() -> Ledger:
         """A ledger that ends with the process."""
 
-    def open_account(self, account: str, kind: AccountKind) -> Receipt:
+    def open_account(self, account: str | UUID, kind: AccountKind) -> Receipt:
         """Opens an account for credits. Raises `AccountExistsError`."""
 
-    def transfer(self, id: str, from_account: str, to_account: str, amount: int) -> Receipt:
+    def transfer(
+        self, id: str | UUID, from_account: str | UUID, to_account: str | UUID, amount: int
+    ) -> Receipt:
         """Moves an amount. From an issuer it mints, to one it burns.
 
         Raises `InsufficientFundsError`, `UnknownAccountError`, `IdReusedError`, `OperationError`.
         """
 
-    def reserve(self, id: str, from_account: str, to_account: str, amount: int) -> Receipt:
+    def reserve(
+        self, id: str | UUID, from_account: str | UUID, to_account: str | UUID, amount: int
+    ) -> Receipt:
         """Holds an amount back for a later `post` or `void`. Raises like `transfer`."""
 
-    def post(self, id: str, reservation: str, amount: int | None = None) -> Receipt:
+    def post(self, id: str | UUID, reservation: str | UUID, amount: int | None = None) -> Receipt:
         """Moves a reserved amount, or part of it; what is left is released.
 
         Raises `UnknownReservationError`, `ReservationClosedError`, `InsufficientFundsError`,
         `IdReusedError`.
         """
 
-    def void(self, id: str, reservation: str) -> Receipt:
+    def void(self, id: str | UUID, reservation: str | UUID) -> Receipt:
         """Releases a reservation.
 
         Raises `UnknownReservationError`, `ReservationClosedError`, `IdReusedError`.
         """
 
-    def account(self, account: str) -> Account:
+    def account(self, account: str | UUID) -> Account:
         """An account as it stands. Raises `UnknownAccountError`."""
 
-    def balance(self, account: str) -> int:
+    def balance(self, account: str | UUID) -> int:
         """What an account can spend, in base units. Raises `UnknownAccountError`."""
 
     def verify(self) -> Verification:
@@ -864,7 +1503,7 @@ class DeviceState:
         battery: Battery | None = None,
         battery_temperature_celsius: float | None = None,
         temperature_celsius: float | None = None,
-        network: Network = ...,
+        network: Network = Network.UNKNOWN,
         metered: bool | None = None,
         screen_on: bool | None = None,
         user_idle: timedelta | None = None,
@@ -1031,7 +1670,7 @@ class Limits:
 
     __match_args__: Final = ("fuel", "memory_bytes", "output_bytes")
     def __new__(
-        cls, *, fuel: int = ..., memory_bytes: int = ..., output_bytes: int = ...
+        cls, *, fuel: int = 1000000000, memory_bytes: int = 67108864, output_bytes: int = 1048576
     ) -> Self: ...
     @property
     def fuel(self) -> int:
@@ -1145,12 +1784,12 @@ class Fog:
 
     def __new__(
         cls,
-        workers: int = ...,
+        workers: int = 2,
         *,
-        endowment: int = ...,
-        price_per_gigafuel: int = ...,
-        memory_bytes: int = ...,
-        seed: int = ...,
+        endowment: int = 1000000000000000000000000,
+        price_per_gigafuel: int = 1000000000000000000,
+        memory_bytes: int = 1073741824,
+        seed: int = 0,
     ) -> Self:
         """Starts a fog of 1 to 1024 workers.
 
