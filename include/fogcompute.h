@@ -1139,9 +1139,9 @@ typedef struct fog_contact {
 } fog_contact;
 
 /**
- * Tells what became of a message. Runs once for each that was accepted, on a thread of the library,
- * so it should be quick: the callbacks of one client take turns. It may call any function of the
- * library.
+ * Tells what became of a message. Runs once for each that was accepted, on a thread of the
+ * library, so it should be quick: the callbacks of one client take turns. It may call any function
+ * of the library.
  *
  * @param user_data what was given with the message
  * @param status    FOG_STATUS_OK when the receiver has acknowledged all of it;
@@ -1151,12 +1151,13 @@ typedef struct fog_contact {
 typedef void (*fog_mixnet_sent)(void *user_data, fog_status status, const char *message);
 
 /**
- * Tells what became of a request. Runs once for each that was accepted, on a thread of the library,
- * so it should be quick: the callbacks of one client take turns. It may call any function of the
- * library.
+ * Tells what became of a request. Runs once for each that was accepted, on a thread of the
+ * library, so it should be quick: the callbacks of one client take turns. It may call any function
+ * of the library.
  *
  * @param user_data what was given with the request
- * @param status    FOG_STATUS_OK, FOG_STATUS_NO_ANSWER, FOG_STATUS_NOT_DELIVERED, FOG_STATUS_CLOSED
+ * @param status    FOG_STATUS_OK, FOG_STATUS_NO_ANSWER, FOG_STATUS_NOT_DELIVERED,
+ *                  FOG_STATUS_CLOSED
  * @param answer    the answer, valid until the callback returns; NULL without one
  * @param message   what went wrong, for people, valid until the callback returns; empty if nothing
  */
@@ -2347,9 +2348,9 @@ fog_status fog_mixnet_client_config_default(struct fog_mixnet_client_config *out
  * @param topology the network
  * @param config   the configuration, or NULL for the usual
  * @param out      receives the client; free it with fog_mixnet_client_free()
- * @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_INVALID_TOPOLOGY if the topology is not valid now;
- *         FOG_STATUS_LISTEN if the address is in use or not one of this machine; FOG_STATUS_NODE if
- *         the system gives no socket or thread, or packets do not fit datagrams
+ * @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_INVALID_TOPOLOGY if the topology is not valid
+ *         now; FOG_STATUS_LISTEN if the address is in use or not one of this machine;
+ *         FOG_STATUS_NODE if the system gives no socket or thread, or packets do not fit datagrams
  */
 fog_status fog_mixnet_client_start(const struct fog_topology *topology,
                                    const struct fog_mixnet_client_config *config,
@@ -2383,8 +2384,8 @@ fog_status fog_mixnet_client_contact(const struct fog_mixnet_client *client,
  * @param id         receives the message's identifier, or NULL
  * @param delivered  receives whether it is known to have arrived, or NULL
  * @return FOG_STATUS_NOT_DELIVERED when it was given up; FOG_STATUS_INVALID_ARGUMENT,
- *         FOG_STATUS_PAYLOAD_TOO_LARGE, FOG_STATUS_INVALID_ROUTE, FOG_STATUS_INVALID_TOPOLOGY if the
- *         network's has expired, FOG_STATUS_MIXNET_BUSY, FOG_STATUS_CLOSED
+ *         FOG_STATUS_PAYLOAD_TOO_LARGE, FOG_STATUS_INVALID_ROUTE, FOG_STATUS_INVALID_TOPOLOGY if
+ *         the network's has expired, FOG_STATUS_MIXNET_BUSY, FOG_STATUS_CLOSED
  */
 fog_status fog_mixnet_client_send(const struct fog_mixnet_client *client,
                                   const char *to,
@@ -2403,8 +2404,8 @@ fog_status fog_mixnet_client_send(const struct fog_mixnet_client *client,
  * @param to        the receiver's contact, the text of a fog_contact
  * @param body      the message
  * @param body_len  its length
- * @param done      tells what became of it, maybe before this call returns; NULL if nobody wants to
- *                  know
+ * @param done      tells what became of it, maybe before this call returns; NULL if nobody wants
+ *                  to know
  * @param user_data passed to `done` as it is; must be usable from another thread until then
  * @param id        receives the message's identifier, or NULL
  * @return as of fog_mixnet_client_send(), but for FOG_STATUS_NOT_DELIVERED; FOG_STATUS_NODE if the
@@ -2474,8 +2475,8 @@ fog_status fog_mixnet_client_request_async(const struct fog_mixnet_client *clien
  * @param client the client
  * @param hops   how many mixnodes
  * @param out    receives the mixnodes; has room for as many
- * @return FOG_STATUS_INVALID_ROUTE if the network has too few of them or a packet has no room for so
- *         many; FOG_STATUS_CLOSED
+ * @return FOG_STATUS_INVALID_ROUTE if the network has too few of them or a packet has no room for
+ *         so many; FOG_STATUS_CLOSED
  */
 fog_status fog_mixnet_client_choose_nodes(const struct fog_mixnet_client *client,
                                           size_t hops,
@@ -2526,9 +2527,9 @@ fog_status fog_mixnet_client_receive(const struct fog_mixnet_client *client,
  * @param message  the message
  * @param body     the answer
  * @param body_len its length
- * @return FOG_STATUS_INVALID_REPLY_BLOCK if the message wants no answer or was answered before;
- *         FOG_STATUS_PAYLOAD_TOO_LARGE if the answer is longer than was asked for: a shorter one can
- *         still be given; FOG_STATUS_CLOSED
+ * @return FOG_STATUS_INVALID_REPLY_BLOCK if the message wants no answer, was answered before, or
+ *         came before the last epoch; FOG_STATUS_PAYLOAD_TOO_LARGE if the answer is longer than
+ *         was asked for: a shorter one can still be given; FOG_STATUS_CLOSED
  */
 fog_status fog_mixnet_client_reply(const struct fog_mixnet_client *client,
                                    const struct fog_mixnet_message *message,
@@ -2536,14 +2537,15 @@ fog_status fog_mixnet_client_reply(const struct fog_mixnet_client *client,
                                    size_t body_len);
 
 /**
- * Goes on with another topology of the network: nodes joined or left, or an epoch began. In another
- * epoch the client has another contact; for the old one it keeps receiving until the epoch after.
+ * Goes on with another topology of the network: nodes joined or left, or an epoch began. In
+ * another epoch the client has another contact; for the old one it keeps receiving until the epoch
+ * after.
  *
  * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
  * @param client   the client
  * @param topology the network
- * @return FOG_STATUS_INVALID_TOPOLOGY if it is not valid now, its packets are of other sizes or its
- *         nodes cannot be told apart; FOG_STATUS_CLOSED. Then the old one stays.
+ * @return FOG_STATUS_INVALID_TOPOLOGY if it is not valid now, its packets are of other sizes or
+ *         its nodes cannot be told apart; FOG_STATUS_CLOSED. Then the old one stays.
  */
 fog_status fog_mixnet_client_set_topology(const struct fog_mixnet_client *client,
                                           const struct fog_topology *topology);
@@ -2570,8 +2572,8 @@ fog_status fog_mixnet_client_stats(const struct fog_mixnet_client *client,
                                    struct fog_client_stats *out);
 
 /**
- * Ends a client: what was asked for ends with FOG_STATUS_CLOSED, messages that came in can still be
- * received. Closing again does nothing.
+ * Ends a client: what was asked for ends with FOG_STATUS_CLOSED, messages that came in can still
+ * be received. Closing again does nothing.
  *
  * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
  * @param client the client
@@ -2579,8 +2581,8 @@ fog_status fog_mixnet_client_stats(const struct fog_mixnet_client *client,
 fog_status fog_mixnet_client_close(const struct fog_mixnet_client *client);
 
 /**
- * Closes a client and frees it. Waits until all callbacks have run, unless it is called from one of
- * them.
+ * Closes a client and frees it. Waits until all callbacks have run, unless it is called from one
+ * of them.
  *
  * Thread safety: no other call may use it.
  * @param client the client, or NULL
@@ -2637,8 +2639,8 @@ void fog_mixnet_message_free(struct fog_mixnet_message *message);
  *
  * Thread safety: any thread, at the same time as other calls.
  * @param answer the answer
- * @return the bytes, as many as fog_mixnet_answer_len() says, valid until the answer is freed; NULL
- *         if `answer` is NULL
+ * @return the bytes, as many as fog_mixnet_answer_len() says, valid until the answer is freed;
+ *         NULL if `answer` is NULL
  */
 const uint8_t *fog_mixnet_answer_data(const struct fog_mixnet_answer *answer);
 
@@ -2674,9 +2676,9 @@ fog_status fog_mixnet_node_config_default(struct fog_mixnet_node_config *out);
  * Thread safety: any thread.
  * @param config the configuration, or NULL for the usual
  * @param out    receives the mixnode; free it with fog_mixnet_node_free()
- * @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_LISTEN if the address is in use or not one of this
- *         machine; FOG_STATUS_NODE if the system gives no socket or thread, or packets do not fit
- *         datagrams
+ * @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_LISTEN if the address is in use or not one of
+ *         this machine; FOG_STATUS_NODE if the system gives no socket or thread, or packets do not
+ *         fit datagrams
  */
 fog_status fog_mixnet_node_start(const struct fog_mixnet_node_config *config,
                                  struct fog_mixnet_node **out);
@@ -2697,8 +2699,8 @@ fog_status fog_mixnet_node_descriptor(const struct fog_mixnet_node *node,
  * Thread safety: any thread, at the same time as other calls but fog_mixnet_node_free().
  * @param node     the mixnode
  * @param topology the network
- * @return FOG_STATUS_INVALID_TOPOLOGY if its packets are of other sizes or its nodes cannot be told
- *         apart; FOG_STATUS_CLOSED. Then what was known before stays.
+ * @return FOG_STATUS_INVALID_TOPOLOGY if its packets are of other sizes or its nodes cannot be
+ *         told apart; FOG_STATUS_CLOSED. Then what was known before stays.
  */
 fog_status fog_mixnet_node_set_topology(const struct fog_mixnet_node *node,
                                         const struct fog_topology *topology);
@@ -2759,8 +2761,8 @@ fog_status fog_topology_options_default(struct fog_topology_options *out);
  * @param layers_len how many, 1 to one less than hops_max
  * @param options    the rest, or NULL for the usual
  * @param out        receives the topology; free it with fog_topology_free()
- * @return FOG_STATUS_INVALID_TOPOLOGY; FOG_STATUS_INVALID_ARGUMENT for sizes that no packet has and
- *         for a descriptor that is not well formed
+ * @return FOG_STATUS_INVALID_TOPOLOGY; FOG_STATUS_INVALID_ARGUMENT for sizes that no packet has
+ *         and for a descriptor that is not well formed
  */
 fog_status fog_topology_new(const struct fog_layer *layers,
                             size_t layers_len,
@@ -3094,9 +3096,9 @@ void fog_private_key_free(struct fog_private_key *key);
  * Makes a builder and processor of packets.
  *
  * Thread safety: any thread.
- * @param payload_bytes bytes of message a packet carries, a multiple of 1024 up to 65536; all nodes
- *                      of a network use the same, FOG_SPHINX_PAYLOAD_BYTES unless they agreed on
- *                      another
+ * @param payload_bytes bytes of message a packet carries, a multiple of 1024 up to 65536; all
+ *                      nodes of a network use the same, FOG_SPHINX_PAYLOAD_BYTES unless they
+ *                      agreed on another
  * @param out           receives it; free it with fog_sphinx_free()
  * @return FOG_STATUS_INVALID_ARGUMENT for another size
  */
@@ -3237,9 +3239,9 @@ fog_status fog_sphinx_build_batch(const struct fog_sphinx *sphinx,
  * @param results          receives one result for each packet, in their order
  * @param results_capacity results that fit
  * @param results_len      receives how many results there are
- * @return FOG_STATUS_INVALID_PACKET if they are not whole packets and FOG_STATUS_BUFFER_TOO_SMALL if
- *         their results do not fit; then nothing was changed. FOG_STATUS_OK if packets are refused
- *         each for itself.
+ * @return FOG_STATUS_INVALID_PACKET if they are not whole packets and FOG_STATUS_BUFFER_TOO_SMALL
+ *         if their results do not fit; then nothing was changed. FOG_STATUS_OK if packets are
+ *         refused each for itself.
  */
 fog_status fog_sphinx_process_batch(const struct fog_sphinx *sphinx,
                                     const struct fog_private_key *key,
@@ -3256,8 +3258,8 @@ fog_status fog_sphinx_process_batch(const struct fog_sphinx *sphinx,
  * Thread safety: any thread.
  * @param sphinx      the size of the network's packets
  * @param key         this node's key, which is copied
- * @param packets_max packets it remembers, in 5 bytes each, which are taken from the system as they
- *                    are used; well beyond that it refuses further ones, and needs a new key
+ * @param packets_max packets it remembers, in 5 bytes each, which are taken from the system as
+ *                    they are used; well beyond that it refuses further ones, and needs a new key
  * @param out         receives it; free it with fog_sphinx_processor_free()
  */
 fog_status fog_sphinx_processor_new(const struct fog_sphinx *sphinx,

@@ -284,8 +284,8 @@ private:
     std::size_t size_ = 0;
 };
 
-/// Bytes that somebody else owns and that are changed in place: made from a vector, an array, a span
-/// of bytes, or a pointer and a length.
+/// Bytes that somebody else owns and that are changed in place: made from a vector, an array, a
+/// span of bytes, or a pointer and a length.
 class bytes_span {
 public:
     bytes_span() noexcept = default;
@@ -1093,8 +1093,8 @@ public:
                }).text;
     }
 
-    /// Sends a message and waits until the receiver has acknowledged all of it. Returns whether that
-    /// was in time; if not, it is sent further.
+    /// Sends a message and waits until the receiver has acknowledged all of it. Returns whether
+    /// that was in time; if not, it is sent further.
     bool send(const std::string &to, bytes_view body, std::chrono::nanoseconds timeout) const {
         const auto timeout_ns = detail::nanoseconds(timeout);
         return detail::fill<bool>([&](bool *delivered) {
@@ -1103,8 +1103,8 @@ public:
         });
     }
 
-    /// Sends a message and returns at once. The future ends when the receiver has acknowledged all of
-    /// it, or when it is given up; who does not want to know may drop it.
+    /// Sends a message and returns at once. The future ends when the receiver has acknowledged all
+    /// of it, or when it is given up; who does not want to know may drop it.
     std::future<void> send_async(const std::string &to, bytes_view body) const {
         return detail::promised<void>([&](void *promise) {
             return fog_mixnet_client_send_async(handle_.get(), to.c_str(), body.data(),
@@ -1112,7 +1112,8 @@ public:
         });
     }
 
-    /// Sends a message that asks for an answer of at most `answer_bytes_max` bytes, and waits for it.
+    /// Sends a message that asks for an answer of at most `answer_bytes_max` bytes, and waits for
+    /// it.
     bytes request(const std::string &to, bytes_view body, std::size_t answer_bytes_max,
                   std::chrono::nanoseconds within) const {
         const auto within_ns = detail::nanoseconds(within);

@@ -160,9 +160,9 @@ pub unsafe extern "C" fn fog_private_key_free(key: *mut fog_private_key) {
 /// Makes a builder and processor of packets.
 ///
 /// Thread safety: any thread.
-/// @param payload_bytes bytes of message a packet carries, a multiple of 1024 up to 65536; all nodes
-///                      of a network use the same, FOG_SPHINX_PAYLOAD_BYTES unless they agreed on
-///                      another
+/// @param payload_bytes bytes of message a packet carries, a multiple of 1024 up to 65536; all
+///                      nodes of a network use the same, FOG_SPHINX_PAYLOAD_BYTES unless they
+///                      agreed on another
 /// @param out           receives it; free it with fog_sphinx_free()
 /// @return FOG_STATUS_INVALID_ARGUMENT for another size
 #[unsafe(no_mangle)]

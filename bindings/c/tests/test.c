@@ -1699,7 +1699,7 @@ static void test_a_topology_is_read_as_it_was_signed(void) {
 
     uint8_t secret[FOG_KEY_BYTES] = {7}, authority[FOG_KEY_BYTES];
     OK(fog_topology_authority(secret, sizeof secret, authority, sizeof authority));
-    FAILS(FOG_STATUS_BUFFER_TOO_SMALL, fog_topology_authority(secret, sizeof secret, authority, 31));
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL, fog_topology_authority(secret, 32, authority, 31));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_topology_authority(secret, 31, authority, 32));
     char *text = NULL;
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_topology_sign(made, secret, 33, &text));

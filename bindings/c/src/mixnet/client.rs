@@ -90,9 +90,9 @@ pub struct fog_client_stats {
     pub engine: fog_engine_stats,
 }
 
-/// Tells what became of a message. Runs once for each that was accepted, on a thread of the library,
-/// so it should be quick: the callbacks of one client take turns. It may call any function of the
-/// library.
+/// Tells what became of a message. Runs once for each that was accepted, on a thread of the
+/// library, so it should be quick: the callbacks of one client take turns. It may call any function
+/// of the library.
 ///
 /// @param user_data what was given with the message
 /// @param status    FOG_STATUS_OK when the receiver has acknowledged all of it;
@@ -102,12 +102,13 @@ pub type fog_mixnet_sent = Option<
     unsafe extern "C" fn(user_data: *mut c_void, status: fog_status, message: *const c_char),
 >;
 
-/// Tells what became of a request. Runs once for each that was accepted, on a thread of the library,
-/// so it should be quick: the callbacks of one client take turns. It may call any function of the
-/// library.
+/// Tells what became of a request. Runs once for each that was accepted, on a thread of the
+/// library, so it should be quick: the callbacks of one client take turns. It may call any function
+/// of the library.
 ///
 /// @param user_data what was given with the request
-/// @param status    FOG_STATUS_OK, FOG_STATUS_NO_ANSWER, FOG_STATUS_NOT_DELIVERED, FOG_STATUS_CLOSED
+/// @param status    FOG_STATUS_OK, FOG_STATUS_NO_ANSWER, FOG_STATUS_NOT_DELIVERED,
+///                  FOG_STATUS_CLOSED
 /// @param answer    the answer, valid until the callback returns; NULL without one
 /// @param message   what went wrong, for people, valid until the callback returns; empty if nothing
 pub type fog_mixnet_answered = Option<
@@ -198,9 +199,9 @@ unsafe fn read_config(config: &fog_mixnet_client_config) -> Result<MixnetClientC
 /// @param topology the network
 /// @param config   the configuration, or NULL for the usual
 /// @param out      receives the client; free it with fog_mixnet_client_free()
-/// @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_INVALID_TOPOLOGY if the topology is not valid now;
-///         FOG_STATUS_LISTEN if the address is in use or not one of this machine; FOG_STATUS_NODE if
-///         the system gives no socket or thread, or packets do not fit datagrams
+/// @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_INVALID_TOPOLOGY if the topology is not valid
+///         now; FOG_STATUS_LISTEN if the address is in use or not one of this machine;
+///         FOG_STATUS_NODE if the system gives no socket or thread, or packets do not fit datagrams
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_mixnet_client_start(
     topology: *const fog_topology,
@@ -265,8 +266,8 @@ pub unsafe extern "C" fn fog_mixnet_client_contact(
 /// @param id         receives the message's identifier, or NULL
 /// @param delivered  receives whether it is known to have arrived, or NULL
 /// @return FOG_STATUS_NOT_DELIVERED when it was given up; FOG_STATUS_INVALID_ARGUMENT,
-///         FOG_STATUS_PAYLOAD_TOO_LARGE, FOG_STATUS_INVALID_ROUTE, FOG_STATUS_INVALID_TOPOLOGY if the
-///         network's has expired, FOG_STATUS_MIXNET_BUSY, FOG_STATUS_CLOSED
+///         FOG_STATUS_PAYLOAD_TOO_LARGE, FOG_STATUS_INVALID_ROUTE, FOG_STATUS_INVALID_TOPOLOGY if
+///         the network's has expired, FOG_STATUS_MIXNET_BUSY, FOG_STATUS_CLOSED
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_mixnet_client_send(
     client: *const fog_mixnet_client,
@@ -347,8 +348,8 @@ fn wait_within<T>(mut pending: Pending<T>, timeout: Duration) -> Option<Result<T
 /// @param to        the receiver's contact, the text of a fog_contact
 /// @param body      the message
 /// @param body_len  its length
-/// @param done      tells what became of it, maybe before this call returns; NULL if nobody wants to
-///                  know
+/// @param done      tells what became of it, maybe before this call returns; NULL if nobody wants
+///                  to know
 /// @param user_data passed to `done` as it is; must be usable from another thread until then
 /// @param id        receives the message's identifier, or NULL
 /// @return as of fog_mixnet_client_send(), but for FOG_STATUS_NOT_DELIVERED; FOG_STATUS_NODE if the
@@ -513,8 +514,8 @@ pub unsafe extern "C" fn fog_mixnet_client_request_async(
 /// @param client the client
 /// @param hops   how many mixnodes
 /// @param out    receives the mixnodes; has room for as many
-/// @return FOG_STATUS_INVALID_ROUTE if the network has too few of them or a packet has no room for so
-///         many; FOG_STATUS_CLOSED
+/// @return FOG_STATUS_INVALID_ROUTE if the network has too few of them or a packet has no room for
+///         so many; FOG_STATUS_CLOSED
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_mixnet_client_choose_nodes(
     client: *const fog_mixnet_client,
@@ -559,8 +560,8 @@ pub unsafe extern "C" fn fog_mixnet_client_send_through(
     id: *mut fog_id,
 ) -> fog_status {
     guard(|| {
-        // SAFETY: the caller passes a live handle, as many nodes and bytes as it says, a string, and
-        // NULL or room for the struct.
+        // SAFETY: the caller passes a live handle, as many nodes and bytes as it says, a string,
+        // and NULL or room for the struct.
         let (client, nodes, (to, body), id) = unsafe {
             (
                 reference(client, "client")?,
@@ -617,9 +618,9 @@ pub unsafe extern "C" fn fog_mixnet_client_receive(
 /// @param message  the message
 /// @param body     the answer
 /// @param body_len its length
-/// @return FOG_STATUS_INVALID_REPLY_BLOCK if the message wants no answer or was answered before;
-///         FOG_STATUS_PAYLOAD_TOO_LARGE if the answer is longer than was asked for: a shorter one can
-///         still be given; FOG_STATUS_CLOSED
+/// @return FOG_STATUS_INVALID_REPLY_BLOCK if the message wants no answer, was answered before, or
+///         came before the last epoch; FOG_STATUS_PAYLOAD_TOO_LARGE if the answer is longer than
+///         was asked for: a shorter one can still be given; FOG_STATUS_CLOSED
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_mixnet_client_reply(
     client: *const fog_mixnet_client,
@@ -640,14 +641,15 @@ pub unsafe extern "C" fn fog_mixnet_client_reply(
     })
 }
 
-/// Goes on with another topology of the network: nodes joined or left, or an epoch began. In another
-/// epoch the client has another contact; for the old one it keeps receiving until the epoch after.
+/// Goes on with another topology of the network: nodes joined or left, or an epoch began. In
+/// another epoch the client has another contact; for the old one it keeps receiving until the epoch
+/// after.
 ///
 /// Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
 /// @param client   the client
 /// @param topology the network
-/// @return FOG_STATUS_INVALID_TOPOLOGY if it is not valid now, its packets are of other sizes or its
-///         nodes cannot be told apart; FOG_STATUS_CLOSED. Then the old one stays.
+/// @return FOG_STATUS_INVALID_TOPOLOGY if it is not valid now, its packets are of other sizes or
+///         its nodes cannot be told apart; FOG_STATUS_CLOSED. Then the old one stays.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_mixnet_client_set_topology(
     client: *const fog_mixnet_client,
@@ -729,8 +731,8 @@ pub unsafe extern "C" fn fog_mixnet_client_stats(
     })
 }
 
-/// Ends a client: what was asked for ends with FOG_STATUS_CLOSED, messages that came in can still be
-/// received. Closing again does nothing.
+/// Ends a client: what was asked for ends with FOG_STATUS_CLOSED, messages that came in can still
+/// be received. Closing again does nothing.
 ///
 /// Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
 /// @param client the client
@@ -743,8 +745,8 @@ pub unsafe extern "C" fn fog_mixnet_client_close(client: *const fog_mixnet_clien
     })
 }
 
-/// Closes a client and frees it. Waits until all callbacks have run, unless it is called from one of
-/// them.
+/// Closes a client and frees it. Waits until all callbacks have run, unless it is called from one
+/// of them.
 ///
 /// Thread safety: no other call may use it.
 /// @param client the client, or NULL

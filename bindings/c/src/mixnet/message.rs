@@ -85,8 +85,8 @@ pub unsafe extern "C" fn fog_mixnet_message_free(message: *mut fog_mixnet_messag
 ///
 /// Thread safety: any thread, at the same time as other calls.
 /// @param answer the answer
-/// @return the bytes, as many as fog_mixnet_answer_len() says, valid until the answer is freed; NULL
-///         if `answer` is NULL
+/// @return the bytes, as many as fog_mixnet_answer_len() says, valid until the answer is freed;
+///         NULL if `answer` is NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_mixnet_answer_data(answer: *const fog_mixnet_answer) -> *const u8 {
     // SAFETY: the caller passes a live handle or NULL.

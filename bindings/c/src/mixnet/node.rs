@@ -124,9 +124,9 @@ unsafe fn read_config(config: &fog_mixnet_node_config) -> Result<MixnetNodeConfi
 /// Thread safety: any thread.
 /// @param config the configuration, or NULL for the usual
 /// @param out    receives the mixnode; free it with fog_mixnet_node_free()
-/// @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_LISTEN if the address is in use or not one of this
-///         machine; FOG_STATUS_NODE if the system gives no socket or thread, or packets do not fit
-///         datagrams
+/// @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_LISTEN if the address is in use or not one of
+///         this machine; FOG_STATUS_NODE if the system gives no socket or thread, or packets do not
+///         fit datagrams
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_mixnet_node_start(
     config: *const fog_mixnet_node_config,
@@ -168,8 +168,8 @@ pub unsafe extern "C" fn fog_mixnet_node_descriptor(
 /// Thread safety: any thread, at the same time as other calls but fog_mixnet_node_free().
 /// @param node     the mixnode
 /// @param topology the network
-/// @return FOG_STATUS_INVALID_TOPOLOGY if its packets are of other sizes or its nodes cannot be told
-///         apart; FOG_STATUS_CLOSED. Then what was known before stays.
+/// @return FOG_STATUS_INVALID_TOPOLOGY if its packets are of other sizes or its nodes cannot be
+///         told apart; FOG_STATUS_CLOSED. Then what was known before stays.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_mixnet_node_set_topology(
     node: *const fog_mixnet_node,

@@ -134,8 +134,8 @@ pub unsafe extern "C" fn fog_topology_options_default(
 /// @param layers_len how many, 1 to one less than hops_max
 /// @param options    the rest, or NULL for the usual
 /// @param out        receives the topology; free it with fog_topology_free()
-/// @return FOG_STATUS_INVALID_TOPOLOGY; FOG_STATUS_INVALID_ARGUMENT for sizes that no packet has and
-///         for a descriptor that is not well formed
+/// @return FOG_STATUS_INVALID_TOPOLOGY; FOG_STATUS_INVALID_ARGUMENT for sizes that no packet has
+///         and for a descriptor that is not well formed
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_topology_new(
     layers: *const fog_layer,

@@ -152,9 +152,9 @@ pub unsafe extern "C" fn fog_sphinx_build_batch(
 /// @param results          receives one result for each packet, in their order
 /// @param results_capacity results that fit
 /// @param results_len      receives how many results there are
-/// @return FOG_STATUS_INVALID_PACKET if they are not whole packets and FOG_STATUS_BUFFER_TOO_SMALL if
-///         their results do not fit; then nothing was changed. FOG_STATUS_OK if packets are refused
-///         each for itself.
+/// @return FOG_STATUS_INVALID_PACKET if they are not whole packets and FOG_STATUS_BUFFER_TOO_SMALL
+///         if their results do not fit; then nothing was changed. FOG_STATUS_OK if packets are
+///         refused each for itself.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_sphinx_process_batch(
     sphinx: *const fog_sphinx,

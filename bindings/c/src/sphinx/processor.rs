@@ -38,8 +38,8 @@ pub struct fog_processor_stats {
 /// Thread safety: any thread.
 /// @param sphinx      the size of the network's packets
 /// @param key         this node's key, which is copied
-/// @param packets_max packets it remembers, in 5 bytes each, which are taken from the system as they
-///                    are used; well beyond that it refuses further ones, and needs a new key
+/// @param packets_max packets it remembers, in 5 bytes each, which are taken from the system as
+///                    they are used; well beyond that it refuses further ones, and needs a new key
 /// @param out         receives it; free it with fog_sphinx_processor_free()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_sphinx_processor_new(
