@@ -11,9 +11,9 @@
  * Pointers    None may be NULL unless its description says so. What is passed in is read during the
  *             call and not kept. Strings are UTF-8 and end with a NUL byte. A length of 0 goes with
  *             any pointer, NULL included.
- * Handles     Come from a function that ends in _new, _open or the like, in an argument called out,
- *             and are given back to the function that ends in _free, once, when no other call uses
- *             them. _free does nothing with NULL.
+ * Handles     Come from a function that ends in _new, _open, _start or the like, in an argument
+ *             called out, and are given back to the function that ends in _free, once, when no other
+ *             call uses them. _free does nothing with NULL.
  * Buffers     Belong to the caller: capacity says how many bytes fit, *out_len receives how many
  *             there are. With FOG_STATUS_BUFFER_TOO_SMALL, *out_len is the size that is needed.
  * Threads     Functions that read a handle through a pointer to const may be called from several
@@ -21,8 +21,9 @@
  *             other thread uses at that time. Each function says if it differs.
  * Identifiers Are hexadecimal text: 32 digits, nodes 64. Keys and packets are bytes.
  * Amounts     Are decimal text of base units; one credit is 10 to the power of 18 of them.
- * Callbacks   Return an int32_t: 0 to go on, anything else to stop. They must return: no longjmp
- *             and no C++ exception may leave them (fogcompute.hpp takes care of that).
+ * Callbacks   Return an int32_t, 0 to go on and anything else to stop, unless they only tell how
+ *             something ended. They must return: no longjmp and no C++ exception may leave them
+ *             (fogcompute.hpp takes care of that).
  */
 
 #ifndef FOGCOMPUTE_H
@@ -64,10 +65,25 @@
 #define FOG_KEY_BYTES 32
 
 /**
+ * Size of a network address as text: an IP address, a colon, a port and a NUL byte.
+ */
+#define FOG_ADDRESS_SIZE 64
+
+/**
+ * Size of a contact as text: node, key and epoch with colons between them, and a NUL byte.
+ */
+#define FOG_CONTACT_SIZE 135
+
+/**
  * Objectives of a placement, all minimised: completion in milliseconds, imbalance, distrust, cost
  * in base units.
  */
 #define FOG_OBJECTIVE_COUNT 4
+
+/**
+ * Most hops of a route in a network that chose nothing else.
+ */
+#define FOG_SPHINX_HOPS 7
 
 /**
  * Bytes of message a packet carries in a network that chose nothing else.
@@ -321,7 +337,8 @@ enum fog_processed_kind
    */
   FOG_PROCESSED_KIND_DELIVER = 1,
   /**
-   * This node made the reply block surb, by which the packet came. The buffer has nothing.
+   * This node made the reply block surb, by which the packet came. The buffer has the sealed
+   * reply, for fog_sphinx_open_reply().
    */
   FOG_PROCESSED_KIND_REPLY = 2,
 };
@@ -396,6 +413,31 @@ typedef int32_t fog_device_class;
 #endif // __cplusplus
 
 /**
+ * Which of two mix keys that are in use side by side is meant.
+ */
+enum fog_epoch_parity
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * The key of an epoch of even number.
+   */
+  FOG_EPOCH_PARITY_EVEN = 0,
+  /**
+   * The key of an epoch of odd number.
+   */
+  FOG_EPOCH_PARITY_ODD = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_epoch_parity fog_epoch_parity;
+#else
+typedef int32_t fog_epoch_parity;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * How the device reaches other devices.
  */
 enum fog_network
@@ -429,6 +471,35 @@ enum fog_network
 typedef enum fog_network fog_network;
 #else
 typedef int32_t fog_network;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How a device is powered.
+ */
+enum fog_power_class
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * From the mains, or charging.
+   */
+  FOG_POWER_CLASS_MAINS = 0,
+  /**
+   * From a battery with charge to spare.
+   */
+  FOG_POWER_CLASS_BATTERY = 1,
+  /**
+   * From a battery that is low.
+   */
+  FOG_POWER_CLASS_LOW_BATTERY = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_power_class fog_power_class;
+#else
+typedef int32_t fog_power_class;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -586,6 +657,42 @@ typedef struct fog_harvest_policy fog_harvest_policy;
 typedef struct fog_ledger fog_ledger;
 
 /**
+ * What came back for a request.
+ */
+typedef struct fog_mixnet_answer fog_mixnet_answer;
+
+/**
+ * Sends and receives messages through a mixnet, over UDP.
+ *
+ * Messages are cut into packets, each over a route of its own, sent until they are acknowledged,
+ * and put together by their receiver. A request carries single-use reply blocks, so that whoever
+ * answers does not learn who asked.
+ *
+ * There is no gateway: the client is the last hop itself. It keeps links to all nodes of the last
+ * layer, so those nodes can tell which of their links is a client's.
+ *
+ * A child of fork() has none of its threads: there calls fail with FOG_STATUS_CLOSED, callbacks do
+ * not run, and fog_mixnet_client_free() stops nothing.
+ */
+typedef struct fog_mixnet_client fog_mixnet_client;
+
+/**
+ * A message that came in.
+ */
+typedef struct fog_mixnet_message fog_mixnet_message;
+
+/**
+ * A mixnode that runs on threads of this program, over UDP.
+ *
+ * It relays for everybody who opens a link to it, as soon as it knows the network: start the
+ * mixnodes, put their descriptors into a topology, and give that to each of them.
+ *
+ * A child of fork() has none of its threads: there calls fail with FOG_STATUS_CLOSED, and
+ * fog_mixnet_node_free() stops nothing.
+ */
+typedef struct fog_mixnet_node fog_mixnet_node;
+
+/**
  * What a task returned.
  */
 typedef struct fog_output fog_output;
@@ -601,14 +708,31 @@ typedef struct fog_plan fog_plan;
 typedef struct fog_private_key fog_private_key;
 
 /**
+ * Opens the reply that comes by one reply block.
+ */
+typedef struct fog_reply_key fog_reply_key;
+
+/**
  * Builds and processes Sphinx packets of one network's size.
  */
 typedef struct fog_sphinx fog_sphinx;
 
 /**
+ * Processes the packets of one mix key and remembers them, so that none is processed twice.
+ *
+ * It is a mixnode's cryptography without its delays and links.
+ */
+typedef struct fog_sphinx_processor fog_sphinx_processor;
+
+/**
  * A task that was submitted.
  */
 typedef struct fog_task fog_task;
+
+/**
+ * The mixnodes of a network in layers, and what its nodes and clients must agree on.
+ */
+typedef struct fog_topology fog_topology;
 
 /**
  * An amount in base units, as decimal text.
@@ -973,6 +1097,379 @@ typedef struct fog_verification {
 } fog_verification;
 
 /**
+ * How a client is made. Fill it with fog_mixnet_client_config_default() and change what should
+ * differ.
+ */
+typedef struct fog_mixnet_client_config {
+  /**
+   * The UDP address it sends from, such as 0.0.0.0:0; port 0 is any that is free.
+   */
+  const char *listen;
+  /**
+   * FOG_KEY_BYTES bytes of the secret key of its identity.
+   */
+  const uint8_t *identity;
+  /**
+   * FOG_KEY_BYTES, or 0 for a new identity.
+   */
+  size_t identity_len;
+  /**
+   * Mean time between two loops of cover traffic on the mains, in nanoseconds; 0 for none.
+   */
+  uint64_t cover_loops_ns;
+  /**
+   * Mean time between two drops of cover traffic on the mains, in nanoseconds; 0 for none.
+   */
+  uint64_t cover_drops_ns;
+  /**
+   * Messages that wait to be received. When reached, further ones are not acknowledged, so that
+   * their senders send them again.
+   */
+  size_t inbox_messages_max;
+} fog_mixnet_client_config;
+
+/**
+ * What others need to send messages to a client.
+ */
+typedef struct fog_contact {
+  /**
+   * Node, key and epoch with colons between them, and a NUL byte.
+   */
+  char text[FOG_CONTACT_SIZE];
+} fog_contact;
+
+/**
+ * Tells what became of a message. Runs once for each that was accepted, on a thread of the
+ * library, so it should be quick: the callbacks of one client take turns. It may call any function
+ * of the library.
+ *
+ * @param user_data what was given with the message
+ * @param status    FOG_STATUS_OK when the receiver has acknowledged all of it;
+ *                  FOG_STATUS_NOT_DELIVERED when it was given up; FOG_STATUS_CLOSED
+ * @param message   what went wrong, for people, valid until the callback returns; empty if nothing
+ */
+typedef void (*fog_mixnet_sent)(void *user_data, fog_status status, const char *message);
+
+/**
+ * Tells what became of a request. Runs once for each that was accepted, on a thread of the
+ * library, so it should be quick: the callbacks of one client take turns. It may call any function
+ * of the library.
+ *
+ * @param user_data what was given with the request
+ * @param status    FOG_STATUS_OK, FOG_STATUS_NO_ANSWER, FOG_STATUS_NOT_DELIVERED,
+ *                  FOG_STATUS_CLOSED
+ * @param answer    the answer, valid until the callback returns; NULL without one
+ * @param message   what went wrong, for people, valid until the callback returns; empty if nothing
+ */
+typedef void (*fog_mixnet_answered)(void *user_data,
+                                    fog_status status,
+                                    const struct fog_mixnet_answer *answer,
+                                    const char *message);
+
+/**
+ * A node's identifier as text.
+ */
+typedef struct fog_node_id {
+  /**
+   * 64 hexadecimal digits and a NUL byte.
+   */
+  char text[FOG_NODE_ID_SIZE];
+} fog_node_id;
+
+/**
+ * What became of a client's cover traffic.
+ */
+typedef struct fog_cover_stats {
+  /**
+   * Loops sent.
+   */
+  uint64_t loops_sent;
+  /**
+   * Loops that came back in time.
+   */
+  uint64_t loops_returned;
+  /**
+   * Loops that did not come back in time: lost on the way, or somebody drops packets.
+   */
+  uint64_t loops_lost;
+  /**
+   * Drops sent.
+   */
+  uint64_t drops_sent;
+  /**
+   * Drops of others that ended here.
+   */
+  uint64_t drops_received;
+} fog_cover_stats;
+
+/**
+ * What became of the packets that reached a mixnode or a client.
+ */
+typedef struct fog_mix_stats {
+  /**
+   * Packets that came in.
+   */
+  uint64_t received;
+  /**
+   * Packets sent on.
+   */
+  uint64_t forwarded;
+  /**
+   * Packets that were for this node.
+   */
+  uint64_t delivered;
+  /**
+   * Dropped: wrong length, version, epoch, tag, key or payload.
+   */
+  uint64_t malformed;
+  /**
+   * Dropped: processed before.
+   */
+  uint64_t replayed;
+  /**
+   * Dropped: a limit was reached.
+   */
+  uint64_t overloaded;
+  /**
+   * Dropped: its delay was over long ago.
+   */
+  uint64_t late;
+  /**
+   * Dropped: the sender asked for what this node does not do.
+   */
+  uint64_t refused;
+} fog_mix_stats;
+
+/**
+ * What the sockets and links of a mixnode or a client counted.
+ */
+typedef struct fog_engine_stats {
+  /**
+   * What became of the packets.
+   */
+  struct fog_mix_stats mix;
+  /**
+   * Datagrams that came in.
+   */
+  uint64_t datagrams;
+  /**
+   * Cover of the links that came in.
+   */
+  uint64_t cover;
+  /**
+   * Packets sent.
+   */
+  uint64_t sent;
+  /**
+   * Datagrams of handshakes, and cover, sent.
+   */
+  uint64_t links_sent;
+  /**
+   * Datagrams dropped: another length than those of this network.
+   */
+  uint64_t length;
+  /**
+   * Datagrams dropped: neither data nor of a handshake.
+   */
+  uint64_t kind;
+  /**
+   * Datagrams dropped: no such link or handshake, or no more.
+   */
+  uint64_t index;
+  /**
+   * Datagrams dropped: did not verify.
+   */
+  uint64_t forged;
+  /**
+   * Datagrams dropped: came before.
+   */
+  uint64_t replayed;
+  /**
+   * Datagrams dropped: the peer, or all who start handshakes, are over their rate.
+   */
+  uint64_t over_rate;
+  /**
+   * Initiations dropped: no room for another link.
+   */
+  uint64_t full;
+  /**
+   * Packets dropped on their way in: it is ending.
+   */
+  uint64_t draining;
+  /**
+   * Packets dropped: their next hop is in no topology.
+   */
+  uint64_t unknown_peer;
+  /**
+   * Packets dropped: no link to their next hop in time.
+   */
+  uint64_t unreachable;
+  /**
+   * Packets and datagrams of handshakes dropped: the system did not send them.
+   */
+  uint64_t unsent;
+  /**
+   * Packets for this node dropped: nobody takes them.
+   */
+  uint64_t undelivered;
+  /**
+   * Packets dropped: still held at the end.
+   */
+  uint64_t undrained;
+} fog_engine_stats;
+
+/**
+ * What a client counted since its start.
+ */
+typedef struct fog_client_stats {
+  /**
+   * Messages and requests that were handed in.
+   */
+  uint64_t sent;
+  /**
+   * Of those, known to have arrived whole.
+   */
+  uint64_t delivered;
+  /**
+   * Of those, given up.
+   */
+  uint64_t given_up;
+  /**
+   * Messages that came in whole.
+   */
+  uint64_t received;
+  /**
+   * Answers that came in whole.
+   */
+  uint64_t answers;
+  /**
+   * Packets that came in and were refused: malformed, answers nobody waits for, or parts of
+   * messages while the inbox was full.
+   */
+  uint64_t refused;
+  /**
+   * What became of cover traffic.
+   */
+  struct fog_cover_stats cover;
+  /**
+   * What the sockets and links counted.
+   */
+  struct fog_engine_stats engine;
+} fog_client_stats;
+
+/**
+ * How a mixnode is made. Fill it with fog_mixnet_node_config_default() and change what should
+ * differ.
+ */
+typedef struct fog_mixnet_node_config {
+  /**
+   * The UDP address it listens on, such as 127.0.0.1:9000; port 0 is any that is free.
+   */
+  const char *listen;
+  /**
+   * Where others reach it, if that is not where it listens; or NULL.
+   */
+  const char *address;
+  /**
+   * FOG_KEY_BYTES bytes of the secret key of its identity.
+   */
+  const uint8_t *identity;
+  /**
+   * FOG_KEY_BYTES, or 0 for a new identity.
+   */
+  size_t identity_len;
+  /**
+   * The epoch its mix key is of. The key itself is always new, so that packets which somebody
+   * recorded before a restart cannot be replayed after it.
+   */
+  uint64_t epoch;
+  /**
+   * Most hops of a route in the network, 1 to 7.
+   */
+  size_t hops_max;
+  /**
+   * Bytes of message one packet of the network carries: a multiple of 1024 up to 64512, for the
+   * packets must fit datagrams.
+   */
+  size_t payload_bytes;
+  /**
+   * Threads that process packets; 0 is one for each processor.
+   */
+  size_t workers;
+  /**
+   * Packets of the mix key there is room for, 5 bytes each, taken from the system as they come.
+   */
+  size_t replay_tags_max;
+} fog_mixnet_node_config;
+
+/**
+ * What others must know of a mixnode.
+ */
+typedef struct fog_descriptor {
+  /**
+   * Its identifier: 64 hexadecimal digits and a NUL byte.
+   */
+  char node[FOG_NODE_ID_SIZE];
+  /**
+   * Its public mix key.
+   */
+  uint8_t key[FOG_KEY_BYTES];
+  /**
+   * The key's epoch: a value of fog_epoch_parity.
+   */
+  int32_t epoch;
+  /**
+   * Where it listens: an IP address with a port, such as 127.0.0.1:9000, and a NUL byte.
+   */
+  char address[FOG_ADDRESS_SIZE];
+} fog_descriptor;
+
+/**
+ * What a topology says beside who the nodes are. Fill it with fog_topology_options_default() and
+ * change what should differ.
+ */
+typedef struct fog_topology_options {
+  /**
+   * Number of the key epoch.
+   */
+  uint64_t epoch;
+  /**
+   * From when on it is valid, in milliseconds since 1970.
+   */
+  uint64_t valid_from_ms;
+  /**
+   * Until when it is valid, not included, in milliseconds since 1970.
+   */
+  uint64_t valid_until_ms;
+  /**
+   * Most hops of a route, the receiver included, 1 to 7.
+   */
+  size_t hops_max;
+  /**
+   * Bytes of message one packet carries, a multiple of 1024 up to 65536.
+   */
+  size_t payload_bytes;
+  /**
+   * How long a mixnode holds a packet in the mean, in nanoseconds.
+   */
+  uint64_t delay_mean_ns;
+} fog_topology_options;
+
+/**
+ * The mixnodes of one layer.
+ */
+typedef struct fog_layer {
+  /**
+   * The mixnodes.
+   */
+  const struct fog_descriptor *nodes;
+  /**
+   * How many.
+   */
+  size_t nodes_len;
+} fog_layer;
+
+/**
  * Parameters of NSGA-II. Fill it with fog_nsga2_config_default() and change what should differ.
  */
 typedef struct fog_nsga2_config {
@@ -1291,6 +1788,113 @@ typedef struct fog_processed {
    */
   char surb[FOG_ID_SIZE];
 } fog_processed;
+
+/**
+ * A packet to be built.
+ */
+typedef struct fog_order {
+  /**
+   * The hops, the receiver last.
+   */
+  const struct fog_hop *route;
+  /**
+   * How many, 1 to fog_sphinx_hops_max().
+   */
+  size_t route_len;
+  /**
+   * The message.
+   */
+  const uint8_t *payload;
+  /**
+   * Its length, at most fog_sphinx_payload_bytes().
+   */
+  size_t payload_len;
+} fog_order;
+
+/**
+ * What became of one packet of a batch.
+ */
+typedef struct fog_opened {
+  /**
+   * FOG_STATUS_OK, or why the packet was refused; then its bytes are worth nothing, and so is
+   * the rest of this.
+   */
+  fog_status status;
+  /**
+   * What to do.
+   */
+  fog_processed_kind kind;
+  /**
+   * Names the packet at this hop, whatever was done to its bytes: see it twice, drop it.
+   */
+  uint8_t replay_tag[16];
+  /**
+   * The next hop, with FOG_PROCESSED_KIND_FORWARD: the first 16 digits of its identifier; else
+   * empty.
+   */
+  char next[FOG_NODE_REF_SIZE];
+  /**
+   * How long to hold the packet, in nanoseconds, with FOG_PROCESSED_KIND_FORWARD; else 0.
+   */
+  uint64_t delay_ns;
+  /**
+   * The reply block, with FOG_PROCESSED_KIND_REPLY; else empty.
+   */
+  char surb[FOG_ID_SIZE];
+  /**
+   * Where in the buffer of the batch the packet to forward, the message or the sealed reply
+   * begins.
+   */
+  size_t offset;
+  /**
+   * How many bytes it has.
+   */
+  size_t length;
+} fog_opened;
+
+/**
+ * What a processor of packets counted since it was made.
+ */
+typedef struct fog_processor_stats {
+  /**
+   * Packets that came in.
+   */
+  uint64_t received;
+  /**
+   * Of those, to be sent on.
+   */
+  uint64_t forwarded;
+  /**
+   * Of those, messages for this node.
+   */
+  uint64_t delivered;
+  /**
+   * Of those, replies for this node.
+   */
+  uint64_t replies;
+  /**
+   * Of those, refused: wrong length, version, tag, key or payload.
+   */
+  uint64_t malformed;
+  /**
+   * Of those, refused: processed before.
+   */
+  uint64_t replayed;
+  /**
+   * Of those, refused: no more packets of this key can be remembered.
+   */
+  uint64_t overloaded;
+} fog_processor_stats;
+
+/**
+ * The short name of a node that packets have room for.
+ */
+typedef struct fog_node_ref {
+  /**
+   * The first 16 digits of its identifier, and a NUL byte.
+   */
+  char text[FOG_NODE_REF_SIZE];
+} fog_node_ref;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1729,6 +2333,549 @@ fog_status fog_ledger_account(const struct fog_ledger *ledger,
 fog_status fog_ledger_verify(const struct fog_ledger *ledger, struct fog_verification *out);
 
 /**
+ * Puts the usual configuration into a struct: any free port, a new identity, and a loop and a drop
+ * of cover traffic every five seconds in the mean.
+ *
+ * Thread safety: any thread.
+ * @param out receives the configuration
+ */
+fog_status fog_mixnet_client_config_default(struct fog_mixnet_client_config *out);
+
+/**
+ * Starts a client of a network.
+ *
+ * Thread safety: any thread.
+ * @param topology the network
+ * @param config   the configuration, or NULL for the usual
+ * @param out      receives the client; free it with fog_mixnet_client_free()
+ * @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_INVALID_TOPOLOGY if the topology is not valid
+ *         now; FOG_STATUS_LISTEN if the address is in use or not one of this machine;
+ *         FOG_STATUS_NODE if the system gives no socket or thread, or packets do not fit datagrams
+ */
+fog_status fog_mixnet_client_start(const struct fog_topology *topology,
+                                   const struct fog_mixnet_client_config *config,
+                                   struct fog_mixnet_client **out);
+
+/**
+ * Puts what others need to send messages to a client into a struct. It is another one with each
+ * start and each epoch.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client the client
+ * @param out    receives the contact
+ * @return FOG_STATUS_CLOSED
+ */
+fog_status fog_mixnet_client_contact(const struct fog_mixnet_client *client,
+                                     struct fog_contact *out);
+
+/**
+ * Sends a message and waits until the receiver has acknowledged all of it.
+ *
+ * When the time is over first, *delivered is false and the message is sent further until it is
+ * acknowledged or given up, unless the client is closed.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free(). Another
+ * thread ends the waiting with fog_mixnet_client_close().
+ * @param client     the client
+ * @param to         the receiver's contact, the text of a fog_contact
+ * @param body       the message
+ * @param body_len   its length
+ * @param timeout_ns how long to wait, in nanoseconds
+ * @param id         receives the message's identifier, or NULL
+ * @param delivered  receives whether it is known to have arrived, or NULL
+ * @return FOG_STATUS_NOT_DELIVERED when it was given up; FOG_STATUS_INVALID_ARGUMENT,
+ *         FOG_STATUS_PAYLOAD_TOO_LARGE, FOG_STATUS_INVALID_ROUTE, FOG_STATUS_INVALID_TOPOLOGY if
+ *         the network's has expired, FOG_STATUS_MIXNET_BUSY, FOG_STATUS_CLOSED
+ */
+fog_status fog_mixnet_client_send(const struct fog_mixnet_client *client,
+                                  const char *to,
+                                  const uint8_t *body,
+                                  size_t body_len,
+                                  uint64_t timeout_ns,
+                                  struct fog_id *id,
+                                  bool *delivered);
+
+/**
+ * Sends a message and returns at once. If this succeeds, `done` runs once, whatever becomes of the
+ * message; if it fails, `done` does not run.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client    the client
+ * @param to        the receiver's contact, the text of a fog_contact
+ * @param body      the message
+ * @param body_len  its length
+ * @param done      tells what became of it, maybe before this call returns; NULL if nobody wants
+ *                  to know
+ * @param user_data passed to `done` as it is; must be usable from another thread until then
+ * @param id        receives the message's identifier, or NULL
+ * @return as of fog_mixnet_client_send(), but for FOG_STATUS_NOT_DELIVERED; FOG_STATUS_NODE if the
+ *         system gives no thread. Then nothing was sent.
+ */
+fog_status fog_mixnet_client_send_async(const struct fog_mixnet_client *client,
+                                        const char *to,
+                                        const uint8_t *body,
+                                        size_t body_len,
+                                        fog_mixnet_sent done,
+                                        void *user_data,
+                                        struct fog_id *id);
+
+/**
+ * Sends a message that asks for an answer, and waits for that.
+ *
+ * The question is sent until it is acknowledged, the answer once: if a packet of it is lost, none
+ * comes.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free(). Another
+ * thread ends the waiting with fog_mixnet_client_close().
+ * @param client           the client
+ * @param to               the receiver's contact, the text of a fog_contact
+ * @param body             the message
+ * @param body_len         its length
+ * @param answer_bytes_max longest answer there is room for, in bytes
+ * @param within_ns        how long to wait for the answer, in nanoseconds
+ * @param out              receives the answer; free it with fog_mixnet_answer_free()
+ * @return FOG_STATUS_NO_ANSWER; else as of fog_mixnet_client_send()
+ */
+fog_status fog_mixnet_client_request(const struct fog_mixnet_client *client,
+                                     const char *to,
+                                     const uint8_t *body,
+                                     size_t body_len,
+                                     size_t answer_bytes_max,
+                                     uint64_t within_ns,
+                                     struct fog_mixnet_answer **out);
+
+/**
+ * Sends a message that asks for an answer and returns at once. If this succeeds, `done` runs once,
+ * whatever becomes of the request; if it fails, `done` does not run.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client           the client
+ * @param to               the receiver's contact, the text of a fog_contact
+ * @param body             the message
+ * @param body_len         its length
+ * @param answer_bytes_max longest answer there is room for, in bytes
+ * @param within_ns        how long to wait for the answer, in nanoseconds
+ * @param done             tells what became of it, maybe before this call returns
+ * @param user_data        passed to `done` as it is; must be usable from another thread until then
+ * @return as of fog_mixnet_client_send_async()
+ */
+fog_status fog_mixnet_client_request_async(const struct fog_mixnet_client *client,
+                                           const char *to,
+                                           const uint8_t *body,
+                                           size_t body_len,
+                                           size_t answer_bytes_max,
+                                           uint64_t within_ns,
+                                           fog_mixnet_answered done,
+                                           void *user_data);
+
+/**
+ * Puts different mixnodes for a route into an array: one of each layer in turn, at random.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client the client
+ * @param hops   how many mixnodes
+ * @param out    receives the mixnodes; has room for as many
+ * @return FOG_STATUS_INVALID_ROUTE if the network has too few of them or a packet has no room for
+ *         so many; FOG_STATUS_CLOSED
+ */
+fog_status fog_mixnet_client_choose_nodes(const struct fog_mixnet_client *client,
+                                          size_t hops,
+                                          struct fog_node_id *out);
+
+/**
+ * Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
+ * order.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client    the client
+ * @param nodes     the mixnodes, such as fog_mixnet_client_choose_nodes() names
+ * @param nodes_len how many
+ * @param to        the receiver's contact, the text of a fog_contact
+ * @param body      the message
+ * @param body_len  its length
+ * @param id        receives the message's identifier, or NULL
+ * @return as of fog_mixnet_client_send(), but for FOG_STATUS_NOT_DELIVERED
+ */
+fog_status fog_mixnet_client_send_through(const struct fog_mixnet_client *client,
+                                          const struct fog_node_id *nodes,
+                                          size_t nodes_len,
+                                          const char *to,
+                                          const uint8_t *body,
+                                          size_t body_len,
+                                          struct fog_id *id);
+
+/**
+ * The next message that came in. Waits for it if there is none.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free(). Another
+ * thread ends the waiting with fog_mixnet_client_close().
+ * @param client     the client
+ * @param timeout_ns how long to wait, in nanoseconds; 0 to take only what is there
+ * @param out        receives the message, or NULL if none came in time; free it with
+ *                   fog_mixnet_message_free()
+ * @return FOG_STATUS_CLOSED when there is none and none will come
+ */
+fog_status fog_mixnet_client_receive(const struct fog_mixnet_client *client,
+                                     uint64_t timeout_ns,
+                                     struct fog_mixnet_message **out);
+
+/**
+ * Answers a message, once. The answer is sent once, without an acknowledgement.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client   the client that received the message
+ * @param message  the message
+ * @param body     the answer
+ * @param body_len its length
+ * @return FOG_STATUS_INVALID_REPLY_BLOCK if the message wants no answer, was answered before, or
+ *         came before the last epoch; FOG_STATUS_PAYLOAD_TOO_LARGE if the answer is longer than
+ *         was asked for: a shorter one can still be given; FOG_STATUS_CLOSED
+ */
+fog_status fog_mixnet_client_reply(const struct fog_mixnet_client *client,
+                                   const struct fog_mixnet_message *message,
+                                   const uint8_t *body,
+                                   size_t body_len);
+
+/**
+ * Goes on with another topology of the network: nodes joined or left, or an epoch began. In
+ * another epoch the client has another contact; for the old one it keeps receiving until the epoch
+ * after.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client   the client
+ * @param topology the network
+ * @return FOG_STATUS_INVALID_TOPOLOGY if it is not valid now, its packets are of other sizes or
+ *         its nodes cannot be told apart; FOG_STATUS_CLOSED. Then the old one stays.
+ */
+fog_status fog_mixnet_client_set_topology(const struct fog_mixnet_client *client,
+                                          const struct fog_topology *topology);
+
+/**
+ * Sends cover traffic as a device so powered should.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client the client
+ * @param power  a value of fog_power_class
+ * @return FOG_STATUS_INVALID_ARGUMENT for another number; FOG_STATUS_CLOSED
+ */
+fog_status fog_mixnet_client_set_power(const struct fog_mixnet_client *client, int32_t power);
+
+/**
+ * Puts what a client counted since its start into a struct.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client the client
+ * @param out    receives the figures
+ * @return FOG_STATUS_CLOSED
+ */
+fog_status fog_mixnet_client_stats(const struct fog_mixnet_client *client,
+                                   struct fog_client_stats *out);
+
+/**
+ * Ends a client: what was asked for ends with FOG_STATUS_CLOSED, messages that came in can still
+ * be received. Closing again does nothing.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client the client
+ */
+fog_status fog_mixnet_client_close(const struct fog_mixnet_client *client);
+
+/**
+ * Closes a client and frees it. Waits until all callbacks have run, unless it is called from one
+ * of them.
+ *
+ * Thread safety: no other call may use it.
+ * @param client the client, or NULL
+ */
+void fog_mixnet_client_free(struct fog_mixnet_client *client);
+
+/**
+ * Puts the sender's identifier of a message into a struct.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param message the message
+ * @param out     receives the identifier
+ */
+fog_status fog_mixnet_message_id(const struct fog_mixnet_message *message, struct fog_id *out);
+
+/**
+ * The bytes of a message.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param message the message
+ * @return the bytes, as many as fog_mixnet_message_len() says, valid until the message is freed;
+ *         NULL if `message` is NULL
+ */
+const uint8_t *fog_mixnet_message_data(const struct fog_mixnet_message *message);
+
+/**
+ * How many bytes a message has.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param message the message
+ * @return 0 if `message` is NULL
+ */
+size_t fog_mixnet_message_len(const struct fog_mixnet_message *message);
+
+/**
+ * How many reply blocks came with a message: packets its answer may have. 0 if it wants none.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param message the message
+ * @return 0 if `message` is NULL
+ */
+size_t fog_mixnet_message_reply_blocks(const struct fog_mixnet_message *message);
+
+/**
+ * Frees a message, whether or not it was answered.
+ *
+ * Thread safety: no other call may use it.
+ * @param message the message, or NULL
+ */
+void fog_mixnet_message_free(struct fog_mixnet_message *message);
+
+/**
+ * The bytes of an answer.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param answer the answer
+ * @return the bytes, as many as fog_mixnet_answer_len() says, valid until the answer is freed;
+ *         NULL if `answer` is NULL
+ */
+const uint8_t *fog_mixnet_answer_data(const struct fog_mixnet_answer *answer);
+
+/**
+ * How many bytes an answer has.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param answer the answer
+ * @return 0 if `answer` is NULL
+ */
+size_t fog_mixnet_answer_len(const struct fog_mixnet_answer *answer);
+
+/**
+ * Frees an answer. Not the one a callback was given.
+ *
+ * Thread safety: no other call may use it.
+ * @param answer the answer, or NULL
+ */
+void fog_mixnet_answer_free(struct fog_mixnet_answer *answer);
+
+/**
+ * Puts the usual configuration into a struct: any free port of the loopback, a new identity, one
+ * thread.
+ *
+ * Thread safety: any thread.
+ * @param out receives the configuration
+ */
+fog_status fog_mixnet_node_config_default(struct fog_mixnet_node_config *out);
+
+/**
+ * Starts a mixnode that knows no other yet.
+ *
+ * Thread safety: any thread.
+ * @param config the configuration, or NULL for the usual
+ * @param out    receives the mixnode; free it with fog_mixnet_node_free()
+ * @return FOG_STATUS_INVALID_ARGUMENT; FOG_STATUS_LISTEN if the address is in use or not one of
+ *         this machine; FOG_STATUS_NODE if the system gives no socket or thread, or packets do not
+ *         fit datagrams
+ */
+fog_status fog_mixnet_node_start(const struct fog_mixnet_node_config *config,
+                                 struct fog_mixnet_node **out);
+
+/**
+ * Puts what others must know of a mixnode into a struct.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_node_free().
+ * @param node the mixnode
+ * @param out  receives the descriptor
+ */
+fog_status fog_mixnet_node_descriptor(const struct fog_mixnet_node *node,
+                                      struct fog_descriptor *out);
+
+/**
+ * Tells a mixnode of the others. It sends packets to those and to whoever opened a link to it.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_node_free().
+ * @param node     the mixnode
+ * @param topology the network
+ * @return FOG_STATUS_INVALID_TOPOLOGY if its packets are of other sizes or its nodes cannot be
+ *         told apart; FOG_STATUS_CLOSED. Then what was known before stays.
+ */
+fog_status fog_mixnet_node_set_topology(const struct fog_mixnet_node *node,
+                                        const struct fog_topology *topology);
+
+/**
+ * Puts what a mixnode counted since its start into a struct.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_node_free().
+ * @param node the mixnode
+ * @param out  receives the figures
+ * @return FOG_STATUS_CLOSED
+ */
+fog_status fog_mixnet_node_stats(const struct fog_mixnet_node *node, struct fog_engine_stats *out);
+
+/**
+ * Takes no further packets, sends what is held when it is due, and ends: when nothing is held any
+ * more, or after a while. Waits until then.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_node_free().
+ * @param node      the mixnode
+ * @param within_ns how long it may take at most, in nanoseconds
+ * @param out       receives what it counted, or NULL
+ * @return FOG_STATUS_CLOSED
+ */
+fog_status fog_mixnet_node_drain(const struct fog_mixnet_node *node,
+                                 uint64_t within_ns,
+                                 struct fog_engine_stats *out);
+
+/**
+ * Ends a mixnode at once; what it holds is lost. Closing again does nothing.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_node_free().
+ * @param node the mixnode
+ */
+fog_status fog_mixnet_node_close(const struct fog_mixnet_node *node);
+
+/**
+ * Closes a mixnode and frees it.
+ *
+ * Thread safety: no other call may use it.
+ * @param node the mixnode, or NULL
+ */
+void fog_mixnet_node_free(struct fog_mixnet_node *node);
+
+/**
+ * Puts the usual options into a struct: epoch 0, always valid, 7 hops, 2048 bytes, 50 ms.
+ *
+ * Thread safety: any thread.
+ * @param out receives the options
+ */
+fog_status fog_topology_options_default(struct fog_topology_options *out);
+
+/**
+ * Makes a topology of mixnodes in layers, entry first.
+ *
+ * Thread safety: any thread.
+ * @param layers     the layers
+ * @param layers_len how many, 1 to one less than hops_max
+ * @param options    the rest, or NULL for the usual
+ * @param out        receives the topology; free it with fog_topology_free()
+ * @return FOG_STATUS_INVALID_TOPOLOGY; FOG_STATUS_INVALID_ARGUMENT for sizes that no packet has
+ *         and for a descriptor that is not well formed
+ */
+fog_status fog_topology_new(const struct fog_layer *layers,
+                            size_t layers_len,
+                            const struct fog_topology_options *options,
+                            struct fog_topology **out);
+
+/**
+ * Reads a topology that an authority has signed and that is valid now, by this machine's clock.
+ *
+ * Thread safety: any thread.
+ * @param signed        what fog_topology_sign() gave
+ * @param authority     FOG_KEY_BYTES bytes of the authority's public key
+ * @param authority_len must be FOG_KEY_BYTES
+ * @param out           receives the topology; free it with fog_topology_free()
+ * @return FOG_STATUS_INVALID_TOPOLOGY
+ */
+fog_status fog_topology_verify(const char *signed_,
+                               const uint8_t *authority,
+                               size_t authority_len,
+                               struct fog_topology **out);
+
+/**
+ * The topology as text, signed by an authority, for those who do not know the nodes themselves.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param topology   the topology
+ * @param secret     FOG_KEY_BYTES bytes of the authority's secret key
+ * @param secret_len must be FOG_KEY_BYTES
+ * @param out        receives the text; free it with fog_string_free()
+ * @return FOG_STATUS_INVALID_TOPOLOGY for numbers that the text has no room for
+ */
+fog_status fog_topology_sign(const struct fog_topology *topology,
+                             const uint8_t *secret,
+                             size_t secret_len,
+                             char **out);
+
+/**
+ * The public key to an authority's secret key.
+ *
+ * Thread safety: any thread.
+ * @param secret     FOG_KEY_BYTES secret bytes
+ * @param secret_len must be FOG_KEY_BYTES
+ * @param out        receives FOG_KEY_BYTES bytes
+ * @param capacity   bytes that fit `out`
+ * @return FOG_STATUS_BUFFER_TOO_SMALL if that is less
+ */
+fog_status fog_topology_authority(const uint8_t *secret,
+                                  size_t secret_len,
+                                  uint8_t *out,
+                                  size_t capacity);
+
+/**
+ * Puts what a topology says beside who the nodes are into a struct.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param topology the topology
+ * @param out      receives the options
+ */
+fog_status fog_topology_options_of(const struct fog_topology *topology,
+                                   struct fog_topology_options *out);
+
+/**
+ * How many layers a topology has.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param topology the topology
+ * @return 0 if `topology` is NULL
+ */
+size_t fog_topology_layer_count(const struct fog_topology *topology);
+
+/**
+ * How many mixnodes a layer of a topology has.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param topology the topology
+ * @param layer    which layer, from 0
+ * @return 0 if there is no such layer, or `topology` is NULL
+ */
+size_t fog_topology_node_count(const struct fog_topology *topology, size_t layer);
+
+/**
+ * Puts a mixnode of a topology into a struct.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param topology the topology
+ * @param layer    which layer, from 0
+ * @param index    which of the layer, from 0
+ * @param out      receives the mixnode
+ * @return FOG_STATUS_INVALID_ARGUMENT if there is no such mixnode
+ */
+fog_status fog_topology_node(const struct fog_topology *topology,
+                             size_t layer,
+                             size_t index,
+                             struct fog_descriptor *out);
+
+/**
+ * The builder and processor of packets of a topology's network.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param topology the topology
+ * @param out      receives it; free it with fog_sphinx_free()
+ */
+fog_status fog_topology_sphinx(const struct fog_topology *topology, struct fog_sphinx **out);
+
+/**
+ * Frees a topology. Mixnodes and clients that were given it go on.
+ *
+ * Thread safety: no other call may use it.
+ * @param topology the topology, or NULL
+ */
+void fog_topology_free(struct fog_topology *topology);
+
+/**
  * Puts the usual parameters of NSGA-II into a struct.
  *
  * Thread safety: any thread.
@@ -1949,13 +3096,26 @@ void fog_private_key_free(struct fog_private_key *key);
  * Makes a builder and processor of packets.
  *
  * Thread safety: any thread.
- * @param payload_bytes bytes of message a packet carries, a multiple of 1024 up to 65536; all nodes
- *                      of a network use the same, FOG_SPHINX_PAYLOAD_BYTES unless they agreed on
- *                      another
+ * @param payload_bytes bytes of message a packet carries, a multiple of 1024 up to 65536; all
+ *                      nodes of a network use the same, FOG_SPHINX_PAYLOAD_BYTES unless they
+ *                      agreed on another
  * @param out           receives it; free it with fog_sphinx_free()
  * @return FOG_STATUS_INVALID_ARGUMENT for another size
  */
 fog_status fog_sphinx_new(size_t payload_bytes, struct fog_sphinx **out);
+
+/**
+ * The same for routes of at most so many hops. With 5 hops and 1024 bytes a packet fits one UDP
+ * datagram.
+ *
+ * Thread safety: any thread.
+ * @param hops_max      most hops of a route, 1 to 7; FOG_SPHINX_HOPS unless the network agreed on
+ *                      another number
+ * @param payload_bytes as of fog_sphinx_new()
+ * @param out           receives it; free it with fog_sphinx_free()
+ * @return FOG_STATUS_INVALID_ARGUMENT for other numbers
+ */
+fog_status fog_sphinx_with_hops(size_t hops_max, size_t payload_bytes, struct fog_sphinx **out);
 
 /**
  * Frees a builder and processor of packets.
@@ -1964,6 +3124,15 @@ fog_status fog_sphinx_new(size_t payload_bytes, struct fog_sphinx **out);
  * @param sphinx it, or NULL
  */
 void fog_sphinx_free(struct fog_sphinx *sphinx);
+
+/**
+ * Most hops of a route.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param sphinx the size of the network's packets
+ * @return 0 if `sphinx` is NULL
+ */
+size_t fog_sphinx_hops_max(const struct fog_sphinx *sphinx);
 
 /**
  * Bytes of message one packet carries.
@@ -1991,7 +3160,7 @@ size_t fog_sphinx_packet_bytes(const struct fog_sphinx *sphinx);
  * Thread safety: any thread, at the same time as other calls.
  * @param sphinx      the size of the network's packets
  * @param route       the hops, the receiver last
- * @param route_len   how many, 1 to 7
+ * @param route_len   how many, 1 to fog_sphinx_hops_max()
  * @param payload     the message
  * @param payload_len its length, at most fog_sphinx_payload_bytes()
  * @param out         receives the packet
@@ -2019,7 +3188,8 @@ fog_status fog_sphinx_build(const struct fog_sphinx *sphinx,
  * @param key        this node's key
  * @param packet     the packet
  * @param packet_len its length
- * @param out        receives the packet to forward or the message; must not overlap `packet`
+ * @param out        receives the packet to forward, the message or the sealed reply; must not
+ *                   overlap `packet`
  * @param capacity   bytes that fit `out`; fog_sphinx_packet_bytes() are always enough
  * @param out_len    receives how many bytes were put into `out`
  * @param processed  receives what to do
@@ -2033,6 +3203,242 @@ fog_status fog_sphinx_process(const struct fog_sphinx *sphinx,
                               size_t capacity,
                               size_t *out_len,
                               struct fog_processed *processed);
+
+/**
+ * Builds many packets, each of a route and a message, one after the other in one buffer. That is
+ * faster than one by one.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param sphinx     the size of the network's packets
+ * @param orders     what to build
+ * @param orders_len how many
+ * @param out        receives the packets
+ * @param capacity   bytes that fit `out`, at least orders_len times fog_sphinx_packet_bytes()
+ * @param out_len    receives the length of all packets together
+ * @return FOG_STATUS_INVALID_ROUTE or FOG_STATUS_PAYLOAD_TOO_LARGE for the first that is refused,
+ *         then none is built; FOG_STATUS_BUFFER_TOO_SMALL
+ */
+fog_status fog_sphinx_build_batch(const struct fog_sphinx *sphinx,
+                                  const struct fog_order *orders,
+                                  size_t orders_len,
+                                  uint8_t *out,
+                                  size_t capacity,
+                                  size_t *out_len);
+
+/**
+ * Takes one layer off each of the packets that stand one after the other in a buffer, in place:
+ * nothing is copied. That is faster than one by one.
+ *
+ * Nothing is remembered. Noticing a replay tag that was seen before is for the caller.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param sphinx           the size of the network's packets
+ * @param key              this node's key
+ * @param packets          the packets; become what the results say
+ * @param packets_len      their length together, a multiple of fog_sphinx_packet_bytes()
+ * @param results          receives one result for each packet, in their order
+ * @param results_capacity results that fit
+ * @param results_len      receives how many results there are
+ * @return FOG_STATUS_INVALID_PACKET if they are not whole packets and FOG_STATUS_BUFFER_TOO_SMALL
+ *         if their results do not fit; then nothing was changed. FOG_STATUS_OK if packets are
+ *         refused each for itself.
+ */
+fog_status fog_sphinx_process_batch(const struct fog_sphinx *sphinx,
+                                    const struct fog_private_key *key,
+                                    uint8_t *packets,
+                                    size_t packets_len,
+                                    struct fog_opened *results,
+                                    size_t results_capacity,
+                                    size_t *results_len);
+
+/**
+ * Makes a processor for a key, which must not have been used before: what was seen under it
+ * earlier is not known.
+ *
+ * Thread safety: any thread.
+ * @param sphinx      the size of the network's packets
+ * @param key         this node's key, which is copied
+ * @param packets_max packets it remembers, in 5 bytes each, which are taken from the system as
+ *                    they are used; well beyond that it refuses further ones, and needs a new key
+ * @param out         receives it; free it with fog_sphinx_processor_free()
+ */
+fog_status fog_sphinx_processor_new(const struct fog_sphinx *sphinx,
+                                    const struct fog_private_key *key,
+                                    size_t packets_max,
+                                    struct fog_sphinx_processor **out);
+
+/**
+ * Copies the public half of a processor's key.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param processor the processor
+ * @param out       receives FOG_KEY_BYTES bytes
+ * @param capacity  bytes that fit `out`
+ * @return FOG_STATUS_BUFFER_TOO_SMALL if that is less
+ */
+fog_status fog_sphinx_processor_public_key(const struct fog_sphinx_processor *processor,
+                                           uint8_t *out,
+                                           size_t capacity);
+
+/**
+ * Takes one layer off a packet that was not processed before.
+ *
+ * Thread safety: any thread, at the same time as other calls: of those that process the same
+ * packet, one succeeds.
+ * @param processor  the processor
+ * @param packet     the packet
+ * @param packet_len its length
+ * @param out        receives the packet to forward, the message or the sealed reply; must not
+ *                   overlap `packet`
+ * @param capacity   bytes that fit `out`, at least fog_sphinx_packet_bytes()
+ * @param out_len    receives how many bytes were put into `out`
+ * @param processed  receives what to do
+ * @return FOG_STATUS_INVALID_PACKET, FOG_STATUS_REPLAYED, FOG_STATUS_MIXNET_BUSY if it cannot
+ *         remember more; FOG_STATUS_BUFFER_TOO_SMALL, then the packet counts as not processed
+ */
+fog_status fog_sphinx_processor_process(const struct fog_sphinx_processor *processor,
+                                        const uint8_t *packet,
+                                        size_t packet_len,
+                                        uint8_t *out,
+                                        size_t capacity,
+                                        size_t *out_len,
+                                        struct fog_processed *processed);
+
+/**
+ * What fog_sphinx_process_batch() does, for packets that were not processed before: the status of
+ * each may also be FOG_STATUS_REPLAYED, or FOG_STATUS_MIXNET_BUSY if no more can be remembered.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param processor        the processor
+ * @param packets          the packets; become what the results say
+ * @param packets_len      their length together, a multiple of fog_sphinx_packet_bytes()
+ * @param results          receives one result for each packet, in their order
+ * @param results_capacity results that fit
+ * @param results_len      receives how many results there are
+ * @return as of fog_sphinx_process_batch()
+ */
+fog_status fog_sphinx_processor_process_batch(const struct fog_sphinx_processor *processor,
+                                              uint8_t *packets,
+                                              size_t packets_len,
+                                              struct fog_opened *results,
+                                              size_t results_capacity,
+                                              size_t *results_len);
+
+/**
+ * Puts what a processor counted into a struct.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param processor the processor
+ * @param out       receives the figures
+ */
+fog_status fog_sphinx_processor_stats(const struct fog_sphinx_processor *processor,
+                                      struct fog_processor_stats *out);
+
+/**
+ * Erases a processor's key and frees it.
+ *
+ * Thread safety: no other call may use it.
+ * @param processor the processor, or NULL
+ */
+void fog_sphinx_processor_free(struct fog_sphinx_processor *processor);
+
+/**
+ * Length of every reply block.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param sphinx the size of the network's packets
+ * @return 0 if `sphinx` is NULL
+ */
+size_t fog_sphinx_surb_bytes(const struct fog_sphinx *sphinx);
+
+/**
+ * Makes a single-use reply block (SURB) whose route ends at its maker, and the key that opens the
+ * reply. The block goes to whoever is to reply, the key stays.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param sphinx    the size of the network's packets
+ * @param route     the hops of the way back, the maker last
+ * @param route_len how many, 1 to fog_sphinx_hops_max()
+ * @param out       receives the block
+ * @param capacity  bytes that fit `out`, at least fog_sphinx_surb_bytes()
+ * @param out_len   receives the block's length
+ * @param key       receives the key; free it with fog_reply_key_free()
+ * @return FOG_STATUS_INVALID_ROUTE, FOG_STATUS_BUFFER_TOO_SMALL
+ */
+fog_status fog_sphinx_make_surb(const struct fog_sphinx *sphinx,
+                                const struct fog_hop *route,
+                                size_t route_len,
+                                uint8_t *out,
+                                size_t capacity,
+                                size_t *out_len,
+                                struct fog_reply_key **key);
+
+/**
+ * The packet that carries a reply back by a reply block, and the first node it goes to.
+ *
+ * A block works once: a second packet by it is dropped by that node.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param sphinx      the size of the network's packets
+ * @param surb        the block
+ * @param surb_len    its length
+ * @param payload     the reply
+ * @param payload_len its length, at most fog_sphinx_payload_bytes()
+ * @param next        receives the node to send the packet to
+ * @param out         receives the packet
+ * @param capacity    bytes that fit `out`, at least fog_sphinx_packet_bytes()
+ * @param out_len     receives the packet's length
+ * @return FOG_STATUS_INVALID_REPLY_BLOCK, FOG_STATUS_PAYLOAD_TOO_LARGE,
+ *         FOG_STATUS_BUFFER_TOO_SMALL
+ */
+fog_status fog_sphinx_reply(const struct fog_sphinx *sphinx,
+                            const uint8_t *surb,
+                            size_t surb_len,
+                            const uint8_t *payload,
+                            size_t payload_len,
+                            struct fog_node_ref *next,
+                            uint8_t *out,
+                            size_t capacity,
+                            size_t *out_len);
+
+/**
+ * Opens the sealed reply that came by a reply block, with FOG_PROCESSED_KIND_REPLY.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param sphinx     the size of the network's packets
+ * @param key        the key that was made with the block
+ * @param sealed     the sealed reply
+ * @param sealed_len its length
+ * @param out        receives the reply
+ * @param capacity   bytes that fit `out`; fog_sphinx_payload_bytes() are always enough
+ * @param out_len    receives the reply's length
+ * @return FOG_STATUS_INVALID_REPLY_BLOCK if it came by another block or was changed,
+ *         FOG_STATUS_BUFFER_TOO_SMALL
+ */
+fog_status fog_sphinx_open_reply(const struct fog_sphinx *sphinx,
+                                 const struct fog_reply_key *key,
+                                 const uint8_t *sealed,
+                                 size_t sealed_len,
+                                 uint8_t *out,
+                                 size_t capacity,
+                                 size_t *out_len);
+
+/**
+ * Puts the identifier of the reply block that a key belongs to into a struct.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param key the key
+ * @param out receives the identifier, as in the surb of a processed packet
+ */
+fog_status fog_reply_key_id(const struct fog_reply_key *key, struct fog_id *out);
+
+/**
+ * Erases the key of a reply block and frees it.
+ *
+ * Thread safety: no other call may use the key.
+ * @param key the key, or NULL
+ */
+void fog_reply_key_free(struct fog_reply_key *key);
 
 /**
  * Version of the library that is linked, such as "0.1.0". Static, not to be freed.

@@ -58,9 +58,14 @@ private:
     fog_status code_;
 };
 
-/// Failures of the mixnet's packets.
-class packet_error : public error {
+/// Failures of the mixnet: its packets, topologies, nodes and clients.
+class mixnet_error : public error {
     using error::error;
+};
+
+/// Failures of the mixnet's packets.
+class packet_error : public mixnet_error {
+    using mixnet_error::mixnet_error;
 };
 
 /// Failures of optimisation and placement.
@@ -104,6 +109,12 @@ using buffer_too_small = error_of<FOG_STATUS_BUFFER_TOO_SMALL, error>;
 using invalid_packet = error_of<FOG_STATUS_INVALID_PACKET, packet_error>;
 using invalid_route = error_of<FOG_STATUS_INVALID_ROUTE, packet_error>;
 using payload_too_large = error_of<FOG_STATUS_PAYLOAD_TOO_LARGE, packet_error>;
+using replayed = error_of<FOG_STATUS_REPLAYED, packet_error>;
+using invalid_topology = error_of<FOG_STATUS_INVALID_TOPOLOGY, mixnet_error>;
+using invalid_reply_block = error_of<FOG_STATUS_INVALID_REPLY_BLOCK, packet_error>;
+using not_delivered = error_of<FOG_STATUS_NOT_DELIVERED, mixnet_error>;
+using no_answer = error_of<FOG_STATUS_NO_ANSWER, mixnet_error>;
+using mixnet_busy = error_of<FOG_STATUS_MIXNET_BUSY, mixnet_error>;
 using invalid_problem = error_of<FOG_STATUS_INVALID_PROBLEM, schedule_error>;
 using not_finite = error_of<FOG_STATUS_NOT_FINITE, schedule_error>;
 using infeasible = error_of<FOG_STATUS_INFEASIBLE, schedule_error>;
@@ -126,6 +137,7 @@ using storage_failed = error_of<FOG_STATUS_STORAGE, storage_error>;
 using storage_locked = error_of<FOG_STATUS_STORAGE_LOCKED, storage_error>;
 using storage_corrupt = error_of<FOG_STATUS_STORAGE_CORRUPT, storage_error>;
 using node_failed = error_of<FOG_STATUS_NODE, error>;
+using listen_failed = error_of<FOG_STATUS_LISTEN, error>;
 
 namespace detail {
 
@@ -143,6 +155,12 @@ namespace detail {
     case FOG_STATUS_INVALID_PACKET: throw invalid_packet(message);
     case FOG_STATUS_INVALID_ROUTE: throw invalid_route(message);
     case FOG_STATUS_PAYLOAD_TOO_LARGE: throw payload_too_large(message);
+    case FOG_STATUS_REPLAYED: throw replayed(message);
+    case FOG_STATUS_INVALID_TOPOLOGY: throw invalid_topology(message);
+    case FOG_STATUS_INVALID_REPLY_BLOCK: throw invalid_reply_block(message);
+    case FOG_STATUS_NOT_DELIVERED: throw not_delivered(message);
+    case FOG_STATUS_NO_ANSWER: throw no_answer(message);
+    case FOG_STATUS_MIXNET_BUSY: throw mixnet_busy(message);
     case FOG_STATUS_INVALID_PROBLEM: throw invalid_problem(message);
     case FOG_STATUS_NOT_FINITE: throw not_finite(message);
     case FOG_STATUS_INFEASIBLE: throw infeasible(message);
@@ -165,6 +183,7 @@ namespace detail {
     case FOG_STATUS_STORAGE_LOCKED: throw storage_locked(message);
     case FOG_STATUS_STORAGE_CORRUPT: throw storage_corrupt(message);
     case FOG_STATUS_NODE: throw node_failed(message);
+    case FOG_STATUS_LISTEN: throw listen_failed(message);
     }
     throw error(status, message);
 }
@@ -216,6 +235,24 @@ inline std::uint64_t nanoseconds(std::chrono::nanoseconds duration) {
     return static_cast<std::uint64_t>(duration.count());
 }
 
+/// Ends a promise that the library owned: with a value, or with the exception of a status.
+template <class T, class Value>
+void fulfil(void *user_data, fog_status status, const char *message, Value &&set) noexcept {
+    const std::unique_ptr<std::promise<T>> promise(static_cast<std::promise<T> *>(user_data));
+    try {
+        if (status != FOG_STATUS_OK) {
+            raise(status, message);
+        }
+        set(*promise);
+    } catch (...) {
+        try {
+            promise->set_exception(std::current_exception());
+        } catch (...) {
+            // The promise is destroyed without a value, which the future reports.
+        }
+    }
+}
+
 } // namespace detail
 
 // ---- bytes ------------------------------------------------------------------------------------
@@ -239,9 +276,37 @@ public:
 
     const std::uint8_t *data() const noexcept { return data_; }
     std::size_t size() const noexcept { return size_; }
+    const std::uint8_t *begin() const noexcept { return data_; }
+    const std::uint8_t *end() const noexcept { return data_ + size_; }
 
 private:
     const std::uint8_t *data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/// Bytes that somebody else owns and that are changed in place: made from a vector, an array, a
+/// span of bytes, or a pointer and a length.
+class bytes_span {
+public:
+    bytes_span() noexcept = default;
+
+    bytes_span(void *data, std::size_t size) noexcept
+        : data_(static_cast<std::uint8_t *>(data)), size_(size) {}
+
+    template <class Range,
+              class Element = std::remove_pointer_t<decltype(std::declval<Range &>().data())>,
+              class = std::enable_if_t<sizeof(Element) == 1 && std::is_trivial_v<Element> &&
+                                       !std::is_const_v<Element> &&
+                                       !std::is_same_v<Range, bytes_span>>>
+    bytes_span(Range &range) noexcept : bytes_span(range.data(), range.size()) {}
+
+    std::uint8_t *data() const noexcept { return data_; }
+    std::size_t size() const noexcept { return size_; }
+    std::uint8_t *begin() const noexcept { return data_; }
+    std::uint8_t *end() const noexcept { return data_ + size_; }
+
+private:
+    std::uint8_t *data_ = nullptr;
     std::size_t size_ = 0;
 };
 
@@ -311,7 +376,10 @@ struct deliver {
 
 /// This node made the reply block by which the packet came.
 struct reply {
+    /// The block's identifier.
     std::string surb;
+    /// What sphinx::open_reply() opens.
+    bytes sealed;
 };
 
 /// A packet with one layer taken off.
@@ -322,13 +390,171 @@ struct processed {
     std::variant<forward, deliver, reply> outcome;
 };
 
+/// A packet to be built.
+struct order {
+    /// The receiver last.
+    std::vector<hop> route;
+    bytes_view payload;
+};
+
+/// A packet of a batch was refused; its bytes are worth nothing.
+struct refused {
+    fog_status code = FOG_STATUS_OK;
+
+    /// The code's name, the same in every language.
+    const char *name() const noexcept { return fog_status_name(code); }
+};
+
+/// Hold the packet for `delay`, then send it to `next`. It is in the buffer of the batch.
+struct forward_in_place {
+    std::string next;
+    std::chrono::nanoseconds delay{0};
+    bytes_span packet;
+};
+
+/// This node is the receiver. The message is in the buffer of the batch.
+struct deliver_in_place {
+    bytes_span payload;
+};
+
+/// This node made the reply block by which the packet came. What sphinx::open_reply() opens is in
+/// the buffer of the batch.
+struct reply_in_place {
+    std::string surb;
+    bytes_span sealed;
+};
+
+/// What became of one packet of a batch.
+struct opened {
+    /// Names the packet at this hop, whatever was done to its bytes: see it twice, drop it.
+    std::array<std::uint8_t, 16> replay_tag{};
+    /// What to do.
+    std::variant<refused, forward_in_place, deliver_in_place, reply_in_place> outcome;
+};
+
+/// Opens the reply that comes by one reply block. Erased from memory when destroyed.
+class reply_key {
+public:
+    /// The block's identifier, under which the reply arrives.
+    std::string id() const {
+        return detail::fill<fog_id>(
+                   [&](fog_id *out) { return fog_reply_key_id(handle_.get(), out); })
+            .text;
+    }
+
+    const fog_reply_key *native_handle() const noexcept { return handle_.get(); }
+
+private:
+    friend class sphinx;
+    using handle = detail::handle<fog_reply_key, fog_reply_key_free>;
+    explicit reply_key(handle raw) noexcept : handle_(std::move(raw)) {}
+    handle handle_;
+};
+
+/// A single-use reply block, which goes to whoever is to reply, and its key, which stays.
+struct surb {
+    bytes block;
+    reply_key key;
+};
+
+/// A packet and the node to send it to.
+struct addressed_packet {
+    /// The first 16 digits of the node's identifier.
+    std::string next;
+    bytes packet;
+};
+
+namespace detail {
+
+/// Hops that point into a route.
+inline std::vector<fog_hop> native(const std::vector<hop> &route) {
+    std::vector<fog_hop> hops(route.size());
+    for (std::size_t i = 0; i < route.size(); i++) {
+        hops[i].node = route[i].node.c_str();
+        std::copy(route[i].key.begin(), route[i].key.end(), hops[i].key);
+        hops[i].delay_ns = nanoseconds(route[i].delay);
+    }
+    return hops;
+}
+
+/// The bytes that a call puts into a buffer.
+template <class Call>
+bytes fill_bytes(std::size_t capacity, Call &&call) {
+    bytes buffer(capacity);
+    std::size_t size = 0;
+    check(call(buffer.data(), buffer.size(), &size));
+    buffer.resize(size);
+    return buffer;
+}
+
+/// A processed packet from a call that tells of it and puts its content into a buffer.
+template <class Call>
+processed read_processed(std::size_t capacity, Call &&call) {
+    fog_processed told{};
+    bytes content = fill_bytes(capacity, [&](std::uint8_t *out, std::size_t size,
+                                             std::size_t *len) {
+        return call(out, size, len, &told);
+    });
+    processed result;
+    std::copy(std::begin(told.replay_tag), std::end(told.replay_tag), result.replay_tag.begin());
+    switch (told.kind) {
+    case FOG_PROCESSED_KIND_FORWARD:
+        result.outcome =
+            forward{told.next, std::chrono::nanoseconds(told.delay_ns), std::move(content)};
+        break;
+    case FOG_PROCESSED_KIND_DELIVER: result.outcome = deliver{std::move(content)}; break;
+    case FOG_PROCESSED_KIND_REPLY:
+        result.outcome = reply{told.surb, std::move(content)};
+        break;
+    }
+    return result;
+}
+
+/// What a call tells of the packets of a batch.
+template <class Call>
+std::vector<opened> read_opened(bytes_span packets, std::size_t packet_bytes, Call &&call) {
+    std::vector<fog_opened> told(packets.size() / packet_bytes);
+    std::size_t count = 0;
+    check(call(packets.data(), packets.size(), told.data(), told.size(), &count));
+    std::vector<opened> results(count);
+    for (std::size_t i = 0; i < count; i++) {
+        const fog_opened &one = told[i];
+        if (one.status != FOG_STATUS_OK) {
+            results[i].outcome = refused{one.status};
+            continue;
+        }
+        std::copy(std::begin(one.replay_tag), std::end(one.replay_tag),
+                  results[i].replay_tag.begin());
+        const bytes_span content(packets.data() + one.offset, one.length);
+        switch (one.kind) {
+        case FOG_PROCESSED_KIND_FORWARD:
+            results[i].outcome =
+                forward_in_place{one.next, std::chrono::nanoseconds(one.delay_ns), content};
+            break;
+        case FOG_PROCESSED_KIND_DELIVER: results[i].outcome = deliver_in_place{content}; break;
+        case FOG_PROCESSED_KIND_REPLY:
+            results[i].outcome = reply_in_place{one.surb, content};
+            break;
+        }
+    }
+    return results;
+}
+
+} // namespace detail
+
 /// Builds and processes Sphinx packets of one network's size.
 class sphinx {
 public:
-    /// Packets that carry up to `payload_bytes` bytes, a multiple of 1024 up to 65536.
-    explicit sphinx(std::size_t payload_bytes = FOG_SPHINX_PAYLOAD_BYTES)
-        : handle_(detail::take<handle>(
-              [&](fog_sphinx **out) { return fog_sphinx_new(payload_bytes, out); })) {}
+    /// Packets that carry up to `payload_bytes` bytes, a multiple of 1024 up to 65536, over up to
+    /// `hops_max` hops, 1 to 7.
+    explicit sphinx(std::size_t payload_bytes = FOG_SPHINX_PAYLOAD_BYTES,
+                    std::size_t hops_max = FOG_SPHINX_HOPS)
+        : handle_(detail::take<handle>([&](fog_sphinx **out) {
+              return fog_sphinx_with_hops(hops_max, payload_bytes, out);
+          })) {}
+
+    /// Most hops of a route.
+    std::size_t hops_max() const noexcept { return fog_sphinx_hops_max(handle_.get()); }
 
     /// Bytes of message one packet carries.
     std::size_t payload_bytes() const noexcept { return fog_sphinx_payload_bytes(handle_.get()); }
@@ -336,51 +562,658 @@ public:
     /// Length of every packet.
     std::size_t packet_bytes() const noexcept { return fog_sphinx_packet_bytes(handle_.get()); }
 
+    /// Length of every reply block.
+    std::size_t surb_bytes() const noexcept { return fog_sphinx_surb_bytes(handle_.get()); }
+
     /// Builds a packet that takes `route` and delivers `payload` to its last hop.
     bytes build(const std::vector<hop> &route, bytes_view payload) const {
-        std::vector<fog_hop> hops(route.size());
-        for (std::size_t i = 0; i < route.size(); i++) {
-            hops[i].node = route[i].node.c_str();
-            std::copy(route[i].key.begin(), route[i].key.end(), hops[i].key);
-            hops[i].delay_ns = detail::nanoseconds(route[i].delay);
+        const auto hops = detail::native(route);
+        return detail::fill_bytes(packet_bytes(), [&](std::uint8_t *out, std::size_t capacity,
+                                                      std::size_t *size) {
+            return fog_sphinx_build(handle_.get(), hops.data(), hops.size(), payload.data(),
+                                    payload.size(), out, capacity, size);
+        });
+    }
+
+    /// Builds many packets, one after the other in one buffer. That is faster than one by one.
+    bytes build_batch(const std::vector<order> &orders) const {
+        std::vector<std::vector<fog_hop>> routes;
+        std::vector<fog_order> raw;
+        for (const auto &each : orders) {
+            routes.push_back(detail::native(each.route));
+            raw.push_back({routes.back().data(), routes.back().size(), each.payload.data(),
+                           each.payload.size()});
         }
-        bytes packet(packet_bytes());
-        std::size_t size = 0;
-        detail::check(fog_sphinx_build(handle_.get(), hops.data(), hops.size(), payload.data(),
-                                       payload.size(), packet.data(), packet.size(), &size));
-        packet.resize(size);
-        return packet;
+        const auto capacity = orders.size() * packet_bytes();
+        return detail::fill_bytes(
+            capacity, [&](std::uint8_t *out, std::size_t room, std::size_t *size) {
+                return fog_sphinx_build_batch(handle_.get(), raw.data(), raw.size(), out, room,
+                                              size);
+            });
     }
 
     /// Takes one layer off a packet with this node's key.
     ///
     /// Nothing is remembered: noticing a replay tag that was seen before is for the caller.
     fogcompute::processed process(const private_key &key, bytes_view packet) const {
-        fog_processed told{};
-        bytes content(packet_bytes());
-        std::size_t size = 0;
-        detail::check(fog_sphinx_process(handle_.get(), key.native_handle(), packet.data(),
-                                         packet.size(), content.data(), content.size(), &size,
-                                         &told));
-        content.resize(size);
-        fogcompute::processed result;
-        std::copy(std::begin(told.replay_tag), std::end(told.replay_tag),
-                  result.replay_tag.begin());
-        switch (told.kind) {
-        case FOG_PROCESSED_KIND_FORWARD:
-            result.outcome = forward{told.next, std::chrono::nanoseconds(told.delay_ns),
-                                     std::move(content)};
-            break;
-        case FOG_PROCESSED_KIND_DELIVER: result.outcome = deliver{std::move(content)}; break;
-        case FOG_PROCESSED_KIND_REPLY: result.outcome = reply{told.surb}; break;
-        }
-        return result;
+        return detail::read_processed(
+            packet_bytes(), [&](std::uint8_t *out, std::size_t capacity, std::size_t *size,
+                                fog_processed *told) {
+                return fog_sphinx_process(handle_.get(), key.native_handle(), packet.data(),
+                                          packet.size(), out, capacity, size, told);
+            });
+    }
+
+    /// Takes one layer off each of the packets that stand one after the other in `packets`, in
+    /// place. That is faster than one by one. The results point into `packets`.
+    std::vector<opened> process_batch(const private_key &key, bytes_span packets) const {
+        return detail::read_opened(
+            packets, packet_bytes(), [&](std::uint8_t *data, std::size_t size, fog_opened *results,
+                                         std::size_t capacity, std::size_t *count) {
+                return fog_sphinx_process_batch(handle_.get(), key.native_handle(), data, size,
+                                                results, capacity, count);
+            });
+    }
+
+    /// Makes a single-use reply block whose route ends at its maker.
+    surb make_surb(const std::vector<hop> &route) const {
+        const auto hops = detail::native(route);
+        fog_reply_key *key = nullptr;
+        bytes block = detail::fill_bytes(surb_bytes(), [&](std::uint8_t *out, std::size_t capacity,
+                                                           std::size_t *size) {
+            return fog_sphinx_make_surb(handle_.get(), hops.data(), hops.size(), out, capacity,
+                                        size, &key);
+        });
+        return {std::move(block), reply_key(reply_key::handle(key))};
+    }
+
+    /// The packet that carries `payload` back by a reply block. A block works once.
+    addressed_packet reply(bytes_view block, bytes_view payload) const {
+        fog_node_ref next{};
+        bytes packet = detail::fill_bytes(
+            packet_bytes(), [&](std::uint8_t *out, std::size_t capacity, std::size_t *size) {
+                return fog_sphinx_reply(handle_.get(), block.data(), block.size(), payload.data(),
+                                        payload.size(), &next, out, capacity, size);
+            });
+        return {next.text, std::move(packet)};
+    }
+
+    /// Opens the sealed reply that came by a reply block.
+    bytes open_reply(const reply_key &key, bytes_view sealed) const {
+        return detail::fill_bytes(
+            payload_bytes(), [&](std::uint8_t *out, std::size_t capacity, std::size_t *size) {
+                return fog_sphinx_open_reply(handle_.get(), key.native_handle(), sealed.data(),
+                                             sealed.size(), out, capacity, size);
+            });
     }
 
     const fog_sphinx *native_handle() const noexcept { return handle_.get(); }
 
 private:
+    friend class topology;
     using handle = detail::handle<fog_sphinx, fog_sphinx_free>;
+    explicit sphinx(handle raw) noexcept : handle_(std::move(raw)) {}
+    handle handle_;
+};
+
+/// What a sphinx_processor counted since it was made: fog_processor_stats of fogcompute.h.
+using processor_stats = fog_processor_stats;
+
+/// Processes the packets of one mix key and remembers them, so that none is processed twice. Of
+/// threads that process the same packet, one succeeds.
+class sphinx_processor {
+public:
+    /// A processor with a key that was not used before. Of `packets_max` packets it remembers, 5
+    /// bytes each; well beyond that it refuses further ones with `mixnet_busy`.
+    sphinx_processor(const sphinx &sizes, const private_key &key, std::size_t packets_max)
+        : handle_(detail::take<handle>([&](fog_sphinx_processor **out) {
+              return fog_sphinx_processor_new(sizes.native_handle(), key.native_handle(),
+                                              packets_max, out);
+          })),
+          packet_bytes_(sizes.packet_bytes()) {}
+
+    /// The public half of its key.
+    key_bytes public_key() const {
+        key_bytes key{};
+        detail::check(fog_sphinx_processor_public_key(handle_.get(), key.data(), key.size()));
+        return key;
+    }
+
+    /// Takes one layer off a packet that was not processed before.
+    fogcompute::processed process(bytes_view packet) const {
+        return detail::read_processed(
+            packet_bytes_, [&](std::uint8_t *out, std::size_t capacity, std::size_t *size,
+                               fog_processed *told) {
+                return fog_sphinx_processor_process(handle_.get(), packet.data(), packet.size(),
+                                                    out, capacity, size, told);
+            });
+    }
+
+    /// What sphinx::process_batch() does, for packets that were not processed before.
+    std::vector<opened> process_batch(bytes_span packets) const {
+        return detail::read_opened(
+            packets, packet_bytes_, [&](std::uint8_t *data, std::size_t size, fog_opened *results,
+                                        std::size_t capacity, std::size_t *count) {
+                return fog_sphinx_processor_process_batch(handle_.get(), data, size, results,
+                                                          capacity, count);
+            });
+    }
+
+    /// What it counted since it was made.
+    processor_stats stats() const {
+        return detail::fill<fog_processor_stats>([&](fog_processor_stats *out) {
+            return fog_sphinx_processor_stats(handle_.get(), out);
+        });
+    }
+
+    const fog_sphinx_processor *native_handle() const noexcept { return handle_.get(); }
+
+private:
+    using handle = detail::handle<fog_sphinx_processor, fog_sphinx_processor_free>;
+    handle handle_;
+    std::size_t packet_bytes_;
+};
+
+// ---- mixnet -----------------------------------------------------------------------------------
+
+/// Which of two mix keys that are in use side by side is meant.
+enum class epoch_parity : std::int32_t {
+    even = FOG_EPOCH_PARITY_EVEN,
+    odd = FOG_EPOCH_PARITY_ODD,
+};
+
+/// What others must know of a mixnode.
+struct descriptor {
+    /// 64 hexadecimal digits.
+    std::string node;
+    /// Its public mix key.
+    key_bytes key{};
+    /// The key's epoch.
+    epoch_parity epoch = epoch_parity::even;
+    /// Where it listens: an IP address with a port.
+    std::string address;
+};
+
+/// What a topology says beside who the nodes are.
+struct topology_options {
+    /// Number of the key epoch.
+    std::uint64_t epoch;
+    /// From when on it is valid, in milliseconds since 1970.
+    std::uint64_t valid_from_ms;
+    /// Until when it is valid, not included, in milliseconds since 1970.
+    std::uint64_t valid_until_ms;
+    /// Most hops of a route, the receiver included, 1 to 7.
+    std::size_t hops_max;
+    /// Bytes of message one packet carries, a multiple of 1024 up to 65536.
+    std::size_t payload_bytes;
+    /// How long a mixnode holds a packet in the mean.
+    std::chrono::nanoseconds delay_mean;
+
+    /// The usual options.
+    topology_options()
+        : topology_options(detail::fill<fog_topology_options>(fog_topology_options_default)) {}
+
+    explicit topology_options(const fog_topology_options &raw) noexcept
+        : epoch(raw.epoch), valid_from_ms(raw.valid_from_ms), valid_until_ms(raw.valid_until_ms),
+          hops_max(raw.hops_max), payload_bytes(raw.payload_bytes),
+          delay_mean(raw.delay_mean_ns) {}
+
+    fog_topology_options native() const {
+        return {epoch,    valid_from_ms, valid_until_ms,
+                hops_max, payload_bytes, detail::nanoseconds(delay_mean)};
+    }
+};
+
+namespace detail {
+
+template <std::size_t Size>
+void copy_text(const std::string &from, char (&to)[Size], const char *name) {
+    if (from.size() >= Size) {
+        throw invalid_argument(std::string(name) + " is too long");
+    }
+    std::copy(from.begin(), from.end(), to);
+}
+
+inline fog_descriptor native(const descriptor &from) {
+    fog_descriptor raw{};
+    copy_text(from.node, raw.node, "node");
+    std::copy(from.key.begin(), from.key.end(), raw.key);
+    raw.epoch = static_cast<std::int32_t>(from.epoch);
+    copy_text(from.address, raw.address, "address");
+    return raw;
+}
+
+inline descriptor read_descriptor(const fog_descriptor &raw) {
+    descriptor result{raw.node, {}, static_cast<epoch_parity>(raw.epoch), raw.address};
+    std::copy(std::begin(raw.key), std::end(raw.key), result.key.begin());
+    return result;
+}
+
+} // namespace detail
+
+/// The mixnodes of a network in layers, and what its nodes and clients must agree on.
+class topology {
+public:
+    /// A topology of mixnodes in layers, entry first.
+    explicit topology(const std::vector<std::vector<descriptor>> &layers,
+                      const topology_options &options = {})
+        : handle_(detail::take<handle>([&](fog_topology **out) {
+              std::vector<std::vector<fog_descriptor>> nodes;
+              std::vector<fog_layer> raw;
+              for (const auto &layer : layers) {
+                  nodes.emplace_back();
+                  for (const auto &each : layer) {
+                      nodes.back().push_back(detail::native(each));
+                  }
+                  raw.push_back({nodes.back().data(), nodes.back().size()});
+              }
+              const fog_topology_options rest = options.native();
+              return fog_topology_new(raw.data(), raw.size(), &rest, out);
+          })) {}
+
+    /// Reads a topology that the authority of this public key has signed and that is valid now.
+    static topology verify(const std::string &text, bytes_view authority) {
+        return topology(text, authority);
+    }
+
+    /// The public key to an authority's secret key.
+    static key_bytes authority_of(bytes_view secret) {
+        key_bytes authority{};
+        detail::check(fog_topology_authority(secret.data(), secret.size(), authority.data(),
+                                             authority.size()));
+        return authority;
+    }
+
+    /// As text, signed with an authority's secret key.
+    std::string sign(bytes_view secret) const {
+        const auto text =
+            detail::take<detail::handle<char, fog_string_free>>([&](char **out) {
+                return fog_topology_sign(handle_.get(), secret.data(), secret.size(), out);
+            });
+        return text.get();
+    }
+
+    /// What it says beside who the nodes are.
+    topology_options options() const {
+        return topology_options(
+            detail::fill<fog_topology_options>([&](fog_topology_options *out) {
+                return fog_topology_options_of(handle_.get(), out);
+            }));
+    }
+
+    /// Its mixnodes in layers, entry first.
+    std::vector<std::vector<descriptor>> layers() const {
+        std::vector<std::vector<descriptor>> result(fog_topology_layer_count(handle_.get()));
+        for (std::size_t layer = 0; layer < result.size(); layer++) {
+            for (std::size_t i = 0; i < fog_topology_node_count(handle_.get(), layer); i++) {
+                result[layer].push_back(detail::read_descriptor(
+                    detail::fill<fog_descriptor>([&](fog_descriptor *out) {
+                        return fog_topology_node(handle_.get(), layer, i, out);
+                    })));
+            }
+        }
+        return result;
+    }
+
+    /// The builder and processor of its network's packets.
+    fogcompute::sphinx sphinx() const {
+        return fogcompute::sphinx(
+            detail::take<fogcompute::sphinx::handle>([&](fog_sphinx **out) {
+                return fog_topology_sphinx(handle_.get(), out);
+            }));
+    }
+
+    const fog_topology *native_handle() const noexcept { return handle_.get(); }
+
+private:
+    using handle = detail::handle<fog_topology, fog_topology_free>;
+    topology(const std::string &text, bytes_view authority)
+        : handle_(detail::take<handle>([&](fog_topology **out) {
+              return fog_topology_verify(text.c_str(), authority.data(), authority.size(), out);
+          })) {}
+    handle handle_;
+};
+
+/// What a mixnode, or a client's sockets and links, counted: fog_engine_stats of fogcompute.h.
+using engine_stats = fog_engine_stats;
+
+/// How a mixnode is made.
+struct mixnet_node_config {
+    /// The UDP address it listens on; port 0 is any that is free.
+    std::string listen;
+    /// Where others reach it, if that is not where it listens.
+    std::optional<std::string> address;
+    /// The secret key of its identity, if that is not a new one.
+    std::optional<key_bytes> identity;
+    /// The epoch its mix key is of.
+    std::uint64_t epoch;
+    /// Most hops of a route in the network, 1 to 7.
+    std::size_t hops_max;
+    /// Bytes of message one packet of the network carries: a multiple of 1024 up to 64512, for the
+    /// packets must fit datagrams.
+    std::size_t payload_bytes;
+    /// Threads that process packets; 0 is one for each processor.
+    std::size_t workers;
+    /// Packets of the mix key there is room for, 5 bytes each.
+    std::size_t replay_tags_max;
+
+    /// The usual configuration.
+    mixnet_node_config() {
+        const auto usual = detail::fill<fog_mixnet_node_config>(fog_mixnet_node_config_default);
+        listen = usual.listen;
+        epoch = usual.epoch;
+        hops_max = usual.hops_max;
+        payload_bytes = usual.payload_bytes;
+        workers = usual.workers;
+        replay_tags_max = usual.replay_tags_max;
+    }
+};
+
+/// A mixnode that runs on threads of this program, over UDP.
+///
+/// It relays for everybody who opens a link to it, as soon as it knows the network: start the
+/// mixnodes, put their descriptors into a topology, and give that to each of them.
+class mixnet_node {
+public:
+    /// Starts a mixnode that knows no other yet.
+    explicit mixnet_node(const mixnet_node_config &config = {})
+        : handle_(detail::take<handle>([&](fog_mixnet_node **out) {
+              fog_mixnet_node_config raw{};
+              raw.listen = config.listen.c_str();
+              raw.address = config.address ? config.address->c_str() : nullptr;
+              if (config.identity) {
+                  raw.identity = config.identity->data();
+                  raw.identity_len = config.identity->size();
+              }
+              raw.epoch = config.epoch;
+              raw.hops_max = config.hops_max;
+              raw.payload_bytes = config.payload_bytes;
+              raw.workers = config.workers;
+              raw.replay_tags_max = config.replay_tags_max;
+              return fog_mixnet_node_start(&raw, out);
+          })) {}
+
+    /// What others must know of it.
+    fogcompute::descriptor descriptor() const {
+        return detail::read_descriptor(detail::fill<fog_descriptor>([&](fog_descriptor *out) {
+            return fog_mixnet_node_descriptor(handle_.get(), out);
+        }));
+    }
+
+    /// Tells it of the other mixnodes.
+    void set_topology(const topology &network) const {
+        detail::check(fog_mixnet_node_set_topology(handle_.get(), network.native_handle()));
+    }
+
+    /// What it counted since its start.
+    engine_stats stats() const {
+        return detail::fill<fog_engine_stats>(
+            [&](fog_engine_stats *out) { return fog_mixnet_node_stats(handle_.get(), out); });
+    }
+
+    /// Takes no further packets, sends what is held when it is due, and ends. Waits until then,
+    /// `within` at most. Returns what it counted.
+    engine_stats drain(std::chrono::nanoseconds within) const {
+        const auto within_ns = detail::nanoseconds(within);
+        return detail::fill<fog_engine_stats>([&](fog_engine_stats *out) {
+            return fog_mixnet_node_drain(handle_.get(), within_ns, out);
+        });
+    }
+
+    /// Ends it at once; what it holds is lost. Closing again does nothing.
+    void close() const { detail::check(fog_mixnet_node_close(handle_.get())); }
+
+    const fog_mixnet_node *native_handle() const noexcept { return handle_.get(); }
+
+private:
+    using handle = detail::handle<fog_mixnet_node, fog_mixnet_node_free>;
+    handle handle_;
+};
+
+/// How a device is powered.
+enum class power_class : std::int32_t {
+    mains = FOG_POWER_CLASS_MAINS,
+    battery = FOG_POWER_CLASS_BATTERY,
+    low_battery = FOG_POWER_CLASS_LOW_BATTERY,
+};
+
+/// What a client counted since its start: fog_client_stats of fogcompute.h.
+using client_stats = fog_client_stats;
+
+/// How a client is made.
+struct mixnet_client_config {
+    /// The UDP address it sends from; port 0 is any that is free.
+    std::string listen;
+    /// The secret key of its identity, if that is not a new one.
+    std::optional<key_bytes> identity;
+    /// Mean time between two loops of cover traffic on the mains; 0 for none.
+    std::chrono::nanoseconds cover_loops;
+    /// Mean time between two drops of cover traffic on the mains; 0 for none.
+    std::chrono::nanoseconds cover_drops;
+    /// Messages that wait to be received. When reached, senders must send further ones again.
+    std::size_t inbox_messages_max;
+
+    /// The usual configuration.
+    mixnet_client_config() {
+        const auto usual =
+            detail::fill<fog_mixnet_client_config>(fog_mixnet_client_config_default);
+        listen = usual.listen;
+        cover_loops = std::chrono::nanoseconds(usual.cover_loops_ns);
+        cover_drops = std::chrono::nanoseconds(usual.cover_drops_ns);
+        inbox_messages_max = usual.inbox_messages_max;
+    }
+};
+
+/// A message that came in.
+class mixnet_message {
+public:
+    /// The sender's identifier of the message.
+    std::string id() const {
+        return detail::fill<fog_id>(
+                   [&](fog_id *out) { return fog_mixnet_message_id(handle_.get(), out); })
+            .text;
+    }
+
+    /// The message, as long as this object lives.
+    bytes_view body() const noexcept {
+        return {fog_mixnet_message_data(handle_.get()), fog_mixnet_message_len(handle_.get())};
+    }
+
+    /// Packets its answer may have. 0 if it wants none.
+    std::size_t reply_blocks() const noexcept {
+        return fog_mixnet_message_reply_blocks(handle_.get());
+    }
+
+    const fog_mixnet_message *native_handle() const noexcept { return handle_.get(); }
+
+private:
+    friend class mixnet_client;
+    using handle = detail::handle<fog_mixnet_message, fog_mixnet_message_free>;
+    explicit mixnet_message(handle raw) noexcept : handle_(std::move(raw)) {}
+    handle handle_;
+};
+
+namespace detail {
+
+inline bytes read_answer(const fog_mixnet_answer *from) {
+    const std::uint8_t *data = fog_mixnet_answer_data(from);
+    return bytes(data, data + fog_mixnet_answer_len(from));
+}
+
+inline void on_sent(void *user_data, fog_status status, const char *message) noexcept {
+    fulfil<void>(user_data, status, message,
+                 [](std::promise<void> &promise) { promise.set_value(); });
+}
+
+inline void on_answered(void *user_data, fog_status status, const fog_mixnet_answer *answer,
+                        const char *message) noexcept {
+    fulfil<bytes>(user_data, status, message, [&](std::promise<bytes> &promise) {
+        promise.set_value(read_answer(answer));
+    });
+}
+
+/// The future of a call that takes a promise with it if it succeeds.
+template <class T, class Call>
+std::future<T> promised(Call &&call) {
+    auto promise = std::make_unique<std::promise<T>>();
+    auto result = promise->get_future();
+    check(call(promise.get()));
+    // Accepted: the callback destroys the promise, and may have done so already.
+    static_cast<void>(promise.release());
+    return result;
+}
+
+} // namespace detail
+
+/// Sends and receives messages through a mixnet, over UDP. Destroying it ends what is waited for
+/// with `closed`.
+///
+/// There is no gateway: the client is the last hop itself.
+class mixnet_client {
+public:
+    /// Starts a client of a network.
+    explicit mixnet_client(const topology &network, const mixnet_client_config &config = {})
+        : handle_(detail::take<handle>([&](fog_mixnet_client **out) {
+              fog_mixnet_client_config raw{};
+              raw.listen = config.listen.c_str();
+              if (config.identity) {
+                  raw.identity = config.identity->data();
+                  raw.identity_len = config.identity->size();
+              }
+              raw.cover_loops_ns = detail::nanoseconds(config.cover_loops);
+              raw.cover_drops_ns = detail::nanoseconds(config.cover_drops);
+              raw.inbox_messages_max = config.inbox_messages_max;
+              return fog_mixnet_client_start(network.native_handle(), &raw, out);
+          })) {}
+
+    /// What others need to send it messages. It is another one with each start and each epoch.
+    std::string contact() const {
+        return detail::fill<fog_contact>([&](fog_contact *out) {
+                   return fog_mixnet_client_contact(handle_.get(), out);
+               }).text;
+    }
+
+    /// Sends a message and waits until the receiver has acknowledged all of it. Returns whether
+    /// that was in time; if not, it is sent further.
+    bool send(const std::string &to, bytes_view body, std::chrono::nanoseconds timeout) const {
+        const auto timeout_ns = detail::nanoseconds(timeout);
+        return detail::fill<bool>([&](bool *delivered) {
+            return fog_mixnet_client_send(handle_.get(), to.c_str(), body.data(), body.size(),
+                                          timeout_ns, nullptr, delivered);
+        });
+    }
+
+    /// Sends a message and returns at once. The future ends when the receiver has acknowledged all
+    /// of it, or when it is given up; who does not want to know may drop it.
+    std::future<void> send_async(const std::string &to, bytes_view body) const {
+        return detail::promised<void>([&](void *promise) {
+            return fog_mixnet_client_send_async(handle_.get(), to.c_str(), body.data(),
+                                                body.size(), detail::on_sent, promise, nullptr);
+        });
+    }
+
+    /// Sends a message that asks for an answer of at most `answer_bytes_max` bytes, and waits for
+    /// it.
+    bytes request(const std::string &to, bytes_view body, std::size_t answer_bytes_max,
+                  std::chrono::nanoseconds within) const {
+        const auto within_ns = detail::nanoseconds(within);
+        const auto answer =
+            detail::take<detail::handle<fog_mixnet_answer, fog_mixnet_answer_free>>(
+                [&](fog_mixnet_answer **out) {
+                    return fog_mixnet_client_request(handle_.get(), to.c_str(), body.data(),
+                                                     body.size(), answer_bytes_max, within_ns,
+                                                     out);
+                });
+        return detail::read_answer(answer.get());
+    }
+
+    /// The same, but returns at once.
+    std::future<bytes> request_async(const std::string &to, bytes_view body,
+                                     std::size_t answer_bytes_max,
+                                     std::chrono::nanoseconds within) const {
+        const auto within_ns = detail::nanoseconds(within);
+        return detail::promised<bytes>([&](void *promise) {
+            return fog_mixnet_client_request_async(handle_.get(), to.c_str(), body.data(),
+                                                   body.size(), answer_bytes_max, within_ns,
+                                                   detail::on_answered, promise);
+        });
+    }
+
+    /// So many different mixnodes for a route, one of each layer in turn, at random.
+    std::vector<std::string> choose_nodes(std::size_t hops) const {
+        // Before there is room for them: a packet has room for no more.
+        if (hops > FOG_SPHINX_HOPS) {
+            throw invalid_route("a route has at most " + std::to_string(FOG_SPHINX_HOPS) +
+                                " hops");
+        }
+        std::vector<fog_node_id> nodes(hops);
+        detail::check(fog_mixnet_client_choose_nodes(handle_.get(), hops, nodes.data()));
+        std::vector<std::string> result;
+        for (const auto &node : nodes) {
+            result.push_back(node.text);
+        }
+        return result;
+    }
+
+    /// Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
+    /// order. Returns the message's identifier.
+    std::string send_through(const std::vector<std::string> &nodes, const std::string &to,
+                             bytes_view body) const {
+        std::vector<fog_node_id> raw(nodes.size());
+        for (std::size_t i = 0; i < nodes.size(); i++) {
+            detail::copy_text(nodes[i], raw[i].text, "node");
+        }
+        return detail::fill<fog_id>([&](fog_id *out) {
+                   return fog_mixnet_client_send_through(handle_.get(), raw.data(), raw.size(),
+                                                         to.c_str(), body.data(), body.size(),
+                                                         out);
+               }).text;
+    }
+
+    /// The next message that came in. Waits for it if there is none; nothing if none came in time.
+    std::optional<mixnet_message> receive(std::chrono::nanoseconds timeout) const {
+        const auto timeout_ns = detail::nanoseconds(timeout);
+        auto message =
+            detail::take<mixnet_message::handle>([&](fog_mixnet_message **out) {
+                return fog_mixnet_client_receive(handle_.get(), timeout_ns, out);
+            });
+        if (!message) {
+            return std::nullopt;
+        }
+        return mixnet_message(std::move(message));
+    }
+
+    /// Answers a message, once.
+    void reply(const mixnet_message &message, bytes_view body) const {
+        detail::check(fog_mixnet_client_reply(handle_.get(), message.native_handle(), body.data(),
+                                              body.size()));
+    }
+
+    /// Goes on with another topology of the network.
+    void set_topology(const topology &network) const {
+        detail::check(fog_mixnet_client_set_topology(handle_.get(), network.native_handle()));
+    }
+
+    /// Sends cover traffic as a device so powered should.
+    void set_power(power_class power) const {
+        detail::check(
+            fog_mixnet_client_set_power(handle_.get(), static_cast<std::int32_t>(power)));
+    }
+
+    /// What it counted since its start.
+    client_stats stats() const {
+        return detail::fill<fog_client_stats>(
+            [&](fog_client_stats *out) { return fog_mixnet_client_stats(handle_.get(), out); });
+    }
+
+    /// Ends it: what was asked for ends with `closed`, messages that came in can still be received.
+    /// Closing again does nothing.
+    void close() const { detail::check(fog_mixnet_client_close(handle_.get())); }
+
+    const fog_mixnet_client *native_handle() const noexcept { return handle_.get(); }
+
+private:
+    using handle = detail::handle<fog_mixnet_client, fog_mixnet_client_free>;
     handle handle_;
 };
 
@@ -1179,20 +2012,9 @@ inline task_output read_output(const fog_output *from) {
 /// The library calls this once for each task it accepted, and so owns the promise.
 inline void complete(void *user_data, fog_status status, const fog_output *output,
                      const char *message) noexcept {
-    const std::unique_ptr<std::promise<task_output>> promise(
-        static_cast<std::promise<task_output> *>(user_data));
-    try {
-        if (status != FOG_STATUS_OK) {
-            raise(status, message);
-        }
-        promise->set_value(read_output(output));
-    } catch (...) {
-        try {
-            promise->set_exception(std::current_exception());
-        } catch (...) {
-            // The promise is destroyed without a value, which the future reports.
-        }
-    }
+    fulfil<task_output>(user_data, status, message, [&](std::promise<task_output> &promise) {
+        promise.set_value(read_output(output));
+    });
 }
 
 inline fog_limits native(const limits &from) noexcept {

@@ -14,12 +14,16 @@ use std::time::Duration;
 use cpu_time::{ProcessTime, ThreadTime};
 use fogcompute::base::Rng;
 use fogcompute::base::{Clock, Instant, OsEntropy, SystemClock};
-use fogcompute::mix::{Descriptor, EpochParity, Geometry, Mixnode, MixnodeConfig, Packet};
+use fogcompute::mix::{
+    Contact, Descriptor, EpochParity, Geometry, Mixnode, MixnodeConfig, Packet, Transmit,
+};
 use fogcompute::net::{
     DATAGRAM_OVERHEAD_BYTES, EngineConfig, EngineHandle, Identity, MixEngine, Refusal, UdpLink,
     UdpLinks, UdpLinksConfig,
 };
-use fogcompute::{Hop, NodeId, PrivateKey, Processed};
+use fogcompute::{
+    Hop, MixnetNode, MixnetNodeConfig, NodeId, PrivateKey, Processed, TopologyOptions,
+};
 
 use crate::measure::{Effort, median};
 use crate::mix::{Route, peer_packet, peer_process};
@@ -34,6 +38,8 @@ const DELAY_MEAN: Duration = Duration::from_millis(2);
 /// of it than its length.
 const WINDOW_MAX: usize = 1024;
 const WINDOW_BYTES: usize = 8192;
+/// The same at each hop of a round trip.
+const HOP_DELAY_MEAN: Duration = Duration::from_millis(5);
 const ROUNDS: usize = 5;
 /// A packet that has not come by then is lost.
 const LOST_AFTER: Duration = Duration::from_secs(2);
@@ -92,6 +98,16 @@ pub(crate) fn run(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Err
             }
         }
     }
+    let (took, delays) = round_trips(effort)?;
+    output.print(Row {
+        peer: "delays asked for".to_owned(),
+        peer_version: fogcompute::version().to_owned(),
+        ..row(
+            "3 hops of 5 ms, p50".to_owned(),
+            (quantile(&took, 0.5), quantile(&delays, 0.5)),
+            took.len() as u64,
+        )
+    })?;
     Ok(())
 }
 
@@ -450,6 +466,74 @@ fn alone(effort: Effort, load: &Load) -> Result<Vec<f64>, Box<dyn Error>> {
     Ok(times)
 }
 
+/// Nanoseconds that packets take through three mixnodes, one of each layer, and back to their sender,
+/// and those that they were asked to be held; both sorted. One is on its way at a time.
+fn round_trips(effort: Effort) -> Result<(Vec<f64>, Vec<f64>), Box<dyn Error>> {
+    let count = if effort == Effort::Smoke { 20 } else { 1_000 };
+    let nodes = (0..3)
+        .map(|_| MixnetNode::start(MixnetNodeConfig::default()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let layers = nodes.iter().map(|node| vec![node.descriptor()]).collect();
+    let network = fogcompute::topology(
+        layers,
+        &TopologyOptions {
+            delay_mean: HOP_DELAY_MEAN,
+            ..TopologyOptions::default()
+        },
+    )?;
+    for node in &nodes {
+        node.set_topology(&network)?;
+    }
+    let (key, identity) = (
+        PrivateKey::random(&mut OsEntropy),
+        Identity::random(&mut OsEntropy),
+    );
+    let contact = Contact {
+        node: identity.node(),
+        key: key.public(),
+        epoch: EpochParity::Even,
+    };
+    let clock = Arc::new(SystemClock::new());
+    let config = MixnodeConfig {
+        relay: false,
+        ..MixnodeConfig::default()
+    };
+    let (handle, mut deliveries) = MixEngine::start(
+        Mixnode::new(key, config),
+        identity,
+        (Ipv4Addr::LOCALHOST, 0).into(),
+        &EngineConfig {
+            workers: 1,
+            ..EngineConfig::default()
+        },
+        &(Arc::clone(&clock) as Arc<dyn Clock>),
+    )?;
+    handle.set_directory(network.topology.layers().iter().flatten())?;
+    let send = |route: &[Hop]| -> Result<(), Box<dyn Error>> {
+        let packet = Packet::build(network.geometry, route, b"", &mut OsEntropy)?;
+        let to = route[0].node.into();
+        Ok(handle.send(vec![Transmit { to, packet }])?)
+    };
+    // The last node sends to us only over a link that we opened.
+    send(&[Hop::at(nodes[2].descriptor().contact(), Duration::ZERO)])?;
+    let (mut took, mut delays) = (Vec::new(), Vec::new());
+    for number in 0..=count {
+        let route = network.topology.route(contact, &mut OsEntropy)?;
+        let asked: Duration = route.iter().map(|hop| hop.delay).sum();
+        let start = clock.now();
+        send(&route)?;
+        deliveries.blocking_recv().ok_or("a packet is lost")?;
+        // The first one waits for the handshakes.
+        if number > 0 {
+            took.push(clock.now().duration_since(start).as_secs_f64() * 1e9);
+            delays.push(asked.as_secs_f64() * 1e9);
+        }
+    }
+    took.sort_by(f64::total_cmp);
+    delays.sort_by(f64::total_cmp);
+    Ok((took, delays))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -463,6 +547,13 @@ mod tests {
         }
         assert_eq!(added(&load, 2_000.0).unwrap().len(), 270);
         assert_eq!(alone(Effort::Smoke, &load).unwrap().len(), 10);
+    }
+
+    #[test]
+    fn packets_come_back_no_sooner_than_they_asked() {
+        let (took, delays) = round_trips(Effort::Smoke).unwrap();
+        assert_eq!((took.len(), delays.len()), (20, 20));
+        assert!(took.iter().zip(&delays).all(|(took, delay)| took >= delay));
     }
 
     #[test]

@@ -68,6 +68,8 @@ def main() -> None:
     bench("noop", 500_000, lambda: sphinx.packet_bytes)
     bench("version", 500_000, f.version)
     bench("sphinx_process_2k", 2_000, lambda: sphinx.process(key, packet))
+    batch = sphinx.build_batch([([f.Hop("0a" * 32, key.public_key)], bytes(2048))] * 256)
+    bench("sphinx_process_batch_256", 20, lambda: len(sphinx.process_batch(key, batch)))
 
     ledger = f.Ledger.in_memory()
     account = "01" * 16

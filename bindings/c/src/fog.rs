@@ -1,15 +1,13 @@
-mod completions;
-
 use std::ffi::{c_char, c_void};
-use std::sync::{Mutex, PoisonError};
+use std::ptr;
 
 use fogcompute::{Fog, FogCanceller, FogConfig, FogStats, Limits, TaskId, TaskOutput, TaskSpec};
 
+use crate::completions::{Callback, Completions, UserData};
 use crate::support::{
-    Failure, chars, free, give, guard, optional_result, read_or, reference, result, slice,
+    Failure, c_string, chars, free, give, guard, optional_result, read_or, reference, result, slice,
 };
 use crate::{FOG_ID_SIZE, fog_amount, fog_status};
-use completions::{Callback, Completions};
 
 /// How a fog is made. Fill it with fog_fog_config_default() and change what should differ.
 #[repr(C)]
@@ -90,21 +88,14 @@ pub type fog_completion = Option<
 /// not run, and fog_fog_free() stops nothing.
 pub struct fog_fog {
     fog: Fog,
-    /// Started with the first task that is submitted.
-    completions: Mutex<Option<Completions>>,
+    completions: Completions,
 }
 
 impl Drop for fog_fog {
     fn drop(&mut self) {
         // Tasks that still run end with `Closed`, so that all callbacks come.
         self.fog.close();
-        let completions = self
-            .completions
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(completions) = completions.take() {
-            completions.finish();
-        }
+        self.completions.finish();
     }
 }
 
@@ -181,7 +172,7 @@ pub unsafe extern "C" fn fog_fog_new(
         };
         let fog = fog_fog {
             fog: Fog::new(config)?,
-            completions: Mutex::new(None),
+            completions: Completions::default(),
         };
         give(out, fog);
         Ok(())
@@ -289,21 +280,18 @@ pub unsafe extern "C" fn fog_fog_submit(
                 optional_result(task),
             )
         };
-        let callback = Callback::new(done, user_data)?;
-        let submitted = (|| {
-            // First of all: a forked child is refused before it waits for a lock, which a thread
-            // that only its parent has may hold.
-            let submitted = fog.fog.submit(spec)?;
-            let mut completions = fog
-                .completions
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if completions.is_none() {
-                *completions = Some(Completions::start()?);
-            }
-            Ok::<_, Failure>((submitted, completions))
-        })();
-        let (submitted, completions) = match submitted {
+        let callback = callback(done, user_data)?;
+        // First of all: a forked child is refused before it waits for a lock, which a thread that
+        // only its parent has may hold.
+        let submitted = fog.fog.submit(spec).map_err(Failure::from);
+        let started = submitted.and_then(|submitted| {
+            fog.completions.start().map_err(|error| Failure {
+                status: fog_status::TaskLost,
+                message: format!("thread: {error}"),
+            })?;
+            Ok(submitted)
+        });
+        let submitted = match started {
             Ok(submitted) => submitted,
             Err(failure) => {
                 callback.forget();
@@ -314,11 +302,24 @@ pub unsafe extern "C" fn fog_fog_submit(
             let (id, canceller) = (submitted.id(), submitted.canceller());
             give(out, fog_task { id, canceller });
         }
-        if let Some(completions) = completions.as_ref() {
-            completions.add(submitted, callback);
-        }
+        fog.completions.add(submitted, callback);
         Ok(())
     })
+}
+
+fn callback(done: fog_completion, user_data: *mut c_void) -> Result<Callback<TaskOutput>, Failure> {
+    let done = done.ok_or_else(|| Failure::argument("done is NULL"))?;
+    let user_data = UserData::new(user_data);
+    Ok(Callback::new(move |result: Result<TaskOutput, Failure>| {
+        let (status, output, message) = match result {
+            Ok(output) => (fog_status::Ok, Some(fog_output(output)), c_string("")),
+            Err(failure) => (failure.status, None, c_string(&failure.message)),
+        };
+        let output = output.as_ref().map_or(ptr::null(), ptr::from_ref);
+        // SAFETY: the output and the message outlive the call; the rest is as the caller of
+        // `fog_fog_submit` promises.
+        unsafe { done(user_data.into_pointer(), status, output, message.as_ptr()) };
+    }))
 }
 
 /// Puts what the fog has done so far into a struct.

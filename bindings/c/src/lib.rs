@@ -9,9 +9,11 @@
 // The types have the names of the header, so that a search finds both.
 #![expect(non_camel_case_types, reason = "the names are those of the C header")]
 
+mod completions;
 mod fog;
 mod harvest;
 mod ledger;
+mod mixnet;
 mod optimise;
 mod place;
 mod sphinx;
@@ -21,6 +23,7 @@ mod support;
 pub use fog::*;
 pub use harvest::*;
 pub use ledger::*;
+pub use mixnet::*;
 pub use optimise::*;
 pub use place::*;
 pub use sphinx::*;
@@ -40,3 +43,9 @@ pub const FOG_AMOUNT_SIZE: usize = 40;
 
 /// Bytes of a public or a private key.
 pub const FOG_KEY_BYTES: usize = 32;
+
+/// Size of a network address as text: an IP address, a colon, a port and a NUL byte.
+pub const FOG_ADDRESS_SIZE: usize = 64;
+
+/// Size of a contact as text: node, key and epoch with colons between them, and a NUL byte.
+pub const FOG_CONTACT_SIZE: usize = 135;

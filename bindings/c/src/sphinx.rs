@@ -1,19 +1,32 @@
+mod batch;
+mod processor;
+mod surb;
+
 use std::ffi::c_char;
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use fogcompute::base::OsEntropy;
-use fogcompute::{Hop, PrivateKey, Processed, PublicKey, Sphinx};
+use fogcompute::{Hop, PrivateKey, Processed, PublicKey, Sphinx, Unwrapped};
 
 use crate::support::{
-    Failure, chars, fill, free, give, guard, hex, parsed, read_or, reference, result, slice,
+    Failure, chars, fill, fill_exactly, free, give, guard, hex, key_bytes, parsed, read_or,
+    reference, result, slice,
 };
 use crate::{FOG_ID_SIZE, FOG_KEY_BYTES, FOG_NODE_REF_SIZE, fog_status};
+
+pub use batch::*;
+pub use processor::*;
+pub use surb::*;
+
+/// Most hops of a route in a network that chose nothing else.
+pub const FOG_SPHINX_HOPS: usize = 7;
 
 /// Bytes of message a packet carries in a network that chose nothing else.
 pub const FOG_SPHINX_PAYLOAD_BYTES: usize = 2048;
 
 /// Builds and processes Sphinx packets of one network's size.
-pub struct fog_sphinx(Sphinx);
+pub struct fog_sphinx(pub(crate) Sphinx);
 
 /// A node's private mix key. Erased from memory when freed.
 pub struct fog_private_key(PrivateKey);
@@ -39,7 +52,8 @@ pub enum fog_processed_kind {
     Forward = 0,
     /// The buffer has the message: this node is the receiver.
     Deliver = 1,
-    /// This node made the reply block surb, by which the packet came. The buffer has nothing.
+    /// This node made the reply block surb, by which the packet came. The buffer has the sealed
+    /// reply, for fog_sphinx_open_reply().
     Reply = 2,
 }
 
@@ -89,10 +103,7 @@ pub unsafe extern "C" fn fog_private_key_from_bytes(
 ) -> fog_status {
     guard(|| {
         // SAFETY: the caller lends `len` bytes and gives room for a handle.
-        let (bytes, out) = unsafe { (slice(bytes, len, "bytes")?, result(out, "out")?) };
-        let bytes = bytes.try_into().map_err(|_| {
-            Failure::argument(format!("a key has {FOG_KEY_BYTES} bytes, not {len}"))
-        })?;
+        let (bytes, out) = unsafe { (key_bytes(bytes, len, "bytes")?, result(out, "out")?) };
         give(out, fog_private_key(PrivateKey::from_bytes(bytes)));
         Ok(())
     })
@@ -136,15 +147,6 @@ pub unsafe extern "C" fn fog_private_key_public_key(
     })
 }
 
-/// For results whose length is always the same, so that it need not be reported.
-///
-/// # Safety
-/// As [`fill`].
-unsafe fn fill_exactly(bytes: &[u8], out: *mut u8, capacity: usize) -> Result<(), Failure> {
-    // SAFETY: as the caller promises.
-    unsafe { fill(bytes, out, capacity, &mut std::mem::MaybeUninit::uninit()) }
-}
-
 /// Erases a key and frees it.
 ///
 /// Thread safety: no other call may use the key.
@@ -158,9 +160,9 @@ pub unsafe extern "C" fn fog_private_key_free(key: *mut fog_private_key) {
 /// Makes a builder and processor of packets.
 ///
 /// Thread safety: any thread.
-/// @param payload_bytes bytes of message a packet carries, a multiple of 1024 up to 65536; all nodes
-///                      of a network use the same, FOG_SPHINX_PAYLOAD_BYTES unless they agreed on
-///                      another
+/// @param payload_bytes bytes of message a packet carries, a multiple of 1024 up to 65536; all
+///                      nodes of a network use the same, FOG_SPHINX_PAYLOAD_BYTES unless they
+///                      agreed on another
 /// @param out           receives it; free it with fog_sphinx_free()
 /// @return FOG_STATUS_INVALID_ARGUMENT for another size
 #[unsafe(no_mangle)]
@@ -176,6 +178,29 @@ pub unsafe extern "C" fn fog_sphinx_new(
     })
 }
 
+/// The same for routes of at most so many hops. With 5 hops and 1024 bytes a packet fits one UDP
+/// datagram.
+///
+/// Thread safety: any thread.
+/// @param hops_max      most hops of a route, 1 to 7; FOG_SPHINX_HOPS unless the network agreed on
+///                      another number
+/// @param payload_bytes as of fog_sphinx_new()
+/// @param out           receives it; free it with fog_sphinx_free()
+/// @return FOG_STATUS_INVALID_ARGUMENT for other numbers
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_sphinx_with_hops(
+    hops_max: usize,
+    payload_bytes: usize,
+    out: *mut *mut fog_sphinx,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller gives room for a handle.
+        let out = unsafe { result(out, "out") }?;
+        give(out, fog_sphinx(Sphinx::with_hops(hops_max, payload_bytes)?));
+        Ok(())
+    })
+}
+
 /// Frees a builder and processor of packets.
 ///
 /// Thread safety: no other call may use it.
@@ -184,6 +209,17 @@ pub unsafe extern "C" fn fog_sphinx_new(
 pub unsafe extern "C" fn fog_sphinx_free(sphinx: *mut fog_sphinx) {
     // SAFETY: the caller passes a handle of ours, once, or NULL.
     unsafe { free(sphinx) }
+}
+
+/// Most hops of a route.
+///
+/// Thread safety: any thread, at the same time as other calls.
+/// @param sphinx the size of the network's packets
+/// @return 0 if `sphinx` is NULL
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_sphinx_hops_max(sphinx: *const fog_sphinx) -> usize {
+    // SAFETY: the caller passes a live handle or NULL.
+    unsafe { read_or(sphinx, 0, |sphinx| sphinx.0.hops_max()) }
 }
 
 /// Bytes of message one packet carries.
@@ -215,7 +251,7 @@ pub unsafe extern "C" fn fog_sphinx_packet_bytes(sphinx: *const fog_sphinx) -> u
 /// Thread safety: any thread, at the same time as other calls.
 /// @param sphinx      the size of the network's packets
 /// @param route       the hops, the receiver last
-/// @param route_len   how many, 1 to 7
+/// @param route_len   how many, 1 to fog_sphinx_hops_max()
 /// @param payload     the message
 /// @param payload_len its length, at most fog_sphinx_payload_bytes()
 /// @param out         receives the packet
@@ -238,27 +274,29 @@ pub unsafe extern "C" fn fog_sphinx_build(
         // nodes are strings, a buffer of `capacity` bytes and room for its length.
         unsafe {
             let sphinx = reference(sphinx, "sphinx")?;
-            let route = slice(route, route_len, "route")?;
             let payload = slice(payload, payload_len, "payload")?;
             let out_len = result(out_len, "out_len")?;
-            let route = route
-                .iter()
-                .map(|hop| read_hop(hop))
-                .collect::<Result<Vec<_>, _>>()?;
+            let route = read_route(route, route_len)?;
             fill(&sphinx.0.build(&route, payload)?, out, capacity, out_len)
         }
     })
 }
 
 /// # Safety
-/// The hop's node is a string or NULL.
-unsafe fn read_hop(hop: &fog_hop) -> Result<Hop, Failure> {
-    Ok(Hop::new(
-        // SAFETY: as the caller promises.
-        unsafe { parsed(hop.node, "node") }?,
-        PublicKey::from_bytes(hop.key),
-        Duration::from_nanos(hop.delay_ns),
-    ))
+/// The pointer is to as many hops as the length says, and their nodes are strings or NULL.
+unsafe fn read_route(route: *const fog_hop, len: usize) -> Result<Vec<Hop>, Failure> {
+    // SAFETY: as the caller promises.
+    let hops = unsafe { slice(route, len, "route") }?;
+    hops.iter()
+        .map(|hop| {
+            Ok(Hop::new(
+                // SAFETY: as the caller promises.
+                unsafe { parsed(hop.node, "node") }?,
+                PublicKey::from_bytes(hop.key),
+                Duration::from_nanos(hop.delay_ns),
+            ))
+        })
+        .collect()
 }
 
 /// Takes one layer off a packet with this node's key.
@@ -271,7 +309,8 @@ unsafe fn read_hop(hop: &fog_hop) -> Result<Hop, Failure> {
 /// @param key        this node's key
 /// @param packet     the packet
 /// @param packet_len its length
-/// @param out        receives the packet to forward or the message; must not overlap `packet`
+/// @param out        receives the packet to forward, the message or the sealed reply; must not
+///                   overlap `packet`
 /// @param capacity   bytes that fit `out`; fog_sphinx_packet_bytes() are always enough
 /// @param out_len    receives how many bytes were put into `out`
 /// @param processed  receives what to do
@@ -297,38 +336,56 @@ pub unsafe extern "C" fn fog_sphinx_process(
             let out_len = result(out_len, "out_len")?;
             let processed = result(processed, "processed")?;
             let unwrapped = sphinx.0.process(&key.0, packet)?;
-            let mut told = fog_processed {
-                kind: fog_processed_kind::Forward,
-                replay_tag: *unwrapped.replay_tag.as_bytes(),
-                next: [0; FOG_NODE_REF_SIZE],
-                delay_ns: 0,
-                surb: [0; FOG_ID_SIZE],
-            };
-            match unwrapped.outcome {
-                Processed::Forward {
-                    next,
-                    delay,
-                    packet,
-                } => {
-                    told.next = chars(&next.to_string());
-                    // A packet has no room for more than 32 bits of microseconds.
-                    told.delay_ns = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
-                    fill(packet.as_bytes(), out, capacity, out_len)?;
-                }
-                Processed::Deliver { payload } => {
-                    told.kind = fog_processed_kind::Deliver;
-                    fill(&payload, out, capacity, out_len)?;
-                }
-                Processed::Reply { surb, .. } => {
-                    told.kind = fog_processed_kind::Reply;
-                    told.surb = hex(surb.as_bytes());
-                    fill(&[], out, capacity, out_len)?;
-                }
-            }
-            processed.write(told);
-            Ok(())
+            tell(unwrapped, out, capacity, out_len, processed)
         }
     })
+}
+
+/// # Safety
+/// As [`fill`].
+unsafe fn tell(
+    unwrapped: Unwrapped,
+    out: *mut u8,
+    capacity: usize,
+    out_len: &mut MaybeUninit<usize>,
+    processed: &mut MaybeUninit<fog_processed>,
+) -> Result<(), Failure> {
+    let mut told = fog_processed {
+        kind: fog_processed_kind::Forward,
+        replay_tag: *unwrapped.replay_tag.as_bytes(),
+        next: [0; FOG_NODE_REF_SIZE],
+        delay_ns: 0,
+        surb: [0; FOG_ID_SIZE],
+    };
+    // SAFETY: as the caller promises.
+    let mut fill = |bytes: &[u8]| unsafe { fill(bytes, out, capacity, out_len) };
+    match unwrapped.outcome {
+        Processed::Forward {
+            next,
+            delay,
+            packet,
+        } => {
+            told.next = chars(&next.to_string());
+            told.delay_ns = nanoseconds(delay);
+            fill(packet.as_bytes())?;
+        }
+        Processed::Deliver { payload } => {
+            told.kind = fog_processed_kind::Deliver;
+            fill(&payload)?;
+        }
+        Processed::Reply { surb, reply } => {
+            told.kind = fog_processed_kind::Reply;
+            told.surb = hex(surb.as_bytes());
+            fill(reply.as_bytes())?;
+        }
+    }
+    processed.write(told);
+    Ok(())
+}
+
+/// A delay of a packet, which has no room for more than 32 bits of microseconds.
+fn nanoseconds(delay: Duration) -> u64 {
+    u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -336,7 +393,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn usual_payload_is_the_facades() {
-        assert_eq!(Sphinx::default().payload_bytes(), FOG_SPHINX_PAYLOAD_BYTES);
+    fn usual_sizes_are_the_facades() {
+        let usual = Sphinx::default();
+        assert_eq!(usual.payload_bytes(), FOG_SPHINX_PAYLOAD_BYTES);
+        assert_eq!(usual.hops_max(), FOG_SPHINX_HOPS);
     }
 }

@@ -4,12 +4,13 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
 use fogcompute::{Amount, Error};
 
-use crate::{FOG_AMOUNT_SIZE, fog_amount, fog_status};
+use crate::{FOG_AMOUNT_SIZE, FOG_KEY_BYTES, fog_amount, fog_status};
 
 /// The version with the NUL byte that C needs.
 pub(crate) const VERSION: &CStr =
@@ -162,6 +163,42 @@ pub(crate) unsafe fn slice<'a, T>(
     Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
 }
 
+/// Bytes that the caller lends to be changed.
+///
+/// # Safety
+/// The pointer points to `len` bytes that live, and are used by nothing else, for `'a`, or `len` is
+/// 0.
+pub(crate) unsafe fn bytes_mut<'a>(
+    pointer: *mut u8,
+    len: usize,
+    name: &str,
+) -> Result<&'a mut [u8], Failure> {
+    if len == 0 {
+        return Ok(&mut []);
+    }
+    // SAFETY: as the caller promises; this refuses what is NULL or too long.
+    unsafe { slice(pointer, len, name) }?;
+    // SAFETY: neither NULL nor too long, and the slice above is gone; the rest is as the caller
+    // promises.
+    Ok(unsafe { std::slice::from_raw_parts_mut(pointer, len) })
+}
+
+/// The bytes of a key.
+///
+/// # Safety
+/// As [`slice`].
+pub(crate) unsafe fn key_bytes(
+    pointer: *const u8,
+    len: usize,
+    name: &str,
+) -> Result<[u8; FOG_KEY_BYTES], Failure> {
+    // SAFETY: as the caller promises.
+    let bytes = unsafe { slice(pointer, len, name) }?;
+    bytes
+        .try_into()
+        .map_err(|_| Failure::argument(format!("{name} has {len} bytes, not {FOG_KEY_BYTES}")))
+}
+
 /// Text that the caller lends.
 ///
 /// # Safety
@@ -187,12 +224,44 @@ where
 {
     // SAFETY: as the caller promises.
     let text = unsafe { text(pointer, name) }?;
+    parse(text, name)
+}
+
+/// What a text in an array of the caller says. The caller may have forgotten the NUL byte.
+pub(crate) fn parsed_chars<T>(array: &[c_char], name: &str) -> Result<T, Failure>
+where
+    T: FromStr,
+    T::Err: Into<Error>,
+{
+    parse(&read_chars(array), name)
+}
+
+/// The text in an array of the caller, up to the NUL byte, which the caller may have forgotten.
+pub(crate) fn read_chars(array: &[c_char]) -> String {
+    let text = array.iter().take_while(|&&byte| byte != 0);
+    text.map(|&byte| char::from(byte as u8)).collect()
+}
+
+fn parse<T>(text: &str, name: &str) -> Result<T, Failure>
+where
+    T: FromStr,
+    T::Err: Into<Error>,
+{
     text.parse().map_err(|error: T::Err| {
         let failure = Failure::from(error);
         Failure {
             message: format!("{name}: {}", failure.message),
             ..failure
         }
+    })
+}
+
+/// An address with a port.
+pub(crate) fn parse_address(text: &str, name: &str) -> Result<SocketAddr, Failure> {
+    text.parse().map_err(|_| {
+        Failure::argument(format!(
+            "{name} is not an IP address with a port, such as 127.0.0.1:9000"
+        ))
     })
 }
 
@@ -206,16 +275,7 @@ pub(crate) unsafe fn fill(
     capacity: usize,
     out_len: &mut MaybeUninit<usize>,
 ) -> Result<(), Failure> {
-    if bytes.len() > capacity {
-        out_len.write(bytes.len());
-        return Err(Failure {
-            status: fog_status::BufferTooSmall,
-            message: format!(
-                "the buffer has {capacity} bytes, {} are needed",
-                bytes.len()
-            ),
-        });
-    }
+    check_room(bytes.len(), capacity, out_len)?;
     if !bytes.is_empty() {
         if out.is_null() {
             return Err(is_null("out"));
@@ -224,6 +284,56 @@ pub(crate) unsafe fn fill(
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), out, bytes.len()) };
     }
     out_len.write(bytes.len());
+    Ok(())
+}
+
+/// For results whose length is always the same, so that it need not be reported.
+///
+/// # Safety
+/// As [`fill`].
+pub(crate) unsafe fn fill_exactly(
+    bytes: &[u8],
+    out: *mut u8,
+    capacity: usize,
+) -> Result<(), Failure> {
+    // SAFETY: as the caller promises.
+    unsafe { fill(bytes, out, capacity, &mut MaybeUninit::uninit()) }
+}
+
+/// Says how large a buffer must be if it is too small: before the work, where that cannot be done
+/// again.
+pub(crate) fn check_room(
+    needed: usize,
+    capacity: usize,
+    out_len: &mut MaybeUninit<usize>,
+) -> Result<(), Failure> {
+    if needed <= capacity {
+        return Ok(());
+    }
+    out_len.write(needed);
+    Err(Failure {
+        status: fog_status::BufferTooSmall,
+        message: format!("the buffer has room for {capacity}, {needed} are needed"),
+    })
+}
+
+/// Copies structs into an array of the caller.
+///
+/// # Safety
+/// `out` is NULL or has room for as many as there are `items`, which nothing else uses now.
+pub(crate) unsafe fn fill_items<T: Copy>(
+    items: &[T],
+    out: *mut T,
+    name: &str,
+) -> Result<(), Failure> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    if out.is_null() {
+        return Err(is_null(name));
+    }
+    // SAFETY: as the caller promises, and `items` is ours, so they do not overlap.
+    unsafe { std::ptr::copy_nonoverlapping(items.as_ptr(), out, items.len()) };
     Ok(())
 }
 
@@ -294,12 +404,7 @@ impl From<Amount> for fog_amount {
 impl fog_amount {
     /// The amount that C wrote, which may have forgotten the NUL byte.
     pub(crate) fn parse(&self, name: &str) -> Result<Amount, Failure> {
-        let digits = self.text.iter().take_while(|&&digit| digit != 0);
-        let text: String = digits.map(|&digit| char::from(digit as u8)).collect();
-        text.parse().map_err(|error| {
-            let failure = Failure::from(Error::Amount(error));
-            Failure::argument(format!("{name}: {}", failure.message))
-        })
+        parsed_chars(&self.text, name)
     }
 }
 

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -129,6 +130,9 @@ void test_every_code_has_its_exception() {
     CHECK(raises<fc::insufficient_funds>(FOG_STATUS_INSUFFICIENT_FUNDS));
     CHECK(raises<fc::ledger_error>(FOG_STATUS_INSUFFICIENT_FUNDS));
     CHECK(raises<fc::packet_error>(FOG_STATUS_INVALID_ROUTE));
+    CHECK(raises<fc::mixnet_error>(FOG_STATUS_INVALID_ROUTE));
+    CHECK(raises<fc::mixnet_error>(FOG_STATUS_NO_ANSWER));
+    CHECK(!raises<fc::packet_error>(FOG_STATUS_NOT_DELIVERED));
     CHECK(raises<fc::schedule_error>(FOG_STATUS_INFEASIBLE));
     CHECK(raises<fc::harvest_error>(FOG_STATUS_PROBE_FAILED));
     CHECK(raises<fc::task_error>(FOG_STATUS_TRAP));
@@ -195,7 +199,9 @@ void follow(const fc::sphinx &sphinx, const json &area, fc::bytes packet, bool i
             CHECK(hex(deliver->payload) == hop["payload"]);
         } else {
             CHECK(hop["kind"] == "reply");
-            CHECK(std::get<fc::reply>(processed.outcome).surb == hop["surb"]);
+            const auto &reply = std::get<fc::reply>(processed.outcome);
+            CHECK(reply.surb == hop["surb"]);
+            CHECK(reply.sealed.size() > sphinx.payload_bytes());
         }
     }
 }
@@ -240,6 +246,101 @@ void test_private_keys() {
     CHECK(fc::private_key::generate().to_bytes() != secret);
     const auto moved = std::move(key);
     CHECK(moved.to_bytes() == secret);
+}
+
+std::string text(fc::bytes_view bytes) { return {bytes.begin(), bytes.end()}; }
+
+/// A new key and a hop with it.
+std::pair<fc::private_key, fc::hop> key_and_hop(char digit) {
+    auto key = fc::private_key::generate();
+    fc::hop hop{std::string(64, digit), key.public_key(), std::chrono::milliseconds(3)};
+    return {std::move(key), hop};
+}
+
+void test_a_batch_is_processed_in_place() {
+    const fc::sphinx sphinx(1024, 5);
+    CHECK(sphinx.hops_max() == 5 && sphinx.payload_bytes() == 1024);
+    const auto [key, hop] = key_and_hop('1');
+    const auto other = key_and_hop('2').second;
+    const std::string first = "first", second = "second";
+    auto packets = sphinx.build_batch(
+        {{{hop}, first}, {{hop, other}, second}, {{hop}, second}, {{hop}, {}}});
+    CHECK(packets.size() == 4 * sphinx.packet_bytes());
+    packets[2 * sphinx.packet_bytes() + 40] ^= 1;
+    auto before = packets;
+    const auto results = sphinx.process_batch(key, packets);
+    CHECK(results.size() == 4);
+    const auto &delivered = std::get<fc::deliver_in_place>(results[0].outcome);
+    CHECK(text(delivered.payload) == first);
+    CHECK(delivered.payload.data() > packets.data() &&
+          delivered.payload.end() <= packets.data() + sphinx.packet_bytes());
+    const auto &forwarded = std::get<fc::forward_in_place>(results[1].outcome);
+    CHECK(forwarded.next == std::string(16, '2') && forwarded.delay == hop.delay);
+    CHECK(forwarded.packet.data() == packets.data() + sphinx.packet_bytes());
+    CHECK(forwarded.packet.size() == sphinx.packet_bytes());
+    const auto &refused = std::get<fc::refused>(results[2].outcome);
+    CHECK(refused.code == FOG_STATUS_INVALID_PACKET);
+    CHECK(std::string(refused.name()) == "InvalidPacket");
+    CHECK(std::get<fc::deliver_in_place>(results[3].outcome).payload.size() == 0);
+    const auto alone = sphinx.process(key, {before.data(), sphinx.packet_bytes()});
+    CHECK(alone.replay_tag == results[0].replay_tag);
+    THROWS(fc::invalid_packet, sphinx.process_batch(key, {packets.data(), 1}));
+    CHECK(sphinx.process_batch(key, {}).empty() && sphinx.build_batch({}).empty());
+    THROWS(fc::invalid_route, sphinx.build_batch({{{hop}, first}, {{}, second}}));
+    THROWS(fc::payload_too_large, sphinx.build_batch({{{hop}, {before.data(), 1025}}}));
+    THROWS(fc::invalid_argument, fc::sphinx(1024, 8));
+}
+
+void test_a_reply_block_brings_a_reply_back() {
+    const fc::sphinx sphinx;
+    const auto [key, hop] = key_and_hop('1');
+    const auto surb = sphinx.make_surb({hop});
+    const auto other = sphinx.make_surb({hop});
+    CHECK(surb.block.size() == sphinx.surb_bytes());
+    auto [next, packet] = sphinx.reply(surb.block, std::string("answer"));
+    CHECK(next == std::string(16, '1'));
+    const auto processed = sphinx.process(key, packet);
+    const auto &reply = std::get<fc::reply>(processed.outcome);
+    CHECK(reply.surb == surb.key.id() && reply.surb != other.key.id());
+    CHECK(text(sphinx.open_reply(surb.key, reply.sealed)) == "answer");
+    THROWS(fc::invalid_reply_block, sphinx.open_reply(other.key, reply.sealed));
+    THROWS(fc::invalid_reply_block, sphinx.open_reply(surb.key, {}));
+    THROWS(fc::invalid_reply_block, sphinx.reply(std::string("none"), {}));
+    const auto results = sphinx.process_batch(key, packet);
+    const auto &in_place = std::get<fc::reply_in_place>(results.at(0).outcome);
+    CHECK(in_place.surb == surb.key.id());
+    CHECK(text(sphinx.open_reply(surb.key, in_place.sealed)) == "answer");
+}
+
+void test_a_processor_takes_a_packet_once() {
+    const fc::sphinx sphinx;
+    const auto [key, hop] = key_and_hop('1');
+    const fc::sphinx_processor processor(sphinx, key, 1000);
+    CHECK(processor.public_key() == hop.key);
+    auto packet = sphinx.build({hop}, std::string("once"));
+    CHECK(text(std::get<fc::deliver>(processor.process(packet).outcome).payload) == "once");
+    THROWS(fc::replayed, processor.process(packet));
+    const auto results = processor.process_batch(packet);
+    CHECK(std::get<fc::refused>(results.at(0).outcome).code == FOG_STATUS_REPLAYED);
+    // Of threads that process one packet, one succeeds.
+    const auto contested = sphinx.build({hop}, std::string("mine"));
+    std::atomic<int> successes{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; i++) {
+        threads.emplace_back([&] {
+            try {
+                processor.process(contested);
+                successes++;
+            } catch (const fc::replayed &) {
+            }
+        });
+    }
+    for (auto &thread : threads) {
+        thread.join();
+    }
+    CHECK(successes == 1);
+    const auto stats = processor.stats();
+    CHECK(stats.received == 7 && stats.delivered == 2 && stats.replayed == 5);
 }
 
 // ---- NSGA-II ----------------------------------------------------------------------------------
@@ -676,6 +777,178 @@ void test_destroying_a_fog_ends_its_tasks() {
     }
 }
 
+// ---- mixnet -----------------------------------------------------------------------------------
+
+/// Nothing here takes so long; it bounds how long a defect holds up the tests.
+constexpr std::chrono::minutes LONG(5);
+
+/// Three mixnodes in three layers, and their topology.
+struct mixnet {
+    std::vector<fc::mixnet_node> nodes{3};
+    fc::topology topology = connect(nodes);
+
+    static fc::topology connect(const std::vector<fc::mixnet_node> &nodes) {
+        std::vector<std::vector<fc::descriptor>> layers;
+        for (const auto &node : nodes) {
+            layers.push_back({node.descriptor()});
+        }
+        fc::topology_options options;
+        options.delay_mean = std::chrono::milliseconds(1);
+        fc::topology made(layers, options);
+        for (const auto &node : nodes) {
+            node.set_topology(made);
+        }
+        return made;
+    }
+
+    fc::mixnet_client client() const {
+        fc::mixnet_client_config config;
+        config.cover_loops = config.cover_drops = std::chrono::nanoseconds(0);
+        return fc::mixnet_client(topology, config);
+    }
+};
+
+void test_a_topology_is_read_as_it_was_signed() {
+    const fc::descriptor entry{std::string(64, '1'), key_and_hop('1').second.key,
+                               fc::epoch_parity::odd, "127.0.0.1:9000"};
+    const fc::descriptor exit{std::string(64, '2'), key_and_hop('2').second.key,
+                              fc::epoch_parity::odd, "[::1]:9001"};
+    fc::topology_options options;
+    options.epoch = 41;
+    options.hops_max = 5;
+    options.payload_bytes = 1024;
+    options.delay_mean = std::chrono::milliseconds(7);
+    const fc::topology made({{entry}, {exit}}, options);
+    const fc::key_bytes secret{7};
+    const auto authority = fc::topology::authority_of(secret);
+    auto text = made.sign(secret);
+    const auto verified = fc::topology::verify(text, authority);
+    CHECK(verified.options().epoch == 41);
+    CHECK(verified.options().delay_mean == options.delay_mean);
+    const auto layers = verified.layers();
+    CHECK(layers.size() == 2 && layers.at(1).size() == 1);
+    CHECK(layers.at(1).at(0).node == exit.node && layers.at(1).at(0).key == exit.key);
+    CHECK(layers.at(1).at(0).epoch == exit.epoch && layers.at(1).at(0).address == exit.address);
+    CHECK(verified.sphinx().hops_max() == 5);
+    text[text.find("41")] = '5';
+    THROWS(fc::invalid_topology, fc::topology::verify(text, authority));
+    THROWS(fc::invalid_topology, fc::topology::verify(made.sign(fc::key_bytes{8}), authority));
+    THROWS(fc::invalid_argument, fc::topology::verify(text, {}));
+    THROWS(fc::invalid_argument, made.sign(std::string("short")));
+    THROWS(fc::invalid_topology, fc::topology({}));
+    THROWS(fc::invalid_topology, fc::topology({{entry}, {entry}}));
+    auto bad = entry;
+    bad.address = std::string(64, '1');
+    THROWS(fc::invalid_argument, fc::topology({{bad}}));
+}
+
+void test_messages_and_answers_cross_the_mixnet() {
+    const mixnet mixnet;
+    const auto alice = mixnet.client(), bob = mixnet.client();
+    CHECK(!bob.receive(std::chrono::seconds(0)));
+    CHECK(alice.send(bob.contact(), std::string("hello"), LONG));
+    const auto hello = bob.receive(LONG);
+    CHECK(hello && text(hello->body()) == "hello" && hello->reply_blocks() == 0);
+    CHECK(hello && hello->id().size() == 32);
+    THROWS(fc::invalid_reply_block, bob.reply(hello.value(), {}));
+
+    const fc::bytes body(20000, 7);
+    auto answer = alice.request_async(bob.contact(), body, body.size(), LONG);
+    const auto question = bob.receive(LONG);
+    CHECK(question && question->body().size() == body.size());
+    THROWS(fc::payload_too_large, bob.reply(question.value(), fc::bytes(30000)));
+    bob.reply(question.value(), body);
+    THROWS(fc::invalid_reply_block, bob.reply(question.value(), body));
+    CHECK(answer.get() == body);
+
+    std::thread answering([&] {
+        if (const auto message = alice.receive(LONG)) {
+            alice.reply(*message, std::string("yes"));
+        }
+    });
+    CHECK(text(bob.request(alice.contact(), std::string("?"), 10, LONG)) == "yes");
+    answering.join();
+    auto sent = bob.send_async(alice.contact(), std::string("bye"));
+    CHECK(text(alice.receive(LONG).value().body()) == "bye");
+    sent.get();
+    // Nobody waits for this outcome: no leak either.
+    bob.send_async(alice.contact(), std::string("bye"));
+    CHECK(text(alice.receive(LONG).value().body()) == "bye");
+    THROWS(fc::no_answer, bob.request(alice.contact(), {}, 1, std::chrono::nanoseconds(1)));
+    const auto stats = alice.stats();
+    CHECK(stats.sent == 2 && stats.answers == 1 && stats.given_up == 0);
+    CHECK(stats.cover.loops_sent == 0 && stats.engine.mix.delivered > 0);
+    CHECK(mixnet.nodes.at(2).stats().mix.forwarded > 0);
+}
+
+void test_a_chosen_route_is_taken() {
+    const mixnet mixnet;
+    const auto alice = mixnet.client(), bob = mixnet.client();
+    const auto nodes = alice.choose_nodes(3);
+    CHECK(nodes.size() == 3 && nodes.at(0) == mixnet.nodes[0].descriptor().node);
+    const auto id = alice.send_through(nodes, bob.contact(), std::string("this way"));
+    const auto message = bob.receive(LONG);
+    CHECK(message && message->id() == id && text(message->body()) == "this way");
+    THROWS(fc::invalid_route, alice.choose_nodes(4));
+    THROWS(fc::invalid_route, alice.choose_nodes(1000000));
+    THROWS(fc::invalid_argument, alice.send_through({std::string(65, '1')}, bob.contact(), {}));
+    THROWS(fc::invalid_argument, alice.send_through({"1"}, bob.contact(), {}));
+}
+
+void test_what_a_mixnet_cannot_do_is_thrown_by_name() {
+    const mixnet mixnet;
+    const auto alice = mixnet.client();
+    fc::mixnet_node_config config;
+    config.listen = mixnet.nodes[0].descriptor().address;
+    THROWS(fc::listen_failed, fc::mixnet_node{config});
+    config.listen = "nowhere";
+    THROWS(fc::invalid_argument, fc::mixnet_node{config});
+    config = {};
+    config.identity = fc::key_bytes{9};
+    config.address = "192.0.2.1:4000";
+    config.epoch = 1;
+    config.payload_bytes = 1024;
+    const fc::mixnet_node other(config), again(config);
+    CHECK(other.descriptor().node == again.descriptor().node);
+    CHECK(other.descriptor().key != again.descriptor().key);
+    CHECK(other.descriptor().epoch == fc::epoch_parity::odd);
+    CHECK(other.descriptor().address == "192.0.2.1:4000");
+    THROWS(fc::invalid_topology, other.set_topology(mixnet.topology));
+    fc::mixnet_client_config expecting;
+    expecting.listen = mixnet.nodes[0].descriptor().address;
+    THROWS(fc::listen_failed, fc::mixnet_client(mixnet.topology, expecting));
+    expecting.cover_loops = std::chrono::nanoseconds(-1);
+    THROWS(fc::invalid_argument, fc::mixnet_client(mixnet.topology, expecting));
+    THROWS(fc::invalid_argument, alice.send("nobody", {}, LONG));
+    THROWS(fc::invalid_argument, alice.send(alice.contact(), {}, std::chrono::nanoseconds(-1)));
+    THROWS(fc::payload_too_large, alice.send_async(alice.contact(), fc::bytes(64 << 20)));
+    alice.set_power(fc::power_class::low_battery);
+    THROWS(fc::invalid_argument, alice.set_power(static_cast<fc::power_class>(7)));
+}
+
+void test_closing_a_client_ends_what_is_waited_for() {
+    const mixnet mixnet;
+    std::optional<fc::mixnet_client> alice(mixnet.client());
+    const auto bob = mixnet.client();
+    auto first = alice->request_async(bob.contact(), {}, 1, LONG);
+    std::thread waiting([&] { THROWS(fc::closed, alice->receive(LONG)); });
+    CHECK(bob.receive(LONG).has_value());
+    alice->close();
+    alice->close();
+    waiting.join();
+    THROWS(fc::closed, first.get());
+    THROWS(fc::closed, alice->contact());
+    THROWS(fc::closed, alice->send_async(bob.contact(), {}));
+    alice.emplace(mixnet.client());
+    auto second = alice->request_async(bob.contact(), {}, 1, LONG);
+    alice.reset();
+    THROWS(fc::closed, second.get());
+    const auto &node = mixnet.nodes[0];
+    CHECK(node.drain(LONG).mix.received > 0);
+    THROWS(fc::closed, node.stats());
+    node.close();
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -687,6 +960,9 @@ int main(int argc, char **argv) {
         TEST(bytes_come_from_anything),
         TEST(sphinx_packets_open_hop_by_hop),
         TEST(private_keys),
+        TEST(a_batch_is_processed_in_place),
+        TEST(a_reply_block_brings_a_reply_back),
+        TEST(a_processor_takes_a_packet_once),
         TEST(nsga2_finds_the_same_fronts),
         TEST(nsga2_rethrows_what_the_callback_throws),
         TEST(nsga2_takes_first_genomes),
@@ -699,6 +975,11 @@ int main(int argc, char **argv) {
         TEST(submitted_tasks_give_futures),
         TEST(a_task_can_be_cancelled),
         TEST(destroying_a_fog_ends_its_tasks),
+        TEST(a_topology_is_read_as_it_was_signed),
+        TEST(messages_and_answers_cross_the_mixnet),
+        TEST(a_chosen_route_is_taken),
+        TEST(what_a_mixnet_cannot_do_is_thrown_by_name),
+        TEST(closing_a_client_ends_what_is_waited_for),
 #undef TEST
     };
     if (argc != 2) {

@@ -9,6 +9,7 @@ use fogcompute::base::{ParseIdError, Priority as BasePriority};
 use fogcompute::{Error, PublicKey};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
@@ -72,7 +73,7 @@ impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for Number<T> {
     }
 }
 
-/// An identifier as hexadecimal text.
+/// An identifier as hexadecimal text, or as a `uuid.UUID` if it is as long as one.
 #[derive(Clone, Copy)]
 pub(crate) struct Hex<T>(pub(crate) T);
 
@@ -80,12 +81,27 @@ impl<T: FromStr<Err = ParseIdError>> FromPyObject<'_, '_> for Hex<T> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        let text = object.cast::<PyString>()?;
-        let id = text.to_str()?.parse().map_err(Error::Id);
-        Ok(Self(
-            id.map_err(|error| error::of_error(object.py(), &error))?,
-        ))
+        let py = object.py();
+        let id = match uuid_digits(object)? {
+            Some(digits) => digits.parse(),
+            None => object.cast::<PyString>()?.to_str()?.parse(),
+        };
+        let id = id.map_err(Error::Id);
+        Ok(Self(id.map_err(|error| error::of_error(py, &error))?))
     }
+}
+
+/// The 32 digits of a `uuid.UUID`. Nobody has one who has not imported its module.
+fn uuid_digits(object: Borrowed<'_, '_, PyAny>) -> PyResult<Option<String>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    if object.is_instance_of::<PyString>() {
+        return Ok(None);
+    }
+    let py = object.py();
+    if !object.is_instance(CLASS.import(py, "uuid", "UUID")?)? {
+        return Ok(None);
+    }
+    Ok(Some(object.getattr(intern!(py, "hex"))?.extract()?))
 }
 
 impl<'py, T: Display> IntoPyObject<'py> for Hex<T> {

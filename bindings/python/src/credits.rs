@@ -12,7 +12,7 @@ use crate::error;
 use crate::handle::Handle;
 use crate::value::value;
 
-/// An account: its counters since it was opened.
+/// An account: its counters since it was opened, in base units.
 #[pyclass(frozen, module = "fogcompute")]
 pub(crate) struct Account(fogcompute::Account);
 
@@ -48,36 +48,43 @@ value! {
         })
     }
 
+    /// The account's name, 32 hexadecimal digits.
     #[getter]
     fn id(&self) -> Hex<AccountId> {
         Hex(self.0.id)
     }
 
+    /// What it holds; 0 is credits.
     #[getter]
     fn asset(&self) -> u32 {
         self.0.asset.0
     }
 
+    /// What it may do.
     #[getter]
     fn kind(&self) -> AccountKind {
         AccountKind(self.0.kind)
     }
 
+    /// All it ever received.
     #[getter]
     fn credits_posted(&self) -> u128 {
         self.0.credits_posted.0
     }
 
+    /// All it ever gave.
     #[getter]
     fn debits_posted(&self) -> u128 {
         self.0.debits_posted.0
     }
 
+    /// What open reservations may still bring.
     #[getter]
     fn credits_pending(&self) -> u128 {
         self.0.credits_pending.0
     }
 
+    /// What open reservations hold back.
     #[getter]
     fn debits_pending(&self) -> u128 {
         self.0.debits_pending.0
@@ -89,13 +96,13 @@ value! {
         self.0.available().0
     }
 
-    /// Posted balance, including what is reserved.
+    /// Posted balance, including what open reservations hold back.
     #[getter]
     fn balance(&self) -> u128 {
         self.0.balance().0
     }
 
-    /// What an issuer has put out.
+    /// The supply an issuer has put out.
     #[getter]
     fn issued(&self) -> u128 {
         self.0.issued().0
@@ -105,10 +112,15 @@ value! {
 /// What became of a change to the ledger.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Receipt {
+    /// Place of its entry in the history, from 1.
     sequence: u64,
+    /// When it was made, in milliseconds since 1970.
     unix_ms: u64,
+    /// Base units that went from one account to another.
     moved: u128,
+    /// Digest of the whole history up to its entry, 64 hexadecimal digits.
     chain: String,
+    /// The same was asked for before: nothing moved this time.
     replayed: bool,
 }
 
@@ -145,12 +157,16 @@ impl From<fogcompute::Receipt> for Receipt {
     }
 }
 
-/// What a check of the whole history found.
+/// What a check of the whole history found. What is wrong is raised.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Verification {
+    /// Number of entries.
     sequence: u64,
+    /// Digest of the whole history, 64 hexadecimal digits.
     chain: String,
+    /// Accounts that were compared.
     accounts: usize,
+    /// Reservations that hold something back.
     open_reservations: usize,
 }
 
@@ -173,13 +189,18 @@ value! {
     }
 }
 
-/// Double-entry credits in a SQLite file, or in memory.
+/// Double-entry credits in a SQLite file, or in memory. Each call is one transaction.
+///
+/// Ids are chosen by the caller, as 32 hexadecimal digits or a `uuid.UUID`: the same request under
+/// the same id moves nothing twice.
 #[pyclass(frozen, weakref, module = "fogcompute")]
 pub(crate) struct Ledger(Handle<fogcompute::Ledger>);
 
 #[pymethods]
 impl Ledger {
-    /// Opens a ledger's file, or makes it.
+    /// Opens a ledger's file, or makes it. Every change waits for the disk.
+    ///
+    /// Raises `StorageError`.
     #[staticmethod]
     fn open(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         let ledger = error::call(py, || fogcompute::Ledger::open(path))?;
@@ -193,7 +214,7 @@ impl Ledger {
         Ok(Self(Handle::new("ledger", ledger)))
     }
 
-    /// Opens an account for credits.
+    /// Opens an account for credits. Raises `AccountExistsError`.
     fn open_account(
         &self,
         py: Python<'_>,
@@ -204,7 +225,9 @@ impl Ledger {
         error::call(py, || ledger.open_account(account.0, kind.0)).map(Into::into)
     }
 
-    /// Moves an amount from one account to another.
+    /// Moves an amount. From an issuer it mints, to one it burns.
+    ///
+    /// Raises `InsufficientFundsError`, `UnknownAccountError`, `IdReusedError`, `OperationError`.
     fn transfer(
         &self,
         py: Python<'_>,
@@ -218,7 +241,7 @@ impl Ledger {
         error::call(py, || ledger.transfer(id.0, from, to, amount)).map(Into::into)
     }
 
-    /// Holds an amount back for a later `post` or `void`.
+    /// Holds an amount back for a later `post` or `void`. Raises like `transfer`.
     fn reserve(
         &self,
         py: Python<'_>,
@@ -233,6 +256,9 @@ impl Ledger {
     }
 
     /// Moves a reserved amount, or part of it; what is left is released.
+    ///
+    /// Raises `UnknownReservationError`, `ReservationClosedError`, `InsufficientFundsError`,
+    /// `IdReusedError`.
     #[pyo3(signature = (id, reservation, amount = None))]
     fn post(
         &self,
@@ -247,6 +273,8 @@ impl Ledger {
     }
 
     /// Releases a reservation.
+    ///
+    /// Raises `UnknownReservationError`, `ReservationClosedError`, `IdReusedError`.
     fn void(
         &self,
         py: Python<'_>,
@@ -257,19 +285,21 @@ impl Ledger {
         error::call(py, || ledger.void(id.0, reservation.0)).map(Into::into)
     }
 
-    /// An account as it stands.
+    /// An account as it stands. Raises `UnknownAccountError`.
     fn account(&self, py: Python<'_>, account: Hex<AccountId>) -> PyResult<Account> {
         let ledger = self.0.get(py)?;
         error::call(py, || ledger.account(account.0)).map(Account)
     }
 
-    /// What an account can spend, in base units.
+    /// What an account can spend, in base units. Raises `UnknownAccountError`.
     fn balance(&self, py: Python<'_>, account: Hex<AccountId>) -> PyResult<u128> {
         let ledger = self.0.get(py)?;
         error::call(py, || ledger.balance(account.0)).map(|amount| amount.0)
     }
 
-    /// Checks the whole history.
+    /// Checks the whole history against its chain of digests and the balances.
+    ///
+    /// Raises `StorageCorruptError`.
     fn verify(&self, py: Python<'_>) -> PyResult<Verification> {
         let ledger = self.0.get(py)?;
         let verified = error::call(py, || ledger.verify())?;
@@ -281,7 +311,7 @@ impl Ledger {
         })
     }
 
-    /// Closes the file. Closing again does nothing.
+    /// Closes the file. Closing again does nothing; any other call raises `ClosedError`.
     fn close(&self, py: Python<'_>) {
         let ledger = self.0.take();
         py.detach(|| drop(ledger));

@@ -6,7 +6,7 @@ use std::error::Error as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fogcompute::{Error, ErrorCode};
-use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::exceptions::{PyBaseException, PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyMappingProxy, PyTuple, PyType};
@@ -85,6 +85,11 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 PyTuple::new(py, [parent])?
             };
             let class = new_class(&name, code.description(), &bases)?;
+            if code == ErrorCode::InvalidArgument {
+                let method = py.import("functools")?.getattr("partialmethod")?;
+                let native = wrap_pyfunction!(name_argument, module)?;
+                class.setattr("add_note", method.call1((native,))?)?;
+            }
             add(&class)?;
             class
         };
@@ -96,6 +101,23 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ERROR_CLASSES", PyMappingProxy::new(py, table.as_mapping()))?;
     let _ = CLASSES.set(py, classes);
     Ok(())
+}
+
+/// `add_note` of `ArgumentError`. PyO3 says in a note which argument could not be converted, and
+/// whoever logs the message alone would not read it: so the message begins with the name.
+#[pyfunction]
+#[pyo3(signature = (exception, note, /), text_signature = "(self, note, /)")]
+fn name_argument(exception: &Bound<'_, PyAny>, note: &Bound<'_, PyAny>) -> PyResult<()> {
+    let text: Option<String> = note.extract().ok();
+    let name = text
+        .as_deref()
+        .and_then(|text| text.strip_prefix("while processing '")?.strip_suffix('\''));
+    if let Some(name) = name {
+        let named = format!("{name}: {}", exception.str()?);
+        return exception.setattr("args", (named,));
+    }
+    let base = exception.py().get_type::<PyBaseException>();
+    base.call_method1("add_note", (exception, note)).map(drop)
 }
 
 /// The exception of a code.

@@ -17,8 +17,11 @@ use crate::{asyncio, error};
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Limits {
+    /// Work, about one unit for each simple instruction. At least 1.
     fuel: u64,
+    /// Linear memory and tables together: 64 KiB to 4 GiB.
     memory_bytes: u64,
+    /// Output: at most 1 MiB.
     output_bytes: u64,
 }
 
@@ -26,12 +29,15 @@ value! {
     Limits { fuel, memory_bytes, output_bytes }
 
     #[new]
-    #[pyo3(signature = (
-        *,
-        fuel = Number(fogcompute::Limits::default().fuel),
-        memory_bytes = Number(fogcompute::Limits::default().memory_bytes),
-        output_bytes = Number(fogcompute::Limits::default().output_bytes),
-    ))]
+    #[pyo3(
+        signature = (
+            *,
+            fuel = Number(fogcompute::Limits::default().fuel),
+            memory_bytes = Number(fogcompute::Limits::default().memory_bytes),
+            output_bytes = Number(fogcompute::Limits::default().output_bytes),
+        ),
+        text_signature = "(*, fuel=1000000000, memory_bytes=67108864, output_bytes=1048576)"
+    )]
     fn new(fuel: Number<u64>, memory_bytes: Number<u64>, output_bytes: Number<u64>) -> Self {
         Self {
             fuel: fuel.0,
@@ -55,8 +61,11 @@ impl Limits {
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Usage {
+    /// Work done: the same wherever the task runs.
     fuel: u64,
+    /// Most memory held at once.
     memory_bytes_peak: u64,
+    /// Wall time: differs from run to run.
     wall: Span,
 }
 
@@ -76,7 +85,9 @@ value! {
 /// The result of a task that succeeded.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct TaskOutput {
+    /// What the task returned.
     output: Bytes,
+    /// What it used.
     usage: Usage,
 }
 
@@ -113,9 +124,13 @@ impl<'py> IntoPyObject<'py> for Output {
 /// What a fog has done so far.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct FogStats {
+    /// Tasks that ended with an output.
     succeeded: u64,
+    /// Tasks that ended otherwise.
     failed: u64,
+    /// What the owner can still spend, in base units.
     available: u128,
+    /// What was paid to workers, in base units.
     paid: u128,
 }
 
@@ -165,9 +180,10 @@ fn output_of(task: fogcompute::FogTask) -> impl Future<Output = Result<Output, E
     }
 }
 
-/// A task of a fog.
+/// A task of a fog: await it, or wait for it on a thread, once; or cancel it.
 #[pyclass(frozen, weakref, module = "fogcompute")]
 pub(crate) struct FogTask {
+    /// The task's id, 32 hexadecimal digits.
     id: TaskId,
     origin: Origin,
     canceller: FogCanceller,
@@ -188,18 +204,18 @@ impl FogTask {
 
 #[pymethods]
 impl FogTask {
-    /// The task's id.
+    /// The task's id, 32 hexadecimal digits.
     #[getter]
     fn id(&self) -> Hex<TaskId> {
         Hex(self.id)
     }
 
-    /// Asks the task to stop.
+    /// Asks the task to stop: it ends with `CancelledError` unless it ends otherwise first.
     fn cancel(&self) {
         self.canceller.cancel();
     }
 
-    /// Waits for the output on this thread.
+    /// Waits for the output on this thread. Ctrl-C cancels the task. Raises `TaskError`.
     fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, TaskOutput>> {
         asyncio::wait(py, output_of(self.take(py)?))?.into_pyobject(py)
     }
@@ -214,7 +230,15 @@ impl FogTask {
     }
 }
 
-/// A fog inside this process.
+/// A fog inside this process: worker threads with sandboxes, a coordinator, and a ledger.
+///
+/// Tasks are reserved for, placed, run and paid for as in a fog of many machines.
+///
+/// Starts a fog of 1 to 1024 workers.
+///
+/// `endowment` is what its owner starts with and `price_per_gigafuel` what a worker asks for 10**9
+/// fuel, both in base units; `memory_bytes` is what each worker lends; `seed` is that of the
+/// optimiser which places tasks.
 #[pyclass(frozen, weakref, module = "fogcompute")]
 pub(crate) struct Fog(Handle<fogcompute::Fog>);
 
@@ -238,14 +262,18 @@ impl Fog {
 #[pymethods]
 impl Fog {
     #[new]
-    #[pyo3(signature = (
-        workers = Number(FogConfig::default().workers),
-        *,
-        endowment = Number(FogConfig::default().endowment.0),
-        price_per_gigafuel = Number(FogConfig::default().price_per_gigafuel.0),
-        memory_bytes = Number(FogConfig::default().memory_bytes),
-        seed = Number(FogConfig::default().seed),
-    ))]
+    #[pyo3(
+        signature = (
+            workers = Number(FogConfig::default().workers),
+            *,
+            endowment = Number(FogConfig::default().endowment.0),
+            price_per_gigafuel = Number(FogConfig::default().price_per_gigafuel.0),
+            memory_bytes = Number(FogConfig::default().memory_bytes),
+            seed = Number(FogConfig::default().seed),
+        ),
+        text_signature = "(workers=2, *, endowment=1000000000000000000000000, \
+                          price_per_gigafuel=1000000000000000000, memory_bytes=1073741824, seed=0)"
+    )]
     fn new(
         py: Python<'_>,
         workers: Number<usize>,
@@ -265,7 +293,9 @@ impl Fog {
         Ok(Self(Handle::new("fog", fog)))
     }
 
-    /// Runs a task and awaits its output.
+    /// Runs a WebAssembly module (ABI `fog-task/1`) on `data`; await its output.
+    ///
+    /// To cancel what awaits it cancels the task. Raises `TaskError`, `ClosedError`.
     #[pyo3(signature = (module, data, *, limits = None))]
     fn run<'py>(
         &self,
@@ -280,7 +310,7 @@ impl Fog {
         asyncio::awaitable(&event_loop, output_of(task))
     }
 
-    /// Runs a task and waits for its output on this thread.
+    /// Runs a task and waits for its output on this thread. Ctrl-C cancels it.
     #[pyo3(signature = (module, data, *, limits = None))]
     fn run_blocking<'py>(
         &self,
@@ -323,7 +353,7 @@ impl Fog {
         })
     }
 
-    /// Stops the fog. Closing again does nothing.
+    /// Stops the fog and its tasks. Closing again does nothing.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let fog = self.0.take();
         error::catch(py, || close(fog.as_deref()))

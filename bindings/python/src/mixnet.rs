@@ -51,9 +51,13 @@ fn contact(py: Python<'_>, text: &str) -> PyResult<Contact> {
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute.mix")]
 #[derive(Clone)]
 pub(crate) struct Descriptor {
+    /// Its id, 64 hexadecimal digits.
     node: Hex<NodeId>,
+    /// Its public mix key, 32 bytes.
     key: Key,
+    /// Number of the epoch its key is of.
     epoch: u64,
+    /// Where it accepts links, as in "127.0.0.1:4000".
     address: String,
 }
 
@@ -94,15 +98,16 @@ impl Descriptor {
 }
 
 /// The mixnodes of a network in layers, and what all of them agree on.
+///
+/// A network of these nodes, entry layer first.
+///
+/// Times of validity are in milliseconds since 1970; without them it is always valid. A node holds
+/// a packet for `delay_mean` in the mean. Raises `TopologyError`, `ArgumentError`.
 #[pyclass(frozen, module = "fogcompute.mix")]
 pub(crate) struct Topology(Arc<TopologyFile>);
 
 #[pymethods]
 impl Topology {
-    /// A network of these nodes, entry layer first. Times of validity are in milliseconds since
-    /// 1970; without them it is always valid.
-    ///
-    /// Raises `TopologyError`, `ArgumentError`.
     #[new]
     #[pyo3(signature = (
         layers,
@@ -113,7 +118,8 @@ impl Topology {
         hops_max = Number(TopologyOptions::default().hops_max),
         payload_bytes = Number(TopologyOptions::default().payload_bytes),
         delay_mean = Span(TopologyOptions::default().delay_mean),
-    ))]
+    ), text_signature = "(layers, *, epoch=0, valid_from_ms=0, \
+        valid_until_ms=9223372036854775807, hops_max=7, payload_bytes=2048, delay_mean=...)")]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn new(
         py: Python<'_>,
@@ -214,11 +220,11 @@ impl Topology {
 }
 
 macro_rules! stats {
-    ($(#[$doc:meta])* $class:ident { $($field:ident),* $(,)? }) => {
+    ($(#[$doc:meta])* $class:ident { $($(#[$what:meta])* $field:ident,)* }) => {
         $(#[$doc])*
         #[pyclass(frozen, get_all, module = "fogcompute.mix")]
         pub(crate) struct $class {
-            $($field: u64,)*
+            $($(#[$what])* $field: u64,)*
         }
 
         value! {
@@ -236,8 +242,38 @@ macro_rules! stats {
 stats! {
     /// What a mixnode counted since its start.
     MixnetNodeStats {
-        received, forwarded, delivered, malformed, replayed, overloaded, late, refused, datagrams,
-        cover, sent, links_sent, link_refused, unreachable, unsent, undrained,
+        /// Packets that came in.
+        received,
+        /// Packets that were sent on.
+        forwarded,
+        /// Packets that ended here: cover, and what opens links.
+        delivered,
+        /// Dropped: wrong length, version, epoch, tag, key or payload.
+        malformed,
+        /// Dropped: processed before.
+        replayed,
+        /// Dropped: a limit was reached.
+        overloaded,
+        /// Dropped: their delay was over long ago.
+        late,
+        /// Dropped: they ask for what this node does not do.
+        refused,
+        /// Datagrams that came in.
+        datagrams,
+        /// Cover of links that came in.
+        cover,
+        /// Packets put on links.
+        sent,
+        /// Datagrams of handshakes, and cover of links, sent.
+        links_sent,
+        /// Datagrams dropped before a packet was seen: forged, replayed, over their rate.
+        link_refused,
+        /// Packets dropped: no link to their next hop.
+        unreachable,
+        /// Dropped: the system did not send them.
+        unsent,
+        /// Dropped: still held when the node ended.
+        undrained,
     }
 }
 
@@ -271,6 +307,15 @@ impl From<fogcompute::EngineStats> for MixnetNodeStats {
 }
 
 /// A mixnode that runs on threads of this process, over UDP.
+///
+/// It relays as soon as it knows the network: make the nodes, put their descriptors into a
+/// `Topology`, and give that to each of them.
+///
+/// Starts a mixnode that knows no other yet.
+///
+/// Port 0 is any that is free; `address` is where others reach it, if that is not where it listens;
+/// `identity` are 32 secret bytes. Its mix key is always new. Raises `ListenError`,
+/// `ArgumentError`.
 #[pyclass(frozen, weakref, module = "fogcompute.mix")]
 pub(crate) struct MixnetNode {
     node: Handle<fogcompute::MixnetNode>,
@@ -279,11 +324,6 @@ pub(crate) struct MixnetNode {
 
 #[pymethods]
 impl MixnetNode {
-    /// Starts a mixnode that knows no other yet. Port 0 is any that is free; `address` is where
-    /// others reach it, if that is not where it listens; `identity` are 32 secret bytes. Its mix key
-    /// is always new.
-    ///
-    /// Raises `ListenError`, `ArgumentError`.
     #[new]
     #[pyo3(signature = (
         listen = "127.0.0.1:0",
@@ -295,7 +335,8 @@ impl MixnetNode {
         payload_bytes = Number(MixnetNodeConfig::default().geometry.payload_bytes()),
         workers = Number(MixnetNodeConfig::default().workers),
         replay_tags_max = Number(MixnetNodeConfig::default().replay_tags_max),
-    ))]
+    ), text_signature = "(listen=\"127.0.0.1:0\", *, address=None, identity=None, epoch=0, \
+        hops_max=7, payload_bytes=2048, workers=1, replay_tags_max=4000000)")]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn new(
         py: Python<'_>,
@@ -351,8 +392,9 @@ impl MixnetNode {
         error::call(py, || Ok(node.stats()?.into()))
     }
 
-    /// Takes no further packets, sends what it holds when that is due, and ends, after `within` at
-    /// the latest. Waits for it on this thread. Returns what it counted.
+    /// Takes no further packets, sends what it holds when that is due, and ends.
+    ///
+    /// It ends after `within` at the latest. Waits for it on this thread. Returns what it counted.
     fn drain(&self, py: Python<'_>, within: Span) -> PyResult<MixnetNodeStats> {
         let node = self.node.get(py)?;
         error::call(py, || Ok(node.drain(within.0)?.into()))
@@ -434,8 +476,26 @@ impl Message {
 stats! {
     /// What a mixnet client counted since its start.
     MixnetClientStats {
-        sent, delivered, given_up, received, answers, refused, loops_sent, loops_returned,
-        loops_lost, drops_sent,
+        /// Messages and requests that were handed in.
+        sent,
+        /// Of those, known to have arrived whole.
+        delivered,
+        /// Of those, given up.
+        given_up,
+        /// Messages that came in whole.
+        received,
+        /// Answers that came in whole.
+        answers,
+        /// Packets that came in and were refused.
+        refused,
+        /// Loops of cover traffic sent.
+        loops_sent,
+        /// Loops that came back in time.
+        loops_returned,
+        /// Loops that did not.
+        loops_lost,
+        /// Drops of cover traffic sent.
+        drops_sent,
     }
 }
 
@@ -475,6 +535,19 @@ async fn answer(pending: Pending<Vec<u8>>) -> Result<Answer, Error> {
 }
 
 /// Sends and receives messages through a mixnet, over UDP.
+///
+/// Messages are cut into packets, each over a route of its own, sent until they are acknowledged,
+/// and put together by their receiver. A client is the last hop itself and keeps links to all nodes
+/// of the last layer.
+///
+/// `async for message in client` receives until the client is closed.
+///
+/// Starts a client of a network.
+///
+/// `loops` and `drops` are the mean times between packets of cover traffic, `None` for none;
+/// `identity` are 32 secret bytes. When `inbox_messages_max` messages wait to be received, further
+/// ones are not acknowledged, so that they come again. Raises `ListenError`, `TopologyError`,
+/// `ArgumentError`.
 #[pyclass(frozen, weakref, module = "fogcompute.mix")]
 pub(crate) struct MixnetClient(Handle<fogcompute::MixnetClient>);
 
@@ -493,10 +566,6 @@ impl MixnetClient {
 
 #[pymethods]
 impl MixnetClient {
-    /// Starts a client of a network. `loops` and `drops` are the mean times between packets of
-    /// cover traffic, `None` for none; `identity` are 32 secret bytes.
-    ///
-    /// Raises `ListenError`, `TopologyError`, `ArgumentError`.
     #[new]
     #[pyo3(signature = (
         topology,
@@ -506,7 +575,8 @@ impl MixnetClient {
         loops = MixnetClientConfig::default().cover.loops.map(Span),
         drops = MixnetClientConfig::default().cover.drops.map(Span),
         inbox_messages_max = Number(MixnetClientConfig::default().inbox_messages_max),
-    ))]
+    ), text_signature = "(topology, listen=\"0.0.0.0:0\", *, identity=None, loops=..., drops=..., \
+        inbox_messages_max=1024)")]
     fn new(
         py: Python<'_>,
         topology: &Topology,
@@ -530,18 +600,17 @@ impl MixnetClient {
         Ok(Self(Handle::new("mixnet client", client)))
     }
 
-    /// What others need to send it messages, as text: its node, its key and the key's epoch.
+    /// What others need to send it messages: its node, its key and the key's epoch.
     #[getter]
     fn contact(&self, py: Python<'_>) -> PyResult<String> {
         let client = self.0.get(py)?;
         error::call(py, || Ok(client.contact()?.to_string()))
     }
 
-    /// Sends a message; await its acknowledgement by the receiver. It is sent to its end even if
-    /// nobody awaits that any more.
+    /// Sends a message; await its acknowledgement by the receiver.
     ///
-    /// Raises `PayloadTooLargeError`, `RouteError`, `MixnetBusyError`, `NotDeliveredError`,
-    /// `ClosedError`.
+    /// It is sent to its end even if nobody awaits that any more. Raises `PayloadTooLargeError`,
+    /// `RouteError`, `MixnetBusyError`, `NotDeliveredError`, `ClosedError`.
     fn send<'py>(&self, py: Python<'py>, to: &str, body: Buffer) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = asyncio::event_loop(py)?;
         let pending = self.pending(py, to, |client, to| Ok(client.send(to, &body)?))?;
@@ -555,10 +624,13 @@ impl MixnetClient {
     }
 
     /// Sends a message that asks for an answer of at most `answer_bytes_max` bytes; await that.
-    /// Whoever answers does not learn who asked.
     ///
-    /// Raises what `send` does, and `NoAnswerError` after `within`.
-    #[pyo3(signature = (to, body, *, answer_bytes_max = Number(2048), within = Span(ANSWER)))]
+    /// Whoever answers does not learn who asked. Raises what `send` does, and `NoAnswerError` after
+    /// `within`, a minute unless said otherwise.
+    #[pyo3(
+        signature = (to, body, *, answer_bytes_max = Number(2048), within = Span(ANSWER)),
+        text_signature = "($self, to, body, *, answer_bytes_max=2048, within=...)"
+    )]
     fn request<'py>(
         &self,
         py: Python<'py>,
@@ -575,7 +647,10 @@ impl MixnetClient {
     }
 
     /// Sends a message that asks for an answer, and waits for that on this thread.
-    #[pyo3(signature = (to, body, *, answer_bytes_max = Number(2048), within = Span(ANSWER)))]
+    #[pyo3(
+        signature = (to, body, *, answer_bytes_max = Number(2048), within = Span(ANSWER)),
+        text_signature = "($self, to, body, *, answer_bytes_max=2048, within=...)"
+    )]
     fn request_blocking<'py>(
         &self,
         py: Python<'py>,
@@ -591,10 +666,9 @@ impl MixnetClient {
         Ok(PyBytes::new(py, &answer))
     }
 
-    /// Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
-    /// order. Returns its id.
+    /// Sends a message once, without an acknowledgement, over these mixnodes in this order.
     ///
-    /// Raises `RouteError`, `PayloadTooLargeError`, `ClosedError`.
+    /// Returns its id. Raises `RouteError`, `PayloadTooLargeError`, `ClosedError`.
     fn send_through(
         &self,
         py: Python<'_>,
@@ -646,8 +720,7 @@ impl MixnetClient {
             .call1((slf,))
     }
 
-    /// The next message. Waits for it on this thread, `within` at most if that is given, and
-    /// returns `None` after that.
+    /// The next message. Waits for it on this thread, and returns `None` after `within`.
     #[pyo3(signature = (within = None))]
     fn receive_blocking(&self, py: Python<'_>, within: Option<Span>) -> PyResult<Option<Message>> {
         let client = self.0.get(py)?;
@@ -692,8 +765,7 @@ impl MixnetClient {
         error::call(py, || Ok(client.set_topology(file)?))
     }
 
-    /// Sends cover traffic as a device so powered should: `"mains"`, `"battery"` or
-    /// `"low_battery"`.
+    /// Sends cover traffic as a device so powered should: "mains", "battery" or "low_battery".
     fn set_power(&self, py: Python<'_>, power: &str) -> PyResult<()> {
         let power = self::power(py, power)?;
         let client = self.0.get(py)?;

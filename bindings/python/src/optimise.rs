@@ -10,11 +10,13 @@ use crate::convert::{Number, Tuple};
 use crate::error;
 use crate::value::value;
 
-/// A real number from `low` to `high`.
+/// A real number from `low` to `high`, both inclusive.
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Real {
+    /// Smallest value.
     low: f64,
+    /// Largest value.
     high: f64,
 }
 
@@ -27,11 +29,13 @@ value! {
     }
 }
 
-/// A whole number from `low` to `high`, where near values act alike.
+/// A whole number from `low` to `high`, both inclusive, where near values act alike.
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Integer {
+    /// Smallest value.
     low: i64,
+    /// Largest value.
     high: i64,
 }
 
@@ -44,10 +48,11 @@ value! {
     }
 }
 
-/// One of `count` things without an order.
+/// One of `count` things without an order, as its index from 0.
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Choice {
+    /// How many there are.
     count: u32,
 }
 
@@ -81,11 +86,17 @@ impl From<Variable> for fogcompute::Variable {
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Nsga2 {
+    /// Individuals kept from one generation to the next: even, 4 to 65,536.
     population: u32,
+    /// How many times the population has children.
     generations: u32,
+    /// Probability that a pair of parents is recombined.
     crossover_probability: f64,
+    /// Distribution index of simulated binary crossover.
     crossover_eta: f64,
+    /// Probability that a gene mutates; `None` is one gene in each child on average.
     mutation_probability: Option<f64>,
+    /// Distribution index of polynomial mutation.
     mutation_eta: f64,
 }
 
@@ -100,15 +111,19 @@ value! {
     }
 
     #[new]
-    #[pyo3(signature = (
-        population = Number(fogcompute::Nsga2::default().population),
-        generations = Number(fogcompute::Nsga2::default().generations),
-        *,
-        crossover_probability = Number(fogcompute::Nsga2::default().crossover_probability),
-        crossover_eta = Number(fogcompute::Nsga2::default().crossover_eta),
-        mutation_probability = None,
-        mutation_eta = Number(fogcompute::Nsga2::default().mutation_eta),
-    ))]
+    #[pyo3(
+        signature = (
+            population = Number(fogcompute::Nsga2::default().population),
+            generations = Number(fogcompute::Nsga2::default().generations),
+            *,
+            crossover_probability = Number(fogcompute::Nsga2::default().crossover_probability),
+            crossover_eta = Number(fogcompute::Nsga2::default().crossover_eta),
+            mutation_probability = None,
+            mutation_eta = Number(fogcompute::Nsga2::default().mutation_eta),
+        ),
+        text_signature = "(population=100, generations=250, *, crossover_probability=0.9, \
+                          crossover_eta=15.0, mutation_probability=None, mutation_eta=20.0)"
+    )]
     fn new(
         population: Number<u32>,
         generations: Number<u32>,
@@ -148,8 +163,11 @@ impl Nsga2 {
 /// A solution and what it is worth.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Individual {
+    /// One value for each variable.
     genes: Py<PyTuple>,
+    /// What the problem evaluated, smaller being better.
     objectives: Py<PyTuple>,
+    /// By how much constraints are violated; 0 when all are met.
     violation: f64,
 }
 
@@ -171,11 +189,14 @@ value! {
     }
 }
 
-/// The solutions that no other dominates.
+/// What a run of NSGA-II found.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Front {
+    /// The solutions that no other dominates, in lexicographic order of their objectives.
     individuals: Py<PyTuple>,
+    /// Evaluations made.
     evaluations: u64,
+    /// Generations made.
     generations: u32,
 }
 
@@ -280,9 +301,16 @@ impl fogcompute::Problem for Problem {
     }
 }
 
-/// Minimises a problem with NSGA-II.
+/// Minimises a problem with NSGA-II. One seed gives one front, on every platform.
+///
+/// `initial` holds genomes to start from; the rest of the first population is random.
+///
+/// Raises what `problem` raises, unchanged; `ProblemError`, `NotFiniteError`.
 #[pyfunction]
-#[pyo3(signature = (problem, config = None, *, initial = Vec::new(), seed = Number(0)))]
+#[pyo3(
+    signature = (problem, config = None, *, initial = Vec::new(), seed = Number(0)),
+    text_signature = "(problem, config=None, *, initial=(), seed=0)"
+)]
 pub(crate) fn nsga2(
     py: Python<'_>,
     problem: &Bound<'_, PyAny>,

@@ -12,12 +12,16 @@ use crate::convert::{Buffer, Bytes, Hex, Key, Number, Span};
 use crate::error;
 use crate::value::value;
 
-/// One stop of a route.
+/// One stop of a route: who it is, its mix key, and how long it holds the packet.
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Hop {
+    /// The node's id, 64 hexadecimal digits.
     node: Hex<NodeId>,
+    /// The node's public mix key, 32 bytes.
     key: Key,
+    /// How long the node holds the packet. The last one does not wait.
+    /// How long the node holds the packet, by default not at all. The last one does not wait.
     delay: Span,
 }
 
@@ -37,7 +41,7 @@ impl From<Hop> for fogcompute::Hop {
     }
 }
 
-/// A private mix key.
+/// A private mix key. Its text does not show it.
 #[pyclass(frozen, module = "fogcompute")]
 pub(crate) struct PrivateKey(fogcompute::PrivateKey);
 
@@ -74,12 +78,16 @@ impl PrivateKey {
     }
 }
 
-/// The packet goes on to another hop.
+/// Hold the packet for `delay`, then send it to `next`.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Forward {
+    /// The first 16 hexadecimal digits of the next node's id.
     next: Hex<NodeRef>,
+    /// How long to hold the packet, to the microsecond.
     delay: Span,
+    /// What to send, as long as the packet that came in.
     packet: Bytes,
+    /// Names the packet at this hop: see it twice, drop it.
     replay_tag: Bytes,
 }
 
@@ -95,7 +103,9 @@ value! {
 /// The packet was for this node.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Deliver {
+    /// The sender's message.
     payload: Bytes,
+    /// Names the packet at this hop: see it twice, drop it.
     replay_tag: Bytes,
 }
 
@@ -108,11 +118,14 @@ value! {
     }
 }
 
-/// The packet came back by a reply block of this node.
+/// The packet came back by a reply block that this node made.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Reply {
+    /// Which reply block, 16 bytes.
     surb: Bytes,
+    /// What `Sphinx.open_reply` opens with the block's key.
     sealed: Bytes,
+    /// Names the packet at this hop: see it twice, drop it.
     replay_tag: Bytes,
 }
 
@@ -158,8 +171,9 @@ fn outcome(py: Python<'_>, unwrapped: Unwrapped) -> Outcome {
     }
 }
 
-/// Packets of a batch with one layer taken off: a sequence of outcomes, and of errors in the place
-/// of packets that were refused.
+/// Packets of a batch with one layer taken off.
+///
+/// A sequence of outcomes, and of errors in the place of packets that were refused.
 #[pyclass(frozen, sequence, module = "fogcompute")]
 pub(crate) struct Batch {
     /// The buffer that everything was done in.
@@ -176,8 +190,9 @@ pub(crate) enum Item<'py> {
 
 #[pymethods]
 impl Batch {
-    /// What is left of all packets, one after the other, each as long as it was. The packets to be
-    /// sent on are there without having been copied.
+    /// What is left of all packets, one after the other, each as long as it was.
+    ///
+    /// The packets to be sent on are there without having been copied.
     #[getter]
     fn data(&self, py: Python<'_>) -> Py<PyBytes> {
         self.data.clone_ref(py)
@@ -278,6 +293,11 @@ impl ReplyKey {
 }
 
 /// Builds and processes the packets of a network, which all have one size.
+///
+/// Packets that carry up to `payload_bytes` bytes, a multiple of 1,024 up to 65,536, over routes of
+/// up to `hops_max` hops, 1 to 7.
+///
+/// With 1,024 bytes and 5 hops a packet fits one UDP datagram.
 #[pyclass(frozen, module = "fogcompute")]
 pub(crate) struct Sphinx(fogcompute::Sphinx);
 
@@ -285,10 +305,13 @@ value! {
     Sphinx { payload_bytes, hops_max }
 
     #[new]
-    #[pyo3(signature = (
-        payload_bytes = Number(fogcompute::Sphinx::default().payload_bytes()),
-        hops_max = Number(fogcompute::Sphinx::default().hops_max()),
-    ))]
+    #[pyo3(
+        signature = (
+            payload_bytes = Number(fogcompute::Sphinx::default().payload_bytes()),
+            hops_max = Number(fogcompute::Sphinx::default().hops_max()),
+        ),
+        text_signature = "(payload_bytes=2048, hops_max=7)"
+    )]
     fn new(py: Python<'_>, payload_bytes: Number<usize>, hops_max: Number<usize>) -> PyResult<Self> {
         let sphinx = || fogcompute::Sphinx::with_hops(hops_max.0, payload_bytes.0);
         error::call(py, sphinx).map(Self)
@@ -327,10 +350,10 @@ value! {
         Ok(Bytes::new(py, &packet))
     }
 
-    /// Builds many packets, each of a route and a payload, one after the other in one `bytes`. That
-    /// is faster than one by one.
+    /// Builds many packets, each of a route and a payload, one after the other.
     ///
-    /// Raises what `build` does, for the first that is refused; then none is built.
+    /// That is faster than one by one. Raises what `build` does, for the first that is refused;
+    /// then none is built.
     fn build_batch(&self, py: Python<'_>, packets: Vec<(Vec<Hop>, Buffer)>) -> PyResult<Bytes> {
         let routes: Vec<(Vec<fogcompute::Hop>, Buffer)> = packets
             .into_iter()
@@ -347,35 +370,35 @@ value! {
     /// Takes one layer off a packet with this node's key.
     ///
     /// Nothing is remembered: seeing a replay tag twice is for the caller to notice, or for a
-    /// `fogcompute.mix.SphinxProcessor`. Raises `PacketError`.
+    /// `fogcompute.mix.SphinxProcessor`.
+    ///
+    /// Raises `PacketError`.
     fn process(&self, py: Python<'_>, key: &PrivateKey, packet: Buffer) -> PyResult<Outcome> {
         let unwrapped = error::call(py, || self.0.process(&key.0, &packet))?;
         Ok(outcome(py, unwrapped))
     }
 
-    /// Takes one layer off each of the packets that stand one after the other in `packets`. That is
-    /// faster than one by one.
+    /// Takes one layer off each of the packets that stand one after the other in `packets`.
     ///
-    /// Raises `PacketError` if they are not whole packets. A packet that is refused has its error in
-    /// the place of an outcome.
+    /// That is faster than one by one. Raises `PacketError` if they are not whole packets. A packet
+    /// that is refused has its error in the place of an outcome.
     fn process_batch(&self, py: Python<'_>, key: &PrivateKey, packets: Buffer) -> PyResult<Batch> {
         process_batch(py, &packets, |buffer| self.0.process_batch(&key.0, buffer))
     }
 
-    /// Makes a single-use reply block whose route ends here, and the key that opens the reply. The
-    /// block goes to whoever is to reply, the key stays.
+    /// Makes a single-use reply block whose route ends here, and the key that opens the reply.
     ///
-    /// Raises `RouteError`.
+    /// The block goes to whoever is to reply, the key stays. Raises `RouteError`.
     fn make_surb(&self, py: Python<'_>, route: Vec<Hop>) -> PyResult<(Bytes, ReplyKey)> {
         let route: Vec<_> = route.into_iter().map(Into::into).collect();
         let (surb, key) = error::call(py, || self.0.make_surb(&route))?;
         Ok((Bytes::new(py, &surb), ReplyKey(key)))
     }
 
-    /// The first node of a reply block's way back, and the packet to send there. A block works
-    /// once: a second packet by it is dropped there.
+    /// The first node of a reply block's way back, and the packet to send there.
     ///
-    /// Raises `ReplyBlockError`, `PayloadTooLargeError`.
+    /// A block works once: a second packet by it is dropped there. Raises `ReplyBlockError`,
+    /// `PayloadTooLargeError`.
     fn reply(
         &self,
         py: Python<'_>,
@@ -395,15 +418,22 @@ value! {
     }
 }
 
-/// What a processor counted since it was made.
+/// What a `SphinxProcessor` counted since it was made.
 #[pyclass(frozen, get_all, module = "fogcompute.mix")]
 pub(crate) struct ProcessorStats {
+    /// Packets that came in.
     received: u64,
+    /// Of those, to be sent on.
     forwarded: u64,
+    /// Of those, messages for this node.
     delivered: u64,
+    /// Of those, replies for this node.
     replies: u64,
+    /// Of those, refused: wrong length, version, tag, key or payload.
     malformed: u64,
+    /// Of those, refused: processed before.
     replayed: u64,
+    /// Of those, refused: no more packets can be remembered.
     overloaded: u64,
 }
 
@@ -433,15 +463,22 @@ value! {
 }
 
 /// Processes the packets of one mix key and remembers them, so that none is processed twice.
+///
+/// Threads can share it. It is a mixnode's cryptography without its delays and links.
+///
+/// A processor with a key that was not used before; without one it makes its own.
+///
+/// It remembers `packets_max` packets, 5 bytes each.
 #[pyclass(frozen, module = "fogcompute.mix")]
 pub(crate) struct SphinxProcessor(fogcompute::SphinxProcessor);
 
 #[pymethods]
 impl SphinxProcessor {
-    /// A processor with a key that was not used before; without one it makes its own. It remembers
-    /// `packets_max` packets, 5 bytes each.
     #[new]
-    #[pyo3(signature = (key = None, *, sphinx = None, packets_max = Number(1_000_000)))]
+    #[pyo3(
+        signature = (key = None, *, sphinx = None, packets_max = Number(1_000_000)),
+        text_signature = "(key=None, *, sphinx=None, packets_max=1000000)"
+    )]
     fn new(
         py: Python<'_>,
         key: Option<&PrivateKey>,
@@ -482,8 +519,8 @@ impl SphinxProcessor {
 
     /// Takes one layer off each of the packets that stand one after the other in `packets`.
     ///
-    /// Raises `PacketError` if they are not whole packets. A packet that is refused has its error in
-    /// the place of an outcome.
+    /// Raises `PacketError` if they are not whole packets. A packet that is refused has its error
+    /// in the place of an outcome.
     fn process_batch(&self, py: Python<'_>, packets: Buffer) -> PyResult<Batch> {
         process_batch(py, &packets, |buffer| self.0.process_batch(buffer))
     }

@@ -14,14 +14,24 @@ use crate::value::value;
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Job {
+    /// Its name, 32 hexadecimal digits.
+    /// Its name, 32 hexadecimal digits; a `uuid.UUID` is accepted too.
     id: Hex<TaskId>,
+    /// Processor it needs, in thousandths of a core.
     cpu_millis: u64,
+    /// Memory it needs, in bytes.
     memory_bytes: u64,
+    /// How long it runs on a node of speed 1, in milliseconds.
     duration_ms: u64,
+    /// How urgent it is.
     priority: Priority,
+    /// Least trust of its node, 0 to 1.
     min_trust: f64,
+    /// Most it may cost, in base units.
     max_cost: Option<u64>,
+    /// Highest latency of its node, in milliseconds.
     max_latency_ms: Option<f64>,
+    /// Nodes it must not run on.
     excluded: Tuple<Hex<NodeId>>,
 }
 
@@ -39,18 +49,23 @@ value! {
     }
 
     #[new]
-    #[pyo3(signature = (
-        id,
-        *,
-        cpu_millis,
-        memory_bytes,
-        duration_ms,
-        priority = Priority(fogcompute::base::Priority::default()),
-        min_trust = Number(0.0),
-        max_cost = None,
-        max_latency_ms = None,
-        excluded = Tuple(Vec::new()),
-    ))]
+    #[pyo3(
+        signature = (
+            id,
+            *,
+            cpu_millis,
+            memory_bytes,
+            duration_ms,
+            priority = Priority(fogcompute::base::Priority::default()),
+            min_trust = Number(0.0),
+            max_cost = None,
+            max_latency_ms = None,
+            excluded = Tuple(Vec::new()),
+        ),
+        text_signature = "(id, *, cpu_millis, memory_bytes, duration_ms, \
+                          priority=Priority.NORMAL, min_trust=0.0, max_cost=None, \
+                          max_latency_ms=None, excluded=())"
+    )]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn new(
         id: Hex<TaskId>,
@@ -97,13 +112,21 @@ impl From<Job> for fogcompute::schedule::Job {
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Node {
+    /// Its name, 64 hexadecimal digits.
     id: Hex<NodeId>,
+    /// Processor that is free, in thousandths of a core.
     cpu_millis_free: u64,
+    /// Processor there is, in thousandths of a core.
     cpu_millis_total: u64,
+    /// Memory that is free, in bytes.
     memory_bytes_free: u64,
+    /// A job takes its duration divided by this.
     speed: f64,
+    /// Time to reach it and back, in milliseconds.
     latency_ms: f64,
+    /// How far it is trusted, 0 to 1.
     trust: f64,
+    /// Price of one core for one second, in base units.
     price_per_cpu_second: u64,
 }
 
@@ -170,10 +193,11 @@ impl From<Node> for fogcompute::schedule::Node {
     }
 }
 
-/// Prefers the least weighted sum of objectives.
+/// Prefers the least sum of objectives, weighted in the order of `OBJECTIVE_NAMES`.
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Weights {
+    /// One weight for each objective.
     weights: Tuple<f64>,
 }
 
@@ -188,10 +212,11 @@ value! {
     }
 }
 
-/// Prefers the best by the first objective named, then by the second, and so on.
+/// Prefers the best by the first objective named, of equals the best by the second, ...
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Lexicographic {
+    /// Indices of all objectives.
     order: Tuple<usize>,
 }
 
@@ -237,8 +262,11 @@ impl Preferred {
 /// One placement of all jobs.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Point {
+    /// Job and node, in the order in which jobs were given.
     assignment: Py<PyTuple>,
+    /// What it is worth, in the order of `OBJECTIVE_NAMES`.
     objectives: Py<PyTuple>,
+    /// What it costs, in base units.
     cost: u128,
 }
 
@@ -263,8 +291,11 @@ value! {
 /// Placements that no other beats, and the one chosen.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Plan {
+    /// All placements found of which none is beaten by another in every objective.
     front: Py<PyTuple>,
+    /// Which of them is chosen.
     chosen_index: usize,
+    /// What it gives up in each objective against the best found, for people to read.
     explanation: String,
 }
 
@@ -320,9 +351,17 @@ impl Plan {
     }
 }
 
-/// Places jobs on nodes with NSGA-II and chooses one placement. Ctrl-C stops it between generations.
+/// Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
+///
+/// Without a preference the placement nearest to the best of every objective is chosen. Ctrl-C ends
+/// the search between two generations.
+///
+/// Raises `InfeasibleError`, `ProblemError`, `ArgumentError`.
 #[pyfunction]
-#[pyo3(signature = (jobs, nodes, sharing, config = None, *, preference = None, seed = Number(0)))]
+#[pyo3(
+    signature = (jobs, nodes, sharing, config = None, *, preference = None, seed = Number(0)),
+    text_signature = "(jobs, nodes, sharing, config=None, *, preference=None, seed=0)"
+)]
 pub(crate) fn place(
     py: Python<'_>,
     jobs: Vec<Job>,

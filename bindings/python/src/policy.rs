@@ -12,11 +12,13 @@ use crate::convert::{DeviceClass, Network, Number, Span, Verdict};
 use crate::error;
 use crate::value::value;
 
-/// A reading of the battery.
+/// A reading of the battery: both values, or neither on a device without one.
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Battery {
+    /// Charge in percent, 0 to 100.
     level_percent: Option<f64>,
+    /// Whether the device is connected to power.
     charging: Option<bool>,
 }
 
@@ -60,21 +62,34 @@ impl Battery {
     }
 }
 
-/// One reading of a device's sensors.
+/// One reading of a device's sensors, just now. `None` is a reading that could not be taken.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct DeviceState {
+    /// What kind of device this is.
     device_class: DeviceClass,
+    /// Logical processors.
     cpu_cores: Option<u32>,
+    /// Share of all processors that the owner's own work uses, 0 to 1.
     cpu_load: Option<f64>,
+    /// Memory installed.
     memory_total_bytes: Option<u64>,
+    /// Memory that can be had without swapping.
     memory_available_bytes: Option<u64>,
+    /// The battery.
     battery: Option<Battery>,
+    /// Temperature of the battery.
     battery_temperature_celsius: Option<f64>,
+    /// Highest temperature of the device itself.
     temperature_celsius: Option<f64>,
+    /// How the device reaches others.
     network: Network,
+    /// Whether the network is paid for by volume.
     metered: Option<bool>,
+    /// Whether a screen is lit.
     screen_on: Option<bool>,
+    /// Time since the user last touched the device.
     user_idle: Option<Span>,
+    /// Local time of day in minutes since midnight, 0 to 1439.
     minute_of_day: Option<u16>,
 }
 
@@ -96,22 +111,29 @@ value! {
     }
 
     #[new]
-    #[pyo3(signature = (
-        device_class,
-        *,
-        cpu_cores = None,
-        cpu_load = None,
-        memory_total_bytes = None,
-        memory_available_bytes = None,
-        battery = None,
-        battery_temperature_celsius = None,
-        temperature_celsius = None,
-        network = Network(fogcompute::Network::default()),
-        metered = None,
-        screen_on = None,
-        user_idle = None,
-        minute_of_day = None,
-    ))]
+    #[pyo3(
+        signature = (
+            device_class,
+            *,
+            cpu_cores = None,
+            cpu_load = None,
+            memory_total_bytes = None,
+            memory_available_bytes = None,
+            battery = None,
+            battery_temperature_celsius = None,
+            temperature_celsius = None,
+            network = Network(fogcompute::Network::default()),
+            metered = None,
+            screen_on = None,
+            user_idle = None,
+            minute_of_day = None,
+        ),
+        text_signature = "(device_class, *, cpu_cores=None, cpu_load=None, \
+                          memory_total_bytes=None, memory_available_bytes=None, battery=None, \
+                          battery_temperature_celsius=None, temperature_celsius=None, \
+                          network=Network.UNKNOWN, metered=None, screen_on=None, user_idle=None, \
+                          minute_of_day=None)"
+    )]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn new(
         device_class: DeviceClass,
@@ -168,12 +190,15 @@ impl DeviceState {
     }
 }
 
-/// How much may be used.
+/// How much may be used. All zero when refused.
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Budget {
+    /// Share of all processors together, 0 to 1.
     cpu_share: f64,
+    /// Memory.
     memory_bytes: u64,
+    /// Bandwidth.
     bandwidth_bits_per_second: u64,
 }
 
@@ -197,8 +222,11 @@ value! {
 /// One thing that contributed to a decision.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Reason {
+    /// A name for programs, which never changes.
     code: String,
+    /// A sentence for people.
     text: String,
+    /// Whether it alone is enough for an enforced policy to refuse.
     objection: bool,
 }
 
@@ -211,11 +239,14 @@ value! {
     }
 }
 
-/// What a policy answers.
+/// What a policy answers about a device at one moment.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Decision {
+    /// Whether.
     verdict: Verdict,
+    /// How much.
     budget: Budget,
+    /// Everything that speaks against lending, or for lending less, or is merely unknown.
     reasons: Py<PyTuple>,
 }
 
@@ -274,7 +305,7 @@ impl BatteryProbe for Probe {
     }
 }
 
-/// What the owner of a device permits.
+/// What the owner of a device permits. The defaults suit a phone that charges at night.
 #[pyclass(frozen, eq, module = "fogcompute")]
 #[derive(PartialEq)]
 pub(crate) struct HarvestPolicy(fogcompute::HarvestPolicy);
@@ -286,13 +317,15 @@ impl HarvestPolicy {
         Self(fogcompute::HarvestPolicy::default())
     }
 
-    /// Allows whatever the state is.
+    /// Allows whatever the state is; objections are only named.
     #[staticmethod]
     fn always() -> Self {
         Self(fogcompute::HarvestPolicy::always())
     }
 
-    /// Reads a policy from TOML.
+    /// Reads a policy from TOML; what is not named keeps its default.
+    ///
+    /// Raises `PolicyError`.
     #[staticmethod]
     fn from_toml(py: Python<'_>, text: &str) -> PyResult<Self> {
         error::call(py, || fogcompute::policy_from_toml(text)).map(Self)
@@ -305,7 +338,7 @@ impl HarvestPolicy {
         Decision::from_facade(py, &decision)
     }
 
-    /// The same with the battery read by a probe.
+    /// The same with the battery read by `probe`. What that raises comes out unchanged.
     fn decide_with_probe(
         &self,
         py: Python<'_>,

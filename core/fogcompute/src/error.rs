@@ -295,7 +295,9 @@ const fn mixnet_code(error: &MixnetError) -> ErrorCode {
         MixnetError::Send(_) => ErrorCode::MixnetBusy,
         MixnetError::GivenUp { .. } => ErrorCode::NotDelivered,
         MixnetError::NoAnswer { .. } => ErrorCode::NoAnswer,
-        MixnetError::NoReplyWanted | MixnetError::Answered => ErrorCode::InvalidReplyBlock,
+        MixnetError::NoReplyWanted | MixnetError::ReplyExpired | MixnetError::Answered => {
+            ErrorCode::InvalidReplyBlock
+        }
         _ => ErrorCode::Node,
     }
 }

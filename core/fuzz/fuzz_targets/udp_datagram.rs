@@ -48,6 +48,7 @@ fn node(number: u8) -> (UdpLinks, Descriptor) {
     let config = UdpLinksConfig {
         // Time moves by what is fuzzed only.
         handshakes_per_second_max: 1_000_000,
+        handshakes_per_second_unproven_max: 1_000_000,
         ..UdpLinksConfig::default()
     };
     let links = UdpLinks::new(identity, FRAME, config, &mut OsEntropy).expect("frames fit");

@@ -530,7 +530,7 @@ impl Client {
         }
         match self.cover.poll(now, rng) {
             Some(CoverPacket::Loop(id)) => {
-                let route = topology.route(self.contact, rng)?;
+                let route = topology.loop_route(self.contact, rng)?;
                 self.packet(&route, &Parcel::Loop { id }, rng).map(Some)
             }
             Some(CoverPacket::Drop) => {
@@ -684,6 +684,21 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Takes what a [`Mixnode`](crate::Mixnode) delivered at a node that is nobody's receiver and
+    /// sends nothing but cover: loops and drops are counted. `false` if it was something else, of
+    /// which nothing is kept.
+    pub fn handle_cover(&mut self, delivery: &Delivery, now: Instant) -> bool {
+        let Delivery::Message(payload) = delivery else {
+            return false;
+        };
+        match Parcel::decode(payload, self.config.geometry.surb_bytes()) {
+            Ok(Parcel::Loop { id }) => self.cover.returned(id, now),
+            Ok(Parcel::Drop) => self.cover.stats.drops_received += 1,
+            _ => return false,
+        }
+        true
     }
 
     fn handle_fragment(
@@ -1167,6 +1182,40 @@ mod tests {
             .unwrap();
         alice.expire(network.now + Duration::from_secs(301));
         assert_eq!(alice.open_replies(), 0);
+    }
+
+    #[test]
+    fn a_mixnode_sends_loops_round_the_network_and_keeps_nothing_of_others() {
+        let mut rng = ChaCha20Rng::seed_from_u64(11);
+        let mut network = Network::new(&mut rng);
+        let topology = network.topology.clone();
+        let mut node = network.client(3);
+        let mean = Duration::from_secs(1);
+        let loops = CoverConfig {
+            loops: Some(mean),
+            drops: None,
+        };
+        node.set_cover(loops, Instant::ZERO, &mut rng);
+        let mut transmits = Vec::new();
+        while transmits.len() < 20 {
+            let now = node.poll_timeout().unwrap();
+            let transmit = node.poll_transmit(&topology, now, &mut rng).unwrap();
+            transmits.extend(transmit);
+        }
+        // A message that somebody sends to the mixnode.
+        let mut alice = network.client(7);
+        let (_, message) = alice
+            .send(&topology, node.contact, b"hello", 1, network.now, &mut rng)
+            .unwrap();
+        transmits.extend(message);
+        let mut arrived = network.run(transmits);
+        let deliveries = arrived.remove(&node.contact.node.into()).unwrap();
+        let now = Instant::from_millis(1);
+        let taken = deliveries.iter().map(|one| node.handle_cover(one, now));
+        assert_eq!(taken.filter(|taken| !taken).count(), 1);
+        let stats = node.cover_stats();
+        assert_eq!((stats.loops_sent, stats.loops_returned), (20, 20));
+        assert!(node.acknowledging.is_empty() && node.acknowledgements.is_empty());
     }
 
     #[test]

@@ -2,6 +2,15 @@
 
 use fogcompute_x25519::Engine;
 
+/// Names of the X25519 implementations that were chosen for this CPU: for packets one at a time, and
+/// for packets in batches.
+#[must_use]
+pub fn x25519_backends() -> [&'static str; 2] {
+    let engine = Engine::detect();
+    let (single, batch) = (engine.backend(), engine.batch_backend());
+    [single.name(), batch.unwrap_or(single).name()]
+}
+
 /// `scalars[i]` times the base point, for every `i`. The slices are equally long.
 pub(crate) fn base(scalars: &[[u8; 32]], out: &mut [[u8; 32]]) {
     let engine = Engine::detect();

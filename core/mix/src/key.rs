@@ -11,8 +11,8 @@ use crate::dh;
 
 /// A node's public mix key: the X25519 point to which senders encrypt a hop.
 ///
-/// It is not the node's identity: a node makes a new mix key at every start, so packets recorded
-/// before a restart cannot be replayed after it.
+/// It is not the node's identity: a node has another mix key in each epoch, and after an end at which
+/// what was seen under the key was lost, so that packets recorded before cannot be replayed.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PublicKey([u8; 32]);
 

@@ -76,8 +76,9 @@
 //! - [`Client::send_reliably`] sends again what is lost, within a window that follows losses.
 //!   Acknowledgements come by reply blocks, so the receiver does not learn where the sender is.
 //! - [`CoverConfig`] is a client's cover traffic: loops and drops, each a Poisson process of its own,
-//!   from the same code as real packets. It hides whether somebody sends. Real packets are not made
-//!   to fit into it: they leave when there is something to send.
+//!   from the same code as real packets. It hides whether somebody sends. A mixnode's loops are
+//!   those of a client beside it ([`Topology::loop_route`], [`Client::handle_cover`]). Real packets are
+//!   not made to fit into it: they leave when there is something to send.
 //!
 //! What it does not do yet: a directory run by several authorities that would say when key epochs
 //! begin and which cover is due, routes that senders cannot choose (VRF). A [`Topology`] is trusted
@@ -108,6 +109,7 @@ mod wheel;
 pub use bucket::TokenBucket;
 pub use client::{Client, ClientConfig, ClientEvent, Incoming, ReceiveError, SendError};
 pub use cover::{CoverConfig, CoverStats, PowerClass};
+pub use dh::x25519_backends;
 pub use geometry::{Geometry, GeometryError, HOPS_MAX, PAYLOAD_OVERHEAD_BYTES, Suite};
 pub use header::{Instruction, Layer, OpenedHeader, open_header, open_headers};
 pub use key::{Contact, EpochParity, KeyRing, ParseContactError, PrivateKey, PublicKey};

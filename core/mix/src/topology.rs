@@ -236,6 +236,39 @@ impl Topology {
         Ok(route)
     }
 
+    /// A route by which a packet comes back to who sends it.
+    ///
+    /// For a node of these layers it goes through the layers after its own, then those before it,
+    /// one node of each: on the links between layers it looks like the packets that are passed on
+    /// (Piotrowska et al. 2017, §4.1, mixes' loops). For everybody else, and where there is only one
+    /// layer, it is that of [`Topology::route`].
+    ///
+    /// # Errors
+    /// As [`Topology::route`].
+    pub fn loop_route(
+        &self,
+        sender: Contact,
+        rng: &mut impl Rng,
+    ) -> Result<Vec<Hop>, TopologyError> {
+        let stands_in = |nodes: &Vec<Descriptor>| nodes.iter().any(|node| node.node == sender.node);
+        let Some(own) = self.layers.iter().position(stands_in) else {
+            return self.route(sender, rng);
+        };
+        if self.layers.len() == 1 {
+            return self.route(sender, rng);
+        }
+        self.check_epoch(sender)?;
+        let others = self.layers[own + 1..].iter().chain(&self.layers[..own]);
+        let mut route: Vec<_> = others.map(|nodes| self.hop_of(nodes, rng)).collect();
+        route.push(Hop::at(sender, Duration::ZERO));
+        Ok(route)
+    }
+
+    fn hop_of(&self, nodes: &[Descriptor], rng: &mut impl Rng) -> Hop {
+        let chosen = nodes[below(nodes.len(), rng)];
+        Hop::at(chosen.contact(), exponential(self.delay_mean, rng))
+    }
+
     /// Mixnodes for a route of the sender's own choice: `hops` of them, all different, one of each
     /// layer, uniformly, and from the first layer again after the last.
     ///
@@ -301,11 +334,8 @@ impl Topology {
 
     /// A route that ends at a node of the last layer: one node of each layer, uniformly.
     pub fn route_to_last_layer(&self, rng: &mut impl Rng) -> Vec<Hop> {
-        let hop = |nodes: &Vec<Descriptor>| {
-            let chosen = nodes[below(nodes.len(), rng)];
-            Hop::at(chosen.contact(), exponential(self.delay_mean, rng))
-        };
-        let mut route: Vec<_> = self.layers.iter().map(hop).collect();
+        let layers = self.layers.iter();
+        let mut route: Vec<_> = layers.map(|nodes| self.hop_of(nodes, rng)).collect();
         if let Some(last) = route.last_mut() {
             last.delay = Duration::ZERO;
         }
@@ -438,6 +468,45 @@ pub(crate) mod tests {
         assert_eq!(
             single.route(descriptor(3).contact(), &mut rng),
             Err(TopologyError::OnlyReceiver { layer: 0 })
+        );
+    }
+
+    #[test]
+    fn a_node_s_loop_goes_on_through_the_layers_until_it_is_back() {
+        let topology = three_layers();
+        let mut rng = ChaCha20Rng::seed_from_u64(5);
+        for (layer, id) in [(0, 1), (1, 4), (2, 6)] {
+            let node = descriptor(id);
+            let route = topology.loop_route(node.contact(), &mut rng).unwrap();
+            assert_eq!(route.len(), 3);
+            for (step, hop) in route.iter().enumerate() {
+                let nodes = &topology.layers()[(layer + 1 + step) % 3];
+                assert!(nodes.iter().any(|node| node.node == hop.node));
+            }
+            assert_eq!((route[2].node, route[2].delay), (node.node, Duration::ZERO));
+        }
+        // Who is in no layer loops through all of them.
+        let outside = descriptor(9).contact();
+        assert_eq!(topology.loop_route(outside, &mut rng).unwrap().len(), 4);
+        // The only node of a layer can, the only node of all cannot.
+        let layers = vec![vec![descriptor(1)], vec![descriptor(2)]];
+        let narrow = Topology::new(layers, Duration::ZERO).unwrap();
+        let route = narrow
+            .loop_route(descriptor(1).contact(), &mut rng)
+            .unwrap();
+        assert_eq!(route.len(), 2);
+        let single = Topology::new(vec![vec![descriptor(3)]], Duration::ZERO).unwrap();
+        assert_eq!(
+            single.loop_route(descriptor(3).contact(), &mut rng),
+            Err(TopologyError::OnlyReceiver { layer: 0 })
+        );
+        let odd = Contact {
+            epoch: EpochParity::Odd,
+            ..descriptor(1).contact()
+        };
+        assert_eq!(
+            topology.loop_route(odd, &mut rng),
+            Err(TopologyError::MixedEpochs { node: odd.node })
         );
     }
 

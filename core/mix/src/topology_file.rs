@@ -79,6 +79,14 @@ pub enum TopologyFileError {
     /// Packets of such a size or route cannot be.
     #[error(transparent)]
     Geometry(#[from] GeometryError),
+    /// Routes through all layers to a receiver are longer than packets have room for.
+    #[error("{layers} layers and a receiver are more hops than hops_max, {hops_max}")]
+    Hops {
+        /// Its layers.
+        layers: usize,
+        /// Hops that packets have room for.
+        hops_max: usize,
+    },
     /// Its nodes make no network.
     #[error(transparent)]
     Topology(#[from] TopologyError),
@@ -255,15 +263,7 @@ impl TopologyFile {
         authority: &[u8; 32],
         now: UnixMillis,
     ) -> Result<Self, TopologyFileError> {
-        if text.len() > TOPOLOGY_FILE_BYTES_MAX {
-            return Err(TopologyFileError::TooLong {
-                actual: text.len(),
-                max: TOPOLOGY_FILE_BYTES_MAX,
-            });
-        }
-        let body = check_signature(text, authority)?;
-        let form: Form = toml::from_str(body).map_err(Box::new)?;
-        let file = Self::from_form(form)?;
+        let file = Self::read(text, authority)?;
         if now < file.valid_from {
             return Err(TopologyFileError::NotYetValid {
                 from: file.valid_from,
@@ -275,6 +275,30 @@ impl TopologyFile {
             });
         }
         Ok(file)
+    }
+
+    /// Reads a file that this authority has signed, whenever it is valid: that of the next epoch is
+    /// there before its time.
+    ///
+    /// # Errors
+    /// As [`TopologyFile::verify`], but for [`TopologyFileError::NotYetValid`] and
+    /// [`TopologyFileError::Expired`].
+    pub fn read(text: &str, authority: &[u8; 32]) -> Result<Self, TopologyFileError> {
+        if text.len() > TOPOLOGY_FILE_BYTES_MAX {
+            return Err(TopologyFileError::TooLong {
+                actual: text.len(),
+                max: TOPOLOGY_FILE_BYTES_MAX,
+            });
+        }
+        let body = check_signature(text, authority)?;
+        let form: Form = toml::from_str(body).map_err(Box::new)?;
+        Self::from_form(form)
+    }
+
+    /// Whether it is valid at a time.
+    #[must_use]
+    pub fn is_valid_at(&self, date: UnixMillis) -> bool {
+        (self.valid_from..self.valid_until).contains(&date)
     }
 
     fn from_form(form: Form) -> Result<Self, TopologyFileError> {
@@ -299,12 +323,20 @@ impl TopologyFile {
         let layers = layers
             .map(|layer| layer.nodes.into_iter().map(descriptor).collect())
             .collect();
+        let geometry = Geometry::new(form.hops_max, form.payload_bytes)?.with_suite(suite);
+        let topology = Topology::new(layers, Duration::from_micros(form.delay_mean_us))?;
+        if topology.layers().len() >= geometry.hops_max() {
+            return Err(TopologyFileError::Hops {
+                layers: topology.layers().len(),
+                hops_max: geometry.hops_max(),
+            });
+        }
         Ok(Self {
             epoch: form.epoch,
             valid_from: UnixMillis(form.valid_from_ms),
             valid_until: UnixMillis(form.valid_until_ms),
-            geometry: Geometry::new(form.hops_max, form.payload_bytes)?.with_suite(suite),
-            topology: Topology::new(layers, Duration::from_micros(form.delay_mean_us))?,
+            geometry,
+            topology,
         })
     }
 }
@@ -400,7 +432,7 @@ mod tests {
         let read = verify(&odd.sign(&SECRET).unwrap()).unwrap();
         assert_eq!(read.topology.epoch(), EpochParity::Odd);
         let endless = TopologyFile {
-            valid_until: UnixMillis(u64::MAX),
+            valid_until: UnixMillis(NUMBER_MAX),
             ..file()
         };
         assert_eq!(verify(&endless.sign(&SECRET).unwrap()).unwrap(), endless);
@@ -467,6 +499,14 @@ mod tests {
                 until: UnixMillis(2_000)
             })
         ));
+        // Read it can be all the same.
+        let read = TopologyFile::read(&text, &authority).unwrap();
+        let valid = [999, 1_000, 1_999, 2_000].map(|now| read.is_valid_at(UnixMillis(now)));
+        assert_eq!(valid, [false, true, true, false]);
+        assert!(matches!(
+            TopologyFile::read(&text, &TopologyFile::authority_of(&[8; 32])),
+            Err(TopologyFileError::Signature)
+        ));
     }
 
     #[test]
@@ -485,6 +525,13 @@ mod tests {
         assert!(matches!(
             changed("hops_max = 5", "hops_max = 8"),
             TopologyFileError::Geometry(_)
+        ));
+        assert!(matches!(
+            changed("hops_max = 5", "hops_max = 3"),
+            TopologyFileError::Hops {
+                layers: 3,
+                hops_max: 3
+            }
         ));
         let twice = descriptor(1).node.to_string();
         assert!(matches!(

@@ -1,20 +1,27 @@
 //! The `fogcompute` command.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use fogcompute_base::NodeId;
 use fogcompute_harvest::HarvestPolicy;
 use fogcompute_ledger::Amount;
+use fogcompute_mix::Contact;
 
-use crate::demo::{DemoConfig, run_demo};
+use crate::demo::{
+    DemoConfig, DemoError, NODES_MAX, NODES_MIN, TILES_MAX, TILES_MIN, WIDTH_MAX, WIDTH_MIN,
+    run_demo,
+};
 use crate::error::NodeError;
+use crate::messages::{self, Wanted};
 use crate::mixnode;
+use crate::network::NetworkConfig;
 use crate::ping::{PingConfig, ping};
 use crate::protocol::Role;
 use crate::serve::{NodeConfig, run_node};
@@ -38,7 +45,7 @@ enum Command {
     Node(NodeArguments),
     /// Run a mixnode of a network with a signed topology file, over UDP.
     ///
-    /// SIGINT and SIGTERM end it after it has sent what it holds; SIGHUP reads the topology again.
+    /// SIGINT and SIGTERM end it after it has sent what it holds; SIGHUP reads topologies again.
     Mixnode(MixnodeArguments),
     /// Use a network of mixnodes.
     #[command(subcommand)]
@@ -49,6 +56,12 @@ enum Command {
 enum MixCommand {
     /// Send packets over random routes and back, and say how long they took.
     Ping(PingArguments),
+    /// Send a message from the standard input to a client, until it is acknowledged.
+    Send(SendArguments),
+    /// Print the contact of a new client, then the messages that come to it, a line end after each.
+    ///
+    /// SIGINT and SIGTERM end it.
+    Receive(ReceiveArguments),
     /// Sign a topology that was written by hand, and print it.
     ///
     /// The form is that of the lines before the signature; `fogcompute mixnode --new-key` prints a
@@ -63,17 +76,63 @@ enum MixCommand {
     },
 }
 
-#[derive(Debug, Parser)]
-struct PingArguments {
-    /// The network's topology file.
-    #[arg(long, value_name = "FILE")]
-    topology: PathBuf,
+#[derive(Args, Debug)]
+struct NetworkArguments {
+    /// The network's topology file; again for that of the next epoch. The one that is valid counts.
+    #[arg(long, value_name = "FILE", required = true)]
+    topology: Vec<PathBuf>,
     /// Whose signature it has, 64 hexadecimal digits.
     #[arg(long, value_name = "KEY")]
     authority: NodeId,
     /// Where the nodes of the last layer can send packets to.
     #[arg(long, default_value = "0.0.0.0:0", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
+}
+
+impl From<NetworkArguments> for NetworkConfig {
+    fn from(arguments: NetworkArguments) -> Self {
+        Self {
+            topologies: arguments.topology,
+            authority: arguments.authority,
+            listen: arguments.listen,
+        }
+    }
+}
+
+#[derive(Debug, Parser)]
+struct SendArguments {
+    #[command(flatten)]
+    network: NetworkArguments,
+    /// Whom to, as `fogcompute mix receive` prints it.
+    #[arg(long, value_name = "CONTACT")]
+    to: Contact,
+    /// Ask for an answer, and print it.
+    #[arg(long)]
+    reply: bool,
+    /// Most bytes of the answer.
+    #[arg(long, default_value_t = 1000, value_name = "BYTES")]
+    reply_bytes: usize,
+    /// Milliseconds to wait for the acknowledgement or the answer.
+    #[arg(long, default_value_t = 60_000)]
+    timeout_ms: u64,
+}
+
+#[derive(Debug, Parser)]
+struct ReceiveArguments {
+    #[command(flatten)]
+    network: NetworkArguments,
+    /// End after so many messages.
+    #[arg(long)]
+    count: Option<u64>,
+    /// Answer messages that want an answer with this.
+    #[arg(long, value_name = "TEXT")]
+    answer: Option<String>,
+}
+
+#[derive(Debug, Parser)]
+struct PingArguments {
+    #[command(flatten)]
+    network: NetworkArguments,
     /// Packets to send.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     count: u32,
@@ -87,27 +146,55 @@ struct PingArguments {
 
 #[derive(Debug, Parser)]
 struct MixnodeArguments {
-    /// The configuration: listen, data, topology, authority; optional: workers, metrics,
-    /// replay_tags_max, drain_seconds.
+    /// The configuration: listen, data, topology, authority; optional: next_topology, workers,
+    /// metrics, replay_tags_max, drain_seconds, and a table cover with loop_mean_ms.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Make a mix key, print the line that the topology needs, and end.
-    #[arg(long)]
+    /// Make a mix key in place of all there are, but for an unused one of the next topology, print
+    /// the line that the topology needs, and end.
+    #[arg(long, group = "instead")]
     new_key: bool,
+    /// Make a mix key beside those of the topologies, print the line that the topology of the next
+    /// epoch needs, and end. The node may run.
+    #[arg(long, group = "instead")]
+    next_key: bool,
+    /// Measure how many packets a second this machine can mix, print it, and end.
+    #[arg(long, group = "instead")]
+    self_test: bool,
+    /// Print the self-test as JSON.
+    #[arg(long, requires = "self_test")]
+    json: bool,
 }
 
 #[derive(Debug, Parser)]
 struct DemoArguments {
-    /// Width of the picture in pixels; it is two thirds as high.
-    #[arg(long, default_value_t = 1200)]
+    /// Width of the picture in pixels, 60 to 8192; it is two thirds as high.
+    #[arg(
+        long,
+        default_value_t = 1200,
+        value_parser = clap::value_parser!(u32).range(i64::from(WIDTH_MIN)..=i64::from(WIDTH_MAX))
+    )]
     width: u32,
-    /// Compute nodes to start; one of them is killed half-way.
-    #[arg(long, default_value_t = 4)]
+    /// Compute nodes to start, 2 to 32; one of them is killed half-way.
+    ///
+    /// Each lends its part of what the harvest policy lends of this machine.
+    #[arg(
+        long,
+        default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(i64::from(NODES_MIN)..=i64::from(NODES_MAX))
+    )]
     nodes: u16,
-    /// Tiles to cut the picture into.
-    #[arg(long, default_value_t = 24)]
+    /// Tiles to cut the picture into, 2 to 2000.
+    ///
+    /// No fewer than there are nodes, no more than the picture has rows, and enough that none has
+    /// more than 2²⁰ pixels.
+    #[arg(
+        long,
+        default_value_t = 24,
+        value_parser = clap::value_parser!(u32).range(i64::from(TILES_MIN)..=i64::from(TILES_MAX))
+    )]
     tiles: u32,
-    /// Seed of the prices, and of the optimiser's and the killer's draws.
+    /// Seed of the prices, and of the optimiser's and the killer's draws: 0 to 2⁶⁴ − 1.
     ///
     /// Measured speeds and timing are another with every run, so the placement and the node that
     /// is killed may be too; keys, routes and delays always are.
@@ -119,10 +206,15 @@ struct DemoArguments {
     /// Keep the processes' databases and logs.
     #[arg(long)]
     keep: bool,
-    /// Print the report as JSON instead of an account for people.
+    /// Print one JSON object instead of an account for people.
+    ///
+    /// {"ok": true, …} is the report; {"ok": false, "kind": …, "error": …} says what went wrong,
+    /// with the exit code of the command. Kinds: arguments, file, interrupted, job_timeout, node,
+    /// node_ended, nobody_lends, output, runtime, start_timeout, tile_failed, unbalanced,
+    /// wrong_picture.
     #[arg(long)]
     json: bool,
-    /// Where to write fog.png and report.html.
+    /// Folder to write fog.png and report.html into; made if it is not there.
     #[arg(long, default_value = "out", value_name = "DIR")]
     out: PathBuf,
 }
@@ -166,6 +258,12 @@ struct NodeArguments {
     /// Who decides whether to lend.
     #[arg(long, value_enum, default_value_t = Policy::Default)]
     policy: Policy,
+    /// Nodes that share this machine, 1 to 65535: this one lends its part of what the policy lends.
+    ///
+    /// A part of less than a processor is promised as one processor of that part of the speed. Start
+    /// them in one process group, or each takes the others' load for the owner's.
+    #[arg(long, default_value = "1", value_name = "COUNT")]
+    nodes_on_machine: NonZeroU16,
     /// Base units (10⁻¹⁸ credits) asked for 10⁹ fuel.
     #[arg(long, default_value = "1000000000000000000", value_name = "AMOUNT")]
     price: Amount,
@@ -182,19 +280,28 @@ struct NodeArguments {
 ///
 /// `node_command` is how another process of this same command is started.
 pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
+    // Whoever reads JSON reads it of arguments that make no sense as well.
+    let json_asked = args.get(1).is_some_and(|task| task == "demo")
+        && args.iter().any(|argument| argument == "--json");
     let arguments = match Arguments::try_parse_from(args).and_then(checked) {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();
+            if json_asked && error.use_stderr() {
+                print_failure("arguments", error.render().to_string().trim_end());
+            }
             return error.exit_code();
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(source) => return failed(&NodeError::io("starting the asynchronous runtime", source)),
+        Err(source) => {
+            let error = NodeError::io("starting the asynchronous runtime", source);
+            if json_asked {
+                print_failure("runtime", &with_causes(&error));
+            }
+            return failed(&error);
+        }
     };
     match arguments.command {
         Command::Demo(arguments) => {
@@ -211,23 +318,26 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
             };
             match runtime.block_on(run_demo(config)) {
                 Ok(()) => 0,
-                Err(error @ crate::demo::DemoError::Interrupted) => {
-                    failed(&error);
-                    130
+                Err(error) => {
+                    if arguments.json {
+                        print_failure(error.kind(), &with_causes(&error));
+                    }
+                    let code = failed(&error);
+                    match error {
+                        DemoError::Interrupted => 130,
+                        DemoError::Range { .. } | DemoError::TileTooLarge { .. } => 2,
+                        _ => code,
+                    }
                 }
-                Err(
-                    error @ (crate::demo::DemoError::Range { .. }
-                    | crate::demo::DemoError::TileTooLarge { .. }),
-                ) => {
-                    failed(&error);
-                    2
-                }
-                Err(error) => failed(&error),
             }
         }
         Command::Mixnode(arguments) => {
             let done = if arguments.new_key {
-                mixnode::new_key(&arguments.config)
+                mixnode::new_key(&arguments.config, mixnode::NewKey::Only)
+            } else if arguments.next_key {
+                mixnode::new_key(&arguments.config, mixnode::NewKey::Next)
+            } else if arguments.self_test {
+                mixnode::self_test(&arguments.config, arguments.json)
             } else {
                 runtime.block_on(mixnode::run(&arguments.config))
             };
@@ -238,14 +348,33 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
         }
         Command::Mix(MixCommand::Ping(arguments)) => {
             let config = PingConfig {
-                topology: arguments.topology,
-                authority: arguments.authority,
-                listen: arguments.listen,
+                network: arguments.network.into(),
                 count: arguments.count,
                 interval: Duration::from_millis(arguments.interval_ms),
                 timeout: Duration::from_millis(arguments.timeout_ms),
             };
             match runtime.block_on(ping(config)) {
+                Ok(()) => 0,
+                Err(error) => failed(&error),
+            }
+        }
+        Command::Mix(MixCommand::Send(arguments)) => {
+            let bytes_max = arguments.reply_bytes;
+            let wanted = arguments.reply.then_some(Wanted { bytes_max });
+            let within = Duration::from_millis(arguments.timeout_ms);
+            let sending = messages::send(arguments.network.into(), arguments.to, wanted, within);
+            match runtime.block_on(sending) {
+                Ok(()) => 0,
+                Err(error) => failed(&error),
+            }
+        }
+        Command::Mix(MixCommand::Receive(arguments)) => {
+            let ReceiveArguments {
+                network,
+                count,
+                answer,
+            } = arguments;
+            match runtime.block_on(messages::receive(network.into(), count, answer)) {
                 Ok(()) => 0,
                 Err(error) => failed(&error),
             }
@@ -271,6 +400,7 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                     Policy::Default => HarvestPolicy::default(),
                     Policy::Always => HarvestPolicy::always(),
                 },
+                nodes_on_machine: arguments.nodes_on_machine,
                 price_per_gigafuel: arguments.price,
                 heartbeat: Duration::from_millis(arguments.heartbeat_ms),
                 exit_with_coordinator: arguments.exit_with_coordinator,
@@ -281,6 +411,22 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
             }
         }
     }
+}
+
+/// Starts the runtime of everything asynchronous.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    #[cfg(unix)]
+    {
+        // Tokio panics when it finds no descriptors for its signals, so it is tried whether as many
+        // as the runtime takes are to be had; they are free again for it.
+        let pairs: [_; 4] = std::array::from_fn(|_| std::os::unix::net::UnixStream::pair());
+        for pair in pairs {
+            pair?;
+        }
+    }
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }
 
 /// Refuses what each argument allows and all together do not.
@@ -299,7 +445,19 @@ fn checked(arguments: Arguments) -> Result<Arguments, clap::Error> {
 
 /// Says what went wrong, with its causes, and gives the exit code for it.
 fn failed(error: &(dyn std::error::Error + 'static)) -> i32 {
-    let mut text = format!("error: {error}");
+    let _ = writeln!(io::stderr(), "error: {}", with_causes(error));
+    1
+}
+
+/// Prints a failure of the demonstration for programs. Whether it can be read or not, the exit code
+/// and the standard error say the same.
+fn print_failure(kind: &'static str, error: &str) {
+    let failure = serde_json::json!({"ok": false, "kind": kind, "error": error});
+    let _ = writeln!(io::stdout(), "{failure}");
+}
+
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
         let inner_text = inner.to_string();
@@ -310,8 +468,7 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> i32 {
         }
         cause = inner.source();
     }
-    let _ = writeln!(std::io::stderr(), "{text}");
-    1
+    text
 }
 
 #[cfg(test)]
@@ -328,6 +485,34 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_the_demonstration_say_their_range() {
+        // Some were refused only by the demonstration itself, and the help named no range.
+        let mut command = Arguments::command();
+        let demo = command.find_subcommand_mut("demo").unwrap();
+        let help = demo.render_long_help().to_string();
+        for (option, min, max) in [
+            ("--width", WIDTH_MIN, WIDTH_MAX),
+            ("--nodes", NODES_MIN.into(), NODES_MAX.into()),
+            ("--tiles", TILES_MIN, TILES_MAX),
+        ] {
+            assert!(help.contains(&format!(", {min} to {max}")), "{option}");
+            for outside in [min - 1, max + 1] {
+                let outside = outside.to_string();
+                let refused = Arguments::try_parse_from(["fogcompute", "demo", option, &outside])
+                    .unwrap_err();
+                assert_eq!(refused.kind(), ErrorKind::ValueValidation);
+                assert!(refused.to_string().contains(&format!("{min}..={max}")));
+            }
+            for inside in [min, max] {
+                let inside = inside.to_string();
+                assert!(Arguments::try_parse_from(["fogcompute", "demo", option, &inside]).is_ok());
+            }
+        }
+        let pixels = fogcompute_base::limits::OUTPUT_BYTES_MAX;
+        assert!(pixels == 1 << 20 && help.contains("2²⁰ pixels"));
+    }
+
+    #[test]
     fn a_layer_is_for_mixnodes_which_need_one() {
         assert!(parse("mix --layer 3").is_ok());
         assert!(parse("compute").is_ok());
@@ -335,5 +520,19 @@ mod tests {
         assert_eq!(refused.kind(), ErrorKind::ArgumentConflict);
         assert!(parse("mix").is_err());
         assert!(parse("mix --layer 4").is_err());
+    }
+
+    #[test]
+    fn a_mixnode_is_asked_for_one_thing_at_a_time() {
+        let parse = |options: &str| {
+            let line = format!("fogcompute mixnode --config c {options}");
+            Arguments::try_parse_from(line.split_whitespace())
+        };
+        for sound in ["", "--new-key", "--next-key", "--self-test --json"] {
+            assert!(parse(sound).is_ok(), "{sound}");
+        }
+        for refused in ["--new-key --next-key", "--self-test --new-key", "--json"] {
+            assert!(parse(refused).is_err(), "{refused}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fogcompute_base::{AccountId, Clock, Instant, NodeId, OsEntropy, TaskId};
+use fogcompute_base::{AccountId, Clock, Instant, NodeId, OsEntropy, SystemClock, TaskId};
 use fogcompute_coord::{
     Config, Coordinator, Event, Host, JobSpec, LossReason, Offer, RegisterError, ReportError,
     genesis,
@@ -209,6 +209,14 @@ impl CoordinatorService {
     /// # Errors
     /// [`NodeError`].
     pub async fn start(config: CoordinatorConfig) -> Result<Self, NodeError> {
+        Self::start_on(config, SystemClock::new()).await
+    }
+
+    /// As [`CoordinatorService::start`], for a host whose own moments are on the same clock.
+    pub(crate) async fn start_on(
+        config: CoordinatorConfig,
+        clock: SystemClock,
+    ) -> Result<Self, NodeError> {
         // The coordinator stands in the directory too.
         let max = DIRECTORY_NODES_MAX - 1;
         if config.nodes_max == 0 || config.nodes_max > max {
@@ -223,7 +231,7 @@ impl CoordinatorService {
                 max: HOPS_MAX - 1,
             }));
         }
-        let clock: Arc<dyn Clock> = Arc::new(fogcompute_base::SystemClock::new());
+        let clock: Arc<dyn Clock> = Arc::new(clock);
         let mut rules = Coordinator::new(config.rules.clone())?;
         // Until there is a mixnode in every layer.
         rules.hold();

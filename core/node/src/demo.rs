@@ -8,7 +8,7 @@ mod processes;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fogcompute_base::{
@@ -16,27 +16,41 @@ use fogcompute_base::{
 };
 use fogcompute_coord::{Config, Event, JobSpec, TaskOrder};
 use fogcompute_exec::{Limits, TaskSpec, Usage};
+use fogcompute_harvest::HarvestPolicy;
 use fogcompute_ledger::Amount;
 use fogcompute_mix::MixStats;
 use fogcompute_schedule::evolution::Nsga2;
 use fogcompute_schedule::{OBJECTIVE_NAMES, Plan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 
-use self::account::{describe_device, status, words};
-pub use self::config::{DemoConfig, DemoError};
-use self::config::{NODES_MAX, file_error};
+use self::account::{describe_lending, status, too_little, words};
+use self::config::file_error;
+pub use self::config::{DemoConfig, DemoError, LendingAdvice};
+pub(crate) use self::config::{NODES_MAX, NODES_MIN, TILES_MAX, TILES_MIN, WIDTH_MAX, WIDTH_MIN};
 use self::picture::{encode_png, estimate_fuel};
 use self::processes::{LAYERS, MIXNODES_PER_LAYER, Process};
-use crate::coordinate::{CoordinatorConfig, CoordinatorService, Update};
+use crate::coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
 use crate::files::{Readers, replace};
 use crate::mandelbrot::{MODULE, View};
 use crate::protocol::Role;
 use crate::report::{Attempt, AttemptResult, Front, Moment, Picture, Report, Tile};
-use crate::report_page;
+use crate::report_page::{self, millis, rounded};
 use crate::signals::Signals;
 
 /// How long the job may take to end.
 const JOB_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How long a request to stop may need to be noticed after its effects were: a terminal sends Ctrl-C
+/// to the whole process group, and a node may end of it before the demonstration hears of it.
+const SIGNAL_GRACE: Duration = Duration::from_millis(100);
+
+/// Names of the files that are written.
+const PICTURE_FILE: &str = "fog.png";
+const PAGE_FILE: &str = "report.html";
+
+/// Memory of a tile's sandbox, in bytes.
+const TILE_MEMORY_BYTES: u64 = 16 << 20;
 
 /// Runs the demonstration.
 ///
@@ -46,6 +60,7 @@ pub async fn run_demo(config: DemoConfig) -> Result<(), DemoError> {
     config.check()?;
     // The signals first: from here on nothing is left behind, neither directory nor process.
     let mut signals = Signals::listen()?;
+    let out = OutFolder::prepare(&config.out)?;
     let directory = tempfile::Builder::new()
         .prefix("fogcompute-demo-")
         .tempdir()
@@ -56,7 +71,21 @@ pub async fn run_demo(config: DemoConfig) -> Result<(), DemoError> {
         () = signals.asked() => Err(DemoError::Interrupted),
         done = demo.run() => done,
     };
+    let done = match done {
+        // What fails because everything is asked to stop was stopped on request.
+        Err(_)
+            if tokio::time::timeout(SIGNAL_GRACE, signals.asked())
+                .await
+                .is_ok() =>
+        {
+            Err(DemoError::Interrupted)
+        }
+        done => done,
+    };
     demo.end_processes().await;
+    if done.is_err() {
+        out.abandon();
+    }
     if demo.config.keep {
         let kept = directory.keep();
         demo.say(&format!("kept the processes' files in {}", kept.display()));
@@ -69,6 +98,41 @@ pub async fn run_demo(config: DemoConfig) -> Result<(), DemoError> {
         }
         _ => Ok(()),
     })
+}
+
+/// The folder of the picture and the page.
+struct OutFolder {
+    path: PathBuf,
+    /// Whether it was made for this demonstration.
+    new: bool,
+}
+
+impl OutFolder {
+    /// Makes sure that files can be written there: to find out after the job would be too late.
+    fn prepare(path: &Path) -> Result<Self, DemoError> {
+        let new = !path.exists();
+        std::fs::create_dir_all(path).map_err(|source| file_error("creating", path, source))?;
+        tempfile::Builder::new()
+            .prefix(".fogcompute-")
+            .suffix(".part")
+            .tempfile_in(path)
+            .map_err(|source| file_error("writing into", path, source))?;
+        for file in [PICTURE_FILE, PAGE_FILE].map(|name| path.join(name)) {
+            if file.is_dir() {
+                let source = io::ErrorKind::IsADirectory.into();
+                return Err(file_error("writing", &file, source));
+            }
+        }
+        let path = path.to_owned();
+        Ok(Self { path, new })
+    }
+
+    /// Takes the folder away again if it is new and nothing was written into it.
+    fn abandon(&self) {
+        if self.new {
+            let _ = std::fs::remove_dir(&self.path);
+        }
+    }
 }
 
 fn print_line(text: &str) -> io::Result<()> {
@@ -157,7 +221,7 @@ impl Demo {
             &self.config.seed.to_be_bytes(),
         )));
         let orders = self.orders()?;
-        let mut fog = CoordinatorService::start(CoordinatorConfig {
+        let config = CoordinatorConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             ledger: self.directory.join("ledger.sqlite"),
             owner,
@@ -174,8 +238,8 @@ impl Demo {
                 },
                 ..Config::default()
             },
-        })
-        .await?;
+        };
+        let mut fog = CoordinatorService::start_on(config, self.clock).await?;
         self.start_processes(&fog)?;
         self.wait_until_joined(&mut fog).await?;
         self.tell_lending()?;
@@ -189,59 +253,75 @@ impl Demo {
 
     fn tell_lending(&mut self) -> Result<(), DemoError> {
         let mut lines = Vec::new();
-        let mut objections = Vec::new();
-        let mut lends = false;
-        for process in self
+        let (mut objections, mut notes) = (Vec::new(), Vec::new());
+        let mut most: Option<(NodeRecord, serde_json::Value)> = None;
+        let computers = self
             .processes
-            .iter()
-            .filter(|process| process.role == Role::Compute)
-        {
+            .iter_mut()
+            .filter(|process| process.role == Role::Compute);
+        for process in computers {
+            process.lent.clone_from(&process.record);
             let Some(record) = &process.record else {
                 continue;
             };
             let status = status(record);
-            let words = words(&status);
-            let verdict = status["decision"]["verdict"]
-                .as_str()
-                .unwrap_or("unknown")
-                .to_owned();
-            lends |= record.offer.cpu_millis >= 1000;
-            let mut line = format!(
-                "{}: {} → {verdict}",
-                process.name,
-                describe_device(&status["device"]),
-            );
-            if record.offer.cpu_millis > 0 {
-                let _ = write!(
-                    line,
-                    ", lends {:.1} processors and {} MiB, {} Mfuel/s at {} credits per Gfuel",
-                    record.offer.cpu_millis as f64 / 1000.0,
-                    record.offer.memory_bytes >> 20,
-                    record.offer.fuel_per_second / 1_000_000,
-                    record.offer.price_per_gigafuel.to_credits_string(),
-                );
+            lines.push(describe_lending(&process.name, record, &status));
+            objections.extend(words(&status, "objections"));
+            notes.extend(words(&status, "notes"));
+            let lends = |it: &NodeRecord| (it.offer.cpu_millis, it.offer.memory_bytes);
+            if most
+                .as_ref()
+                .is_none_or(|(other, _)| lends(record) > lends(other))
+            {
+                most = Some((record.clone(), status));
             }
-            lines.push(line);
-            objections.extend(words);
         }
-        objections.sort();
-        objections.dedup();
-        let reasons = objections.join("; ");
         self.say(if self.config.policy_always {
             "policy: always (asked for with --policy always)"
         } else {
             "policy: the default harvest policy decides"
         });
-        if !reasons.is_empty() {
-            self.say(&format!("the policy objects or notes: {reasons}"));
+        for (what, mut words) in [("objects", objections), ("notes", notes)] {
+            // Nodes that read one machine a moment apart differ in a figure, and once is enough.
+            let without_figures = |word: &String| word.replace(|c: char| c.is_ascii_digit(), "");
+            words.sort_by_key(without_figures);
+            words.dedup_by_key(|word| without_figures(word));
+            if !words.is_empty() {
+                self.say(&format!("the policy {what}: {}", words.join("; ")));
+            }
         }
+        self.say(&format!(
+            "{} compute nodes share this machine: each lends its part of what the policy allows",
+            self.config.nodes
+        ));
         for line in lines {
             self.say(&line);
         }
-        if lends {
-            Ok(())
-        } else {
-            Err(DemoError::NobodyLends { reasons })
+        match most {
+            Some((record, status)) if too_little(&record.offer, &status).is_none() => Ok(()),
+            most => Err(self.nobody_lends(most.as_ref())),
+        }
+    }
+
+    /// Why the node that lends most lends too little, and what to do about it.
+    fn nobody_lends(&self, most: Option<&(NodeRecord, serde_json::Value)>) -> DemoError {
+        let (reason, cores) = match most {
+            Some((record, status)) => (
+                too_little(&record.offer, status),
+                status["device"]["cpu_cores"].as_u64(),
+            ),
+            None => (None, None),
+        };
+        let share = HarvestPolicy::always().cpu_share_max;
+        let processors = (1.0 / share).ceil() as u64;
+        let enough = cores.is_none_or(|cores| cores >= processors);
+        DemoError::NobodyLends {
+            reason: reason.unwrap_or_else(|| "nothing was heard of any".to_owned()),
+            advice: if enough && !self.config.policy_always {
+                LendingAdvice::Overrule
+            } else {
+                LendingAdvice::Machine { processors }
+            },
         }
     }
 
@@ -271,19 +351,19 @@ impl Demo {
         tasks: Vec<TaskOrder>,
     ) -> Result<(), DemoError> {
         let view = self.config.view();
-        let escrow = escrow(&tasks);
+        let reserved = reservation(&tasks);
         let mut id = [0; 16];
         OsEntropy.fill_bytes(&mut id);
         self.submitted = Some(self.clock.now());
         let id = JobId::from_bytes(id);
         fog.submit(JobSpec { id, owner, tasks }).await?;
         self.say(&format!(
-            "submitted: {}x{} pixels in {} tiles, {} credits in escrow; each tile goes through \
+            "submitted: {} × {} pixels in {} tiles, {} credits reserved; each tile goes through \
              {LAYERS} mixnodes and comes back by reply blocks",
             view.width,
             view.height,
             self.config.tiles,
-            escrow.to_credits_string(),
+            credits(reserved),
         ));
         Ok(())
     }
@@ -299,7 +379,7 @@ impl Demo {
                 .filter(|tile| tile.pixels.is_some())
                 .count();
             self.bar.set_position(done as u64);
-            self.check_processes()?;
+            self.check_processes().await?;
             if victim_due && done * 2 >= self.tiles.len() {
                 victim_due = !self.kill_a_working_node().await?;
             }
@@ -322,6 +402,13 @@ impl Demo {
             let Update::Decided { at, event } = update else {
                 continue;
             };
+            if let Event::AttemptLost { node, .. } | Event::NodeLost { node, .. } = event
+                && self.is_thought_alive(node)
+            {
+                // Before anything is said of a node that ended because everything is to stop.
+                tokio::time::sleep(SIGNAL_GRACE).await;
+                self.check_processes().await?;
+            }
             if self.follow(at, event)? {
                 self.bar.finish_and_clear();
                 return Ok(());
@@ -335,12 +422,12 @@ impl Demo {
             Event::Placed { tasks, plan } => {
                 let text = format!(
                     "placed {tasks} tiles by NSGA-II: {} placements that nothing beats; chose \
-                     mean completion {:.0} ms, imbalance {:.3}, distrust {:.3}, cost {} credits",
+                     mean completion {}, imbalance {:.2}, distrust {:.2}, cost {} credits",
                     plan.front().len(),
-                    plan.chosen().objectives[0],
+                    millis(plan.chosen().objectives[0]),
                     plan.chosen().objectives[1],
                     plan.chosen().objectives[2],
-                    Amount(plan.chosen().cost).to_credits_string(),
+                    credits(Amount(plan.chosen().cost)),
                 );
                 self.say(&text);
                 // The first plan is of the whole job; later ones mend what a lost node left.
@@ -439,10 +526,10 @@ impl Demo {
             }
             Event::JobEnded { summary, .. } => {
                 self.say(&format!(
-                    "all {} tiles are back; paid {} credits, refunded {}",
+                    "all {} tiles are back; {} credits paid, {} credits released",
                     summary.succeeded,
-                    summary.paid.to_credits_string(),
-                    summary.released.to_credits_string(),
+                    credits(summary.paid),
+                    credits(summary.released),
                 ));
                 return Ok(true);
             }
@@ -480,9 +567,8 @@ impl Demo {
         ));
         let ledger = self.ledger_report(fog, owner)?;
         self.say(&format!(
-            "ledger: {} entries, chain verified, all accounts sum to {}",
+            "ledger: {} entries, chain verified, the balances of all accounts cancel out exactly",
             ledger.entries.len(),
-            ledger.sum
         ));
         let nodes = self.node_reports(fog, own_mix);
         for node in nodes.iter().filter(|node| node.compute) {
@@ -495,10 +581,15 @@ impl Demo {
                 "{}{killed}: {} tiles, {} credits",
                 node.name,
                 node.tiles_done.unwrap_or_default(),
-                node.paid.as_deref().unwrap_or("0"),
+                node.paid
+                    .as_deref()
+                    .map_or_else(|| "unknown".to_owned(), rounded),
             );
             if let (Some(mean), Some(lower)) = (node.reputation_mean, node.reputation_lower) {
-                let _ = write!(line, ", reputation {mean:.3} (5 % bound {lower:.3})");
+                let _ = write!(
+                    line,
+                    ", reputation {mean:.2} (95 % sure to be above {lower:.2})"
+                );
             }
             self.say(&line);
         }
@@ -561,8 +652,7 @@ impl Demo {
 
     fn write(&mut self, report: &Report) -> Result<(), DemoError> {
         let out = self.config.out.clone();
-        std::fs::create_dir_all(&out).map_err(|source| file_error("creating", &out, source))?;
-        let (picture, page) = (out.join("fog.png"), out.join("report.html"));
+        let (picture, page) = (out.join(PICTURE_FILE), out.join(PAGE_FILE));
         for (path, bytes) in [
             (&picture, report.picture.png.as_slice()),
             (&page, report_page::render(report).as_bytes()),
@@ -571,7 +661,7 @@ impl Demo {
                 .map_err(|source| file_error("writing", path, source))?;
         }
         if self.config.json {
-            let written = serde_json::to_string_pretty(report)
+            let written = serde_json::to_string_pretty(&Done { ok: true, report })
                 .map_err(io::Error::from)
                 .and_then(|text| print_line(&text));
             written.map_err(|source| DemoError::Output { source })?;
@@ -608,6 +698,20 @@ impl Demo {
     }
 }
 
+/// The report as `--json` prints it.
+#[derive(Serialize)]
+struct Done<'a> {
+    /// What tells it from a failure.
+    ok: bool,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+/// An amount for a sentence: to a thousandth of a credit.
+fn credits(amount: Amount) -> String {
+    rounded(&amount.to_credits_string())
+}
+
 impl Attempt {
     /// Takes note of a result that came back at `end_ms`.
     fn succeeded(&mut self, end_ms: f64, usage: &Usage, paid: Amount) {
@@ -640,7 +744,7 @@ fn cut(
         let limits = Limits {
             // An estimate from samples may be off; what is not used is not paid.
             fuel: fuel_estimate.saturating_mul(3).max(50_000_000),
-            memory_bytes: 16 << 20,
+            memory_bytes: TILE_MEMORY_BYTES,
             output_bytes: u64::from(view.width) * u64::from(row_count),
         };
         let spec =
@@ -664,7 +768,7 @@ fn cut(
 }
 
 /// What a job reserves.
-fn escrow(orders: &[TaskOrder]) -> Amount {
+fn reservation(orders: &[TaskOrder]) -> Amount {
     // Thousands of tiles at the price of 2⁶⁴ fuel are far below 2¹²⁸.
     Amount(orders.iter().map(|order| order.price_max.0).sum())
 }
@@ -673,7 +777,7 @@ fn escrow(orders: &[TaskOrder]) -> Amount {
 /// credits, so that the account shows something that was never at stake.
 fn endowment(orders: &[TaskOrder]) -> Amount {
     let credit = Amount::from_credits(1).0;
-    let needed = escrow(orders).0;
+    let needed = reservation(orders).0;
     Amount((needed + needed / 4).div_ceil(credit) * credit)
 }
 
@@ -721,7 +825,7 @@ mod tests {
 
     #[test]
     fn no_allowed_picture_costs_more_than_its_owner_has() {
-        // 8,192 pixels were allowed, and failed on the escrow after twelve seconds.
+        // 8,192 pixels were allowed, and failed on its reservation after twelve seconds.
         for (width, tiles) in [(60, 2), (1200, 24), (8192, 43), (8192, 2000)] {
             let config = DemoConfig {
                 width,
@@ -744,8 +848,8 @@ mod tests {
                 .map(|(_, order)| order)
                 .collect();
             let owner = AccountId::from_bytes([1; 16]);
-            let (needed, given) = (escrow(&orders), endowment(&orders));
-            assert!(given > needed, "something is left to refund");
+            let (needed, given) = (reservation(&orders), endowment(&orders));
+            assert!(given > needed, "something was never at stake");
             let mut bank = Book::new();
             bank.execute(&genesis(owner, given), UnixMillis(0)).unwrap();
             let mut rules = Coordinator::new(Config::default()).unwrap();

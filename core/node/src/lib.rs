@@ -22,6 +22,7 @@ pub mod cli;
 mod coordinate;
 mod demo;
 mod device;
+mod epochs;
 mod error;
 mod files;
 mod fog;
@@ -29,9 +30,11 @@ mod fog;
 #[doc(hidden)]
 pub mod fuzzing;
 mod mandelbrot;
+mod messages;
 mod metrics;
 mod mixnet;
 mod mixnode;
+mod network;
 mod ping;
 mod protocol;
 mod report;
@@ -40,7 +43,7 @@ mod serve;
 mod signals;
 
 pub use coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
-pub use demo::{DemoConfig, DemoError, run_demo};
+pub use demo::{DemoConfig, DemoError, LendingAdvice, run_demo};
 pub use device::Device;
 pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};

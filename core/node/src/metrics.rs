@@ -2,14 +2,17 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use fogcompute_mix::CoverStats;
 use fogcompute_net::{EngineHandle, EngineStats};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+
+use crate::mixnode::Verdict;
 
 /// Most bytes of a request's head.
 const REQUEST_BYTES_MAX: usize = 4096;
@@ -17,8 +20,61 @@ const REQUEST_BYTES_MAX: usize = 4096;
 const REQUESTS_MAX: usize = 16;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A node as its metrics show it.
+#[derive(Debug)]
+pub(crate) struct Status {
+    engine: EngineHandle,
+    told: Mutex<Told>,
+}
+
+/// What a node's main task has told last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    /// What became of its loops.
+    pub(crate) cover: CoverStats,
+    /// What they say of the network.
+    pub(crate) verdict: Verdict,
+    /// The epoch whose topology is valid.
+    pub(crate) epoch: Option<u64>,
+}
+
+impl Status {
+    pub(crate) fn new(engine: EngineHandle) -> Self {
+        Self {
+            engine,
+            told: Mutex::default(),
+        }
+    }
+
+    pub(crate) const fn engine(&self) -> &EngineHandle {
+        &self.engine
+    }
+
+    pub(crate) fn into_engine(self) -> EngineHandle {
+        self.engine
+    }
+
+    pub(crate) fn tell(&self, told: Told) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            stats: self.engine.stats(),
+            told: *self.told.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
+/// All there is to show at one time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Snapshot {
+    stats: EngineStats,
+    told: Told,
+}
+
 /// Answers `GET /metrics` and `GET /health` until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, engine: Arc<EngineHandle>) {
+pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>) {
     let places = Arc::new(Semaphore::new(REQUESTS_MAX));
     let mut answers = tokio::task::JoinSet::new();
     loop {
@@ -31,15 +87,15 @@ pub(crate) async fn serve(listener: TcpListener, engine: Arc<EngineHandle>) {
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let stats = engine.stats();
+        let snapshot = status.snapshot();
         answers.spawn(async move {
-            let _ = timeout(REQUEST_TIMEOUT, answer(stream, &stats)).await;
+            let _ = timeout(REQUEST_TIMEOUT, answer(stream, &snapshot)).await;
             drop(place);
         });
     }
 }
 
-async fn answer(mut stream: TcpStream, stats: &EngineStats) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, snapshot: &Snapshot) -> io::Result<()> {
     let mut head = Vec::new();
     let mut part = [0; 512];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -49,17 +105,18 @@ async fn answer(mut stream: TcpStream, stats: &EngineStats) -> io::Result<()> {
         }
         head.extend_from_slice(&part[..count]);
     }
-    stream.write_all(response(&head, stats).as_bytes()).await?;
+    let response = response(&head, snapshot);
+    stream.write_all(response.as_bytes()).await?;
     stream.shutdown().await
 }
 
 /// What a request whose head has come gets.
-fn response(head: &[u8], stats: &EngineStats) -> String {
+fn response(head: &[u8], snapshot: &Snapshot) -> String {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
     let (status, body) = match (words.next(), words.next()) {
-        (Some(b"GET"), Some(b"/metrics")) => ("200 OK", render(stats)),
-        (Some(b"GET"), Some(b"/health")) => ("200 OK", "ok\n".to_owned()),
+        (Some(b"GET"), Some(b"/metrics")) => ("200 OK", render(snapshot)),
+        (Some(b"GET"), Some(b"/health")) => health(&snapshot.told),
         (Some(b"GET"), Some(_)) => (
             "404 Not Found",
             "there are /metrics and /health\n".to_owned(),
@@ -73,8 +130,22 @@ fn response(head: &[u8], stats: &EngineStats) -> String {
     )
 }
 
+/// Whether the node is of use to its network.
+fn health(told: &Told) -> (&'static str, String) {
+    let unavailable = "503 Service Unavailable";
+    if told.epoch.is_none() {
+        return (unavailable, "no topology is valid\n".to_owned());
+    }
+    let status = match told.verdict {
+        Verdict::Sound => "200 OK",
+        Verdict::Losing { .. } => unavailable,
+    };
+    (status, format!("{}\n", told.verdict))
+}
+
 /// The counters in the text format of Prometheus, version 0.0.4.
-fn render(stats: &EngineStats) -> String {
+fn render(snapshot: &Snapshot) -> String {
+    let Snapshot { stats, told } = snapshot;
     let mut text = String::new();
     let mut counter = |name: &str, help: &str, values: &[(&str, u64)]| {
         let _ = writeln!(text, "# HELP fogcompute_mix_{name}_total {help}");
@@ -130,10 +201,32 @@ fn render(stats: &EngineStats) -> String {
             ("{reason=\"index\"}", stats.index),
             ("{reason=\"forged\"}", stats.forged),
             ("{reason=\"replayed\"}", stats.replayed),
+            ("{reason=\"unproven\"}", stats.unproven),
             ("{reason=\"over_rate\"}", stats.over_rate),
             ("{reason=\"full\"}", stats.full),
         ],
     );
+    counter("loops_sent", "Loops sent.", &[("", told.cover.loops_sent)]);
+    counter(
+        "loops_returned",
+        "Loops that came back in time.",
+        &[("", told.cover.loops_returned)],
+    );
+    counter(
+        "loops_lost",
+        "Loops that did not come back in time.",
+        &[("", told.cover.loops_lost)],
+    );
+    counter(
+        "drops_received",
+        "Drop cover of clients that ended here.",
+        &[("", told.cover.drops_received)],
+    );
+    if let Some(epoch) = told.epoch {
+        text.push_str("# HELP fogcompute_mix_epoch The epoch whose topology is valid.\n");
+        text.push_str("# TYPE fogcompute_mix_epoch gauge\n");
+        let _ = writeln!(text, "fogcompute_mix_epoch {epoch}");
+    }
     text
 }
 
@@ -143,15 +236,19 @@ mod tests {
 
     #[test]
     fn requests_get_their_answers() {
-        let mut stats = EngineStats::default();
-        stats.mix.late = 7;
-        stats.forged = 9;
-        let metrics = response(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", &stats);
+        let mut snapshot = Snapshot::default();
+        snapshot.stats.mix.late = 7;
+        snapshot.stats.forged = 9;
+        snapshot.told.cover.loops_lost = 3;
+        snapshot.told.epoch = Some(12);
+        let metrics = response(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", &snapshot);
         let (head, body) = metrics.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"));
         assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
         assert!(body.contains("fogcompute_mix_dropped_packets_total{reason=\"late\"} 7\n"));
         assert!(body.contains("fogcompute_mix_dropped_datagrams_total{reason=\"forged\"} 9\n"));
+        assert!(body.contains("fogcompute_mix_loops_lost_total 3\n"));
+        assert!(body.contains("fogcompute_mix_epoch 12\n"));
         for line in body.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.split_once(' ').unwrap();
             assert!(
@@ -166,11 +263,27 @@ mod tests {
             (b"\r\n\r\n", "405"),
             (b"\xff\xff\r\n\r\n", "405"),
         ] {
-            let answer = response(request, &stats);
+            let answer = response(request, &snapshot);
             assert!(
                 answer.starts_with(&format!("HTTP/1.1 {status} ")),
                 "{answer}"
             );
         }
+    }
+    #[test]
+    fn a_node_that_loses_loops_or_has_no_topology_is_not_healthy() {
+        let sound = Told {
+            epoch: Some(1),
+            ..Told::default()
+        };
+        let losing = Told {
+            verdict: Verdict::Losing { lost: 12, of: 20 },
+            ..sound
+        };
+        assert_eq!(health(&sound), ("200 OK", "ok\n".to_owned()));
+        let (status, text) = health(&losing);
+        assert!(status.starts_with("503") && text == "12 of the last 20 loops were lost\n");
+        let (status, text) = health(&Told::default());
+        assert!(status.starts_with("503") && text == "no topology is valid\n");
     }
 }

@@ -1,17 +1,13 @@
 //! `fogcompute mix ping`: packets round a network and back.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fogcompute_base::{Clock, Instant, NodeId, OsEntropy, SystemClock};
 use fogcompute_mix::{
     BuildError, Contact, Delivery, EpochParity, Hop, MessageId, Mixnode, MixnodeConfig, NodeRef,
-    Packet, PrivateKey, TopologyError, TopologyFile, TopologyFileError, Transmit,
+    Packet, PrivateKey, TopologyError, TopologyFile, Transmit,
 };
 use fogcompute_net::{
     Busy, DirectoryError, EngineConfig, EngineError, EngineHandle, Identity, MixEngine,
@@ -19,12 +15,15 @@ use fogcompute_net::{
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::network::{NetworkConfig, NetworkError};
+
+/// How long a node of the last layer has to send the first packet back, before it gets another.
+const OPEN_AGAIN: Duration = Duration::from_millis(250);
+
 /// What to ping.
 #[derive(Clone, Debug)]
 pub(crate) struct PingConfig {
-    pub(crate) topology: PathBuf,
-    pub(crate) authority: NodeId,
-    pub(crate) listen: SocketAddr,
+    pub(crate) network: NetworkConfig,
     pub(crate) count: u32,
     pub(crate) interval: Duration,
     /// How long to wait for the last ones.
@@ -35,17 +34,9 @@ pub(crate) struct PingConfig {
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub(crate) enum PingError {
-    /// The topology cannot be read.
-    #[error("reading {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// The topology is refused.
+    /// There is no topology for now.
     #[error(transparent)]
-    TopologyFile(#[from] TopologyFileError),
+    Network(#[from] NetworkError),
     /// There is no route.
     #[error(transparent)]
     Topology(#[from] TopologyError),
@@ -75,6 +66,9 @@ struct Ping {
     file: TopologyFile,
     engine: EngineHandle,
     deliveries: mpsc::Receiver<Delivery>,
+    /// Packets on their way to nodes of the last layer and back, and nodes that have sent one back.
+    opening: BTreeMap<MessageId, NodeId>,
+    open: BTreeSet<NodeId>,
     /// What is out: its number, when it was sent, and the delays it was given.
     out: BTreeMap<MessageId, (u32, Instant, Duration)>,
     /// Of each that returned: its time, and what of that was its delays.
@@ -90,23 +84,21 @@ pub(crate) async fn ping(config: PingConfig) -> Result<(), PingError> {
         ping.file.topology.delay_mean(),
         ping.file.geometry.packet_bytes()
     );
-    ping.open_links()?;
+    ping.open_links(config.timeout).await?;
     for number in 0..config.count {
         ping.send(number)?;
-        ping.receive_until(ping.clock.now() + config.interval).await;
+        let end = ping.clock.now() + config.interval;
+        while ping.receive_before(end).await {}
     }
-    ping.receive_until(ping.clock.now() + config.timeout).await;
+    let end = ping.clock.now() + config.timeout;
+    while !ping.out.is_empty() && ping.receive_before(end).await {}
     ping.tell(config.count)
 }
 
 impl Ping {
     fn start(config: &PingConfig) -> Result<Self, PingError> {
         let clock = SystemClock::new();
-        let text = fs::read_to_string(&config.topology).map_err(|source| PingError::File {
-            path: config.topology.clone(),
-            source,
-        })?;
-        let file = TopologyFile::verify(&text, config.authority.as_bytes(), clock.unix_now())?;
+        let file = config.network.current(&clock)?;
         let identity = Identity::random(&mut OsEntropy);
         let key = PrivateKey::random(&mut OsEntropy);
         let contact = Contact {
@@ -127,8 +119,13 @@ impl Ping {
             ..EngineConfig::default()
         };
         let shared: Arc<dyn Clock> = Arc::new(clock);
-        let (engine, deliveries) =
-            MixEngine::start(mixnode, identity, config.listen, &engine_config, &shared)?;
+        let (engine, deliveries) = MixEngine::start(
+            mixnode,
+            identity,
+            config.network.listen,
+            &engine_config,
+            &shared,
+        )?;
         engine.set_directory(file.topology.layers().iter().flatten())?;
         Ok(Self {
             clock,
@@ -136,22 +133,32 @@ impl Ping {
             file,
             engine,
             deliveries,
+            opening: BTreeMap::new(),
+            open: BTreeSet::new(),
             out: BTreeMap::new(),
             returned: Vec::new(),
         })
     }
 
-    /// A node sends to this program only over a link that this program has opened, so each node of
-    /// the last layer gets a packet that ends there.
-    fn open_links(&self) -> Result<(), PingError> {
+    /// A node sends to this program only over a link that this program has opened. So before any
+    /// packet is counted, each node of the last layer has sent one back, or had the time to.
+    async fn open_links(&mut self, timeout: Duration) -> Result<(), PingError> {
         let last = self.file.topology.layers().last().into_iter().flatten();
-        let transmits = last
-            .map(|node| {
-                let hop = Hop::at(node.contact(), Duration::ZERO);
-                self.packet(&[hop], &[])
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(self.engine.send(transmits)?)
+        let last: Vec<_> = last.copied().collect();
+        let end = self.clock.now() + timeout;
+        while self.open.len() < last.len() && self.clock.now() < end {
+            let mut transmits = Vec::new();
+            for node in last.iter().filter(|node| !self.open.contains(&node.node)) {
+                let id = MessageId::random(&mut OsEntropy);
+                let route = [node.contact(), self.contact].map(|hop| Hop::at(hop, Duration::ZERO));
+                transmits.push(self.packet(&route, id.as_bytes())?);
+                self.opening.insert(id, node.node);
+            }
+            self.engine.send(transmits)?;
+            let again = end.min(self.clock.now() + OPEN_AGAIN);
+            while self.open.len() < last.len() && self.receive_before(again).await {}
+        }
+        Ok(())
     }
 
     fn packet(&self, route: &[Hop], payload: &[u8]) -> Result<Transmit, PingError> {
@@ -170,26 +177,25 @@ impl Ping {
         Ok(self.engine.send(vec![transmit])?)
     }
 
-    async fn receive_until(&mut self, end: Instant) {
-        loop {
-            let left = end.duration_since(self.clock.now());
-            if left.is_zero() || (self.out.is_empty() && self.returned.is_empty()) {
-                return;
-            }
-            let Ok(Some(delivery)) = tokio::time::timeout(left, self.deliveries.recv()).await
-            else {
-                return;
-            };
-            let Delivery::Message(payload) = delivery else {
-                continue;
-            };
-            let id = <[u8; 16]>::try_from(payload).map(MessageId::from_bytes);
-            if let Some((number, sent, delays)) = id.ok().and_then(|id| self.out.remove(&id)) {
-                let took = self.clock.now().duration_since(sent);
-                println!("packet {number}: {took:.1?}, of which {delays:.1?} were its delays");
-                self.returned.push((took, delays));
-            }
+    /// Takes the next packet that comes. `false` if none does before `end`.
+    async fn receive_before(&mut self, end: Instant) -> bool {
+        let left = end.duration_since(self.clock.now());
+        let Ok(Some(delivery)) = tokio::time::timeout(left, self.deliveries.recv()).await else {
+            return false;
+        };
+        let Delivery::Message(payload) = delivery else {
+            return true;
+        };
+        let Ok(id) = <[u8; 16]>::try_from(payload).map(MessageId::from_bytes) else {
+            return true;
+        };
+        self.open.extend(self.opening.remove(&id));
+        if let Some((number, sent, delays)) = self.out.remove(&id) {
+            let took = self.clock.now().duration_since(sent);
+            println!("packet {number}: {took:.1?}, of which {delays:.1?} were its delays");
+            self.returned.push((took, delays));
         }
+        true
     }
 
     fn tell(mut self, sent: u32) -> Result<(), PingError> {

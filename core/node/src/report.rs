@@ -54,7 +54,8 @@ pub(crate) struct NodeReport {
     pub ended: Option<String>,
     pub process: Option<u32>,
     pub address: String,
-    /// What a compute node offers.
+    /// What a compute node lent when the job was submitted: its part of what the policy lends of the
+    /// machine, and the speed it promised for each task.
     pub cpu_millis: Option<u64>,
     pub memory_bytes: Option<u64>,
     pub fuel_per_second: Option<u64>,
@@ -66,7 +67,8 @@ pub(crate) struct NodeReport {
     pub reputation_lower: Option<f64>,
     pub tiles_done: Option<usize>,
     pub paid: Option<String>,
-    /// Readings of the device's sensors and the policy's decision, as the node sent them.
+    /// Readings of a compute node's sensors and its policy's decision about them, as it sent them
+    /// last before the job was submitted.
     pub status: serde_json::Value,
     /// What its mixnode counted until the end of the job, as it said when it was asked then.
     pub packets_received: Option<u64>,

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -56,6 +57,10 @@ pub struct NodeConfig {
     pub data: PathBuf,
     /// When and how much it lends.
     pub policy: HarvestPolicy,
+    /// Nodes that share this machine, itself included: it promises its part of what the policy lends
+    /// of the processors and the memory. They are not told apart from other load unless they are in
+    /// one process group.
+    pub nodes_on_machine: NonZeroU16,
     /// Base units it asks for 10⁹ fuel.
     pub price_per_gigafuel: Amount,
     /// Time between two readings of the device, each told to the coordinator.
@@ -309,6 +314,7 @@ impl Node {
             &self.config.policy,
             &state,
             now,
+            self.config.nodes_on_machine,
             self.fuel_per_second,
             self.config.price_per_gigafuel,
         );

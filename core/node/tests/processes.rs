@@ -12,7 +12,7 @@ use fogcompute_exec::{Limits, TaskSpec};
 use fogcompute_ledger::Amount;
 use fogcompute_node::{CoordinatorConfig, CoordinatorService, Update};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -56,7 +56,6 @@ async fn ended(child: &mut Child) -> ExitStatus {
 
 #[cfg(target_os = "linux")]
 async fn stderr(child: &mut Child) -> String {
-    use tokio::io::AsyncReadExt;
     let mut text = String::new();
     let mut stream = child.stderr.take().unwrap();
     stream.read_to_string(&mut text).await.unwrap();
@@ -217,6 +216,131 @@ async fn a_demonstration_leaves_nothing_behind_whoever_stops_it() {
         send(signal, &demo).await;
         assert_eq!(ended(&mut demo).await.code(), Some(130), "{signal}");
         assert_eq!(count(&temporary), 0, "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn a_demonstration_whose_whole_group_is_asked_to_stop_was_stopped_on_request() {
+    // A node heard of Ctrl-C earlier, and "mix 1a ended by itself" was the account.
+    for moment in [
+        "started 6 mixnodes",
+        "all 10 joined",
+        "submitted",
+        "placed",
+        "half-way",
+    ] {
+        let (mut demo, temporary, out) = demo("");
+        let mut demo = demo.spawn().unwrap();
+        let mut said = lines(&mut demo);
+        let started = line_with(&mut said, "started 6 mixnodes").await;
+        if moment != "started 6 mixnodes" {
+            line_with(&mut said, moment).await;
+        }
+        // A group is asked in no order; here the nodes are asked first.
+        let (_, nodes) = started.split_once("as processes ").unwrap();
+        let demonstration = demo.id().unwrap().to_string();
+        let asked = nodes.split_whitespace().chain([demonstration.as_str()]);
+        let sent = Command::new("kill").arg("-INT").args(asked).status().await;
+        // One that the demonstration has killed cannot be asked.
+        assert!(sent.unwrap().success() || moment == "half-way");
+        let (mut account, mut errors) = (String::new(), String::new());
+        while let Some(line) = said.next_line().await.unwrap() {
+            account.push_str(&line);
+        }
+        let mut stream = demo.stderr.take().unwrap();
+        stream.read_to_string(&mut errors).await.unwrap();
+        assert_eq!(
+            ended(&mut demo).await.code(),
+            Some(130),
+            "{moment} {errors}"
+        );
+        assert!(errors.contains("stopped on request"), "{moment} {errors}");
+        for blame in ["ended (", "is gone", "is lost with"] {
+            // Of the node it killed itself it may have said so before.
+            assert!(
+                moment == "half-way" || !account.contains(blame),
+                "{moment} {account}"
+            );
+        }
+        assert_eq!((count(&temporary), count(&out)), (0, 0), "{moment}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_is_noticed_before_anything_is_started() {
+    let (_, temporary, out) = demo("");
+    std::fs::write(out.path().join("file"), "").unwrap();
+    std::fs::create_dir_all(out.path().join("taken/report.html")).unwrap();
+    for (folder, reason) in [
+        ("file/out", "creating"),
+        ("file", "creating"),
+        ("taken", "is a directory"),
+    ] {
+        let mut demo = command("demo --policy always");
+        let demo = demo.env("TMPDIR", temporary.path());
+        let demo = demo.arg("--out").arg(out.path().join(folder));
+        let ended = demo.output().await.unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains(reason) && said.contains(folder), "{said}");
+        assert_eq!((ended.stdout.len(), count(&temporary)), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_demonstration_that_fails_says_so_as_json_too() {
+    // It printed nothing at all.
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("new");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for (options, code, kind) in [
+        ("--nodes 1", 2, "arguments"),
+        ("--nodes 4 --tiles 3", 2, "arguments"),
+        ("--out FILE", 1, "file"),
+    ] {
+        let options = options.replace("FILE", &file.to_string_lossy());
+        let mut demo = command(&format!("demo --json {options}"));
+        if kind != "file" {
+            demo.arg("--out").arg(&out);
+        }
+        let ended = demo.output().await.unwrap();
+        let said: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{said}");
+        assert_eq!((&said["ok"], &said["kind"]), (&false.into(), &kind.into()));
+        assert!(!said["error"].as_str().unwrap().is_empty());
+        assert!(!out.exists(), "nothing was made for nothing");
+    }
+    let (mut demo, _temporary, _out) = demo("--json --width 60 --nodes 2 --tiles 2");
+    let ended = demo.output().await.unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!((ended.status.code(), &said["ok"]), (Some(0), &true.into()));
+    assert_eq!(said["picture"]["width"], 60);
+}
+
+#[tokio::test]
+async fn too_few_descriptors_are_an_error_and_no_panic() {
+    for limit in 5..24 {
+        let program = env!("CARGO_BIN_EXE_fogcompute");
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let script = format!(
+            "ulimit -n {limit}; exec {program} demo --width 60 --nodes 2 --tiles 2 --out {}",
+            out.display()
+        );
+        let ended = Command::new("sh")
+            .args(["-c", &script])
+            .env("TMPDIR", folder.path())
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        // With so few a program may not even find its libraries.
+        assert!(
+            ended.status.code() != Some(101) && !said.contains("panicked"),
+            "{said}"
+        );
+        assert!(!ended.status.success() && !said.is_empty(), "{limit}");
     }
 }
 

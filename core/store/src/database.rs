@@ -210,6 +210,18 @@ fn check_path(path: &Path) -> Result<(), StoreError> {
             path: path.to_owned(),
         });
     }
+    // SQLite says of both no more than that it cannot open the file.
+    if path.is_dir() {
+        return Err(StoreError::IsFolder {
+            path: path.to_owned(),
+        });
+    }
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    if folder.is_some_and(|folder| matches!(folder.try_exists(), Ok(false))) {
+        return Err(StoreError::NoFolder {
+            path: path.to_owned(),
+        });
+    }
     Ok(())
 }
 
@@ -391,18 +403,25 @@ mod tests {
     }
 
     #[test]
-    fn path_that_cannot_be_a_file_is_refused() {
+    fn a_path_that_cannot_be_a_file_is_refused_with_the_reason() {
+        // SQLite says of both that it is unable to open the file.
         let folder = folder();
-        for path in [
-            folder.path().to_owned(),
-            folder.path().join("no").join("such"),
-        ] {
-            let error = open(&ONE, &path).unwrap_err();
-            assert!(
-                matches!(&error, StoreError::CannotOpen { path: p, .. } if *p == path),
-                "{error}"
-            );
-        }
+        let error = open(&ONE, folder.path()).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::IsFolder { path } if path == folder.path()),
+            "{error}"
+        );
+        let lost = folder.path().join("no").join("such");
+        let error = open(&ONE, &lost).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::NoFolder { path } if *path == lost),
+            "{error}"
+        );
+        // Below a file there can be none.
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = open(&ONE, &file.join("such")).unwrap_err();
+        assert!(error.to_string().contains("cannot be opened"), "{error}");
     }
 
     #[test]

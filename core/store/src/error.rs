@@ -12,7 +12,7 @@ use thiserror::Error;
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The path cannot be opened as a file: it is missing a folder, is one, or is not permitted.
+    /// The path cannot be opened as a file: mostly it is not permitted.
     #[error("{} cannot be opened", path.display())]
     CannotOpen {
         /// The file.
@@ -20,6 +20,18 @@ pub enum StoreError {
         /// Why.
         #[source]
         source: rusqlite::Error,
+    },
+    /// The path is that of a folder. Name a file in it.
+    #[error("{} is a folder, and a file is needed", path.display())]
+    IsFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder that the file should be in is not there. Make it first.
+    #[error("{} cannot be opened: its folder does not exist", path.display())]
+    NoFolder {
+        /// The file.
+        path: PathBuf,
     },
     /// The name means something else than a file to SQLite: it is empty, `:memory:`, or starts with
     /// `file:`. For a store without a file use the constructor in memory; for a file of that name

@@ -68,7 +68,8 @@ impl SqliteLedger {
     ///
     /// # Errors
     /// [`StoreError::SpecialPath`], [`StoreError::NulInPath`];
-    /// [`StoreError::CannotOpen`], [`StoreError::Locked`], [`StoreError::ReadOnly`],
+    /// [`StoreError::CannotOpen`], [`StoreError::IsFolder`], [`StoreError::NoFolder`],
+    /// [`StoreError::Locked`], [`StoreError::ReadOnly`],
     /// [`StoreError::NotADatabase`], [`StoreError::OtherDatabase`], [`StoreError::SchemaTooNew`];
     /// [`StoreError::Corruption`], [`StoreError::BadEntry`], [`StoreError::BadAccount`],
     /// [`StoreError::Malformed`] when the file was changed from outside; [`StoreError::DiskFull`],

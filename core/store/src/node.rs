@@ -60,7 +60,8 @@ impl NodeStore {
     /// Opens or creates a node's file and owns it until dropped. Every change waits for the disk.
     ///
     /// # Errors
-    /// [`StoreError::CannotOpen`], [`StoreError::Locked`], [`StoreError::ReadOnly`],
+    /// [`StoreError::CannotOpen`], [`StoreError::IsFolder`], [`StoreError::NoFolder`],
+    /// [`StoreError::Locked`], [`StoreError::ReadOnly`],
     /// [`StoreError::NotADatabase`], [`StoreError::OtherDatabase`], [`StoreError::SchemaTooNew`],
     /// [`StoreError::Malformed`], [`StoreError::DiskFull`], [`StoreError::Sqlite`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {

@@ -8,6 +8,7 @@ from datetime import timedelta
 from os import PathLike
 from types import TracebackType
 from typing import Any, ClassVar, Final, final
+from uuid import UUID
 
 from typing_extensions import Buffer, Self
 
@@ -111,7 +112,7 @@ class Hop:
 
     @property
     def delay(self) -> timedelta:
-        """How long the node holds the packet. The last one does not wait."""
+        """How long the node holds the packet, by default not at all. The last one does not wait."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -188,7 +189,7 @@ class Sphinx:
     """Builds and processes the packets of a network, which all have one size."""
 
     __match_args__: Final = ("payload_bytes", "hops_max")
-    def __new__(cls, payload_bytes: int = ..., hops_max: int = ...) -> Self:
+    def __new__(cls, payload_bytes: int = 2048, hops_max: int = 7) -> Self:
         """Packets that carry up to `payload_bytes` bytes, a multiple of 1,024 up to 65,536, over
         routes of up to `hops_max` hops, 1 to 7.
 
@@ -352,7 +353,7 @@ class SphinxProcessor:
     """
 
     def __new__(
-        cls, key: PrivateKey | None = None, *, sphinx: Sphinx | None = None, packets_max: int = ...
+        cls, key: PrivateKey | None = None, *, sphinx: Sphinx | None = None, packets_max: int = 1000000
     ) -> Self:
         """A processor with a key that was not used before; without one it makes its own.
 
@@ -420,11 +421,11 @@ class Topology:
         cls,
         layers: Sequence[Sequence[Descriptor]],
         *,
-        epoch: int = ...,
-        valid_from_ms: int = ...,
-        valid_until_ms: int = ...,
-        hops_max: int = ...,
-        payload_bytes: int = ...,
+        epoch: int = 0,
+        valid_from_ms: int = 0,
+        valid_until_ms: int = 9223372036854775807,
+        hops_max: int = 7,
+        payload_bytes: int = 2048,
         delay_mean: timedelta = ...,
     ) -> Self:
         """A network of these nodes, entry layer first.
@@ -591,11 +592,11 @@ class MixnetNode:
         *,
         address: str | None = None,
         identity: Buffer | None = None,
-        epoch: int = ...,
-        hops_max: int = ...,
-        payload_bytes: int = ...,
-        workers: int = ...,
-        replay_tags_max: int = ...,
+        epoch: int = 0,
+        hops_max: int = 7,
+        payload_bytes: int = 2048,
+        workers: int = 1,
+        replay_tags_max: int = 4000000,
     ) -> Self:
         """Starts a mixnode that knows no other yet.
 
@@ -742,7 +743,7 @@ class MixnetClient:
         identity: Buffer | None = None,
         loops: timedelta | None = ...,
         drops: timedelta | None = ...,
-        inbox_messages_max: int = ...,
+        inbox_messages_max: int = 1024,
     ) -> Self:
         """Starts a client of a network.
 
@@ -767,7 +768,7 @@ class MixnetClient:
         """Sends a message and waits for its acknowledgement on this thread."""
 
     def request(
-        self, to: str, body: Buffer, *, answer_bytes_max: int = ..., within: timedelta = ...
+        self, to: str, body: Buffer, *, answer_bytes_max: int = 2048, within: timedelta = ...
     ) -> Awaitable[bytes]:
         """Sends a message that asks for an answer of at most `answer_bytes_max` bytes; await that.
 
@@ -776,7 +777,7 @@ class MixnetClient:
         """
 
     def request_blocking(
-        self, to: str, body: Buffer, *, answer_bytes_max: int = ..., within: timedelta = ...
+        self, to: str, body: Buffer, *, answer_bytes_max: int = 2048, within: timedelta = ...
     ) -> bytes:
         """Sends a message that asks for an answer, and waits for that on this thread."""
 
@@ -912,13 +913,13 @@ class Nsga2:
     )
     def __new__(
         cls,
-        population: int = ...,
-        generations: int = ...,
+        population: int = 100,
+        generations: int = 250,
         *,
-        crossover_probability: float = ...,
-        crossover_eta: float = ...,
+        crossover_probability: float = 0.9,
+        crossover_eta: float = 15.0,
         mutation_probability: float | None = None,
-        mutation_eta: float = ...,
+        mutation_eta: float = 20.0,
     ) -> Self: ...
     @property
     def population(self) -> int:
@@ -1000,8 +1001,8 @@ def nsga2(
     problem: Problem,
     config: Nsga2 | None = None,
     *,
-    initial: Sequence[Sequence[float]] = ...,
-    seed: int = ...,
+    initial: Sequence[Sequence[float]] = (),
+    seed: int = 0,
 ) -> Front:
     """Minimises a problem with NSGA-II. One seed gives one front, on every platform.
 
@@ -1032,20 +1033,20 @@ class Job:
     )
     def __new__(
         cls,
-        id: str,
+        id: str | UUID,
         *,
         cpu_millis: int,
         memory_bytes: int,
         duration_ms: int,
-        priority: Priority = ...,
-        min_trust: float = ...,
+        priority: Priority = Priority.NORMAL,
+        min_trust: float = 0.0,
         max_cost: int | None = None,
         max_latency_ms: float | None = None,
-        excluded: Sequence[str] = ...,
+        excluded: Sequence[str] = (),
     ) -> Self: ...
     @property
     def id(self) -> str:
-        """Its name, 32 hexadecimal digits."""
+        """Its name, 32 hexadecimal digits; a `uuid.UUID` is accepted too."""
 
     @property
     def cpu_millis(self) -> int:
@@ -1230,7 +1231,7 @@ def place(
     config: Nsga2 | None = None,
     *,
     preference: Weights | Lexicographic | None = None,
-    seed: int = ...,
+    seed: int = 0,
 ) -> Plan:
     """Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
 
@@ -1257,7 +1258,7 @@ class Account:
     )
     def __new__(
         cls,
-        id: str,
+        id: str | UUID,
         asset: int,
         kind: AccountKind,
         credits_posted: int,
@@ -1382,7 +1383,8 @@ class Verification:
 class Ledger:
     """Double-entry credits in a SQLite file, or in memory. Each call is one transaction.
 
-    Ids are chosen by the caller: the same request under the same id moves nothing twice.
+    Ids are chosen by the caller, as 32 hexadecimal digits or a `uuid.UUID`: the same request
+    under the same id moves nothing twice.
     """
 
     @staticmethod
@@ -1396,35 +1398,39 @@ class Ledger:
     def in_memory() -> Ledger:
         """A ledger that ends with the process."""
 
-    def open_account(self, account: str, kind: AccountKind) -> Receipt:
+    def open_account(self, account: str | UUID, kind: AccountKind) -> Receipt:
         """Opens an account for credits. Raises `AccountExistsError`."""
 
-    def transfer(self, id: str, from_account: str, to_account: str, amount: int) -> Receipt:
+    def transfer(
+        self, id: str | UUID, from_account: str | UUID, to_account: str | UUID, amount: int
+    ) -> Receipt:
         """Moves an amount. From an issuer it mints, to one it burns.
 
         Raises `InsufficientFundsError`, `UnknownAccountError`, `IdReusedError`, `OperationError`.
         """
 
-    def reserve(self, id: str, from_account: str, to_account: str, amount: int) -> Receipt:
+    def reserve(
+        self, id: str | UUID, from_account: str | UUID, to_account: str | UUID, amount: int
+    ) -> Receipt:
         """Holds an amount back for a later `post` or `void`. Raises like `transfer`."""
 
-    def post(self, id: str, reservation: str, amount: int | None = None) -> Receipt:
+    def post(self, id: str | UUID, reservation: str | UUID, amount: int | None = None) -> Receipt:
         """Moves a reserved amount, or part of it; what is left is released.
 
         Raises `UnknownReservationError`, `ReservationClosedError`, `InsufficientFundsError`,
         `IdReusedError`.
         """
 
-    def void(self, id: str, reservation: str) -> Receipt:
+    def void(self, id: str | UUID, reservation: str | UUID) -> Receipt:
         """Releases a reservation.
 
         Raises `UnknownReservationError`, `ReservationClosedError`, `IdReusedError`.
         """
 
-    def account(self, account: str) -> Account:
+    def account(self, account: str | UUID) -> Account:
         """An account as it stands. Raises `UnknownAccountError`."""
 
-    def balance(self, account: str) -> int:
+    def balance(self, account: str | UUID) -> int:
         """What an account can spend, in base units. Raises `UnknownAccountError`."""
 
     def verify(self) -> Verification:
@@ -1497,7 +1503,7 @@ class DeviceState:
         battery: Battery | None = None,
         battery_temperature_celsius: float | None = None,
         temperature_celsius: float | None = None,
-        network: Network = ...,
+        network: Network = Network.UNKNOWN,
         metered: bool | None = None,
         screen_on: bool | None = None,
         user_idle: timedelta | None = None,
@@ -1664,7 +1670,7 @@ class Limits:
 
     __match_args__: Final = ("fuel", "memory_bytes", "output_bytes")
     def __new__(
-        cls, *, fuel: int = ..., memory_bytes: int = ..., output_bytes: int = ...
+        cls, *, fuel: int = 1000000000, memory_bytes: int = 67108864, output_bytes: int = 1048576
     ) -> Self: ...
     @property
     def fuel(self) -> int:
@@ -1778,12 +1784,12 @@ class Fog:
 
     def __new__(
         cls,
-        workers: int = ...,
+        workers: int = 2,
         *,
-        endowment: int = ...,
-        price_per_gigafuel: int = ...,
-        memory_bytes: int = ...,
-        seed: int = ...,
+        endowment: int = 1000000000000000000000000,
+        price_per_gigafuel: int = 1000000000000000000,
+        memory_bytes: int = 1073741824,
+        seed: int = 0,
     ) -> Self:
         """Starts a fog of 1 to 1024 workers.
 

@@ -73,6 +73,23 @@ impl Default for EngineConfig {
     }
 }
 
+impl EngineConfig {
+    /// The threads that an engine has: [`EngineConfig::workers`] with its limits, and on this machine.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        if !cfg!(any(target_os = "linux", target_os = "android")) {
+            return 1;
+        }
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        let count = if self.workers == 0 {
+            processors()
+        } else {
+            self.workers
+        };
+        count.min(LANES)
+    }
+}
+
 /// Why an engine does not start.
 #[non_exhaustive]
 #[derive(Debug, Error)]
@@ -162,7 +179,7 @@ impl MixEngine {
         let datagram_bytes = links.datagram_bytes();
         let sockets = socket::bind(
             address,
-            worker_count(config.workers),
+            config.threads(),
             datagram_bytes,
             config.socket_buffer_bytes,
         )?;
@@ -211,15 +228,6 @@ impl MixEngine {
         }
         Ok((handle, delivered))
     }
-}
-
-fn worker_count(asked: usize) -> usize {
-    if !cfg!(any(target_os = "linux", target_os = "android")) {
-        return 1;
-    }
-    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-    let count = if asked == 0 { processors() } else { asked };
-    count.min(LANES)
 }
 
 impl EngineHandle {

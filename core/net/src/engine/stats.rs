@@ -28,6 +28,8 @@ pub struct EngineStats {
     pub forged: u64,
     /// Datagrams dropped: came before.
     pub replayed: u64,
+    /// Initiations dropped while many came: the sender's address is not proven; a retry went there.
+    pub unproven: u64,
     /// Datagrams dropped: the peer, or all who start handshakes, are over their rate.
     pub over_rate: u64,
     /// Initiations dropped: no room for another link.
@@ -54,6 +56,7 @@ impl EngineStats {
             Refusal::Index => &mut self.index,
             Refusal::Forged => &mut self.forged,
             Refusal::Replayed => &mut self.replayed,
+            Refusal::Unproven => &mut self.unproven,
             Refusal::OverRate => &mut self.over_rate,
             Refusal::Full => &mut self.full,
         };
@@ -68,7 +71,7 @@ impl EngineStats {
     }
 
     /// Every counter there is: a new one belongs here.
-    fn counters(&mut self) -> [&mut u64; 25] {
+    fn counters(&mut self) -> [&mut u64; 26] {
         let Self {
             mix:
                 MixStats {
@@ -90,6 +93,7 @@ impl EngineStats {
             index,
             forged,
             replayed,
+            unproven,
             over_rate,
             full,
             draining,
@@ -117,6 +121,7 @@ impl EngineStats {
             index,
             forged,
             replayed,
+            unproven,
             over_rate,
             full,
             draining,
@@ -142,7 +147,7 @@ mod tests {
         let mut sum = one;
         sum.add(&one);
         let doubled: Vec<_> = sum.counters().into_iter().map(|counter| *counter).collect();
-        assert_eq!(doubled, (1..=25).map(|value| 2 * value).collect::<Vec<_>>());
+        assert_eq!(doubled, (1..=26).map(|value| 2 * value).collect::<Vec<_>>());
     }
 
     #[test]
@@ -154,6 +159,7 @@ mod tests {
             Refusal::Index,
             Refusal::Forged,
             Refusal::Replayed,
+            Refusal::Unproven,
             Refusal::OverRate,
             Refusal::Full,
         ] {
@@ -164,6 +170,6 @@ mod tests {
             .enumerate()
             .filter(|(_, value)| *value == 1)
             .collect();
-        assert_eq!(counted.len(), 7);
+        assert_eq!(counted.len(), 8);
     }
 }

@@ -267,6 +267,54 @@ fn garbage_is_counted_and_others_are_served() {
 }
 
 #[test]
+fn a_flood_of_handshakes_without_answers_does_not_keep_a_new_peer_out() {
+    let geometry = Geometry::DATAGRAM;
+    let config = EngineConfig {
+        workers: 1,
+        links: UdpLinksConfig {
+            handshakes_per_second_unproven_max: 1,
+            ..UdpLinksConfig::default()
+        },
+        ..EngineConfig::default()
+    };
+    let mut a = start_with(geometry, &config);
+    // Initiations that are sound but for what is at their address, where nobody reads.
+    let clock = SystemClock::new();
+    let mut flooder = Peer::new(geometry, &[&a]);
+    let node = a.descriptor.node.into();
+    let begun = flooder.links.link(node, clock.now(), clock.unix_now());
+    assert!(begun.unwrap().is_none());
+    let (address, initiation) = flooder.links.poll_transmit().unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let is_stopped = || stop.load(std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_stopped() {
+                let socket = UdpSocket::bind(LOOPBACK).unwrap();
+                for _ in 0..100 {
+                    socket.send_to(&initiation, address).unwrap();
+                }
+            }
+        });
+        until(&a, |stats| stats.unproven > 1000);
+        let sender = start(geometry, 1);
+        sender.handle.set_directory([&a.descriptor]).unwrap();
+        let route = [a.hop(Duration::ZERO)];
+        // What does not find room in the socket is lost, so others are sent until one has come.
+        let arrived = loop {
+            let _ = sender.handle.send(vec![packet(geometry, &route, b"new")]);
+            if let Ok(delivery) = a.delivered.try_recv() {
+                break delivery;
+            }
+            std::thread::yield_now();
+        };
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(matches!(arrived, Delivery::Message(message) if message == b"new"));
+    });
+    assert_eq!(a.handle.stats().forged, 0);
+}
+
+#[test]
 fn a_replayed_datagram_is_refused_by_the_link_and_a_replayed_packet_by_the_node() {
     let geometry = Geometry::DATAGRAM;
     let [a, mut b] = network(geometry, 1);

@@ -1,18 +1,26 @@
-//! The two messages of Noise IK in their datagrams.
+//! The two messages of Noise IK in their datagrams, and the token between them.
 
 use fogcompute_base::NodeId;
 use snow::{Builder, HandshakeState};
 
 use crate::identity::Identity;
 
-use super::wire::{INDEX_AT, INITIATION, LANE_AT, RESPONSE, Refusal, TAG_BYTES, field};
+use super::gate::{TOKEN_BYTES, Token};
+use super::wire::{INDEX_AT, INITIATION, LANE_AT, RESPONSE, RETRY, Refusal, TAG_BYTES, field};
 
 const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
 const PROLOGUE: &[u8] = b"fogcompute-udp-link/1";
 const GREETING: &str = "fogcompute-udp-link/1 initiation";
+const PROOF: &str = "fogcompute-udp-link/1 retry";
 
 const KEY_BYTES: usize = 32;
 const GREETING_BYTES: usize = 16;
+/// What comes after Noise's message in an initiation.
+const TRAILER_BYTES: usize = TOKEN_BYTES + GREETING_BYTES;
+/// Kind and index, in handshakes.
+const MESSAGE_AT: usize = LANE_AT;
+/// Where in a retry it stands that its sender has seen the initiation.
+const PROOF_AT: usize = MESSAGE_AT + TOKEN_BYTES;
 /// Ephemeral key, static key and its tag, payload's tag.
 const FIRST_BYTES: usize = KEY_BYTES + KEY_BYTES + TAG_BYTES + TAG_BYTES;
 /// Ephemeral key, payload's tag.
@@ -20,7 +28,7 @@ const SECOND_BYTES: usize = KEY_BYTES + TAG_BYTES;
 /// Index and stamp.
 const CLAIM_BYTES: usize = 12;
 /// The shortest datagram that has room for an initiation.
-pub(super) const DATAGRAM_BYTES_MIN: usize = 1 + FIRST_BYTES + CLAIM_BYTES + GREETING_BYTES;
+pub(super) const DATAGRAM_BYTES_MIN: usize = MESSAGE_AT + FIRST_BYTES + CLAIM_BYTES + TRAILER_BYTES;
 
 /// What an initiation said, and what is needed to answer it.
 pub(super) struct Initiation {
@@ -48,26 +56,35 @@ fn builder(identity: &Identity) -> Result<Builder<'_>, snow::Error> {
         .prologue(PROLOGUE)
 }
 
-/// Starts a handshake with `peer`.
+/// Starts a handshake with `peer`, with the token that it gave for our address, if it did.
 pub(super) fn initiate(
     identity: &Identity,
     peer: NodeId,
     index: u32,
     stamp: u64,
+    token: Option<Token>,
     datagram_bytes: usize,
 ) -> Result<(HandshakeState, Vec<u8>), snow::Error> {
     let mut noise = builder(identity)?
         .remote_public_key(peer.as_bytes())?
         .build_initiator()?;
-    let mut payload = vec![0; datagram_bytes - (1 + FIRST_BYTES + GREETING_BYTES)];
+    let mut payload = vec![0; datagram_bytes - (MESSAGE_AT + FIRST_BYTES + TRAILER_BYTES)];
     payload[..4].copy_from_slice(&index.to_be_bytes());
     payload[4..CLAIM_BYTES].copy_from_slice(&stamp.to_be_bytes());
     let mut datagram = vec![0; datagram_bytes];
     datagram[0] = INITIATION;
-    let end = datagram_bytes - GREETING_BYTES;
-    noise.write_message(&payload, &mut datagram[1..end])?;
-    greet(&greeting_key(peer), &mut datagram);
+    let end = datagram_bytes - TRAILER_BYTES;
+    datagram[INDEX_AT..MESSAGE_AT].copy_from_slice(&index.to_be_bytes());
+    noise.write_message(&payload, &mut datagram[MESSAGE_AT..end])?;
+    put_token(peer, token.unwrap_or_default(), &mut datagram);
     Ok((noise, datagram))
+}
+
+/// Puts a token for our address into an initiation.
+pub(super) fn put_token(peer: NodeId, token: Token, initiation: &mut [u8]) {
+    let end = initiation.len() - TRAILER_BYTES;
+    initiation[end..end + TOKEN_BYTES].copy_from_slice(token.as_bytes());
+    greet(&greeting_key(peer), initiation);
 }
 
 /// Writes the last field of an initiation.
@@ -87,10 +104,55 @@ pub(super) fn is_greeted(key: &[u8; 32], datagram: &[u8]) -> bool {
     greeting(key, bytes) == *claimed
 }
 
+/// The token in an initiation of the right length; zeros if its sender has none.
+pub(super) fn token(datagram: &[u8]) -> Option<Token> {
+    let at = datagram.len().checked_sub(TRAILER_BYTES)?;
+    field(datagram, at).map(Token::from_bytes)
+}
+
+/// Gives who sent an initiation a token: hashes, and nothing is read but what is in the clear.
+pub(super) fn retry(node: NodeId, initiation: &[u8], token: Token) -> Vec<u8> {
+    let mut datagram = vec![0; initiation.len()];
+    datagram[0] = RETRY;
+    datagram[INDEX_AT..MESSAGE_AT].copy_from_slice(&initiation[INDEX_AT..MESSAGE_AT]);
+    datagram[MESSAGE_AT..PROOF_AT].copy_from_slice(token.as_bytes());
+    let proof = proof(node, initiation, token);
+    datagram[PROOF_AT..PROOF_AT + proof.len()].copy_from_slice(&proof);
+    datagram
+}
+
+/// Reads a retry of an initiation to `node`.
+///
+/// That it was made by somebody who has seen the initiation keeps those away who are not on the
+/// way. Those who are can do worse than to give a useless token.
+pub(super) fn read_retry(
+    node: NodeId,
+    initiation: &[u8],
+    datagram: &[u8],
+) -> Result<Token, Refusal> {
+    let token = field(datagram, MESSAGE_AT).map(Token::from_bytes);
+    let token = token.ok_or(Refusal::Length)?;
+    let expected = proof(node, initiation, token);
+    if field(datagram, PROOF_AT) != Some(expected) {
+        return Err(Refusal::Forged);
+    }
+    Ok(token)
+}
+
+fn proof(node: NodeId, initiation: &[u8], token: Token) -> [u8; GREETING_BYTES] {
+    let mut hasher = blake3::Hasher::new_keyed(&blake3::derive_key(PROOF, node.as_bytes()));
+    hasher.update(token.as_bytes());
+    // It covers all of the initiation.
+    hasher.update(&initiation[initiation.len().saturating_sub(GREETING_BYTES)..]);
+    let mut proof = [0; GREETING_BYTES];
+    hasher.finalize_xof().fill(&mut proof);
+    proof
+}
+
 /// Reads an initiation: two Diffie-Hellmans.
 pub(super) fn read_initiation(identity: &Identity, datagram: &[u8]) -> Result<Initiation, Refusal> {
-    let end = datagram.len().saturating_sub(GREETING_BYTES);
-    let message = datagram.get(1..end).ok_or(Refusal::Length)?;
+    let end = datagram.len().saturating_sub(TRAILER_BYTES);
+    let message = datagram.get(MESSAGE_AT..end).ok_or(Refusal::Length)?;
     let mut noise = builder(identity)
         .and_then(Builder::build_responder)
         .map_err(|_| Refusal::Forged)?;
@@ -102,7 +164,11 @@ pub(super) fn read_initiation(identity: &Identity, datagram: &[u8]) -> Result<In
     let peer = noise
         .get_remote_static()
         .and_then(|key| key.try_into().ok());
-    match (peer, field(payload, 0), field(payload, 4)) {
+    let index = field(payload, 0);
+    if index != field(datagram, INDEX_AT) {
+        return Err(Refusal::Forged);
+    }
+    match (peer, index, field(payload, 4)) {
         (Some(peer), Some(index), Some(stamp)) => Ok(Initiation {
             peer: NodeId::from_bytes(peer),
             index: u32::from_be_bytes(index),

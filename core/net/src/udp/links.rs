@@ -14,10 +14,11 @@ use thiserror::Error;
 use crate::directory::Directory;
 use crate::identity::Identity;
 
+use super::gate::{Denied, Gate, PERIOD, Token};
 use super::handshake::{self, DATAGRAM_BYTES_MIN};
 use super::link::{Agreed, UdpLink};
 use super::wire::{
-    DATAGRAM_BYTES_MAX, DATAGRAM_OVERHEAD_BYTES, INITIATION, LANES, RESPONSE, Refusal,
+    DATAGRAM_BYTES_MAX, DATAGRAM_OVERHEAD_BYTES, INITIATION, LANES, RESPONSE, RETRY, Refusal,
 };
 
 /// The first wait for an answer; each next one is twice as long, up to [`RETRY_MAX`].
@@ -56,6 +57,11 @@ pub struct UdpLinksConfig {
     pub half_open_max: usize,
     /// Most handshakes of others that are worked on, each about 0.4 ms of one CPU.
     pub handshakes_per_second_max: u32,
+    /// Of those, most that are worked on although nobody has shown that the sender gets answers. What
+    /// is beyond is asked for a token first, at the price of some hashes and a datagram.
+    pub handshakes_per_second_unproven_max: u32,
+    /// Of those with a token, most from one network: an IPv4 address, or 64 bits of IPv6.
+    pub handshakes_per_second_of_network_max: u32,
     /// Most packets a second from one peer; what is beyond is dropped.
     pub link_packets_per_second_max: u32,
     /// Packets a peer may send at once beyond its rate.
@@ -75,6 +81,8 @@ impl Default for UdpLinksConfig {
             strangers_max: 1024,
             half_open_max: 256,
             handshakes_per_second_max: 200,
+            handshakes_per_second_unproven_max: 50,
+            handshakes_per_second_of_network_max: 20,
             link_packets_per_second_max: 100_000,
             link_burst_packets_max: 10_000,
             renew_after: Duration::from_secs(3600),
@@ -158,6 +166,9 @@ struct Dial {
     address: SocketAddr,
     attempts: u32,
     retry_at: Instant,
+    initiation: Vec<u8>,
+    /// Whether it was sent again with a token.
+    has_token: bool,
 }
 
 #[derive(Default)]
@@ -165,6 +176,8 @@ struct Peer {
     /// Of the newest initiation that was taken.
     stamp: Option<u64>,
     dial: Option<Dial>,
+    /// For our address, and when it came.
+    token: Option<(Token, Instant)>,
     silent_since: Option<Instant>,
     /// Oldest first.
     links: Vec<Kept>,
@@ -236,7 +249,7 @@ pub struct UdpLinks {
     salt: [u8; 32],
     indices: u64,
     stamp: u64,
-    bucket: TokenBucket,
+    gate: Gate,
     transmits: VecDeque<(SocketAddr, Vec<u8>)>,
     sweep_at: Option<Instant>,
     version: u64,
@@ -262,9 +275,9 @@ impl UdpLinks {
                 max,
             });
         }
-        let mut salt = [0; 32];
+        let (mut salt, mut secret) = ([0; 32], [0; 32]);
         rng.fill_bytes(&mut salt);
-        let rate = config.handshakes_per_second_max;
+        rng.fill_bytes(&mut secret);
         Ok(Self {
             greeting_key: handshake::greeting_key(identity.node()),
             identity,
@@ -276,7 +289,7 @@ impl UdpLinks {
             salt,
             indices: 0,
             stamp: 0,
-            bucket: TokenBucket::new(rate, rate.max(16)),
+            gate: Gate::new(&config, secret),
             transmits: VecDeque::new(),
             sweep_at: None,
             version: 0,
@@ -398,8 +411,11 @@ impl UdpLinks {
         let index = self.take_index(Slot::Dialling(node)).ok_or(full)?;
         self.stamp = date.0.max(self.stamp + 1);
         let bytes = self.datagram_bytes();
-        let Ok((noise, datagram)) =
-            handshake::initiate(&self.identity, node, index, self.stamp, bytes)
+        let token = self.peers.get(&node).and_then(|peer| peer.token);
+        let fresh = |(_, came): &(_, Instant)| now.duration_since(*came) < PERIOD;
+        let token = token.filter(fresh).map(|(token, _)| token);
+        let Ok((noise, initiation)) =
+            handshake::initiate(&self.identity, node, index, self.stamp, token, bytes)
         else {
             self.give_index_back(index);
             let node = node.into();
@@ -415,11 +431,13 @@ impl UdpLinks {
             address,
             attempts,
             retry_at: now + wait,
+            initiation: initiation.clone(),
+            has_token: token.is_some(),
         });
         if let Some(before) = before {
             self.give_index_back(before.index);
         }
-        self.transmit(address, datagram);
+        self.transmit(address, initiation);
         Ok(())
     }
 
@@ -455,6 +473,7 @@ impl UdpLinks {
         match datagram[0] {
             INITIATION => self.handle_initiation(from, datagram, now),
             RESPONSE => self.handle_response(datagram, now),
+            RETRY => self.handle_retry(datagram, now),
             _ => Err(Refusal::Kind),
         }
     }
@@ -468,8 +487,14 @@ impl UdpLinks {
         if !handshake::is_greeted(&self.greeting_key, datagram) {
             return Err(Refusal::Forged);
         }
-        if !self.bucket.take(now) {
-            return Err(Refusal::OverRate);
+        match self.gate.admit(from, handshake::token(datagram), now) {
+            Ok(()) => {}
+            Err(Denied::OverRate) => return Err(Refusal::OverRate),
+            Err(Denied::Unproven(token)) => {
+                let retry = handshake::retry(self.identity.node(), datagram, token);
+                self.transmit(from, retry);
+                return Err(Refusal::Unproven);
+            }
         }
         let mut initiation = handshake::read_initiation(&self.identity, datagram)?;
         let node = initiation.peer;
@@ -570,6 +595,27 @@ impl UdpLinks {
         };
         self.add_link(agreed, now, self.config.renew_after + GRACE);
         self.outdate(node, index, now);
+        Ok(())
+    }
+
+    /// A peer that gets many initiations wants ours again, with a token.
+    fn handle_retry(&mut self, datagram: &[u8], now: Instant) -> Result<(), Refusal> {
+        let index = super::wire::index(datagram)?;
+        let Some(Slot::Dialling(node)) = self.slots.get(slot_of(index)) else {
+            return Err(Refusal::Index);
+        };
+        let node = *node;
+        let peer = self.peers.get_mut(&node).ok_or(Refusal::Index)?;
+        let dial = peer.dial.as_mut().filter(|dial| dial.index == index);
+        let dial = dial.ok_or(Refusal::Index)?;
+        let token = handshake::read_retry(node, &dial.initiation, datagram)?;
+        peer.token = Some((token, now));
+        // Once at once: the next attempt has the next token, so the two never send in a circle.
+        if !std::mem::replace(&mut dial.has_token, true) {
+            handshake::put_token(node, token, &mut dial.initiation);
+            let (address, initiation) = (dial.address, dial.initiation.clone());
+            self.transmit(address, initiation);
+        }
         Ok(())
     }
 

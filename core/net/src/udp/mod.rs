@@ -14,11 +14,18 @@
 //! | datagram | bytes | content |
 //! |---|---|---|
 //! | initiation | 0 | `0x11` |
-//! | | 1..D-16 | first message of Noise IK; payload: `u32` index, `u64` stamp, zeros |
+//! | | 1..5 | index |
+//! | | 5..D-32 | first message of Noise IK; payload: `u32` index again, `u64` stamp, zeros |
+//! | | D-32..D-16 | token, or zeros |
 //! | | D-16..D | keyed BLAKE3 of all before, by a key derived from the receiver's public key |
 //! | response | 0 | `0x12` |
 //! | | 1..5 | the initiation's index |
 //! | | 5..D | second message of Noise IK; payload: `u32` index, zeros |
+//! | retry | 0 | `0x14` |
+//! | | 1..5 | the initiation's index |
+//! | | 5..21 | token for its sender's address |
+//! | | 21..37 | keyed BLAKE3 of the token and the initiation's last 16 bytes |
+//! | | 37..D | zeros |
 //! | data | 0 | `0x13` |
 //! | | 1..5 | index that the receiver chose for this link |
 //! | | 5 | lane: each thread of the sender counts in its own |
@@ -36,9 +43,14 @@
 //!   authentication (a microsecond).
 //! - *Initiations* are answered at most once each by a datagram of the same length, so nothing is
 //!   amplified. They cost nothing beyond a hash to who cannot name this node's key, and at most
-//!   [`handshakes_per_second_max`](UdpLinksConfig::handshakes_per_second_max) are worked on. Somebody
-//!   who knows the key, and in a directory all do, can use that rate up with invented ones: then new
-//!   links are made late or not at all while the flood lasts. Links that exist do not suffer.
+//!   [`handshakes_per_second_max`](UdpLinksConfig::handshakes_per_second_max) are worked on. While
+//!   more than [`handshakes_per_second_unproven_max`](UdpLinksConfig::handshakes_per_second_unproven_max)
+//!   come, those without a token for their address get one in a retry and are dropped, without a
+//!   scalar multiplication and without anything being kept; those with one have the rest of the
+//!   rate, each network a part. So whoever invents addresses does not keep others out. Whoever has very
+//!   many of them does: then new links are made late or not at all while that lasts, and links that
+//!   exist do not suffer. A retry takes one more round trip.
+//! - *Retries* that were made without sight of the initiation are refused.
 //! - *Replayed initiations* are known by their stamp, which grows with each that a peer makes, as
 //!   long as a link to that peer is there. After that one makes a half-open link on which nothing is
 //!   ever sent, for only data from the peer itself confirms it. Half-open links are few, short-lived
@@ -52,6 +64,7 @@
 //! [`Geometry::packet_bytes`]: fogcompute_mix::Geometry::packet_bytes
 //! [`Geometry::DATAGRAM`]: fogcompute_mix::Geometry::DATAGRAM
 
+mod gate;
 mod handshake;
 mod link;
 mod links;

@@ -534,6 +534,111 @@ fn handshakes_over_the_rate_are_refused() {
     );
 }
 
+/// A node that asks for tokens, because many initiations have come from invented addresses.
+fn crowded(now: Instant) -> Node {
+    let config = UdpLinksConfig {
+        handshakes_per_second_unproven_max: 1,
+        ..UdpLinksConfig::default()
+    };
+    let mut bob = Node::with(2, config);
+    let key = super::handshake::greeting_key(bob.descriptor.node);
+    let (mut worked_on, version) = (0, bob.links.version());
+    for number in 0..3000_u16 {
+        // Whoever reads more of it than the greeting finds that it does not verify.
+        let mut garbage = vec![0xA5; DATAGRAM];
+        garbage[0] = 0x11;
+        super::handshake::greet(&key, &mut garbage);
+        let [high, low] = number.to_be_bytes();
+        let from = ([198, 51, high, low], 7000).into();
+        match bob.links.handle_input(from, &garbage, now) {
+            Err(Refusal::Forged) => worked_on += 1,
+            refused => {
+                assert_eq!(refused, Err(Refusal::Unproven));
+                let (to, retry) = bob.links.poll_transmit().unwrap();
+                assert_eq!((to, retry.len()), (from, DATAGRAM));
+            }
+        }
+        assert!(bob.links.poll_transmit().is_none());
+    }
+    assert_eq!(worked_on, 16);
+    // Of all that nothing is kept.
+    assert_eq!(
+        (bob.links.version(), bob.links.poll_timeout()),
+        (version, None)
+    );
+    bob
+}
+
+#[test]
+fn a_flood_from_invented_addresses_keeps_nobody_out_who_gets_its_token() {
+    let now = seconds(1);
+    let (mut alice, mut bob) = (Node::new(1), crowded(now));
+    alice.knows(&[&bob]);
+    assert!(alice.link(&bob, now).unwrap().is_none());
+    let first = alice.sends(&bob);
+    assert_eq!(bob.takes(&alice, &first, now), Err(Refusal::Unproven));
+    let retry = bob.sends(&alice);
+    alice.takes(&bob, &retry, now).unwrap();
+    exchange(&mut alice, &mut bob, now);
+    let link = alice.link(&bob, now).unwrap().unwrap();
+    assert!(bob.opens(&sealed(&link, 1, now), now).is_ok());
+    // The same initiation from where its token is not from.
+    let mut carol = Node::new(3);
+    carol.knows(&[&bob]);
+    assert!(carol.link(&bob, now).unwrap().is_none());
+    let first = carol.sends(&bob);
+    assert_eq!(bob.takes(&carol, &first, now), Err(Refusal::Unproven));
+    let retry = bob.sends(&carol);
+    carol.takes(&bob, &retry, now).unwrap();
+    let second = carol.sends(&bob);
+    assert_eq!(bob.takes(&alice, &second, now), Err(Refusal::Unproven));
+    bob.sends(&alice);
+    bob.takes(&carol, &second, now).unwrap();
+}
+
+#[test]
+fn a_retry_counts_once_and_only_from_who_has_seen_the_initiation() {
+    let now = seconds(1);
+    let (mut alice, mut bob) = (Node::new(1), crowded(now));
+    alice.knows(&[&bob]);
+    assert!(alice.link(&bob, now).unwrap().is_none());
+    let first = alice.sends(&bob);
+    bob.takes(&alice, &first, now).unwrap_err();
+    let mut retry = bob.sends(&alice);
+    for at in 0..37 {
+        retry[at] ^= 1;
+        assert!(alice.takes(&bob, &retry, now).is_err(), "byte {at}");
+        retry[at] ^= 1;
+    }
+    // One for another initiation.
+    let mut other = Node::new(1);
+    other.knows(&[&bob]);
+    assert!(other.link(&bob, now).unwrap().is_none());
+    let foreign = other.sends(&bob);
+    bob.takes(&other, &foreign, now).unwrap_err();
+    let mut foreign = bob.sends(&other);
+    foreign[1..5].copy_from_slice(&retry[1..5]);
+    assert_eq!(alice.takes(&bob, &foreign, now), Err(Refusal::Forged));
+    assert!(alice.links.poll_transmit().is_none());
+    alice.takes(&bob, &retry, now).unwrap();
+    assert_ne!(alice.sends(&bob), first);
+    // Again it proves nothing, for the initiation is another one now.
+    assert_eq!(alice.takes(&bob, &retry, now), Err(Refusal::Forged));
+    // The next attempt has the token from the start. Bob restarts and knows it no more: his retry
+    // waits for the attempt after that, so that the two never send in a circle.
+    let due = alice.links.poll_timeout().unwrap();
+    alice.links.handle_timeout(due, DATE);
+    let next = alice.sends(&bob);
+    let mut bob = crowded(due);
+    assert_eq!(bob.takes(&alice, &next, due), Err(Refusal::Unproven));
+    let retry = bob.sends(&alice);
+    alice.takes(&bob, &retry, due).unwrap();
+    assert!(alice.links.poll_transmit().is_none());
+    let due = alice.links.poll_timeout().unwrap();
+    alice.links.handle_timeout(due, DATE);
+    exchange(&mut alice, &mut bob, due);
+}
+
 #[test]
 fn strangers_have_so_many_places_and_nodes_of_the_directory_their_own() {
     let now = seconds(1);
@@ -686,7 +791,7 @@ fn frames_that_do_not_fit_are_refused() {
         let identity = Identity::from_bytes([1; 32]);
         UdpLinks::new(identity, bytes, UdpLinksConfig::default(), &mut OsEntropy)
     };
-    let (min, max) = (99, 65_481);
+    let (min, max) = (119, 65_481);
     for actual in [0, min - 1, max + 1, usize::MAX] {
         assert_eq!(
             make(actual).err(),

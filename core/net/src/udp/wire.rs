@@ -14,6 +14,7 @@ pub const LANES: usize = 32;
 pub(super) const INITIATION: u8 = 0x11;
 pub(super) const RESPONSE: u8 = 0x12;
 pub(crate) const DATA: u8 = 0x13;
+pub(super) const RETRY: u8 = 0x14;
 
 pub(super) const INDEX_AT: usize = 1;
 pub(super) const LANE_AT: usize = 5;
@@ -41,6 +42,10 @@ pub enum Refusal {
     /// It came before, or too long after its neighbours.
     #[error("came before")]
     Replayed,
+    /// An initiation, while many come, from an address that has not shown that it gets answers. It
+    /// got a token to show that with.
+    #[error("address is not proven")]
+    Unproven,
     /// The peer sends more than it may, or everybody together starts more handshakes.
     #[error("over the rate")]
     OverRate,

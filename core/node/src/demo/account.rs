@@ -1,17 +1,22 @@
 //! The account: who did what, and where the money went.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use fogcompute_base::AccountId;
-use fogcompute_coord::{clearing_account, mint_account, node_account};
+use fogcompute_coord::{Offer, clearing_account, mint_account, node_account};
 use fogcompute_ledger::{Amount, EntryKind, Head};
 use fogcompute_mix::MixStats;
 
-use super::{Demo, DemoError};
+use super::{Demo, DemoError, TILE_MEMORY_BYTES};
 use crate::coordinate::{CoordinatorService, NodeRecord};
 use crate::error::NodeError;
 use crate::protocol::Role;
 use crate::report::{Balance, LedgerReport, LedgerRow, NodeReport};
+use crate::report_page::{memory, rounded};
+
+/// Thousandths of a processor that a tile takes: the sandbox runs it on a whole one.
+const TILE_CPU_MILLIS: u64 = 1000;
 
 /// Bytes of a GiB.
 const GIB: f64 = (1_u64 << 30) as f64;
@@ -31,7 +36,9 @@ impl Demo {
                 let record = process.record.as_ref();
                 let compute = process.role == Role::Compute;
                 // Only compute nodes offer, are trusted, and are paid.
-                let offer = record.map(|record| record.offer).filter(|_| compute);
+                let lent = process.lent.as_ref();
+                let offer = lent.map(|record| record.offer).filter(|_| compute);
+                let status = lent.map_or(serde_json::Value::Null, status);
                 let view = process
                     .node
                     .and_then(|id| views.iter().find(|view| view.node == id));
@@ -59,7 +66,7 @@ impl Demo {
                     address: record
                         .map(|record| record.descriptor.address.to_string())
                         .unwrap_or_default(),
-                    cpu_millis: offer.map(|offer| offer.cpu_millis),
+                    cpu_millis: offer.map(|offer| part_cpu_millis(&offer, &status)),
                     memory_bytes: offer.map(|offer| offer.memory_bytes),
                     fuel_per_second: offer.map(|offer| offer.fuel_per_second),
                     price_per_gigafuel: offer
@@ -71,7 +78,7 @@ impl Demo {
                     reputation_lower: view.map(|view| view.reputation.lower_bound()),
                     tiles_done: compute.then_some(tiles_done),
                     paid: compute.then(|| paid.to_credits_string()),
-                    status: record.map_or(serde_json::Value::Null, status),
+                    status,
                     packets_received: None,
                     packets_forwarded: None,
                     packets_dropped: None,
@@ -234,8 +241,72 @@ pub(super) fn status(record: &NodeRecord) -> serde_json::Value {
     serde_json::from_str(&record.status).unwrap_or(serde_json::Value::Null)
 }
 
-pub(super) fn words(status: &serde_json::Value) -> Vec<String> {
-    status["words"]
+/// Thousandths of a processor that a node's part of the machine is, whatever whole processors it
+/// promises them as.
+fn part_cpu_millis(offer: &Offer, status: &serde_json::Value) -> u64 {
+    status["part_cpu_millis"]
+        .as_u64()
+        .unwrap_or(offer.cpu_millis)
+}
+
+/// Why an offer is too little for a tile; `None` if it is not.
+pub(super) fn too_little(offer: &Offer, status: &serde_json::Value) -> Option<String> {
+    let objections = words(status, "objections");
+    if status["decision"]["verdict"] == "refuse" && !objections.is_empty() {
+        return Some(objections.join("; "));
+    }
+    let because = if objections.is_empty() || status["enforced"] == false {
+        String::new()
+    } else {
+        format!(", because {}", objections.join("; "))
+    };
+    if offer.cpu_millis < TILE_CPU_MILLIS {
+        let lent = status["machine_cpu_millis"]
+            .as_u64()
+            .unwrap_or(offer.cpu_millis);
+        return Some(format!(
+            "{} of this machine's processors are lent{because}, and a tile needs 1",
+            processors(lent)
+        ));
+    }
+    (offer.memory_bytes < TILE_MEMORY_BYTES).then(|| {
+        format!(
+            "each node lends {}{because}, and a tile needs {}",
+            memory(offer.memory_bytes as f64),
+            memory(TILE_MEMORY_BYTES as f64)
+        )
+    })
+}
+
+/// What a node read, decided and lends, in a line.
+pub(super) fn describe_lending(
+    name: &str,
+    record: &NodeRecord,
+    status: &serde_json::Value,
+) -> String {
+    let offer = &record.offer;
+    let verdict = status["decision"]["verdict"].as_str().unwrap_or("unknown");
+    let mut line = format!("{name}: {} → {verdict}", describe_device(&status["device"]));
+    if offer.cpu_millis > 0 {
+        let _ = write!(
+            line,
+            ", lends {} processors and {}, {} Mfuel/s for {} credits per Gfuel",
+            processors(part_cpu_millis(offer, status)),
+            memory(offer.memory_bytes as f64),
+            offer.fuel_per_second / 1_000_000,
+            rounded(&offer.price_per_gigafuel.to_credits_string()),
+        );
+    }
+    line
+}
+
+/// Thousandths of a processor as processors.
+fn processors(millis: u64) -> String {
+    format!("{:.2}", millis as f64 / 1000.0)
+}
+
+pub(super) fn words(status: &serde_json::Value, which: &str) -> Vec<String> {
+    status[which]
         .as_array()
         .into_iter()
         .flatten()
@@ -243,7 +314,7 @@ pub(super) fn words(status: &serde_json::Value) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn describe_device(device: &serde_json::Value) -> String {
+fn describe_device(device: &serde_json::Value) -> String {
     let number = |key: &str| device[key].as_f64();
     let mut parts = Vec::new();
     parts.push(match number("cpu_cores") {
@@ -315,6 +386,50 @@ fn describe_entry(
 mod tests {
     use super::*;
     use crate::report_page::fixture_node;
+
+    #[test]
+    fn what_is_too_little_is_explained_by_what_decided() {
+        // Unknown thermometers were named among the reasons.
+        let offer = |cpu_millis, memory_bytes| Offer {
+            cpu_millis,
+            memory_bytes,
+            fuel_per_second: 1,
+            price_per_gigafuel: Amount(1),
+            latency_ms: 0.0,
+        };
+        let status = |verdict: &str, objections: &[&str], enforced: bool| {
+            serde_json::json!({
+                "decision": {"verdict": verdict},
+                "objections": objections,
+                "notes": ["the temperature is unknown"],
+                "enforced": enforced,
+                "machine_cpu_millis": 200,
+            })
+        };
+        let busy = status("throttle", &["the owner is busy"], true);
+        assert_eq!(too_little(&offer(1000, 16 << 20), &busy), None);
+        assert_eq!(
+            too_little(&offer(50, 16 << 20), &busy).unwrap(),
+            "0.20 of this machine's processors are lent, because the owner is busy, and a tile \
+             needs 1"
+        );
+        assert_eq!(
+            too_little(&offer(1000, 8 << 20), &busy).unwrap(),
+            "each node lends 8\u{a0}MiB, because the owner is busy, and a tile needs 16\u{a0}MiB"
+        );
+        let refused = status("refuse", &["it is hot", "it is noon"], true);
+        assert_eq!(
+            too_little(&offer(0, 0), &refused).unwrap(),
+            "it is hot; it is noon"
+        );
+        let overruled = status("allow", &["it is hot"], false);
+        assert_eq!(
+            too_little(&offer(500, 1 << 30), &overruled).unwrap(),
+            "0.20 of this machine's processors are lent, and a tile needs 1"
+        );
+        let silent = serde_json::Value::Null;
+        assert!(too_little(&offer(0, 0), &silent).is_some());
+    }
 
     #[test]
     fn dropped_packets_are_all_that_came_and_went_nowhere() {

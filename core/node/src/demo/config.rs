@@ -1,6 +1,7 @@
 //! What is demonstrated, and why a demonstration fails.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use fogcompute_base::Digest;
@@ -10,13 +11,17 @@ use crate::error::NodeError;
 use crate::mandelbrot::View;
 
 /// Least compute nodes: one is killed, and the fog must go on.
-const NODES_MIN: u16 = 2;
+pub(crate) const NODES_MIN: u16 = 2;
 /// Most compute nodes.
-pub(super) const NODES_MAX: u16 = 32;
+pub(crate) const NODES_MAX: u16 = 32;
 /// Least width of the picture, in pixels.
-const WIDTH_MIN: u32 = 60;
+pub(crate) const WIDTH_MIN: u32 = 60;
 /// Most width of the picture, in pixels.
-const WIDTH_MAX: u32 = 8192;
+pub(crate) const WIDTH_MAX: u32 = 8192;
+/// Least tiles: one for each of the fewest nodes.
+pub(crate) const TILES_MIN: u32 = NODES_MIN as u32;
+/// Most tiles.
+pub(crate) const TILES_MAX: u32 = 2000;
 
 /// What is demonstrated.
 #[derive(Clone, Debug)]
@@ -105,14 +110,13 @@ pub enum DemoError {
         /// The limit.
         seconds: u64,
     },
-    /// Nobody lends compute.
-    #[error(
-        "no node lends compute: the harvest policy says no on this machine ({reasons}); \
-         run again with --policy always to overrule it"
-    )]
+    /// Nobody lends what a tile needs.
+    #[error("no node lends what a tile needs: {reason}; {advice}")]
     NobodyLends {
-        /// What the policies objected to.
-        reasons: String,
+        /// What decided, for the node that lends most.
+        reason: String,
+        /// What the user may do.
+        advice: LendingAdvice,
     },
     /// The job did not end in time.
     #[error("the job did not end within {seconds} s: {done} of {tiles} tiles done")]
@@ -151,6 +155,53 @@ pub enum DemoError {
     Interrupted,
 }
 
+/// What may be done when nobody lends enough.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LendingAdvice {
+    /// Overrule the harvest policy: without it this machine has enough to lend.
+    Overrule,
+    /// Take a machine with this many processors, of which the policy lends a share.
+    Machine {
+        /// Least processors.
+        processors: u64,
+    },
+}
+
+impl fmt::Display for LendingAdvice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Overrule => f.write_str("run again with --policy always to lend all the same"),
+            Self::Machine { processors } => write!(
+                f,
+                "the demonstration needs a machine with at least {processors} processors and free \
+                 memory"
+            ),
+        }
+    }
+}
+
+impl DemoError {
+    /// A name for programs, as the demonstration prints it with `--json`: it never changes, the
+    /// message may.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Range { .. } | Self::TileTooLarge { .. } => "arguments",
+            Self::Node(_) => "node",
+            Self::File { .. } => "file",
+            Self::Output { .. } => "output",
+            Self::NodeEnded { .. } => "node_ended",
+            Self::StartTimeout { .. } => "start_timeout",
+            Self::NobodyLends { .. } => "nobody_lends",
+            Self::JobTimeout { .. } => "job_timeout",
+            Self::TileFailed { .. } => "tile_failed",
+            Self::WrongPicture { .. } => "wrong_picture",
+            Self::Unbalanced { .. } => "unbalanced",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 impl DemoConfig {
     pub(super) fn check(&self) -> Result<(), DemoError> {
         let range = |name, value: u64, min: u64, max: u64| {
@@ -182,7 +233,7 @@ impl DemoConfig {
             "--tiles",
             self.tiles.into(),
             u64::from(self.nodes),
-            height.min(2000).into(),
+            height.min(TILES_MAX).into(),
         )?;
         let rows = u64::from(height.div_ceil(self.tiles));
         let limit = fogcompute_base::limits::OUTPUT_BYTES_MAX as u64;

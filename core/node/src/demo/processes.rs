@@ -11,8 +11,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tokio::process::{Child, Command};
 
-use super::Demo;
 use super::config::{DemoError, file_error};
+use super::{Demo, SIGNAL_GRACE};
 use crate::coordinate::{CoordinatorService, NodeRecord, Update};
 use crate::error::NodeError;
 use crate::protocol::Role;
@@ -36,6 +36,8 @@ pub(super) struct Process {
     pub(super) node: Option<NodeId>,
     /// What the coordinator last knew of it.
     pub(super) record: Option<NodeRecord>,
+    /// What it had said when the job was submitted: its reading, its decision and its offer.
+    pub(super) lent: Option<NodeRecord>,
     /// When it was killed or was found to have ended.
     pub(super) killed: Option<Instant>,
     /// How it ended, if it was not the demonstration that killed it.
@@ -66,6 +68,8 @@ impl Demo {
                 "compute".into(),
                 "--price".into(),
                 price.to_string(),
+                "--nodes-on-machine".into(),
+                self.config.nodes.to_string(),
                 "--policy".into(),
                 if self.config.policy_always {
                     "always"
@@ -135,6 +139,7 @@ impl Demo {
             pid,
             node: None,
             record: None,
+            lent: None,
             killed: None,
             ended: None,
         });
@@ -192,6 +197,12 @@ impl Demo {
         }
     }
 
+    /// Whether a node is believed to live.
+    pub(super) fn is_thought_alive(&self, node: NodeId) -> bool {
+        let mut processes = self.processes.iter();
+        processes.any(|process| process.node == Some(node) && process.killed.is_none())
+    }
+
     /// The next process that was found to have ended and was there before.
     fn next_ended(&mut self) -> Option<(usize, String)> {
         let now = self.clock.now();
@@ -209,8 +220,10 @@ impl Demo {
 
     /// Looks whether processes have ended. The fog goes on while it has compute nodes and a mixnode
     /// in every layer: that is what it is for.
-    pub(super) fn check_processes(&mut self) -> Result<(), DemoError> {
+    pub(super) async fn check_processes(&mut self) -> Result<(), DemoError> {
         while let Some((index, status)) = self.next_ended() {
+            // It may be the first of all that were asked to stop.
+            tokio::time::sleep(SIGNAL_GRACE).await;
             if !self.can_spare(index) {
                 return Err(self.ended_error(index));
             }

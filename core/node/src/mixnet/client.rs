@@ -215,8 +215,8 @@ impl MixnetClient {
     /// Answers a message, once.
     ///
     /// # Errors
-    /// [`MixnetError::NoReplyWanted`], [`MixnetError::Answered`], [`MixnetError::Closed`],
-    /// [`MixnetError::Forked`], and [`MixnetError::Send`] with [`SendError::TooFewSurbs`] if the
+    /// [`MixnetError::NoReplyWanted`], [`MixnetError::Answered`], [`MixnetError::ReplyExpired`],
+    /// [`MixnetError::Closed`], [`MixnetError::Forked`], and [`MixnetError::Send`] with [`SendError::TooFewSurbs`] if the
     /// answer is longer than asked for: a shorter one can still be given.
     pub fn reply(&self, blocks: &ReplyBlocks, body: &[u8]) -> Result<(), MixnetError> {
         let shared = self.shared()?;
@@ -225,7 +225,12 @@ impl MixnetClient {
         }
         let mut surbs = blocks.lock();
         let available = surbs.as_ref().ok_or(MixnetError::Answered)?.len();
-        let needed = shared.lock().client.surbs_for(body.len());
+        let state = shared.lock();
+        if blocks.is_expired(state.epoch()) {
+            return Err(MixnetError::ReplyExpired);
+        }
+        let needed = state.client.surbs_for(body.len());
+        drop(state);
         if needed > available {
             return Err(MixnetError::Send(SendError::TooFewSurbs {
                 needed,

@@ -431,11 +431,12 @@ impl Shared {
             Ok(None) => {}
             Ok(Some(Incoming::Message { id, body, surbs })) => {
                 state.stats.received += 1;
+                let epoch = state.epoch();
                 drop(state);
                 self.inbox.put(MixnetMessage {
                     id,
                     body,
-                    reply: ReplyBlocks::new(surbs),
+                    reply: ReplyBlocks::new(surbs, epoch),
                 });
             }
             Ok(Some(Incoming::Reply { id, body })) => {
@@ -477,6 +478,10 @@ impl State {
             .map(|node| Hop::at(node.contact(), Duration::ZERO))
             .filter_map(|hop| opening(hop).ok());
         self.outbox.extend(packets);
+    }
+
+    pub(super) const fn epoch(&self) -> u64 {
+        self.network.epoch
     }
 
     fn send(

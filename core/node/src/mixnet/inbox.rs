@@ -24,12 +24,15 @@ pub struct MixnetMessage {
 pub struct ReplyBlocks {
     surbs: Mutex<Option<Vec<Surb>>>,
     count: usize,
+    /// Number of the key epoch in which they came.
+    epoch: u64,
 }
 
 impl ReplyBlocks {
-    pub(super) fn new(surbs: Vec<Surb>) -> Self {
+    pub(super) fn new(surbs: Vec<Surb>, epoch: u64) -> Self {
         Self {
             count: surbs.len(),
+            epoch,
             surbs: Mutex::new(Some(surbs)),
         }
     }
@@ -38,6 +41,12 @@ impl ReplyBlocks {
     #[must_use]
     pub const fn count(&self) -> usize {
         self.count
+    }
+
+    /// Whether the keys that they were made for are gone in this epoch: those of the one before it
+    /// still serve packets on their way.
+    pub(super) const fn is_expired(&self, epoch: u64) -> bool {
+        self.epoch.saturating_add(1) < epoch
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Option<Vec<Surb>>> {

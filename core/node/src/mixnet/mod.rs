@@ -84,6 +84,10 @@ pub enum MixnetError {
     /// The message wants no answer.
     #[error("the message came without reply blocks")]
     NoReplyWanted,
+    /// The message came before the last epoch: the mixnodes have erased the keys its reply blocks
+    /// were made for.
+    #[error("the message's reply blocks have expired")]
+    ReplyExpired,
     /// The message was answered before; its reply blocks work once.
     #[error("the message was answered before")]
     Answered,

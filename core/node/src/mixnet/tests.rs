@@ -303,3 +303,42 @@ fn a_new_epoch_brings_new_keys() {
     assert_eq!(message.body, b"in the new epoch");
     sent.wait().unwrap();
 }
+
+#[test]
+fn reply_blocks_expire_with_the_keys_they_were_made_for() {
+    let network = Network::start();
+    let (alice, bob) = (network.client(), network.client());
+    let mut questions = Vec::new();
+    for _ in 0..2 {
+        let asked = alice
+            .request(bob.contact().unwrap(), b"?", 10, LONG)
+            .unwrap();
+        questions.push((asked, bob.receive_within(LONG).unwrap().unwrap()));
+    }
+    let (_, late) = questions.pop().unwrap();
+    let (asked, early) = questions.pop().unwrap();
+    let mut file = network.file.clone();
+    let mut layers: Vec<_> = file.topology.layers().to_vec();
+    for epoch in [1_u64, 2] {
+        file.epoch = epoch;
+        for node in layers.iter_mut().flatten() {
+            node.epoch = node.epoch.other();
+        }
+        file.topology = Topology::new(layers.clone(), Duration::ZERO).unwrap();
+        bob.set_topology(file.clone()).unwrap();
+        let reply = bob.reply(
+            if epoch == 1 {
+                &early.reply
+            } else {
+                &late.reply
+            },
+            b"!",
+        );
+        if epoch == 1 {
+            reply.unwrap();
+        } else {
+            assert!(matches!(reply, Err(MixnetError::ReplyExpired)));
+        }
+    }
+    assert_eq!(asked.wait().unwrap(), b"!");
+}

@@ -30,7 +30,7 @@ impl Objective {
         let (label, meaning, unit) = match name {
             "completion_ms" => (
                 "Completion",
-                "mean time until a tile is done",
+                "mean time until a tile is done, at the speeds promised",
                 Unit::Milliseconds,
             ),
             "imbalance" => (
@@ -40,7 +40,7 @@ impl Objective {
             ),
             "distrust" => (
                 "Distrust",
-                "one minus the trust in the nodes used",
+                "how little the nodes used have proven",
                 Unit::None,
             ),
             "cost" => ("Cost", "what all tiles together cost", Unit::Credits),
@@ -69,16 +69,8 @@ impl Objective {
     fn show(&self, value: f64) -> String {
         match self.unit {
             Unit::Milliseconds => millis(value),
-            Unit::Credits => format!("{:.3}", value / CREDIT),
-            Unit::None => format!("{value:.3}"),
-        }
-    }
-
-    /// The same where there is little room.
-    fn show_briefly(&self, value: f64) -> String {
-        match self.unit {
             Unit::Credits => format!("{:.2}", value / CREDIT),
-            _ => self.show(value),
+            Unit::None => format!("{value:.2}"),
         }
     }
 
@@ -228,19 +220,12 @@ pub(super) fn section(report: &Report) -> String {
     let _ = write!(
         text,
         "<figure><h3>All {}</h3>{}<figcaption>Each line is a placement, lower is better. The bold \
-         one with diamonds is chosen.</figcaption></figure></div>",
+         one with diamonds is chosen. Distrust is 1 minus what the reputation of the nodes used is \
+         above with 95 % confidence: 0.95 if none ever ran a task.</figcaption></figure></div>",
         counted(plot.objectives.len(), "objective"),
         pair_responsive(|width| parallel(&plot, width))
     );
     text.push_str(&trade_offs(&plot));
-    if !front.explanation.trim().is_empty() {
-        let _ = write!(
-            text,
-            "<details><summary>The optimiser's own explanation, cost in base units</summary>\
-             <pre>{}</pre></details>",
-            esc(front.explanation.trim())
-        );
-    }
     text.push_str("</section>");
     text
 }
@@ -414,14 +399,11 @@ fn parallel(plot: &Plot<'_>, width: f64) -> String {
         let at = x.at(place as f64);
         let (above, below) = if objective.varies() {
             (
-                objective.show_briefly(objective.worst),
-                objective.show_briefly(objective.best),
+                objective.show(objective.worst),
+                objective.show(objective.best),
             )
         } else {
-            (
-                "all the same".to_owned(),
-                objective.show_briefly(objective.best),
-            )
+            ("all the same".to_owned(), objective.show(objective.best))
         };
         let _ = write!(
             shapes,

@@ -52,7 +52,7 @@ fn parts(report: &Report) -> [Part; 3] {
             sorted: sorted(results(report).map(|(_, result)| result.run_ms).collect()),
         },
         Part {
-            title: "The way there and back",
+            title: "On the way",
             meaning: "mixnodes with their delays, sockets, waiting for a processor",
             sorted: sorted(
                 results(report)
@@ -91,14 +91,14 @@ pub(super) fn section(report: &Report) -> String {
     text.push_str(&responsive(WIDE, |width| chart(&parts, width)));
     text.push_str(
         "<figcaption>Number of tiles by time, all three on the same axis of time; the figure on \
-         the left is the highest bar. Solid line: median; dashed line: 95 % quantile.</figcaption>\
+         the left is the highest bar. Solid line: median; dashed line: 95 % of the tiles.</figcaption>\
          </figure>",
     );
     text.push_str(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Latency in figures\">\
          <table><caption>The same in figures</caption><thead><tr><th scope=\"col\">Time</th>\
-         <th scope=\"col\" class=\"num\">Min</th><th scope=\"col\" class=\"num\">p50</th>\
-         <th scope=\"col\" class=\"num\">p95</th><th scope=\"col\" class=\"num\">Max</th></tr>\
+         <th scope=\"col\" class=\"num\">Least</th><th scope=\"col\" class=\"num\">Median</th>\
+         <th scope=\"col\" class=\"num\">95 %</th><th scope=\"col\" class=\"num\">Most</th></tr>\
          </thead><tbody>",
     );
     for part in &parts {
@@ -190,7 +190,7 @@ fn chart(parts: &[Part; 3], width: f64) -> String {
             if let Some(value) = figure(share) {
                 let _ = write!(
                     shapes,
-                    "<path class=\"{class}\" d=\"M{} {}V{}\"><title>p{:.0} {}</title></path>",
+                    "<path class=\"{class}\" d=\"M{} {}V{}\"><title>{:.0} % within {}</title></path>",
                     n(x.at(value)),
                     n(y + HEAD - 8.0),
                     n(base),
@@ -201,7 +201,7 @@ fn chart(parts: &[Part; 3], width: f64) -> String {
         }
         let _ = write!(
             shapes,
-            "<text class=\"note\" x=\"{}\" y=\"{}\" text-anchor=\"end\">p50 {} · p95 {}</text>",
+            "<text class=\"note\" x=\"{}\" y=\"{}\" text-anchor=\"end\">median {} · 95 % {}</text>",
             n(right),
             n(y + 15.0),
             figure(0.5).map(millis).unwrap_or_default(),
@@ -211,10 +211,9 @@ fn chart(parts: &[Part; 3], width: f64) -> String {
     }
     for tick in ticks {
         let at = x.at(tick);
-        let anchor = if right - at < 16.0 { "end" } else { "middle" };
         let _ = write!(
             shapes,
-            "<text class=\"tick\" x=\"{}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
+            "<text class=\"tick\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
             n(at),
             n(y + 2.0),
             time_tick(tick, step, top)

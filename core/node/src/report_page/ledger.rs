@@ -24,18 +24,21 @@ pub(super) fn section(report: &Report) -> String {
     text.push_str("<div class=\"books\">");
     text.push_str(&balances(ledger));
     text.push_str("<div>");
-    text.push_str(&escrow(ledger));
+    text.push_str(&reserved(ledger));
     let _ = write!(
         text,
-        "<p class=\"verdict {}\"><strong>{}</strong> <span>All accounts together: {} base \
-         units.</span></p>",
+        "<p class=\"verdict {}\"><strong>{}</strong> <span>{}</span></p>",
         if balanced { "good" } else { "bad" },
         if balanced {
             "✓ The books balance"
         } else {
             "✗ The books do not balance"
         },
-        esc(&ledger.sum)
+        if balanced {
+            "What the mint issued is what all others have, to the last base unit.".to_owned()
+        } else {
+            format!("All balances together are {} base units.", esc(&ledger.sum))
+        }
     );
     let _ = write!(
         text,
@@ -49,7 +52,7 @@ pub(super) fn section(report: &Report) -> String {
 }
 
 /// The reservation as a bar: what was paid of it, and what went back.
-fn escrow(ledger: &LedgerReport) -> String {
+fn reserved(ledger: &LedgerReport) -> String {
     // Only the length of a bar: amounts are shown as they came.
     let length = |credits: &str| {
         credits
@@ -65,7 +68,7 @@ fn escrow(ledger: &LedgerReport) -> String {
     }
     let share = paid / (paid + released) * 100.0;
     format!(
-        "<h3>What was reserved</h3><figure class=\"escrow\"><svg viewBox=\"0 0 100 3\" \
+        "<h3>What was reserved</h3><figure class=\"reserved\"><svg viewBox=\"0 0 100 3\" \
          preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{share:.0} % of the reserved \
          credits were paid, the rest was released\"><rect class=\"released\" width=\"100\" \
          height=\"3\"></rect><rect class=\"bar\" width=\"{}\" height=\"3\"></rect></svg>\
@@ -80,10 +83,11 @@ fn balances(ledger: &LedgerReport) -> String {
     if ledger.balances.is_empty() {
         return String::from("<p class=\"empty\">No account was opened.</p>");
     }
-    let places = decimals(ledger.balances.iter().map(|row| row.credits.as_str()));
+    let amounts = || ledger.balances.iter().map(|row| rounded(&row.credits));
+    let places = decimals(amounts());
     let mut text = String::from(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Balances\"><table>\
-         <caption>Balances at the end</caption><thead><tr><th scope=\"col\">Account\
+         <caption>Balances at the end, to a thousandth of a credit</caption><thead><tr><th scope=\"col\">Account\
          </th><th scope=\"col\" class=\"num\">Credits</th></tr></thead><tbody>",
     );
     let mut rows: Vec<_> = ledger.balances.iter().collect();
@@ -91,9 +95,10 @@ fn balances(ledger: &LedgerReport) -> String {
     for row in rows {
         let _ = write!(
             text,
-            "<tr><th scope=\"row\">{}</th><td class=\"num\">{}</td></tr>",
+            "<tr><th scope=\"row\">{}<small>{}</small></th><td class=\"num\">{}</td></tr>",
             esc(&row.account),
-            aligned(&row.credits, places)
+            meaning(&row.account),
+            aligned(&rounded(&row.credits), places)
         );
     }
     let _ = write!(
@@ -108,6 +113,16 @@ fn balances(ledger: &LedgerReport) -> String {
         }
     );
     text
+}
+
+/// What an account is for, where its name does not say it.
+fn meaning(account: &str) -> &'static str {
+    match account {
+        "mint" => "issued what the owner began with",
+        "clearing" => "payments pass through it to the nodes",
+        "owner" => "pays for the picture",
+        _ => "",
+    }
 }
 
 /// Numbers in names count as numbers, so that `compute 10` follows `compute 9`.
@@ -189,7 +204,7 @@ mod tests {
         let page = section(&report);
         fixture::assert_well_formed(&page);
         assert!(page.contains("Nothing was entered") && page.contains("No account"));
-        assert!(!page.contains("class=\"escrow\""));
+        assert!(!page.contains("class=\"reserved\""));
     }
 
     #[test]

@@ -15,11 +15,13 @@ pub(super) fn section(report: &Report) -> String {
     );
     text.push_str(if report.policy_enforced {
         "<p class=\"lead\">The default harvest policy decided. Each compute node read its device's \
-         sensors and lent what the policy allows of it.</p>"
+         sensors and lent its part of what the policy allows. This is what it said last before the \
+         job was submitted.</p>"
     } else {
         "<p class=\"lead\">The harvest policy was overruled with <code>--policy always</code>. \
-         Each compute node read its device's sensors all the same and says what the policy objects \
-         to; its limits on shares of processor and memory still held.</p>"
+         Each compute node read its device's sensors all the same, says what the policy objects to, \
+         and lent its part of the shares of processor and memory that the policy allows. This is \
+         what it said last before the job was submitted.</p>"
     });
     if nodes.is_empty() {
         text.push_str("<p class=\"empty\">No compute node took part.</p></section>");
@@ -31,18 +33,14 @@ pub(super) fn section(report: &Report) -> String {
         push_readings(&alike, &mut text);
         text.push_str("</dl>");
     }
-    let shared = shared_words(&nodes);
-    if !shared.is_empty() {
-        text.push_str(if nodes.len() == 1 {
-            "<p class=\"intro\">It objects to or notes:</p><ul class=\"words\">"
-        } else {
-            "<p class=\"intro\">All of them object to or note:</p><ul class=\"words\">"
-        });
-        for word in &shared {
-            let _ = write!(text, "<li>{}</li>", esc(word));
+    let shared = KINDS_OF_WORDS.map(|(kind, _, intro)| {
+        let shared = shared_words(&nodes, kind);
+        if !shared.is_empty() {
+            let _ = write!(text, "<p class=\"intro\">{intro}:</p>");
+            push_list(&shared, &mut text);
         }
-        text.push_str("</ul>");
-    }
+        shared
+    });
     text.push_str("<div class=\"cards\">");
     for node in nodes {
         text.push_str(&card(node, &alike, &shared));
@@ -51,8 +49,23 @@ pub(super) fn section(report: &Report) -> String {
     text
 }
 
-fn words(node: &NodeReport) -> Vec<&str> {
-    node.status["words"]
+/// What a policy says of a reading: where a node's status has it, what it is on the node's card, and
+/// for all nodes together.
+const KINDS_OF_WORDS: [(&str, &str, &str); 2] = [
+    ("objections", "Objections", "The policy objects"),
+    ("notes", "Notes", "It notes, without objecting"),
+];
+
+fn push_list(words: &[&str], text: &mut String) {
+    text.push_str("<ul class=\"words\">");
+    for word in words {
+        let _ = write!(text, "<li>{}</li>", esc(word));
+    }
+    text.push_str("</ul>");
+}
+
+fn words<'a>(node: &'a NodeReport, kind: &str) -> Vec<&'a str> {
+    node.status[kind]
         .as_array()
         .into_iter()
         .flatten()
@@ -61,13 +74,13 @@ fn words(node: &NodeReport) -> Vec<&str> {
 }
 
 /// What every node said: nodes on one machine mostly say the same, and once is enough.
-fn shared_words<'a>(nodes: &[&'a NodeReport]) -> Vec<&'a str> {
+fn shared_words<'a>(nodes: &[&'a NodeReport], kind: &str) -> Vec<&'a str> {
     let Some((first, others)) = nodes.split_first() else {
         return Vec::new();
     };
-    words(first)
+    words(first, kind)
         .into_iter()
-        .filter(|word| others.iter().all(|other| words(other).contains(word)))
+        .filter(|word| others.iter().all(|other| words(other, kind).contains(word)))
         .collect()
 }
 
@@ -107,7 +120,7 @@ fn push_readings(readings: &[Reading], text: &mut String) {
     }
 }
 
-fn card(node: &NodeReport, alike: &[Reading], shared: &[&str]) -> String {
+fn card(node: &NodeReport, alike: &[Reading], shared: &[Vec<&str>; 2]) -> String {
     let verdict = node.status["decision"]["verdict"].as_str();
     let mut text = format!(
         "<article class=\"card\"><h3>{}</h3><p class=\"tags\">",
@@ -144,7 +157,10 @@ fn card(node: &NodeReport, alike: &[Reading], shared: &[&str]) -> String {
         .zip(node.memory_bytes)
         .map(|offer| match offer {
             (0, _) => "nothing".to_owned(),
-            (millis, bytes) => format!("{}, {}", processors(millis), memory(bytes as f64)),
+            (millis, bytes) => {
+                let processors = processors(millis).replace(' ', "\u{a0}");
+                format!("{processors}, {}", memory(bytes as f64))
+            }
         });
     row("Lends", &or_unknown(lends));
     let speed = node
@@ -152,7 +168,7 @@ fn card(node: &NodeReport, alike: &[Reading], shared: &[&str]) -> String {
         .map(|fuel| format!("{} Mfuel/s", count(fuel / 1_000_000)));
     row("Speed", &or_unknown(speed));
     let credits = |amount: String| format!("{amount} credits");
-    let price = node.price_per_gigafuel.clone().map(credits);
+    let price = node.price_per_gigafuel.as_deref().map(rounded).map(credits);
     row("Per Gfuel", &or_unknown(price));
     let done = node.tiles_done.map(|tiles| counted(tiles, "tile"));
     row("Did", &or_unknown(done));
@@ -160,16 +176,13 @@ fn card(node: &NodeReport, alike: &[Reading], shared: &[&str]) -> String {
     row("Earned", &or_unknown(earned));
     text.push_str("</dl>");
     text.push_str(&reputation(node));
-    let own: Vec<_> = words(node)
-        .into_iter()
-        .filter(|word| !shared.contains(word))
-        .collect();
-    if !own.is_empty() {
-        text.push_str("<ul class=\"words\">");
-        for word in own {
-            let _ = write!(text, "<li>{}</li>", esc(word));
+    for ((kind, title, _), shared) in KINDS_OF_WORDS.iter().zip(shared) {
+        let mut own = words(node, kind);
+        own.retain(|word| !shared.contains(word));
+        if !own.is_empty() {
+            let _ = write!(text, "<h4>{title}</h4>");
+            push_list(&own, &mut text);
         }
-        text.push_str("</ul>");
     }
     text.push_str("</article>");
     text
@@ -181,7 +194,7 @@ fn processors(millis: u64) -> String {
     } else if millis.is_multiple_of(1000) {
         format!("{} processors", millis / 1000)
     } else {
-        format!("{:.1} processors", millis as f64 / 1000.0)
+        format!("{:.2} processors", millis as f64 / 1000.0)
     }
 }
 
@@ -195,8 +208,8 @@ fn reputation(node: &NodeReport) -> String {
         return "<p class=\"trust\"><span>Reputation unknown</span></p>".to_owned();
     };
     format!(
-        "<p class=\"trust\"><span>Reputation <strong>{mean:.3}</strong>, with 95 % confidence \
-         above {lower:.3}</span><svg viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" \
+        "<p class=\"trust\"><span>Reputation <strong>{mean:.2}</strong>, with 95 % confidence \
+         above {lower:.2}</span><svg viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" \
          aria-hidden=\"true\"><rect class=\"track\" width=\"100\" height=\"8\"></rect><rect \
          class=\"fill\" width=\"{}\" height=\"8\"></rect><rect class=\"mark\" x=\"{}\" \
          width=\"1\" height=\"8\"></rect></svg></p>",
@@ -333,11 +346,16 @@ mod tests {
         let mut report = fixture::report(3, 3);
         for (index, node) in report.nodes.iter_mut().enumerate() {
             let own = format!("only {index}");
-            node.status["words"] = serde_json::json!(["everybody", own]);
+            node.status["objections"] = serde_json::json!(["everybody", own]);
+            node.status["notes"] = serde_json::json!(["nobody", own]);
         }
         let page = section(&report);
         assert_eq!(page.matches("everybody").count(), 1);
-        assert_eq!(page.matches("<li>only").count(), 3);
+        assert_eq!(page.matches("<li>only").count(), 6);
+        for title in ["<h4>Objections</h4>", "<h4>Notes</h4>"] {
+            assert_eq!(page.matches(title).count(), 3);
+        }
+        assert!(page.contains("The policy objects:") && page.contains("without objecting:"));
     }
 
     #[test]
@@ -345,7 +363,7 @@ mod tests {
         let mut report = fixture::report(2, 2);
         for status in [
             Value::Null,
-            serde_json::json!({"device": 5, "words": "no", "decision": []}),
+            serde_json::json!({"device": 5, "objections": "no", "decision": []}),
         ] {
             for node in &mut report.nodes {
                 node.status = status.clone();
@@ -386,7 +404,7 @@ mod tests {
         for (millis, text) in [
             (1000, "1 processor"),
             (4000, "4 processors"),
-            (405, "0.4 processors"),
+            (405, "0.41 processors"),
         ] {
             assert_eq!(processors(millis), text);
         }

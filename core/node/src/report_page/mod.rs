@@ -14,7 +14,8 @@ mod topology;
 
 use std::fmt::Write as _;
 
-use self::svg::{base64, count, counted, esc, millis, quantile, rounded, utc};
+use self::svg::{base64, count, counted, esc, quantile, utc};
+pub(crate) use self::svg::{memory, millis, rounded};
 use crate::report::{NodeReport, Picture, Report};
 
 const STYLE: &str = include_str!("style.css");
@@ -235,9 +236,8 @@ fn header(report: &Report, kills: &[Kill]) -> String {
             "Paid",
             rounded(&report.ledger.paid),
             format!(
-                "credits, {} released, sum {}",
-                rounded(&report.ledger.released),
-                report.ledger.sum
+                "credits; {} more were reserved and released",
+                rounded(&report.ledger.released)
             ),
         ),
     ] {
@@ -346,7 +346,7 @@ fn happened(report: &Report, kills: &[Kill]) -> String {
         if let Some(mean) = node.reputation_mean.filter(|mean| mean.is_finite()) {
             let _ = write!(
                 sentence,
-                " A reputation of {mean:.3} is what it is left with."
+                " A reputation of {mean:.2} is what it is left with."
             );
         }
         let title = match &node.ended {
@@ -373,13 +373,17 @@ fn happened(report: &Report, kills: &[Kill]) -> String {
     step(
         "The ledger was settled",
         &format!(
-            "{} credits were paid for finished tiles, {} released. All accounts together are {}.",
+            "{} credits were paid for finished tiles, the other {} that were reserved were \
+             released. {}",
             esc(&rounded(&report.ledger.paid)),
             esc(&rounded(&report.ledger.released)),
             if report.ledger.sum == "0" {
-                "zero, as they must be".to_owned()
+                "No credit came from nowhere or was lost: all balances cancel out.".to_owned()
             } else {
-                format!("{} base units, not zero", esc(&report.ledger.sum))
+                format!(
+                    "All balances together are {} base units, and ought to cancel out.",
+                    esc(&report.ledger.sum)
+                )
             }
         ),
     );
@@ -516,7 +520,8 @@ mod tests {
                     "class": evil, "network": evil, "battery": evil, "cpu_cores": evil,
                 },
                 "decision": {"verdict": evil},
-                "words": [evil],
+                "objections": [evil],
+                "notes": [evil],
             });
         }
         report.picture.digest.clone_from(&evil);

@@ -142,10 +142,12 @@ pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
 }
 
 /// A duration, in the unit people would say it in. Spaces before units do not break.
-pub(super) fn millis(value: f64) -> String {
+pub(crate) fn millis(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {
         "unknown".to_owned()
+    } else if size < 0.05 {
+        "0\u{a0}ms".to_owned()
     } else if size < 9.95 {
         minus(format!("{value:.1}\u{a0}ms"))
     } else if size < 999.5 {
@@ -206,7 +208,7 @@ pub(super) fn counted(number: usize, noun: &str) -> String {
 }
 
 /// Memory, in the unit people would say it in.
-pub(super) fn memory(bytes: f64) -> String {
+pub(crate) fn memory(bytes: f64) -> String {
     const MIB: f64 = 1_048_576.0;
     if bytes >= 1024.0 * MIB {
         format!("{:.1}\u{a0}GiB", bytes / (1024.0 * MIB))
@@ -223,7 +225,7 @@ pub(super) fn credits(base_units: &str) -> String {
 }
 
 /// Credits for a sentence: to a thousandth. The exact amounts are in the tables.
-pub(super) fn rounded(credits: &str) -> String {
+pub(crate) fn rounded(credits: &str) -> String {
     match credits.parse::<f64>() {
         Ok(value) if value.is_finite() => {
             let text = format!("{value:.3}");
@@ -250,10 +252,9 @@ pub(super) fn aligned(amount: &str, decimals: usize) -> String {
 }
 
 /// Most decimals of a column of amounts.
-pub(super) fn decimals<'a>(amounts: impl Iterator<Item = &'a str>) -> usize {
+pub(super) fn decimals(amounts: impl Iterator<Item = impl AsRef<str>>) -> usize {
     amounts
-        .filter_map(|amount| amount.split_once('.'))
-        .map(|(_, fraction)| fraction.len())
+        .filter_map(|amount| Some(amount.as_ref().split_once('.')?.1.len()))
         .max()
         .unwrap_or(0)
 }

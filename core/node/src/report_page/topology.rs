@@ -91,7 +91,7 @@ fn stages(report: &Report) -> Vec<Stage<'_>> {
         nodes,
         box_width,
     };
-    let mut stages = vec![stage("Client".to_owned(), first, 150.0)];
+    let mut stages = vec![stage("Coordinator".to_owned(), first, 150.0)];
     for (layer, nodes) in layers {
         let number = u16::from(layer) + 1;
         stages.push(stage(format!("Mix layer {number}"), nodes, 138.0));
@@ -248,8 +248,8 @@ fn draw_down(stages: &[Stage<'_>], description: &str) -> String {
         let left = MARGIN + (inner - columns as f64 * (width + SPACE) + SPACE) / 2.0;
         let _ = write!(
             titles,
-            "<text class=\"head\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-            n(NARROW / 2.0),
+            "<text class=\"head\" x=\"{}\" y=\"{}\">{}</text>",
+            n(MARGIN),
             n(y + 15.0),
             esc(&stage.title)
         );
@@ -304,7 +304,7 @@ fn draw_down(stages: &[Stage<'_>], description: &str) -> String {
             layers.last().and_then(|spots| spots.first()),
             last.last(),
         );
-        if let (Some(client), Some(near), Some(far), Some(compute)) = ends {
+        if let (Some(coordinator), Some(near), Some(far), Some(compute)) = ends {
             let (left, right) = (8.0, NARROW - 8.0);
             let _ = write!(
                 shapes,
@@ -318,15 +318,19 @@ fn draw_down(stages: &[Stage<'_>], description: &str) -> String {
                 n(far.x),
                 n(far.middle_y()),
                 n(left),
-                n(client.middle_y()),
-                n(client.x - 9.0)
+                n(coordinator.middle_y()),
+                n(coordinator.x - 9.0)
             );
             shapes.push_str(&arrow_side(
                 near.x + near.width + 2.0,
                 near.middle_y(),
                 -1.0,
             ));
-            shapes.push_str(&arrow_side(client.x - 2.0, client.middle_y(), 1.0));
+            shapes.push_str(&arrow_side(
+                coordinator.x - 2.0,
+                coordinator.middle_y(),
+                1.0,
+            ));
         }
     }
     // Links cross the titles' place, so the titles lie on them with a border of the page's colour.
@@ -339,7 +343,7 @@ fn draw_down(stages: &[Stage<'_>], description: &str) -> String {
 
 /// Nodes of a stage up to which the phone's drawing links each of them. Lines to more would run
 /// behind other boxes, so those are framed and the frame is linked.
-const APART_MAX: usize = 4;
+const APART_MAX: usize = 2;
 
 /// Top and bottom of a frame around some boxes.
 fn frame(spots: &[Spot<'_>]) -> Option<(f64, f64)> {
@@ -405,7 +409,7 @@ fn draw_spot(spot: &Spot<'_>) -> String {
         (true, _, _) => "killed",
         (_, true, _) => "worker",
         (_, _, Some(_)) => "mix",
-        _ => "client",
+        _ => "coordinator",
     };
     let compact = spot.height < 40.0;
     let mut text = format!(
@@ -489,13 +493,13 @@ fn tooltip(node: &NodeReport) -> String {
         node.packets_dropped,
     ) {
         (Some(received), Some(forwarded), Some(dropped)) => {
-            let _ = write!(
-                text,
-                "{} packets received, {} forwarded, {} dropped",
-                count(received),
-                count(forwarded),
-                count(dropped)
-            );
+            let _ = write!(text, "{} packets received", count(received));
+            // Only a mixnode sends packets on, and most drop none.
+            for (packets, what) in [(forwarded, "forwarded"), (dropped, "dropped")] {
+                if packets > 0 {
+                    let _ = write!(text, ", {} {what}", count(packets));
+                }
+            }
         }
         _ => text.push_str("packets unknown"),
     }
@@ -554,9 +558,10 @@ mod tests {
         // Six mixnodes, four compute nodes, one coordinator; on the desk's and the phone's drawing.
         assert_eq!(page.matches("<g><title>").count(), 22);
         let links = page.matches("class=\"link").count() - 1;
-        assert_eq!(links, 2 * (2 + 2 * 2 + 2 * 2 + 2 * 4));
+        // On the phone the four compute nodes are framed, and the frame is linked.
+        assert_eq!(links, (2 + 4 + 4 + 2 * 4) + (2 + 4 + 4 + 2));
         assert_eq!(page.matches("class=\"cross\"").count(), 2);
-        assert_eq!(page.matches("link cut").count(), 4);
+        assert_eq!(page.matches("link cut").count(), 2);
     }
 
     #[test]

@@ -18,6 +18,7 @@ const STACK_BYTES_MAX: usize = 1 << 20;
 /// Every module gets its own engine: wasmi's engines keep the code of every module they ever saw,
 /// so with a shared one a dropped module would stay in memory.
 pub(super) fn compile(bytes: &[u8]) -> Result<Module, TaskError> {
+    check_preamble(bytes)?;
     let module = Module::new(&Engine::new(&config()), bytes).map_err(|error| refusal(&error))?;
     check_locals(bytes)?;
     if let Some(import) = module.imports().next() {
@@ -35,6 +36,62 @@ pub(super) fn compile(bytes: &[u8]) -> Result<Module, TaskError> {
         }
     }
     Ok(module)
+}
+
+/// The first eight bytes say what the rest is. wasmi's words about wrong ones are the bytes
+/// themselves, control characters included.
+fn check_preamble(bytes: &[u8]) -> Result<(), TaskError> {
+    const MAGIC: [u8; 4] = *b"\0asm";
+    const VERSION: [u8; 4] = [1, 0, 0, 0];
+    /// Version 13 of layer 1: the component model.
+    const COMPONENT: [u8; 4] = [13, 0, 1, 0];
+    let malformed = |offset, reason: String| TaskError::MalformedModule {
+        offset,
+        reason: GuestText::new(&reason),
+    };
+    let Some((magic, rest)) = bytes.split_first_chunk::<4>() else {
+        let len = bytes.len();
+        return Err(malformed(
+            0,
+            format!("{len} bytes are no WebAssembly module"),
+        ));
+    };
+    if *magic != MAGIC {
+        let text = bytes.trim_ascii_start();
+        let reason = if text.starts_with(b"(module") || text.starts_with(b";;") {
+            "this is WebAssembly text, which must be assembled to its binary form".to_owned()
+        } else {
+            format!(
+                "this is no WebAssembly module: it begins with {}, and not with {}",
+                in_hex(magic),
+                in_hex(&MAGIC)
+            )
+        };
+        return Err(malformed(0, reason));
+    }
+    match rest.first_chunk::<4>() {
+        Some(&VERSION) => Ok(()),
+        Some(&COMPONENT) => Err(malformed(
+            4,
+            "this is a WebAssembly component, and a core module is needed".to_owned(),
+        )),
+        Some(other) => Err(malformed(
+            4,
+            format!(
+                "version {} of WebAssembly is not 1",
+                u32::from_le_bytes(*other)
+            ),
+        )),
+        None => Err(malformed(
+            4,
+            "the module ends within its version".to_owned(),
+        )),
+    }
+}
+
+fn in_hex(bytes: &[u8]) -> String {
+    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.join(" ")
 }
 
 /// wasmi has limits on much else, but not on locals.
@@ -106,5 +163,43 @@ fn refusal(error: &wasmi::Error) -> TaskError {
         },
         // Nothing runs while compiling, so no other kind can occur.
         _ => TaskError::RuntimeFault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_module_is_told_what_it_is() {
+        // The message was wasmi's, with the magic bytes themselves in it.
+        for (bytes, message) in [
+            (&b""[..], "at byte 0: 0 bytes are no WebAssembly module"),
+            (b"\0as", "at byte 0: 3 bytes are no WebAssembly module"),
+            (
+                b"hello world",
+                "at byte 0: this is no WebAssembly module: it begins with 68 65 6c 6c, and not with \
+                 00 61 73 6d",
+            ),
+            (
+                b"\n (module)",
+                "at byte 0: this is WebAssembly text, which must be assembled to its binary form",
+            ),
+            (
+                b"\0asm\x01\0",
+                "at byte 4: the module ends within its version",
+            ),
+            (
+                b"\0asm\x02\0\0\0",
+                "at byte 4: version 2 of WebAssembly is not 1",
+            ),
+            (
+                b"\0asm\x0d\0\x01\0",
+                "at byte 4: this is a WebAssembly component, and a core module is needed",
+            ),
+        ] {
+            let refused = compile(bytes).unwrap_err();
+            assert_eq!(refused.to_string(), format!("malformed module {message}"));
+        }
     }
 }
