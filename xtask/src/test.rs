@@ -94,12 +94,12 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "kotlin",
-        about: "Kotlin: JUnit tests, example",
+        about: "Kotlin: JUnit tests, examples",
         run: kotlin::test,
     },
     Step {
         name: "swift",
-        about: "Swift: XCTest tests, example",
+        about: "Swift: XCTest tests, examples",
         run: swift::test,
     },
     Step {

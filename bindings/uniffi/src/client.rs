@@ -350,9 +350,9 @@ impl MixnetClient {
     /// Answers a message, once.
     ///
     /// # Errors
-    /// [`FogError::InvalidReplyBlock`] if no answer is wanted or one was given,
-    /// [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter one can still be
-    /// given. [`FogError::Closed`].
+    /// [`FogError::InvalidReplyBlock`] if no answer is wanted, one was given or its reply blocks
+    /// have expired, [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter
+    /// one can still be given. [`FogError::Closed`].
     pub fn reply(&self, message: &MixnetMessage, body: Vec<u8>) -> Result<(), FogError> {
         guarded(|| Ok(self.0.reply(&message.0.reply, &body)?))
     }

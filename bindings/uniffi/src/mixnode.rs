@@ -32,8 +32,8 @@ pub struct MixnetNodeConfig {
     /// the network.
     #[uniffi(default = None)]
     pub hops_max: Option<u32>,
-    /// Bytes of message one packet carries, a multiple of 1,024 up to 65,536; without a number,
-    /// 2,048. The same in all of the network.
+    /// Bytes of message one packet carries, a multiple of 1,024 up to 64,512, for the packets must
+    /// fit datagrams; without a number, 2,048. The same in all of the network.
     #[uniffi(default = None)]
     pub payload_bytes: Option<u32>,
     /// Threads that process packets, 0 for one for each processor; without a number, 1.
@@ -150,8 +150,9 @@ impl MixnetNode {
     /// Starts a mixnode that knows no other yet.
     ///
     /// # Errors
-    /// [`FogError::Listen`], [`FogError::Node`], and [`FogError::InvalidArgument`] for a
-    /// configuration that makes no sense.
+    /// [`FogError::Listen`], [`FogError::Node`] if the system gives no socket or thread or packets
+    /// do not fit datagrams, and [`FogError::InvalidArgument`] for a configuration that makes no
+    /// sense.
     #[uniffi::constructor(default(config = None))]
     pub fn new(config: Option<MixnetNodeConfig>) -> Result<Arc<Self>, FogError> {
         guarded(|| {

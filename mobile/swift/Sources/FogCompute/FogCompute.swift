@@ -1879,9 +1879,9 @@ public protocol MixnetClientProtocol: AnyObject, Sendable {
      * Answers a message, once.
      *
      * # Errors
-     * [`FogError::InvalidReplyBlock`] if no answer is wanted or one was given,
-     * [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter one can still be
-     * given. [`FogError::Closed`].
+     * [`FogError::InvalidReplyBlock`] if no answer is wanted, one was given or its reply blocks
+     * have expired, [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter
+     * one can still be given. [`FogError::Closed`].
      */
     func reply(message: MixnetMessage, body: Data) throws
 
@@ -2107,9 +2107,9 @@ open func readable() -> Readiness  {
      * Answers a message, once.
      *
      * # Errors
-     * [`FogError::InvalidReplyBlock`] if no answer is wanted or one was given,
-     * [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter one can still be
-     * given. [`FogError::Closed`].
+     * [`FogError::InvalidReplyBlock`] if no answer is wanted, one was given or its reply blocks
+     * have expired, [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter
+     * one can still be given. [`FogError::Closed`].
      */
 open func reply(message: MixnetMessage, body: Data)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
         uniffiCallStatus in
@@ -2553,8 +2553,9 @@ open class MixnetNode: MixnetNodeProtocol, @unchecked Sendable {
      * Starts a mixnode that knows no other yet.
      *
      * # Errors
-     * [`FogError::Listen`], [`FogError::Node`], and [`FogError::InvalidArgument`] for a
-     * configuration that makes no sense.
+     * [`FogError::Listen`], [`FogError::Node`] if the system gives no socket or thread or packets
+     * do not fit datagrams, and [`FogError::InvalidArgument`] for a configuration that makes no
+     * sense.
      */
 public convenience init(config: MixnetNodeConfig? = nil)throws  {
     let handle =
@@ -3902,8 +3903,8 @@ public protocol SphinxProtocol: AnyObject, Sendable {
      * Takes one layer off each of many packets. Their scalar multiplications are done several
      * together, which is faster.
      *
-     * Nothing is remembered, as in [`Sphinx::process`]. Each packet has a result of its own, in the
-     * order they were given in.
+     * Nothing is remembered, as in [`Sphinx::process`]. Each packet has a result of its own, in
+     * the order they were given in.
      *
      * # Errors
      * [`FogError::Panic`].
@@ -4143,8 +4144,8 @@ open func process(key: PrivateKey, packet: Data)throws  -> Unwrapped  {
      * Takes one layer off each of many packets. Their scalar multiplications are done several
      * together, which is faster.
      *
-     * Nothing is remembered, as in [`Sphinx::process`]. Each packet has a result of its own, in the
-     * order they were given in.
+     * Nothing is remembered, as in [`Sphinx::process`]. Each packet has a result of its own, in
+     * the order they were given in.
      *
      * # Errors
      * [`FogError::Panic`].
@@ -6366,8 +6367,8 @@ public struct MixnetNodeConfig: Equatable, Hashable, Codable {
      */
     public let hopsMax: UInt32?
     /**
-     * Bytes of message one packet carries, a multiple of 1,024 up to 65,536; without a number,
-     * 2,048. The same in all of the network.
+     * Bytes of message one packet carries, a multiple of 1,024 up to 64,512, for the packets must
+     * fit datagrams; without a number, 2,048. The same in all of the network.
      */
     public let payloadBytes: UInt32?
     /**
@@ -6402,8 +6403,8 @@ public struct MixnetNodeConfig: Equatable, Hashable, Codable {
          * the network.
          */hopsMax: UInt32? = nil,
         /**
-         * Bytes of message one packet carries, a multiple of 1,024 up to 65,536; without a number,
-         * 2,048. The same in all of the network.
+         * Bytes of message one packet carries, a multiple of 1,024 up to 64,512, for the packets must
+         * fit datagrams; without a number, 2,048. The same in all of the network.
          */payloadBytes: UInt32? = nil,
         /**
          * Threads that process packets, 0 for one for each processor; without a number, 1.
@@ -11221,7 +11222,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_readable() != 2997) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply() != 52309) {
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply() != 47238) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_send_through() != 14582) {
@@ -11377,7 +11378,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_sphinx_process() != 43347) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_sphinx_process_batch() != 63983) {
+    if (uniffi_fogcompute_uniffi_checksum_method_sphinx_process_batch() != 22979) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_sphinx_reply() != 48688) {
@@ -11437,7 +11438,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_constructor_fog_new() != 29311) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new() != 30931) {
+    if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new() != 61628) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_privatekey_from_bytes() != 64268) {

@@ -1345,7 +1345,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_readable() and 0xFFFF) != 2997) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply() and 0xFFFF) != 52309) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply() and 0xFFFF) != 47238) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_send_through() and 0xFFFF) != 14582) {
@@ -1495,7 +1495,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_process() and 0xFFFF) != 43347) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_process_batch() and 0xFFFF) != 63983) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_process_batch() and 0xFFFF) != 22979) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_sphinx_reply() and 0xFFFF) != 48688) {
@@ -1555,7 +1555,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_fog_new() and 0xFFFF) != 29311) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new() and 0xFFFF) != 30931) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new() and 0xFFFF) != 61628) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_privatekey_from_bytes() and 0xFFFF) != 64268) {
@@ -4097,9 +4097,9 @@ public interface MixnetClientInterface {
      * Answers a message, once.
      *
      * # Errors
-     * [`FogError::InvalidReplyBlock`] if no answer is wanted or one was given,
-     * [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter one can still be
-     * given. [`FogError::Closed`].
+     * [`FogError::InvalidReplyBlock`] if no answer is wanted, one was given or its reply blocks
+     * have expired, [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter
+     * one can still be given. [`FogError::Closed`].
      */
     fun `reply`(`message`: MixnetMessage, `body`: kotlin.ByteArray)
 
@@ -4381,9 +4381,9 @@ open class MixnetClient: Disposable, AutoCloseable, MixnetClientInterface
      * Answers a message, once.
      *
      * # Errors
-     * [`FogError::InvalidReplyBlock`] if no answer is wanted or one was given,
-     * [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter one can still be
-     * given. [`FogError::Closed`].
+     * [`FogError::InvalidReplyBlock`] if no answer is wanted, one was given or its reply blocks
+     * have expired, [`FogError::PayloadTooLarge`] if it is longer than was asked for: a shorter
+     * one can still be given. [`FogError::Closed`].
      */
     @Throws(FogException::class)override fun `reply`(`message`: MixnetMessage, `body`: kotlin.ByteArray)
         =
@@ -5077,8 +5077,9 @@ open class MixnetNode: Disposable, AutoCloseable, MixnetNodeInterface
      * Starts a mixnode that knows no other yet.
      *
      * # Errors
-     * [`FogError::Listen`], [`FogError::Node`], and [`FogError::InvalidArgument`] for a
-     * configuration that makes no sense.
+     * [`FogError::Listen`], [`FogError::Node`] if the system gives no socket or thread or packets
+     * do not fit datagrams, and [`FogError::InvalidArgument`] for a configuration that makes no
+     * sense.
      */
     constructor(`config`: MixnetNodeConfig? = null) :
         this(UniffiWithHandle,
@@ -7421,8 +7422,8 @@ public interface SphinxInterface {
      * Takes one layer off each of many packets. Their scalar multiplications are done several
      * together, which is faster.
      *
-     * Nothing is remembered, as in [`Sphinx::process`]. Each packet has a result of its own, in the
-     * order they were given in.
+     * Nothing is remembered, as in [`Sphinx::process`]. Each packet has a result of its own, in
+     * the order they were given in.
      *
      * # Errors
      * [`FogError::Panic`].
@@ -7733,8 +7734,8 @@ open class Sphinx: Disposable, AutoCloseable, SphinxInterface
      * Takes one layer off each of many packets. Their scalar multiplications are done several
      * together, which is faster.
      *
-     * Nothing is remembered, as in [`Sphinx::process`]. Each packet has a result of its own, in the
-     * order they were given in.
+     * Nothing is remembered, as in [`Sphinx::process`]. Each packet has a result of its own, in
+     * the order they were given in.
      *
      * # Errors
      * [`FogError::Panic`].
@@ -9833,8 +9834,8 @@ data class MixnetNodeConfig (
     val `hopsMax`: kotlin.UInt? = null
     ,
     /**
-     * Bytes of message one packet carries, a multiple of 1,024 up to 65,536; without a number,
-     * 2,048. The same in all of the network.
+     * Bytes of message one packet carries, a multiple of 1,024 up to 64,512, for the packets must
+     * fit datagrams; without a number, 2,048. The same in all of the network.
      */
     val `payloadBytes`: kotlin.UInt? = null
     ,
