@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use fogcompute_base::NodeId;
-use fogcompute_mix::{PublicKey, TopologyFileError};
+use fogcompute_mix::{PublicKey, TooManyTags, TopologyFileError};
 use fogcompute_net::{DirectoryError, EngineError};
 use thiserror::Error;
 
@@ -42,6 +42,9 @@ pub(crate) enum MixnodeError {
         /// Fewest milliseconds.
         min: u64,
     },
+    /// There is no memory for so many replay tags.
+    #[error("replay_tags_max: {0}")]
+    TooManyTags(#[from] TooManyTags),
     /// A file of a key has another length.
     #[error("{} has {actual} bytes, a key has 32", path.display())]
     KeyLength {
