@@ -34,6 +34,12 @@ pub(crate) enum MixnodeError {
         /// What is wrong with it.
         source: Box<toml::de::Error>,
     },
+    /// The configuration was changed in what a running node cannot change.
+    #[error("{what} was changed, for which the node must be started again")]
+    NeedsRestart {
+        /// What was changed.
+        what: &'static str,
+    },
     /// Loops are to be sent more often than is allowed.
     #[error("loop_mean_ms is {actual}, must be 0 or at least {min}")]
     LoopMean {
