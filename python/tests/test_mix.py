@@ -124,6 +124,13 @@ def test_a_processor_takes_a_packet_once() -> None:
     )
 
 
+def test_more_packets_than_there_is_memory_for_are_refused() -> None:
+    with pytest.raises(f.ArgumentError, match="no memory"):
+        mix.SphinxProcessor(packets_max=2**62)
+    with pytest.raises(f.ArgumentError, match="no memory"):
+        mix.MixnetNode(replay_tags_max=2**62)
+
+
 async def test_a_pipeline_processes_what_many_submit() -> None:
     async with mix.PacketPipeline(mix.SphinxProcessor(KEY), batch_max=16, queue_max=32) as pipeline:
         packets = [SPHINX.build([HOP], bytes([n])) for n in range(100)]

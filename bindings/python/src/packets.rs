@@ -491,8 +491,7 @@ impl SphinxProcessor {
                 || fogcompute::PrivateKey::random(&mut OsEntropy),
                 |key| key.0.clone(),
             );
-            let processor = fogcompute::SphinxProcessor::new(sphinx, key, packets_max.0);
-            Ok(Self(processor))
+            fogcompute::SphinxProcessor::new(sphinx, key, packets_max.0).map(Self)
         })
     }
 

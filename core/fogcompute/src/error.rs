@@ -9,7 +9,7 @@ use fogcompute_harvest::{PolicyError, ProbeError};
 use fogcompute_ledger::{LedgerError, ParseAmountError};
 use fogcompute_mix::{
     BuildError, GeometryError, MessageError, PacketError, ParseContactError, SendError, SurbError,
-    TopologyError, TopologyFileError,
+    TooManyTags, TopologyError, TopologyFileError,
 };
 use fogcompute_net::EngineError;
 use fogcompute_node::{FogError, MixnetError, NodeError};
@@ -167,6 +167,9 @@ pub enum Error {
         /// Packets there was room for.
         packets_max: usize,
     },
+    /// There is no memory for so many replay tags.
+    #[error(transparent)]
+    TooManyTags(#[from] TooManyTags),
     /// The nodes of a network.
     #[error(transparent)]
     Topology(#[from] TopologyError),
@@ -234,6 +237,7 @@ impl Error {
             | Self::Spec(_)
             | Self::Id(_)
             | Self::Contact(_)
+            | Self::TooManyTags(_)
             | Self::Amount(_) => ErrorCode::InvalidArgument,
             Self::Build(error) => build_code(error),
             Self::Packet(_) => ErrorCode::InvalidPacket,
@@ -281,6 +285,9 @@ const fn mixnet_code(error: &MixnetError) -> ErrorCode {
         MixnetError::OtherPackets { .. }
         | MixnetError::TopologyFile(_)
         | MixnetError::Directory(_) => ErrorCode::InvalidTopology,
+        MixnetError::TooManyTags(_) | MixnetError::Engine(EngineError::Links(_)) => {
+            ErrorCode::InvalidArgument
+        }
         MixnetError::Topology(_) | MixnetError::Send(SendError::Topology(_)) => {
             ErrorCode::InvalidRoute
         }

@@ -251,15 +251,17 @@ impl SphinxProcessor {
     ///
     /// Of `packets_max` packets it remembers, 5 bytes each; well beyond that it refuses further ones
     /// with [`Error::ReplayFilterFull`], and needs a new key.
-    #[must_use]
-    pub fn new(sphinx: Sphinx, key: PrivateKey, packets_max: usize) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`Error::TooManyTags`] if there is no memory for so many.
+    pub fn new(sphinx: Sphinx, key: PrivateKey, packets_max: usize) -> Result<Self, Error> {
+        Ok(Self {
             sphinx,
             keys: both_epochs(&key),
-            key: EpochKey::new(key, packets_max),
+            key: EpochKey::try_new(key, packets_max)?,
             packets_max,
             counters: Counters::default(),
-        }
+        })
     }
 
     /// The packets' sizes.
@@ -539,7 +541,7 @@ mod tests {
         let sphinx = Sphinx::default();
         let (key, hop) = key_and_hop(1);
         let (_, other) = key_and_hop(2);
-        let processor = SphinxProcessor::new(sphinx, key, 1000);
+        let processor = SphinxProcessor::new(sphinx, key, 1000).unwrap();
         assert_eq!(processor.public_key(), hop.key);
         let packet = sphinx.build(&[hop], b"once").unwrap();
         let forwarded = sphinx.build(&[hop, other], b"on").unwrap();
@@ -575,7 +577,11 @@ mod tests {
     fn a_processor_that_can_remember_no_more_says_so() {
         let sphinx = Sphinx::with_hops(1, 1024).unwrap();
         let (key, hop) = key_and_hop(1);
-        let processor = SphinxProcessor::new(sphinx, key, 1);
+        let processor = SphinxProcessor::new(sphinx, key.clone(), 1).unwrap();
+        assert!(matches!(
+            SphinxProcessor::new(sphinx, key, usize::MAX),
+            Err(Error::TooManyTags(_))
+        ));
         let full = (0..1000).find_map(|_| {
             let packet = sphinx.build(&[hop], b"").unwrap();
             processor.process(&packet).err()
@@ -591,7 +597,7 @@ mod tests {
     fn of_threads_that_process_one_packet_one_succeeds() {
         let sphinx = Sphinx::with_hops(1, 1024).unwrap();
         let (key, hop) = key_and_hop(1);
-        let processor = SphinxProcessor::new(sphinx, key, 1000);
+        let processor = SphinxProcessor::new(sphinx, key, 1000).unwrap();
         let packet = sphinx.build(&[hop], b"").unwrap();
         let successes = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)

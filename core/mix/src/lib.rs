@@ -121,7 +121,7 @@ pub use packet::{
 };
 pub use poisson::{DELAY_MEANS_MAX, PoissonProcess};
 pub use reliable::ReliabilityConfig;
-pub use replay::{ReplayFilter, ReplayTag, ReplayVerdict};
+pub use replay::{ReplayFilter, ReplayTag, ReplayVerdict, TooManyTags};
 pub use surb::{ReplyKey, Surb, SurbError, SurbId};
 pub use topology::{Descriptor, Topology, TopologyError};
 pub use topology_file::{TOPOLOGY_FILE_BYTES_MAX, TopologyFile, TopologyFileError};

@@ -13,7 +13,7 @@ use crate::header::{Instruction, Layer, OpenedHeader, open_header, open_headers}
 use crate::key::{EpochParity, KeyRing, PrivateKey, PublicKey};
 use crate::noderef::NodeRef;
 use crate::packet::{Packet, PacketError, SealedReply};
-use crate::replay::{ReplayFilter, ReplayVerdict};
+use crate::replay::{ReplayFilter, ReplayVerdict, TooManyTags};
 use crate::surb::SurbId;
 use crate::wheel::Wheel;
 
@@ -143,13 +143,25 @@ pub struct EpochKey {
 
 impl EpochKey {
     /// A key that was never used before, with room for so many replay tags.
+    ///
+    /// # Panics
+    /// If the system has not so much memory; where others say how many there are to be, take
+    /// [`EpochKey::try_new`].
     #[must_use]
     pub fn new(key: PrivateKey, replay_tags_max: usize) -> Self {
+        Self::try_new(key, replay_tags_max).expect("memory for the replay filter")
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// [`TooManyTags`] if the system has not so much memory.
+    pub fn try_new(key: PrivateKey, replay_tags_max: usize) -> Result<Self, TooManyTags> {
         let secret = crate::crypto::replay_secret(&key);
-        Self {
-            replay: Arc::new(ReplayFilter::new(replay_tags_max, secret)),
+        Ok(Self {
+            replay: Arc::new(ReplayFilter::try_new(replay_tags_max, secret)?),
             key,
-        }
+        })
     }
 
     /// A key that was used before, with what was seen under it until its node ended cleanly. `None` if

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use thiserror::Error;
+
 /// Names a packet at one hop. It is derived from the shared secret, so nobody but the sender and the
 /// hop can tell it, and a packet whose header still verifies has the same one.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
@@ -41,6 +43,14 @@ pub enum ReplayVerdict {
     /// The filter cannot remember more. The packet must be dropped and the key be replaced, for a
     /// packet that is not remembered could be replayed.
     Full,
+}
+
+/// There is no memory for a [`ReplayFilter`] of that size.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("there is no memory to remember {actual} packets")]
+pub struct TooManyTags {
+    /// Tags it should have room for.
+    pub actual: usize,
 }
 
 /// Fingerprints of a bucket: they fill one cache line of 64 bytes.
@@ -97,15 +107,29 @@ impl ReplayFilter {
     /// system takes it from other programs only as it fills.
     ///
     /// `secret` says where tags go. Whoever knows it could make packets that fill one bucket.
+    ///
+    /// # Panics
+    /// If the system has not so much memory; where others say how much it is to be, take
+    /// [`ReplayFilter::try_new`].
     #[must_use]
     pub fn new(capacity: usize, secret: [u64; 2]) -> Self {
-        Self {
-            buckets: bytemuck::zeroed_slice_box(bucket_count(capacity)),
+        Self::try_new(capacity, secret).expect("memory for the replay filter")
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// [`TooManyTags`] if the system has not so much memory.
+    pub fn try_new(capacity: usize, secret: [u64; 2]) -> Result<Self, TooManyTags> {
+        let buckets = bytemuck::try_zeroed_slice_box(bucket_count(capacity))
+            .map_err(|()| TooManyTags { actual: capacity })?;
+        Ok(Self {
+            buckets,
             // Odd, so that the multiplication below loses nothing.
             secret: [secret[0], secret[1] | 1],
             capacity: capacity.max(1),
             counters: Box::default(),
-        }
+        })
     }
 
     /// All that is remembered, for [`ReplayFilter::restore`] after a clean end.
@@ -133,7 +157,7 @@ impl ReplayFilter {
         if slots.len() != bucket_count(capacity).checked_mul(BUCKET * 4)? {
             return None;
         }
-        let filter = Self::new(capacity, secret);
+        let filter = Self::try_new(capacity, secret).ok()?;
         let mut count = 0;
         for (slot, bytes) in filter.buckets.iter().flatten().zip(slots.chunks_exact(4)) {
             let fingerprint = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
@@ -247,6 +271,14 @@ mod tests {
             ReplayTag::from_bytes(bytes)
         };
         std::iter::repeat_with(tag).take(count).collect()
+    }
+
+    #[test]
+    fn more_memory_than_there_can_be_is_refused() {
+        for actual in [usize::MAX, usize::MAX / 8] {
+            let refused = ReplayFilter::try_new(actual, SECRET).err();
+            assert_eq!(refused, Some(TooManyTags { actual }));
+        }
     }
 
     #[test]

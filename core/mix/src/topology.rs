@@ -297,9 +297,9 @@ impl Topology {
     /// A route to `receiver` over these mixnodes in this order, each with an exponential delay.
     ///
     /// # Errors
-    /// [`TopologyError::UnknownNode`], [`TopologyError::MixedEpochs`] if the receiver's key is of
-    /// another epoch. How many nodes there may be, and that none comes twice, is for the packet to
-    /// say ([`BuildError`](crate::BuildError)).
+    /// [`TopologyError::UnknownNode`], [`TopologyError::HopCount`] for no node,
+    /// [`TopologyError::MixedEpochs`] if the receiver's key is of another epoch. How many nodes there
+    /// may be, and that none comes twice, is for the packet to say ([`BuildError`](crate::BuildError)).
     pub fn route_through(
         &self,
         nodes: &[NodeId],
@@ -307,6 +307,10 @@ impl Topology {
         rng: &mut impl Rng,
     ) -> Result<Vec<Hop>, TopologyError> {
         self.check_epoch(receiver)?;
+        if nodes.is_empty() {
+            let max = HOPS_MAX - 1;
+            return Err(TopologyError::HopCount { actual: 0, max });
+        }
         let mut route = Vec::with_capacity(nodes.len() + 1);
         for &node in nodes {
             let known = self.layers.iter().flatten();
@@ -446,6 +450,10 @@ pub(crate) mod tests {
             }
         );
         let mut receiver = descriptor(9).contact();
+        assert_eq!(
+            topology.route_through(&[], receiver, &mut rng).unwrap_err(),
+            TopologyError::HopCount { actual: 0, max: 6 }
+        );
         receiver.epoch = EpochParity::Odd;
         assert_eq!(
             topology.route_through(&[], receiver, &mut rng).unwrap_err(),

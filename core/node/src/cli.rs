@@ -45,7 +45,8 @@ enum Command {
     Node(NodeArguments),
     /// Run a mixnode of a network with a signed topology file, over UDP.
     ///
-    /// SIGINT and SIGTERM end it after it has sent what it holds; SIGHUP reads topologies again.
+    /// SIGINT and SIGTERM end it after it has sent what it holds; SIGHUP reads the configuration
+    /// and its topologies again.
     Mixnode(MixnodeArguments),
     /// Use a network of mixnodes.
     #[command(subcommand)]

@@ -314,7 +314,7 @@ async fn three_nodes_carry_pings_and_loops_and_their_keys_outlive_a_clean_end_on
     nodes[0].says("topologies read again").await;
     fs::write(site.path("next.toml"), "epoch = 2").unwrap();
     send("-HUP", &nodes[0].child).await;
-    let said = nodes[0].says("stay as they were").await;
+    let said = nodes[0].says("stays as it was").await;
     assert!(said.contains("no signature"), "{said}");
     fs::remove_file(site.path("next.toml")).unwrap();
     // Nobody else gets its folder or its port while it runs.

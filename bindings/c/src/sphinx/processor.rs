@@ -57,7 +57,7 @@ pub unsafe extern "C" fn fog_sphinx_processor_new(
                 result(out, "out")?,
             )
         };
-        let processor = SphinxProcessor::new(sphinx.0, key.0.clone(), packets_max);
+        let processor = SphinxProcessor::new(sphinx.0, key.0.clone(), packets_max)?;
         give(out, fog_sphinx_processor(processor));
         Ok(())
     })

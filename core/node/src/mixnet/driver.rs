@@ -225,6 +225,16 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The state, unless the thread has ended: whoever waited for something then would do so for
+    /// ever. What is put into it under this lock is seen by [`Shared::end`].
+    fn open(&self) -> Result<MutexGuard<'_, State>, MixnetError> {
+        let state = self.lock();
+        if self.is_closed() {
+            return Err(MixnetError::Closed { what: CLIENT });
+        }
+        Ok(state)
+    }
+
     fn engine(&self) -> MutexGuard<'_, Option<EngineHandle>> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -256,7 +266,7 @@ impl Shared {
     }
 
     pub(super) fn send(&self, to: Contact, body: &[u8]) -> Result<Pending<()>, MixnetError> {
-        let mut state = self.lock();
+        let mut state = self.open()?;
         let id = state.send(to, body, 0, &self.clock)?;
         let (outcome, result) = oneshot::channel();
         state.sends.insert(id, outcome);
@@ -272,7 +282,7 @@ impl Shared {
         answer_bytes_max: usize,
         within: Duration,
     ) -> Result<Pending<Vec<u8>>, MixnetError> {
-        let mut state = self.lock();
+        let mut state = self.open()?;
         let blocks = state.client.surbs_for(answer_bytes_max).max(1);
         // More blocks than can be counted do not fit into a message either; the client says so.
         let blocks = u16::try_from(blocks).unwrap_or(u16::MAX);

@@ -11,7 +11,7 @@ mod tests;
 use std::io;
 use std::time::Duration;
 
-use fogcompute_mix::{Geometry, SendError, TopologyError, TopologyFileError};
+use fogcompute_mix::{Geometry, SendError, TooManyTags, TopologyError, TopologyFileError};
 use fogcompute_net::{DirectoryError, EngineError};
 use thiserror::Error;
 
@@ -61,6 +61,9 @@ pub enum MixnetError {
     /// The sockets or threads.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// There is no memory for so many replay tags.
+    #[error(transparent)]
+    TooManyTags(#[from] TooManyTags),
     /// The operating system gives no thread.
     #[error("thread: {0}")]
     Thread(#[source] io::Error),

@@ -66,7 +66,7 @@ impl MixnetNode {
     /// Starts a mixnode that knows no other yet.
     ///
     /// # Errors
-    /// [`MixnetError::Engine`].
+    /// [`MixnetError::Engine`], [`MixnetError::TooManyTags`].
     #[expect(clippy::needless_pass_by_value, reason = "a configuration is used up")]
     pub fn start(config: MixnetNodeConfig) -> Result<Self, MixnetError> {
         let identity = config
@@ -81,7 +81,7 @@ impl MixnetNode {
             replay_tags_max: config.replay_tags_max,
             ..MixnodeConfig::default()
         };
-        let key = EpochKey::new(key, config.replay_tags_max);
+        let key = EpochKey::try_new(key, config.replay_tags_max)?;
         let mixnode = Mixnode::with_epoch_key(epoch, key, mixnode_config);
         let engine_config = EngineConfig {
             workers: config.workers,

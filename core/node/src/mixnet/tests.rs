@@ -238,6 +238,20 @@ fn what_cannot_be_is_refused_by_name() {
         MixnetNode::start(taken),
         Err(MixnetError::Engine(EngineError::AddressInUse { .. }))
     ));
+    let endless = MixnetNodeConfig {
+        replay_tags_max: usize::MAX,
+        ..MixnetNodeConfig::default()
+    };
+    assert!(matches!(
+        MixnetNode::start(endless),
+        Err(MixnetError::TooManyTags(_))
+    ));
+    assert!(matches!(
+        alice.send_through(&[], bob.contact().unwrap(), b""),
+        Err(MixnetError::Send(SendError::Topology(
+            TopologyError::HopCount { actual: 0, .. }
+        )))
+    ));
     let mut other = network.file.clone();
     other.geometry = Geometry::DATAGRAM;
     assert!(matches!(

@@ -98,6 +98,19 @@ impl MixnodeFile {
         Ok(file)
     }
 
+    /// What another configuration has changed that a running node cannot change.
+    pub(super) fn needs_restart(&self, other: &Self) -> Option<&'static str> {
+        [
+            ("listen", self.listen == other.listen),
+            ("data", self.data == other.data),
+            ("authority", self.authority == other.authority),
+            ("workers", self.workers == other.workers),
+            ("metrics", self.metrics == other.metrics),
+        ]
+        .into_iter()
+        .find_map(|(what, same)| (!same).then_some(what))
+    }
+
     /// The topologies there are. That of the next epoch may be missing.
     pub(super) fn epochs(&self) -> Result<Epochs, MixnodeError> {
         let mut files = vec![epochs::read(&self.topology, self.authority)?];
@@ -151,6 +164,11 @@ mod tests {
         assert_eq!(file.drain(), Duration::from_secs(10));
         assert_eq!(read("[cover]\nloop_mean_ms = 0\n").unwrap().loops(), None);
         assert_eq!(read("[cover]\n").unwrap().loops(), file.loops());
+        let other = read("metrics = '127.0.0.1:1'\n").unwrap();
+        assert_eq!(
+            other.needs_restart(&file).filter(|what| *what != "data"),
+            None
+        );
         for unknown in ["workres = 2\n", "[cover]\nloops_mean_ms = 5\n"] {
             assert!(matches!(read(unknown), Err(MixnodeError::Config { .. })));
         }

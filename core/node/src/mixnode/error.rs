@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use fogcompute_base::NodeId;
-use fogcompute_mix::{PublicKey, TopologyFileError};
+use fogcompute_mix::{PublicKey, TooManyTags, TopologyFileError};
 use fogcompute_net::{DirectoryError, EngineError};
 use thiserror::Error;
 
@@ -34,6 +34,12 @@ pub(crate) enum MixnodeError {
         /// What is wrong with it.
         source: Box<toml::de::Error>,
     },
+    /// The configuration was changed in what a running node cannot change.
+    #[error("{what} was changed, for which the node must be started again")]
+    NeedsRestart {
+        /// What was changed.
+        what: &'static str,
+    },
     /// Loops are to be sent more often than is allowed.
     #[error("loop_mean_ms is {actual}, must be 0 or at least {min}")]
     LoopMean {
@@ -42,6 +48,9 @@ pub(crate) enum MixnodeError {
         /// Fewest milliseconds.
         min: u64,
     },
+    /// There is no memory for so many replay tags.
+    #[error("replay_tags_max: {0}")]
+    TooManyTags(#[from] TooManyTags),
     /// A file of a key has another length.
     #[error("{} has {actual} bytes, a key has 32", path.display())]
     KeyLength {

@@ -181,7 +181,7 @@ impl Keys {
         let epoch_key = match fs::read(&seen) {
             Ok(bytes) => EpochKey::restore(private, &bytes).ok_or(MixnodeError::Unclean { key })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                EpochKey::new(private, replay_tags_max)
+                EpochKey::try_new(private, replay_tags_max)?
             }
             Err(error) => return Err(file_error("reading", &seen)(error)),
         };

@@ -71,6 +71,11 @@ impl Loops {
         }
     }
 
+    /// Sends loops so far apart on average, from the next [`Loops::turn`] on.
+    pub(super) const fn set_mean(&mut self, mean: Option<Duration>) {
+        self.mean = mean;
+    }
+
     /// Sends loops from now on to this key of the node, or with nowhere to send them to, none.
     pub(super) fn turn(
         &mut self,

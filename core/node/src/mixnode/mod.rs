@@ -126,7 +126,7 @@ pub(crate) fn self_test(config: &Path, json: bool) -> Result<(), MixnodeError> {
 
 /// `fogcompute mixnode`: runs until the process is asked to stop, then sends what it holds.
 ///
-/// SIGHUP reads the configuration's topologies again.
+/// SIGHUP reads the configuration and its topologies again.
 pub(crate) async fn run(config: &Path) -> Result<(), MixnodeError> {
     let mut signals = Signals::listen()?;
     let file = MixnodeFile::read(config)?;
@@ -165,13 +165,17 @@ pub(crate) async fn run(config: &Path) -> Result<(), MixnodeError> {
         tokio::select! {
             asked = signals.stop_or_reload() => match asked {
                 Asked::Stop => break,
-                Asked::Reload => match running.reload(clock.unix_now(), clock.now()) {
-                    Ok(events) => {
-                        say("topologies read again");
-                        say_all(events);
+                Asked::Reload => {
+                    let file = MixnodeFile::read(config);
+                    let (date, now) = (clock.unix_now(), clock.now());
+                    match file.and_then(|file| running.reload(file, date, now)) {
+                        Ok(events) => {
+                            say("configuration and topologies read again");
+                            say_all(events);
+                        }
+                        Err(error) => say(&format!("everything stays as it was: {error}")),
                     }
-                    Err(error) => say(&format!("the topologies stay as they were: {error}")),
-                },
+                }
             },
             Some(delivery) = deliveries.recv() => running.take(&delivery, clock.now()),
             () = tokio::time::sleep(running.wait(&*clock)) => {}

@@ -144,13 +144,18 @@ impl Running {
         &self.status
     }
 
-    /// Reads the topologies again. After an error everything is as it was.
+    /// Goes on with a configuration and its topologies as they are now. After an error everything
+    /// is as it was.
     pub(super) fn reload(
         &mut self,
+        file: MixnodeFile,
         date: UnixMillis,
         now: Instant,
     ) -> Result<Vec<Event>, MixnodeError> {
-        let epochs = self.file.epochs()?;
+        if let Some(what) = self.file.needs_restart(&file) {
+            return Err(MixnodeError::NeedsRestart { what });
+        }
+        let epochs = file.epochs()?;
         if self.epochs.current(date).is_ok() {
             epochs.current(date)?;
         }
@@ -167,6 +172,8 @@ impl Running {
             }
         }
         self.epochs = epochs;
+        self.loops.set_mean(file.loops());
+        self.file = file;
         Ok(self.turn(date, now))
     }
 
@@ -440,6 +447,34 @@ mod tests {
     }
 
     #[test]
+    fn what_a_running_node_can_change_is_changed_by_a_reload_and_the_rest_is_refused() {
+        let world = World::new(HOUR);
+        let key = world.keys().make().unwrap();
+        world.sign("t.toml", 1, [0, 2 * HOUR], world.node(), key);
+        let (mut running, _) = world.start().unwrap();
+        let path = world.folder.path().join("node.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let mut reload = |text: String| {
+            fs::write(&path, text).unwrap();
+            let (date, now) = (world.clock.unix_now(), world.clock.now());
+            running
+                .reload(world.file(), date, now)
+                .map(|_| running.file.clone())
+        };
+        let slower = reload(format!(
+            "{text}drain_seconds = 3\n[cover]\nloop_mean_ms = 70\n"
+        ));
+        let slower = slower.unwrap();
+        assert_eq!(slower.drain(), Duration::from_secs(3));
+        assert_eq!(slower.loops(), Some(Duration::from_millis(70)));
+        assert!(matches!(
+            reload(text.replace("workers = 1", "workers = 2")),
+            Err(MixnodeError::NeedsRestart { what: "workers" })
+        ));
+        assert_eq!(running.file, slower);
+    }
+
+    #[test]
     fn a_node_that_does_not_start_keeps_its_key() {
         let world = World::new(HOUR);
         let key = world.keys().make().unwrap();
@@ -485,7 +520,13 @@ mod tests {
         let clock = Arc::clone(&world.clock);
         let now = || clock.now();
         world.sign("next.toml", 2, [2 * HOUR, 4 * HOUR], node, second);
-        assert_eq!(running.reload(clock.unix_now(), now()).unwrap().len(), 0);
+        assert_eq!(
+            running
+                .reload(world.file(), clock.unix_now(), now())
+                .unwrap()
+                .len(),
+            0
+        );
         assert_eq!(world.files(second), ["key"]);
         let mut at = |date| {
             world.set(date);
@@ -506,7 +547,9 @@ mod tests {
         let third = world.keys().make().unwrap();
         world.sign("t.toml", 2, [2 * HOUR, 4 * HOUR], node, second);
         world.sign("next.toml", 3, [3 * HOUR, 5 * HOUR], node, third);
-        let events = running.reload(clock.unix_now(), now()).unwrap();
+        let events = running
+            .reload(world.file(), clock.unix_now(), now())
+            .unwrap();
         assert_eq!(texts(&events), [""; 0]);
         world.set(3 * HOUR);
         let events = texts(&running.keep(&*clock));
@@ -526,7 +569,9 @@ mod tests {
         );
         // The authority ends the second before its time.
         world.sign("t.toml", 2, [2 * HOUR, 2 * HOUR + 1], node, second);
-        let events = running.reload(clock.unix_now(), now()).unwrap();
+        let events = running
+            .reload(world.file(), clock.unix_now(), now())
+            .unwrap();
         assert_eq!(texts(&events), ["the key of epoch 2 is erased"]);
         assert_eq!(world.files(second), [""; 0]);
         running.end().unwrap();
@@ -562,7 +607,7 @@ mod tests {
         let (mut running, _) = world.start().unwrap();
         let before = running.epochs.clone();
         let mut reload = || {
-            let reloaded = running.reload(UnixMillis(HOUR), Instant::ZERO);
+            let reloaded = running.reload(world.file(), UnixMillis(HOUR), Instant::ZERO);
             assert_eq!(running.epochs, before);
             reloaded.map(drop).unwrap_err()
         };
@@ -598,7 +643,10 @@ mod tests {
         let second = world.keys().make().unwrap();
         world.sign("next.toml", 2, [4 * HOUR, 5 * HOUR], world.node(), second);
         let (date, now) = (world.clock.unix_now(), world.clock.now());
-        assert_eq!(texts(&running.reload(date, now).unwrap()), [""; 0]);
+        assert_eq!(
+            texts(&running.reload(world.file(), date, now).unwrap()),
+            [""; 0]
+        );
         world.set(4 * HOUR);
         let events = texts(&running.keep(&*world.clock));
         let expected = ["the key of epoch 2 is in use", "epoch 2 is valid now"];
