@@ -406,12 +406,12 @@ impl SphinxProcessor {
     /// ones, and needs a new key.
     ///
     /// # Errors
-    /// [`FogError::Panic`] if there is no memory for so many.
+    /// [`FogError::InvalidArgument`] if there is no memory for so many.
     #[uniffi::constructor(default(packets_max = 1000000))]
     pub fn new(sphinx: &Sphinx, key: &PrivateKey, packets_max: u32) -> Result<Arc<Self>, FogError> {
         guarded(|| {
             let (key, packets_max) = (key.0.clone(), packets_max as usize);
-            let processor = fogcompute::SphinxProcessor::new(sphinx.0, key, packets_max);
+            let processor = fogcompute::SphinxProcessor::new(sphinx.0, key, packets_max)?;
             Ok(Arc::new(Self(processor)))
         })
     }

@@ -4332,7 +4332,7 @@ open class SphinxProcessor: SphinxProcessorProtocol, @unchecked Sendable {
      * ones, and needs a new key.
      *
      * # Errors
-     * [`FogError::Panic`] if there is no memory for so many.
+     * [`FogError::InvalidArgument`] if there is no memory for so many.
      */
 public convenience init(sphinx: Sphinx, key: PrivateKey, packetsMax: UInt32 = UInt32(1000000))throws  {
     let handle =
@@ -11453,7 +11453,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_constructor_sphinx_with_hops() != 34595) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_constructor_sphinxprocessor_new() != 14033) {
+    if (uniffi_fogcompute_uniffi_checksum_constructor_sphinxprocessor_new() != 4748) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_always() != 62130) {

@@ -1570,7 +1570,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_sphinx_with_hops() and 0xFFFF) != 34595) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_sphinxprocessor_new() and 0xFFFF) != 14033) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_sphinxprocessor_new() and 0xFFFF) != 4748) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_always() and 0xFFFF) != 62130) {
@@ -8025,7 +8025,7 @@ open class SphinxProcessor: Disposable, AutoCloseable, SphinxProcessorInterface
      * ones, and needs a new key.
      *
      * # Errors
-     * [`FogError::Panic`] if there is no memory for so many.
+     * [`FogError::InvalidArgument`] if there is no memory for so many.
      */
     constructor(`sphinx`: Sphinx, `key`: PrivateKey, `packetsMax`: kotlin.UInt = 1000000u) :
         this(UniffiWithHandle,
