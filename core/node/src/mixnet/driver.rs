@@ -43,6 +43,29 @@ pub(super) struct Shared {
     closed: AtomicBool,
 }
 
+/// What somebody waits for, and its outcome. It is handed over when no lock is held: whoever is woken
+/// may go on at once, on this thread, and ask the client for more.
+enum Outcome {
+    Sent(
+        oneshot::Sender<Result<(), MixnetError>>,
+        Result<(), MixnetError>,
+    ),
+    Answered(
+        oneshot::Sender<Result<Vec<u8>, MixnetError>>,
+        Result<Vec<u8>, MixnetError>,
+    ),
+}
+
+impl Outcome {
+    /// Nobody has to wait for it any more.
+    fn hand_over(self) {
+        match self {
+            Self::Sent(waiting, outcome) => drop(waiting.send(outcome)),
+            Self::Answered(waiting, outcome) => drop(waiting.send(outcome)),
+        }
+    }
+}
+
 /// A client and who waits for what.
 pub(super) struct State {
     pub(super) client: Client,
@@ -52,6 +75,8 @@ pub(super) struct State {
     requests: BTreeMap<MessageId, Request>,
     /// Packets that were built at once, and those the sockets did not take.
     outbox: Vec<Transmit>,
+    /// What is to be handed over once the lock is released.
+    outcomes: Vec<Outcome>,
     /// When links to the last layer are to be used next.
     links_due: Instant,
     stats: MixnetClientStats,
@@ -159,6 +184,7 @@ pub(super) fn start(
             sends: BTreeMap::new(),
             requests: BTreeMap::new(),
             outbox: Vec::new(),
+            outcomes: Vec::new(),
             links_due: Instant::ZERO,
             stats: MixnetClientStats::default(),
         }),
@@ -257,9 +283,10 @@ impl Shared {
     fn end(&self) {
         self.closed.store(true, Ordering::Release);
         let mut state = self.lock();
-        state.sends.clear();
-        state.requests.clear();
+        let (sends, requests) = (mem::take(&mut state.sends), mem::take(&mut state.requests));
         drop(state);
+        // To drop them wakes who waits, as handing an outcome over does.
+        drop((sends, requests));
         let engine = self.engine().take();
         drop(engine);
         self.inbox.close();
@@ -332,10 +359,13 @@ impl Shared {
     /// Nobody waits for the answer to a message any more.
     pub(super) fn forget(&self, id: MessageId) {
         let mut state = self.lock();
-        if state.requests.remove(&id).is_some() {
+        let request = state.requests.remove(&id);
+        if request.is_some() {
             state.client.forget(id);
             state.client.stop_sending(id);
         }
+        drop(state);
+        drop(request);
     }
 
     pub(super) fn set_topology(&self, file: TopologyFile) -> Result<(), MixnetError> {
@@ -409,7 +439,9 @@ impl Shared {
         }
         state.expire(now);
         let next = state.next_event();
+        let outcomes = mem::take(&mut state.outcomes);
         drop(state);
+        outcomes.into_iter().for_each(Outcome::hand_over);
         let busy = !self.transmit(packets);
         if busy || failed {
             return now + PAUSE;
@@ -452,9 +484,10 @@ impl Shared {
             Ok(Some(Incoming::Reply { id, body })) => {
                 state.stats.answers += 1;
                 state.client.stop_sending(id);
-                if let Some(request) = state.requests.remove(&id) {
-                    // Whoever asked may have given up in this moment.
-                    let _ = request.answer.send(Ok(body));
+                let request = state.requests.remove(&id);
+                drop(state);
+                if let Some(Request { answer, .. }) = request {
+                    Outcome::Answered(answer, Ok(body)).hand_over();
                 }
             }
             Err(_) => state.stats.refused += 1,
@@ -516,10 +549,9 @@ impl State {
         match event {
             ClientEvent::Delivered { id } => {
                 self.stats.delivered += 1;
-                if let Some(outcome) = self.sends.remove(&id) {
-                    // Not everybody waits for the outcome.
-                    let _ = outcome.send(Ok(()));
-                }
+                let sent = self.sends.remove(&id);
+                let outcome = sent.map(|waiting| Outcome::Sent(waiting, Ok(())));
+                self.outcomes.extend(outcome);
             }
             ClientEvent::GivenUp {
                 id,
@@ -528,12 +560,12 @@ impl State {
             } => {
                 self.stats.given_up += 1;
                 let error = || MixnetError::GivenUp { arrived, packets };
-                if let Some(outcome) = self.sends.remove(&id) {
-                    let _ = outcome.send(Err(error()));
+                if let Some(waiting) = self.sends.remove(&id) {
+                    self.outcomes.push(Outcome::Sent(waiting, Err(error())));
                 }
-                if let Some(request) = self.requests.remove(&id) {
+                if let Some(Request { answer, .. }) = self.requests.remove(&id) {
                     self.client.forget(id);
-                    let _ = request.answer.send(Err(error()));
+                    self.outcomes.push(Outcome::Answered(answer, Err(error())));
                 }
             }
         }
@@ -550,7 +582,8 @@ impl State {
             self.client.forget(id);
             self.client.stop_sending(id);
             if let Some(Request { answer, within, .. }) = self.requests.remove(&id) {
-                let _ = answer.send(Err(MixnetError::NoAnswer { within }));
+                let outcome = Err(MixnetError::NoAnswer { within });
+                self.outcomes.push(Outcome::Answered(answer, outcome));
             }
         }
     }

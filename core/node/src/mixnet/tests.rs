@@ -356,3 +356,48 @@ fn reply_blocks_expire_with_the_keys_they_were_made_for() {
     }
     assert_eq!(asked.wait().unwrap(), b"!");
 }
+
+/// Asks the client for more in the moment it is woken, on the thread that wakes it.
+struct AskAtOnce(std::sync::Arc<MixnetClient>);
+
+impl std::task::Wake for AskAtOnce {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.contact().map(drop).unwrap_or_default();
+    }
+}
+
+#[test]
+fn whoever_is_woken_may_use_the_client_at_once() {
+    let network = Network::start();
+    let alice = std::sync::Arc::new(network.client());
+    let bob = network.client();
+    let waker = std::task::Waker::from(std::sync::Arc::new(AskAtOnce(alice.clone())));
+    let mut context = std::task::Context::from_waker(&waker);
+    let contact = bob.contact().unwrap();
+    let mut sent = alice.send(contact, b"hello").unwrap();
+    let mut unanswered = alice
+        .request(contact, b"?", 10, Duration::from_millis(1))
+        .unwrap();
+    let mut answered = alice.request(contact, b"??", 10, LONG).unwrap();
+    use std::future::Future as _;
+    assert!(std::pin::pin!(&mut sent).poll(&mut context).is_pending());
+    let _ = std::pin::pin!(&mut unanswered).poll(&mut context);
+    assert!(
+        std::pin::pin!(&mut answered)
+            .poll(&mut context)
+            .is_pending()
+    );
+    for _ in 0..3 {
+        let message = bob.receive_within(LONG).unwrap().unwrap();
+        if message.body == b"??" {
+            bob.reply(&message.reply, b"!").unwrap();
+        }
+    }
+    sent.wait().unwrap();
+    assert!(unanswered.wait().is_err());
+    assert_eq!(answered.wait().unwrap(), b"!");
+    let mut last = alice.request(contact, b"?", 10, LONG).unwrap();
+    assert!(std::pin::pin!(&mut last).poll(&mut context).is_pending());
+    alice.close();
+    assert!(matches!(last.wait(), Err(MixnetError::Closed { .. })));
+}
