@@ -85,7 +85,7 @@ pub enum SubmitError<E: std::error::Error + 'static> {
         limit: usize,
     },
     /// The ledger does not hold the job's price back, for instance because funds are short.
-    #[error("escrow: {0}")]
+    #[error("reserving the price: {0}")]
     Bank(#[source] E),
 }
 
@@ -129,7 +129,7 @@ pub enum CancelError<E: std::error::Error + 'static> {
     #[error(transparent)]
     Transition(#[from] TransitionError),
     /// The ledger does not release the reservation.
-    #[error("escrow: {0}")]
+    #[error("reserving the price: {0}")]
     Bank(#[source] E),
 }
 
