@@ -129,7 +129,7 @@ pub enum CancelError<E: std::error::Error + 'static> {
     #[error(transparent)]
     Transition(#[from] TransitionError),
     /// The ledger does not release the reservation.
-    #[error("reserving the price: {0}")]
+    #[error("releasing the reservation: {0}")]
     Bank(#[source] E),
 }
 
