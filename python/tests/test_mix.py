@@ -152,6 +152,18 @@ async def test_a_pipeline_processes_what_many_submit() -> None:
         mix.PacketPipeline(batch_max=0)
 
 
+async def test_closing_a_pipeline_can_be_given_up_and_loses_no_packet() -> None:
+    pipeline = mix.PacketPipeline(mix.SphinxProcessor(KEY), batch_max=2)
+    packets = [SPHINX.build([HOP], bytes([n])) for n in range(50)]
+    submitted = [asyncio.create_task(pipeline.submit_packet(packet)) for packet in packets]
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(pipeline.close(), 0)
+    results = await asyncio.gather(*submitted)
+    assert [type(result) for result in results] == [f.Deliver] * 50
+    await pipeline.close()
+
+
 async def test_a_packet_that_nobody_waits_for_holds_up_no_other() -> None:
     async with mix.PacketPipeline(mix.SphinxProcessor(KEY)) as pipeline:
         given_up = asyncio.create_task(pipeline.submit_packet(SPHINX.build([HOP], b"1")))
@@ -169,6 +181,7 @@ async def test_messages_questions_and_answers_cross_the_network(network: Network
         sent = asyncio.ensure_future(alice.send(bob.contact, body))
         message = await bob.receive()
         assert (message.body, message.reply_blocks, len(message.id)) == (body, 0, 16)
+        assert repr(message) == f"<fogcompute.mix.Message: {len(body)} bytes, reply blocks: 0>"
         await sent
         with pytest.raises(f.ReplyBlockError):
             bob.reply(message, b"")
@@ -252,12 +265,16 @@ async def test_a_circuit_is_taken_as_it_was_chosen(network: Network) -> None:
         name = await alice.route_through(circuit, b"to myself")
         message = await alice.receive()
         assert (message.id, message.body) == (name, b"to myself")
+        short = alice.create_circuit(hops=2)
+        assert short.nodes == circuit.nodes[1:]
+        await alice.route_through(short, b"the short way", bob.contact)
+        assert (await bob.receive()).body == b"the short way"
         with pytest.raises(f.RouteError, match="too few nodes"):
             alice.create_circuit(hops=5)
-        for nodes in [("03" * 32,), circuit.nodes[:1] * 2]:
+        for nodes in [("03" * 32,), circuit.nodes[2:] * 2, circuit.nodes[:1], ()]:
             with pytest.raises(f.RouteError):
                 await alice.route_through(mix.Circuit(nodes), b"")
-        assert alice.stats().sent == 2
+        assert alice.stats().sent == 3
 
 
 async def test_loops_of_cover_come_back(network: Network) -> None:

@@ -431,6 +431,7 @@ impl MixnetNode {
 #[pyclass(frozen, module = "fogcompute.mix")]
 pub(crate) struct Message {
     message: fogcompute::MixnetMessage,
+    length: usize,
     body: Bytes,
 }
 
@@ -456,8 +457,8 @@ impl Message {
 
     fn __repr__(&self) -> String {
         format!(
-            "<fogcompute.mix.Message of {} bytes, {} reply blocks>",
-            self.message.body.len(),
+            "<fogcompute.mix.Message: {} bytes, reply blocks: {}>",
+            self.length,
             self.message.reply.count()
         )
     }
@@ -467,6 +468,7 @@ impl Message {
     fn new(py: Python<'_>, mut message: fogcompute::MixnetMessage) -> Self {
         let body = std::mem::take(&mut message.body);
         Self {
+            length: body.len(),
             body: Bytes::new(py, &body),
             message,
         }

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::cover::{Cover, CoverConfig, CoverPacket, CoverStats};
 use crate::geometry::Geometry;
-use crate::key::Contact;
+use crate::key::{Contact, EpochParity, PublicKey};
 use crate::message::{
     Fragment, MessageError, MessageId, Parcel, Reassembler, fragment_count, parts, split,
 };
@@ -25,6 +25,8 @@ use crate::topology::{Topology, TopologyError};
 const ACKNOWLEDGED_MAX: usize = 1024;
 /// Reply blocks for acknowledgements that are kept of one message.
 const ACKNOWLEDGED_SURBS_MAX: usize = 16;
+/// Receivers to whom nothing is being sent of whom it is remembered how fast they answer.
+const PACES_MAX: usize = 256;
 /// Fragments after which an acknowledgement is due, if there is a reply block to spare.
 const ACKNOWLEDGE_EVERY: u32 = 4;
 
@@ -215,13 +217,18 @@ pub struct Client {
     /// Messages being sent, the oldest first.
     sending_order: Vec<MessageId>,
     outgoing_bytes: usize,
-    pace: Pace,
+    /// For each receiver, so that one who does not answer holds up nobody else's messages.
+    paces: BTreeMap<(NodeId, PublicKey), Pace>,
     acknowledging: BTreeMap<MessageId, Acknowledging>,
     acknowledging_order: VecDeque<(Instant, MessageId)>,
     acknowledgements: VecDeque<Transmit>,
     events: VecDeque<ClientEvent>,
     cover: Cover,
     accepting: bool,
+}
+
+const fn pace_of(receiver: &Contact) -> (NodeId, PublicKey) {
+    (receiver.node, receiver.key)
 }
 
 impl Client {
@@ -239,7 +246,7 @@ impl Client {
             sending: BTreeMap::new(),
             sending_order: Vec::new(),
             outgoing_bytes: 0,
-            pace: Pace::new(config.reliability.clone()),
+            paces: BTreeMap::new(),
             acknowledging: BTreeMap::new(),
             acknowledging_order: VecDeque::new(),
             acknowledgements: VecDeque::new(),
@@ -394,6 +401,10 @@ impl Client {
             // `parts` refuses more than 16 bits count.
             progress: Outgoing::new(count as u16),
         };
+        let reliability = &self.config.reliability;
+        self.paces
+            .entry(pace_of(&receiver))
+            .or_insert_with(|| Pace::new(reliability.clone()));
         self.sending.insert(id, sending);
         self.sending_order.push(id);
         Ok(id)
@@ -401,17 +412,56 @@ impl Client {
 
     /// A receiver has a new key: what is still sent to it reliably goes to that one.
     pub fn set_receiver(&mut self, receiver: Contact) {
+        let reliability = &self.config.reliability;
         for sending in self.sending.values_mut() {
-            if sending.receiver.node == receiver.node {
-                sending.receiver = receiver;
+            if sending.receiver.node != receiver.node || sending.receiver == receiver {
+                continue;
             }
+            // What is on its way goes to the old key.
+            if let Some(pace) = self.paces.get_mut(&pace_of(&sending.receiver)) {
+                sending.progress.send_again(pace);
+            }
+            sending.receiver = receiver;
+            self.paces
+                .entry(pace_of(&receiver))
+                .or_insert_with(|| Pace::new(reliability.clone()));
+        }
+    }
+
+    /// Gives up what is sent to keys of other epochs than this, with an event: there is no way to
+    /// them any more.
+    pub fn give_up_other_epochs(&mut self, epoch: EpochParity) {
+        let given_up: Vec<_> = self
+            .sending
+            .iter()
+            .filter(|(_, sending)| sending.receiver.epoch != epoch)
+            .map(|(id, sending)| (*id, sending.progress.arrived(), sending.progress.packets()))
+            .collect();
+        for (id, arrived, packets) in given_up {
+            self.stop_sending(id);
+            self.events.push_back(ClientEvent::GivenUp {
+                id,
+                arrived,
+                packets,
+            });
         }
     }
 
     /// Gives a message up that is being sent reliably, without an event. The answer may still come.
     pub fn stop_sending(&mut self, id: MessageId) {
         if let Some(mut sending) = self.sending.remove(&id) {
-            sending.progress.give_up(&mut self.pace);
+            let receiver = pace_of(&sending.receiver);
+            if let Some(pace) = self.paces.get_mut(&receiver) {
+                sending.progress.give_up(pace);
+            }
+            let others = self.sending.values();
+            if self.paces.len() > PACES_MAX
+                && !others
+                    .map(|sending| pace_of(&sending.receiver))
+                    .any(|other| other == receiver)
+            {
+                self.paces.remove(&receiver);
+            }
             self.outgoing_bytes -= sending.body.len();
             self.sending_order.retain(|other| *other != id);
         }
@@ -427,6 +477,13 @@ impl Client {
         rng: &mut impl CryptoRng,
     ) -> Result<(Vec<u8>, Vec<ReplyKey>), SendError> {
         self.expire(now);
+        // Before so many reply blocks are made in vain.
+        let surb_bytes = usize::from(surb_count) * self.config.geometry.surb_bytes();
+        let actual = size_of::<u16>() + surb_bytes + body.len();
+        if actual > MESSAGE_BYTES_MAX {
+            let max = MESSAGE_BYTES_MAX;
+            return Err(MessageError::TooLarge { actual, max }.into());
+        }
         let (surbs, keys) = self.make_surbs(topology, usize::from(surb_count), rng)?;
         let mut writer = Writer::new();
         writer.u16(surb_count);
@@ -524,7 +581,10 @@ impl Client {
             let Some(sending) = self.sending.get_mut(&id) else {
                 continue;
             };
-            if let Some(next) = sending.progress.next(&mut self.pace, now) {
+            let Some(pace) = self.paces.get_mut(&pace_of(&sending.receiver)) else {
+                continue;
+            };
+            if let Some(next) = sending.progress.next(pace, now) {
                 return self.build(id, next, topology, now, rng).map(Some);
             }
         }
@@ -592,7 +652,10 @@ impl Client {
     fn expire_sending(&mut self, now: Instant) {
         let mut given_up = Vec::new();
         for (id, sending) in &mut self.sending {
-            if !sending.progress.expire(&mut self.pace, now) {
+            let Some(pace) = self.paces.get_mut(&pace_of(&sending.receiver)) else {
+                continue;
+            };
+            if !sending.progress.expire(pace, now) {
                 given_up.push((*id, sending.progress.arrived(), sending.progress.packets()));
             }
         }
@@ -618,14 +681,15 @@ impl Client {
             return Some(Instant::ZERO);
         }
         let sending = self.sending.values();
-        let ready = |sending: &Sending| {
-            let ready = sending.progress.is_ready(&self.pace);
-            ready.then_some(Instant::ZERO)
+        let next = |sending: &Sending| {
+            let pace = self.paces.get(&pace_of(&sending.receiver))?;
+            if sending.progress.is_ready(pace) {
+                return Some(Instant::ZERO);
+            }
+            sending.progress.next_timeout(pace)
         };
         sending
-            .filter_map(|sending| {
-                ready(sending).or_else(|| sending.progress.next_timeout(&self.pace))
-            })
+            .filter_map(next)
             .chain(self.cover.next_event())
             .min()
     }
@@ -787,7 +851,10 @@ impl Client {
         let Some(sending) = self.sending.get_mut(&id) else {
             return;
         };
-        sending.progress.acknowledge(bits, &mut self.pace, now);
+        let Some(pace) = self.paces.get_mut(&pace_of(&sending.receiver)) else {
+            return;
+        };
+        sending.progress.acknowledge(bits, pace, now);
         if sending.progress.is_done() {
             self.stop_sending(id);
             self.events.push_back(ClientEvent::Delivered { id });
@@ -824,7 +891,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::{EpochParity, PrivateKey};
+    use crate::key::PrivateKey;
     use crate::mixnode::{Mixnode, MixnodeConfig};
     use crate::packet::{Hop, SealedReply};
     use crate::topology::Descriptor;
@@ -962,7 +1029,7 @@ mod tests {
         let mut network = Network::new(&mut rng);
         let (mut alice, mut bob) = (network.client(7), network.client(8));
         let topology = network.topology.clone();
-        let nodes = [6, 1, 4, 3, 2].map(|id| NodeId::from_bytes([id; 32]));
+        let nodes = [4, 1, 3, 2, 6].map(|id| NodeId::from_bytes([id; 32]));
         let now = network.now;
         let (id, transmits) = alice
             .send_through(
@@ -991,9 +1058,82 @@ mod tests {
             send,
             Err(SendError::Topology(TopologyError::UnknownNode { .. }))
         ));
-        let twice = [nodes[0], nodes[0]];
+        let twice = [nodes[4], nodes[4]];
         let send = alice.send_through(&topology, &twice, bob.contact, b"", 0, now, &mut rng);
         assert!(matches!(send, Err(SendError::Build(_))));
+    }
+
+    #[test]
+    fn a_receiver_who_does_not_answer_holds_up_nobody_elses_messages() {
+        let mut rng = ChaCha20Rng::seed_from_u64(11);
+        let mut network = Network::new(&mut rng);
+        let (mut alice, mut bob) = (network.client(7), network.client(8));
+        let topology = network.topology.clone();
+        // Somebody who had that key once: what is sent to it ends at nobody.
+        let gone = Contact {
+            key: PrivateKey::random(&mut rng).public(),
+            ..bob.contact
+        };
+        for _ in 0..3 {
+            let body = [0; 9_000];
+            alice
+                .send_reliably(&topology, gone, &body, 0, network.now, &mut rng)
+                .unwrap();
+        }
+        for _ in 0..200 {
+            let hello =
+                alice.send_reliably(&topology, bob.contact, b"hello", 0, network.now, &mut rng);
+            let (hello, began) = (hello.unwrap(), network.now);
+            let delivered = loop {
+                let mut transmits = Vec::new();
+                for client in [&mut alice, &mut bob] {
+                    while let Some(transmit) = client
+                        .poll_transmit(&topology, network.now, &mut rng)
+                        .unwrap()
+                    {
+                        transmits.push(transmit);
+                    }
+                }
+                let mut arrived = network.run(transmits);
+                for client in [&mut bob, &mut alice] {
+                    for delivery in arrived.remove(&client.contact.node.into()).unwrap() {
+                        client.handle_delivery(delivery, network.now).unwrap();
+                    }
+                }
+                match alice.poll_event() {
+                    Some(ClientEvent::Delivered { id }) if id == hello => break network.now,
+                    Some(ClientEvent::GivenUp { id, .. }) => assert_ne!(id, hello),
+                    _ => {}
+                }
+                let next = [alice.poll_timeout(), bob.poll_timeout()];
+                let next = next.into_iter().flatten().min().unwrap();
+                network.now = network.now.max(next);
+            };
+            assert!(delivered.duration_since(began) < Duration::from_secs(5));
+            network.now = network.now + Duration::from_secs(2);
+        }
+    }
+
+    #[test]
+    fn what_is_sent_to_keys_of_another_epoch_can_be_given_up() {
+        let mut rng = ChaCha20Rng::seed_from_u64(12);
+        let network = Network::new(&mut rng);
+        let (mut alice, bob) = (network.client(7), network.client(8));
+        let now = network.now;
+        let id = alice
+            .send_reliably(&network.topology, bob.contact, b"", 0, now, &mut rng)
+            .unwrap();
+        alice.give_up_other_epochs(EpochParity::Even);
+        assert_eq!(alice.poll_event(), None);
+        alice.give_up_other_epochs(EpochParity::Odd);
+        assert_eq!(
+            alice.poll_event(),
+            Some(ClientEvent::GivenUp {
+                id,
+                arrived: 0,
+                packets: 1
+            })
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ const LOOP: u8 = 4;
 const DROP: u8 = 5;
 
 /// Whole messages whose ids are remembered, so that a fragment that comes again starts nothing.
-const DONE_MAX: usize = 8192;
+const DONE_MAX: usize = 65_536;
 
 /// Why a message cannot be sent or put together.
 #[non_exhaustive]
@@ -239,19 +239,24 @@ pub(crate) const fn fragment_count(message_bytes: usize, payload_bytes: usize) -
 
 #[derive(Debug)]
 struct Partial {
-    parts: Vec<Option<Vec<u8>>>,
-    missing: usize,
+    /// Only those that came, so that a number of fragments which is only claimed costs nothing.
+    parts: BTreeMap<u16, Vec<u8>>,
+    count: u16,
     bytes: usize,
-    started: Instant,
+    /// When the last fragment came that was not there yet.
+    grew: Instant,
 }
+
+/// What a fragment is taken to cost beside its bytes.
+const PART_OVERHEAD_BYTES: usize = 64;
 
 /// Puts messages together from fragments in any order.
 ///
-/// It holds at most `bytes_max` bytes; what stays incomplete for `timeout` is dropped.
+/// It holds at most `bytes_max` bytes; what does not grow for `timeout` is dropped.
 #[derive(Debug)]
 pub(crate) struct Reassembler {
     partial: BTreeMap<MessageId, Partial>,
-    /// When messages were started, whole ones included.
+    /// When messages were started or were last looked at, whole ones included.
     partial_order: VecDeque<(Instant, MessageId)>,
     /// Messages that were whole, with their number of fragments, and in the order they were.
     done: BTreeMap<MessageId, u16>,
@@ -301,13 +306,14 @@ impl Reassembler {
             self.finish(id, count, now);
             return Ok(Some(part.to_vec()));
         }
-        // Each slot costs its place in `parts` even while it is empty.
-        let slots = usize::from(count) * size_of::<Option<Vec<u8>>>();
         let known = self.partial.get(&id);
-        if known.is_some_and(|partial| partial.parts.len() != usize::from(count)) {
+        if known.is_some_and(|partial| partial.count != count) {
             return Err(MessageError::Contradiction { index });
         }
-        let growth = part.len() + if known.is_some() { 0 } else { slots };
+        if known.is_some_and(|partial| partial.parts.contains_key(&index)) {
+            return Ok(None);
+        }
+        let growth = part.len() + PART_OVERHEAD_BYTES;
         if self.bytes + growth > self.bytes_max {
             return Err(MessageError::Full {
                 limit_bytes: self.bytes_max,
@@ -315,26 +321,21 @@ impl Reassembler {
         }
         let partial = self.partial.entry(id).or_insert_with(|| {
             self.partial_order.push_back((now, id));
-            self.bytes += slots;
             Partial {
-                parts: vec![None; usize::from(count)],
-                missing: usize::from(count),
-                bytes: slots,
-                started: now,
+                parts: BTreeMap::new(),
+                count,
+                bytes: 0,
+                grew: now,
             }
         });
-        let slot = &mut partial.parts[usize::from(index)];
-        if slot.is_some() {
+        partial.parts.insert(index, part.to_vec());
+        partial.grew = now;
+        partial.bytes += growth;
+        self.bytes += growth;
+        if partial.parts.len() < usize::from(count) {
             return Ok(None);
         }
-        *slot = Some(part.to_vec());
-        partial.missing -= 1;
-        partial.bytes += part.len();
-        self.bytes += part.len();
-        if partial.missing > 0 {
-            return Ok(None);
-        }
-        let message = self.forget(id).into_iter().flatten().flatten().collect();
+        let message = self.forget(id).into_values().flatten().collect();
         self.finish(id, count, now);
         Ok(Some(message))
     }
@@ -362,28 +363,35 @@ impl Reassembler {
             return Some(bits(usize::from(*count), &|_| true));
         }
         let partial = self.partial.get(&id)?;
-        Some(bits(partial.parts.len(), &|index| {
-            partial.parts[index].is_some()
+        Some(bits(usize::from(partial.count), &|index| {
+            partial.parts.contains_key(&(index as u16))
         }))
     }
 
-    fn forget(&mut self, id: MessageId) -> Vec<Option<Vec<u8>>> {
-        self.partial.remove(&id).map_or_else(Vec::new, |partial| {
-            self.bytes -= partial.bytes;
-            partial.parts
-        })
+    fn forget(&mut self, id: MessageId) -> BTreeMap<u16, Vec<u8>> {
+        self.partial
+            .remove(&id)
+            .map_or_else(BTreeMap::new, |partial| {
+                self.bytes -= partial.bytes;
+                partial.parts
+            })
     }
 
     /// In the order of their start, so that nobody can make this slow with many messages.
     fn expire(&mut self, now: Instant) {
         let timeout = self.timeout;
-        while let Some((started, id)) = self.partial_order.front().copied()
-            && now.duration_since(started) > timeout
+        while let Some((looked, id)) = self.partial_order.front().copied()
+            && now.duration_since(looked) > timeout
         {
             self.partial_order.pop_front();
-            let known = self.partial.get(&id);
-            if known.is_some_and(|partial| partial.started == started) {
-                self.forget(id);
+            match self.partial.get(&id).map(|partial| partial.grew) {
+                // Its sender has been told of fragments that are here, so it is kept as long as it
+                // grows.
+                Some(grew) if now.duration_since(grew) <= timeout => {
+                    self.partial_order.push_back((now, id));
+                }
+                Some(_) => drop(self.forget(id)),
+                None => {}
             }
         }
         while let Some((finished, id)) = self.done_order.front().copied()
@@ -417,6 +425,44 @@ mod tests {
 
     fn reassembler() -> Reassembler {
         Reassembler::new(1 << 20, Duration::from_secs(10))
+    }
+
+    #[test]
+    fn a_number_of_fragments_that_is_only_claimed_costs_nothing() {
+        let mut reassembler = reassembler();
+        for n in 0..10_000_u128 {
+            let claim = Fragment {
+                id: MessageId::from_bytes(n.to_le_bytes()),
+                index: 0,
+                count: u16::MAX,
+                surb: None,
+                part: b"x",
+            };
+            assert_eq!(reassembler.accept(claim, Instant::ZERO), Ok(None));
+        }
+        let message = vec![7; 300_000];
+        let whole = split(ID, &message, 2048, 1 << 20)
+            .unwrap()
+            .iter()
+            .filter_map(|payload| accept(&mut reassembler, payload, Instant::ZERO).unwrap())
+            .next();
+        assert_eq!(whole, Some(message));
+    }
+
+    #[test]
+    fn a_message_that_grows_is_kept_and_one_that_does_not_is_dropped() {
+        let mut reassembler = reassembler();
+        let payloads = split(ID, &[7; 6_000], 2048, 1 << 20).unwrap();
+        assert_eq!(payloads.len(), 3);
+        // The timeout is 10 s.
+        for (payload, second) in payloads[..2].iter().zip([0, 9]) {
+            let now = Instant::from_millis(second * 1000);
+            assert_eq!(accept(&mut reassembler, payload, now), Ok(None));
+        }
+        reassembler.expire(Instant::from_millis(18_000));
+        assert!(reassembler.arrived(ID).is_some());
+        reassembler.expire(Instant::from_millis(29_000));
+        assert!(reassembler.arrived(ID).is_none());
     }
 
     #[test]

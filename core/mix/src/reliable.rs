@@ -190,6 +190,16 @@ impl Outgoing {
         true
     }
 
+    /// What is in flight cannot be acknowledged any more: it is to be sent again.
+    pub(crate) fn send_again(&mut self, pace: &mut Pace) {
+        for state in &mut self.states {
+            if let State::InFlight { tries, .. } = *state {
+                pace.in_flight -= 1;
+                *state = State::Lost { tries };
+            }
+        }
+    }
+
     /// Takes everything out of flight.
     pub(crate) fn give_up(&mut self, pace: &mut Pace) {
         for state in &mut self.states {

@@ -58,6 +58,12 @@ pub enum TopologyError {
         /// The node.
         node: NodeId,
     },
+    /// A route ends at a node that has no links to receivers: only those of the last layer do.
+    #[error("route ends at node {node}, which is not of the last layer")]
+    NotLastLayer {
+        /// The node.
+        node: NodeId,
+    },
     /// A layer has fewer nodes than a route of so many hops takes of it.
     #[error("layer {layer} has too few nodes for a route over {hops} mixnodes")]
     TooFewNodes {
@@ -269,8 +275,9 @@ impl Topology {
         Hop::at(chosen.contact(), exponential(self.delay_mean, rng))
     }
 
-    /// Mixnodes for a route of the sender's own choice: `hops` of them, all different, one of each
-    /// layer, uniformly, and from the first layer again after the last.
+    /// Mixnodes for a route of the sender's own choice: `hops` of them, all different, uniformly, the
+    /// last one of the last layer, the one before it of the layer before that, and so on round the
+    /// layers.
     ///
     /// # Errors
     /// [`TopologyError::HopCount`], [`TopologyError::TooFewNodes`].
@@ -281,7 +288,8 @@ impl Topology {
         }
         let mut chosen: Vec<NodeId> = Vec::with_capacity(hops);
         for hop in 0..hops {
-            let layer = hop % self.layers.len();
+            let after = hops - 1 - hop;
+            let layer = self.layers.len() - 1 - after % self.layers.len();
             let left: Vec<_> = self.layers[layer]
                 .iter()
                 .filter(|node| !chosen.contains(&node.node))
@@ -297,7 +305,7 @@ impl Topology {
     /// A route to `receiver` over these mixnodes in this order, each with an exponential delay.
     ///
     /// # Errors
-    /// [`TopologyError::UnknownNode`], [`TopologyError::HopCount`] for no node,
+    /// [`TopologyError::UnknownNode`], [`TopologyError::NotLastLayer`], [`TopologyError::HopCount`] for no node,
     /// [`TopologyError::MixedEpochs`] if the receiver's key is of another epoch. How many nodes there
     /// may be, and that none comes twice, is for the packet to say ([`BuildError`](crate::BuildError)).
     pub fn route_through(
@@ -322,6 +330,12 @@ impl Topology {
                 descriptor.contact(),
                 exponential(self.delay_mean, rng),
             ));
+        }
+        let last = self.layers.last().into_iter().flatten();
+        if let Some(&node) = nodes.last()
+            && !last.into_iter().any(|descriptor| descriptor.node == node)
+        {
+            return Err(TopologyError::NotLastLayer { node });
         }
         route.push(Hop::at(receiver, Duration::ZERO));
         Ok(route)
@@ -410,7 +424,8 @@ pub(crate) mod tests {
             let nodes = topology.choose(hops, &mut rng).unwrap();
             let distinct: std::collections::BTreeSet<_> = nodes.iter().collect();
             assert_eq!((nodes.len(), distinct.len()), (hops, hops));
-            for (node, layer) in nodes.iter().zip(topology.layers().iter().cycle()) {
+            let backwards = topology.layers().iter().rev().cycle();
+            for (node, layer) in nodes.iter().rev().zip(backwards) {
                 assert!(layer.iter().any(|descriptor| descriptor.node == *node));
             }
             let route = topology
@@ -438,7 +453,14 @@ pub(crate) mod tests {
         );
         assert_eq!(
             small.unwrap().choose(3, &mut rng),
-            Err(TopologyError::TooFewNodes { layer: 0, hops: 3 })
+            Err(TopologyError::TooFewNodes { layer: 1, hops: 3 })
+        );
+        let node = topology.layers()[1][0].node;
+        assert_eq!(
+            topology
+                .route_through(&[node], descriptor(9).contact(), &mut rng)
+                .unwrap_err(),
+            TopologyError::NotLastLayer { node }
         );
         let stranger = descriptor(8);
         assert_eq!(

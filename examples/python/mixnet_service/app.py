@@ -1,7 +1,7 @@
 """A web service that runs a mixnet of three mixnodes in its own process and sends through it.
 
-    pip install fogcompute fastapi uvicorn
-    uvicorn app:app                                        # in this folder
+    pip install ./python fastapi uvicorn                   # in the root of the checkout
+    uvicorn --app-dir examples/python/mixnet_service app:app
     curl -s localhost:8000/echo -H 'content-type: application/json' -d '{"text": "hello"}'
     curl -s localhost:8000/status
     curl -s localhost:8000/metrics

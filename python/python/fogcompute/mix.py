@@ -26,9 +26,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
-from typing import TypeAlias
-
-from typing_extensions import Buffer, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from ._native import (
     ClosedError,
@@ -46,6 +44,9 @@ from ._native import (
     SphinxProcessor,
     Topology,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = [
     "BetanetClient",
@@ -136,7 +137,7 @@ class BetanetClient:
         topology: Topology,
         listen: str = "0.0.0.0:0",
         *,
-        identity: Buffer | None = None,
+        identity: "Buffer | None" = None,
         loops: timedelta | None = timedelta(seconds=5),
         drops: timedelta | None = timedelta(seconds=5),
     ) -> None:
@@ -149,14 +150,14 @@ class BetanetClient:
         return self.client.contact
 
     def create_circuit(self, hops: int = 3) -> Circuit:
-        """Chooses so many different mixnodes at random, one of each layer in turn.
+        """Chooses so many different mixnodes at random, one of each layer in turn up to the last.
 
         Packets have room for `hops_max` hops, the receiver included. Raises `RouteError` if the
         network has too few nodes.
         """
         return Circuit(self.client.choose_nodes(hops))
 
-    async def route_through(self, circuit: Circuit, data: Buffer, to: str | None = None) -> bytes:
+    async def route_through(self, circuit: Circuit, data: "Buffer", to: str | None = None) -> bytes:
         """Sends `data` through a circuit, once and without asking for an acknowledgement.
 
         It goes to the contact `to`, or back to this client if there is none; `receive` gives it to
@@ -166,7 +167,7 @@ class BetanetClient:
         # It builds packets, a few scalar multiplications each.
         return await asyncio.to_thread(self.client.send_through, circuit.nodes, receiver, data)
 
-    def send(self, to: str, data: Buffer) -> Awaitable[None]:
+    def send(self, to: str, data: "Buffer") -> Awaitable[None]:
         """Sends a message over routes of its own; await its acknowledgement by the receiver."""
         return self.client.send(to, data)
 
@@ -233,7 +234,7 @@ class PacketPipeline:
         self._batches = 0
         self._closed = False
 
-    async def submit_packet(self, packet: Buffer) -> Processed:
+    async def submit_packet(self, packet: "Buffer") -> Processed:
         """Processes a packet; returns what to do with it.
 
         Raises `PacketError`, `ReplayedError`, `MixnetBusyError` as `SphinxProcessor.process` does,
@@ -259,10 +260,8 @@ class PacketPipeline:
                 packets = b"".join(packet for packet, _ in batch)
                 try:
                     results = await asyncio.to_thread(self.processor.process_batch, packets)
-                except BaseException as error:
-                    for _, future in batch:
-                        if not future.done():
-                            future.set_exception(error)
+                except BaseException:
+                    self._waiting.extendleft(reversed(batch))
                     raise
                 self._batches += 1
                 for (_, future), result in zip(batch, results, strict=True):
@@ -274,6 +273,11 @@ class PacketPipeline:
                         future.set_result(result)
         finally:
             self._runner = None
+            # Only what ended this early has left any.
+            while self._waiting:
+                _, future = self._waiting.popleft()
+                if not future.done():
+                    future.set_exception(ClosedError("the pipeline has ended"))
 
     def get_stats(self) -> PipelineStats:
         """What it did so far."""
@@ -283,7 +287,8 @@ class PacketPipeline:
         """Takes no further packets, and ends when those that wait are processed."""
         self._closed = True
         if self._runner is not None:
-            await self._runner
+            # Whoever gives up waiting does not end it.
+            await asyncio.shield(self._runner)
 
     async def __aenter__(self) -> Self:
         return self

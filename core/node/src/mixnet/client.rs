@@ -29,8 +29,8 @@ pub struct MixnetClientConfig {
     /// Cover traffic on the mains. The default is a loop and a drop every five seconds in the mean:
     /// less hides less, more costs more, about 50 MB a day as it is.
     pub cover: CoverConfig,
-    /// Messages that wait to be received. When reached, further ones are not acknowledged, so that
-    /// their senders send them again.
+    /// Messages that wait to be received. When reached, or when they are 64 MiB together, further ones
+    /// are not acknowledged, so that their senders send them again.
     pub inbox_messages_max: usize,
 }
 
@@ -162,7 +162,7 @@ impl MixnetClient {
     }
 
     /// Sends a message. The outcome is there when the receiver has acknowledged all of it, or when
-    /// it is given up.
+    /// it is given up: each packet is sent up to twelve times, which takes about five minutes.
     ///
     /// # Errors
     /// [`MixnetError::TopologyFile`] if the network's topology has expired, [`MixnetError::Send`],
@@ -185,7 +185,8 @@ impl MixnetClient {
         self.shared()?.send_through(nodes, to, body)
     }
 
-    /// So many different mixnodes for a route of its own choice, one of each layer in turn.
+    /// So many different mixnodes for a route of its own choice, one of each layer in turn up to the
+    /// last.
     ///
     /// # Errors
     /// [`MixnetError::Topology`], [`MixnetError::Closed`], [`MixnetError::Forked`].
@@ -195,7 +196,8 @@ impl MixnetClient {
         Ok(topology.choose(hops, &mut OsEntropy)?)
     }
 
-    /// Sends a message that asks for an answer of at most `answer_bytes_max` bytes.
+    /// Sends a message that asks for an answer of at most `answer_bytes_max` bytes, rounded up to what
+    /// whole packets carry.
     ///
     /// The question is sent until it is acknowledged, the answer once: if a packet of it is lost,
     /// none comes, and the outcome is [`MixnetError::NoAnswer`] after `within`.
@@ -298,7 +300,8 @@ impl MixnetClient {
 
     /// Goes on with another topology of the network: nodes joined or left, or an epoch began. In
     /// another epoch the client has another key, so tell others its new contact; for the old one it
-    /// keeps receiving until the epoch after.
+    /// keeps receiving until the epoch after. What is still being sent to contacts of the old epoch
+    /// ends with [`MixnetError::GivenUp`].
     ///
     /// # Errors
     /// [`MixnetError::OtherPackets`], [`MixnetError::TopologyFile`], [`MixnetError::Directory`],

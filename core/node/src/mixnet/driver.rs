@@ -28,6 +28,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Links to the last layer are used at least so often, so that neither end nor a router between
 /// them forgets them.
 const LINKS_EVERY: Duration = Duration::from_secs(20);
+/// Bytes of messages that wait to be received. When reached, further ones are not acknowledged.
+const INBOX_BYTES_MAX: usize = 64 << 20;
 /// A client receives a few packets a second, not a mixnode's load.
 const REPLAY_TAGS_MAX: usize = 1_000_000;
 
@@ -265,6 +267,11 @@ impl Shared {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn has_room(&self) -> bool {
+        let (messages, bytes) = self.inbox.len();
+        messages < self.inbox_messages_max && bytes < INBOX_BYTES_MAX
+    }
+
     pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
@@ -388,6 +395,7 @@ impl Shared {
             engine.set_epoch_key(epoch, &EpochKey::new(key, REPLAY_TAGS_MAX));
             let contact = state.contact;
             state.client.set_contact(contact);
+            state.client.give_up_other_epochs(epoch);
         }
         state.network = Network::new(file);
         // The last layer may have nodes that know nothing of this client.
@@ -420,8 +428,7 @@ impl Shared {
     /// Sends what is due, tells who waits, and says when there is more to do.
     fn turn(&self, now: Instant) -> Instant {
         let mut state = self.lock();
-        let room = self.inbox.len() < self.inbox_messages_max;
-        state.client.set_accepting(room);
+        state.client.set_accepting(self.has_room());
         state.open_links(now);
         let mut packets = mem::take(&mut state.outbox);
         let topology = state.topology();
@@ -467,8 +474,7 @@ impl Shared {
     fn receive(&self, delivery: Delivery) {
         let now = self.clock.now();
         let mut state = self.lock();
-        let room = self.inbox.len() < self.inbox_messages_max;
-        state.client.set_accepting(room);
+        state.client.set_accepting(self.has_room());
         match state.client.handle_delivery(delivery, now) {
             Ok(None) => {}
             Ok(Some(Incoming::Message { id, body, surbs })) => {

@@ -71,6 +71,7 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 struct State {
     messages: VecDeque<MixnetMessage>,
+    bytes: usize,
     closed: bool,
 }
 
@@ -87,7 +88,10 @@ pub(super) enum Taken {
 impl State {
     fn take(&mut self) -> Taken {
         match self.messages.pop_front() {
-            Some(message) => Taken::Message(message),
+            Some(message) => {
+                self.bytes -= message.body.len();
+                Taken::Message(message)
+            }
             None if self.closed => Taken::Closed,
             None => Taken::Empty,
         }
@@ -99,12 +103,18 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.lock().messages.len()
+    /// Messages, and bytes of their bodies.
+    pub(super) fn len(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.messages.len(), state.bytes)
     }
 
     pub(super) fn put(&self, message: MixnetMessage) {
-        self.lock().messages.push_back(message);
+        {
+            let mut state = self.lock();
+            state.bytes += message.body.len();
+            state.messages.push_back(message);
+        }
         self.arrived.notify_one();
         self.changed.notify_waiters();
     }

@@ -116,7 +116,6 @@ fn a_chosen_route_is_taken() {
     let network = Network::start();
     let (alice, bob) = (network.client(), network.client());
     let nodes = alice.choose_nodes(3).unwrap();
-    let reversed: Vec<_> = nodes.iter().rev().copied().collect();
     assert!(matches!(
         alice.choose_nodes(4),
         Err(MixnetError::Topology(TopologyError::TooFewNodes { .. }))
@@ -128,7 +127,7 @@ fn a_chosen_route_is_taken() {
     let contact = bob.contact().unwrap();
     for (route, error) in [
         (vec![NodeId::from_bytes([9; 32])], "topology"),
-        (vec![reversed[0], reversed[0]], "build"),
+        (vec![nodes[2], nodes[2]], "build"),
     ] {
         let refused = alice.send_through(&route, contact, b"").unwrap_err();
         match (error, refused) {
@@ -306,16 +305,27 @@ fn a_new_epoch_brings_new_keys() {
     let (alice, bob) = (network.client(), network.client());
     let next = Network::of_epoch(1, Duration::from_millis(1));
     let before = bob.contact().unwrap();
+    let gone = fogcompute_mix::Contact {
+        key: network.nodes[0].descriptor().key,
+        ..before
+    };
+    let given_up = alice.send(gone, b"to nobody").unwrap();
     for client in [&alice, &bob] {
         client.set_topology(next.file.clone()).unwrap();
     }
     let after = bob.contact().unwrap();
     assert_eq!(before.node, after.node);
     assert_ne!((before.key, before.epoch), (after.key, after.epoch));
+    let lost = network.client().contact().unwrap();
+    assert!(alice.send(lost, b"").is_err());
     let sent = alice.send(after, b"in the new epoch").unwrap();
     let message = bob.receive_within(LONG).unwrap().unwrap();
     assert_eq!(message.body, b"in the new epoch");
     sent.wait().unwrap();
+    assert!(matches!(
+        given_up.wait(),
+        Err(MixnetError::GivenUp { arrived: 0, .. })
+    ));
 }
 
 #[test]
