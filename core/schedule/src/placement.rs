@@ -1,10 +1,19 @@
 //! Which job runs on which node.
 
+mod archive;
+pub mod batch;
+mod descend;
 mod evaluate;
+mod explore;
+mod feasible;
+pub mod fogp;
+mod hypervolume;
 mod instance;
 mod plan;
 mod search;
 
+pub use explore::{Effort, FRONT_MAX, Placement, SearchError};
+pub use hypervolume::hypervolume;
 pub use instance::{
     Constraint, Instance, JOBS_MAX, Job, NODES_MAX, Node, PlacementError, RUN_MS_MAX, Sharing,
 };
