@@ -57,8 +57,9 @@ mod sort;
 
 pub use placement::{
     Constraint, Effort, Explanation, FRONT_MAX, Instance, JOBS_MAX, Job, NODES_MAX, Node,
-    OBJECTIVE_COUNT, OBJECTIVE_NAMES, Placement, PlacementError, Plan, Point, Preference,
-    PreferenceError, RUN_MS_MAX, SearchError, Sharing, TradeOff, batch, fogp, hypervolume,
+    OBJECTIVE_COUNT, OBJECTIVE_NAMES, Placement, PlacementError, Placer, PlacerError, Plan, Point,
+    Preference, PreferenceError, RUN_MS_MAX, Rates, SearchError, Sharing, TradeOff, batch, fogp,
+    hypervolume,
 };
 pub use reputation::{EVIDENCE_MAX, LOWER_BOUND_QUANTILE, Reputation, ReputationError};
 pub use sort::{SortError, non_dominated_sort};

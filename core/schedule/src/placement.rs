@@ -9,6 +9,7 @@ mod feasible;
 pub mod fogp;
 mod hypervolume;
 mod instance;
+mod placer;
 mod plan;
 mod search;
 
@@ -17,6 +18,7 @@ pub use hypervolume::hypervolume;
 pub use instance::{
     Constraint, Instance, JOBS_MAX, Job, NODES_MAX, Node, PlacementError, RUN_MS_MAX, Sharing,
 };
+pub use placer::{Placer, PlacerError, Rates};
 pub use plan::{Explanation, Plan, Point, Preference, PreferenceError, TradeOff};
 
 /// How many objectives a placement has.

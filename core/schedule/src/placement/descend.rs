@@ -283,8 +283,8 @@ impl<'a, const M: usize> Walker<'a, M> {
         best.1
     }
 
-    /// Lets the slopes follow the uses of nodes that `loads` brings about, slowly, for all jobs move
-    /// at once. `shares` holds the uses that are followed.
+    /// Lets the slopes follow the uses of nodes that `loads` brings about, slowly, for all jobs
+    /// move at once. `shares` holds the uses that are followed.
     fn adapt_slopes(&mut self, loads: &[[f64; RESOURCES]], shares: &mut Vec<f64>) {
         let batch = self.batch;
         let count = batch.supplies.len() as f64;
@@ -459,8 +459,8 @@ impl<'a, const M: usize> Walker<'a, M> {
                 self.work += 1;
                 let guest = self.guests[node][index] as usize;
                 let guest_from = self.chosen[guest];
-                // By tolls, the place the guest leaves and the one it finds are worth what they cost
-                // everybody else.
+                // By tolls, the place the guest leaves and the one it finds are worth what they
+                // cost everybody else.
                 let tolled = self.priced[pair as usize] + self.least_priced[guest];
                 if tolled >= self.priced[from as usize] + self.priced[guest_from as usize]
                     || !self.makes_room(guest, node, job)

@@ -1,8 +1,9 @@
 //! FOG-P/1, a family of job placement problems to measure placement with.
 //!
 //! Anybody can generate an instance from four numbers, evaluate a placement, and say how good a
-//! front is, in any language: draws are those of SplitMix64 in a fixed order, and everything else is
-//! arithmetic. Benchmarks, tests and peers in other languages therefore speak of the same instances.
+//! front is, in any language: draws are those of SplitMix64 in a fixed order, and everything else
+//! is arithmetic. Benchmarks, tests and peers in other languages therefore speak of the same
+//! instances.
 //!
 //! ```
 //! use fogcompute_schedule::fogp::{Problem, Spec};
