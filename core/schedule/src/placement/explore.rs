@@ -98,10 +98,10 @@ impl<const M: usize> Batch<M> {
     /// `effort.front_max`, the best found of each objective among them.
     ///
     /// Under each of many weight vectors, jobs are placed greedily, the hardest first; then jobs
-    /// move, make way for others and change places as long as the weighted sum falls. The front is
-    /// then bred on: offspring of two neighbours are walked downhill under weights between theirs.
-    /// In every placement returned, everything fits. The same generator gives the same front on
-    /// every platform.
+    /// move, make way for others and change places as long as the weighted sum falls. The best of
+    /// each objective is shaken and walked downhill again. The front is then bred on: each of its
+    /// placements goes on downhill under weights on the way to those of another. In every placement
+    /// returned, everything fits. The same generator gives the same front on every platform.
     ///
     /// # Errors
     ///
@@ -272,7 +272,7 @@ impl<const M: usize> Explorer<'_, M> {
         Ok(())
     }
 
-    /// Offspring of the front, round after round.
+    /// Goes on from each placement of the front under other weights, round after round.
     fn breed(
         &mut self,
         effort: &Effort,
