@@ -203,6 +203,29 @@ fn instances_that_cannot_be_placed_are_told_apart() {
     }
 }
 
+#[test]
+fn other_instances_of_the_family_are_placed_or_refused_with_proof() {
+    for (jobs, nodes, scale) in [(20, 50, 4), (200, 100, 3), (300, 100, 2)] {
+        for seed in 100..110 {
+            let problem = Problem::generate(Spec::new(jobs, nodes, scale, seed)).unwrap();
+            let effort = Effort {
+                front_max: 30,
+                work: 300_000,
+            };
+            let batch = problem.batch().unwrap();
+            match batch.search(&effort, &mut ChaCha8Rng::seed_from_u64(seed)) {
+                Ok(front) => {
+                    objectives(&problem, &front);
+                }
+                Err(error) => assert!(
+                    matches!(error, SearchError::Impossible { .. }),
+                    "{jobs} on {nodes}, seed {seed}: {error}"
+                ),
+            }
+        }
+    }
+}
+
 fn fit_together(problem: &Problem, first: (usize, u32), second: (usize, u32)) -> bool {
     let node = &problem.nodes()[first.1 as usize];
     let (a, b) = (&problem.jobs()[first.0], &problem.jobs()[second.0]);
