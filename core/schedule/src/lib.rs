@@ -3,6 +3,8 @@
 //! [`Instance`] holds the jobs and nodes of one batch and [`Instance::place`] finds a [`Plan`]: the
 //! placements that no other beats in completion time, load balance, trust and cost at once, and one
 //! chosen among them. Underneath is [`evolution`], a general NSGA-II for any problem.
+//! [`batch`] is placement as numbers alone, for objectives and constraints of your own, with a search
+//! that finds far better fronts than NSGA-II; [`fogp`] is a family of problems to measure it with.
 //! [`Reputation`] turns a node's record into the trust that placement reads.
 //!
 //! Nothing here dispatches a job, reserves capacity or learns of an outcome; that is the
@@ -54,9 +56,10 @@ mod reputation;
 mod sort;
 
 pub use placement::{
-    Constraint, Explanation, Instance, JOBS_MAX, Job, NODES_MAX, Node, OBJECTIVE_COUNT,
-    OBJECTIVE_NAMES, PlacementError, Plan, Point, Preference, PreferenceError, RUN_MS_MAX, Sharing,
-    TradeOff,
+    Constraint, Effort, Explanation, FRONT_MAX, Instance, JOBS_MAX, Job, NODES_MAX, Node,
+    OBJECTIVE_COUNT, OBJECTIVE_NAMES, Placement, PlacementError, Placer, PlacerError, Plan, Point,
+    Preference, PreferenceError, RUN_MS_MAX, Rates, SearchError, Sharing, TradeOff, batch, fogp,
+    hypervolume,
 };
 pub use reputation::{EVIDENCE_MAX, LOWER_BOUND_QUANTILE, Reputation, ReputationError};
 pub use sort::{SortError, non_dominated_sort};

@@ -1,13 +1,24 @@
 //! Which job runs on which node.
 
+mod archive;
+pub mod batch;
+mod descend;
 mod evaluate;
+mod explore;
+mod feasible;
+pub mod fogp;
+mod hypervolume;
 mod instance;
+mod placer;
 mod plan;
 mod search;
 
+pub use explore::{Effort, FRONT_MAX, Placement, SearchError};
+pub use hypervolume::hypervolume;
 pub use instance::{
     Constraint, Instance, JOBS_MAX, Job, NODES_MAX, Node, PlacementError, RUN_MS_MAX, Sharing,
 };
+pub use placer::{Placer, PlacerError, Rates};
 pub use plan::{Explanation, Plan, Point, Preference, PreferenceError, TradeOff};
 
 /// How many objectives a placement has.

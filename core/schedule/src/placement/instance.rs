@@ -345,7 +345,7 @@ fn weight(priority: Priority) -> f64 {
     }
 }
 
-fn check_jobs(jobs: &[Job]) -> Result<(), PlacementError> {
+pub(super) fn check_jobs(jobs: &[Job]) -> Result<(), PlacementError> {
     if jobs.is_empty() {
         return Err(PlacementError::NoJobs);
     }
@@ -375,7 +375,7 @@ fn check_jobs(jobs: &[Job]) -> Result<(), PlacementError> {
     Ok(())
 }
 
-fn check_nodes(nodes: &[Node]) -> Result<(), PlacementError> {
+pub(super) fn check_nodes(nodes: &[Node]) -> Result<(), PlacementError> {
     if nodes.is_empty() {
         return Err(PlacementError::NoNodes);
     }
@@ -411,7 +411,7 @@ fn check_nodes(nodes: &[Node]) -> Result<(), PlacementError> {
     Ok(())
 }
 
-fn eligible(job: &Job, nodes: &[Node]) -> Result<Vec<Pair>, PlacementError> {
+pub(super) fn eligible(job: &Job, nodes: &[Node]) -> Result<Vec<Pair>, PlacementError> {
     let mut pairs = Vec::new();
     let mut removed_by = [0; Constraint::ALL.len()];
     let mut nearest: Option<(NodeId, Vec<Constraint>)> = None;
@@ -473,7 +473,7 @@ fn eligible(job: &Job, nodes: &[Node]) -> Result<Vec<Pair>, PlacementError> {
 }
 
 /// How long a job runs, rounded up, if that is at most [`RUN_MS_MAX`].
-fn run_ms(duration_ms: u64, speed: f64) -> Option<u64> {
+pub(super) fn run_ms(duration_ms: u64, speed: f64) -> Option<u64> {
     let run_ms = (duration_ms as f64 / speed).ceil();
     (run_ms <= RUN_MS_MAX as f64).then_some(run_ms as u64)
 }
@@ -481,7 +481,7 @@ fn run_ms(duration_ms: u64, speed: f64) -> Option<u64> {
 /// What a job costs, rounded up to whole base units, if that can be counted.
 ///
 /// At most a millionth of what a `u128` holds, so that the costs of a whole batch have a sum.
-fn cost(job: &Job, node: &Node, run_ms: u64) -> Option<u128> {
+pub(super) fn cost(job: &Job, node: &Node, run_ms: u64) -> Option<u128> {
     let core_millis = u128::from(job.cpu_millis) * u128::from(run_ms);
     let cost = core_millis.checked_mul(u128::from(node.price_per_cpu_second))?;
     Some(cost.div_ceil(1_000 * 1_000))

@@ -3,12 +3,18 @@
 use rand_core::Rng;
 
 use super::OBJECTIVE_COUNT;
+use super::batch::{Batch, BatchError, Choice, Demand, Supply};
 use super::evaluate::{Evaluator, Load, Queue, Value};
+use super::explore::{Effort, FRONT_MAX, SearchError};
 use super::instance::{Instance, PlacementError, Sharing};
 use super::plan::{Plan, Point};
 use crate::evolution::{EvolutionError, Nsga2, Problem, Variable};
 use crate::random::simplex;
 use crate::sort::{lexicographic, ranks};
+
+/// How many pairs of a job and a node a search may look at for each job of each child that NSGA-II
+/// makes. Together they take about as long as NSGA-II does.
+const WORK_PER_GENE: u64 = 8;
 
 type Weights = [f64; OBJECTIVE_COUNT];
 
@@ -28,10 +34,11 @@ impl Instance {
     /// Finds placements that no other beats and chooses the knee among them; choose otherwise with
     /// [`Plan::prefer`].
     ///
-    /// The first population of NSGA-II are greedy placements, one for each objective, one for all
-    /// alike, the others for random weights: on such problems they are far better than random ones.
+    /// The first population of NSGA-II are the front of [`Batch::search`] when jobs run at once, and
+    /// greedy placements when they queue or that is not enough: one for each objective, one for all
+    /// alike, the others for random weights. On such problems they are far better than random ones.
     /// A child in which a node is overcommitted is repaired before it is judged. The plan holds what
-    /// nothing beats among the last population and the greedy placements. The same generator gives
+    /// nothing beats among the first and the last population. The same generator gives
     /// the same plan on every platform.
     ///
     /// # Errors
@@ -90,15 +97,19 @@ impl Instance {
             ask_every: count,
             go_on,
         };
-        let mut candidates: Vec<Vec<u32>> = weights
-            .iter()
-            .map(|weights| {
-                search.ask()?;
-                let mut choices = self.greedy(&metrics, weights);
-                self.make_fit(&metrics, weights, &mut choices, Depth::Chain);
-                Ok(choices)
-            })
-            .collect::<Result<_, Stopped>>()?;
+        let mut candidates = self.searched_together(config, rng, search.go_on)?;
+        // What the search has found takes the place of greedy placements, which it is based on.
+        let depth = if candidates.is_empty() {
+            Depth::Chain
+        } else {
+            Depth::Single
+        };
+        for weights in weights.iter().skip(candidates.len()) {
+            search.ask()?;
+            let mut choices = self.greedy(&metrics, weights);
+            self.make_fit(&metrics, weights, &mut choices, depth);
+            candidates.push(choices);
+        }
         let worst = candidates
             .iter()
             .map(|choices| search.evaluator.value(choices).violation)
@@ -132,6 +143,74 @@ impl Instance {
             choices
         }));
         Ok(candidates)
+    }
+
+    /// The front that [`Batch::search`] finds with about the work of the greedy placements and of
+    /// NSGA-II, at most one for each individual. Empty if jobs queue, for then what a job adds
+    /// depends on the others, or if nothing was found in which all jobs fit.
+    fn searched_together(
+        &self,
+        config: &Nsga2,
+        rng: &mut impl Rng,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Vec<u32>>, Stopped> {
+        if self.sharing == Sharing::Queued {
+            return Ok(Vec::new());
+        }
+        // Too many pairs for a batch are not too many for what follows.
+        let Ok(batch) = self.batch() else {
+            return Ok(Vec::new());
+        };
+        let (population, generations) =
+            (u64::from(config.population), u64::from(config.generations));
+        let genes = population.saturating_mul(self.jobs.len() as u64);
+        let effort = Effort {
+            front_max: (config.population as usize).min(FRONT_MAX),
+            work: genes
+                .saturating_mul(WORK_PER_GENE)
+                .saturating_mul(generations + 1),
+        };
+        match batch.search_while(&effort, rng, go_on) {
+            Ok(front) => Ok(front
+                .iter()
+                .map(|placement| self.choices(&placement.nodes))
+                .collect()),
+            Err(SearchError::Stopped) => Err(Stopped),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// The instance as numbers alone, when jobs run at once.
+    fn batch(&self) -> Result<Batch<OBJECTIVE_COUNT>, BatchError> {
+        let supplies = self.nodes.iter().map(|node| Supply {
+            free: [node.cpu_millis_free, node.memory_bytes_free, 0],
+            cpu_taken: node.cpu_millis_total - node.cpu_millis_free,
+        });
+        let demands = self.jobs.iter().enumerate().map(|(index, job)| {
+            let weight = self.weights[index] / self.weight_sum;
+            let choices = self.eligible[index].iter().map(|&pair| Choice {
+                node: pair.node as u32,
+                adds: [
+                    weight * self.alone_ms(pair),
+                    0.0,
+                    weight * (1.0 - self.nodes[pair.node].trust),
+                    pair.cost as f64,
+                ],
+            });
+            Demand {
+                needs: [job.cpu_millis, job.memory_bytes, 0],
+                choices: choices.collect(),
+            }
+        });
+        Batch::new(supplies.collect(), demands)
+    }
+
+    /// The choice of each job that means the node named for it, which is eligible.
+    fn choices(&self, nodes: &[u32]) -> Vec<u32> {
+        let named = nodes.iter().zip(&self.eligible);
+        named
+            .map(|(&node, pairs)| pairs.partition_point(|pair| pair.node < node as usize) as u32)
+            .collect()
     }
 
     /// The plan of those candidates that are feasible and that no other beats.

@@ -1,0 +1,198 @@
+//! Whether all jobs fit together at all.
+
+use super::batch::{Batch, RESOURCES, has_room};
+
+/// Most pairs of a job and a node that one exhaustive search looks at.
+const LOOKS_MAX: u64 = 20_000_000;
+
+/// The same when a job is left out to see whether the others fail without it.
+const LOOKS_SHRINKING_MAX: u64 = 1_000_000;
+
+/// Most jobs that are placed by trying everything.
+const CORE_MAX: usize = 300;
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The pair of each job, in which all fit.
+    Settled(Vec<u32>),
+    /// These jobs cannot be placed together.
+    Impossible(Vec<usize>),
+    /// Neither was found out; this job was the last to find no room.
+    Unknown(usize),
+    /// The host did not want to go on.
+    Stopped,
+}
+
+/// Whether some jobs fit together.
+#[derive(Debug, Eq, PartialEq)]
+enum Verdict {
+    Fits,
+    Fails,
+    Unknown,
+}
+
+/// Places all jobs so that they fit, or names some that cannot be.
+///
+/// The jobs that found no room form a core, which is placed first and by trying everything; the
+/// others follow greedily, and whoever finds no room joins the core. A core that cannot be placed
+/// is a proof for the batch.
+pub(super) fn settle<const M: usize>(batch: &Batch<M>, go_on: &mut dyn FnMut() -> bool) -> Outcome {
+    let mut core: Vec<usize> = Vec::new();
+    let mut trial = Trial::new(batch);
+    loop {
+        if !go_on() {
+            return Outcome::Stopped;
+        }
+        match trial.solve(&core, LOOKS_MAX) {
+            Verdict::Fits => {}
+            Verdict::Fails => return Outcome::Impossible(trial.shrink(core)),
+            Verdict::Unknown => {
+                return Outcome::Unknown(core.last().copied().unwrap_or(0));
+            }
+        }
+        match trial.extend() {
+            None => return Outcome::Settled(trial.chosen.iter().flatten().copied().collect()),
+            Some(job) if core.len() == CORE_MAX => return Outcome::Unknown(job),
+            Some(job) => core.push(job),
+        }
+    }
+}
+
+struct Trial<'a, const M: usize> {
+    batch: &'a Batch<M>,
+    free: Vec<[u64; RESOURCES]>,
+    chosen: Vec<Option<u32>>,
+    /// How many more pairs may be looked at.
+    looks: u64,
+}
+
+impl<'a, const M: usize> Trial<'a, M> {
+    fn new(batch: &'a Batch<M>) -> Self {
+        Self {
+            batch,
+            free: Vec::new(),
+            chosen: Vec::new(),
+            looks: 0,
+        }
+    }
+
+    /// Places the jobs of `core` and no others.
+    fn solve(&mut self, core: &[usize], looks: u64) -> Verdict {
+        self.free.clear();
+        self.free
+            .extend(self.batch.supplies.iter().map(|supply| supply.free));
+        self.chosen.clear();
+        self.chosen.resize(self.batch.jobs(), None);
+        self.looks = looks;
+        let mut open = core.to_vec();
+        self.descend(&mut open)
+    }
+
+    /// Places all of `open`, the one with the fewest nodes left first, or leaves everything as it
+    /// was.
+    fn descend(&mut self, open: &mut Vec<usize>) -> Verdict {
+        let looks: usize = open.iter().map(|&job| self.batch.pairs(job).len()).sum();
+        match self.looks.checked_sub(looks as u64) {
+            Some(left) => self.looks = left,
+            None => return Verdict::Unknown,
+        }
+        let mut fewest: Option<(usize, usize)> = None;
+        for (position, &job) in open.iter().enumerate() {
+            let count = self.roomy(job).count();
+            if fewest.is_none_or(|(least, _)| count < least) {
+                fewest = Some((count, position));
+            }
+        }
+        let Some((_, position)) = fewest else {
+            return Verdict::Fits;
+        };
+        let job = open.swap_remove(position);
+        let mut pairs: Vec<u32> = self.roomy(job).collect();
+        pairs.sort_by_key(|&pair| self.rival_count(pair, open));
+        // Two nodes that are alike for all open jobs would fail alike, but that is rare here.
+        for pair in pairs {
+            self.put(job, pair);
+            match self.descend(open) {
+                Verdict::Fails => self.take(job, pair),
+                verdict => return verdict,
+            }
+        }
+        open.push(job);
+        Verdict::Fails
+    }
+
+    /// How many open jobs could go to the node of a pair.
+    fn rival_count(&self, pair: u32, open: &[usize]) -> usize {
+        let node = self.batch.nodes[pair as usize];
+        let rivals = open.iter().filter(|&&job| {
+            let pairs = self.batch.pairs(job);
+            self.batch.nodes[pairs].binary_search(&node).is_ok()
+        });
+        rivals.count()
+    }
+
+    fn roomy(&self, job: usize) -> impl Iterator<Item = u32> {
+        let need = &self.batch.needs[job];
+        self.batch
+            .pairs(job)
+            .filter(move |&pair| has_room(&self.free[self.batch.nodes[pair] as usize], need))
+            .map(|pair| pair as u32)
+    }
+
+    /// Places the jobs outside the core where they leave the least of a node unused in its
+    /// scarcest resource. Returns the first that finds no room.
+    fn extend(&mut self) -> Option<usize> {
+        for &job in &self.batch.hardest_first {
+            let job = job as usize;
+            if self.chosen[job].is_some() {
+                continue;
+            }
+            let need = self.batch.needs[job];
+            let fill = |pair: u32| {
+                let free = self.free[self.batch.nodes[pair as usize] as usize];
+                (0..RESOURCES)
+                    .map(|r| need[r] as f64 / f64::max(free[r] as f64, 1.0))
+                    .fold(f64::INFINITY, f64::min)
+            };
+            let tightest = self.roomy(job).max_by(|&a, &b| fill(a).total_cmp(&fill(b)));
+            match tightest {
+                Some(pair) => self.put(job, pair),
+                None => return Some(job),
+            }
+        }
+        None
+    }
+
+    /// Leaves jobs out of a core that fails as long as it fails without them.
+    fn shrink(&mut self, mut core: Vec<usize>) -> Vec<usize> {
+        let mut position = 0;
+        while position < core.len() {
+            let mut smaller = core.clone();
+            smaller.remove(position);
+            if self.solve(&smaller, LOOKS_SHRINKING_MAX) == Verdict::Fails {
+                core = smaller;
+            } else {
+                position += 1;
+            }
+        }
+        core.sort_unstable();
+        core
+    }
+
+    fn put(&mut self, job: usize, pair: u32) {
+        let node = self.batch.nodes[pair as usize] as usize;
+        for (free, need) in self.free[node].iter_mut().zip(self.batch.needs[job]) {
+            *free -= need;
+        }
+        self.chosen[job] = Some(pair);
+    }
+
+    fn take(&mut self, job: usize, pair: u32) {
+        let node = self.batch.nodes[pair as usize] as usize;
+        for (free, need) in self.free[node].iter_mut().zip(self.batch.needs[job]) {
+            *free += need;
+        }
+        self.chosen[job] = None;
+    }
+}
