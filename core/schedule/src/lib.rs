@@ -2,7 +2,8 @@
 //!
 //! [`Instance`] holds the jobs and nodes of one batch and [`Instance::place`] finds a [`Plan`]: the
 //! placements that no other beats in completion time, load balance, trust and cost at once, and one
-//! chosen among them. Underneath is [`evolution`], a general NSGA-II for any problem.
+//! chosen among them. Underneath is [`evolution`], general NSGA-II and its kin for any problem, and
+//! [`indicators`] says how good a front is.
 //! [`Reputation`] turns a node's record into the trust that placement reads.
 //!
 //! Nothing here dispatches a job, reserves capacity or learns of an outcome; that is the
@@ -48,6 +49,7 @@
 //! ```
 
 pub mod evolution;
+pub mod indicators;
 mod placement;
 mod random;
 mod reputation;

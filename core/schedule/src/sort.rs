@@ -1,4 +1,4 @@
-//! Non-dominated sorting and crowding distance.
+//! Non-dominated sorting.
 
 use std::cmp::Ordering;
 
@@ -7,7 +7,8 @@ use thiserror::Error;
 /// Distinct points up to which every pair is compared; above, sets of dominators are intersected.
 const PAIRS_MAX: usize = 256;
 
-/// Values that one step of the comparison of pairs looks at, so that it becomes vector instructions.
+/// Values that one step of the comparison of pairs looks at, so that it becomes vector
+/// instructions.
 const LANES: usize = 8;
 
 /// Points whose dominated are found together, and the words that hold a bit for each: a cache line.
@@ -49,10 +50,10 @@ pub enum SortError {
 /// eight values at once for a few hundred points, and O(m·N·(log N + N/64)) steps with O(N·m)
 /// memory for more.
 ///
-/// Source: the order in which points are ranked is that of Zhang et al. 2015, "An efficient approach
-/// to nondominated sorting for evolutionary multiobjective optimization" (ENS); the intersection of
-/// sets is that of Burlacu 2022, "Rank-based non-dominated sorting", here in blocks that fit a cache
-/// and without the matrix of all pairs.
+/// Source: the order in which points are ranked is that of Zhang et al. 2015, "An efficient
+/// approach to nondominated sorting for evolutionary multiobjective optimization" (ENS); the
+/// intersection of sets is that of Burlacu 2022, "Rank-based non-dominated sorting", here in blocks
+/// that fit a cache and without the matrix of all pairs.
 ///
 /// # Errors
 ///
@@ -416,40 +417,6 @@ pub(crate) fn dominates(a: &[f64], b: &[f64]) -> bool {
     better
 }
 
-/// The crowding distance of each member of one front, in the order of `front`.
-///
-/// Source: Deb et al. 2002, "A fast and elitist multiobjective genetic algorithm: NSGA-II", §III-B.
-pub(crate) fn crowding(front: &[&[f64]]) -> Vec<f64> {
-    let mut distances = vec![0.0; front.len()];
-    let mut order: Vec<usize> = (0..front.len()).collect();
-    for objective in 0..front.first().map_or(0, |point| point.len()) {
-        add_crowding(front, |point| point[objective], &mut order, &mut distances);
-    }
-    distances
-}
-
-/// Adds the distances in the objective that `value` picks out of a point.
-fn add_crowding(
-    front: &[&[f64]],
-    value: impl Fn(&[f64]) -> f64,
-    order: &mut [usize],
-    distances: &mut [f64],
-) {
-    // Halves, so that the span of two huge values of opposite sign stays finite.
-    let half = |index: usize| value(front[index]) / 2.0;
-    order.sort_by(|&a, &b| half(a).total_cmp(&half(b)).then(a.cmp(&b)));
-    let (lowest, highest) = (order[0], order[order.len() - 1]);
-    distances[lowest] = f64::INFINITY;
-    distances[highest] = f64::INFINITY;
-    let span = half(highest) - half(lowest);
-    if span <= 0.0 {
-        return;
-    }
-    for neighbours in order.windows(3) {
-        distances[neighbours[1]] += (half(neighbours[2]) - half(neighbours[0])) / span;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -530,22 +497,6 @@ mod tests {
             non_dominated_sort(&[f64::INFINITY, 0.0, 1.0, 0.0, f64::NEG_INFINITY, 9.0], 2),
             Ok(vec![1, 0, 0])
         );
-    }
-
-    #[test]
-    fn crowding_is_infinite_at_the_ends_and_the_neighbours_span_between() {
-        let points: [&[f64]; 4] = [&[0.0, 10.0], &[1.0, 6.0], &[4.0, 4.0], &[10.0, 0.0]];
-        let distances = crowding(&points);
-        assert!(distances[0].is_infinite() && distances[3].is_infinite());
-        assert!((distances[1] - (0.4 + 0.6)).abs() < 1e-12);
-        assert!((distances[2] - (0.9 + 0.6)).abs() < 1e-12);
-        assert!(crowding(&[]).is_empty());
-    }
-
-    #[test]
-    fn crowding_of_huge_values_is_a_number() {
-        let points: [&[f64]; 3] = [&[-1e308], &[0.0], &[1e308]];
-        assert!((crowding(&points)[1] - 1.0).abs() < 1e-12);
     }
 
     /// The definition, front by front.
