@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-const PEERS: [&str; 1] = ["sphinx-packet"];
+const PEERS: [&str; 3] = ["genoxide", "non-dominated-sort", "sphinx-packet"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = format!("{}/../Cargo.lock", std::env::var("CARGO_MANIFEST_DIR")?);

@@ -8,6 +8,7 @@ mod mix;
 #[cfg(unix)]
 mod node;
 mod row;
+mod schedule;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Area {
     /// A mixnode on sockets, beside the `sphinx-packet` crate without any.
     #[cfg(unix)]
     Node,
+    /// The optimiser and non-dominated sorting, beside `genoxide` and `non-dominated-sort`.
+    Schedule,
     /// What one call costs from each language, beside the same call in Rust.
     Ffi {
         /// The languages' bench programs: a JSON file that `cargo xtask bench ffi` writes.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Area::Mix => mix::run(effort, &mut output),
         #[cfg(unix)]
         Area::Node => node::run(effort, &mut output),
+        Area::Schedule => schedule::run(effort, &mut output),
         Area::Ffi { programs } => ffi::run(&programs, effort, &mut output),
     };
     match measured {

@@ -31,6 +31,8 @@ enum Area {
     Mix,
     /// A mixnode on sockets, beside the sphinx-packet crate without any.
     Node,
+    /// The optimiser and non-dominated sorting, beside genoxide and non-dominated-sort.
+    Schedule,
     /// What one call costs from each language, beside the same call in Rust.
     Ffi,
 }
@@ -97,7 +99,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, 
 /// The step: every area, as short as it goes.
 pub(crate) fn smoke(session: &mut Session<'_>) -> Result<(), Stop> {
     let mut all_absent = Vec::new();
-    for area in [Area::Mix, Area::Node, Area::Ffi] {
+    for area in [Area::Mix, Area::Node, Area::Schedule, Area::Ffi] {
         let (mut command, absent) = command(session.workspace, area, true)?;
         session.check(command.arg("--json"))?;
         all_absent.extend(absent);
@@ -135,6 +137,9 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
         }
         Area::Node => {
             command.arg("node");
+        }
+        Area::Schedule => {
+            command.arg("schedule");
         }
         Area::Ffi => {
             let file = workspace.target("bench-programs.json");

@@ -1,13 +1,32 @@
-//! NSGA-II: many objectives, constraints, and whatever function a caller brings.
+//! Evolution: many objectives, constraints, and whatever function a caller brings.
+//!
+//! [`Nsga2`] takes a [`Problem`] and returns a [`Front`]. Behind it stands [`Evolution`], with
+//! other selections (NSGA-III, hypervolume), other genomes and operators ([`Variation`]),
+//! evaluation of whole populations ([`BatchProblem`]), early ends, and searches that are saved and
+//! go on later.
+
+mod bits;
+mod reference;
+mod search;
+mod survival;
+mod variation;
 
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::random::{below, shuffle, unit};
-use crate::sort::{crowding, lexicographic, ranks};
+pub use reference::{DIRECTIONS_MAX, DirectionsError, das_dennis};
+pub use search::{
+    BatchProblem, Ended, Evolution, OneByOne, Saved, SavedError, Selection, Settings, Stagnation,
+};
+pub use variation::{Bounded, BoundedError, Permutation, Rates, Variation};
+
+use crate::indicators::HYPERVOLUME_OBJECTIVES_MAX;
+pub use crate::random::Stream;
+use crate::random::{below, unit};
 
 /// Most individuals of a population.
 pub const POPULATION_MAX: u32 = 1 << 16;
@@ -17,10 +36,6 @@ pub const OBJECTIVES_MAX: usize = 1 << 10;
 
 /// Largest magnitude of an integer bound: up to here every integer is a `f64`.
 pub const INTEGER_BOUND_MAX: i64 = 1 << 53;
-
-/// Integers with at most this many values are drawn anew by mutation; wider ones move to a near
-/// value.
-const RESET_VALUES_MAX: i64 = 64;
 
 /// What one gene may be. Genes are `f64` throughout; integers and choices are whole numbers.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -49,6 +64,9 @@ pub enum Variable {
 }
 
 impl Variable {
+    /// A bit.
+    pub const BINARY: Self = Self::Choice { count: 2 };
+
     fn check(&self, variable: usize) -> Result<(), BoundsError> {
         match *self {
             Self::Real { low, high } => {
@@ -149,8 +167,8 @@ pub trait Problem {
     /// How many objectives an evaluation fills in. Read once, at the start of a run.
     fn objective_count(&self) -> usize;
 
-    /// Puts the objectives of `genes` into `objectives` and returns by how much the constraints
-    /// are violated in total: 0 when all are met. Every value must be finite, and `objectives` holds
+    /// Puts the objectives of `genes` into `objectives` and returns by how much the constraints are
+    /// violated in total: 0 when all are met. Every value must be finite, and `objectives` holds
     /// NaN before: one that is forgotten is an error, not a 0.
     ///
     /// # Errors
@@ -196,6 +214,14 @@ pub enum ConfigError {
         field: &'static str,
         /// What it is set to.
         value: f64,
+    },
+    /// A search cannot wait for no generations or for growth by a negative share.
+    #[error("stagnation of {generations} generations by {tolerance}")]
+    Stagnation {
+        /// Generations to wait.
+        generations: u32,
+        /// The share of growth.
+        tolerance: f64,
     },
 }
 
@@ -251,6 +277,22 @@ pub enum EvolutionError<E> {
     /// A variable makes no sense.
     #[error(transparent)]
     Bounds(#[from] BoundsError),
+    /// Reference directions make no sense for the problem.
+    #[error(transparent)]
+    Directions(#[from] DirectionsError),
+    /// What was saved does not belong to this search.
+    #[error(transparent)]
+    Saved(#[from] SavedError),
+    /// Selection or stagnation by hypervolume was asked for, and it takes too long for so many
+    /// objectives.
+    #[error(
+        "the problem has {actual} objectives, hypervolumes are of at most \
+         {HYPERVOLUME_OBJECTIVES_MAX}"
+    )]
+    HypervolumeObjectives {
+        /// Objectives of the problem.
+        actual: usize,
+    },
     /// The problem has no variables.
     #[error("the problem has no variables")]
     NoVariables,
@@ -320,6 +362,11 @@ impl<E> EvolutionError<E> {
             Self::Problem(error) => return Ok(error),
             Self::Config(error) => EvolutionError::Config(error),
             Self::Bounds(error) => EvolutionError::Bounds(error),
+            Self::Directions(error) => EvolutionError::Directions(error),
+            Self::Saved(error) => EvolutionError::Saved(error),
+            Self::HypervolumeObjectives { actual } => {
+                EvolutionError::HypervolumeObjectives { actual }
+            }
             Self::NoVariables => EvolutionError::NoVariables,
             Self::NoObjectives => EvolutionError::NoObjectives,
             Self::TooManyObjectives { actual } => EvolutionError::TooManyObjectives { actual },
@@ -405,40 +452,38 @@ impl Nsga2 {
     ///
     /// [`ConfigError`] for the first parameter that does not.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let population = self.population;
-        if !(4..=POPULATION_MAX).contains(&population) {
-            return Err(ConfigError::Population { population });
+        self.settings().validate()?;
+        self.rates().validate()
+    }
+
+    /// The same as settings of an [`Evolution`].
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            population: self.population,
+            generations: self.generations,
+            ..Settings::default()
         }
-        if !population.is_multiple_of(2) {
-            return Err(ConfigError::PopulationOdd { population });
+    }
+
+    /// The rates of its operators.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        Rates {
+            crossover_probability: self.crossover_probability,
+            crossover_eta: self.crossover_eta,
+            mutation_probability: self.mutation_probability,
+            mutation_eta: self.mutation_eta,
         }
-        for (field, value) in [
-            ("crossover_probability", Some(self.crossover_probability)),
-            ("mutation_probability", self.mutation_probability),
-        ] {
-            if let Some(value) = value
-                && !(0.0..=1.0).contains(&value)
-            {
-                return Err(ConfigError::Probability { field, value });
-            }
-        }
-        for (field, value) in [
-            ("crossover_eta", self.crossover_eta),
-            ("mutation_eta", self.mutation_eta),
-        ] {
-            if !value.is_finite() || value < 0.0 {
-                return Err(ConfigError::DistributionIndex { field, value });
-            }
-        }
-        Ok(())
     }
 
     /// Searches for the solutions of `problem` that no other dominates.
     ///
     /// The first population holds `seeds` and is filled up at random. A feasible solution is
     /// preferred to an infeasible one, of two infeasible ones the less violating, of two feasible
-    /// ones the dominating. Powers are computed by `libm`, not by the platform, so the same
-    /// generator gives the same front on every platform as long as the problem does.
+    /// ones the dominating. Powers are computed by our own arithmetic, not by the platform's, so
+    /// the same generator gives the same front on every platform as long as the problem does. One
+    /// number is drawn from it, the seed of the run.
     ///
     /// Complexity: O(G·(m·N² + N·(n + the evaluation))) for G generations, N individuals, m
     /// objectives and n variables.
@@ -492,388 +537,18 @@ impl Nsga2 {
         rng: &mut impl Rng,
     ) -> Result<Front, EvolutionError<P::Error>> {
         self.validate()?;
-        let variables = problem.variables().to_vec();
-        let m = problem.objective_count();
-        if variables.is_empty() {
-            return Err(EvolutionError::NoVariables);
-        }
-        if m == 0 {
-            return Err(EvolutionError::NoObjectives);
-        }
-        if m > OBJECTIVES_MAX {
-            return Err(EvolutionError::TooManyObjectives { actual: m });
-        }
-        for (index, variable) in variables.iter().enumerate() {
-            variable.check(index)?;
-        }
-        self.check_seeds(&variables, seeds)?;
-
-        let size = self.population as usize;
-        let variation = Variation::new(self, &variables);
-        let mut evaluator = Evaluator {
-            problem,
-            variables: &variables,
-            m,
-            evaluations: 0,
-        };
-        let mut parents = Vec::with_capacity(2 * size);
-        for index in 0..size {
-            let genes = match seeds.get(index) {
-                Some(seed) => seed.clone(),
-                None => variables.iter().map(|v| v.draw(rng)).collect(),
-            };
-            parents.push(evaluator.evaluate(genes)?);
-        }
-        let mut standing = rank_and_crowd(&parents);
-        for _ in 0..self.generations {
-            for (mother, father) in tournaments(&standing, rng) {
-                let mut children = [parents[mother].genes.clone(), parents[father].genes.clone()];
-                variation.recombine(&mut children, rng);
-                for mut genes in children {
-                    variation.mutate(&mut genes, rng);
-                    parents.push(evaluator.evaluate(genes)?);
-                }
-            }
-            (parents, standing) = survivors(parents, size);
-        }
-        Ok(Front {
-            individuals: best(parents, &standing),
-            evaluations: evaluator.evaluations,
-            generations: self.generations,
-        })
+        let variation = Bounded::new(problem.variables().to_vec(), &self.rates())?;
+        let mut problem = OneByOne::new(problem);
+        let mut evolution = Evolution::start(
+            self.settings(),
+            variation,
+            &mut problem,
+            seeds,
+            rng.next_u64(),
+        )?;
+        evolution.run(&mut problem, |_| ControlFlow::Continue(()))?;
+        Ok(evolution.front())
     }
-
-    fn check_seeds<E>(
-        &self,
-        variables: &[Variable],
-        seeds: &[Vec<f64>],
-    ) -> Result<(), EvolutionError<E>> {
-        if seeds.len() > self.population as usize {
-            return Err(EvolutionError::TooManySeeds {
-                seeds: seeds.len(),
-                population: self.population,
-            });
-        }
-        for (seed, genes) in seeds.iter().enumerate() {
-            if genes.len() != variables.len() {
-                return Err(EvolutionError::SeedLength {
-                    seed,
-                    expected: variables.len(),
-                    actual: genes.len(),
-                });
-            }
-            for (gene, (&value, variable)) in genes.iter().zip(variables).enumerate() {
-                if !variable.contains(value) {
-                    return Err(EvolutionError::SeedValue { seed, gene, value });
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Turns genes into individuals and refuses what is no number.
-struct Evaluator<'a, P> {
-    problem: &'a mut P,
-    variables: &'a [Variable],
-    m: usize,
-    evaluations: u64,
-}
-
-impl<P: Problem> Evaluator<'_, P> {
-    fn evaluate(&mut self, mut genes: Vec<f64>) -> Result<Individual, EvolutionError<P::Error>> {
-        self.problem.repair(&mut genes);
-        for (gene, variable) in genes.iter_mut().zip(self.variables) {
-            if !variable.contains(*gene) {
-                // NaN.clamp() is NaN; a repair that returns one gets the lower bound.
-                let (low, _) = variable.bounds();
-                *gene = variable.nearest(if gene.is_nan() { low } else { *gene });
-            }
-        }
-        // What an evaluation forgets to write is no objective of 0.
-        let mut objectives = vec![f64::NAN; self.m];
-        let violation = self
-            .problem
-            .evaluate(&genes, &mut objectives)
-            .map_err(EvolutionError::Problem)?;
-        self.evaluations += 1;
-        if let Some(objective) = objectives.iter().position(|value| !value.is_finite()) {
-            return Err(EvolutionError::Objective {
-                objective,
-                value: objectives[objective],
-            });
-        }
-        if !violation.is_finite() || violation < 0.0 {
-            return Err(EvolutionError::Violation { value: violation });
-        }
-        Ok(Individual {
-            genes,
-            objectives,
-            violation,
-        })
-    }
-}
-
-/// Where an individual stands in its population: the rank, and how far its neighbours are.
-#[derive(Clone, Copy)]
-struct Standing {
-    rank: u32,
-    crowding: f64,
-}
-
-/// Constrained non-dominated sorting, then crowding distances within each front.
-fn rank_and_crowd(individuals: &[Individual]) -> Vec<Standing> {
-    let mut standing = vec![
-        Standing {
-            rank: 0,
-            crowding: 0.0
-        };
-        individuals.len()
-    ];
-    let (feasible, mut infeasible): (Vec<usize>, Vec<usize>) =
-        (0..individuals.len()).partition(|&index| individuals[index].violation <= 0.0);
-    let points: Vec<&[f64]> = feasible
-        .iter()
-        .map(|&index| individuals[index].objectives.as_slice())
-        .collect();
-    let mut fronts: Vec<Vec<usize>> = Vec::new();
-    for (&index, rank) in feasible.iter().zip(ranks(&points)) {
-        let rank = rank as usize;
-        if fronts.len() <= rank {
-            fronts.resize_with(rank + 1, Vec::new);
-        }
-        fronts[rank].push(index);
-    }
-    // Infeasible individuals are ordered by violation alone, so each violation is a front.
-    infeasible.sort_by(|&a, &b| {
-        individuals[a]
-            .violation
-            .total_cmp(&individuals[b].violation)
-    });
-    fronts.extend(
-        infeasible
-            .chunk_by(|&a, &b| {
-                individuals[a]
-                    .violation
-                    .total_cmp(&individuals[b].violation)
-                    .is_eq()
-            })
-            .map(<[usize]>::to_vec),
-    );
-    for (rank, front) in fronts.iter().enumerate() {
-        let points: Vec<&[f64]> = front
-            .iter()
-            .map(|&index| individuals[index].objectives.as_slice())
-            .collect();
-        for (&index, crowding) in front.iter().zip(crowding(&points)) {
-            standing[index] = Standing {
-                rank: rank as u32,
-                crowding,
-            };
-        }
-    }
-    standing
-}
-
-/// The `size` best of `individuals`, best first, with their standing.
-///
-/// A genome counts once; its copies come after everybody else. Deb's algorithm keeps them, and
-/// where genes are choices they soon fill the population.
-fn survivors(individuals: Vec<Individual>, size: usize) -> (Vec<Individual>, Vec<Standing>) {
-    let mut order: Vec<usize> = (0..individuals.len()).collect();
-    let genes = |index: usize| individuals[index].genes.as_slice();
-    // Stable, so the oldest of several copies is the one that counts.
-    order.sort_by(|&a, &b| lexicographic(genes(a), genes(b)));
-    let mut is_copy = vec![false; individuals.len()];
-    for pair in order.windows(2) {
-        is_copy[pair[1]] = lexicographic(genes(pair[0]), genes(pair[1])).is_eq();
-    }
-    let (copies, originals): (Vec<_>, Vec<_>) = individuals
-        .into_iter()
-        .zip(is_copy)
-        .partition(|&(_, is_copy)| is_copy);
-    let originals: Vec<Individual> = originals.into_iter().map(|(i, _)| i).collect();
-    let standing = rank_and_crowd(&originals);
-    let mut ranked: Vec<(Individual, Standing)> = originals.into_iter().zip(standing).collect();
-    // Stable again, so that ties are settled by age and not by the sorting algorithm.
-    ranked.sort_by(|(_, a), (_, b)| a.rank.cmp(&b.rank).then(b.crowding.total_cmp(&a.crowding)));
-    ranked.extend(copies.into_iter().map(|(copy, _)| {
-        let last = Standing {
-            rank: u32::MAX,
-            crowding: 0.0,
-        };
-        (copy, last)
-    }));
-    ranked.truncate(size);
-    ranked.into_iter().unzip()
-}
-
-/// Pairs of parents, as many children as there are individuals. Everybody stands in exactly two
-/// binary tournaments.
-fn tournaments(standing: &[Standing], rng: &mut impl Rng) -> Vec<(usize, usize)> {
-    let mut winners = Vec::with_capacity(standing.len());
-    for _ in 0..2 {
-        let mut order: Vec<usize> = (0..standing.len()).collect();
-        shuffle(&mut order, rng);
-        for pair in order.chunks_exact(2) {
-            let (a, b) = (standing[pair[0]], standing[pair[1]]);
-            // The order is random, so the first of two equals is a random one.
-            let second = b.rank < a.rank || (b.rank == a.rank && b.crowding > a.crowding);
-            winners.push(pair[usize::from(second)]);
-        }
-    }
-    winners
-        .chunks_exact(2)
-        .map(|pair| (pair[0], pair[1]))
-        .collect()
-}
-
-/// The first front, each genome once, in lexicographic order of objectives.
-fn best(individuals: Vec<Individual>, standing: &[Standing]) -> Vec<Individual> {
-    let mut front: Vec<Individual> = individuals
-        .into_iter()
-        .zip(standing)
-        .filter_map(|(individual, standing)| (standing.rank == 0).then_some(individual))
-        .collect();
-    front.sort_by(|a, b| {
-        lexicographic(&a.objectives, &b.objectives).then(lexicographic(&a.genes, &b.genes))
-    });
-    front.dedup_by(|a, b| a.genes == b.genes);
-    front
-}
-
-/// Crossover and mutation.
-struct Variation<'a> {
-    variables: &'a [Variable],
-    crossover_probability: f64,
-    crossover_eta: f64,
-    mutation_probability: f64,
-    mutation_eta: f64,
-}
-
-impl<'a> Variation<'a> {
-    fn new(config: &Nsga2, variables: &'a [Variable]) -> Self {
-        Self {
-            variables,
-            crossover_probability: config.crossover_probability,
-            crossover_eta: config.crossover_eta,
-            mutation_probability: config
-                .mutation_probability
-                .unwrap_or(1.0 / variables.len() as f64),
-            mutation_eta: config.mutation_eta,
-        }
-    }
-
-    fn recombine(&self, [a, b]: &mut [Vec<f64>; 2], rng: &mut impl Rng) {
-        if unit(rng) >= self.crossover_probability {
-            return;
-        }
-        for ((a, b), variable) in a.iter_mut().zip(b.iter_mut()).zip(self.variables) {
-            if unit(rng) >= 0.5 {
-                continue;
-            }
-            if matches!(variable, Variable::Choice { .. }) {
-                std::mem::swap(a, b);
-                continue;
-            }
-            // Equal genes have equal children, and no distance to divide by.
-            if (*a - *b).abs() <= 1e-14 {
-                continue;
-            }
-            let (low, high) = variable.bounds();
-            let (c, d) = simulated_binary(a.min(*b), a.max(*b), low, high, self.crossover_eta, rng);
-            let (c, d) = (variable.nearest(c), variable.nearest(d));
-            (*a, *b) = if unit(rng) < 0.5 { (c, d) } else { (d, c) };
-        }
-    }
-
-    fn mutate(&self, genes: &mut [f64], rng: &mut impl Rng) {
-        for (gene, variable) in genes.iter_mut().zip(self.variables) {
-            if unit(rng) >= self.mutation_probability {
-                continue;
-            }
-            let (low, high) = variable.bounds();
-            if low >= high {
-                continue;
-            }
-            *gene = match *variable {
-                Variable::Real { .. } => polynomial(*gene, low, high, self.mutation_eta, rng),
-                Variable::Integer {
-                    low: first,
-                    high: last,
-                } if last - first >= RESET_VALUES_MAX => {
-                    let moved =
-                        variable.nearest(polynomial(*gene, low, high, self.mutation_eta, rng));
-                    if (moved - *gene).abs() >= 0.5 {
-                        moved
-                    } else if *gene <= low || (*gene < high && unit(rng) < 0.5) {
-                        // Rounded back to where it was: one step, or nothing would mutate.
-                        *gene + 1.0
-                    } else {
-                        *gene - 1.0
-                    }
-                }
-                Variable::Integer { .. } | Variable::Choice { .. } => {
-                    variable.draw_other(*gene, rng)
-                }
-            };
-        }
-    }
-}
-
-/// Two children of `small` < `large` around them, spread as one-point crossover spreads bits, and
-/// within the bounds.
-///
-/// Source: Deb and Agrawal 1995, "Simulated binary crossover for continuous search space"; the
-/// bounded variant.
-fn simulated_binary(
-    small: f64,
-    large: f64,
-    low: f64,
-    high: f64,
-    eta: f64,
-    rng: &mut impl Rng,
-) -> (f64, f64) {
-    let drawn = unit(rng);
-    let distance = large - small;
-    let spread = |room: f64| {
-        let beta = 1.0 + 2.0 * room / distance;
-        let alpha = 2.0 - libm::pow(beta, -(eta + 1.0));
-        if drawn <= 1.0 / alpha {
-            libm::pow(drawn * alpha, 1.0 / (eta + 1.0))
-        } else {
-            libm::pow(1.0 / (2.0 - drawn * alpha), 1.0 / (eta + 1.0))
-        }
-    };
-    let middle = small + distance / 2.0;
-    (
-        (middle - spread(small - low) * distance / 2.0).clamp(low, high),
-        (middle + spread(high - large) * distance / 2.0).clamp(low, high),
-    )
-}
-
-/// `gene` moved by a step that is small more often than large, within the bounds.
-///
-/// Source: Deb and Goyal 1996, "A combined genetic adaptive search (GeneAS) for engineering
-/// design"; the bounded variant.
-fn polynomial(gene: f64, low: f64, high: f64, eta: f64, rng: &mut impl Rng) -> f64 {
-    let span = high - low;
-    let drawn = unit(rng);
-    let exponent = 1.0 / (eta + 1.0);
-    let step = if drawn < 0.5 {
-        let room = 1.0 - (gene - low) / span;
-        libm::pow(
-            2.0 * drawn + (1.0 - 2.0 * drawn) * libm::pow(room, eta + 1.0),
-            exponent,
-        ) - 1.0
-    } else {
-        let room = 1.0 - (high - gene) / span;
-        1.0 - libm::pow(
-            2.0 * (1.0 - drawn) + 2.0 * (drawn - 0.5) * libm::pow(room, eta + 1.0),
-            exponent,
-        )
-    };
-    (gene + step * span).clamp(low, high)
 }
 
 #[cfg(test)]
@@ -992,7 +667,7 @@ mod tests {
         assert!(front.individuals.len() > 20);
         for individual in &front.individuals {
             let sum = individual.genes[0] + individual.genes[1];
-            assert!((1.0..1.05).contains(&sum), "{sum}");
+            assert!((1.0..1.08).contains(&sum), "{sum}");
             assert!(individual.violation <= 0.0);
         }
     }
@@ -1344,11 +1019,11 @@ mod tests {
     }
 
     const GOLDEN_GENES: [u64; 5] = [
-        4_553_545_616_164_704_576,
-        4_591_522_095_381_191_900,
-        4_596_944_514_922_794_261,
-        4_590_002_823_090_346_190,
-        4_590_945_009_759_031_197,
+        4_564_662_976_394_620_672,
+        4_595_668_972_078_243_082,
+        4_590_529_651_063_917_197,
+        4_598_607_155_232_157_724,
+        4_585_477_535_494_906_792,
     ];
 
     prop_compose! {

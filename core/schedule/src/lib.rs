@@ -2,7 +2,8 @@
 //!
 //! [`Instance`] holds the jobs and nodes of one batch and [`Instance::place`] finds a [`Plan`]: the
 //! placements that no other beats in completion time, load balance, trust and cost at once, and one
-//! chosen among them. Underneath is [`evolution`], a general NSGA-II for any problem.
+//! chosen among them. Underneath is [`evolution`], general NSGA-II and its kin for any problem, and
+//! [`indicators`] says how good a front is.
 //! [`batch`] is placement as numbers alone, for objectives and constraints of your own, with a search
 //! that finds far better fronts than NSGA-II; [`fogp`] is a family of problems to measure it with.
 //! [`Reputation`] turns a node's record into the trust that placement reads.
@@ -50,6 +51,7 @@
 //! ```
 
 pub mod evolution;
+pub mod indicators;
 mod placement;
 mod random;
 mod reputation;

@@ -1,6 +1,69 @@
 //! Draws that are the same on every platform.
 
-use rand_core::Rng;
+use std::convert::Infallible;
+
+use rand_core::{Rng, TryRng};
+
+/// The random numbers of one pair of children, or of one other decision of a generation.
+///
+/// Each has a stream of its own that depends on nothing but the seed of the run, the generation and
+/// its number: so nothing is to be saved for a run to continue, and nothing depends on the order in
+/// which individuals are treated. Not for secrets.
+///
+/// Source: SplitMix64, Steele et al. 2014, "Fast splittable pseudorandom number generators".
+#[derive(Clone, Debug)]
+pub struct Stream(u64);
+
+const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl Stream {
+    /// The stream of `number` in `generation` of a run from `seed`.
+    #[must_use]
+    pub fn new(seed: u64, generation: u32, number: u32) -> Self {
+        let place = (u64::from(generation) << 32) | u64::from(number);
+        Self(mix(
+            mix(seed ^ GOLDEN_GAMMA).wrapping_add(mix(place.wrapping_add(GOLDEN_GAMMA)))
+        ))
+    }
+
+    /// A number in [0, 1), a multiple of 2⁻⁵³.
+    pub fn unit(&mut self) -> f64 {
+        unit(self)
+    }
+
+    /// A number below `bound`; 0 if that is 0. The bias is below `bound` · 2⁻⁶⁴.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        if bound == 0 { 0 } else { below(self, bound) }
+    }
+}
+
+/// The finaliser of SplitMix64.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl TryRng for Stream {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.try_next_u64().map(|word| (word >> 32) as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0 = self.0.wrapping_add(GOLDEN_GAMMA);
+        Ok(mix(self.0))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in bytes.chunks_mut(8) {
+            let word = self.next_u64().to_le_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
 
 /// A number in [0, 1), a multiple of 2⁻⁵³.
 pub(crate) fn unit(rng: &mut impl Rng) -> f64 {
@@ -39,6 +102,38 @@ mod tests {
     use rand_core::SeedableRng;
 
     use super::*;
+
+    #[test]
+    fn a_stream_is_split_mix_64() {
+        // The first number from the seed 1, from the generator's published C program.
+        assert_eq!(Stream(1).next_u64(), 0x910a_2dec_8902_5cc1);
+    }
+
+    #[test]
+    fn streams_of_neighbours_differ() {
+        let mut first: Vec<u64> = Vec::new();
+        for generation in 0..20 {
+            for number in 0..20 {
+                first.push(Stream::new(7, generation, number).next_u64());
+            }
+        }
+        first.sort_unstable();
+        first.dedup();
+        assert_eq!(first.len(), 400);
+        assert_ne!(
+            Stream::new(7, 0, 0).next_u64(),
+            Stream::new(8, 0, 0).next_u64()
+        );
+    }
+
+    #[test]
+    fn bytes_of_a_stream_are_its_words() {
+        let mut bytes = [0; 11];
+        Stream(5).fill_bytes(&mut bytes);
+        let mut words = Stream(5);
+        assert_eq!(bytes[..8], words.next_u64().to_le_bytes());
+        assert_eq!(bytes[8..], words.next_u64().to_le_bytes()[..3]);
+    }
 
     #[test]
     fn draws_stay_in_range_and_reach_every_value() {
