@@ -13,12 +13,15 @@ pub(crate) enum Readers {
     Owner,
 }
 
+/// How temporary names begin and end.
+const PART: [&str; 2] = [".fogcompute-", ".part"];
+
 /// Writes a file whole or not at all, and returns when it is on the disk under its name. Its
 /// temporary name is its own, and goes with a failure.
 pub(crate) fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".fogcompute-").suffix(".part");
+    builder.prefix(PART[0]).suffix(PART[1]);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -41,6 +44,24 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)?;
     sync_folder(folder_of(to))
+}
+
+/// Removes what processes that were killed while they wrote have left in a folder. One that writes
+/// there at this moment fails.
+pub(crate) fn remove_parts(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_part = |name: &str| name.starts_with(PART[0]) && name.ends_with(PART[1]);
+        if !name.to_str().is_some_and(is_part) {
+            continue;
+        }
+        match std::fs::remove_file(entry.path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -78,6 +99,23 @@ mod tests {
         std::fs::write(taken.join("file"), b"").unwrap();
         assert!(replace(&taken, b"third", Readers::Everybody).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_was_left_half_written_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [
+            ".fogcompute-a1.part",
+            ".fogcompute-a1",
+            "b.part",
+            "identity.key",
+        ];
+        for name in names {
+            std::fs::write(folder.path().join(name), b"").unwrap();
+        }
+        remove_parts(folder.path()).unwrap();
+        let left = names.map(|name| folder.path().join(name).exists());
+        assert_eq!(left, [false, true, true, true]);
     }
 
     #[cfg(unix)]

@@ -1,5 +1,6 @@
 //! Counters for Prometheus, by HTTP.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,16 +10,29 @@ use fogcompute_mix::CoverStats;
 use fogcompute_net::{EngineHandle, EngineStats};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::mixnode::Verdict;
 
 /// Most bytes of a request's head.
 const REQUEST_BYTES_MAX: usize = 4096;
-/// Most requests at once.
+/// Most requests at once. A further one ends the oldest.
 const REQUESTS_MAX: usize = 16;
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one connection is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// For the head of its request.
+    head: Duration,
+    /// For all of it to be answered.
+    request: Duration,
+}
+
+const PATIENCE: Patience = Patience {
+    head: Duration::from_secs(1),
+    request: Duration::from_secs(5),
+};
 
 /// A node as its metrics show it.
 #[derive(Debug)]
@@ -75,39 +89,58 @@ struct Snapshot {
 
 /// Answers `GET /metrics` and `GET /health` until it is dropped.
 pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>) {
-    let places = Arc::new(Semaphore::new(REQUESTS_MAX));
-    let mut answers = tokio::task::JoinSet::new();
+    serve_with(listener, || status.snapshot(), PATIENCE).await;
+}
+
+async fn serve_with(listener: TcpListener, snapshot: impl Fn() -> Snapshot, patience: Patience) {
+    let mut answers = JoinSet::new();
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        while answers.try_join_next().is_some() {}
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         let Ok((stream, _)) = listener.accept().await else {
             // Too many open files, or a connection that ended while it waited.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let snapshot = status.snapshot();
-        answers.spawn(async move {
-            let _ = timeout(REQUEST_TIMEOUT, answer(stream, &snapshot)).await;
-            drop(place);
-        });
+        while answers.try_join_next().is_some() {}
+        open.retain(|answer| !answer.is_finished());
+        // Who sends a request and reads the answer is not long among the oldest; who does neither
+        // keeps nobody waiting.
+        if open.len() >= REQUESTS_MAX
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        let snapshot = snapshot();
+        open.push_back(answers.spawn(async move {
+            let answered = answer(stream, &snapshot, patience.head);
+            let _ = timeout(patience.request, answered).await;
+        }));
+        // Those that came at once are each looked at before more are taken.
+        tokio::task::yield_now().await;
     }
 }
 
-async fn answer(mut stream: TcpStream, snapshot: &Snapshot) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, snapshot: &Snapshot, head_max: Duration) -> io::Result<()> {
+    let Some(head) = timeout(head_max, head(&mut stream)).await?? else {
+        return Ok(());
+    };
+    let response = response(&head, snapshot);
+    stream.write_all(response.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+/// The head of a request; nothing if it ends before or is too long.
+async fn head(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut head = Vec::new();
     let mut part = [0; 512];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         let count = stream.read(&mut part).await?;
         if count == 0 || head.len() + count > REQUEST_BYTES_MAX {
-            return Ok(());
+            return Ok(None);
         }
         head.extend_from_slice(&part[..count]);
     }
-    let response = response(&head, snapshot);
-    stream.write_all(response.as_bytes()).await?;
-    stream.shutdown().await
+    Ok(Some(head))
 }
 
 /// What a request whose head has come gets.
@@ -270,6 +303,58 @@ mod tests {
             );
         }
     }
+
+    /// Far longer than a test takes.
+    const LONG: Duration = Duration::from_secs(100_000);
+
+    async fn served(head: Duration) -> (std::net::SocketAddr, JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let patience = Patience {
+            head,
+            request: LONG,
+        };
+        let mut serving = JoinSet::new();
+        serving.spawn(serve_with(listener, Snapshot::default, patience));
+        (address, serving)
+    }
+
+    #[tokio::test]
+    async fn requests_that_never_end_keep_nobody_waiting() {
+        // 120 of them had kept /health waiting for half a minute: each had its place for 5 s.
+        let (address, _serving) = served(LONG).await;
+        let mut half = Vec::new();
+        for _ in 0..5 * REQUESTS_MAX {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /health HTT").await.unwrap();
+            half.push(stream);
+        }
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream
+            .write_all(b"GET /health HTTP/1.1\r\n\r\n")
+            .await
+            .unwrap();
+        let mut text = String::new();
+        let answered = timeout(Duration::from_secs(60), stream.read_to_string(&mut text));
+        answered.await.expect("an answer").unwrap();
+        assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+        // The last ones still have their places.
+        let last = half.last_mut().unwrap();
+        last.write_all(b"P/1.1\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        last.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_head_does_not_come_is_ended() {
+        let (address, _serving) = served(Duration::from_millis(1)).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut byte = [0];
+        let read = timeout(Duration::from_secs(60), stream.read(&mut byte));
+        assert_eq!(read.await.expect("an end").unwrap(), 0);
+    }
+
     #[test]
     fn a_node_that_loses_loops_or_has_no_topology_is_not_healthy() {
         let sound = Told {

@@ -14,6 +14,18 @@ pub(super) const PERIOD: Duration = Duration::from_secs(60);
 /// Rates of networks that have shown that they get answers. Several networks may share one.
 const NETWORKS: usize = 1024;
 
+/// How many bits of an IPv4 and of an IPv6 address name a network: one that a single customer gets
+/// at the least, then one that a provider hands out at once.
+pub(super) const NETWORK_BITS: [[u32; 2]; 2] = [[32, 64], [24, 48]];
+
+/// The network of an address, by so many bits of IPv4 or IPv6.
+pub(super) fn network(ip: IpAddr, bits: [u32; 2]) -> (bool, u128) {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => (false, u128::from(ip.to_bits() >> (32 - bits[0]))),
+        IpAddr::V6(ip) => (true, ip.to_bits() >> (128 - bits[1])),
+    }
+}
+
 /// Shows that who sends it gets what is sent to its address.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Token([u8; TOKEN_BYTES]);
@@ -113,15 +125,13 @@ impl Gate {
         Token(token)
     }
 
-    /// Where the rate of an address's network is: of IPv4 the address, of IPv6 its first 64 bits.
-    /// Without the secret nobody knows which share one.
+    /// Where the rate of an address's network is. Without the secret nobody knows which share one.
     fn place_of(&self, ip: IpAddr) -> usize {
         let mut hasher = blake3::Hasher::new_keyed(&self.secret);
         hasher.update(b"network");
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => hasher.update(&ip.octets()),
-            IpAddr::V6(ip) => hasher.update(&ip.octets()[..8]),
-        };
+        let (is_v6, bits) = network(ip, NETWORK_BITS[0]);
+        hasher.update(&[u8::from(is_v6)]);
+        hasher.update(&bits.to_le_bytes());
         let hash = hasher.finalize();
         usize::from(u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])) % NETWORKS
     }
@@ -219,5 +229,11 @@ mod tests {
         assert_ne!(place("2001:db8::1"), place("2001:db8:0:1::1"));
         assert_eq!(place("::ffff:10.0.0.1"), place("10.0.0.1"));
         assert_ne!(place("::ffff:10.0.0.1"), place("10.0.0.2"));
+        let [_, wide] = NETWORK_BITS;
+        let network = |text: &str| network(text.parse().unwrap(), wide);
+        assert_eq!(network("10.0.0.1"), network("::ffff:10.0.0.200"));
+        assert_ne!(network("10.0.0.1"), network("10.0.1.1"));
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_ne!(network("2001:db8:1::1"), network("2001:db8:2::1"));
     }
 }

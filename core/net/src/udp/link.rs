@@ -200,9 +200,8 @@ impl UdpLink {
         }
     }
 
-    /// `true` once: when the first datagram came on a link that was not confirmed.
-    pub(super) fn set_confirmed(&self) -> bool {
-        !self.confirmed.swap(true, Ordering::Relaxed)
+    pub(super) fn set_confirmed(&self) {
+        self.confirmed.store(true, Ordering::Relaxed);
     }
 
     pub(super) const fn made(&self) -> Instant {

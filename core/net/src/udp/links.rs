@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::directory::Directory;
 use crate::identity::Identity;
 
-use super::gate::{Denied, Gate, PERIOD, Token};
+use super::gate::{Denied, Gate, NETWORK_BITS, PERIOD, Token, network};
 use super::handshake::{self, DATAGRAM_BYTES_MIN};
 use super::link::{Agreed, UdpLink};
 use super::wire::{
@@ -38,6 +38,9 @@ pub(super) const SWEEP: Duration = Duration::from_secs(5);
 pub(super) const ANSWER_AFTER: Duration = Duration::from_secs(10);
 /// Whoever sends and hears nothing for so long starts a new handshake: the peer may have restarted.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// A stranger of whom nothing came for so long gives way when all places are taken. Clients send
+/// every 20 s.
+pub(super) const QUIET_MAX: Duration = Duration::from_secs(180);
 /// Links with one peer. More come only from handshakes in quick succession; the oldest ends.
 const PEER_LINKS_MAX: usize = 4;
 /// Handshake datagrams waiting for [`UdpLinks::poll_transmit`].
@@ -49,8 +52,10 @@ const SLOTS_MAX: usize = 1 << SLOT_BITS;
 /// Limits of [`UdpLinks`].
 #[derive(Clone, Debug)]
 pub struct UdpLinksConfig {
-    /// Most peers outside the directory that may have links. When reached, further ones are
-    /// refused.
+    /// Most peers outside the directory that have links on which something has come. When reached, one
+    /// of whom nothing came for three minutes gives way to the next, or else the one silent for
+    /// longest of the network that has most of them, if it has more than that of the next. If not
+    /// either, the next is refused.
     pub strangers_max: usize,
     /// Most links that others began and that have carried nothing yet. When reached, the oldest
     /// gives way.
@@ -502,9 +507,10 @@ impl UdpLinks {
             Some(peer) if peer.stamp.is_some_and(|stamp| stamp >= initiation.stamp) => {
                 return Err(Refusal::Replayed);
             }
-            Some(_) => {}
-            None => self.make_room_for(node)?,
+            _ => {}
         }
+        // One gives way only when the next has shown that it has keys and gets what is sent to it.
+        self.gives_way_to(node, from.ip(), now)?;
         while self
             .half_open()
             .nth(self.config.half_open_max.max(1) - 1)
@@ -546,28 +552,63 @@ impl UdpLinks {
         Ok(())
     }
 
-    /// Whether one more peer may have links.
-    fn make_room_for(&mut self, node: NodeId) -> Result<(), Refusal> {
+    /// Which stranger loses its links so that `node` at `from` may have one; `None` if there is room.
+    ///
+    /// Of equally crowded networks none loses to another, so that nobody who has few places takes
+    /// those of others who have few, and no two take them from each other in turn.
+    fn gives_way_to(
+        &self,
+        node: NodeId,
+        from: IpAddr,
+        now: Instant,
+    ) -> Result<Option<NodeId>, Refusal> {
         let known = |node: &NodeId| {
             let place = self.directory.get(&NodeRef::from(*node));
             place.is_some_and(|(known, _)| known == node)
         };
-        if known(&node) {
-            return Ok(());
+        if known(&node)
+            || self
+                .peers
+                .get(&node)
+                .is_some_and(|peer| peer.best().is_some())
+        {
+            return Ok(None);
         }
-        let strangers = self.peers.keys().filter(|node| !known(node)).count();
-        if strangers < self.config.strangers_max {
-            return Ok(());
+        let strangers = || {
+            let unknown = self.peers.iter().filter(|(node, _)| !known(node));
+            unknown.filter_map(|(node, peer)| {
+                Some((*node, peer.best()?.address().ip(), peer.heard_at()))
+            })
+        };
+        if strangers().count() < self.config.strangers_max {
+            return Ok(None);
         }
-        // One that has shown nothing but an initiation, which somebody else may have recorded.
-        let idle = self.peers.iter().find(|(node, peer)| {
-            !known(node) && peer.links.iter().all(|kept| !kept.link.is_confirmed())
-        });
-        let idle = idle.map(|(node, _)| *node).ok_or(Refusal::Full)?;
-        if let Some(peer) = self.peers.remove(&idle) {
-            self.end(peer);
+        let quietest = strangers().min_by_key(|(_, _, heard_at)| *heard_at);
+        if let Some((node, _, heard_at)) = quietest
+            && now.duration_since(heard_at) >= QUIET_MAX
+        {
+            return Ok(Some(node));
         }
-        Ok(())
+        for bits in NETWORK_BITS {
+            let mut networks: BTreeMap<_, (usize, Instant, NodeId)> = BTreeMap::new();
+            for (node, ip, heard_at) in strangers() {
+                let first = (0, heard_at, node);
+                let (count, quietest, who) = networks.entry(network(ip, bits)).or_insert(first);
+                *count += 1;
+                if heard_at < *quietest {
+                    (*quietest, *who) = (heard_at, node);
+                }
+            }
+            let own = networks.get(&network(from, bits));
+            let own = own.map_or(0, |(count, ..)| *count);
+            let crowded = networks.values().max_by_key(|(count, ..)| *count);
+            if let Some((count, _, who)) = crowded
+                && *count > own + 1
+            {
+                return Ok(Some(*who));
+            }
+        }
+        Err(Refusal::Full)
     }
 
     fn handle_response(&mut self, datagram: &[u8], now: Instant) -> Result<(), Refusal> {
@@ -677,11 +718,26 @@ impl UdpLinks {
         opened
     }
 
-    /// Takes a link that was not confirmed, on which a datagram has opened, for one to send on.
+    /// Takes a link that was not confirmed, on which a datagram has opened, for one to send on. It
+    /// ends if it is a stranger's, and by now no place is left for that.
     pub fn confirm(&mut self, link: &UdpLink, now: Instant) {
-        if !link.set_confirmed() {
+        let slot = self.slots.get(slot_of(link.index()));
+        let is_held = matches!(slot, Some(Slot::Linked(held)) if held.index() == link.index());
+        if link.is_confirmed() || !is_held {
             return;
         }
+        match self.gives_way_to(link.peer(), link.address().ip(), now) {
+            Ok(way) => {
+                if let Some(peer) = way.and_then(|node| self.peers.remove(&node)) {
+                    self.end(peer);
+                }
+            }
+            Err(_) => {
+                self.remove_link(link.index());
+                return;
+            }
+        }
+        link.set_confirmed();
         if let Some(peer) = self.peers.get_mut(&link.peer())
             && let Some(at) = peer
                 .links
@@ -851,6 +907,12 @@ impl Peer {
     fn best(&self) -> Option<&Arc<UdpLink>> {
         let mut links = self.links.iter().map(|kept| &kept.link);
         links.rfind(|link| link.is_confirmed())
+    }
+
+    /// When the last datagram came on one of its links.
+    fn heard_at(&self) -> Instant {
+        let heard = self.links.iter().map(|kept| kept.link.received_at());
+        heard.max().unwrap_or(Instant::ZERO)
     }
 }
 

@@ -59,7 +59,13 @@
 //!   the peer's allowance or a Diffie-Hellman. The mix packet inside would be refused by the replay
 //!   filter of the mixnode as well, at the price of one.
 //! - *Invented identities* are strangers: at most [`strangers_max`](UdpLinksConfig::strangers_max)
-//!   of them have links. Nodes of the directory always have room.
+//!   of them have links on which something has come. When all places are taken, a stranger of whom
+//!   nothing came for three minutes gives way to the next one; if there is none, that one of the
+//!   network with most strangers of whom nothing came for longest, provided that this network keeps
+//!   as many as that of the next. A network is an IPv4 address or 64 bits of IPv6; if those
+//!   have equally few, 24 or 48 bits. So a network keeps its fair share whatever others do, and
+//!   whoever has as many networks as there are places keeps further ones out. Nodes of the directory
+//!   always have room.
 //!
 //! [`Geometry::packet_bytes`]: fogcompute_mix::Geometry::packet_bytes
 //! [`Geometry::DATAGRAM`]: fogcompute_mix::Geometry::DATAGRAM

@@ -8,8 +8,8 @@ use fogcompute_mix::{Descriptor, EpochParity, Geometry, NodeRef, PrivateKey};
 use proptest::prelude::*;
 
 use super::links::{
-    ANSWER_AFTER, ATTEMPTS_MAX, GRACE, HALF_OPEN_MAX, OVERLAP, SILENCE_MAX, SWEEP, UdpLinks,
-    UdpLinksConfig, UdpLinksError, Unreachable,
+    ANSWER_AFTER, ATTEMPTS_MAX, GRACE, HALF_OPEN_MAX, OVERLAP, QUIET_MAX, SILENCE_MAX, SWEEP,
+    UdpLinks, UdpLinksConfig, UdpLinksError, Unreachable,
 };
 use super::*;
 use crate::identity::Identity;
@@ -673,6 +673,157 @@ fn strangers_have_so_many_places_and_nodes_of_the_directory_their_own() {
     let initiation = late.sends(&bob);
     assert_eq!(bob.takes(&late, &initiation, now), Err(Refusal::Full));
     connect(&mut friend, &mut bob, now);
+}
+
+/// A node with room for four strangers, and a way to be one of them at an address.
+struct Popular {
+    node: Node,
+    made: u8,
+}
+
+impl Popular {
+    fn new() -> Self {
+        let config = UdpLinksConfig {
+            strangers_max: 4,
+            ..UdpLinksConfig::default()
+        };
+        Self {
+            node: Node::with(100, config),
+            made: 0,
+        }
+    }
+
+    /// The peer's link when its handshake is through, of which nothing has come yet.
+    fn meet(&mut self, ip: &str, now: Instant) -> Result<std::sync::Arc<UdpLink>, Refusal> {
+        self.made += 1;
+        let mut peer = Node::new(self.made);
+        peer.descriptor.address = (ip.parse::<std::net::IpAddr>().unwrap(), 7000).into();
+        peer.knows(&[&self.node]);
+        assert!(peer.link(&self.node, now).unwrap().is_none());
+        let initiation = peer.sends(&self.node);
+        self.node.takes(&peer, &initiation, now)?;
+        let response = self.node.sends(&peer);
+        peer.takes(&self.node, &response, now).unwrap();
+        Ok(peer.link(&self.node, now).unwrap().unwrap())
+    }
+
+    fn hears(&mut self, link: &UdpLink, now: Instant) -> Result<(), Refusal> {
+        self.node.opens(&sealed(link, 1, now), now).map(drop)
+    }
+
+    fn join(&mut self, ip: &str, now: Instant) -> Result<std::sync::Arc<UdpLink>, Refusal> {
+        let link = self.meet(ip, now)?;
+        self.hears(&link, now)?;
+        Ok(link)
+    }
+
+    fn refusal(&mut self, ip: &str, now: Instant) -> Option<Refusal> {
+        self.join(ip, now).err()
+    }
+}
+
+#[test]
+fn one_network_with_all_places_for_strangers_makes_room_for_others() {
+    // One address had all of them for more than an hour with invented identities.
+    let mut bob = Popular::new();
+    let crowd: Vec<_> = (1..=4)
+        .map(|second| bob.join("203.0.113.9", seconds(second)).unwrap())
+        .collect();
+    // All but the third go on sending.
+    let now = seconds(10);
+    for at in [0, 1, 3] {
+        bob.hears(&crowd[at], now).unwrap();
+    }
+    let first = bob.join("198.51.100.1", now).unwrap();
+    assert_eq!(bob.hears(&crowd[2], now), Err(Refusal::Index));
+    let second = bob.join("192.0.2.1", now).unwrap();
+    let left = [0, 1, 3].map(|at| bob.hears(&crowd[at], now).is_ok());
+    assert_eq!(left.iter().filter(|left| **left).count(), 2);
+    // Nobody has more than one more than the next would have.
+    assert_eq!(bob.refusal("203.0.113.9", now), Some(Refusal::Full));
+    assert_eq!(bob.refusal("192.0.2.1", now), Some(Refusal::Full));
+    assert_eq!(bob.refusal("100.64.0.1", now), None);
+    assert_eq!(bob.refusal("100.64.1.1", now), Some(Refusal::Full));
+    for link in [first, second] {
+        bob.hears(&link, now).unwrap();
+    }
+}
+
+#[test]
+fn many_addresses_of_one_provider_count_as_one_network_when_each_has_few_places() {
+    for (crowd, next) in [
+        (["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"], "10.0.1.1"),
+        (
+            [
+                "2001:db8::1",
+                "2001:db8:0:1::1",
+                "2001:db8:0:2::1",
+                "2001:db8:0:3::1",
+            ],
+            "2001:db8:1::1",
+        ),
+    ] {
+        let mut bob = Popular::new();
+        let links = crowd.map(|ip| bob.join(ip, seconds(1)).unwrap());
+        bob.join(next, seconds(2)).unwrap();
+        let left = links
+            .iter()
+            .filter(|link| bob.hears(link, seconds(2)).is_ok());
+        assert_eq!(left.count(), 3);
+    }
+}
+
+#[test]
+fn who_was_quiet_for_minutes_gives_way_to_anybody_and_who_was_not_does_not() {
+    let mut bob = Popular::new();
+    let ip = "203.0.113.9";
+    let links: Vec<_> = (1..=4)
+        .map(|at| bob.join(ip, seconds(at)).unwrap())
+        .collect();
+    let now = seconds(1) + QUIET_MAX;
+    let before = seconds(0) + QUIET_MAX;
+    assert_eq!(bob.refusal(ip, before), Some(Refusal::Full));
+    bob.join(ip, now).unwrap();
+    let left: Vec<_> = links
+        .iter()
+        .map(|link| bob.hears(link, now).is_ok())
+        .collect();
+    assert_eq!(left, [false, true, true, true]);
+}
+
+#[test]
+fn nobody_gives_way_to_who_has_only_sent_initiations() {
+    let now = seconds(1);
+    let mut bob = Popular::new();
+    let links: Vec<_> = (0..4)
+        .map(|_| bob.join("203.0.113.9", now).unwrap())
+        .collect();
+    // Anybody can send those from invented addresses, and they do not keep each other out.
+    let met: Vec<_> = (1..=9)
+        .map(|network| bob.meet(&format!("198.51.{network}.1"), now).unwrap())
+        .collect();
+    for link in &links {
+        bob.hears(link, now).unwrap();
+    }
+    // As many as have their share; what is left of the others' links ends when they send on them.
+    for link in &met {
+        bob.hears(link, now).unwrap();
+    }
+    let sent: Vec<_> = met
+        .iter()
+        .map(|link| bob.hears(link, now).is_ok())
+        .collect();
+    assert_eq!(sent.iter().filter(|sent| **sent).count(), 3);
+    let left = links.iter().filter(|link| bob.hears(link, now).is_ok());
+    assert_eq!(left.count(), 1);
+    assert_eq!(
+        bob.node
+            .links
+            .table()
+            .link_of(&sealed(&met[8], 1, now))
+            .map(drop),
+        None
+    );
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! What `fogcompute mixnode --config` reads.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fogcompute_base::NodeId;
-use fogcompute_mix::{Geometry, MixnodeConfig};
+use fogcompute_mix::{Geometry, MixnodeConfig, TopologyFile};
 use serde::Deserialize;
 
-use crate::epochs::{self, Epochs};
+use crate::epochs::{self, Epochs, ReadError};
 
 use super::error::{MixnodeError, file_error};
 
@@ -114,19 +115,35 @@ impl MixnodeFile {
     /// The topologies there are. That of the next epoch may be missing.
     pub(super) fn epochs(&self) -> Result<Epochs, MixnodeError> {
         let mut files = vec![epochs::read(&self.topology, self.authority)?];
-        if let Some(next) = self.next_topology.as_ref().filter(|next| next.exists()) {
-            files.push(epochs::read(next, self.authority)?);
-        }
+        files.extend(self.next()?);
         Ok(Epochs::new(files)?)
+    }
+
+    /// The topologies there are, if any, whether or not they go together.
+    pub(super) fn topologies(&self) -> Result<Vec<TopologyFile>, MixnodeError> {
+        let first = self.read_if_any(&self.topology)?;
+        Ok(first.into_iter().chain(self.next()?).collect())
+    }
+
+    fn next(&self) -> Result<Option<TopologyFile>, MixnodeError> {
+        let next = self.next_topology.as_ref();
+        next.map_or(Ok(None), |next| self.read_if_any(next))
+    }
+
+    fn read_if_any(&self, path: &Path) -> Result<Option<TopologyFile>, MixnodeError> {
+        match epochs::read(path, self.authority) {
+            Ok(file) => Ok(Some(file)),
+            Err(ReadError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The packet sizes of its network; nothing if there is no topology yet.
     pub(super) fn geometry(&self) -> Result<Option<Geometry>, MixnodeError> {
-        if !self.topology.exists() {
-            return Ok(None);
-        }
-        let file = epochs::read(&self.topology, self.authority)?;
-        Ok(Some(file.geometry))
+        let file = self.read_if_any(&self.topology)?;
+        Ok(file.map(|file| file.geometry))
     }
 
     pub(super) const fn drain(&self) -> Duration {

@@ -134,9 +134,34 @@ pub(crate) enum MixnodeError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Keys stay marked as in use although the run ended cleanly.
+    #[error("{}", listed(failed))]
+    NotPutBack {
+        /// Of each, why.
+        failed: Vec<MixnodeError>,
+    },
+    /// No thread to write lines for the operator.
+    #[error("starting to write lines: {0}")]
+    Lines(#[source] io::Error),
+    /// Packets of the topology fit no datagram.
+    #[error(
+        "packets of {actual} bytes do not fit a datagram, which has room for {max}; payload_bytes \
+         must be less"
+    )]
+    PacketBytes {
+        /// Bytes of a packet.
+        actual: usize,
+        /// Most bytes.
+        max: usize,
+    },
     /// The self-test.
     #[error(transparent)]
     SelfTest(#[from] super::self_test::SelfTestError),
+}
+
+fn listed(errors: &[MixnodeError]) -> String {
+    let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    texts.join("; ")
 }
 
 pub(super) fn file_error(

@@ -8,7 +8,7 @@ use fogcompute_base::{CryptoRng, Digest, OsEntropy};
 use fogcompute_mix::{EpochKey, PrivateKey, PublicKey};
 use fogcompute_net::Identity;
 
-use crate::files::{Readers, rename, replace};
+use crate::files::{Readers, remove_parts, rename, replace};
 
 use super::error::{MixnodeError, file_error};
 
@@ -23,6 +23,8 @@ const KEY: &str = ".key";
 const IN_USE: &str = ".in-use";
 /// What was seen under the key.
 const SEEN: &str = ".seen";
+/// As long as that, while a node has the key: its place on the disk, for a clean end.
+const RESERVE: &str = ".reserve";
 
 pub(super) fn random_key(rng: &mut impl CryptoRng) -> [u8; 32] {
     let mut key = [0; 32];
@@ -69,12 +71,16 @@ impl Keys {
         })
     }
 
-    /// Takes the folder for a run, or for what must not happen during one.
+    /// Takes the folder for a run, or for what must not happen during one. What a process left there
+    /// that was killed while it wrote goes.
     pub(super) fn lock(&self) -> Result<Lock, MixnodeError> {
         let path = self.data.join(LOCK);
         let file = File::create(&path).map_err(file_error("creating", &path))?;
         match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
+            Ok(()) => {
+                remove_parts(&self.data).map_err(file_error("tidying", &self.data))?;
+                Ok(Lock { _file: file })
+            }
             Err(TryLockError::WouldBlock) => Err(MixnodeError::Taken {
                 data: self.data.clone(),
             }),
@@ -189,28 +195,48 @@ impl Keys {
         Ok(epoch_key)
     }
 
+    /// Takes the place on the disk that [`Keys::put_back`] needs, so that a disk that becomes full
+    /// meanwhile does not cost the key. File systems that compress give less than is asked for.
+    pub(super) fn reserve(&self, key: &EpochKey) -> Result<(), MixnodeError> {
+        let path = self.path(key.public_key(), RESERVE);
+        let zeros = vec![0; key.replay_filter().to_bytes().len()];
+        replace(&path, &zeros, Readers::Owner).map_err(file_error("reserving", &path))
+    }
+
+    /// The key of a run in which nothing was received, as it was before.
+    pub(super) fn put_back_unused(&self, key: PublicKey) -> Result<(), MixnodeError> {
+        self.remove(key, RESERVE)?;
+        let in_use = self.path(key, IN_USE);
+        rename(&in_use, &self.path(key, KEY)).map_err(file_error("renaming", &in_use))
+    }
+
     /// After a clean end: the key may be used again, with what was seen under it.
     pub(super) fn put_back(&self, key: &EpochKey) -> Result<(), MixnodeError> {
         let public = key.public_key();
-        let (seen, in_use) = (self.path(public, SEEN), self.path(public, IN_USE));
-        replace(&seen, &key.replay_filter().to_bytes(), Readers::Owner)
-            .map_err(file_error("writing", &seen))?;
-        rename(&in_use, &self.path(public, KEY)).map_err(file_error("renaming", &in_use))
+        let (seen, bytes) = (self.path(public, SEEN), key.replay_filter().to_bytes());
+        self.remove(public, RESERVE)?;
+        replace(&seen, &bytes, Readers::Owner).map_err(file_error("writing", &seen))?;
+        self.put_back_unused(public)
     }
 
     /// Removes a key that is over. What was seen under it goes last: a key without that counts as
     /// one that no node ever had.
     pub(super) fn erase(&self, key: PublicKey) -> Result<(), MixnodeError> {
-        for suffix in [KEY, IN_USE, SEEN] {
-            let path = self.path(key, suffix);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(file_error("removing", &path)(error));
-                }
-                _ => {}
-            }
+        for suffix in [KEY, IN_USE, RESERVE, SEEN] {
+            self.remove(key, suffix)?;
         }
         Ok(())
+    }
+
+    /// Removes a file of a key, if it is there.
+    fn remove(&self, key: PublicKey, suffix: &str) -> Result<(), MixnodeError> {
+        let path = self.path(key, suffix);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(file_error("removing", &path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -281,9 +307,29 @@ mod tests {
     }
 
     #[test]
+    fn a_key_in_use_has_the_place_that_what_was_seen_will_take() {
+        let (_folder, keys) = keys();
+        let made = keys.make().unwrap();
+        for _ in 0..2 {
+            let key = keys.take(made, 1, 100).unwrap();
+            keys.reserve(&key).unwrap();
+            let reserved = fs::metadata(keys.path(made, RESERVE)).unwrap().len();
+            keys.put_back(&key).unwrap();
+            assert_eq!(fs::metadata(keys.path(made, SEEN)).unwrap().len(), reserved);
+            assert!(!keys.path(made, RESERVE).exists());
+        }
+        keys.reserve(&keys.take(made, 1, 100).unwrap()).unwrap();
+        keys.erase(made).unwrap();
+        assert!(!keys.path(made, RESERVE).exists());
+    }
+
+    #[test]
     fn a_folder_is_for_one_node_at_a_time() {
         let (_folder, keys) = keys();
+        let part = keys.data.join(".fogcompute-left.part");
+        fs::write(&part, b"").unwrap();
         let lock = keys.lock().unwrap();
+        assert!(!part.exists());
         assert!(matches!(keys.lock(), Err(MixnodeError::Taken { .. })));
         drop(lock);
         keys.lock().unwrap();

@@ -3,6 +3,7 @@
 mod config;
 mod error;
 mod keys;
+mod lines;
 mod loops;
 mod running;
 mod self_test;
@@ -14,9 +15,10 @@ use std::sync::Arc;
 
 use fogcompute_base::{Clock, NodeId, OsEntropy, SystemClock};
 use fogcompute_mix::{Geometry, TopologyFile};
+use fogcompute_net::{DATAGRAM_BYTES_MAX, DATAGRAM_OVERHEAD_BYTES};
 use tokio::net::TcpListener;
 
-use crate::epochs::{self, Epochs};
+use crate::epochs;
 use crate::files::{Readers, replace};
 use crate::metrics;
 use crate::signals::{Asked, Signals};
@@ -24,11 +26,12 @@ use crate::signals::{Asked, Signals};
 use self::config::MixnodeFile;
 use self::error::{MixnodeError, file_error};
 use self::keys::{Keys, hex, random_key};
+use self::lines::Lines;
 use self::running::Running;
 
 pub(crate) use self::loops::Verdict;
 
-/// Writes lines to the standard output. A reader that has gone away stops nothing.
+/// Writes lines to the standard output, for a command that ends with them. A reader that has gone away stops nothing.
 fn say(text: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
@@ -50,26 +53,26 @@ pub(crate) enum NewKey {
 pub(crate) fn new_key(config: &Path, which: NewKey) -> Result<(), MixnodeError> {
     let file = MixnodeFile::read(config)?;
     let keys = Keys::open(&file.data)?;
-    let node = keys.identity()?.node();
-    let key = match which {
+    let (node, key) = match which {
         NewKey::Only => {
+            // Before the identity, of which two at once would each make one and tell it.
+            let lock = keys.lock()?;
+            let node = keys.identity()?.node();
             // For the first key there is no topology yet.
-            let epochs = file.epochs().ok();
+            let files = file.topologies()?;
             let date = SystemClock::new().unix_now();
-            let files = epochs.iter().flat_map(Epochs::files);
-            let mut to_come = files.filter(|file| file.valid_from > date);
+            let mut to_come = files.iter().filter(|file| file.valid_from > date);
             let to_come = to_come.find_map(|file| epochs::own(file, node));
-            keys.renew(to_come.map(|own| own.key), &keys.lock()?)?
+            (node, keys.renew(to_come.map(|own| own.key), &lock)?)
         }
         NewKey::Next => {
+            let node = keys.identity()?.node();
             let epochs = file.epochs()?;
             let known = epochs.files().iter();
             let known = known.filter_map(|file| epochs::own(file, node));
             let known: Vec<_> = known.map(|own| own.key).collect();
-            match keys.spare(&known)? {
-                Some(spare) => spare,
-                None => keys.make()?,
-            }
+            let spare = keys.spare(&known)?;
+            (node, spare.map_or_else(|| keys.make(), Ok)?)
         }
     };
     say(&format!(
@@ -103,7 +106,14 @@ pub(crate) fn sign(key: &Path, topology: &Path) -> Result<(), MixnodeError> {
     let authority = NodeId::from_bytes(TopologyFile::authority_of(&secret));
     let signed = TopologyFile::sign_text(&text, &secret);
     // What nobody would read is not signed.
-    TopologyFile::read(&signed, authority.as_bytes())?;
+    let read = TopologyFile::read(&signed, authority.as_bytes())?;
+    let (actual, max) = (
+        read.geometry.packet_bytes(),
+        DATAGRAM_BYTES_MAX - DATAGRAM_OVERHEAD_BYTES,
+    );
+    if actual > max {
+        return Err(MixnodeError::PacketBytes { actual, max });
+    }
     let _ = writeln!(io::stderr(), "authority {authority}");
     say(signed.trim_end());
     Ok(())
@@ -129,6 +139,7 @@ pub(crate) fn self_test(config: &Path, json: bool) -> Result<(), MixnodeError> {
 /// SIGHUP reads the configuration and its topologies again.
 pub(crate) async fn run(config: &Path) -> Result<(), MixnodeError> {
     let mut signals = Signals::listen()?;
+    let mut lines = Lines::to_stdout().map_err(MixnodeError::Lines)?;
     let file = MixnodeFile::read(config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let keys = Keys::open(&file.data)?;
@@ -143,7 +154,7 @@ pub(crate) async fn run(config: &Path) -> Result<(), MixnodeError> {
     };
     let (mut running, mut deliveries, events) = Running::start(file, keys, &clock)?;
     let engine = running.status().engine();
-    say(&format!(
+    lines.say(&format!(
         "node {}\nlistening on {} with {} threads, packets of {} bytes",
         running.node(),
         engine.address(),
@@ -151,14 +162,9 @@ pub(crate) async fn run(config: &Path) -> Result<(), MixnodeError> {
         running.geometry().packet_bytes()
     ));
     if let Some(address) = listener.as_ref().and_then(|one| one.local_addr().ok()) {
-        say(&format!("metrics at http://{address}/metrics"));
+        lines.say(&format!("metrics at http://{address}/metrics"));
     }
-    let say_all = |events: Vec<running::Event>| {
-        for event in events {
-            say(&event.to_string());
-        }
-    };
-    say_all(events);
+    say_all(&mut lines, &events);
     let status = Arc::clone(running.status());
     let served = listener.map(|listener| tokio::spawn(metrics::serve(listener, status)));
     loop {
@@ -170,31 +176,136 @@ pub(crate) async fn run(config: &Path) -> Result<(), MixnodeError> {
                     let (date, now) = (clock.unix_now(), clock.now());
                     match file.and_then(|file| running.reload(file, date, now)) {
                         Ok(events) => {
-                            say("configuration and topologies read again");
-                            say_all(events);
+                            lines.say("configuration and topologies read again");
+                            say_all(&mut lines, &events);
                         }
-                        Err(error) => say(&format!("everything stays as it was: {error}")),
+                        Err(error) => lines.say(&format!("everything stays as it was: {error}")),
                     }
                 }
             },
             Some(delivery) = deliveries.recv() => running.take(&delivery, clock.now()),
             () = tokio::time::sleep(running.wait(&*clock)) => {}
         }
-        say_all(running.keep(&*clock));
+        say_all(&mut lines, &running.keep(&*clock));
     }
     if let Some(served) = served {
         served.abort();
         let _ = served.await;
     }
-    say("asked to stop: sending what is held");
+    lines.say("asked to stop: sending what is held");
     let ended = tokio::task::spawn_blocking(move || running.end());
     let stats = match ended.await {
         Ok(ended) => ended?,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     };
-    say(&format!(
+    lines.say(&format!(
         "received {}, forwarded {}, lost {} that were held too long",
         stats.mix.received, stats.mix.forwarded, stats.undrained
     ));
     Ok(())
+}
+
+fn say_all(lines: &mut Lines, events: &[running::Event]) {
+    for event in events {
+        lines.say(&event.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use fogcompute_base::UnixMillis;
+    use fogcompute_mix::{Descriptor, EpochParity, PrivateKey, PublicKey, Topology};
+
+    const SECRET: [u8; 32] = [3; 32];
+
+    /// A topology of this node alone that is to come.
+    fn topology(node: NodeId, key: PublicKey, geometry: Geometry) -> String {
+        let descriptor = Descriptor {
+            node,
+            key,
+            epoch: EpochParity::Even,
+            address: ([127, 0, 0, 1], 4000).into(),
+        };
+        let file = TopologyFile {
+            epoch: 2,
+            valid_from: UnixMillis(i64::MAX as u64 - 1),
+            valid_until: UnixMillis(i64::MAX as u64),
+            geometry,
+            topology: Topology::new(vec![vec![descriptor]], Duration::ZERO).unwrap(),
+        };
+        file.sign(&SECRET).unwrap()
+    }
+
+    fn site() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("node.toml");
+        let authority = NodeId::from_bytes(TopologyFile::authority_of(&SECRET));
+        let text = format!(
+            "listen = '127.0.0.1:0'\ndata = 'data'\ntopology = 't.toml'\n\
+             next_topology = 'next.toml'\nauthority = '{authority}'\n"
+        );
+        fs::write(&config, text).unwrap();
+        (folder, config)
+    }
+
+    #[test]
+    fn a_new_key_is_refused_before_the_identity_is_made_while_another_process_has_the_folder() {
+        // Two at once in an empty folder told two identities, of which one stayed.
+        let (folder, config) = site();
+        let keys = Keys::open(&folder.path().join("data")).unwrap();
+        let lock = keys.lock().unwrap();
+        let refused = new_key(&config, NewKey::Only);
+        assert!(matches!(refused, Err(MixnodeError::Taken { .. })));
+        assert!(!folder.path().join("data/identity.key").exists());
+        drop(lock);
+        new_key(&config, NewKey::Only).unwrap();
+    }
+
+    #[test]
+    fn a_topology_that_cannot_be_read_does_not_cost_the_next_key() {
+        let (folder, config) = site();
+        let keys = Keys::open(&folder.path().join("data")).unwrap();
+        let (node, next) = (keys.identity().unwrap().node(), keys.make().unwrap());
+        let path = folder.path().join("next.toml");
+        let signed = topology(node, next, Geometry::DATAGRAM);
+        fs::write(&path, &signed[1..]).unwrap();
+        let refused = new_key(&config, NewKey::Only);
+        assert!(matches!(refused, Err(MixnodeError::Read(_))));
+        keys.check(next, 2).unwrap();
+        // That of now may be missing.
+        fs::write(&path, signed).unwrap();
+        new_key(&config, NewKey::Only).unwrap();
+        keys.check(next, 2).unwrap();
+        fs::remove_file(&path).unwrap();
+        new_key(&config, NewKey::Only).unwrap();
+        assert!(keys.check(next, 2).is_err());
+    }
+
+    #[test]
+    fn packets_that_fit_no_datagram_are_not_signed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, path) = (folder.path().join("a.key"), folder.path().join("t.toml"));
+        let text = |payload_bytes| {
+            let geometry = Geometry::new(7, payload_bytes).unwrap();
+            let public = PrivateKey::from_bytes([1; 32]).public();
+            let signed = topology(NodeId::from_bytes([1; 32]), public, geometry);
+            // The signature is the last line.
+            let lines: Vec<_> = signed.lines().collect();
+            lines[..lines.len() - 1].join("\n")
+        };
+        fs::write(&path, text(65_536)).unwrap();
+        assert!(matches!(
+            sign(&key, &path),
+            Err(MixnodeError::PacketBytes {
+                actual: 66_066,
+                max: 65_481
+            })
+        ));
+        fs::write(&path, text(64_512)).unwrap();
+        sign(&key, &path).unwrap();
+    }
 }

@@ -99,16 +99,17 @@ impl Running {
         };
         // Last, because from here on the key is in use.
         let key = keys.take(contact.key, epoch, file.replay_tags_max)?;
+        // Nothing was received, so nothing was seen.
+        let unused = |error| match keys.put_back_unused(contact.key) {
+            Ok(()) => error,
+            Err(also) => MixnodeError::NotPutBack {
+                failed: vec![error, also],
+            },
+        };
+        keys.reserve(&key).map_err(unused)?;
         let mixnode = Mixnode::with_epoch_key(contact.epoch, key.clone(), config);
         let started = MixEngine::start(mixnode, identity, file.listen, &engine_config, clock);
-        let (engine, deliveries) = match started {
-            Ok(started) => started,
-            Err(error) => {
-                // Nothing was received, so nothing was seen.
-                keys.put_back(&key)?;
-                return Err(error.into());
-            }
-        };
+        let (engine, deliveries) = started.map_err(|error| unused(error.into()))?;
         let mut ring = [None, None];
         ring[contact.epoch as usize] = Some(InUse {
             key,
@@ -249,6 +250,10 @@ impl Running {
                     continue;
                 }
             };
+            // Without it the key serves all the same.
+            if let Err(error) = self.keys.reserve(&key) {
+                events.push(Event::Failed(error));
+            }
             self.status.engine().set_epoch_key(own.epoch, &key);
             let epoch = file.epoch;
             let slot = InUse {
@@ -318,16 +323,22 @@ impl Running {
         });
     }
 
-    /// Sends what is held and puts the keys back. Blocks until then.
+    /// Sends what is held and puts the keys back, each whether or not another one could be. Blocks
+    /// until then.
     pub(super) fn end(self) -> Result<EngineStats, MixnodeError> {
         let Some(status) = Arc::into_inner(self.status) else {
             unreachable!("who served the metrics has ended");
         };
         let stats = status.into_engine().drain(self.file.drain());
-        for slot in self.ring.iter().flatten() {
-            self.keys.put_back(&slot.key)?;
+        let slots = self.ring.iter().flatten();
+        let failed: Vec<_> = slots
+            .filter_map(|slot| self.keys.put_back(&slot.key).err())
+            .collect();
+        if failed.is_empty() {
+            Ok(stats)
+        } else {
+            Err(MixnodeError::NotPutBack { failed })
         }
-        Ok(stats)
     }
 }
 
@@ -495,7 +506,7 @@ mod tests {
         assert_eq!(world.files(key), ["key"]);
         let (running, events) = world.start().unwrap();
         assert_eq!(events, ["epoch 1 is valid now"]);
-        assert_eq!(world.files(key), ["in-use"]);
+        assert_eq!(world.files(key), ["in-use", "reserve"]);
         // Its address is taken, by itself.
         let address = running.status().engine().address();
         let mut file = world.file();
@@ -505,7 +516,7 @@ mod tests {
         let clock: Arc<dyn Clock> = world.clock.clone();
         let taken = Running::start(file, world.keys(), &clock);
         assert!(matches!(taken.map(drop), Err(MixnodeError::Engine(_))));
-        assert_eq!(world.files(second), ["key", "seen"]);
+        assert_eq!(world.files(second), ["key"]);
         running.end().unwrap();
         assert_eq!(world.files(key), ["key", "seen"]);
     }
@@ -536,8 +547,8 @@ mod tests {
         assert_eq!(at(lead - 1), [""; 0]);
         assert_eq!(at(lead), ["the key of epoch 2 is in use"]);
         // From here on a crash would cost both.
-        assert_eq!(world.files(first), ["in-use"]);
-        assert_eq!(world.files(second), ["in-use"]);
+        assert_eq!(world.files(first), ["in-use", "reserve"]);
+        assert_eq!(world.files(second), ["in-use", "reserve"]);
         assert_eq!(at(2 * HOUR), ["epoch 2 is valid now"]);
         let end = window(&world.file().epochs().unwrap().files()[0]).end.0;
         assert_eq!(at(end - 1), [""; 0]);
@@ -596,6 +607,37 @@ mod tests {
         drop(running);
         let refused = world.start().map(drop).unwrap_err();
         assert!(matches!(refused, MixnodeError::Unclean { key } if key == second));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_put_back_does_not_cost_the_other_one() {
+        let world = World::new(HOUR);
+        let (first, second) = (world.keys().make().unwrap(), world.keys().make().unwrap());
+        let node = world.node();
+        world.sign("t.toml", 1, [0, 2 * HOUR], node, first);
+        world.sign("next.toml", 2, [HOUR, 4 * HOUR], node, second);
+        for (failing, other) in [(first, second), (second, first)] {
+            let (running, _) = world.start().unwrap();
+            // What was seen cannot be written: there is a folder of that name.
+            let name = format!("data/mix-{}.seen", super::super::keys::hex(failing));
+            let seen = world.folder.path().join(name);
+            let kept = fs::read(&seen).ok();
+            let _ = fs::remove_file(&seen);
+            fs::create_dir_all(seen.join("taken")).unwrap();
+            let ended = running.end().map(drop);
+            assert!(
+                matches!(&ended, Err(MixnodeError::NotPutBack { failed }) if failed.len() == 1),
+                "{ended:?}"
+            );
+            assert_eq!(world.files(other), ["key", "seen"]);
+            assert_eq!(world.files(failing), ["in-use", "seen"]);
+            fs::remove_dir_all(&seen).unwrap();
+            if let Some(kept) = kept {
+                fs::write(&seen, kept).unwrap();
+            }
+            let in_use = seen.with_extension("in-use");
+            fs::rename(&in_use, seen.with_extension("key")).unwrap();
+        }
     }
 
     #[test]
