@@ -33,13 +33,13 @@ pub(super) const OVERLAP: Duration = Duration::from_secs(60);
 /// A link ends so long after a new handshake should have replaced it.
 pub(super) const GRACE: Duration = Duration::from_secs(300);
 /// Between two looks at all links.
-pub(super) const SWEEP: Duration = Duration::from_secs(5);
+pub(super) const SWEEP: Duration = Duration::from_secs(2);
 /// Whoever received and sent nothing for so long sends cover, so that the peer knows it is heard.
-pub(super) const ANSWER_AFTER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_AFTER: Duration = Duration::from_secs(3);
 /// Whoever sends and hears nothing for so long starts a new handshake: the peer may have restarted.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// A stranger of whom nothing came for so long gives way when all places are taken. Clients send
-/// every 20 s.
+/// every 8 s.
 pub(super) const QUIET_MAX: Duration = Duration::from_secs(180);
 /// Links with one peer. More come only from handshakes in quick succession; the oldest ends.
 const PEER_LINKS_MAX: usize = 4;

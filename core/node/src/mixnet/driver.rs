@@ -27,7 +27,7 @@ const TURN_PACKETS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(2);
 /// Links to the last layer are used at least so often, so that neither end nor a router between
 /// them forgets them.
-const LINKS_EVERY: Duration = Duration::from_secs(20);
+const LINKS_EVERY: Duration = Duration::from_secs(8);
 /// Bytes of messages that wait to be received. When reached, further ones are not acknowledged.
 const INBOX_BYTES_MAX: usize = 64 << 20;
 /// A client receives a few packets a second, not a mixnode's load.
