@@ -202,8 +202,8 @@ struct DemoArguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Who decides whether nodes lend: their harvest policy, or nobody.
-    #[arg(long, value_enum, default_value_t = Policy::Default)]
-    policy: Policy,
+    #[arg(long, value_enum, default_value_t = DemoPolicy::Default)]
+    policy: DemoPolicy,
     /// Keep the processes' databases and logs.
     #[arg(long)]
     keep: bool,
@@ -221,9 +221,19 @@ struct DemoArguments {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum Policy {
-    /// The default harvest policy decides.
+enum DemoPolicy {
+    /// The default harvest policy decides, but at any hour: who runs a demonstration is awake.
     Default,
+    /// Lend whatever the policy says.
+    Always,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Policy {
+    /// The default harvest policy decides. It lends from 22:00 to 07:00.
+    Default,
+    /// The same without its hours.
+    AnyHour,
     /// Lend whatever the policy says.
     Always,
 }
@@ -311,7 +321,7 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 nodes: arguments.nodes,
                 tiles: arguments.tiles,
                 seed: arguments.seed,
-                policy_always: arguments.policy == Policy::Always,
+                policy_always: arguments.policy == DemoPolicy::Always,
                 keep: arguments.keep,
                 json: arguments.json,
                 out: arguments.out,
@@ -399,6 +409,10 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 data: arguments.data,
                 policy: match arguments.policy {
                     Policy::Default => HarvestPolicy::default(),
+                    Policy::AnyHour => HarvestPolicy {
+                        window: None,
+                        ..HarvestPolicy::default()
+                    },
                     Policy::Always => HarvestPolicy::always(),
                 },
                 nodes_on_machine: arguments.nodes_on_machine,

@@ -279,7 +279,7 @@ impl Demo {
         self.say(if self.config.policy_always {
             "policy: always (asked for with --policy always)"
         } else {
-            "policy: the default harvest policy decides"
+            "policy: the default harvest policy decides, at any hour"
         });
         for (what, mut words) in [("objects", objections), ("notes", notes)] {
             // Nodes that read one machine a moment apart differ in a figure, and once is enough.

@@ -74,7 +74,7 @@ impl Demo {
                 if self.config.policy_always {
                     "always"
                 } else {
-                    "default"
+                    "any-hour"
                 }
                 .into(),
             ];
