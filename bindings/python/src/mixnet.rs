@@ -292,13 +292,7 @@ impl From<fogcompute::EngineStats> for MixnetNodeStats {
             cover: stats.cover,
             sent: stats.sent,
             links_sent: stats.links_sent,
-            link_refused: stats.length
-                + stats.kind
-                + stats.index
-                + stats.forged
-                + stats.replayed
-                + stats.over_rate
-                + stats.full,
+            link_refused: stats.link_refused(),
             unreachable: stats.unknown_peer + stats.unreachable,
             unsent: stats.unsent,
             undrained: stats.undrained,

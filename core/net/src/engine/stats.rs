@@ -49,6 +49,19 @@ pub struct EngineStats {
 }
 
 impl EngineStats {
+    /// Datagrams that were dropped before a packet was seen, for whatever reason.
+    #[must_use]
+    pub const fn link_refused(&self) -> u64 {
+        self.length
+            + self.kind
+            + self.index
+            + self.forged
+            + self.replayed
+            + self.over_rate
+            + self.full
+            + self.unproven
+    }
+
     pub(super) fn count_refusal(&mut self, refusal: Refusal) {
         let counter = match refusal {
             Refusal::Length => &mut self.length,
@@ -165,6 +178,7 @@ mod tests {
         ] {
             stats.count_refusal(refusal);
         }
+        assert_eq!(stats.link_refused(), 8);
         let counters = stats.counters().into_iter().map(|counter| *counter);
         let counted: Vec<_> = counters
             .enumerate()
