@@ -23,6 +23,11 @@ def test_the_example_runs() -> None:
     )
 
 
+def test_nothing_but_the_package_is_needed_to_import_it() -> None:
+    script = "import sys; sys.modules['typing_extensions'] = None; import fogcompute.mix"
+    assert run("-c", script) == ""
+
+
 def test_the_bench_prints_its_cases() -> None:
     lines = [json.loads(line) for line in run("python/bench/bench.py", "--short").splitlines()]
     cases = [line["case"] for line in lines]
