@@ -285,9 +285,11 @@ const fn mixnet_code(error: &MixnetError) -> ErrorCode {
         MixnetError::OtherPackets { .. }
         | MixnetError::TopologyFile(_)
         | MixnetError::Directory(_) => ErrorCode::InvalidTopology,
-        MixnetError::TooManyTags(_) | MixnetError::Engine(EngineError::Links(_)) => {
-            ErrorCode::InvalidArgument
-        }
+        MixnetError::TooManyTags(_)
+        | MixnetError::Engine(EngineError::Links(_))
+        | MixnetError::OtherIdentity
+        | MixnetError::UnknownRequest { .. } => ErrorCode::InvalidArgument,
+        MixnetError::SurbStore(_) => ErrorCode::StorageCorrupt,
         MixnetError::Topology(_) | MixnetError::Send(SendError::Topology(_)) => {
             ErrorCode::InvalidRoute
         }
@@ -299,12 +301,13 @@ const fn mixnet_code(error: &MixnetError) -> ErrorCode {
         MixnetError::Send(
             SendError::Message(MessageError::TooLarge { .. }) | SendError::TooFewSurbs { .. },
         ) => ErrorCode::PayloadTooLarge,
-        MixnetError::Send(_) => ErrorCode::MixnetBusy,
         MixnetError::GivenUp { .. } => ErrorCode::NotDelivered,
         MixnetError::NoAnswer { .. } => ErrorCode::NoAnswer,
-        MixnetError::NoReplyWanted | MixnetError::ReplyExpired | MixnetError::Answered => {
-            ErrorCode::InvalidReplyBlock
-        }
+        MixnetError::NoReplyWanted
+        | MixnetError::ReplyExpired
+        | MixnetError::Answered
+        | MixnetError::Send(SendError::ForeignEntry { .. }) => ErrorCode::InvalidReplyBlock,
+        MixnetError::Send(_) => ErrorCode::MixnetBusy,
         _ => ErrorCode::Node,
     }
 }
@@ -421,9 +424,23 @@ mod tests {
                 SendError::Surb(SurbError::Sealed),
                 ErrorCode::InvalidReplyBlock,
             ),
+            (
+                SendError::ForeignEntry {
+                    first: fogcompute_mix::NodeRef::from_bytes([1; 8]),
+                },
+                ErrorCode::InvalidReplyBlock,
+            ),
         ] {
             assert_eq!(mixnet(error.into()), expected);
         }
+        assert_eq!(
+            mixnet(fogcompute_mix::SurbStoreError::Sealed.into()),
+            ErrorCode::StorageCorrupt
+        );
+        assert_eq!(
+            mixnet(MixnetError::OtherIdentity),
+            ErrorCode::InvalidArgument
+        );
         assert_eq!(
             mixnet(EngineError::AddressInUse { address }.into()),
             ErrorCode::Listen

@@ -55,12 +55,12 @@ pub use fogcompute_harvest::{
 pub use fogcompute_ledger::{Account, AccountKind, Amount, Receipt};
 pub use fogcompute_mix::{
     Contact, CoverConfig, Descriptor, Hop, MessageId, NodeRef, PowerClass, PrivateKey, Processed,
-    PublicKey, ReplayTag, ReplyKey, SurbId, TopologyFile, Unwrapped,
+    PublicKey, ReplayTag, ReplyKey, StoreKey, SurbId, TopologyFile, Unwrapped,
 };
 pub use fogcompute_net::EngineStats;
 pub use fogcompute_node::{
     Fog, FogCanceller, FogConfig, FogStats, FogTask, MixnetClient, MixnetClientConfig,
-    MixnetClientStats, MixnetMessage, MixnetNode, MixnetNodeConfig, Pending, ReplyBlocks,
+    MixnetClientStats, MixnetMessage, MixnetNode, MixnetNodeConfig, Pending, ReplyBlocks, Restored,
 };
 pub use fogcompute_schedule::evolution::{Front, Individual, Nsga2, Problem, Variable};
 pub use fogcompute_schedule::{Plan, Point, Preference, Sharing};
