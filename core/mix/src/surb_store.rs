@@ -264,7 +264,7 @@ impl SurbStore {
         Self::decode(&plain, geometry, now, replay_tags_max)
     }
 
-    fn encode(&self, geometry: Geometry, now: UnixMillis) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn encode(&self, geometry: Geometry, now: UnixMillis) -> Zeroizing<Vec<u8>> {
         let mut writer = SecretWriter::default();
         writer.raw(&geometry.label());
         writer.u64(now.0);
@@ -299,7 +299,7 @@ impl SurbStore {
         writer.0
     }
 
-    fn decode(
+    pub(crate) fn decode(
         bytes: &[u8],
         geometry: Geometry,
         now: UnixMillis,
