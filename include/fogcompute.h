@@ -2431,7 +2431,8 @@ fog_status fog_mixnet_client_send_async(const struct fog_mixnet_client *client,
  * @param to               the receiver's contact, the text of a fog_contact
  * @param body             the message
  * @param body_len         its length
- * @param answer_bytes_max longest answer there is room for, in bytes
+ * @param answer_bytes_max longest answer there is room for, in bytes; rounded up to what whole
+ *                         packets carry
  * @param within_ns        how long to wait for the answer, in nanoseconds
  * @param out              receives the answer; free it with fog_mixnet_answer_free()
  * @return FOG_STATUS_NO_ANSWER; else as of fog_mixnet_client_send()
@@ -2453,7 +2454,8 @@ fog_status fog_mixnet_client_request(const struct fog_mixnet_client *client,
  * @param to               the receiver's contact, the text of a fog_contact
  * @param body             the message
  * @param body_len         its length
- * @param answer_bytes_max longest answer there is room for, in bytes
+ * @param answer_bytes_max longest answer there is room for, in bytes; rounded up to what whole
+ *                         packets carry
  * @param within_ns        how long to wait for the answer, in nanoseconds
  * @param done             tells what became of it, maybe before this call returns
  * @param user_data        passed to `done` as it is; must be usable from another thread until then

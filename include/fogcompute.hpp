@@ -1112,8 +1112,8 @@ public:
         });
     }
 
-    /// Sends a message that asks for an answer of at most `answer_bytes_max` bytes, and waits for
-    /// it.
+    /// Sends a message that asks for an answer of at most `answer_bytes_max` bytes, rounded up to
+    /// what whole packets carry, and waits for it.
     bytes request(const std::string &to, bytes_view body, std::size_t answer_bytes_max,
                   std::chrono::nanoseconds within) const {
         const auto within_ns = detail::nanoseconds(within);

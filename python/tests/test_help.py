@@ -112,3 +112,10 @@ def test_a_ledger_says_why_it_cannot_be_opened(tmp_path: Path) -> None:
         f.Ledger.open(tmp_path)
     with pytest.raises(f.StorageError, match="its folder does not exist"):
         f.Ledger.open(tmp_path / "no" / "such")
+
+
+def test_help_on_a_mixnodes_configuration_explains_each_field() -> None:
+    # Only the class had a text: those of its fields are in no help.
+    text = inspect.getdoc(mix.MixnodeConfig) or ""
+    for name in inspect.signature(mix.MixnodeConfig).parameters:
+        assert f"\n{name}: " in text, name

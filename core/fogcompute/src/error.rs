@@ -283,6 +283,7 @@ const fn mixnet_code(error: &MixnetError) -> ErrorCode {
     match error {
         MixnetError::Closed { .. } | MixnetError::Forked { .. } => ErrorCode::Closed,
         MixnetError::OtherPackets { .. }
+        | MixnetError::NotInTopology { .. }
         | MixnetError::TopologyFile(_)
         | MixnetError::Directory(_) => ErrorCode::InvalidTopology,
         MixnetError::TooManyTags(_)

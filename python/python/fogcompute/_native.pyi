@@ -772,6 +772,7 @@ class MixnetClient:
     ) -> Awaitable[bytes]:
         """Sends a message that asks for an answer of at most `answer_bytes_max` bytes; await that.
 
+        The limit is rounded up to what whole packets carry.
         Whoever answers does not learn who asked. Raises what `send` does, and `NoAnswerError` after
         `within`, a minute unless said otherwise.
         """
@@ -830,7 +831,11 @@ class MixnetClient:
         """What it counted since its start."""
 
     def close(self) -> None:
-        """Ends the client; what is awaited ends with `ClosedError`. Closing again does nothing."""
+        """Ends the client; what is awaited ends with `ClosedError`.
+
+        Messages that came in before can still be received, then receiving ends with `ClosedError`.
+        Closing again does nothing.
+        """
 
     def __enter__(self) -> Self: ...
     def __exit__(

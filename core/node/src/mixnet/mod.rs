@@ -11,6 +11,7 @@ mod tests;
 use std::io;
 use std::time::Duration;
 
+use fogcompute_base::NodeId;
 use fogcompute_mix::{
     Geometry, MessageId, SendError, SurbStoreError, TooManyTags, TopologyError, TopologyFileError,
 };
@@ -50,6 +51,12 @@ pub enum MixnetError {
         ours: usize,
         /// Bytes of the topology's packets.
         theirs: usize,
+    },
+    /// A mixnode was given a topology in which it does not stand.
+    #[error("node {node} is not in the topology it was given")]
+    NotInTopology {
+        /// The node.
+        node: NodeId,
     },
     /// The topology is not valid now.
     #[error(transparent)]

@@ -257,6 +257,11 @@ fn what_cannot_be_is_refused_by_name() {
         network.nodes[0].set_topology(&other),
         Err(MixnetError::OtherPackets { .. })
     ));
+    let stranger = MixnetNode::start(MixnetNodeConfig::default()).unwrap();
+    assert!(matches!(
+        stranger.set_topology(&network.file),
+        Err(MixnetError::NotInTopology { node }) if node == stranger.descriptor().node
+    ));
     assert!(matches!(
         alice.set_topology(other),
         Err(MixnetError::OtherPackets { .. })
