@@ -124,14 +124,14 @@ impl MixnetNode {
     /// [`MixnetError::OtherPackets`], [`MixnetError::NotInTopology`], [`MixnetError::Directory`],
     /// [`MixnetError::Closed`], [`MixnetError::Forked`]; then what was known before stays.
     pub fn set_topology(&self, file: &TopologyFile) -> Result<(), MixnetError> {
+        let engine = self.engine()?;
+        let engine = engine.as_ref().ok_or(MixnetError::Closed { what: NODE })?;
         check_packets(NODE, self.geometry, file.geometry)?;
         let node = self.descriptor.node;
         let mut nodes = file.topology.layers().iter().flatten();
         if nodes.all(|other| other.node != node) {
             return Err(MixnetError::NotInTopology { node });
         }
-        let engine = self.engine()?;
-        let engine = engine.as_ref().ok_or(MixnetError::Closed { what: NODE })?;
         Ok(engine.set_directory(file.topology.layers().iter().flatten())?)
     }
 
