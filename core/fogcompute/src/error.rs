@@ -13,8 +13,9 @@ use fogcompute_mix::{
 };
 use fogcompute_net::EngineError;
 use fogcompute_node::{FogError, MixnetError, NodeError};
-use fogcompute_schedule::evolution::EvolutionError;
-use fogcompute_schedule::{PlacementError, PreferenceError};
+use fogcompute_schedule::evolution::{DirectionsError, EvolutionError};
+use fogcompute_schedule::indicators::IndicatorError;
+use fogcompute_schedule::{PlacementError, PreferenceError, SortError};
 use fogcompute_store::StoreError;
 use thiserror::Error;
 
@@ -185,6 +186,18 @@ pub enum Error {
     /// Optimising.
     #[error(transparent)]
     Evolution(EvolutionError<Infallible>),
+    /// Going on with an optimisation from bytes that hold none.
+    #[error("no saved search: {0}")]
+    SearchState(#[source] serde_json::Error),
+    /// Reference directions.
+    #[error(transparent)]
+    Directions(#[from] DirectionsError),
+    /// Points that are to be sorted.
+    #[error(transparent)]
+    Sort(#[from] SortError),
+    /// Measuring a front.
+    #[error(transparent)]
+    Indicator(#[from] IndicatorError),
     /// Placing.
     #[error(transparent)]
     Placement(#[from] PlacementError),
@@ -234,6 +247,9 @@ impl Error {
         match self {
             Self::Geometry(_)
             | Self::Preference(_)
+            | Self::Directions(_)
+            | Self::Sort(_)
+            | Self::Indicator(_)
             | Self::Spec(_)
             | Self::Id(_)
             | Self::Contact(_)
@@ -253,7 +269,9 @@ impl Error {
                 PlacementError::Infeasible { .. } | PlacementError::OverCommitted { .. },
             ) => ErrorCode::Infeasible,
             Self::Placement(PlacementError::Stopped) => ErrorCode::Cancelled,
-            Self::Evolution(_) | Self::Placement(_) => ErrorCode::InvalidProblem,
+            Self::Evolution(_) | Self::SearchState(_) | Self::Placement(_) => {
+                ErrorCode::InvalidProblem
+            }
             Self::Store(error) => store_code(error),
             Self::UnknownAccount { .. } => ErrorCode::UnknownAccount,
             Self::Policy(_) | Self::PolicyText(_) => ErrorCode::InvalidPolicy,

@@ -8,8 +8,8 @@ use thiserror::Error;
 use super::reference::Extremes;
 use super::survival::{COPY, Niching, Pool, Rule, Survival, beyond_worst};
 use super::{
-    ConfigError, EvolutionError, Front, Individual, OBJECTIVES_MAX, POPULATION_MAX, Problem,
-    Variation,
+    ConfigError, EvolutionError, Front, GENES_MAX, Individual, OBJECTIVES_MAX, POPULATION_MAX,
+    Problem, Variation,
 };
 use crate::indicators::{HYPERVOLUME_OBJECTIVES_MAX, hypervolume};
 use crate::random::{Stream, shuffle};
@@ -456,6 +456,12 @@ impl<V: Variation> Evolution<V> {
         }
         let niching = Niching::new(&settings.selection, m)?;
         let size = settings.population as usize;
+        if n > GENES_MAX / size {
+            return Err(EvolutionError::TooManyGenes {
+                population: settings.population,
+                genes: n,
+            });
+        }
         Ok(Self {
             niching,
             variation,
