@@ -2,7 +2,12 @@
 
 use std::error::Error;
 
-const PEERS: [&str; 3] = ["genoxide", "non-dominated-sort", "sphinx-packet"];
+const PEERS: [&str; 4] = [
+    "genoxide",
+    "non-dominated-sort",
+    "rusqlite",
+    "sphinx-packet",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = format!("{}/../Cargo.lock", std::env::var("CARGO_MANIFEST_DIR")?);

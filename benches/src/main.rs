@@ -3,6 +3,7 @@
 //! `benches/README.md` says how to read the figures.
 
 mod ffi;
+mod ledger;
 mod measure;
 mod mix;
 #[cfg(unix)]
@@ -46,6 +47,18 @@ enum Area {
         #[arg(long, value_name = "PROGRAM")]
         python: PathBuf,
     },
+    /// Durable transfers, beside plain `rusqlite` and Python's `sqlite3`; a long history.
+    Ledger {
+        /// An interpreter: nothing but its standard library is used.
+        #[arg(long, value_name = "PROGRAM")]
+        python: PathBuf,
+    },
+    /// Opens a ledger and says what that took: a part of `ledger`, in a process of its own.
+    #[command(hide = true)]
+    LedgerOpen {
+        /// The ledger's file.
+        path: PathBuf,
+    },
     /// What one call costs from each language, beside the same call in Rust.
     Ffi {
         /// The languages' bench programs: a JSON file that `cargo xtask bench ffi` writes.
@@ -63,6 +76,8 @@ fn main() -> ExitCode {
         #[cfg(unix)]
         Area::Node => node::run(effort, &mut output),
         Area::Schedule { python } => schedule::run(&python, effort, &mut output),
+        Area::Ledger { python } => ledger::run(&python, effort, &mut output),
+        Area::LedgerOpen { path } => ledger::open(&path),
         Area::Ffi { programs } => ffi::run(&programs, effort, &mut output),
     };
     match measured {

@@ -33,6 +33,8 @@ enum Area {
     Node,
     /// The optimiser and placement, beside genoxide, pygmo and pymoo; non-dominated sorting.
     Schedule,
+    /// Durable transfers, beside plain rusqlite and Python's sqlite3; a long history.
+    Ledger,
     /// What one call costs from each language, beside the same call in Rust.
     Ffi,
 }
@@ -99,7 +101,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, 
 /// The step: every area, as short as it goes.
 pub(crate) fn smoke(session: &mut Session<'_>) -> Result<(), Stop> {
     let mut all_absent = Vec::new();
-    for area in [Area::Mix, Area::Node, Area::Schedule, Area::Ffi] {
+    for area in [
+        Area::Mix,
+        Area::Node,
+        Area::Schedule,
+        Area::Ledger,
+        Area::Ffi,
+    ] {
         let (mut command, absent) = command(session.workspace, area, true)?;
         session.check(command.arg("--json"))?;
         all_absent.extend(absent);
@@ -141,6 +149,11 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
         Area::Schedule => {
             let python = python::peers(workspace)?;
             command.args(["schedule", "--python"]).arg(python);
+        }
+        Area::Ledger => {
+            command
+                .args(["ledger", "--python"])
+                .arg(python::interpreter()?);
         }
         Area::Ffi => {
             let file = workspace.target("bench-programs.json");

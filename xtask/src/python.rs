@@ -107,7 +107,7 @@ fn in_folder(workspace: &Workspace, python: &Path) -> Command {
 }
 
 /// An interpreter that is new enough and can make environments.
-fn interpreter() -> Result<PathBuf, Stop> {
+pub(crate) fn interpreter() -> Result<PathBuf, Stop> {
     [
         "python3",
         "python",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fogcompute::ledger::AssetId;
+use fogcompute::ledger::{AssetId, Limits, Spent};
 use fogcompute::{AccountId, Amount, TransferId};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -45,6 +45,9 @@ value! {
             debits_posted: Amount(debits_posted.0),
             credits_pending: Amount(credits_pending.0),
             debits_pending: Amount(debits_pending.0),
+            limits: Limits::default(),
+            closed: false,
+            spent: Spent::default(),
         })
     }
 

@@ -1,7 +1,9 @@
 //! The accounts a fog settles through.
 
 use fogcompute_base::{AccountId, Digest, NodeId, TaskId, TransferId, UnixMillis};
-use fogcompute_ledger::{AccountKind, Amount, AssetId, Book, LedgerError, Operation, Receipt};
+use fogcompute_ledger::{
+    AccountKind, Amount, AssetId, Book, LedgerError, Memo, Operation, Receipt,
+};
 
 /// Where money is moved: the host's ledger, durable or in memory.
 pub trait Bank {
@@ -69,6 +71,7 @@ pub fn genesis(owner: AccountId, endowment: Amount) -> Vec<Operation> {
             from: mint_account(),
             to: owner,
             amount: endowment,
+            memo: Memo::NONE,
         },
     ]
 }
@@ -89,6 +92,7 @@ pub(crate) fn reserve(task: TaskId, owner: AccountId, price_max: Amount) -> Oper
         to: clearing_account(),
         amount: price_max,
         expires: None,
+        memo: Memo::NONE,
     }
 }
 
@@ -105,6 +109,7 @@ pub(crate) fn pay(task: TaskId, node: NodeId, price: Amount) -> Vec<Operation> {
             from: clearing_account(),
             to: node_account(node),
             amount: price,
+            memo: Memo::NONE,
         },
     ]
 }

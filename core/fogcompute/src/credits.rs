@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fogcompute_base::{AccountId, Clock, SystemClock, TransferId, UnixMillis};
-use fogcompute_ledger::{Account, AccountKind, Amount, AssetId, Operation, Receipt};
+use fogcompute_ledger::{Account, AccountKind, Amount, AssetId, Memo, Operation, Receipt};
 use fogcompute_store::{Durability, HomeProcess, SqliteLedger, Verification};
 
 use crate::Error;
@@ -75,7 +75,7 @@ impl Ledger {
     fn store_now(&self) -> Result<(MutexGuard<'_, SqliteLedger>, UnixMillis), Error> {
         let mut store = self.store()?;
         let now = self.clock.unix_now();
-        while store.book().next_expiry().is_some_and(|due| due <= now) {
+        while store.state().next_expiry().is_some_and(|due| due <= now) {
             store.expire(now)?;
         }
         Ok((store, now))
@@ -123,6 +123,7 @@ impl Ledger {
             from,
             to,
             amount,
+            memo: Memo::NONE,
         })
     }
 
@@ -143,6 +144,7 @@ impl Ledger {
             to,
             amount,
             expires: None,
+            memo: Memo::NONE,
         })
     }
 
@@ -234,6 +236,7 @@ mod tests {
                 from: MINT,
                 to: ANA,
                 amount: Amount(10),
+                memo: Memo::NONE,
             },
             Operation::Reserve {
                 id: id(2),
@@ -241,6 +244,7 @@ mod tests {
                 to: BEN,
                 amount: Amount(7),
                 expires: Some(UnixMillis(then.0 + 1_000)),
+                memo: Memo::NONE,
             },
         ];
         let folder = TempDir::new().unwrap();

@@ -343,6 +343,10 @@ fn store_code(error: &StoreError) -> ErrorCode {
         | StoreError::Corruption(_)
         | StoreError::BadEntry { .. }
         | StoreError::BadAccount { .. }
+        | StoreError::BadBatch { .. }
+        | StoreError::BadProjection { .. }
+        | StoreError::ProjectionDiffers { .. }
+        | StoreError::StateDiffers
         | StoreError::HeadDiffers { .. }
         | StoreError::Damaged { .. }
         | StoreError::Malformed { .. } => ErrorCode::StorageCorrupt,

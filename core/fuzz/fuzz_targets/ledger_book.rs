@@ -5,7 +5,7 @@
 
 use arbitrary::Arbitrary;
 use fogcompute_base::{AccountId, TransferId, UnixMillis};
-use fogcompute_ledger::{AccountKind, Amount, AssetId, Book, Operation, verify_chain};
+use fogcompute_ledger::{AccountKind, Amount, AssetId, Book, Memo, Operation, verify_chain};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -72,6 +72,7 @@ fn operation(step: Step) -> Operation {
             from: account(from),
             to: account(to),
             amount: Amount(amount),
+            memo: Memo::NONE,
         },
         Step::Reserve {
             id,
@@ -85,6 +86,7 @@ fn operation(step: Step) -> Operation {
             to: account(to),
             amount: Amount(amount),
             expires: expires.map(|time| UnixMillis(u64::from(time))),
+            memo: Memo::NONE,
         },
         Step::Post {
             id,

@@ -1,6 +1,6 @@
 //! Accounts: four counters that only ever tell where amounts went.
 
-use fogcompute_base::AccountId;
+use fogcompute_base::{AccountId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::{Amount, AssetId};
@@ -36,6 +36,57 @@ impl AccountKind {
     }
 }
 
+/// Bounds of an account beyond its kind's own; [`Limits::default`] sets none.
+///
+/// They are data of the account, set by [`crate::Operation::Limit`]. A limit that the account
+/// already exceeds takes nothing back: it refuses what would exceed it further.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Most that an issuer may have out at once, open reservations included, in base units.
+    pub max_supply: Option<Amount>,
+    /// An issuer takes back no more than it has put out, as `credits_must_not_exceed_debits` of
+    /// TigerBeetle.
+    pub credits_must_not_exceed_debits: bool,
+    /// Most that transfers and posts may take from the account in one UTC day, in base units.
+    pub spend_per_day: Option<Amount>,
+}
+
+/// What an account has given on the last UTC day on which it gave anything.
+///
+/// A clock that is set back does not renew a quota: an earlier day counts as this one.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct Spent {
+    /// Days since 1970-01-01.
+    pub day: u64,
+    /// Base units that transfers and posts have taken on it.
+    pub amount: Amount,
+}
+
+impl Spent {
+    const DAY_MILLIS: u64 = 86_400_000;
+
+    /// What counts at that time: nothing any more if a new day has begun.
+    #[must_use]
+    pub const fn at(self, now: UnixMillis) -> Self {
+        let day = now.0 / Self::DAY_MILLIS;
+        if day > self.day {
+            Self {
+                day,
+                amount: Amount::ZERO,
+            }
+        } else {
+            self
+        }
+    }
+
+    /// When its day ends, and a quota with it.
+    #[must_use]
+    pub const fn renews_at(self) -> UnixMillis {
+        UnixMillis(self.day.saturating_add(1).saturating_mul(Self::DAY_MILLIS))
+    }
+}
+
 /// An account: its counters since it was opened, in base units of its asset.
 ///
 /// Posted counters only grow. Pending counters are the sums of the open reservations. For either
@@ -56,10 +107,21 @@ pub struct Account {
     pub credits_pending: Amount,
     /// What open reservations hold back.
     pub debits_pending: Amount,
+    /// Bounds beyond those of its kind.
+    #[serde(default)]
+    pub limits: Limits,
+    /// It gives and receives nothing any more.
+    #[serde(default)]
+    pub closed: bool,
+    /// What counts against `spend_per_day`.
+    #[serde(default)]
+    pub spent: Spent,
 }
 
 impl Account {
-    pub(crate) const fn new(id: AccountId, asset: AssetId, kind: AccountKind) -> Self {
+    /// An account that was just opened.
+    #[must_use]
+    pub const fn new(id: AccountId, asset: AssetId, kind: AccountKind) -> Self {
         Self {
             id,
             asset,
@@ -68,6 +130,16 @@ impl Account {
             debits_posted: Amount::ZERO,
             credits_pending: Amount::ZERO,
             debits_pending: Amount::ZERO,
+            limits: Limits {
+                max_supply: None,
+                credits_must_not_exceed_debits: false,
+                spend_per_day: None,
+            },
+            closed: false,
+            spent: Spent {
+                day: 0,
+                amount: Amount::ZERO,
+            },
         }
     }
 
@@ -102,6 +174,32 @@ impl Account {
     #[must_use]
     pub const fn issued(&self) -> Amount {
         Amount(self.debits_posted.0.saturating_sub(self.credits_posted.0))
+    }
+
+    /// What transfers and posts may still take from the account on the day of `now`; `None` is no
+    /// quota.
+    #[must_use]
+    pub fn spend_left(&self, now: UnixMillis) -> Option<Amount> {
+        let quota = self.limits.spend_per_day?;
+        let spent = self.spent.at(now).amount;
+        Some(Amount(quota.0.saturating_sub(spent.0)))
+    }
+
+    /// What an issuer may still put out under its cap; `None` is no cap.
+    #[must_use]
+    pub fn supply_left(&self) -> Option<Amount> {
+        let max = self.limits.max_supply?;
+        let debits = self.debits_posted.0.saturating_add(self.debits_pending.0);
+        let out = debits.saturating_sub(self.credits_posted.0);
+        Some(Amount(max.0.saturating_sub(out)))
+    }
+
+    /// What an issuer may still take back; `None` is no limit.
+    #[must_use]
+    pub fn return_left(&self) -> Option<Amount> {
+        let credits = self.credits_posted.0.saturating_add(self.credits_pending.0);
+        let limited = self.limits.credits_must_not_exceed_debits;
+        limited.then(|| Amount(self.debits_posted.0.saturating_sub(credits)))
     }
 
     /// What the debit counters can still count.
@@ -144,6 +242,40 @@ mod tests {
         issuer.debits_posted = Amount(250);
         assert_eq!(issuer.balance(), Amount::ZERO);
         assert_eq!(issuer.issued(), Amount(150));
+    }
+
+    #[test]
+    fn quota_counts_days_of_the_calendar_and_does_not_go_back() {
+        let mut holder = account(AccountKind::Holder);
+        assert_eq!(holder.spend_left(UnixMillis(0)), None);
+        holder.limits.spend_per_day = Some(Amount(10));
+        holder.spent = Spent {
+            day: 2,
+            amount: Amount(7),
+        };
+        for (millis, left) in [
+            (0, 3),
+            (2 * 86_400_000, 3),
+            (3 * 86_400_000 - 1, 3),
+            (3 * 86_400_000, 10),
+        ] {
+            assert_eq!(holder.spend_left(UnixMillis(millis)), Some(Amount(left)));
+        }
+        assert_eq!(holder.spent.renews_at(), UnixMillis(3 * 86_400_000));
+        holder.limits.spend_per_day = Some(Amount(5));
+        assert_eq!(holder.spend_left(UnixMillis(0)), Some(Amount::ZERO));
+    }
+
+    #[test]
+    fn issuer_is_capped_by_what_is_out_and_promised() {
+        let mut issuer = account(AccountKind::Issuer);
+        assert_eq!((issuer.supply_left(), issuer.return_left()), (None, None));
+        issuer.debits_posted = Amount(200);
+        issuer.limits.max_supply = Some(Amount(150));
+        issuer.limits.credits_must_not_exceed_debits = true;
+        // 200 given and 20 promised, 100 back; 50 more are promised back.
+        assert_eq!(issuer.supply_left(), Some(Amount(30)));
+        assert_eq!(issuer.return_left(), Some(Amount(50)));
     }
 
     #[test]

@@ -1,29 +1,29 @@
-//! The state of a ledger in memory.
+//! A ledger in memory, history and all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 
-use fogcompute_base::{AccountId, TransferId, UnixMillis};
+use fogcompute_base::{TransferId, UnixMillis};
 
-use crate::plan::Draft;
 use crate::{
-    Account, AccountKind, Amount, AssetId, BATCH_OPERATIONS_MAX, Corruption, Entry, EntryKind,
-    Head, LedgerError, Operation, Plan, Receipt, Reservation, ReservationState, Restore,
+    Account, Corruption, Entry, History, LedgerError, Operation, Plan, Receipt, Reservation,
+    Restore, SignedBatch, State,
 };
 
-/// Accounts, reservations and every id ever used.
+/// A [`State`] together with its whole history: for ledgers that live in memory, and for tests.
 ///
-/// Changes come in two steps: [`plan`](Self::plan) works a batch out without changing anything, and
-/// [`commit`](Self::commit) takes the result in. A host writes the plan to disk in between.
+/// What can be read of a state can be read of a book.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Book {
-    head: Head,
-    accounts: BTreeMap<AccountId, Account>,
-    open: BTreeMap<TransferId, Reservation>,
-    closed: BTreeMap<TransferId, Reservation>,
-    /// Open reservations that expire, soonest first.
-    expiries: BTreeSet<(UnixMillis, TransferId)>,
-    opened: BTreeMap<AccountId, Entry>,
-    first: BTreeMap<TransferId, Entry>,
+    state: State,
+    entries: Vec<Entry>,
+}
+
+impl Deref for Book {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
 }
 
 impl Book {
@@ -35,76 +35,48 @@ impl Book {
 
     /// Rebuilds a book from its whole history and compares it with the stored accounts.
     ///
-    /// [`Restore`] does the same one entry at a time.
-    ///
     /// # Errors
     /// As [`Restore::push`] and [`Restore::finish`].
     pub fn restore(
         entries: impl IntoIterator<Item = Entry>,
         accounts: impl IntoIterator<Item = Account>,
     ) -> Result<Self, Corruption> {
+        let entries: Vec<Entry> = entries.into_iter().collect();
         let mut restore = Restore::new();
-        for entry in entries {
-            restore.push(&entry)?;
-        }
-        restore.finish(accounts)
+        restore.push(&entries)?;
+        Ok(Self {
+            state: restore.finish(accounts)?,
+            entries,
+        })
     }
 
-    /// Works out what a batch would do at the time `now`, without doing it.
-    ///
-    /// All of the batch or nothing; later operations see the earlier ones. Operations that were
-    /// done before are answered with their first receipt and change nothing.
+    /// Works out what a batch would do: [`State::plan`].
     ///
     /// # Errors
     /// Any [`LedgerError`] but [`LedgerError::PlanStale`].
     pub fn plan(&self, batch: &[Operation], now: UnixMillis) -> Result<Plan, LedgerError> {
-        match batch.len() {
-            0 => return Err(LedgerError::BatchEmpty),
-            count if count > BATCH_OPERATIONS_MAX => {
-                return Err(LedgerError::BatchTooLarge {
-                    count,
-                    limit: BATCH_OPERATIONS_MAX,
-                });
-            }
-            _ => {}
-        }
-        let mut draft = Draft::new(self, now);
-        for operation in batch {
-            draft.execute(operation)?;
-        }
-        Ok(draft.finish())
+        self.state.plan(&self.entries[..], batch, now)
     }
 
-    /// Works out the release of reservations whose time has come, soonest first: at most
-    /// [`BATCH_OPERATIONS_MAX`] of them. Call again until the plan is empty.
-    pub fn expire(&self, now: UnixMillis) -> Plan {
-        let mut draft = Draft::new(self, now);
-        let due = self.expiries.iter().take_while(|(time, _)| *time <= now);
-        for (_, id) in due.take(BATCH_OPERATIONS_MAX) {
-            let released = draft.expire(*id);
-            debug_assert!(released, "the expiry index holds open reservations only");
-        }
-        draft.finish()
-    }
-
-    /// Takes a plan in and returns its receipts, one for every operation of the batch.
+    /// Works out what a signed batch would do: [`State::plan_signed`].
     ///
     /// # Errors
-    /// [`LedgerError::PlanStale`] if the book has changed since the plan was made, or the plan is
-    /// another book's; nothing changes then.
-    pub fn commit(&mut self, plan: Plan) -> Result<Vec<Receipt>, LedgerError> {
-        if plan.base != self.head() {
-            return Err(LedgerError::PlanStale {
-                planned: plan.base,
-                current: self.head(),
-            });
-        }
-        let receipts = self.absorb(plan);
-        debug_assert_eq!(self.check(), Ok(()), "every batch keeps the books balanced");
-        Ok(receipts)
+    /// As [`State::plan_signed`].
+    pub fn plan_signed(&self, batch: &SignedBatch, now: UnixMillis) -> Result<Plan, LedgerError> {
+        self.state.plan_signed(&self.entries[..], batch, now)
     }
 
-    /// Plans and commits in one step, for books that live in memory only.
+    /// Takes a plan in: [`State::commit`].
+    ///
+    /// # Errors
+    /// [`LedgerError::PlanStale`].
+    pub fn commit(&mut self, plan: Plan) -> Result<Vec<Receipt>, LedgerError> {
+        self.state.fits(&plan)?;
+        self.entries.extend_from_slice(plan.entries());
+        self.state.commit(plan)
+    }
+
+    /// Plans and commits in one step.
     ///
     /// # Errors
     /// As [`Book::plan`].
@@ -117,167 +89,40 @@ impl Book {
         self.commit(plan)
     }
 
-    /// Takes in a plan that is known to fit.
-    pub(crate) fn absorb(&mut self, plan: Plan) -> Vec<Receipt> {
-        self.head = plan.head;
-        self.accounts.extend(plan.accounts);
-        for (id, reservation) in plan.reservations {
-            let expiry = reservation.expires.map(|expires| (expires, id));
-            if reservation.state == ReservationState::Open {
-                self.expiries.extend(expiry);
-                self.open.insert(id, reservation);
-            } else {
-                if let Some(expiry) = expiry {
-                    self.expiries.remove(&expiry);
-                }
-                self.open.remove(&id);
-                self.closed.insert(id, reservation);
-            }
-        }
-        for entry in plan.entries {
-            if let EntryKind::Opened { account, .. } = entry.kind {
-                self.opened.insert(account, entry);
-            }
-            if let Some(id) = entry.kind.id() {
-                self.first.insert(id, entry);
-            }
-        }
-        plan.receipts
-    }
-
-    /// The end of the history. It changes with every change of the book, so it is also the book's
-    /// version.
+    /// The history, from the first entry on.
     #[must_use]
-    pub const fn head(&self) -> Head {
-        self.head
-    }
-
-    /// The account, if it is open.
-    #[must_use]
-    pub fn account(&self, id: AccountId) -> Option<&Account> {
-        self.accounts.get(&id)
-    }
-
-    /// All accounts, by id.
-    pub fn accounts(&self) -> impl ExactSizeIterator<Item = &Account> {
-        self.accounts.values()
-    }
-
-    /// The reservation, open or closed.
-    #[must_use]
-    pub fn reservation(&self, id: TransferId) -> Option<&Reservation> {
-        self.open.get(&id).or_else(|| self.closed.get(&id))
-    }
-
-    /// Reservations that hold something back, by id.
-    pub fn open_reservations(&self) -> impl ExactSizeIterator<Item = &Reservation> {
-        self.open.values()
-    }
-
-    /// When the next open reservation expires: the time to call [`Book::expire`].
-    #[must_use]
-    pub fn next_expiry(&self) -> Option<UnixMillis> {
-        self.expiries.first().map(|(time, _)| *time)
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// The entry an id was used for, to learn what became of a request whose answer was lost.
     #[must_use]
     pub fn entry(&self, id: TransferId) -> Option<&Entry> {
-        self.first.get(&id)
+        let index = usize::try_from(self.sequence_of(id)?)
+            .ok()?
+            .checked_sub(1)?;
+        self.entries.get(index)
     }
 
-    pub(crate) fn opened(&self, account: AccountId) -> Option<&Entry> {
-        self.opened.get(&account)
-    }
-
-    /// What all holders of the asset have together, in base units; `None` above [`Amount::MAX`].
+    /// The reservation, open or closed.
     #[must_use]
-    pub fn supply(&self, asset: AssetId) -> Option<Amount> {
-        self.accounts
-            .values()
-            .filter(|account| account.asset == asset && account.kind == AccountKind::Holder)
-            .try_fold(Amount::ZERO, |sum, account| {
-                sum.checked_add(account.balance())
-            })
+    pub fn reservation(&self, id: TransferId) -> Option<Reservation> {
+        let state = self.reservation_state(id)?;
+        Reservation::of(&self.entry(id)?.kind, state)
     }
 
-    /// Proves that the book is balanced.
-    ///
-    /// For each asset the posted credits equal the posted debits; no holder gave or promised more
-    /// than it received; the pending counters are the sums of the open reservations.
-    /// Complexity: O((accounts + open reservations) · log accounts).
-    ///
-    /// # Errors
-    /// [`Corruption::Unbalanced`], [`Corruption::Overdrawn`], [`Corruption::PendingDiffers`].
-    pub fn check(&self) -> Result<(), Corruption> {
-        let mut totals = BTreeMap::<AssetId, (Total, Total)>::new();
-        let mut pending = self.pending()?;
-        for account in self.accounts.values() {
-            let (credits, debits) = totals.entry(account.asset).or_default();
-            credits.add(account.credits_posted);
-            debits.add(account.debits_posted);
-            let overdrawn = account
-                .debits_posted
-                .checked_add(account.debits_pending)
-                .is_none_or(|debits| debits > account.credits_posted);
-            if account.kind == AccountKind::Holder && overdrawn {
-                return Err(Corruption::Overdrawn {
-                    account: account.id,
-                    credits: account.credits_posted,
-                    debits: account.debits_posted,
-                    pending: account.debits_pending,
-                });
-            }
-            let expected = pending.remove(&account.id).unwrap_or_default();
-            if expected != (account.credits_pending, account.debits_pending) {
-                return Err(Corruption::PendingDiffers {
-                    account: account.id,
-                });
-            }
-        }
-        if let Some((account, _)) = pending.pop_first() {
-            return Err(Corruption::PendingDiffers { account });
-        }
-        match totals
-            .into_iter()
-            .find(|(_, (credits, debits))| credits != debits)
-        {
-            Some((asset, _)) => Err(Corruption::Unbalanced { asset }),
-            None => Ok(()),
-        }
-    }
-
-    /// Credits and debits that the open reservations hold back, for each account they name.
-    fn pending(&self) -> Result<BTreeMap<AccountId, (Amount, Amount)>, Corruption> {
-        let mut pending = BTreeMap::<AccountId, (Amount, Amount)>::new();
-        let add = |sum: &mut Amount, amount, account| {
-            *sum = sum
-                .checked_add(amount)
-                .ok_or(Corruption::PendingDiffers { account })?;
-            Ok(())
-        };
-        for open in self.open.values() {
-            let (_, debits) = pending.entry(open.from).or_default();
-            add(debits, open.amount, open.from)?;
-            let (credits, _) = pending.entry(open.to).or_default();
-            add(credits, open.amount, open.to)?;
-        }
-        Ok(pending)
+    /// The book's state by itself, for what asks for its history apart.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
     }
 }
 
-/// A sum over many accounts, which may need more than 128 bits.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Total {
-    carries: u64,
-    low: u128,
-}
+impl History for Book {
+    type Error = LedgerError;
 
-impl Total {
-    fn add(&mut self, amount: Amount) {
-        let (low, carried) = self.low.overflowing_add(amount.0);
-        self.low = low;
-        self.carries += u64::from(carried);
+    fn entry(&self, sequence: u64) -> Result<Entry, LedgerError> {
+        self.entries[..].entry(sequence)
     }
 }
 
@@ -286,6 +131,9 @@ mod tests {
     use super::*;
     use crate::fixtures::{ANA, MINT, NOW, OTHER};
     use crate::fixtures::{BEN, account, funded, id, open, post, reserve, transfer, void};
+    use crate::{
+        AccountKind, Amount, AssetId, BATCH_OPERATIONS_MAX, Limits, Memo, ReservationState,
+    };
 
     /// Refusal of a batch by a book that must not change.
     fn refusal(book: &Book, batch: &[Operation]) -> LedgerError {
@@ -629,6 +477,7 @@ mod tests {
                 to: account(BEN),
                 amount: Amount(1),
                 expires: Some(UnixMillis(NOW.0 + 50_000 - u64::try_from(n).unwrap())),
+                memo: Memo::NONE,
             })
             .collect();
         let last = batch.pop().unwrap();
@@ -719,50 +568,9 @@ mod tests {
             .map(|n| *book.account(account(n)).unwrap())
             .to_vec();
         assert_eq!(accounts, now);
-        assert_eq!(reservations, [*book.reservation(id(1)).unwrap()]);
+        assert_eq!(reservations, [book.reservation(id(1)).unwrap()]);
 
         assert!(book.plan(&batch, NOW).unwrap().is_empty());
-    }
-
-    #[test]
-    fn check_finds_each_kind_of_imbalance() {
-        let mut sound = funded(10);
-        sound
-            .execute(&[reserve(1, ANA, BEN, 4, None)], NOW)
-            .unwrap();
-        assert_eq!(sound.check(), Ok(()));
-
-        let mut book = sound.clone();
-        let ana = book.accounts.get_mut(&account(ANA)).unwrap();
-        ana.credits_posted = Amount(11);
-        let asset = AssetId::CREDITS;
-        assert_eq!(book.check(), Err(Corruption::Unbalanced { asset }));
-
-        let mut book = sound.clone();
-        let ana = book.accounts.get_mut(&account(ANA)).unwrap();
-        ana.debits_posted = Amount(7);
-        assert_eq!(
-            book.check(),
-            Err(Corruption::Overdrawn {
-                account: account(ANA),
-                credits: Amount(10),
-                debits: Amount(7),
-                pending: Amount(4)
-            })
-        );
-
-        for account in [account(ANA), account(BEN)] {
-            let mut book = sound.clone();
-            let changed = book.accounts.get_mut(&account).unwrap();
-            changed.debits_pending = Amount(1);
-            changed.credits_posted = Amount(20);
-            let differs = Corruption::PendingDiffers { account };
-            assert_eq!(book.check(), Err(differs.clone()));
-
-            let mut book = sound.clone();
-            book.accounts.remove(&account);
-            assert_eq!(book.check(), Err(differs));
-        }
     }
 
     #[test]
@@ -776,5 +584,155 @@ mod tests {
         book.execute(&batch, NOW).unwrap();
         assert_eq!(book.check(), Ok(()));
         assert_eq!(book.supply(AssetId::CREDITS), None);
+    }
+
+    fn limit(n: u8, party: u8, limits: Limits) -> Operation {
+        Operation::Limit {
+            id: id(n),
+            account: account(party),
+            limits,
+        }
+    }
+
+    fn quota(amount: u128) -> Limits {
+        Limits {
+            spend_per_day: Some(Amount(amount)),
+            ..Limits::default()
+        }
+    }
+
+    #[test]
+    fn quota_counts_transfers_and_posts_of_a_utc_day() {
+        const DAY: u64 = 86_400_000;
+        let midnight = UnixMillis((NOW.0 / DAY + 1) * DAY);
+        let last = UnixMillis(midnight.0 - 1);
+        let mut book = funded(100);
+        let batch = [
+            limit(1, ANA, quota(10)),
+            transfer(2, ANA, BEN, 4),
+            // What is only held back does not count until it goes.
+            reserve(3, ANA, BEN, 20, None),
+            post(4, 3, Some(5)),
+        ];
+        book.execute(&batch, NOW).unwrap();
+        let exceeded = |n, needed| LedgerError::QuotaExceeded {
+            id: id(n),
+            account: account(ANA),
+            left: Amount(1),
+            needed: Amount(needed),
+            renews_at: midnight,
+        };
+        let refused = book.plan(&[transfer(5, ANA, BEN, 2)], last).unwrap_err();
+        assert_eq!(refused, exceeded(5, 2));
+        let batch = [reserve(5, ANA, BEN, 2, None), post(6, 5, None)];
+        assert_eq!(book.plan(&batch, last).unwrap_err(), exceeded(6, 2));
+        book.execute(&[transfer(5, ANA, BEN, 10)], midnight)
+            .unwrap();
+        // A clock that is set back renews nothing.
+        let refused = book.plan(&[transfer(6, ANA, BEN, 1)], last).unwrap_err();
+        assert!(matches!(refused, LedgerError::QuotaExceeded { left, .. } if left.is_zero()));
+        // It survives being rebuilt.
+        let accounts: Vec<_> = book.accounts().copied().collect();
+        let again = Book::restore(book.entries().to_vec(), accounts).unwrap();
+        let refused = again.plan(&[transfer(6, ANA, BEN, 1)], midnight);
+        assert!(matches!(refused, Err(LedgerError::QuotaExceeded { .. })));
+        // And is lifted as it was set.
+        book.execute(&[limit(7, ANA, Limits::default())], midnight)
+            .unwrap();
+        book.execute(&[transfer(6, ANA, BEN, 1)], midnight).unwrap();
+    }
+
+    #[test]
+    fn supply_is_capped_with_what_is_promised() {
+        let mut book = funded(100);
+        let cap = Limits {
+            max_supply: Some(Amount(120)),
+            ..Limits::default()
+        };
+        book.execute(&[limit(1, MINT, cap), reserve(2, MINT, ANA, 15, None)], NOW)
+            .unwrap();
+        for operation in [transfer(3, MINT, ANA, 6), reserve(3, MINT, ANA, 6, None)] {
+            assert_eq!(
+                refusal(&book, &[operation]),
+                LedgerError::SupplyExceeded {
+                    id: id(3),
+                    account: account(MINT),
+                    left: Amount(5),
+                    needed: Amount(6)
+                }
+            );
+        }
+        // What is burned may be put out again.
+        let batch = [transfer(3, ANA, MINT, 100), transfer(4, MINT, BEN, 105)];
+        book.execute(&batch, NOW).unwrap();
+        // A cap below what is out takes nothing back.
+        let lower = Limits {
+            max_supply: Some(Amount(1)),
+            ..Limits::default()
+        };
+        book.execute(&[limit(5, MINT, lower)], NOW).unwrap();
+        let error = refusal(&book, &[transfer(6, MINT, ANA, 1)]);
+        assert!(matches!(error, LedgerError::SupplyExceeded { .. }));
+    }
+
+    #[test]
+    fn limits_on_supply_are_for_issuers_that_exist() {
+        let book = funded(100);
+        let supply = Limits {
+            max_supply: Some(Amount(1)),
+            ..Limits::default()
+        };
+        assert_eq!(
+            refusal(&book, &[limit(1, ANA, supply)]),
+            LedgerError::NotAnIssuer {
+                id: id(1),
+                account: account(ANA)
+            }
+        );
+        for operation in [
+            limit(1, 99, supply),
+            Operation::Close {
+                id: id(1),
+                account: account(99),
+            },
+        ] {
+            let error = refusal(&book, &[operation]);
+            assert!(matches!(error, LedgerError::UnknownAccount { .. }));
+        }
+    }
+
+    #[test]
+    fn account_is_closed_empty_and_for_good() {
+        let mut book = funded(100);
+        let close = |n| Operation::Close {
+            id: id(n),
+            account: account(ANA),
+        };
+        let in_use = LedgerError::AccountInUse {
+            id: id(1),
+            account: account(ANA),
+            balance: Amount(100),
+            debits_pending: Amount(7),
+            credits_pending: Amount::ZERO,
+        };
+        book.execute(&[reserve(2, ANA, BEN, 7, None)], NOW).unwrap();
+        assert_eq!(refusal(&book, &[close(1)]), in_use);
+        book.execute(&[void(3, 2), transfer(4, ANA, BEN, 100), close(1)], NOW)
+            .unwrap();
+        let closed = LedgerError::AccountClosed {
+            id: id(5),
+            account: account(ANA),
+        };
+        for operation in [
+            transfer(5, BEN, ANA, 1),
+            transfer(5, ANA, BEN, 1),
+            reserve(5, BEN, ANA, 1, None),
+            limit(5, ANA, quota(1)),
+            close(5),
+        ] {
+            assert_eq!(refusal(&book, &[operation]), closed);
+        }
+        let again = book.execute(&[close(1), open(ANA, 0, AccountKind::Holder)], NOW);
+        assert!(again.unwrap().iter().all(|receipt| receipt.replayed));
     }
 }

@@ -1,10 +1,10 @@
 //! The history: entries that are never changed, each chained to the one before.
 
-use fogcompute_base::wire::Writer;
 use fogcompute_base::{AccountId, Digest, TransferId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountKind, Amount, AssetId, Corruption};
+use crate::codec::{Write, write_entry};
+use crate::{AccountKind, Amount, AssetId, Corruption, Limits, Memo, PublicKey};
 
 /// The end of a history: names everything before it.
 ///
@@ -54,6 +54,9 @@ pub enum EntryKind {
         to: AccountId,
         /// Base units moved.
         amount: Amount,
+        /// What it was for.
+        #[serde(default)]
+        memo: Memo,
     },
     /// An amount was held back.
     Reserved {
@@ -67,6 +70,9 @@ pub enum EntryKind {
         amount: Amount,
         /// From this time on it can only be released.
         expires: Option<UnixMillis>,
+        /// What it was for.
+        #[serde(default)]
+        memo: Memo,
     },
     /// A reserved amount was moved, whole or in part.
     Posted {
@@ -107,6 +113,40 @@ pub enum EntryKind {
         /// Base units released.
         released: Amount,
     },
+    /// An account's limits were set.
+    Limited {
+        /// The operation.
+        id: TransferId,
+        /// The account.
+        account: AccountId,
+        /// Its limits from then on.
+        limits: Limits,
+    },
+    /// An account was closed.
+    Closed {
+        /// The operation.
+        id: TransferId,
+        /// The account.
+        account: AccountId,
+    },
+    /// An account's owner was registered.
+    Owned {
+        /// The operation.
+        id: TransferId,
+        /// The account.
+        account: AccountId,
+        /// The owner's key.
+        key: PublicKey,
+    },
+    /// The owner of an account signed for the entries of the same batch that follow.
+    Signed {
+        /// The account.
+        account: AccountId,
+        /// Number of the signature, from 1.
+        nonce: u64,
+        /// [`crate::SignedBatch::digest`] of what was signed.
+        digest: Digest,
+    },
 }
 
 impl EntryKind {
@@ -120,6 +160,10 @@ impl EntryKind {
             Self::Posted { .. } => 4,
             Self::Voided { .. } => 5,
             Self::Expired { .. } => 6,
+            Self::Limited { .. } => 7,
+            Self::Closed { .. } => 8,
+            Self::Owned { .. } => 9,
+            Self::Signed { .. } => 10,
         }
     }
 
@@ -130,12 +174,48 @@ impl EntryKind {
             Self::Transferred { id, .. }
             | Self::Reserved { id, .. }
             | Self::Posted { id, .. }
-            | Self::Voided { id, .. } => Some(id),
-            Self::Opened { .. } | Self::Expired { .. } => None,
+            | Self::Voided { id, .. }
+            | Self::Limited { id, .. }
+            | Self::Closed { id, .. }
+            | Self::Owned { id, .. } => Some(id),
+            Self::Opened { .. } | Self::Expired { .. } | Self::Signed { .. } => None,
         }
     }
 
-    /// The account that gives and the account that receives; `None` for an opened account.
+    /// The reservation it closed, if it closed one.
+    #[must_use]
+    pub const fn reservation(&self) -> Option<TransferId> {
+        match *self {
+            Self::Posted { reservation, .. }
+            | Self::Voided { reservation, .. }
+            | Self::Expired { reservation, .. } => Some(reservation),
+            _ => None,
+        }
+    }
+
+    /// The one account it is about, if it moves nothing from one to another.
+    #[must_use]
+    pub const fn account(&self) -> Option<AccountId> {
+        match *self {
+            Self::Opened { account, .. }
+            | Self::Limited { account, .. }
+            | Self::Closed { account, .. }
+            | Self::Owned { account, .. }
+            | Self::Signed { account, .. } => Some(account),
+            _ => None,
+        }
+    }
+
+    /// What it was for; nothing is said of what is no transfer and no reservation.
+    #[must_use]
+    pub const fn memo(&self) -> Memo {
+        match *self {
+            Self::Transferred { memo, .. } | Self::Reserved { memo, .. } => memo,
+            _ => Memo::NONE,
+        }
+    }
+
+    /// The account that gives and the account that receives; `None` for what is about one only.
     #[must_use]
     pub const fn parties(&self) -> Option<(AccountId, AccountId)> {
         match *self {
@@ -144,7 +224,11 @@ impl EntryKind {
             | Self::Posted { from, to, .. }
             | Self::Voided { from, to, .. }
             | Self::Expired { from, to, .. } => Some((from, to)),
-            Self::Opened { .. } => None,
+            Self::Opened { .. }
+            | Self::Limited { .. }
+            | Self::Closed { .. }
+            | Self::Owned { .. }
+            | Self::Signed { .. } => None,
         }
     }
 
@@ -154,10 +238,7 @@ impl EntryKind {
     pub const fn moved(&self) -> Amount {
         match *self {
             Self::Transferred { amount, .. } | Self::Posted { amount, .. } => amount,
-            Self::Opened { .. }
-            | Self::Reserved { .. }
-            | Self::Voided { .. }
-            | Self::Expired { .. } => Amount::ZERO,
+            _ => Amount::ZERO,
         }
     }
 }
@@ -179,6 +260,14 @@ impl EntryKind {
 /// | posted | id 16, reservation 16, from 16, to 16, amount `u128`, released `u128` |
 /// | voided | id 16, reservation 16, from 16, to 16, released `u128` |
 /// | expired | reservation 16, from 16, to 16, released `u128` |
+/// | limited | id 16, account 16, limits |
+/// | closed | id 16, account 16 |
+/// | owned | id 16, account 16, key 32 |
+/// | signed | account 16, nonce `u64`, digest 32 |
+/// | memo | code `u16`, reference 16; only if there is one: the entry's code then has bit 7 set |
+///
+/// Limits are the largest supply, a byte that is 1 if credits must not exceed debits, and what may
+/// be spent a day; the two amounts are a flag 1 and, if it is 1, a `u128`.
 ///
 /// Integers are big-endian ([`fogcompute_base::wire`]).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -194,19 +283,10 @@ pub struct Entry {
 }
 
 impl Entry {
-    const CHAIN_CONTEXT: &str = "fogcompute 2026-11-21 ledger entry chain v1";
-
     /// The entry that follows `previous`.
+    #[cfg(test)]
     pub(crate) fn after(previous: Head, time: UnixMillis, kind: EntryKind) -> Self {
-        let mut entry = Self {
-            // One entry a nanosecond would need 584 years to get there.
-            sequence: previous.sequence.saturating_add(1),
-            time,
-            kind,
-            chain: previous.chain,
-        };
-        entry.chain = entry.chain_after(previous.chain);
-        entry
+        Chain::new().next(previous, time, kind)
     }
 
     /// The head of the history that ends with this entry.
@@ -221,100 +301,55 @@ impl Entry {
     /// The bytes the chain digest covers, without the previous digest.
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
-        self.write(&mut writer);
-        writer.finish()
+        let mut bytes = Vec::new();
+        bytes.u64(self.sequence);
+        bytes.u64(self.time.0);
+        write_entry(&self.kind, &mut bytes);
+        bytes
     }
 
     fn chain_after(&self, previous: Digest) -> Digest {
-        let mut writer = Writer::new();
-        writer.raw(previous.as_bytes());
-        self.write(&mut writer);
-        Digest::derive(Self::CHAIN_CONTEXT, &writer.finish())
-    }
-
-    fn write(&self, writer: &mut Writer) {
-        writer.u64(self.sequence);
-        writer.u64(self.time.0);
-        writer.u8(self.kind.code());
-        match &self.kind {
-            EntryKind::Opened {
-                account,
-                asset,
-                kind,
-            } => {
-                writer.raw(account.as_bytes());
-                writer.u32(asset.0);
-                writer.u8(kind.code());
-            }
-            EntryKind::Transferred {
-                id,
-                from,
-                to,
-                amount,
-            } => {
-                writer.raw(id.as_bytes());
-                write_parties(writer, *from, *to);
-                writer.u128(amount.0);
-            }
-            EntryKind::Reserved {
-                id,
-                from,
-                to,
-                amount,
-                expires,
-            } => {
-                writer.raw(id.as_bytes());
-                write_parties(writer, *from, *to);
-                writer.u128(amount.0);
-                writer.u8(u8::from(expires.is_some()));
-                if let Some(expires) = expires {
-                    writer.u64(expires.0);
-                }
-            }
-            EntryKind::Posted {
-                id,
-                reservation,
-                from,
-                to,
-                amount,
-                released,
-            } => {
-                writer.raw(id.as_bytes());
-                writer.raw(reservation.as_bytes());
-                write_parties(writer, *from, *to);
-                writer.u128(amount.0);
-                writer.u128(released.0);
-            }
-            EntryKind::Voided {
-                id,
-                reservation,
-                from,
-                to,
-                released,
-            } => {
-                writer.raw(id.as_bytes());
-                writer.raw(reservation.as_bytes());
-                write_parties(writer, *from, *to);
-                writer.u128(released.0);
-            }
-            EntryKind::Expired {
-                reservation,
-                from,
-                to,
-                released,
-            } => {
-                writer.raw(reservation.as_bytes());
-                write_parties(writer, *from, *to);
-                writer.u128(released.0);
-            }
-        }
+        let head = Head {
+            sequence: self.sequence.saturating_sub(1),
+            chain: previous,
+        };
+        Chain::new().next(head, self.time, self.kind).chain
     }
 }
 
-fn write_parties(writer: &mut Writer, from: AccountId, to: AccountId) {
-    writer.raw(from.as_bytes());
-    writer.raw(to.as_bytes());
+/// Makes entries, one after the other, in one buffer.
+#[derive(Debug)]
+pub(crate) struct Chain(Vec<u8>);
+
+impl Chain {
+    const CONTEXT: &str = "fogcompute 2026-11-21 ledger entry chain v1";
+    const KIND_AT: usize = Digest::LEN + 16;
+
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(256))
+    }
+
+    /// The entry that follows `previous`.
+    pub(crate) fn next(&mut self, previous: Head, time: UnixMillis, kind: EntryKind) -> Entry {
+        // One entry a nanosecond would need 584 years to get there.
+        let sequence = previous.sequence.saturating_add(1);
+        self.0.clear();
+        self.0.raw(previous.chain.as_bytes());
+        self.0.u64(sequence);
+        self.0.u64(time.0);
+        write_entry(&kind, &mut self.0);
+        Entry {
+            sequence,
+            time,
+            kind,
+            chain: Digest::derive(Self::CONTEXT, &self.0),
+        }
+    }
+
+    /// The kind of the entry made last, as bytes.
+    pub(crate) fn kind_bytes(&self) -> &[u8] {
+        &self.0[Self::KIND_AT..]
+    }
 }
 
 /// Follows the chain from `start` over `entries` and returns where it ends.
@@ -350,6 +385,7 @@ pub fn verify_chain<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::every_kind;
 
     fn account(n: u8) -> AccountId {
         AccountId::from_bytes([n; 16])
@@ -361,63 +397,15 @@ mod tests {
 
     /// One entry of every kind.
     fn history() -> Vec<Entry> {
-        let (from, to) = (account(1), account(2));
         let mut head = Head::GENESIS;
-        [
-            EntryKind::Opened {
-                account: from,
-                asset: AssetId(7),
-                kind: AccountKind::Issuer,
-            },
-            EntryKind::Transferred {
-                id: id(1),
-                from,
-                to,
-                amount: Amount(10),
-            },
-            EntryKind::Reserved {
-                id: id(2),
-                from,
-                to,
-                amount: Amount(9),
-                expires: Some(UnixMillis(99)),
-            },
-            EntryKind::Reserved {
-                id: id(3),
-                from,
-                to,
-                amount: Amount(8),
-                expires: None,
-            },
-            EntryKind::Posted {
-                id: id(4),
-                reservation: id(3),
-                from,
-                to,
-                amount: Amount(5),
-                released: Amount(3),
-            },
-            EntryKind::Voided {
-                id: id(5),
-                reservation: id(6),
-                from,
-                to,
-                released: Amount(4),
-            },
-            EntryKind::Expired {
-                reservation: id(2),
-                from,
-                to,
-                released: Amount(9),
-            },
-        ]
-        .into_iter()
-        .map(|kind| {
-            let entry = Entry::after(head, UnixMillis(1_000), kind);
-            head = entry.head();
-            entry
-        })
-        .collect()
+        every_kind()
+            .into_iter()
+            .map(|kind| {
+                let entry = Entry::after(head, UnixMillis(1_000), kind);
+                head = entry.head();
+                entry
+            })
+            .collect()
     }
 
     #[test]
@@ -426,7 +414,7 @@ mod tests {
             .iter()
             .map(|entry| entry.canonical().len() - 17)
             .collect();
-        assert_eq!(lengths, [21, 64, 73, 65, 96, 80, 64]);
+        assert_eq!(lengths, [21, 64, 73, 83, 96, 80, 64, 35, 67, 32, 64, 56]);
         let mut expected = vec![0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 3, 232, 2];
         expected.extend([1; 16]);
         expected.extend([1; 16]);
@@ -455,10 +443,13 @@ mod tests {
     #[test]
     fn whole_chain_verifies_and_ends_at_the_last_entry() {
         let entries = history();
-        assert_eq!(verify_chain(Head::GENESIS, &entries), Ok(entries[6].head()));
+        assert_eq!(
+            verify_chain(Head::GENESIS, &entries),
+            Ok(entries[11].head())
+        );
         assert_eq!(
             verify_chain(entries[2].head(), &entries[3..]),
-            Ok(entries[6].head())
+            Ok(entries[11].head())
         );
     }
 
@@ -479,6 +470,7 @@ mod tests {
             from: account(1),
             to: account(2),
             amount: Amount(11),
+            memo: Memo::NONE,
         };
         assert_eq!(
             verify_chain(Head::GENESIS, &entries),
@@ -507,6 +499,6 @@ mod tests {
         assert_eq!(entries[4].kind.parties(), Some((account(1), account(2))));
         assert_eq!(entries[4].kind.id(), Some(id(4)));
         let moved: Vec<u128> = entries.iter().map(|entry| entry.kind.moved().0).collect();
-        assert_eq!(moved, [0, 10, 0, 0, 5, 0, 0]);
+        assert_eq!(moved, [0, 10, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
     }
 }

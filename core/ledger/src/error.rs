@@ -8,7 +8,9 @@ use crate::{Account, AccountKind, Amount, AssetId, Head};
 /// Why a batch is refused. A refused batch changes nothing, and none of its ids is used up.
 ///
 /// When several reasons apply the first found wins: the batch's size, then operation by operation
-/// a reused id, the amount, the parties, the reservation, overflow, and the funds last.
+/// a reused id, the amount, the parties, the reservation, overflow, caps on supply, the funds, and
+/// the day's quota last. Of a signed batch the signature comes before its operations, and who may
+/// ask for an operation before the operation.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum LedgerError {
@@ -58,6 +60,39 @@ pub enum LedgerError {
     /// The account is not open.
     #[error("operation {id} names unknown account {account}")]
     UnknownAccount {
+        /// The operation.
+        id: TransferId,
+        /// The account.
+        account: AccountId,
+    },
+    /// The account was closed, for good.
+    #[error("operation {id} names account {account}, which is closed")]
+    AccountClosed {
+        /// The operation.
+        id: TransferId,
+        /// The account.
+        account: AccountId,
+    },
+    /// The account still holds something, or something is reserved from or for it. Move it first.
+    #[error(
+        "operation {id} would close account {account}, which has {balance}, \
+         {debits_pending} reserved and {credits_pending} promised"
+    )]
+    AccountInUse {
+        /// The operation.
+        id: TransferId,
+        /// The account.
+        account: AccountId,
+        /// What a holder has.
+        balance: Amount,
+        /// What is reserved on it.
+        debits_pending: Amount,
+        /// What is reserved for it.
+        credits_pending: Amount,
+    },
+    /// Limits on supply are for issuers.
+    #[error("operation {id} would limit the supply of account {account}, which is no issuer")]
+    NotAnIssuer {
         /// The operation.
         id: TransferId,
         /// The account.
@@ -149,6 +184,111 @@ pub enum LedgerError {
         /// What it can still count.
         room: Amount,
     },
+    /// The issuer would have more out than its `max_supply`.
+    #[error("operation {id} of {needed} exceeds the supply left to account {account}, {left}")]
+    SupplyExceeded {
+        /// The operation.
+        id: TransferId,
+        /// The issuer.
+        account: AccountId,
+        /// What it may still put out.
+        left: Amount,
+        /// What was to be put out.
+        needed: Amount,
+    },
+    /// The issuer would take back more than it has put out.
+    #[error("operation {id} of {amount} exceeds what account {account} may take back, {left}")]
+    CreditsExceedDebits {
+        /// The operation.
+        id: TransferId,
+        /// The issuer.
+        account: AccountId,
+        /// What it may still take back.
+        left: Amount,
+        /// What was to come back.
+        amount: Amount,
+    },
+    /// The account may not spend that much more today.
+    #[error(
+        "operation {id} of {needed} exceeds today's quota of account {account}: {left} left \
+         until {}", .renews_at.0
+    )]
+    QuotaExceeded {
+        /// The operation.
+        id: TransferId,
+        /// The account.
+        account: AccountId,
+        /// What it may still spend today.
+        left: Amount,
+        /// What was to be spent.
+        needed: Amount,
+        /// When the quota begins anew, the start of a UTC day.
+        renews_at: UnixMillis,
+    },
+    /// The signature was good until a time that has passed. Sign again.
+    #[error("signature for account {account} expired at {}, now is {}", .expires.0, .now.0)]
+    SignatureExpired {
+        /// The account it was made for.
+        account: AccountId,
+        /// When it expired.
+        expires: UnixMillis,
+        /// The time of the batch.
+        now: UnixMillis,
+    },
+    /// No key is registered for the account, or it does not exist: nobody can sign for it.
+    #[error("account {account} has no owner who could sign")]
+    NoOwner {
+        /// The account.
+        account: AccountId,
+    },
+    /// The signature is not one of the account's key over this batch.
+    #[error("signature for account {account} is forged, or of another key or batch")]
+    SignatureForged {
+        /// The account.
+        account: AccountId,
+    },
+    /// The number of the signature was used. The batch may have been executed: look its ids up.
+    #[error("signature {nonce} for account {account} was used, the next is {next}")]
+    SignatureReplayed {
+        /// The account.
+        account: AccountId,
+        /// The number.
+        nonce: u64,
+        /// The number to use.
+        next: u64,
+    },
+    /// The number of the signature is not the next one.
+    #[error("signature {nonce} for account {account} comes before signature {next}")]
+    NonceSkipped {
+        /// The account.
+        account: AccountId,
+        /// The number.
+        nonce: u64,
+        /// The number to use.
+        next: u64,
+    },
+    /// The signer has no say over the account that the operation is about.
+    #[error("the owner of account {signer} cannot sign for account {account}")]
+    NotTheOwner {
+        /// The account that the batch is signed for.
+        signer: AccountId,
+        /// The account whose owner would have to sign.
+        account: AccountId,
+    },
+    /// Opening accounts and setting limits is for the host, not for owners.
+    #[error("the owner of account {signer} can neither open nor limit account {account}")]
+    NotForOwners {
+        /// The account that the batch is signed for.
+        signer: AccountId,
+        /// The account that the operation is about.
+        account: AccountId,
+    },
+    /// The history given does not have an entry that the state has made.
+    #[error("history has no entry {sequence}")]
+    HistoryTooShort {
+        /// The entry.
+        sequence: u64,
+    },
     /// The account does not have that much at its disposal.
     #[error("operation {id} needs {needed} of account {account}, which has {available} available")]
     InsufficientFunds {
@@ -208,6 +348,26 @@ pub enum Corruption {
     Inconsistent {
         /// The entry.
         sequence: u64,
+    },
+    /// The history is not the one that a checkpoint was made of: something before it was rewritten.
+    #[error("history differs from the checkpoint at entry {}", .checkpoint.sequence)]
+    CheckpointDiffers {
+        /// Where the checkpoint was made.
+        checkpoint: Head,
+    },
+    /// The history ends before the checkpoint: it was cut short.
+    #[error("history ends at entry {end}, before the checkpoint at entry {}", .checkpoint.sequence)]
+    CheckpointMissing {
+        /// Where the checkpoint was made.
+        checkpoint: Head,
+        /// The last entry there is.
+        end: u64,
+    },
+    /// The checkpoint is not signed by the key that is trusted.
+    #[error("checkpoint at entry {} is forged, or signed by another key", .checkpoint.sequence)]
+    CheckpointForged {
+        /// Where it claims to have been made.
+        checkpoint: Head,
     },
     /// A stored account differs from what the history makes of it.
     #[error("account {account} does not match the history")]

@@ -1,8 +1,8 @@
 //! A small world for the unit tests: a mint, two holders of credits, one of another asset.
 
-use fogcompute_base::{AccountId, TransferId, UnixMillis};
+use fogcompute_base::{AccountId, Digest, TransferId, UnixMillis};
 
-use crate::{AccountKind, Amount, AssetId, Book, Operation};
+use crate::{AccountKind, Amount, AssetId, Book, EntryKind, Limits, Memo, Operation, PublicKey};
 
 pub(crate) const MINT: u8 = 1;
 pub(crate) const ANA: u8 = 2;
@@ -33,6 +33,7 @@ pub(crate) fn transfer(n: u8, from: u8, to: u8, amount: u128) -> Operation {
         from: account(from),
         to: account(to),
         amount: Amount(amount),
+        memo: Memo::NONE,
     }
 }
 
@@ -43,6 +44,7 @@ pub(crate) fn reserve(n: u8, from: u8, to: u8, amount: u128, expires: Option<u64
         to: account(to),
         amount: Amount(amount),
         expires: expires.map(UnixMillis),
+        memo: Memo::NONE,
     }
 }
 
@@ -78,4 +80,91 @@ pub(crate) fn funded(amount: u128) -> Book {
     book.execute(&setting_up(amount), NOW)
         .expect("the set-up is valid");
     book
+}
+
+/// Entries of every kind, that have nothing to do with each other.
+pub(crate) fn every_kind() -> Vec<EntryKind> {
+    let (from, to) = (account(1), account(2));
+    vec![
+        EntryKind::Opened {
+            account: from,
+            asset: AssetId(7),
+            kind: AccountKind::Issuer,
+        },
+        EntryKind::Transferred {
+            id: id(1),
+            from,
+            to,
+            amount: Amount(10),
+            memo: Memo::NONE,
+        },
+        EntryKind::Reserved {
+            id: id(2),
+            from,
+            to,
+            amount: Amount(9),
+            expires: Some(UnixMillis(99)),
+            memo: Memo::NONE,
+        },
+        EntryKind::Reserved {
+            id: id(3),
+            from,
+            to,
+            amount: Amount(8),
+            expires: None,
+            memo: Memo {
+                code: 7,
+                reference: [8; 16],
+            },
+        },
+        EntryKind::Posted {
+            id: id(4),
+            reservation: id(3),
+            from,
+            to,
+            amount: Amount(5),
+            released: Amount(3),
+        },
+        EntryKind::Voided {
+            id: id(5),
+            reservation: id(6),
+            from,
+            to,
+            released: Amount(4),
+        },
+        EntryKind::Expired {
+            reservation: id(2),
+            from,
+            to,
+            released: Amount(9),
+        },
+        EntryKind::Limited {
+            id: id(7),
+            account: from,
+            limits: Limits::default(),
+        },
+        EntryKind::Limited {
+            id: id(8),
+            account: from,
+            limits: Limits {
+                max_supply: Some(Amount(50)),
+                credits_must_not_exceed_debits: true,
+                spend_per_day: Some(Amount(40)),
+            },
+        },
+        EntryKind::Closed {
+            id: id(9),
+            account: to,
+        },
+        EntryKind::Owned {
+            id: id(10),
+            account: from,
+            key: PublicKey::from_bytes([3; 32]),
+        },
+        EntryKind::Signed {
+            account: from,
+            nonce: 1,
+            digest: Digest::of(b""),
+        },
+    ]
 }

@@ -1,29 +1,34 @@
 //! Double-entry credits: accounts, transfers and two-phase reservations, with a history that
 //! cannot be changed unnoticed.
 //!
-//! These are rules only: no files, no clocks. A [`Book`] holds the state in memory; a batch of
-//! [`Operation`]s is first planned, then committed. Between the two a store writes the [`Plan`] to
-//! disk, so memory never knows more than the disk does (`fogcompute-store` does so with SQLite).
+//! These are rules only: no files, no clocks. A [`State`] holds in memory what it takes to decide; a
+//! batch of [`Operation`]s is first planned, then committed. Between the two a store writes the
+//! [`Plan`] to disk, so memory never knows more than the disk does (`fogcompute-store` does so with
+//! SQLite). A [`Book`] is a state with its history, for ledgers without a disk.
 //!
 //! - Every movement debits one account and credits another by the same amount, in integers.
-//! - A batch happens as a whole or not at all; later operations see the earlier ones.
+//! - A batch happens as a whole or not at all (its operations are linked, in TigerBeetle's words);
+//!   later operations see the earlier ones.
 //! - Ids are chosen by the caller, and repeating a request returns the first receipt.
 //! - What is reserved cannot be spent: funds are locked by counters, not by a status.
-//! - Every [`Entry`] carries a digest of all history before it.
+//! - Every [`Entry`] carries a digest of all history before it; whoever keeps a
+//!   [`SignedCheckpoint`] notices any rewriting of what came before it.
+//! - Accounts have [`Limits`]: the most an issuer may put out, the most a day that may be spent.
+//! - Owners sign for their accounts ([`SignedBatch`]), each signature counting once.
 //!
 //! The meaning of results and of pending amounts follows TigerBeetle (`create_transfers`), with
 //! these differences: an id is compared before anything else, a refused batch does not use its ids
 //! up, and a released reservation is an entry of its own.
 //!
-//! Not here: who may move what (signatures, roles), earning rules, staking and governance, fees,
-//! exchange between assets. A book keeps every id it has seen in memory, about 250 bytes an
-//! operation, because an id must never be forgotten.
+//! Not here: roles, governance, exchange between assets. Whether an operation needs a signature is
+//! the host's to say: unsigned ones are its own word. A state keeps every id it has seen, because an
+//! id must never be forgotten, and asks a [`History`] for everything else about the past.
 //!
 //! Meet [`Book`] and [`Operation`] first.
 //!
 //! ```
 //! use fogcompute_base::{AccountId, TransferId, UnixMillis};
-//! use fogcompute_ledger::{AccountKind, Amount, AssetId, Book, LedgerError, Operation};
+//! use fogcompute_ledger::{AccountKind, Amount, AssetId, Book, LedgerError, Memo, Operation};
 //!
 //! let (mint, ana, ben) = (1, 2, 3);
 //! let account = |n| AccountId::from_bytes([n; 16]);
@@ -42,6 +47,7 @@
 //!             from: account(mint),
 //!             to: account(ana),
 //!             amount: Amount::from_credits(10),
+//!             memo: Memo::NONE,
 //!         },
 //!         // Ana promises Ben 8 credits for a job...
 //!         Operation::Reserve {
@@ -50,6 +56,7 @@
 //!             to: account(ben),
 //!             amount: Amount::from_credits(8),
 //!             expires: None,
+//!             memo: Memo { code: 7, ..Memo::NONE },
 //!         },
 //!     ],
 //!     now,
@@ -68,22 +75,35 @@
 mod account;
 mod amount;
 mod book;
+mod checkpoint;
+mod codec;
 mod entry;
 mod error;
 #[cfg(test)]
 mod fixtures;
+mod history;
+mod journal;
 mod operation;
 mod plan;
 mod restore;
+mod signed;
+mod snapshot;
+mod state;
 
-pub use account::{Account, AccountKind};
+pub use account::{Account, AccountKind, Limits, Spent};
 pub use amount::{Amount, AssetId, ParseAmountError};
 pub use book::Book;
+pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use entry::{Entry, EntryKind, Head, verify_chain};
 pub use error::{Corruption, LedgerError};
-pub use operation::{Operation, Receipt, Reservation, ReservationState};
+pub use history::History;
+pub use journal::{BATCH_ENTRIES_MAX, Batch};
+pub use operation::{Memo, Operation, Receipt, Reservation, ReservationState};
 pub use plan::Plan;
 pub use restore::Restore;
+pub use signed::{PublicKey, SignedBatch};
+pub use snapshot::Snapshot;
+pub use state::{Owner, State};
 
 /// Most operations one batch may have, as in TigerBeetle (1 MiB of 128-byte transfers).
 pub const BATCH_OPERATIONS_MAX: usize = 8_190;

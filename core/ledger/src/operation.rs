@@ -3,7 +3,32 @@
 use fogcompute_base::{AccountId, TransferId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountKind, Amount, AssetId, Entry};
+use crate::{AccountKind, Amount, AssetId, Entry, EntryKind, Limits, PublicKey};
+
+/// What a transfer or a reservation was for, in the caller's own terms. The ledger keeps it and
+/// makes nothing of it; the default says nothing.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Memo {
+    /// The purpose, from a list of the caller's; 0 is unsaid.
+    pub code: u16,
+    /// The caller's own reference: an order, an invoice. Zeros are unsaid.
+    pub reference: [u8; 16],
+}
+
+impl Memo {
+    /// Says nothing.
+    pub const NONE: Self = Self {
+        code: 0,
+        reference: [0; 16],
+    };
+
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
+}
 
 /// One step of a batch.
 ///
@@ -32,6 +57,9 @@ pub enum Operation {
         to: AccountId,
         /// Base units, above zero.
         amount: Amount,
+        /// What it is for.
+        #[serde(default)]
+        memo: Memo,
     },
     /// Holds an amount back for a later [`Operation::Post`] or [`Operation::Void`].
     Reserve {
@@ -45,6 +73,9 @@ pub enum Operation {
         amount: Amount,
         /// From this time on the reservation can only be released.
         expires: Option<UnixMillis>,
+        /// What it is for.
+        #[serde(default)]
+        memo: Memo,
     },
     /// Moves a reserved amount, or part of it; what is left is released.
     Post {
@@ -62,6 +93,51 @@ pub enum Operation {
         /// The reservation it closes.
         reservation: TransferId,
     },
+    /// Sets all limits of an account anew. With [`Operation::Open`] in one batch, the account never
+    /// exists without them.
+    Limit {
+        /// Names the operation.
+        id: TransferId,
+        /// The account.
+        account: AccountId,
+        /// Its limits from now on. Limits on supply are for issuers only.
+        limits: Limits,
+    },
+    /// Closes an account for good. A holder must be empty, and nothing may be reserved from or for
+    /// the account.
+    Close {
+        /// Names the operation.
+        id: TransferId,
+        /// The account.
+        account: AccountId,
+    },
+    /// Registers whose signatures move an account's money ([`crate::SignedBatch`]), in place of an
+    /// earlier key. What an account was signed for before stays refused as a replay.
+    Own {
+        /// Names the operation.
+        id: TransferId,
+        /// The account.
+        account: AccountId,
+        /// The owner's Ed25519 key.
+        key: PublicKey,
+    },
+}
+
+impl Operation {
+    /// The operation's own id; an account is opened under the account's.
+    #[must_use]
+    pub const fn id(&self) -> Option<TransferId> {
+        match *self {
+            Self::Open { .. } => None,
+            Self::Transfer { id, .. }
+            | Self::Reserve { id, .. }
+            | Self::Post { id, .. }
+            | Self::Void { id, .. }
+            | Self::Limit { id, .. }
+            | Self::Close { id, .. }
+            | Self::Own { id, .. } => Some(id),
+        }
+    }
 }
 
 /// Where a reservation is in its life. Every state but the first is final.
@@ -95,6 +171,28 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// The reservation that an entry made, in a state of its life.
+    pub(crate) const fn of(kind: &EntryKind, state: ReservationState) -> Option<Self> {
+        match *kind {
+            EntryKind::Reserved {
+                id,
+                from,
+                to,
+                amount,
+                expires,
+                ..
+            } => Some(Self {
+                id,
+                from,
+                to,
+                amount,
+                expires,
+                state,
+            }),
+            _ => None,
+        }
+    }
+
     /// Whether its time has come. It stays open until somebody commits [`crate::Book::expire`].
     #[must_use]
     pub fn is_due(&self, now: UnixMillis) -> bool {

@@ -1,50 +1,69 @@
-//! A batch worked out against a book, not yet part of it.
+//! A batch worked out against a state, not yet part of it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::hash_map;
 
 use fogcompute_base::{AccountId, TransferId, UnixMillis};
 
+use crate::entry::Chain;
+use crate::state::{Place, Slot};
 use crate::{
-    Account, Amount, Book, Entry, EntryKind, Head, LedgerError, Operation, Receipt, Reservation,
-    ReservationState,
+    Account, AccountKind, Amount, Batch, Entry, EntryKind, Head, History, LedgerError, Limits,
+    Memo, Operation, Owner, Receipt, Reservation, ReservationState, SignedBatch, State,
 };
 
-/// What a batch will do: for a store to write down before [`Book::commit`] makes it so.
+/// What a batch will do: for a store to write down before [`State::commit`] makes it so.
 ///
-/// A plan fits the one state of the book it was made for, and the book refuses it otherwise.
+/// A plan fits the one state it was made for, and is refused by any other.
 #[derive(Clone, Debug)]
 #[must_use = "a plan does nothing until it is committed"]
 pub struct Plan {
     pub(crate) base: Head,
     pub(crate) head: Head,
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) accounts: BTreeMap<AccountId, Account>,
-    pub(crate) reservations: BTreeMap<TransferId, Reservation>,
+    time: UnixMillis,
+    entries: Vec<Entry>,
+    /// What the entries record, encoded.
+    body: Vec<u8>,
+    /// Accounts that were looked at, as they will be, with their places in the state.
+    pub(crate) slots: Vec<(u32, Slot)>,
+    pub(crate) ids: HashMap<TransferId, Place>,
+    pub(crate) reservations: HashMap<TransferId, Reservation>,
+    pub(crate) owners: HashMap<AccountId, Owner>,
     pub(crate) receipts: Vec<Receipt>,
 }
 
 impl Plan {
-    const fn new(base: Head) -> Self {
+    fn new(base: Head, time: UnixMillis, count: usize) -> Self {
         Self {
             base,
             head: base,
-            entries: Vec::new(),
-            accounts: BTreeMap::new(),
-            reservations: BTreeMap::new(),
-            receipts: Vec::new(),
+            time,
+            entries: Vec::with_capacity(count),
+            body: Vec::with_capacity(65 * count),
+            slots: Vec::new(),
+            ids: HashMap::with_capacity(count),
+            reservations: HashMap::new(),
+            owners: HashMap::new(),
+            receipts: Vec::with_capacity(count),
         }
     }
 
-    /// The head of the book the plan was made for.
+    /// The head of the state the plan was made for.
     #[must_use]
     pub const fn base(&self) -> Head {
         self.base
     }
 
-    /// The head of the book once the plan is committed.
+    /// The head of the state once the plan is committed.
     #[must_use]
     pub const fn head(&self) -> Head {
         self.head
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub const fn time(&self) -> UnixMillis {
+        self.time
     }
 
     /// Whether it changes nothing: every operation was a repeat, or nothing was due.
@@ -59,14 +78,28 @@ impl Plan {
         &self.entries
     }
 
-    /// Accounts that change, as they will be, by id.
+    /// The new entries as one record of a journal: an encoded [`Batch`].
+    #[must_use]
+    pub fn record(&self) -> Vec<u8> {
+        let mut record = Vec::with_capacity(Batch::HEADER_BYTES + self.body.len());
+        let first = self.base.sequence.saturating_add(1);
+        record.extend(Batch::header(first, self.time, self.entries.len()));
+        record.extend_from_slice(&self.body);
+        record
+    }
+
+    /// Accounts the plan is about, as they will be, by id.
     pub fn accounts(&self) -> impl Iterator<Item = &Account> {
-        self.accounts.values()
+        let mut accounts: Vec<_> = self.slots.iter().map(|(_, slot)| &slot.account).collect();
+        accounts.sort_unstable_by_key(|account| account.id);
+        accounts.into_iter()
     }
 
     /// Reservations that change, as they will be, by id.
     pub fn reservations(&self) -> impl Iterator<Item = &Reservation> {
-        self.reservations.values()
+        let mut reservations: Vec<_> = self.reservations.values().collect();
+        reservations.sort_unstable_by_key(|reservation| reservation.id);
+        reservations.into_iter()
     }
 
     /// One receipt for every operation of the batch, in its order.
@@ -76,26 +109,31 @@ impl Plan {
     }
 }
 
-/// A plan in the making: reads through to the book where the batch has changed nothing yet.
+/// A plan in the making: reads through to the state where the batch has changed nothing yet.
 ///
 /// Each step makes all its checks before it changes anything, though a draft with a refused step
 /// is thrown away as a whole.
 pub(crate) struct Draft<'a> {
-    book: &'a Book,
+    state: &'a State,
     now: UnixMillis,
     plan: Plan,
-    opened: BTreeMap<AccountId, Entry>,
-    first: BTreeMap<TransferId, Entry>,
+    /// Where accounts are in the plan's slots.
+    touched: HashMap<AccountId, usize>,
+    /// Accounts that are new.
+    opened: usize,
+    chain: Chain,
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) const fn new(book: &'a Book, now: UnixMillis) -> Self {
+    /// Room for `count` entries is made at once.
+    pub(crate) fn new(state: &'a State, now: UnixMillis, count: usize) -> Self {
         Self {
-            book,
+            state,
             now,
-            plan: Plan::new(book.head()),
-            opened: BTreeMap::new(),
-            first: BTreeMap::new(),
+            plan: Plan::new(state.head(), now, count),
+            touched: HashMap::new(),
+            opened: 0,
+            chain: Chain::new(),
         }
     }
 
@@ -103,9 +141,111 @@ impl<'a> Draft<'a> {
         self.plan
     }
 
+    /// Entries made so far.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.plan.entries
+    }
+
+    /// Goes on at another time, which only a history can do: a plan has one.
+    pub(crate) const fn set_time(&mut self, now: UnixMillis) {
+        self.now = now;
+    }
+
+    /// Checks a signature and takes its number.
+    pub(crate) fn sign(&mut self, batch: &SignedBatch) -> Result<(), LedgerError> {
+        let SignedBatch { account, nonce, .. } = *batch;
+        if batch.expires <= self.now {
+            return Err(LedgerError::SignatureExpired {
+                account,
+                expires: batch.expires,
+                now: self.now,
+            });
+        }
+        let owner = self
+            .owner(account)
+            .ok_or(LedgerError::NoOwner { account })?;
+        if !batch.is_signed_by(&owner.key) {
+            return Err(LedgerError::SignatureForged { account });
+        }
+        self.count_signature(account, nonce)?;
+        self.record(EntryKind::Signed {
+            account,
+            nonce,
+            digest: batch.digest(),
+        });
+        Ok(())
+    }
+
+    /// Takes a signature in that was checked when it came.
+    pub(crate) fn signed(&mut self, kind: EntryKind) -> Result<(), LedgerError> {
+        if let EntryKind::Signed { account, nonce, .. } = kind {
+            self.count_signature(account, nonce)?;
+            self.record(kind);
+        }
+        Ok(())
+    }
+
+    fn count_signature(&mut self, account: AccountId, nonce: u64) -> Result<(), LedgerError> {
+        let owner = self
+            .owner(account)
+            .ok_or(LedgerError::NoOwner { account })?;
+        let next = owner.nonce.saturating_add(1);
+        if nonce < next {
+            return Err(LedgerError::SignatureReplayed {
+                account,
+                nonce,
+                next,
+            });
+        }
+        if nonce > next {
+            return Err(LedgerError::NonceSkipped {
+                account,
+                nonce,
+                next,
+            });
+        }
+        self.plan.owners.insert(account, Owner { nonce, ..owner });
+        Ok(())
+    }
+
+    fn owner(&self, account: AccountId) -> Option<Owner> {
+        let changed = self.plan.owners.get(&account).copied();
+        changed.or_else(|| self.state.owner(account))
+    }
+
+    /// Refuses an operation that the signer of a batch has no say in.
+    ///
+    /// The owner of an account gives from it and reserves on it, posts what is reserved on it, and
+    /// gives up what is reserved for it. What was promised is not taken back: nobody voids a
+    /// reservation on their own account.
+    pub(crate) fn owned(
+        &self,
+        signer: AccountId,
+        operation: &Operation,
+    ) -> Result<(), LedgerError> {
+        let owner = match *operation {
+            Operation::Open { account, .. } | Operation::Limit { account, .. } => {
+                return Err(LedgerError::NotForOwners { signer, account });
+            }
+            Operation::Transfer { from, .. } | Operation::Reserve { from, .. } => Some(from),
+            Operation::Close { account, .. } | Operation::Own { account, .. } => Some(account),
+            // Those that are closed or unknown are refused for that, whoever asks.
+            Operation::Post { reservation, .. } => self.open(reservation).map(|held| held.from),
+            Operation::Void { reservation, .. } => self.open(reservation).map(|held| held.to),
+        };
+        match owner {
+            Some(account) if account != signer => Err(LedgerError::NotTheOwner { signer, account }),
+            _ => Ok(()),
+        }
+    }
+
     /// Adds one operation.
-    pub(crate) fn execute(&mut self, operation: &Operation) -> Result<(), LedgerError> {
-        if let Some(entry) = self.earlier(operation)? {
+    pub(crate) fn execute<H: History + ?Sized>(
+        &mut self,
+        history: &H,
+        operation: &Operation,
+    ) -> Result<(), H::Error> {
+        if let Some(entry) = self.earlier(history, operation)? {
             self.plan.receipts.push(Receipt {
                 entry,
                 replayed: true,
@@ -118,7 +258,7 @@ impl<'a> Draft<'a> {
                 asset,
                 kind,
             } => {
-                self.put([Account::new(account, asset, kind)]);
+                self.add(Account::new(account, asset, kind));
                 EntryKind::Opened {
                     account,
                     asset,
@@ -130,81 +270,115 @@ impl<'a> Draft<'a> {
                 from,
                 to,
                 amount,
-            } => self.transfer(id, from, to, amount)?,
+                memo,
+            } => self.transfer(id, from, to, amount, memo)?,
             Operation::Reserve {
                 id,
                 from,
                 to,
                 amount,
                 expires,
-            } => self.reserve(id, from, to, amount, expires)?,
+                memo,
+            } => self.reserve(id, from, to, amount, expires, memo)?,
             Operation::Post {
                 id,
                 reservation,
                 amount,
-            } => self.post(id, reservation, amount)?,
-            Operation::Void { id, reservation } => self.void(id, reservation)?,
+            } => self.post(history, id, reservation, amount)?,
+            Operation::Void { id, reservation } => self.void(history, id, reservation)?,
+            Operation::Limit {
+                id,
+                account,
+                limits,
+            } => self.limit(id, account, limits)?,
+            Operation::Close { id, account } => self.close_account(id, account)?,
+            Operation::Own { id, account, key } => {
+                self.usable(id, account)?;
+                let nonce = self.owner(account).map_or(0, |owner| owner.nonce);
+                self.plan.owners.insert(account, Owner { key, nonce });
+                EntryKind::Owned { id, account, key }
+            }
         };
-        self.record(kind);
+        let entry = self.record(kind);
+        self.plan.receipts.push(Receipt {
+            entry,
+            replayed: false,
+        });
         Ok(())
     }
 
     /// Releases one reservation whose time has come; `false` if it is not due.
     pub(crate) fn expire(&mut self, id: TransferId) -> bool {
-        let Some(reservation) = self.reservation(id).filter(|it| it.is_due(self.now)) else {
+        let Some(reservation) = self.open(id).filter(|it| it.is_due(self.now)) else {
             return false;
         };
         self.close(reservation, Amount::ZERO, ReservationState::Expired);
-        self.record(EntryKind::Expired {
+        let entry = self.record(EntryKind::Expired {
             reservation: id,
             from: reservation.from,
             to: reservation.to,
             released: reservation.amount,
         });
+        self.plan.receipts.push(Receipt {
+            entry,
+            replayed: false,
+        });
         true
     }
 
     /// The entry that did this operation before, if any.
-    fn earlier(&self, operation: &Operation) -> Result<Option<Entry>, LedgerError> {
-        let id = match *operation {
-            Operation::Open {
-                account,
-                asset,
-                kind,
-            } => {
-                let first = self.opened.get(&account);
-                let Some(entry) = first.or_else(|| self.book.opened(account)) else {
-                    return Ok(None);
-                };
-                let asked = EntryKind::Opened {
-                    account,
-                    asset,
-                    kind,
-                };
-                if entry.kind == asked {
-                    return Ok(Some(*entry));
-                }
-                let open = self
-                    .account(account)
-                    .expect("an account with an opening entry exists");
-                return Err(LedgerError::AccountExists {
-                    account,
-                    asset: open.asset,
-                    kind: open.kind,
-                });
+    fn earlier<H: History + ?Sized>(
+        &mut self,
+        history: &H,
+        operation: &Operation,
+    ) -> Result<Option<Entry>, H::Error> {
+        if let Operation::Open {
+            account,
+            asset,
+            kind,
+        } = *operation
+        {
+            let Some(index) = self.touch(account) else {
+                return Ok(None);
+            };
+            let Slot {
+                account: known,
+                opened,
+            } = self.plan.slots[index].1;
+            if (known.asset, known.kind) == (asset, kind) {
+                return self.entry(history, opened).map(Some);
             }
-            Operation::Transfer { id, .. }
-            | Operation::Reserve { id, .. }
-            | Operation::Post { id, .. }
-            | Operation::Void { id, .. } => id,
+            return Err(H::Error::from(LedgerError::AccountExists {
+                account,
+                asset: known.asset,
+                kind: known.kind,
+            }));
+        }
+        let id = operation.id().expect("only an opening has no id");
+        let Some(place) = self.place(id) else {
+            return Ok(None);
         };
-        match self.first(id) {
-            None => Ok(None),
-            Some(entry) if records(&entry.kind, operation) => Ok(Some(entry)),
-            Some(entry) => Err(LedgerError::IdReused {
-                id,
-                sequence: entry.sequence,
-            }),
+        let entry = self.entry(history, place.sequence())?;
+        if records(&entry.kind, operation) {
+            return Ok(Some(entry));
+        }
+        Err(H::Error::from(LedgerError::IdReused {
+            id,
+            sequence: entry.sequence,
+        }))
+    }
+
+    fn place(&self, id: TransferId) -> Option<Place> {
+        let changed = self.plan.ids.get(&id);
+        changed.or_else(|| self.state.ids.get(&id)).copied()
+    }
+
+    fn entry<H: History + ?Sized>(&self, history: &H, sequence: u64) -> Result<Entry, H::Error> {
+        let new = sequence.checked_sub(self.plan.base.sequence + 1);
+        let new = new.and_then(|index| usize::try_from(index).ok());
+        match new.and_then(|index| self.plan.entries.get(index)) {
+            Some(entry) => Ok(*entry),
+            None => history.entry(sequence),
         }
     }
 
@@ -214,17 +388,22 @@ impl<'a> Draft<'a> {
         from: AccountId,
         to: AccountId,
         amount: Amount,
+        memo: Memo,
     ) -> Result<EntryKind, LedgerError> {
-        let (mut debtor, mut creditor) = self.parties(id, from, to, amount)?;
-        fits(id, &debtor, &creditor, amount)?;
+        let (debtor, creditor) = self.parties(id, from, to, amount)?;
+        fits(id, self.at(debtor), self.at(creditor), amount)?;
+        let spent = self.spends(id, debtor, amount)?;
+        let debtor = self.at_mut(debtor);
         debtor.debits_posted = sum(debtor.debits_posted, amount);
+        debtor.spent = spent;
+        let creditor = self.at_mut(creditor);
         creditor.credits_posted = sum(creditor.credits_posted, amount);
-        self.put([debtor, creditor]);
         Ok(EntryKind::Transferred {
             id,
             from,
             to,
             amount,
+            memo,
         })
     }
 
@@ -235,8 +414,9 @@ impl<'a> Draft<'a> {
         to: AccountId,
         amount: Amount,
         expires: Option<UnixMillis>,
+        memo: Memo,
     ) -> Result<EntryKind, LedgerError> {
-        let (mut debtor, mut creditor) = self.parties(id, from, to, amount)?;
+        let (debtor, creditor) = self.parties(id, from, to, amount)?;
         if let Some(expires) = expires.filter(|expires| *expires <= self.now) {
             return Err(LedgerError::ExpiresInPast {
                 id,
@@ -244,10 +424,11 @@ impl<'a> Draft<'a> {
                 now: self.now,
             });
         }
-        fits(id, &debtor, &creditor, amount)?;
+        fits(id, self.at(debtor), self.at(creditor), amount)?;
+        let debtor = self.at_mut(debtor);
         debtor.debits_pending = sum(debtor.debits_pending, amount);
+        let creditor = self.at_mut(creditor);
         creditor.credits_pending = sum(creditor.credits_pending, amount);
-        self.put([debtor, creditor]);
         let reservation = Reservation {
             id,
             from,
@@ -263,29 +444,34 @@ impl<'a> Draft<'a> {
             to,
             amount,
             expires,
+            memo,
         })
     }
 
-    fn post(
+    fn post<H: History + ?Sized>(
         &mut self,
+        history: &H,
         id: TransferId,
         reservation: TransferId,
         amount: Option<Amount>,
-    ) -> Result<EntryKind, LedgerError> {
+    ) -> Result<EntryKind, H::Error> {
         if amount == Some(Amount::ZERO) {
-            return Err(LedgerError::ZeroAmount { id });
+            return Err(H::Error::from(LedgerError::ZeroAmount { id }));
         }
-        let held = self.known(id, reservation)?;
+        let held = self.known(history, id, reservation)?;
         let amount = amount.unwrap_or(held.amount);
         let Some(released) = held.amount.checked_sub(amount) else {
-            return Err(LedgerError::PostExceedsReservation {
+            return Err(H::Error::from(LedgerError::PostExceedsReservation {
                 id,
                 reservation,
                 reserved: held.amount,
                 asked: amount,
-            });
+            }));
         };
         self.still_open(id, &held)?;
+        let debtor = self.party(held.from);
+        let spent = self.spends(id, debtor, amount)?;
+        self.at_mut(debtor).spent = spent;
         self.close(held, amount, ReservationState::Posted);
         Ok(EntryKind::Posted {
             id,
@@ -297,8 +483,13 @@ impl<'a> Draft<'a> {
         })
     }
 
-    fn void(&mut self, id: TransferId, reservation: TransferId) -> Result<EntryKind, LedgerError> {
-        let held = self.known(id, reservation)?;
+    fn void<H: History + ?Sized>(
+        &mut self,
+        history: &H,
+        id: TransferId,
+        reservation: TransferId,
+    ) -> Result<EntryKind, H::Error> {
+        let held = self.known(history, id, reservation)?;
         self.still_open(id, &held)?;
         self.close(held, Amount::ZERO, ReservationState::Voided);
         Ok(EntryKind::Voided {
@@ -310,41 +501,128 @@ impl<'a> Draft<'a> {
         })
     }
 
+    fn limit(
+        &mut self,
+        id: TransferId,
+        account: AccountId,
+        limits: Limits,
+    ) -> Result<EntryKind, LedgerError> {
+        let index = self.usable(id, account)?;
+        let of_supply = limits.max_supply.is_some() || limits.credits_must_not_exceed_debits;
+        if of_supply && self.at(index).kind != AccountKind::Issuer {
+            return Err(LedgerError::NotAnIssuer { id, account });
+        }
+        self.at_mut(index).limits = limits;
+        Ok(EntryKind::Limited {
+            id,
+            account,
+            limits,
+        })
+    }
+
+    fn close_account(
+        &mut self,
+        id: TransferId,
+        account: AccountId,
+    ) -> Result<EntryKind, LedgerError> {
+        let index = self.usable(id, account)?;
+        let open = self.at(index);
+        let balance = match open.kind {
+            AccountKind::Holder => open.balance(),
+            AccountKind::Issuer => Amount::ZERO,
+        };
+        if !(balance.is_zero() && open.debits_pending.is_zero() && open.credits_pending.is_zero()) {
+            return Err(LedgerError::AccountInUse {
+                id,
+                account,
+                balance,
+                debits_pending: open.debits_pending,
+                credits_pending: open.credits_pending,
+            });
+        }
+        self.at_mut(index).closed = true;
+        Ok(EntryKind::Closed { id, account })
+    }
+
+    /// The account, if it is there and not closed.
+    fn usable(&mut self, id: TransferId, account: AccountId) -> Result<usize, LedgerError> {
+        let index = self
+            .touch(account)
+            .ok_or(LedgerError::UnknownAccount { id, account })?;
+        if self.at(index).closed {
+            return Err(LedgerError::AccountClosed { id, account });
+        }
+        Ok(index)
+    }
+
     /// The two accounts of a movement, after the checks that need no funds.
     fn parties(
-        &self,
+        &mut self,
         id: TransferId,
         from: AccountId,
         to: AccountId,
         amount: Amount,
-    ) -> Result<(Account, Account), LedgerError> {
+    ) -> Result<(usize, usize), LedgerError> {
         if amount.is_zero() {
             return Err(LedgerError::ZeroAmount { id });
         }
         if from == to {
             return Err(LedgerError::SameAccount { id, account: from });
         }
-        let known = |account| {
-            self.account(account)
-                .ok_or(LedgerError::UnknownAccount { id, account })
-        };
-        let (debtor, creditor) = (known(from)?, known(to)?);
-        if debtor.asset != creditor.asset {
+        let (debtor, creditor) = (self.usable(id, from)?, self.usable(id, to)?);
+        let (from_asset, to_asset) = (self.at(debtor).asset, self.at(creditor).asset);
+        if from_asset != to_asset {
             return Err(LedgerError::AssetMismatch {
                 id,
-                from_asset: debtor.asset,
-                to_asset: creditor.asset,
+                from_asset,
+                to_asset,
             });
         }
         Ok((debtor, creditor))
     }
 
-    fn known(&self, id: TransferId, reservation: TransferId) -> Result<Reservation, LedgerError> {
-        self.reservation(reservation)
-            .ok_or(match self.first(reservation) {
-                Some(_) => LedgerError::NotAReservation { id, reservation },
-                None => LedgerError::UnknownReservation { id, reservation },
-            })
+    /// What the account has spent today once `amount` is gone, if its quota allows that.
+    fn spends(
+        &self,
+        id: TransferId,
+        debtor: usize,
+        amount: Amount,
+    ) -> Result<crate::Spent, LedgerError> {
+        let debtor = self.at(debtor);
+        let mut spent = debtor.spent.at(self.now);
+        if let Some(left) = debtor.spend_left(self.now).filter(|left| amount > *left) {
+            return Err(LedgerError::QuotaExceeded {
+                id,
+                account: debtor.id,
+                left,
+                needed: amount,
+                renews_at: spent.renews_at(),
+            });
+        }
+        // Without a quota the sum is of no use and may saturate.
+        spent.amount = Amount(spent.amount.0.saturating_add(amount.0));
+        Ok(spent)
+    }
+
+    fn known<H: History + ?Sized>(
+        &self,
+        history: &H,
+        id: TransferId,
+        reservation: TransferId,
+    ) -> Result<Reservation, H::Error> {
+        if let Some(held) = self.open(reservation) {
+            return Ok(held);
+        }
+        if let Some(closed) = self.plan.reservations.get(&reservation) {
+            return Ok(*closed);
+        }
+        let place = self.place(reservation);
+        let place = place.ok_or(LedgerError::UnknownReservation { id, reservation })?;
+        let state = place.state();
+        let state = state.ok_or(LedgerError::NotAReservation { id, reservation })?;
+        let entry = self.entry(history, place.sequence())?;
+        let held = Reservation::of(&entry.kind, state);
+        Ok(held.ok_or(LedgerError::NotAReservation { id, reservation })?)
     }
 
     /// Refuses a reservation that is closed or due. One that is due but not yet released answers
@@ -359,7 +637,7 @@ impl<'a> Draft<'a> {
                 Err(LedgerError::ReservationExpired {
                     id,
                     reservation,
-                    expires: held.expires.expect("only what has an expiry expires"),
+                    expires: held.expires.unwrap_or(self.now),
                 })
             }
         }
@@ -367,56 +645,76 @@ impl<'a> Draft<'a> {
 
     /// Takes an open reservation off both pending counters and posts `moved` of it.
     fn close(&mut self, held: Reservation, moved: Amount, state: ReservationState) {
-        let party = |account| {
-            self.account(account)
-                .expect("a reservation names accounts that exist")
-        };
-        let (mut debtor, mut creditor) = (party(held.from), party(held.to));
+        let (debtor, creditor) = (self.party(held.from), self.party(held.to));
+        let debtor = self.at_mut(debtor);
         debtor.debits_pending = difference(debtor.debits_pending, held.amount);
-        creditor.credits_pending = difference(creditor.credits_pending, held.amount);
         debtor.debits_posted = sum(debtor.debits_posted, moved);
+        let creditor = self.at_mut(creditor);
+        creditor.credits_pending = difference(creditor.credits_pending, held.amount);
         creditor.credits_posted = sum(creditor.credits_posted, moved);
-        self.put([debtor, creditor]);
+        let place = self.place(held.id).expect("a reservation was recorded");
+        let place = Place::new(place.sequence(), Some(state));
+        self.plan.ids.insert(held.id, place);
         self.plan
             .reservations
             .insert(held.id, Reservation { state, ..held });
     }
 
-    fn record(&mut self, kind: EntryKind) {
-        let entry = Entry::after(self.plan.head, self.now, kind);
-        if let EntryKind::Opened { account, .. } = kind {
-            self.opened.insert(account, entry);
-        }
+    fn record(&mut self, kind: EntryKind) -> Entry {
+        let entry = self.chain.next(self.plan.head, self.now, kind);
+        self.plan.body.extend_from_slice(self.chain.kind_bytes());
         if let Some(id) = kind.id() {
-            self.first.insert(id, entry);
+            let reserves = matches!(kind, EntryKind::Reserved { .. });
+            let state = reserves.then_some(ReservationState::Open);
+            self.plan.ids.insert(id, Place::new(entry.sequence, state));
         }
         self.plan.head = entry.head();
         self.plan.entries.push(entry);
-        self.plan.receipts.push(Receipt {
-            entry,
-            replayed: false,
-        });
+        entry
     }
 
-    fn put<const N: usize>(&mut self, accounts: [Account; N]) {
-        self.plan
-            .accounts
-            .extend(accounts.map(|account| (account.id, account)));
+    fn add(&mut self, account: Account) {
+        let opened = self.plan.head.sequence.saturating_add(1);
+        let index = self.state.account_count() + self.opened;
+        self.opened += 1;
+        self.touched.insert(account.id, self.plan.slots.len());
+        let index = u32::try_from(index).expect("four thousand million accounts do not fit memory");
+        self.plan.slots.push((index, Slot { account, opened }));
     }
 
-    fn account(&self, id: AccountId) -> Option<Account> {
-        let changed = self.plan.accounts.get(&id);
-        changed.or_else(|| self.book.account(id)).copied()
+    /// Where the account is in the plan, which takes it over from the state.
+    fn touch(&mut self, account: AccountId) -> Option<usize> {
+        match self.touched.entry(account) {
+            hash_map::Entry::Occupied(known) => Some(*known.get()),
+            hash_map::Entry::Vacant(vacant) => {
+                let (index, slot) = self.state.slot(account)?;
+                let at = self.plan.slots.len();
+                self.plan.slots.push((index, *slot));
+                Some(*vacant.insert(at))
+            }
+        }
     }
 
-    fn reservation(&self, id: TransferId) -> Option<Reservation> {
-        let changed = self.plan.reservations.get(&id);
-        changed.or_else(|| self.book.reservation(id)).copied()
+    fn party(&mut self, account: AccountId) -> usize {
+        self.touch(account)
+            .expect("a reservation names accounts that exist")
     }
 
-    fn first(&self, id: TransferId) -> Option<Entry> {
-        let new = self.first.get(&id);
-        new.or_else(|| self.book.entry(id)).copied()
+    fn at(&self, index: usize) -> &Account {
+        &self.plan.slots[index].1.account
+    }
+
+    fn at_mut(&mut self, index: usize) -> &mut Account {
+        &mut self.plan.slots[index].1.account
+    }
+
+    fn open(&self, id: TransferId) -> Option<Reservation> {
+        let held = match self.plan.reservations.get(&id) {
+            Some(changed) => Some(changed),
+            None => self.state.open_reservation(id),
+        };
+        held.filter(|held| held.state == ReservationState::Open)
+            .copied()
     }
 }
 
@@ -429,6 +727,7 @@ fn records(kind: &EntryKind, operation: &Operation) -> bool {
                 from,
                 to,
                 amount,
+                memo,
             },
             kind,
         ) => {
@@ -437,6 +736,7 @@ fn records(kind: &EntryKind, operation: &Operation) -> bool {
                 from,
                 to,
                 amount,
+                memo,
             }
         }
         (
@@ -446,6 +746,7 @@ fn records(kind: &EntryKind, operation: &Operation) -> bool {
                 to,
                 amount,
                 expires,
+                memo,
             },
             kind,
         ) => {
@@ -455,6 +756,7 @@ fn records(kind: &EntryKind, operation: &Operation) -> bool {
                 to,
                 amount,
                 expires,
+                memo,
             }
         }
         (
@@ -479,11 +781,30 @@ fn records(kind: &EntryKind, operation: &Operation) -> bool {
             },
             EntryKind::Voided { reservation, .. },
         ) => asked == reservation,
+        (
+            Operation::Limit {
+                id,
+                account,
+                limits,
+            },
+            kind,
+        ) => {
+            kind == EntryKind::Limited {
+                id,
+                account,
+                limits,
+            }
+        }
+        (Operation::Close { id, account }, kind) => kind == EntryKind::Closed { id, account },
+        (Operation::Own { id, account, key }, kind) => {
+            kind == EntryKind::Owned { id, account, key }
+        }
         _ => false,
     }
 }
 
-/// Checks that both counters can count `amount` and that the debtor has it.
+/// Checks that both counters can count `amount`, that no cap is in its way, and that the debtor has
+/// it.
 fn fits(
     id: TransferId,
     debtor: &Account,
@@ -502,6 +823,22 @@ fn fits(
                 room,
             });
         }
+    }
+    if let Some(left) = debtor.supply_left().filter(|left| amount > *left) {
+        return Err(LedgerError::SupplyExceeded {
+            id,
+            account: debtor.id,
+            left,
+            needed: amount,
+        });
+    }
+    if let Some(left) = creditor.return_left().filter(|left| amount > *left) {
+        return Err(LedgerError::CreditsExceedDebits {
+            id,
+            account: creditor.id,
+            left,
+            amount,
+        });
     }
     if amount > debtor.available() {
         return Err(LedgerError::InsufficientFunds {

@@ -1,20 +1,24 @@
-//! Rebuilding a book from what a store kept.
+//! Rebuilding a state from what a store kept.
 
 use std::collections::BTreeSet;
 
 use fogcompute_base::TransferId;
 
 use crate::plan::Draft;
-use crate::{Account, Book, Corruption, Entry, EntryKind, Operation, verify_chain};
+use crate::{
+    Account, Batch, Corruption, Entry, EntryKind, History, LedgerError, Operation, State,
+    verify_chain,
+};
 
-/// Rebuilds a [`Book`] one entry at a time.
+/// Rebuilds a [`State`] from its history, a run of entries at a time.
 ///
 /// Every entry is carried out again under the same rules and must come out the same, digest
 /// included, so a history that was changed, cut in the middle or made up is noticed. Entries cut
-/// off the end are not, unless an older [`crate::Head`] was kept elsewhere.
+/// off the end are not, unless an older [`crate::Head`] was kept elsewhere. Of a signed batch the
+/// order of the signatures is proven, not the signatures: they are not kept.
 #[derive(Clone, Debug, Default)]
 pub struct Restore {
-    book: Book,
+    state: State,
 }
 
 impl Restore {
@@ -24,29 +28,77 @@ impl Restore {
         Self::default()
     }
 
-    /// Takes the next entry.
+    /// Goes on from a state that was proven before.
+    #[must_use]
+    pub const fn from_state(state: State) -> Self {
+        Self { state }
+    }
+
+    /// What the history so far adds up to.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Takes the next entries. Runs of some hundreds are the quickest; they need not be the batches
+    /// of old.
     ///
     /// # Errors
     /// [`Corruption::SequenceGap`], [`Corruption::ChainBroken`], [`Corruption::Impossible`],
     /// [`Corruption::Inconsistent`]. The rebuilding cannot go on after any of them.
-    pub fn push(&mut self, entry: &Entry) -> Result<(), Corruption> {
-        verify_chain(self.book.head(), [entry])?;
-        let sequence = entry.sequence;
-        let mut draft = Draft::new(&self.book, entry.time);
-        match operation(&entry.kind) {
-            Asked::Operation(operation) => draft
-                .execute(&operation)
-                .map_err(|reason| Corruption::Impossible { sequence, reason })?,
-            // What is not due adds no entry, which the comparison below notices.
-            Asked::Expiry(reservation) => {
-                draft.expire(reservation);
+    pub fn push(&mut self, entries: &[Entry]) -> Result<(), Corruption> {
+        for run in entries.chunks(1_024) {
+            self.push_run(run)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next batch of a journal, whose digests are not known: whoever pushes it compares the
+    /// head afterwards with the one that was kept.
+    ///
+    /// # Errors
+    /// [`Corruption::SequenceGap`], [`Corruption::Impossible`], [`Corruption::Inconsistent`]. The
+    /// rebuilding cannot go on after any of them.
+    pub fn push_batch(&mut self, batch: &Batch) -> Result<(), Corruption> {
+        let expected = self.state.head().sequence.saturating_add(1);
+        if batch.first != expected {
+            return Err(Corruption::SequenceGap {
+                expected,
+                found: batch.first,
+            });
+        }
+        let mut draft = Draft::new(&self.state, batch.time, batch.kinds.len());
+        for kind in &batch.kinds {
+            let count = draft.entries().len();
+            let done = repeat(&mut draft, kind);
+            if done.is_err() || draft.entries().get(count).map(|made| &made.kind) != Some(kind) {
+                return Err(wrong(expected.saturating_add(count as u64), &done));
             }
         }
         let plan = draft.finish();
-        if plan.entries() != [*entry] {
-            return Err(Corruption::Inconsistent { sequence });
+        self.state.absorb(plan);
+        Ok(())
+    }
+
+    fn push_run(&mut self, entries: &[Entry]) -> Result<(), Corruption> {
+        let Some(first) = entries.first() else {
+            return Ok(());
+        };
+        let mut draft = Draft::new(&self.state, first.time, entries.len());
+        let mut head = self.state.head();
+        for entry in entries {
+            draft.set_time(entry.time);
+            let count = draft.entries().len();
+            let done = repeat(&mut draft, &entry.kind);
+            if done.is_err() || draft.entries().get(count) != Some(entry) {
+                // Which of its ways of being wrong comes first is only asked now.
+                verify_chain(head, [entry])?;
+                return Err(wrong(entry.sequence, &done));
+            }
+            head = entry.head();
         }
-        self.book.absorb(plan);
+        let plan = draft.finish();
+        self.state.absorb(plan);
         Ok(())
     }
 
@@ -54,12 +106,12 @@ impl Restore {
     ///
     /// # Errors
     /// [`Corruption::AccountDiffers`], [`Corruption::AccountMissing`],
-    /// [`Corruption::AccountUnknown`], and those of [`Book::check`].
-    pub fn finish(self, accounts: impl IntoIterator<Item = Account>) -> Result<Book, Corruption> {
-        let mut missing: BTreeSet<_> = self.book.accounts().map(|account| account.id).collect();
+    /// [`Corruption::AccountUnknown`], and those of [`State::check`].
+    pub fn finish(self, accounts: impl IntoIterator<Item = Account>) -> Result<State, Corruption> {
+        let mut missing: BTreeSet<_> = self.state.accounts().map(|account| account.id).collect();
         for stored in accounts {
             let account = stored.id;
-            let history = match self.book.account(account) {
+            let history = match self.state.account(account) {
                 Some(history) if missing.remove(&account) => history,
                 _ => return Err(Corruption::AccountUnknown { account }),
             };
@@ -74,18 +126,73 @@ impl Restore {
         if let Some(account) = missing.pop_first() {
             return Err(Corruption::AccountMissing { account });
         }
-        self.book.check()?;
-        Ok(self.book)
+        self.finish_alone()
+    }
+
+    /// Ends the history where there are no stored accounts to compare the outcome with.
+    ///
+    /// # Errors
+    /// Those of [`State::check`].
+    pub fn finish_alone(self) -> Result<State, Corruption> {
+        self.state.check()?;
+        Ok(self.state)
+    }
+}
+
+/// Does again what made an entry.
+fn repeat(draft: &mut Draft<'_>, kind: &EntryKind) -> Result<(), Refused> {
+    match asked(kind) {
+        Asked::Operation(operation) => draft.execute(&Unread, &operation),
+        Asked::Signature => draft.signed(*kind).map_err(Refused::Rules),
+        // What is not due adds no entry, which the caller notices.
+        Asked::Expiry(reservation) => {
+            draft.expire(reservation);
+            Ok(())
+        }
+    }
+}
+
+fn wrong(sequence: u64, done: &Result<(), Refused>) -> Corruption {
+    match done {
+        Err(Refused::Rules(reason)) => Corruption::Impossible {
+            sequence,
+            reason: *reason,
+        },
+        Ok(()) | Err(Refused::Repeat) => Corruption::Inconsistent { sequence },
+    }
+}
+
+/// Earlier entries are not read again: whatever would need one is a repeat, which a history does
+/// not have.
+struct Unread;
+
+enum Refused {
+    Rules(LedgerError),
+    Repeat,
+}
+
+impl From<LedgerError> for Refused {
+    fn from(error: LedgerError) -> Self {
+        Self::Rules(error)
+    }
+}
+
+impl History for Unread {
+    type Error = Refused;
+
+    fn entry(&self, _: u64) -> Result<Entry, Refused> {
+        Err(Refused::Repeat)
     }
 }
 
 enum Asked {
     Operation(Operation),
     Expiry(TransferId),
+    Signature,
 }
 
 /// What must have been asked for to make this entry.
-const fn operation(kind: &EntryKind) -> Asked {
+const fn asked(kind: &EntryKind) -> Asked {
     Asked::Operation(match *kind {
         EntryKind::Opened {
             account,
@@ -101,11 +208,13 @@ const fn operation(kind: &EntryKind) -> Asked {
             from,
             to,
             amount,
+            memo,
         } => Operation::Transfer {
             id,
             from,
             to,
             amount,
+            memo,
         },
         EntryKind::Reserved {
             id,
@@ -113,12 +222,14 @@ const fn operation(kind: &EntryKind) -> Asked {
             to,
             amount,
             expires,
+            memo,
         } => Operation::Reserve {
             id,
             from,
             to,
             amount,
             expires,
+            memo,
         },
         EntryKind::Posted {
             id,
@@ -133,7 +244,19 @@ const fn operation(kind: &EntryKind) -> Asked {
         EntryKind::Voided {
             id, reservation, ..
         } => Operation::Void { id, reservation },
+        EntryKind::Limited {
+            id,
+            account,
+            limits,
+        } => Operation::Limit {
+            id,
+            account,
+            limits,
+        },
+        EntryKind::Closed { id, account } => Operation::Close { id, account },
+        EntryKind::Owned { id, account, key } => Operation::Own { id, account, key },
         EntryKind::Expired { reservation, .. } => return Asked::Expiry(reservation),
+        EntryKind::Signed { .. } => return Asked::Signature,
     })
 }
 
@@ -142,7 +265,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{ANA, BEN, MINT, NOW, account, id, post, reserve, setting_up};
     use crate::fixtures::{open, transfer, void};
-    use crate::{AccountKind, Amount, Head, LedgerError};
+    use crate::{AccountKind, Amount, Book, Head, LedgerError, Memo};
     use fogcompute_base::UnixMillis;
 
     /// A book with every kind of entry, and its history.
@@ -253,6 +376,7 @@ mod tests {
             from: account(ANA),
             to: account(BEN),
             amount: Amount(101),
+            memo: Memo::NONE,
         };
         let reason = LedgerError::InsufficientFunds {
             id: id(1),

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fogcompute_base::{AccountId, TransferId, UnixMillis};
 use fogcompute_ledger::{
-    AccountKind, Amount, AssetId, Book, Entry, Head, LedgerError, Operation, Receipt, verify_chain,
+    AccountKind, Amount, AssetId, Batch, Book, Entry, Head, LedgerError, Limits, Memo, Operation,
+    Receipt, Restore, Snapshot, verify_chain,
 };
 use proptest::prelude::*;
+
+const DAY: u64 = 86_400_000;
 
 /// Why the model refuses; the amounts are compared through the balances.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,6 +30,12 @@ enum Refusal {
     Expired,
     Past,
     Funds,
+    Closed,
+    InUse,
+    NotIssuer,
+    Supply,
+    Returned,
+    Quota,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,6 +59,12 @@ struct Held {
 struct Model {
     accounts: BTreeMap<AccountId, (AssetId, AccountKind)>,
     balances: BTreeMap<AccountId, i128>,
+    limits: BTreeMap<AccountId, Limits>,
+    closed: BTreeSet<AccountId>,
+    /// What each account has spent on each day that it could have been.
+    spent: BTreeMap<(AccountId, u64), i128>,
+    /// The last day on which an account spent something.
+    last_day: BTreeMap<AccountId, u64>,
     held: BTreeMap<TransferId, Held>,
     /// What each id was used for; an open amount of a post is filled in.
     used: BTreeMap<TransferId, Operation>,
@@ -74,6 +89,14 @@ impl Model {
             return Err(Refusal::Same);
         }
         let asset = |account| self.accounts.get(&account).map(|(asset, _)| *asset);
+        for account in [from, to] {
+            if asset(account).is_none() {
+                return Err(Refusal::UnknownAccount);
+            }
+            if self.closed.contains(&account) {
+                return Err(Refusal::Closed);
+            }
+        }
         match (asset(from), asset(to)) {
             (Some(a), Some(b)) if a == b => Ok(()),
             (Some(_), Some(_)) => Err(Refusal::Assets),
@@ -81,14 +104,58 @@ impl Model {
         }
     }
 
-    fn funds(&self, from: AccountId, amount: Amount) -> Result<i128, Refusal> {
+    /// What is out of an issuer or promised from it, and what may come back to it.
+    fn out(&self, issuer: AccountId) -> (i128, i128) {
+        let open = self.held.values().filter(|held| held.fate == Fate::Open);
+        let (mut from, mut to) = (0, 0);
+        for held in open {
+            from += if held.from == issuer { held.amount } else { 0 };
+            to += if held.to == issuer { held.amount } else { 0 };
+        }
+        let balance = self.balances[&issuer];
+        (from - balance, -balance - to)
+    }
+
+    fn spend(&mut self, from: AccountId, amount: i128, now: UnixMillis) -> Result<(), Refusal> {
+        let today = (now.0 / DAY).max(self.last_day.get(&from).copied().unwrap_or(0));
+        let spent = self.spent.get(&(from, today)).copied().unwrap_or(0) + amount;
+        let quota = self.limits.get(&from).and_then(|it| it.spend_per_day);
+        if quota.is_some_and(|quota| spent > signed(quota)) {
+            return Err(Refusal::Quota);
+        }
+        self.spent.insert((from, today), spent);
+        self.last_day.insert(from, today);
+        Ok(())
+    }
+
+    fn funds(&self, from: AccountId, to: AccountId, amount: Amount) -> Result<i128, Refusal> {
         let amount = signed(amount);
+        let limits = |account| self.limits.get(&account).copied().unwrap_or_default();
+        let cap = limits(from).max_supply.map(signed);
+        if cap
+            .is_some_and(|cap| self.out(from).0.max(0) + amount > cap.max(self.out(from).0.max(0)))
+        {
+            return Err(Refusal::Supply);
+        }
+        if limits(to).credits_must_not_exceed_debits && amount > self.out(to).1.max(0) {
+            return Err(Refusal::Returned);
+        }
         let bottomless = self.accounts[&from].1 == AccountKind::Issuer;
         if bottomless || self.available(from) >= amount {
             Ok(amount)
         } else {
             Err(Refusal::Funds)
         }
+    }
+
+    fn usable_account(&self, account: AccountId) -> Result<AccountKind, Refusal> {
+        let Some((_, kind)) = self.accounts.get(&account) else {
+            return Err(Refusal::UnknownAccount);
+        };
+        if self.closed.contains(&account) {
+            return Err(Refusal::Closed);
+        }
+        Ok(*kind)
     }
 
     fn held(&mut self, reservation: TransferId) -> Result<&mut Held, Refusal> {
@@ -137,7 +204,9 @@ impl Model {
             Operation::Transfer { id, .. }
             | Operation::Reserve { id, .. }
             | Operation::Post { id, .. }
-            | Operation::Void { id, .. } => id,
+            | Operation::Void { id, .. }
+            | Operation::Limit { id, .. }
+            | Operation::Close { id, .. } => id,
             _ => unreachable!("the generator makes no others"),
         };
         // A post of everything is recorded with the amount it came to.
@@ -165,7 +234,8 @@ impl Model {
                 from, to, amount, ..
             } => {
                 self.parties(from, to, amount)?;
-                let amount = self.funds(from, amount)?;
+                let amount = self.funds(from, to, amount)?;
+                self.spend(from, amount, now)?;
                 self.shift(from, to, amount);
             }
             Operation::Reserve {
@@ -179,7 +249,7 @@ impl Model {
                 if expires.is_some_and(|expires| expires <= now) {
                     return Err(Refusal::Past);
                 }
-                let amount = self.funds(from, amount)?;
+                let amount = self.funds(from, to, amount)?;
                 let held = Held {
                     from,
                     to,
@@ -203,14 +273,36 @@ impl Model {
                     return Err(Refusal::Exceeds);
                 }
                 Self::usable(held, now)?;
-                held.fate = Fate::Posted;
                 let (from, to) = (held.from, held.to);
+                self.spend(from, amount, now)?;
+                self.held(reservation)?.fate = Fate::Posted;
                 self.shift(from, to, amount);
             }
             Operation::Void { reservation, .. } => {
                 let held = self.held(reservation)?;
                 Self::usable(held, now)?;
                 held.fate = Fate::Voided;
+            }
+            Operation::Limit {
+                account, limits, ..
+            } => {
+                let kind = self.usable_account(account)?;
+                let of_supply =
+                    limits.max_supply.is_some() || limits.credits_must_not_exceed_debits;
+                if of_supply && kind != AccountKind::Issuer {
+                    return Err(Refusal::NotIssuer);
+                }
+                self.limits.insert(account, limits);
+            }
+            Operation::Close { account, .. } => {
+                let kind = self.usable_account(account)?;
+                let held = self.held.values().filter(|held| held.fate == Fate::Open);
+                let named = held.filter(|held| held.from == account || held.to == account);
+                let holds = kind == AccountKind::Holder && self.balances[&account] != 0;
+                if holds || named.count() > 0 {
+                    return Err(Refusal::InUse);
+                }
+                self.closed.insert(account);
             }
             _ => unreachable!("handled above"),
         }
@@ -260,6 +352,12 @@ fn refusal(error: LedgerError) -> Refusal {
         LedgerError::ReservationExpired { .. } => Refusal::Expired,
         LedgerError::ExpiresInPast { .. } => Refusal::Past,
         LedgerError::InsufficientFunds { .. } => Refusal::Funds,
+        LedgerError::AccountClosed { .. } => Refusal::Closed,
+        LedgerError::AccountInUse { .. } => Refusal::InUse,
+        LedgerError::NotAnIssuer { .. } => Refusal::NotIssuer,
+        LedgerError::SupplyExceeded { .. } => Refusal::Supply,
+        LedgerError::CreditsExceedDebits { .. } => Refusal::Returned,
+        LedgerError::QuotaExceeded { .. } => Refusal::Quota,
         other => unreachable!("small amounts and batches cannot give {other}"),
     }
 }
@@ -282,8 +380,27 @@ fn amount() -> impl Strategy<Value = Amount> {
     (0..20_u128).prop_map(Amount)
 }
 
+/// Some of these are on the next day.
 fn time() -> impl Strategy<Value = UnixMillis> {
-    (0..60_u64).prop_map(UnixMillis)
+    (0..60_u64).prop_map(|n| UnixMillis(DAY - 40 + n))
+}
+
+fn memo() -> impl Strategy<Value = Memo> {
+    (0..3_u16).prop_map(|code| Memo { code, ..Memo::NONE })
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let cap = || proptest::option::of((0..90_u128).prop_map(Amount));
+    (
+        prop_oneof![3 => Just(None), 1 => cap()],
+        any::<bool>(),
+        cap(),
+    )
+        .prop_map(|(max_supply, returned, spend_per_day)| Limits {
+            max_supply,
+            credits_must_not_exceed_debits: max_supply.is_some() && returned,
+            spend_per_day,
+        })
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -292,11 +409,17 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         1 => (account(), asset, kind)
             .prop_map(|(account, asset, kind)| Operation::Open { account, asset, kind }),
-        4 => (id(), account(), account(), amount())
-            .prop_map(|(id, from, to, amount)| Operation::Transfer { id, from, to, amount }),
-        4 => (id(), account(), account(), amount(), proptest::option::of(time())).prop_map(
-            |(id, from, to, amount, expires)| Operation::Reserve { id, from, to, amount, expires }
+        4 => (id(), account(), account(), amount(), memo()).prop_map(
+            |(id, from, to, amount, memo)| Operation::Transfer { id, from, to, amount, memo }
         ),
+        4 => (id(), account(), account(), amount(), proptest::option::of(time()), memo()).prop_map(
+            |(id, from, to, amount, expires, memo)| {
+                Operation::Reserve { id, from, to, amount, expires, memo }
+            }
+        ),
+        1 => (id(), account(), limits())
+            .prop_map(|(id, account, limits)| Operation::Limit { id, account, limits }),
+        1 => (id(), account()).prop_map(|(id, account)| Operation::Close { id, account }),
         4 => (id(), id(), proptest::option::of(amount())).prop_map(
             |(id, reservation, amount)| Operation::Post { id, reservation, amount }
         ),
@@ -326,6 +449,7 @@ fn opening() -> Vec<Operation> {
         from: account(0),
         to: account(to),
         amount: Amount(30),
+        memo: Memo::NONE,
     };
     vec![
         open(0, 0, AccountKind::Issuer),
@@ -350,6 +474,9 @@ fn compare(book: &Book, model: &Model) -> Result<(), TestCaseError> {
             prop_assert!(balance >= 0);
             prop_assert_eq!(signed(account.available()), model.available(account.id));
         }
+        prop_assert_eq!(account.closed, model.closed.contains(&account.id));
+        let limits = model.limits.get(&account.id).copied().unwrap_or_default();
+        prop_assert_eq!(account.limits, limits);
         *sums.entry(account.asset).or_default() += balance;
     }
     prop_assert!(sums.values().all(|sum| *sum == 0));
@@ -376,11 +503,18 @@ proptest! {
         let mut entries: Vec<Entry> = Vec::new();
         let mut first = BTreeMap::<TransferId, Receipt>::new();
         let opening = Step::Batch(opening(), UnixMillis(0));
+        // What a store would have: the segments of a snapshot, and how far they go.
+        let mut segments = Vec::<Vec<u8>>::new();
+        let mut records = Vec::<Vec<u8>>::new();
+        let mut taken = 0;
         for step in std::iter::once(opening).chain(steps) {
             let before = book.clone();
             match step {
                 Step::Expire(now) => {
                     let plan = book.expire(now);
+                    if !plan.is_empty() {
+                        records.push(plan.record());
+                    }
                     entries.extend_from_slice(plan.entries());
                     let receipts = book.commit(plan).unwrap();
                     prop_assert_eq!(receipts.len(), model.expire(now));
@@ -394,6 +528,9 @@ proptest! {
                     });
                     prop_assert_eq!(replayed, expected);
                     if let Ok(plan) = planned {
+                        if !plan.is_empty() {
+                            records.push(plan.record());
+                        }
                         entries.extend_from_slice(plan.entries());
                         for receipt in book.commit(plan).unwrap() {
                             if let Some(id) = receipt.entry.kind.id() {
@@ -406,6 +543,25 @@ proptest! {
                 }
             }
             compare(&book, &model)?;
+            // Every third record ends a segment; the book is what snapshot and journal make of it.
+            let batches: Vec<Batch> =
+                records.iter().map(|record| Batch::decode(record).unwrap()).collect();
+            if batches.len().is_multiple_of(3) && batches.len() > taken {
+                segments.push(book.ids_of(&batches[taken..]));
+                taken = batches.len();
+                let bytes = segments.iter().map(Vec::len).sum();
+                let mut snapshot = Snapshot::new(&book.image(), bytes).unwrap();
+                for segment in &segments {
+                    snapshot.push(segment).unwrap();
+                }
+                prop_assert_eq!(&snapshot.finish().unwrap(), book.state());
+            }
+            let mut again = Restore::new();
+            for batch in &batches {
+                let chain = again.state().head().chain;
+                again.push(&batch.entries(chain)).unwrap();
+            }
+            prop_assert_eq!(again.state(), book.state());
         }
         prop_assert_eq!(verify_chain(Head::GENESIS, &entries), Ok(book.head()));
         let accounts: Vec<_> = book.accounts().copied().collect();

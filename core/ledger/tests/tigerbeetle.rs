@@ -1,14 +1,14 @@
 //! Cases after TigerBeetle (`docs/reference/requests/create_transfers.md` and
 //! `src/state_machine_tests.zig` at 52ad553f), named by the result they have there.
 //!
-//! Features it has and this ledger does not (chains inside a batch, balancing transfers, closed
-//! accounts) have no case here.
+//! Features it has and this ledger does not (chains inside a batch, balancing transfers, reopened
+//! accounts) have no case here. A whole batch is one chain of linked transfers.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use fogcompute_base::{AccountId, TransferId, UnixMillis};
 use fogcompute_ledger::{
-    Account, AccountKind, Amount, AssetId, Book, LedgerError, Operation, Receipt,
+    Account, AccountKind, Amount, AssetId, Book, LedgerError, Limits, Memo, Operation, Receipt,
 };
 
 const NOW: UnixMillis = UnixMillis(1_000);
@@ -48,6 +48,7 @@ fn debit(n: u8, from: u8, to: u8, amount: u128) -> Operation {
         from: account(from),
         to: account(to),
         amount: Amount(amount),
+        memo: Memo::NONE,
     }
 }
 
@@ -58,6 +59,7 @@ fn pending(n: u8, amount: u128, expires: Option<u64>) -> Operation {
         to: account(BEN),
         amount: Amount(amount),
         expires: expires.map(UnixMillis),
+        memo: Memo::NONE,
     }
 }
 
@@ -242,4 +244,79 @@ fn pending_transfer_expired_releases_its_amount() {
 fn overflows_debits() {
     let refused = run(&mut ten(), debit(1, MINT, BEN, u128::MAX));
     assert!(matches!(refused, Err(LedgerError::Overflow { .. })));
+}
+
+#[test]
+fn exceeds_debits() {
+    let mut book = ten();
+    let limit = Operation::Limit {
+        id: id(50),
+        account: account(MINT),
+        limits: Limits {
+            credits_must_not_exceed_debits: true,
+            ..Limits::default()
+        },
+    };
+    run(&mut book, limit).unwrap();
+    // Another issuer has put out what comes back to the first.
+    let open = Operation::Open {
+        account: account(9),
+        asset: AssetId::CREDITS,
+        kind: AccountKind::Issuer,
+    };
+    run(&mut book, open).unwrap();
+    let refused = run(&mut book, debit(1, 9, MINT, 11));
+    assert!(matches!(
+        refused,
+        Err(LedgerError::CreditsExceedDebits { .. })
+    ));
+    run(&mut book, debit(1, 9, MINT, 10)).unwrap();
+}
+
+#[test]
+fn account_already_closed() {
+    let mut book = ten();
+    let close = |n, party| Operation::Close {
+        id: id(n),
+        account: account(party),
+    };
+    let refused = run(&mut book, close(1, ANA));
+    assert!(matches!(refused, Err(LedgerError::AccountInUse { .. })));
+    run(&mut book, close(1, BEN)).unwrap();
+    assert!(run(&mut book, close(1, BEN)).unwrap().replayed);
+    for operation in [close(2, BEN), debit(2, ANA, BEN, 1), pending(2, 1, None)] {
+        let refused = run(&mut book, operation);
+        assert!(matches!(refused, Err(LedgerError::AccountClosed { .. })));
+    }
+}
+
+#[test]
+fn codes_and_user_data_are_kept_and_compared() {
+    let mut book = ten();
+    let pay = |code| {
+        let Operation::Transfer {
+            id,
+            from,
+            to,
+            amount,
+            ..
+        } = debit(1, ANA, BEN, 5)
+        else {
+            unreachable!("a debit is a transfer")
+        };
+        let reference = *b"invoice 2026-017";
+        Operation::Transfer {
+            id,
+            from,
+            to,
+            amount,
+            memo: Memo { code, reference },
+        }
+    };
+    let receipt = run(&mut book, pay(7)).unwrap();
+    assert_eq!(receipt.entry.kind.memo().reference, *b"invoice 2026-017");
+    assert!(run(&mut book, pay(7)).unwrap().replayed);
+    // TigerBeetle: `exists_with_different_code`.
+    let refused = run(&mut book, pay(8));
+    assert!(matches!(refused, Err(LedgerError::IdReused { .. })));
 }

@@ -4,6 +4,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, TransactionBehavior};
 
@@ -66,6 +67,33 @@ impl Database {
         })
     }
 
+    /// Whether it outlives the handle.
+    pub(crate) fn has_file(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// Copies the database into a new file.
+    pub(crate) fn backup(&self, path: &Path) -> Result<(), StoreError> {
+        let source = self.read()?;
+        check_path(path)?;
+        if matches!(path.try_exists(), Ok(true)) {
+            return Err(StoreError::Exists {
+                path: path.to_owned(),
+            });
+        }
+        create_private(path);
+        let opening = |error| StoreError::opening(path, error);
+        let mut copy = Connection::open(path).map_err(opening)?;
+        let copied = Backup::new(source, &mut copy).and_then(|backup| backup.step(-1));
+        match copied {
+            Ok(StepResult::Done) => Ok(()),
+            Ok(_) => Err(StoreError::Locked {
+                path: path.to_owned(),
+            }),
+            Err(error) => Err(StoreError::opening(path, error).of_file(Some(path))),
+        }
+    }
+
     /// Makes this the copy that a forked child has.
     #[cfg(test)]
     pub(crate) fn fork(&mut self) {
@@ -93,6 +121,9 @@ pub(crate) struct Schema {
     pub(crate) application: i32,
     /// What takes a file from version n to n + 1. Never edited once released, only appended to.
     pub(crate) migrations: &'static [&'static str],
+    /// What SQL cannot do of bringing a file up to date: runs after the migrations, in their
+    /// transaction, and only if there were any.
+    pub(crate) carry_over: fn(&Connection) -> Result<(), StoreError>,
 }
 
 impl Schema {
@@ -188,6 +219,7 @@ impl Schema {
                 transaction.execute_batch(migration)?;
                 transaction.execute("INSERT INTO schema_version VALUES (?1)", [version])?;
             }
+            (self.carry_over)(&transaction)?;
             transaction.pragma_update(None, "application_id", self.application)?;
         }
         transaction.commit()?;
@@ -254,6 +286,7 @@ mod tests {
     const ONE: Schema = Schema {
         application: 7,
         migrations: &["CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (1);"],
+        carry_over: |_| Ok(()),
     };
     const TWO: Schema = Schema {
         application: 7,
@@ -261,6 +294,7 @@ mod tests {
             "CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (1);",
             "ALTER TABLE a ADD COLUMN y INTEGER NOT NULL DEFAULT 2;",
         ],
+        carry_over: |_| Ok(()),
     };
 
     fn folder() -> TempDir {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use fogcompute_base::wire::DecodeError;
 use fogcompute_base::{AccountId, Digest, TaskId, UnixMillis};
 use fogcompute_ledger::{Corruption, Head, LedgerError};
 use rusqlite::ErrorCode;
@@ -103,6 +104,68 @@ pub enum StoreError {
         sequence: u64,
         /// The column that makes no sense.
         column: &'static str,
+    },
+    /// A stored batch cannot be read.
+    #[error("batch at entry {sequence} cannot be read")]
+    BadBatch {
+        /// Sequence of its first entry.
+        sequence: u64,
+        /// Why.
+        #[source]
+        source: DecodeError,
+    },
+    /// How far the tables for SQL are cannot be read. They can be made anew:
+    /// [`crate::SqliteLedger::project_anew`].
+    #[error("state of the tables has an invalid {column}")]
+    BadProjection {
+        /// The column that makes no sense.
+        column: &'static str,
+    },
+    /// The table of entries differs from the history, which is not concerned. It can be made anew:
+    /// [`crate::SqliteLedger::project_anew`].
+    #[error("table of entries differs from the history at entry {sequence}")]
+    ProjectionDiffers {
+        /// The entry.
+        sequence: u64,
+    },
+    /// The state in memory, made from a snapshot, is not what the history adds up to. Restore the
+    /// file from a copy, or export the history and import it.
+    #[error("state in memory is not what the history adds up to")]
+    StateDiffers,
+    /// Other batches were committed together with this one, and the disk failed all of them.
+    #[error("group commit failed{}", if *unsure { ", or may have" } else { "" })]
+    GroupFailed {
+        /// It may be on disk all the same, as after [`StoreError::CommitFailed`]. Otherwise nothing
+        /// of it changed.
+        unsure: bool,
+    },
+    /// The thread that owns the ledger has ended: something that it was asked to run panicked.
+    #[error("thread of the ledger has ended")]
+    ThreadEnded,
+    /// There is a file of that name, and a copy replaces none.
+    #[error("{} exists", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A history can be imported into an empty ledger only.
+    #[error("ledger has {entries} entries, and an import needs an empty one")]
+    NotEmpty {
+        /// Entries it has.
+        entries: u64,
+    },
+    /// A line of a text is no entry of a history, or longer than 4,096 bytes.
+    #[error("line {line} is no entry of a history")]
+    BadLine {
+        /// The line, from 1.
+        line: u64,
+    },
+    /// A text could not be read or written, or there can be no more threads.
+    #[error("reading or writing failed")]
+    Io {
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
     },
     /// A stored account cannot be read.
     #[error("stored account has an invalid {column}")]

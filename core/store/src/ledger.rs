@@ -1,53 +1,95 @@
 //! The ledger on disk.
 
+mod journal;
+mod migration;
+mod projection;
+mod shared;
+mod snapshot;
+mod transcript;
+
+use std::io::{BufRead, Write};
 use std::path::Path;
 
-use fogcompute_base::{AccountId, Digest, TransferId, UnixMillis};
+use ed25519_dalek::SigningKey;
+use fogcompute_base::{AccountId, TransferId, UnixMillis};
 use fogcompute_ledger::{
-    Account, AccountKind, Amount, AssetId, Book, Entry, EntryKind, Head, Operation, Plan, Receipt,
-    Restore,
+    Account, Amount, Batch, Checkpoint, Corruption, Entry, EntryKind, Head, History, Operation,
+    Plan, PublicKey, Receipt, Restore, SignedBatch, SignedCheckpoint, State,
 };
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, Rows, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 
-use crate::database::{Database, Schema, array, integer};
+use self::journal::{Journal, Pending, Record};
+use self::projection::Comparison;
+pub use self::projection::Standing;
+pub use self::shared::SharedLedger;
+pub use self::snapshot::Opening;
+pub use self::transcript::TextFormat;
+use crate::database::{Database, Schema};
 use crate::{Durability, StoreError};
 
 /// Most entries one page of [`SqliteLedger::entries`] or [`SqliteLedger::history`] has.
 pub const ENTRIES_PAGE_MAX: usize = 10_000;
 
-/// A query of entries whose columns are where [`read_entry`] looks for them.
-macro_rules! entries {
-    ($rest:literal) => {
-        concat!(
-            "SELECT sequence, time, kind, id, reservation, from_account, to_account, asset, ",
-            "account_kind, amount, released, expires, chain FROM entries ",
-            $rest
-        )
-    };
-}
+/// Entries that the tables for SQL are taken on by in one transaction, about.
+const PROJECTION_STEP: usize = 8_192;
+/// How many entries the tables may be behind for closing to bring them up to date.
+const PROJECTION_ON_CLOSING: u64 = 65_536;
 
 const SCHEMA: Schema = Schema {
     application: i32::from_be_bytes(*b"FOGL"),
-    migrations: &[include_str!("ledger_1.sql")],
+    migrations: &[include_str!("ledger_1.sql"), include_str!("ledger_2.sql")],
+    carry_over: migration::carry_over,
 };
 
-/// A [`Book`] whose every change is on disk before it is in memory.
+/// How a ledger is opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LedgerOptions {
+    /// What a power cut may cost.
+    pub durability: Durability,
+    /// Entries between two snapshots; more if there are more accounts than that. Opening after a
+    /// crash carries at most about that many out again.
+    pub snapshot_entries: u64,
+}
+
+impl Default for LedgerOptions {
+    /// [`Durability::Full`], and 131,072 entries: a fraction of a second.
+    fn default() -> Self {
+        Self {
+            durability: Durability::Full,
+            snapshot_entries: 1 << 17,
+        }
+    }
+}
+
+/// A [`State`] whose every change is on disk before it is in memory.
 ///
-/// The history is the truth; the accounts table is what it adds up to, kept for readers of the
-/// file and compared on opening. Opening carries the whole history out again, so its time grows
-/// with the history.
+/// The truth is a journal of batches: a commit is one row. Snapshots of the state spare opening the
+/// whole history; they are made now and then, and on closing. A damaged one is passed over
+/// ([`opening`](Self::opening) tells). Opening trusts the journal before a snapshot,
+/// [`verify`](Self::verify) does not.
+///
+/// For people and their SQL there are tables `entries` and `accounts`, which are brought up to date
+/// behind the journal: when they are asked ([`history`](Self::history), [`as_of`](Self::as_of)), by
+/// [`catch_up`](Self::catch_up), and on closing if there is little to do. The table `projection`
+/// says how far they are.
 ///
 /// ```no_run
 /// # use fogcompute_store::{Durability, SqliteLedger};
 /// let ledger = SqliteLedger::open("fog-ledger.sqlite", Durability::Full)?;
-/// println!("{} entries", ledger.book().head().sequence);
+/// println!("{} entries", ledger.state().head().sequence);
 /// # Ok::<(), fogcompute_store::StoreError>(())
 /// ```
 #[derive(Debug)]
 pub struct SqliteLedger {
     database: Database,
-    book: Book,
+    state: State,
+    options: LedgerOptions,
+    opening: Opening,
+    /// Sequence from which on a snapshot is due.
+    snapshot_due: u64,
+    /// Where the last snapshot was made.
+    snapshot: u64,
     /// A commit was not confirmed: memory and disk may differ from here on.
     uncertain: bool,
 }
@@ -64,18 +106,33 @@ pub struct Verification {
 }
 
 impl SqliteLedger {
-    /// Opens or creates a ledger file, owns it until dropped, and proves what it reads.
+    /// Opens or creates a ledger file and owns it until dropped.
     ///
     /// # Errors
     /// [`StoreError::SpecialPath`], [`StoreError::NulInPath`];
     /// [`StoreError::CannotOpen`], [`StoreError::IsFolder`], [`StoreError::NoFolder`],
     /// [`StoreError::Locked`], [`StoreError::ReadOnly`],
     /// [`StoreError::NotADatabase`], [`StoreError::OtherDatabase`], [`StoreError::SchemaTooNew`];
-    /// [`StoreError::Corruption`], [`StoreError::BadEntry`], [`StoreError::BadAccount`],
-    /// [`StoreError::Malformed`] when the file was changed from outside; [`StoreError::DiskFull`],
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Corruption`], [`StoreError::BadBatch`], [`StoreError::BadEntry`],
+    /// [`StoreError::BadAccount`], [`StoreError::Malformed`] when the file was changed from outside;
+    /// [`StoreError::DiskFull`], [`StoreError::Sqlite`].
     pub fn open(path: impl AsRef<Path>, durability: Durability) -> Result<Self, StoreError> {
-        Self::with(SCHEMA.open(path.as_ref(), durability)?)
+        Self::open_with(
+            path,
+            LedgerOptions {
+                durability,
+                ..LedgerOptions::default()
+            },
+        )
+    }
+
+    /// Opens or creates a ledger file with options of its own.
+    ///
+    /// # Errors
+    /// As [`SqliteLedger::open`].
+    pub fn open_with(path: impl AsRef<Path>, options: LedgerOptions) -> Result<Self, StoreError> {
+        let database = SCHEMA.open(path.as_ref(), options.durability)?;
+        Self::with(database, options)
     }
 
     /// Creates a ledger that is gone when it is dropped.
@@ -83,16 +140,27 @@ impl SqliteLedger {
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub fn in_memory() -> Result<Self, StoreError> {
-        Self::with(SCHEMA.in_memory()?)
+        Self::with(SCHEMA.in_memory()?, LedgerOptions::default())
     }
 
-    fn with(database: Database) -> Result<Self, StoreError> {
-        let book = restore(database.read()?)?;
+    fn with(database: Database, options: LedgerOptions) -> Result<Self, StoreError> {
+        let (state, opening) = snapshot::load(database.read()?)?;
+        let snapshot = opening.snapshot.unwrap_or(0);
         Ok(Self {
             database,
-            book,
+            snapshot_due: snapshot.saturating_add(options.snapshot_entries),
+            snapshot,
+            state,
+            options,
+            opening,
             uncertain: false,
         })
+    }
+
+    /// What opening found.
+    #[must_use]
+    pub const fn opening(&self) -> Opening {
+        self.opening
     }
 
     /// Carries a batch out at the time `now`: all of it or nothing, on disk before it returns.
@@ -101,26 +169,106 @@ impl SqliteLedger {
     /// [`StoreError::Ledger`], [`StoreError::TimeOutOfRange`], [`StoreError::DiskFull`],
     /// [`StoreError::Malformed`], [`StoreError::Sqlite`], [`StoreError::Forked`]: nothing changed.
     /// [`StoreError::CommitFailed`]: memory has not changed, the disk may have; this handle
-    /// answers [`StoreError::ReopenNeeded`] from then on.
+    /// answers [`StoreError::ReopenNeeded`] from then on. When an id comes again and its first entry
+    /// cannot be read: [`StoreError::BadBatch`], [`StoreError::BadEntry`],
+    /// [`StoreError::Corruption`].
     pub fn execute(
         &mut self,
         batch: &[Operation],
         now: UnixMillis,
     ) -> Result<Vec<Receipt>, StoreError> {
         self.writable()?;
-        let plan = self.book.plan(batch, now)?;
+        let journal = Journal::new(self.database.read()?);
+        let plan = self.state.plan(&journal, batch, now)?;
         self.carry_out(plan)
+    }
+
+    /// Carries a batch out that the owner of an account has signed.
+    ///
+    /// # Errors
+    /// As [`SqliteLedger::execute`]; what is wrong with a signature is a [`StoreError::Ledger`].
+    pub fn execute_signed(
+        &mut self,
+        batch: &SignedBatch,
+        now: UnixMillis,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        self.writable()?;
+        let journal = Journal::new(self.database.read()?);
+        let plan = self.state.plan_signed(&journal, batch, now)?;
+        self.carry_out(plan)
+    }
+
+    /// Carries batches out, one after the other, and waits for the disk once. Each is all or
+    /// nothing by itself, as if it came alone.
+    ///
+    /// There is one result for each batch: as [`SqliteLedger::execute`], or
+    /// [`StoreError::GroupFailed`] where the disk failed all of them.
+    pub fn execute_group(
+        &mut self,
+        group: &[(Vec<Operation>, UnixMillis)],
+    ) -> Vec<Result<Vec<Receipt>, StoreError>> {
+        if let [(batch, now)] = group {
+            return vec![self.execute(batch, *now)];
+        }
+        let mut results = Vec::with_capacity(group.len());
+        let mut records = Vec::with_capacity(group.len());
+        let mut entries = Vec::new();
+        for (batch, now) in group {
+            results.push(self.plan_next(batch, *now, &entries).map(|plan| {
+                if !plan.is_empty() {
+                    entries.extend_from_slice(plan.entries());
+                    records.push(record(&plan));
+                }
+                self.take_in(plan)
+            }));
+        }
+        if records.is_empty() {
+            return results;
+        }
+        let stored = self.store(&records);
+        let Err(error) = self.database.blame(stored) else {
+            self.snapshot_if_due();
+            return results;
+        };
+        // Memory is ahead of the disk: what it knows is read again.
+        let unsure = matches!(error, StoreError::CommitFailed { .. });
+        match self.database.read().and_then(snapshot::load) {
+            Ok((state, _)) if !unsure => self.state = state,
+            _ => self.uncertain = true,
+        }
+        let mut error = Some(error);
+        for result in results.iter_mut().filter(|result| result.is_ok()) {
+            *result = Err(error.take().unwrap_or(StoreError::GroupFailed { unsure }));
+        }
+        results
+    }
+
+    fn plan_next(
+        &self,
+        batch: &[Operation],
+        now: UnixMillis,
+        entries: &[Entry],
+    ) -> Result<Plan, StoreError> {
+        self.writable()?;
+        let journal = Journal::new(self.database.read()?);
+        let history = Pending {
+            journal: &journal,
+            entries,
+        };
+        let plan = self.state.plan(&history, batch, now)?;
+        storable(&plan)?;
+        Ok(plan)
     }
 
     /// Releases reservations whose time has come: at most
     /// [`BATCH_OPERATIONS_MAX`](fogcompute_ledger::BATCH_OPERATIONS_MAX) of them. Call again until
-    /// there are no receipts. [`Book::next_expiry`] tells when it is due.
+    /// there are no receipts. [`State::next_expiry`] tells when it is due.
     ///
     /// # Errors
     /// As [`SqliteLedger::execute`], but for [`StoreError::Ledger`].
     pub fn expire(&mut self, now: UnixMillis) -> Result<Vec<Receipt>, StoreError> {
         self.writable()?;
-        let plan = self.book.expire(now);
+        let plan = self.state.expire(now);
         self.carry_out(plan)
     }
 
@@ -134,24 +282,82 @@ impl SqliteLedger {
     }
 
     fn carry_out(&mut self, plan: Plan) -> Result<Vec<Receipt>, StoreError> {
-        if !plan.is_empty() {
-            let stored = self.store(&plan);
-            self.uncertain = matches!(stored, Err(StoreError::CommitFailed { .. }));
-            self.database.blame(stored)?;
+        if plan.is_empty() {
+            return Ok(self.take_in(plan));
         }
-        let receipts = self.book.commit(plan);
-        Ok(receipts.expect("the plan was made for this book, which nobody else can change"))
+        storable(&plan)?;
+        let stored = self.store(&[record(&plan)]);
+        self.uncertain = matches!(stored, Err(StoreError::CommitFailed { .. }));
+        self.database.blame(stored)?;
+        let receipts = self.take_in(plan);
+        self.snapshot_if_due();
+        Ok(receipts)
     }
 
-    fn store(&mut self, plan: &Plan) -> Result<(), StoreError> {
+    fn take_in(&mut self, plan: Plan) -> Vec<Receipt> {
+        let receipts = self.state.commit(plan);
+        receipts.expect("the plan was made for this state, which nobody else can change")
+    }
+
+    fn store(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        self.transaction(|connection| {
+            records
+                .iter()
+                .try_for_each(|record| journal::append(connection, record))
+        })
+    }
+
+    fn transaction<T>(
+        &mut self,
+        write: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let transaction = self
             .database
             .write()?
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        write(&transaction, plan)?;
+        let written = write(&transaction)?;
         transaction
             .commit()
-            .map_err(|source| StoreError::CommitFailed { source })
+            .map_err(|source| StoreError::CommitFailed { source })?;
+        Ok(written)
+    }
+
+    fn snapshot_if_due(&mut self) {
+        let sequence = self.state.head().sequence;
+        if sequence < self.snapshot_due {
+            return;
+        }
+        // The batch is on disk whatever becomes of this; if it fails, it is tried again later.
+        drop(self.snapshot());
+        let size = self.state.account_count() + self.state.open_reservations().len();
+        let size = u64::try_from(size).unwrap_or(u64::MAX);
+        self.snapshot_due = sequence.saturating_add(self.options.snapshot_entries.max(size));
+    }
+
+    /// Makes a snapshot now, so that opening has nothing to carry out again.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`], [`StoreError::ReopenNeeded`], [`StoreError::BadBatch`],
+    /// [`StoreError::BadEntry`], [`StoreError::Malformed`], [`StoreError::CommitFailed`],
+    /// [`StoreError::Sqlite`], [`StoreError::Forked`]. The ledger itself is not touched.
+    pub fn snapshot(&mut self) -> Result<(), StoreError> {
+        self.writable()?;
+        let again = self.opening.damaged > 0;
+        let transaction = self
+            .database
+            .write()?
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if again {
+            // Which part of a damaged one is sound is not known.
+            snapshot::clear(&transaction)?;
+        }
+        snapshot::write(&transaction, &self.state)?;
+        transaction
+            .commit()
+            .map_err(|source| StoreError::CommitFailed { source })?;
+        self.opening.damaged = 0;
+        self.snapshot = self.state.head().sequence;
+        Ok(())
     }
 
     /// What a power cut may cost, as SQLite has it. In memory, everything.
@@ -162,376 +368,391 @@ impl SqliteLedger {
         self.database.durability()
     }
 
-    /// The book in memory: accounts, reservations, ids, the head. In a forked child it is what it
+    /// The state in memory: accounts, reservations, ids, the head. In a forked child it is what it
     /// was when that was forked.
     #[must_use]
-    pub const fn book(&self) -> &Book {
-        &self.book
+    pub const fn state(&self) -> &State {
+        &self.state
     }
 
-    /// The account, if it is open.
+    /// The account, if it was opened.
     #[must_use]
     pub fn account(&self, id: AccountId) -> Option<&Account> {
-        self.book.account(id)
+        self.state.account(id)
     }
 
-    /// Posted balance of the account, if it is open: [`Account::balance`].
+    /// Posted balance of the account, if it was opened: [`Account::balance`].
     #[must_use]
     pub fn balance(&self, id: AccountId) -> Option<Amount> {
         self.account(id).map(Account::balance)
     }
 
-    /// Entries after that sequence, in order: at most `limit`, at most [`ENTRIES_PAGE_MAX`].
-    ///
-    /// # Errors
-    /// [`StoreError::BadEntry`], [`StoreError::Malformed`], [`StoreError::Sqlite`],
-    /// [`StoreError::Forked`].
-    pub fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let mut statement = self
-            .database
-            .read()?
-            .prepare_cached(entries!("WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"))?;
-        read_entries(statement.query(params![position(after), page(limit)])?)
-    }
-
-    /// Entries after that sequence that name the account, in order: at most `limit`, at most
-    /// [`ENTRIES_PAGE_MAX`].
+    /// The entry an id was used for, to learn what became of a request whose answer was lost.
     ///
     /// # Errors
     /// As [`SqliteLedger::entries`].
+    pub fn entry(&self, id: TransferId) -> Result<Option<Entry>, StoreError> {
+        let journal = Journal::new(self.database.read()?);
+        let sequence = self.state.sequence_of(id);
+        sequence.map(|sequence| journal.entry(sequence)).transpose()
+    }
+
+    /// Entries after that sequence, in order: at most `limit`, at most [`ENTRIES_PAGE_MAX`].
+    ///
+    /// # Errors
+    /// [`StoreError::BadBatch`], [`StoreError::BadEntry`], [`StoreError::Corruption`],
+    /// [`StoreError::Malformed`], [`StoreError::Sqlite`], [`StoreError::Forked`].
+    pub fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let limit = limit.min(ENTRIES_PAGE_MAX);
+        let journal = Journal::new(self.database.read()?);
+        let mut entries: Vec<Entry> = Vec::new();
+        while entries.len() < limit {
+            let last = entries.last().map_or(after, |entry| entry.sequence);
+            let Some(batch) = journal.batch(last.saturating_add(1))? else {
+                break;
+            };
+            let next = batch.into_iter().filter(|entry| entry.sequence > last);
+            entries.extend(next.take(limit - entries.len()));
+        }
+        Ok(entries)
+    }
+
+    /// Entries after that sequence that name the account, in order: at most `limit`, at most
+    /// [`ENTRIES_PAGE_MAX`]. Brings the tables for SQL up to date first.
+    ///
+    /// # Errors
+    /// As [`SqliteLedger::catch_up`].
     pub fn history(
-        &self,
+        &mut self,
         account: AccountId,
         after: u64,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut statement = self.database.read()?.prepare_cached(entries!(
-            "WHERE (from_account = ?1 OR to_account = ?1) AND sequence > ?2 \
-             ORDER BY sequence LIMIT ?3"
-        ))?;
-        read_entries(statement.query(params![account.as_bytes(), position(after), page(limit)])?)
+        self.catch_up()?;
+        let query = format!(
+            "SELECT {} FROM entries WHERE (from_account = ?1 OR to_account = ?1) \
+             AND sequence > ?2 ORDER BY sequence LIMIT ?3",
+            projection::ENTRY
+        );
+        let mut statement = self.database.read()?.prepare_cached(&query)?;
+        let limit = i64::try_from(limit.min(ENTRIES_PAGE_MAX)).unwrap_or(i64::MAX);
+        let mut rows = statement.query(params![account.as_bytes(), position(after), limit])?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            entries.push(projection::read_entry(row)?);
+        }
+        Ok(entries)
     }
 
-    /// Proves the file: SQLite's own check of pages and indexes, then the whole history carried out
-    /// again and compared with the stored accounts and with memory.
+    /// What the account's posted counters were after the entry of that sequence; `None` if it was
+    /// not opened by then. Brings the tables for SQL up to date first.
+    ///
+    /// # Errors
+    /// As [`SqliteLedger::catch_up`].
+    pub fn as_of(
+        &mut self,
+        account: AccountId,
+        sequence: u64,
+    ) -> Result<Option<Standing>, StoreError> {
+        self.catch_up()?;
+        projection::standing(self.database.read()?, account, sequence)
+    }
+
+    /// The same at a time: after the last entry that was made by then. Where clocks were set back,
+    /// an entry counts from the latest time before it.
+    ///
+    /// # Errors
+    /// As [`SqliteLedger::catch_up`].
+    pub fn as_of_time(
+        &mut self,
+        account: AccountId,
+        at: UnixMillis,
+    ) -> Result<Option<Standing>, StoreError> {
+        self.catch_up()?;
+        let connection = self.database.read()?;
+        let sequence = projection::sequence_at(connection, at)?;
+        projection::standing(connection, account, sequence)
+    }
+
+    /// Brings the tables for SQL up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::BadProjection`], [`StoreError::BadAccount`], [`StoreError::BadBatch`],
+    /// [`StoreError::BadEntry`], [`StoreError::Corruption`], [`StoreError::DiskFull`],
+    /// [`StoreError::CommitFailed`], [`StoreError::Malformed`], [`StoreError::Sqlite`],
+    /// [`StoreError::Forked`]. The ledger itself is not touched.
+    pub fn catch_up(&mut self) -> Result<(), StoreError> {
+        loop {
+            let (projected, _) = projection::position_of(self.database.read()?)?;
+            if projected >= self.state.head().sequence {
+                return Ok(());
+            }
+            let step = |connection: &Connection| projection::advance(connection, PROJECTION_STEP);
+            let advanced = self.transaction(step);
+            if self.database.blame(advanced)? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes the tables for SQL anew, from the history.
+    ///
+    /// # Errors
+    /// As [`SqliteLedger::catch_up`].
+    pub fn project_anew(&mut self) -> Result<(), StoreError> {
+        let cleared = self.transaction(|connection| {
+            connection.execute_batch(
+                "DELETE FROM entries; DELETE FROM accounts; DELETE FROM projection;
+                 INSERT INTO projection VALUES (1, 0, 0);",
+            )?;
+            Ok(())
+        });
+        self.database.blame(cleared)?;
+        self.catch_up()
+    }
+
+    /// SQLite's own check of pages, indexes and rows.
     ///
     /// Pages that SQLite has cached are not read from disk again; to check the disk itself, open
     /// the file anew.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`], [`StoreError::Corruption`], [`StoreError::BadEntry`],
-    /// [`StoreError::BadAccount`], [`StoreError::HeadDiffers`], [`StoreError::Malformed`],
-    /// [`StoreError::Sqlite`], [`StoreError::Forked`].
-    pub fn verify(&self) -> Result<Verification, StoreError> {
-        let connection = self.database.read()?;
+    /// [`StoreError::Damaged`], [`StoreError::Malformed`], [`StoreError::Sqlite`],
+    /// [`StoreError::Forked`].
+    pub fn check_integrity(&self) -> Result<(), StoreError> {
         let mut problems = 0;
         for check in ["integrity_check", "foreign_key_check"] {
-            connection.pragma_query(None, check, |row| {
+            self.database.read()?.pragma_query(None, check, |row| {
                 let fine = row.get_ref(0)? == ValueRef::Text(b"ok");
                 problems += usize::from(!fine);
                 Ok(())
             })?;
         }
-        if problems > 0 {
-            return Err(StoreError::Damaged { problems });
+        match problems {
+            0 => Ok(()),
+            problems => Err(StoreError::Damaged { problems }),
         }
-        let stored = restore(connection)?;
-        if stored.head() != self.book.head() {
+    }
+
+    /// Proves the file: [`check_integrity`](Self::check_integrity), then the whole history carried
+    /// out again, from the first entry on, and compared with its digests, with the tables for SQL,
+    /// and with memory.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], [`StoreError::Corruption`], [`StoreError::BadBatch`],
+    /// [`StoreError::BadEntry`], [`StoreError::BadAccount`], [`StoreError::BadProjection`],
+    /// [`StoreError::ProjectionDiffers`], [`StoreError::HeadDiffers`],
+    /// [`StoreError::StateDiffers`], [`StoreError::Malformed`], [`StoreError::Sqlite`],
+    /// [`StoreError::Forked`].
+    pub fn verify(&self) -> Result<Verification, StoreError> {
+        self.verify_against(None)
+    }
+
+    /// Proves the file as [`verify`](Self::verify) does, and that it is the history of which `key`
+    /// signed a checkpoint: nothing before that was rewritten since.
+    ///
+    /// # Errors
+    /// [`StoreError::Corruption`] with [`Corruption::CheckpointForged`],
+    /// [`Corruption::CheckpointDiffers`], [`Corruption::CheckpointMissing`]; as
+    /// [`SqliteLedger::verify`].
+    pub fn verify_since(
+        &self,
+        checkpoint: &SignedCheckpoint,
+        key: &PublicKey,
+    ) -> Result<Verification, StoreError> {
+        self.verify_against(Some(checkpoint.verify(key)?))
+    }
+
+    fn verify_against(&self, checkpoint: Option<Checkpoint>) -> Result<Verification, StoreError> {
+        self.check_integrity()?;
+        let connection = self.database.read()?;
+        let mut restore = Restore::new();
+        let mut comparison = Comparison::new(connection)?;
+        let mut ahead = checkpoint;
+        let meet = |restore: &Restore, ahead: &mut Option<Checkpoint>| match ahead
+            .filter(|it| it.head.sequence == restore.state().head().sequence)
+        {
+            Some(checkpoint) => {
+                *ahead = None;
+                checkpoint.compare(restore.state())
+            }
+            None => Ok(()),
+        };
+        meet(&restore, &mut ahead)?;
+        journal::each_after(connection, 0, |stored| {
+            // A checkpoint may fall into a batch: an import cuts the history anew.
+            let inside = ahead.and_then(|it| {
+                let count = it.head.sequence.checked_sub(stored.batch.first)?;
+                let count = usize::try_from(count.checked_add(1)?).ok()?;
+                (count < stored.batch.kinds.len()).then_some(count)
+            });
+            if let Some(count) = inside {
+                let (before, after) = split(&stored.batch, count);
+                restore.push_batch(&before)?;
+                meet(&restore, &mut ahead)?;
+                restore.push_batch(&after)?;
+            } else {
+                restore.push_batch(&stored.batch)?;
+                meet(&restore, &mut ahead)?;
+            }
+            journal::chained(&restore, &stored)?;
+            comparison.push(&stored.batch)?;
+            Ok(true)
+        })?;
+        let stored = restore.finish_alone()?;
+        if let Some(checkpoint) = ahead {
+            return Err(Corruption::CheckpointMissing {
+                checkpoint: checkpoint.head,
+                end: stored.head().sequence,
+            }
+            .into());
+        }
+        if stored.head() != self.state.head() {
             return Err(StoreError::HeadDiffers {
                 stored: stored.head(),
-                book: self.book.head(),
+                book: self.state.head(),
             });
+        }
+        comparison.finish()?;
+        if stored != self.state {
+            return Err(StoreError::StateDiffers);
         }
         Ok(Verification {
             head: stored.head(),
-            accounts: stored.accounts().len(),
+            accounts: stored.account_count(),
             open_reservations: stored.open_reservations().len(),
         })
     }
+
+    /// A statement about the ledger as it is now, for others to keep.
+    #[must_use]
+    pub fn checkpoint(&self, now: UnixMillis, secret: &SigningKey) -> SignedCheckpoint {
+        SignedCheckpoint::new(Checkpoint::of(&self.state, now), secret)
+    }
+
+    /// Copies the ledger into a new file while it is open. The copy is a ledger of its own.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`]; [`StoreError::SpecialPath`], [`StoreError::NulInPath`],
+    /// [`StoreError::IsFolder`], [`StoreError::NoFolder`], [`StoreError::CannotOpen`];
+    /// [`StoreError::DiskFull`], [`StoreError::Sqlite`], [`StoreError::Forked`].
+    pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), StoreError> {
+        self.database.backup(path.as_ref())
+    }
+
+    /// Writes the history as text; says how many entries that were.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::BadBatch`], [`StoreError::BadEntry`],
+    /// [`StoreError::Malformed`], [`StoreError::Sqlite`], [`StoreError::Forked`].
+    pub fn export(&self, format: TextFormat, out: &mut impl Write) -> Result<u64, StoreError> {
+        transcript::export(self.database.read()?, format, out)
+    }
+
+    /// Reads a history that was written as text into this ledger, which must be empty. Every entry
+    /// is carried out again and must come out the same, digest included; all of them or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotEmpty`], [`StoreError::BadLine`], [`StoreError::Io`],
+    /// [`StoreError::Corruption`], [`StoreError::TimeOutOfRange`]; as [`SqliteLedger::execute`].
+    pub fn import(
+        &mut self,
+        format: TextFormat,
+        input: &mut impl BufRead,
+    ) -> Result<(), StoreError> {
+        self.writable()?;
+        let entries = self.state.head().sequence;
+        if entries > 0 {
+            return Err(StoreError::NotEmpty { entries });
+        }
+        let imported = self.transaction(|connection| {
+            transcript::import(connection, format, input)?;
+            Ok(())
+        });
+        self.uncertain = matches!(imported, Err(StoreError::CommitFailed { .. }));
+        self.database.blame(imported)?;
+        let (state, opening) = snapshot::load(self.database.read()?)?;
+        (self.state, self.opening) = (state, opening);
+        self.snapshot_if_due();
+        Ok(())
+    }
+
+    /// Closes the ledger: makes a snapshot, and brings the tables for SQL up to date if there is
+    /// little to do. Dropping does the same and keeps quiet about what fails.
+    ///
+    /// # Errors
+    /// As [`SqliteLedger::snapshot`] and [`SqliteLedger::catch_up`].
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.settle()
+    }
+
+    fn settle(&mut self) -> Result<(), StoreError> {
+        self.writable()?;
+        let head = self.state.head().sequence;
+        if self.snapshot < head || self.opening.damaged > 0 {
+            self.snapshot()?;
+        }
+        let (projected, _) = projection::position_of(self.database.read()?)?;
+        if head.saturating_sub(projected) <= PROJECTION_ON_CLOSING {
+            self.catch_up()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SqliteLedger {
+    fn drop(&mut self) {
+        if self.database.has_file() {
+            // What is not done now is done on opening or on asking.
+            drop(self.settle());
+        }
+    }
+}
+
+fn record(plan: &Plan) -> Record {
+    Record {
+        first: plan.base().sequence.saturating_add(1),
+        time: plan.time(),
+        head: plan.head(),
+        body: plan.record(),
+    }
+}
+
+/// Refuses times that the tables for SQL cannot hold.
+fn storable(plan: &Plan) -> Result<(), StoreError> {
+    if !plan.is_empty() {
+        time(plan.time())?;
+    }
+    for entry in plan.entries() {
+        if let EntryKind::Reserved {
+            expires: Some(expires),
+            ..
+        } = entry.kind
+        {
+            time(expires)?;
+        }
+    }
+    Ok(())
+}
+
+/// A batch as two, of which the first has `count` entries.
+fn split(batch: &Batch, count: usize) -> (Batch, Batch) {
+    let (before, after) = batch.kinds.split_at(count);
+    let part = |first, kinds: &[EntryKind]| Batch {
+        first,
+        time: batch.time,
+        kinds: kinds.to_vec(),
+    };
+    let middle = batch.first.saturating_add(count as u64);
+    (part(batch.first, before), part(middle, after))
 }
 
 fn position(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
 }
 
-fn page(limit: usize) -> i64 {
-    i64::try_from(limit.min(ENTRIES_PAGE_MAX)).unwrap_or(i64::MAX)
-}
-
 fn time(time: UnixMillis) -> Result<i64, StoreError> {
     i64::try_from(time.0).map_err(|_| StoreError::TimeOutOfRange { time })
-}
-
-fn restore(connection: &Connection) -> Result<Book, StoreError> {
-    let mut restore = Restore::new();
-    let mut statement = connection.prepare(entries!("ORDER BY sequence"))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        restore.push(&read_entry(row)?)?;
-    }
-    let mut statement = connection.prepare(concat!(
-        "SELECT id, asset, kind, credits_posted, debits_posted, credits_pending, ",
-        "debits_pending FROM accounts ORDER BY id"
-    ))?;
-    let mut rows = statement.query([])?;
-    let mut accounts = Vec::new();
-    while let Some(row) = rows.next()? {
-        accounts.push(read_account(row)?);
-    }
-    Ok(restore.finish(accounts)?)
-}
-
-fn write(connection: &Connection, plan: &Plan) -> Result<(), StoreError> {
-    // Accounts first: entries refer to them.
-    let mut statement = connection.prepare_cached(concat!(
-        "INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO UPDATE SET ",
-        "credits_posted = excluded.credits_posted, debits_posted = excluded.debits_posted, ",
-        "credits_pending = excluded.credits_pending, debits_pending = excluded.debits_pending"
-    ))?;
-    for account in plan.accounts() {
-        statement.execute(params![
-            account.id.as_bytes(),
-            account.asset.0,
-            account.kind.code(),
-            blob(account.credits_posted),
-            blob(account.debits_posted),
-            blob(account.credits_pending),
-            blob(account.debits_pending),
-        ])?;
-    }
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-    )?;
-    for entry in plan.entries() {
-        let columns = Columns::of(&entry.kind);
-        statement.execute(params![
-            position(entry.sequence),
-            time(entry.time)?,
-            entry.kind.code(),
-            columns.id.as_ref().map(TransferId::as_bytes),
-            columns.reservation.as_ref().map(TransferId::as_bytes),
-            columns.from.as_bytes(),
-            columns.to.as_ref().map(AccountId::as_bytes),
-            columns.asset.map(|asset| asset.0),
-            columns.account_kind.map(AccountKind::code),
-            columns.amount.map(blob),
-            columns.released.map(blob),
-            columns.expires.map(time).transpose()?,
-            entry.chain.as_bytes(),
-        ])?;
-    }
-    Ok(())
-}
-
-/// Big-endian, so that SQLite compares blobs as it would compare the numbers.
-const fn blob(amount: Amount) -> [u8; 16] {
-    amount.0.to_be_bytes()
-}
-
-/// What the kinds of entries have between them, as the table has it.
-struct Columns {
-    id: Option<TransferId>,
-    reservation: Option<TransferId>,
-    from: AccountId,
-    to: Option<AccountId>,
-    asset: Option<AssetId>,
-    account_kind: Option<AccountKind>,
-    amount: Option<Amount>,
-    released: Option<Amount>,
-    expires: Option<UnixMillis>,
-}
-
-impl Columns {
-    fn of(kind: &EntryKind) -> Self {
-        let (reservation, amount, released, expires) = match *kind {
-            EntryKind::Opened {
-                account,
-                asset,
-                kind,
-            } => {
-                return Self {
-                    id: None,
-                    reservation: None,
-                    from: account,
-                    to: None,
-                    asset: Some(asset),
-                    account_kind: Some(kind),
-                    amount: None,
-                    released: None,
-                    expires: None,
-                };
-            }
-            EntryKind::Transferred { amount, .. } => (None, Some(amount), None, None),
-            EntryKind::Reserved {
-                amount, expires, ..
-            } => (None, Some(amount), None, expires),
-            EntryKind::Posted {
-                reservation,
-                amount,
-                released,
-                ..
-            } => (Some(reservation), Some(amount), Some(released), None),
-            EntryKind::Voided {
-                reservation,
-                released,
-                ..
-            }
-            | EntryKind::Expired {
-                reservation,
-                released,
-                ..
-            } => (Some(reservation), None, Some(released), None),
-        };
-        let (from, to) = kind
-            .parties()
-            .expect("only an opened account has no parties");
-        Self {
-            id: kind.id(),
-            reservation,
-            from,
-            to: Some(to),
-            asset: None,
-            account_kind: None,
-            amount,
-            released,
-            expires,
-        }
-    }
-}
-
-fn read_account(row: &Row<'_>) -> Result<Account, StoreError> {
-    let id = array(row.get_ref(0)?).map(AccountId::from_bytes);
-    let bad = |column| StoreError::BadAccount {
-        account: id,
-        column,
-    };
-    let amount = |index, column| {
-        let bytes = array(row.get_ref(index)?).ok_or_else(|| bad(column))?;
-        Ok::<_, StoreError>(Amount(u128::from_be_bytes(bytes)))
-    };
-    Ok(Account {
-        id: id.ok_or_else(|| bad("id"))?,
-        asset: integer(row.get_ref(1)?)
-            .map(AssetId)
-            .ok_or_else(|| bad("asset"))?,
-        kind: integer(row.get_ref(2)?)
-            .and_then(AccountKind::from_code)
-            .ok_or_else(|| bad("kind"))?,
-        credits_posted: amount(3, "credits_posted")?,
-        debits_posted: amount(4, "debits_posted")?,
-        credits_pending: amount(5, "credits_pending")?,
-        debits_pending: amount(6, "debits_pending")?,
-    })
-}
-
-fn read_entries(mut rows: Rows<'_>) -> Result<Vec<Entry>, StoreError> {
-    let mut entries = Vec::new();
-    while let Some(row) = rows.next()? {
-        entries.push(read_entry(row)?);
-    }
-    Ok(entries)
-}
-
-fn read_entry(row: &Row<'_>) -> Result<Entry, StoreError> {
-    // The row's own key is an integer by construction; a negative one fails the sequence check.
-    let sequence = integer(row.get_ref(0)?).unwrap_or(0);
-    let read = EntryRow { row, sequence };
-    let kind = match read.integer::<u8>(2, "kind")? {
-        1 => EntryKind::Opened {
-            account: read.account(5, "from_account")?,
-            asset: AssetId(read.integer(7, "asset")?),
-            kind: AccountKind::from_code(read.integer(8, "account_kind")?)
-                .ok_or_else(|| read.bad("account_kind"))?,
-        },
-        2 => EntryKind::Transferred {
-            id: read.transfer(3, "id")?,
-            from: read.account(5, "from_account")?,
-            to: read.account(6, "to_account")?,
-            amount: read.amount(9, "amount")?,
-        },
-        3 => EntryKind::Reserved {
-            id: read.transfer(3, "id")?,
-            from: read.account(5, "from_account")?,
-            to: read.account(6, "to_account")?,
-            amount: read.amount(9, "amount")?,
-            expires: match row.get_ref(11)? {
-                ValueRef::Null => None,
-                _ => Some(UnixMillis(read.integer(11, "expires")?)),
-            },
-        },
-        4 => EntryKind::Posted {
-            id: read.transfer(3, "id")?,
-            reservation: read.transfer(4, "reservation")?,
-            from: read.account(5, "from_account")?,
-            to: read.account(6, "to_account")?,
-            amount: read.amount(9, "amount")?,
-            released: read.amount(10, "released")?,
-        },
-        5 => EntryKind::Voided {
-            id: read.transfer(3, "id")?,
-            reservation: read.transfer(4, "reservation")?,
-            from: read.account(5, "from_account")?,
-            to: read.account(6, "to_account")?,
-            released: read.amount(10, "released")?,
-        },
-        6 => EntryKind::Expired {
-            reservation: read.transfer(4, "reservation")?,
-            from: read.account(5, "from_account")?,
-            to: read.account(6, "to_account")?,
-            released: read.amount(10, "released")?,
-        },
-        0 | 7.. => return Err(read.bad("kind")),
-    };
-    Ok(Entry {
-        sequence,
-        time: UnixMillis(read.integer(1, "time")?),
-        kind,
-        chain: read.array(12, "chain").map(Digest::from_bytes)?,
-    })
-}
-
-/// A row of the history being read, to name what is wrong with it.
-struct EntryRow<'a, 'stmt> {
-    row: &'a Row<'stmt>,
-    sequence: u64,
-}
-
-impl EntryRow<'_, '_> {
-    const fn bad(&self, column: &'static str) -> StoreError {
-        StoreError::BadEntry {
-            sequence: self.sequence,
-            column,
-        }
-    }
-
-    fn integer<T: TryFrom<i64>>(
-        &self,
-        index: usize,
-        column: &'static str,
-    ) -> Result<T, StoreError> {
-        integer(self.row.get_ref(index)?).ok_or_else(|| self.bad(column))
-    }
-
-    fn array<const N: usize>(
-        &self,
-        index: usize,
-        column: &'static str,
-    ) -> Result<[u8; N], StoreError> {
-        array(self.row.get_ref(index)?).ok_or_else(|| self.bad(column))
-    }
-
-    fn account(&self, index: usize, column: &'static str) -> Result<AccountId, StoreError> {
-        self.array(index, column).map(AccountId::from_bytes)
-    }
-
-    fn transfer(&self, index: usize, column: &'static str) -> Result<TransferId, StoreError> {
-        self.array(index, column).map(TransferId::from_bytes)
-    }
-
-    fn amount(&self, index: usize, column: &'static str) -> Result<Amount, StoreError> {
-        let bytes = self.array(index, column)?;
-        Ok(Amount(u128::from_be_bytes(bytes)))
-    }
 }
 
 impl fogcompute_coord::Bank for SqliteLedger {
@@ -549,7 +770,7 @@ impl fogcompute_coord::Bank for SqliteLedger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fogcompute_ledger::{Corruption, LedgerError, verify_chain};
+    use fogcompute_ledger::{AccountKind, AssetId, LedgerError, Limits, Memo, verify_chain};
     use std::fs;
     use std::path::PathBuf;
     use tempfile::TempDir;
@@ -590,6 +811,7 @@ mod tests {
             from: account(from),
             to: account(to),
             amount: Amount(amount),
+            memo: Memo::NONE,
         }
     }
 
@@ -600,6 +822,7 @@ mod tests {
             to: account(BEN),
             amount: Amount(amount),
             expires,
+            memo: Memo::NONE,
         }
     }
 
@@ -654,8 +877,8 @@ mod tests {
         connection
             .execute_batch(&format!(
                 "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON;
-                 DROP TRIGGER IF EXISTS entries_are_not_changed;
-                 DROP TRIGGER IF EXISTS entries_are_not_deleted;
+                 DROP TRIGGER IF EXISTS batches_are_not_changed;
+                 DROP TRIGGER IF EXISTS batches_are_not_deleted;
                  {sql};
                  PRAGMA ignore_check_constraints = OFF;"
             ))
@@ -668,16 +891,16 @@ mod tests {
             let (_folder, path) = file();
             let mut ledger = SqliteLedger::open(&path, durability).unwrap();
             live(&mut ledger);
-            let (book, entries) = (ledger.book().clone(), ledger.entries(0, 100).unwrap());
+            let (book, entries) = (ledger.state().clone(), ledger.entries(0, 100).unwrap());
             drop(ledger);
 
             let mut ledger = SqliteLedger::open(&path, durability).unwrap();
-            assert_eq!(*ledger.book(), book);
+            assert_eq!(*ledger.state(), book);
             assert_eq!(ledger.entries(0, 100).unwrap(), entries);
             assert_eq!(verify_chain(Head::GENESIS, &entries), Ok(book.head()));
             assert_eq!(ledger.balance(account(BEN)), Some(Amount(19)));
             assert_eq!(ledger.balance(account(9)), None);
-            assert_eq!(ledger.book().open_reservations().len(), 1);
+            assert_eq!(ledger.state().open_reservations().len(), 1);
             let again = ledger.execute(&[transfer(1, MINT, ANA, u128::MAX / 2)], LATER);
             let again = again.unwrap();
             assert!(again[0].replayed);
@@ -697,29 +920,30 @@ mod tests {
     fn pages_of_the_history_are_in_order_and_limited() {
         let mut ledger = SqliteLedger::in_memory().unwrap();
         live(&mut ledger);
+        const NONE: [u64; 0] = [];
         let sequences = |entries: Vec<Entry>| -> Vec<u64> {
             entries.iter().map(|entry| entry.sequence).collect()
         };
         let all = ledger.entries(0, usize::MAX).unwrap();
         assert_eq!(sequences(all.clone()), (1..=11).collect::<Vec<_>>());
         assert_eq!(sequences(ledger.entries(3, 2).unwrap()), [4, 5]);
-        assert_eq!(sequences(ledger.entries(11, 5).unwrap()), []);
-        assert_eq!(sequences(ledger.entries(u64::MAX, 5).unwrap()), []);
-        assert_eq!(sequences(ledger.entries(0, 0).unwrap()), []);
+        assert_eq!(sequences(ledger.entries(11, 5).unwrap()), NONE);
+        assert_eq!(sequences(ledger.entries(u64::MAX, 5).unwrap()), NONE);
+        assert_eq!(sequences(ledger.entries(0, 0).unwrap()), NONE);
 
-        let history =
+        let mut history =
             |n, after, limit| sequences(ledger.history(account(n), after, limit).unwrap());
         assert_eq!(history(MINT, 0, 100), [1, 4]);
         assert_eq!(history(ANA, 0, 100), [2, 4, 5, 6, 7, 8, 9, 10, 11]);
         assert_eq!(history(BEN, 4, 3), [5, 6, 7]);
-        assert_eq!(history(9, 0, 100), []);
+        assert_eq!(history(9, 0, 100), NONE);
     }
 
     #[test]
     fn refused_batch_leaves_disk_and_memory_alone() {
         let mut ledger = SqliteLedger::in_memory().unwrap();
         live(&mut ledger);
-        let before = ledger.book().clone();
+        let before = ledger.state().clone();
         let batch = [transfer(20, ANA, BEN, 1), transfer(21, BEN, ANA, 1_000)];
         let error = ledger.execute(&batch, LATER).unwrap_err();
         assert!(
@@ -729,7 +953,7 @@ mod tests {
             ),
             "{error}"
         );
-        assert_eq!(*ledger.book(), before);
+        assert_eq!(*ledger.state(), before);
         assert_eq!(ledger.verify().unwrap().head, before.head());
     }
 
@@ -738,7 +962,7 @@ mod tests {
         let (_folder, path) = file();
         let mut ledger = reopen(&path).unwrap();
         live(&mut ledger);
-        let before = ledger.book().clone();
+        let before = ledger.state().clone();
         // SQLite raises the limit to what the file has, so the next new page does not fit.
         ledger
             .database
@@ -746,14 +970,23 @@ mod tests {
             .unwrap()
             .pragma_update_and_check(None, "max_page_count", 1, |_| Ok(()))
             .unwrap();
-        let batch: Vec<_> = (20..220).map(|n| transfer(n, ANA, BEN, 1)).collect();
+        // More than the pages that the migration has left empty.
+        let batch: Vec<_> = (20_u128..3_020)
+            .map(|n| Operation::Transfer {
+                id: TransferId::from_bytes(n.to_be_bytes()),
+                from: account(ANA),
+                to: account(BEN),
+                amount: Amount(1),
+                memo: Memo::NONE,
+            })
+            .collect();
         let error = ledger.execute(&batch, LATER).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("disk is full: {}", path.display())
         );
         assert!(std::error::Error::source(&error).is_none(), "{error:?}");
-        assert_eq!(*ledger.book(), before);
+        assert_eq!(*ledger.state(), before);
         assert_eq!(ledger.verify().unwrap().head, before.head());
 
         ledger
@@ -763,26 +996,26 @@ mod tests {
             .pragma_update_and_check(None, "max_page_count", 10_000, |_| Ok(()))
             .unwrap();
         ledger.execute(&batch, LATER).unwrap();
-        assert_eq!(ledger.balance(account(BEN)), Some(Amount(219)));
-        let book = ledger.book().clone();
+        assert_eq!(ledger.balance(account(BEN)), Some(Amount(3_019)));
+        let book = ledger.state().clone();
         drop(ledger);
-        assert_eq!(*reopen(&path).unwrap().book(), book);
+        assert_eq!(*reopen(&path).unwrap().state(), book);
     }
 
     #[test]
     fn statement_that_fails_leaves_disk_and_memory_alone() {
         let mut ledger = SqliteLedger::in_memory().unwrap();
         live(&mut ledger);
-        let before = ledger.book().clone();
+        let before = ledger.state().clone();
         tamper(
             ledger.database.read().unwrap(),
-            "CREATE TEMP TRIGGER no AFTER INSERT ON entries WHEN new.sequence = 13
+            "CREATE TEMP TRIGGER no AFTER INSERT ON batches WHEN new.last_sequence = 13
              BEGIN SELECT raise(ABORT, 'no'); END",
         );
         let batch = [transfer(20, ANA, BEN, 1), transfer(21, ANA, BEN, 1)];
         let error = ledger.execute(&batch, LATER).unwrap_err();
         assert!(matches!(error, StoreError::Sqlite { .. }), "{error}");
-        assert_eq!(*ledger.book(), before);
+        assert_eq!(*ledger.state(), before);
         assert_eq!(ledger.verify().unwrap().head, before.head());
         ledger.execute(&batch[..1], LATER).unwrap();
     }
@@ -792,22 +1025,24 @@ mod tests {
         let (_folder, path) = file();
         let mut ledger = reopen(&path).unwrap();
         live(&mut ledger);
-        let before = ledger.book().clone();
+        let before = ledger.state().clone();
         // A deferred constraint is the one thing that lets every statement pass and the commit not.
         ledger
             .database
             .write()
             .unwrap()
             .execute_batch(
-                "CREATE TABLE odd (x REFERENCES accounts (id) DEFERRABLE INITIALLY DEFERRED);
-                 CREATE TRIGGER odd AFTER INSERT ON entries
-                 BEGIN INSERT INTO odd VALUES (x'00'); END;",
+                "CREATE TABLE odd (
+                     x REFERENCES batches (first_sequence) DEFERRABLE INITIALLY DEFERRED
+                 );
+                 CREATE TRIGGER odd AFTER INSERT ON batches
+                 BEGIN INSERT INTO odd VALUES (-1); END;",
             )
             .unwrap();
         let batch = [transfer(20, ANA, BEN, 1)];
         let error = ledger.execute(&batch, LATER).unwrap_err();
         assert!(matches!(error, StoreError::CommitFailed { .. }), "{error}");
-        assert_eq!(*ledger.book(), before);
+        assert_eq!(*ledger.state(), before);
         let error = ledger.execute(&batch, LATER).unwrap_err();
         assert!(matches!(error, StoreError::ReopenNeeded), "{error}");
         let error = ledger.expire(LATER).unwrap_err();
@@ -820,7 +1055,7 @@ mod tests {
             .unwrap();
         drop(ledger);
         let mut ledger = reopen(&path).unwrap();
-        assert_eq!(*ledger.book(), before);
+        assert_eq!(*ledger.state(), before);
         assert!(!ledger.execute(&batch, LATER).unwrap()[0].replayed);
     }
 
@@ -828,7 +1063,7 @@ mod tests {
     fn time_that_sqlite_cannot_hold_is_refused() {
         let mut ledger = SqliteLedger::in_memory().unwrap();
         live(&mut ledger);
-        let before = ledger.book().clone();
+        let before = ledger.state().clone();
         let end = UnixMillis(u64::MAX);
         for (operation, now) in [
             (transfer(20, ANA, BEN, 1), end),
@@ -839,7 +1074,7 @@ mod tests {
                 matches!(error, StoreError::TimeOutOfRange { time } if time == end),
                 "{error}"
             );
-            assert_eq!(*ledger.book(), before);
+            assert_eq!(*ledger.state(), before);
         }
         let error = ledger.expire(end).unwrap_err();
         assert!(matches!(error, StoreError::TimeOutOfRange { .. }));
@@ -850,123 +1085,189 @@ mod tests {
         ledger.verify().unwrap();
     }
 
+    /// What a proof says of a file that was changed.
+    fn found(sql: &str) -> StoreError {
+        let (_folder, path) = tampered(sql);
+        reopen(&path)
+            .and_then(|ledger| ledger.verify())
+            .expect_err(sql)
+    }
+
     #[test]
-    fn changed_rows_are_named_on_opening() {
-        type Expected = fn(&Corruption) -> bool;
-        let cases: [(&str, Expected); 9] = [
+    fn changed_rows_of_the_history_are_named() {
+        type Expected = fn(&StoreError) -> bool;
+        // The batches start at entries 1, 5 and 11.
+        let cases: [(&str, Expected); 10] = [
             (
-                "UPDATE entries SET amount = zeroblob(16) WHERE sequence = 4",
-                |it| matches!(it, Corruption::ChainBroken { sequence: 4 }),
+                // The last byte of the last amount.
+                "UPDATE batches SET body = CAST(substr(body, 1, length(body) - 1) || x'07' AS BLOB) \
+                 WHERE first_sequence = 1",
+                |it| {
+                    matches!(
+                        it,
+                        StoreError::Corruption(Corruption::ChainBroken { sequence: 4 })
+                    )
+                },
             ),
             (
-                "UPDATE entries SET chain = zeroblob(32) WHERE sequence = 11",
-                |it| matches!(it, Corruption::ChainBroken { sequence: 11 }),
+                "UPDATE batches SET chain = zeroblob(32) WHERE first_sequence = 1",
+                |it| {
+                    matches!(
+                        it,
+                        StoreError::Corruption(Corruption::ChainBroken { sequence: 4 })
+                    )
+                },
             ),
             (
-                "UPDATE entries SET time = time + 1 WHERE sequence = 1",
-                |it| matches!(it, Corruption::ChainBroken { sequence: 1 }),
+                "UPDATE batches SET time = time + 1 WHERE first_sequence = 5",
+                |it| {
+                    matches!(
+                        it,
+                        StoreError::BadEntry {
+                            sequence: 5,
+                            column: "time"
+                        }
+                    )
+                },
             ),
             (
-                "UPDATE entries SET account_kind = 1 WHERE sequence = 2",
-                |it| matches!(it, Corruption::ChainBroken { sequence: 2 }),
+                "UPDATE batches SET last_sequence = 5 WHERE first_sequence = 5",
+                |it| {
+                    matches!(
+                        it,
+                        StoreError::BadEntry {
+                            sequence: 5,
+                            column: "last_sequence"
+                        }
+                    )
+                },
             ),
-            ("DELETE FROM entries WHERE sequence = 6", |it| {
+            (
+                "UPDATE batches SET first_sequence = 2 WHERE first_sequence = 1",
+                |it| {
+                    matches!(
+                        it,
+                        StoreError::BadEntry {
+                            sequence: 2,
+                            column: "first_sequence"
+                        }
+                    )
+                },
+            ),
+            (
+                "UPDATE batches SET chain = x'00' WHERE first_sequence = 5",
+                |it| matches!(it, StoreError::Damaged { problems: 1 }),
+            ),
+            (
+                "UPDATE batches SET body = x'0100' WHERE first_sequence = 5",
+                |it| matches!(it, StoreError::BadBatch { sequence: 5, .. }),
+            ),
+            // 100 for 19 that were posted: more than was reserved.
+            (
+                "UPDATE batches SET body = unhex(replace(hex(body), \
+                 '00000000000000000000000000000013', '00000000000000000000000000000064')) \
+                 WHERE first_sequence = 5",
+                |it| {
+                    let reason = |reason: &LedgerError| {
+                        matches!(reason, LedgerError::PostExceedsReservation { .. })
+                    };
+                    matches!(it, StoreError::Corruption(Corruption::Impossible { sequence: 9, reason: it })
+                        if reason(it))
+                },
+            ),
+            ("DELETE FROM batches WHERE first_sequence = 5", |it| {
+                let gap = Corruption::SequenceGap {
+                    expected: 5,
+                    found: 11,
+                };
+                matches!(it, StoreError::Corruption(it) if *it == gap)
+            }),
+            // Cut short it proves itself; the tables remember.
+            ("DELETE FROM batches WHERE first_sequence = 11", |it| {
                 matches!(
                     it,
-                    Corruption::SequenceGap {
-                        expected: 6,
-                        found: 7
-                    }
+                    StoreError::ProjectionDiffers { sequence: 11 }
+                        | StoreError::Corruption(Corruption::AccountDiffers { .. })
                 )
             }),
-            ("DELETE FROM entries WHERE sequence = 11", |it| {
-                matches!(it, Corruption::AccountDiffers { account, .. }
-                    if *account == AccountId::from_bytes([ANA; 16]))
-            }),
-            (
-                "UPDATE accounts SET credits_posted = zeroblob(16) WHERE hex(id) LIKE '0303%'",
-                |it| {
-                    matches!(it, Corruption::AccountDiffers { account, .. }
-                        if *account == AccountId::from_bytes([BEN; 16]))
-                },
-            ),
-            ("DELETE FROM accounts WHERE hex(id) LIKE '0303%'", |it| {
-                matches!(it, Corruption::AccountMissing { account }
-                        if *account == AccountId::from_bytes([BEN; 16]))
-            }),
-            (
-                "INSERT INTO accounts SELECT x'09090909090909090909090909090909', asset, kind,
-                 credits_posted, debits_posted, credits_pending, debits_pending FROM accounts
-                 WHERE kind = 2 LIMIT 1",
-                |it| {
-                    matches!(it, Corruption::AccountUnknown { account }
-                        if *account == AccountId::from_bytes([9; 16]))
-                },
-            ),
         ];
         for (sql, expected) in cases {
-            let (_folder, path) = tampered(sql);
-            match reopen(&path).unwrap_err() {
-                StoreError::Corruption(corruption) => {
-                    assert!(expected(&corruption), "{sql}: {corruption}");
-                }
-                error => unreachable!("{sql}: {error}"),
-            }
+            let error = found(sql);
+            assert!(expected(&error), "{sql}: {error:?}");
         }
     }
 
     #[test]
-    fn columns_that_make_no_sense_are_named_on_opening() {
-        let cases = [
-            ("kind = 0", 4, "kind"),
-            ("kind = 7", 4, "kind"),
-            ("kind = -1", 4, "kind"),
-            ("time = -1", 4, "time"),
-            ("id = x'00'", 4, "id"),
-            ("id = NULL", 5, "id"),
-            ("from_account = x'00'", 5, "from_account"),
-            ("to_account = NULL", 9, "to_account"),
-            ("amount = NULL", 4, "amount"),
-            ("amount = zeroblob(17)", 9, "amount"),
-            ("released = x'05'", 9, "released"),
-            ("released = NULL", 10, "released"),
-            ("reservation = NULL", 11, "reservation"),
-            ("expires = -5", 7, "expires"),
-            ("asset = -1", 1, "asset"),
-            ("asset = NULL", 1, "asset"),
-            ("account_kind = 3", 1, "account_kind"),
-            ("chain = x'00'", 1, "chain"),
+    fn changed_rows_of_the_tables_are_named_and_made_anew() {
+        type Expected = fn(&StoreError) -> bool;
+        let differs: Expected = |it| matches!(it, StoreError::ProjectionDiffers { sequence: 4 });
+        let cases: [(&str, Expected); 15] = [
+            ("UPDATE entries SET amount = zeroblob(16) WHERE sequence = 4", differs),
+            ("UPDATE entries SET to_credits = zeroblob(16) WHERE sequence = 4", differs),
+            ("UPDATE entries SET moment = 4 WHERE sequence = 4", differs),
+            ("UPDATE entries SET code = 4, reference = zeroblob(16) WHERE sequence = 4", differs),
+            ("UPDATE entries SET chain = zeroblob(32) WHERE sequence = 4", differs),
+            ("DELETE FROM entries WHERE sequence = 4", differs),
+            (
+                "INSERT INTO entries SELECT 99, time, moment, kind, zeroblob(16), reservation,
+                 from_account, to_account, asset, account_kind, amount, released, expires, code,
+                 reference, detail, chain, from_credits, from_debits, to_credits, to_debits
+                 FROM entries WHERE sequence = 4",
+                |it| matches!(it, StoreError::ProjectionDiffers { sequence: 12 }),
+            ),
+            (
+                "UPDATE entries SET kind = 77 WHERE sequence = 4",
+                |it| matches!(it, StoreError::BadEntry { sequence: 4, column: "kind" }),
+            ),
+            (
+                "UPDATE entries SET id = x'00' WHERE sequence = 4",
+                |it| matches!(it, StoreError::BadEntry { sequence: 4, column: "id" }),
+            ),
+            (
+                "UPDATE entries SET released = NULL WHERE sequence = 10",
+                |it| matches!(it, StoreError::BadEntry { sequence: 10, column: "released" }),
+            ),
+            (
+                "UPDATE accounts SET credits_posted = zeroblob(16) WHERE hex(id) LIKE '0303%'",
+                |it| matches!(it, StoreError::Corruption(Corruption::AccountDiffers { account: it, .. })
+                    if *it == account(BEN)),
+            ),
+            ("DELETE FROM accounts WHERE hex(id) LIKE '0303%'", |it| {
+                matches!(it, StoreError::Corruption(Corruption::AccountMissing { account: it })
+                    if *it == account(BEN))
+            }),
+            (
+                "INSERT INTO accounts SELECT x'09090909090909090909090909090909', asset, kind,
+                 credits_posted, debits_posted, credits_pending, debits_pending, closed, max_supply,
+                 credits_must_not_exceed_debits, spend_per_day FROM accounts WHERE kind = 2 LIMIT 1",
+                |it| matches!(it, StoreError::Corruption(Corruption::AccountUnknown { account: it })
+                    if *it == account(9)),
+            ),
+            ("UPDATE accounts SET kind = 0 WHERE hex(id) LIKE '0303%'", |it| {
+                matches!(it, StoreError::BadAccount { account: it, column: "kind" }
+                    if *it == Some(account(BEN)))
+            }),
+            ("UPDATE projection SET moment = -1", |it| {
+                matches!(it, StoreError::BadProjection { column: "moment" })
+            }),
         ];
-        for (change, entry, name) in cases {
-            let sql = format!("UPDATE entries SET {change} WHERE sequence = {entry}");
-            let (_folder, path) = tampered(&sql);
-            let error = reopen(&path).unwrap_err();
-            assert!(
-                matches!(error, StoreError::BadEntry { sequence, column }
-                    if (sequence, column) == (entry, name)),
-                "{sql}: {error}"
-            );
+        for (sql, expected) in cases {
+            let error = found(sql);
+            assert!(expected(&error), "{sql}: {error:?}");
+            let (_folder, path) = tampered(sql);
+            let mut ledger = reopen(&path).unwrap();
+            ledger.project_anew().unwrap();
+            ledger.verify().unwrap();
         }
-        let ana = Some(account(ANA));
-        let cases = [
-            ("id = x'00'", None, "id"),
-            ("asset = 4294967296", ana, "asset"),
-            ("kind = 0", ana, "kind"),
-            ("credits_posted = x'00'", ana, "credits_posted"),
-            ("debits_posted = zeroblob(15)", ana, "debits_posted"),
-            ("credits_pending = zeroblob(17)", ana, "credits_pending"),
-            ("debits_pending = x''", ana, "debits_pending"),
-        ];
-        for (change, whose, name) in cases {
-            let sql = format!("UPDATE accounts SET {change} WHERE hex(id) LIKE '0202%'");
-            let (_folder, path) = tampered(&sql);
-            let error = reopen(&path).unwrap_err();
-            assert!(
-                matches!(error, StoreError::BadAccount { account, column }
-                    if (account, column) == (whose, name)),
-                "{sql}: {error}"
-            );
-        }
+    }
+
+    #[test]
+    fn rows_that_the_constraints_refuse_are_damage() {
+        let error = found("UPDATE accounts SET debits_pending = x'00' WHERE kind = 1");
+        assert!(
+            matches!(error, StoreError::Damaged { problems: 1 }),
+            "{error}"
+        );
     }
 
     #[test]
@@ -974,47 +1275,589 @@ mod tests {
         let lived = |sql| {
             let mut ledger = SqliteLedger::in_memory().unwrap();
             live(&mut ledger);
-            let extra = open(9, AccountKind::Holder);
-            ledger.execute(&[extra], LATER).unwrap();
+            ledger
+                .execute(&[open(9, AccountKind::Holder)], LATER)
+                .unwrap();
             ledger.verify().unwrap();
             tamper(ledger.database.read().unwrap(), sql);
             ledger.verify().unwrap_err()
         };
-        let error = lived("UPDATE entries SET time = 5 WHERE sequence = 3");
+        let error = lived("UPDATE batches SET chain = zeroblob(32) WHERE first_sequence = 5");
         assert!(
             matches!(
                 error,
-                StoreError::Corruption(Corruption::ChainBroken { sequence: 3 })
+                StoreError::Corruption(Corruption::ChainBroken { sequence: 10 })
             ),
             "{error}"
         );
-        let error = lived("UPDATE accounts SET asset = 5 WHERE kind = 1");
-        assert!(
-            matches!(
-                error,
-                StoreError::Corruption(Corruption::AccountDiffers { .. })
-            ),
-            "{error}"
-        );
-        // A history cut short together with its accounts still proves itself, but not to memory.
-        let error = lived(
-            "DELETE FROM entries WHERE sequence = 12;
-             DELETE FROM accounts WHERE hex(id) LIKE '0909%'",
-        );
+        let error = lived("DELETE FROM batches WHERE first_sequence = 12");
         assert!(
             matches!(error, StoreError::HeadDiffers { stored, book }
                 if (stored.sequence, book.sequence) == (11, 12)),
             "{error}"
         );
-        for sql in [
-            "UPDATE accounts SET debits_pending = x'00' WHERE hex(id) LIKE '0909%'",
-            "UPDATE entries SET to_account = zeroblob(16) WHERE sequence = 4",
-        ] {
-            let error = lived(sql);
+    }
+
+    /// A file whose snapshots are at entries 4, 10 and 11, of which the last two are kept; entry 12
+    /// has come after them.
+    fn with_snapshots(folder: &TempDir) -> (PathBuf, State) {
+        let path = folder.path().join("ledger");
+        let options = LedgerOptions {
+            snapshot_entries: 1,
+            ..LedgerOptions::default()
+        };
+        let mut ledger = SqliteLedger::open_with(&path, options).unwrap();
+        live(&mut ledger);
+        ledger.snapshot().unwrap();
+        ledger.snapshot_due = u64::MAX;
+        ledger.execute(&[transfer(20, ANA, BEN, 3)], LATER).unwrap();
+        let state = ledger.state().clone();
+        // As if it were killed.
+        ledger.uncertain = true;
+        (path, state)
+    }
+
+    #[test]
+    fn opening_goes_on_from_the_newest_sound_snapshot() {
+        let cases = [
+            ("", Some(11), 0, 1),
+            (
+                "UPDATE snapshot_chunks SET body = zeroblob(9) WHERE sequence = 11",
+                Some(10),
+                1,
+                2,
+            ),
+            (
+                "UPDATE snapshots SET digest = x'00' WHERE sequence = 11",
+                Some(10),
+                1,
+                2,
+            ),
+            (
+                "UPDATE snapshots SET chain = zeroblob(32) WHERE sequence = 11",
+                Some(10),
+                1,
+                2,
+            ),
+            (
+                "DELETE FROM snapshot_chunks WHERE sequence = 11",
+                Some(10),
+                1,
+                2,
+            ),
+            (
+                "UPDATE id_segments SET body = zeroblob(48) WHERE last_sequence = 11",
+                Some(10),
+                1,
+                2,
+            ),
+            (
+                "DELETE FROM id_segments WHERE last_sequence = 4",
+                None,
+                2,
+                12,
+            ),
+            (
+                "UPDATE id_segments SET first_sequence = 2 WHERE last_sequence = 4",
+                None,
+                2,
+                12,
+            ),
+            ("UPDATE snapshot_chunks SET body = x''", None, 2, 12),
+            ("DELETE FROM snapshots", None, 0, 12),
+            (
+                "DROP TABLE snapshots; CREATE TABLE snapshots (a)",
+                None,
+                1,
+                12,
+            ),
+        ];
+        for (sql, snapshot, damaged, replayed) in cases {
+            let folder = TempDir::new().unwrap();
+            let (path, state) = with_snapshots(&folder);
+            tamper(&Connection::open(&path).unwrap(), sql);
+            let ledger = reopen(&path).unwrap();
+            assert_eq!(*ledger.state(), state, "{sql}");
+            let expected = Opening {
+                snapshot,
+                damaged,
+                replayed,
+            };
+            assert_eq!(ledger.opening(), expected, "{sql}");
+            ledger.verify().unwrap();
+            // Closing puts a sound one in place of what was damaged.
+            let repaired = !sql.contains("DROP");
+            drop(ledger);
+            let ledger = reopen(&path).unwrap();
+            assert_eq!(*ledger.state(), state, "{sql}");
+            assert_eq!(ledger.opening().snapshot == Some(12), repaired, "{sql}");
+        }
+    }
+
+    #[test]
+    fn signatures_and_quotas_survive_a_restart() {
+        let (_folder, path) = file();
+        let mut ledger = reopen(&path).unwrap();
+        live(&mut ledger);
+        let secret = SigningKey::from_bytes(&[7; 32]);
+        let limits = Limits {
+            spend_per_day: Some(Amount(30)),
+            ..Limits::default()
+        };
+        let batch = [
+            Operation::Own {
+                id: id(20),
+                account: account(ANA),
+                key: PublicKey::of(&secret),
+            },
+            Operation::Limit {
+                id: id(21),
+                account: account(ANA),
+                limits,
+            },
+        ];
+        ledger.execute(&batch, NOW).unwrap();
+        let signed = |nonce, n, amount| {
+            let pay = vec![transfer(n, ANA, BEN, amount)];
+            SignedBatch::new(account(ANA), nonce, UnixMillis(u64::MAX), pay, &secret)
+        };
+        ledger.execute_signed(&signed(1, 22, 5), NOW).unwrap();
+        // 19 were posted before.
+        for kill in [true, false] {
+            ledger.uncertain = kill;
+            drop(ledger);
+            ledger = reopen(&path).unwrap();
+            let replayed = ledger.execute_signed(&signed(1, 22, 5), NOW).unwrap_err();
             assert!(
-                matches!(error, StoreError::Damaged { problems: 1 }),
+                matches!(
+                    replayed,
+                    StoreError::Ledger(LedgerError::SignatureReplayed { next: 2, .. })
+                ),
+                "{replayed}"
+            );
+            let error = ledger.execute_signed(&signed(2, 23, 7), NOW).unwrap_err();
+            assert!(
+                matches!(error, StoreError::Ledger(LedgerError::QuotaExceeded { left, .. })
+                    if left == Amount(6)),
+                "{error}"
+            );
+        }
+        ledger.execute_signed(&signed(2, 23, 6), NOW).unwrap();
+        ledger.catch_up().unwrap();
+        ledger.verify().unwrap();
+        let entries = ledger.history(account(ANA), 11, 10).unwrap();
+        let kinds: Vec<u8> = entries.iter().map(|entry| entry.kind.code()).collect();
+        assert_eq!(kinds, [9, 7, 10, 2, 10, 2]);
+        assert_eq!(ledger.entry(id(22)).unwrap(), Some(entries[3]));
+    }
+
+    #[test]
+    fn balances_of_any_moment_are_known() {
+        let mut ledger = SqliteLedger::in_memory().unwrap();
+        live(&mut ledger);
+        let late = UnixMillis(LATER.0 + 10);
+        ledger.execute(&[transfer(20, ANA, BEN, 3)], late).unwrap();
+        // A clock was set back; what came later still comes later.
+        ledger.execute(&[transfer(21, BEN, ANA, 2)], NOW).unwrap();
+        let mut balance = |n, sequence| {
+            let standing = ledger.as_of(account(n), sequence).unwrap();
+            standing.map(|it| (it.sequence, it.balance().0))
+        };
+        assert_eq!(balance(BEN, 2), None);
+        assert_eq!(balance(BEN, 3), Some((3, 0)));
+        assert_eq!(balance(BEN, 8), Some((8, 0)));
+        assert_eq!(balance(BEN, 9), Some((9, 19)));
+        assert_eq!(balance(BEN, 11), Some((11, 19)));
+        assert_eq!(balance(BEN, 12), Some((12, 22)));
+        assert_eq!(balance(BEN, u64::MAX), Some((13, 20)));
+        assert_eq!(balance(9, 13), None);
+        let mut balance = |at| {
+            let standing = ledger.as_of_time(account(BEN), at).unwrap();
+            standing.map(|it| it.balance().0)
+        };
+        assert_eq!(balance(UnixMillis(NOW.0 - 1)), None);
+        assert_eq!(balance(NOW), Some(19));
+        assert_eq!(balance(UnixMillis(late.0 - 1)), Some(19));
+        assert_eq!(balance(UnixMillis(u64::MAX)), Some(20));
+        // Against the history carried out again, at each of its moments.
+        let entries = ledger.entries(0, 100).unwrap();
+        for count in 1..=entries.len() {
+            let mut restore = Restore::new();
+            restore.push(&entries[..count]).unwrap();
+            for n in [MINT, ANA, BEN] {
+                let standing = ledger.as_of(account(n), count as u64).unwrap();
+                let known = restore.state().account(account(n));
+                assert_eq!(
+                    standing.map(|it| (it.credits_posted, it.debits_posted)),
+                    known.map(|it| (it.credits_posted, it.debits_posted))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn group_is_committed_together_and_refused_apart() {
+        let (_folder, path) = file();
+        let mut ledger = reopen(&path).unwrap();
+        live(&mut ledger);
+        let one = |n, from, to, amount| (vec![transfer(n, from, to, amount)], LATER);
+        let group = [
+            one(20, ANA, BEN, 5),
+            one(21, BEN, ANA, 1_000),
+            // What came before in the group counts, and is known when it comes again.
+            one(22, BEN, ANA, 24),
+            one(20, ANA, BEN, 5),
+            one(20, ANA, BEN, 6),
+            (vec![], LATER),
+            (vec![transfer(23, ANA, BEN, 1)], UnixMillis(u64::MAX)),
+            one(24, ANA, BEN, 1),
+        ];
+        let results = ledger.execute_group(&group);
+        let ok: Vec<bool> = results.iter().map(Result::is_ok).collect();
+        assert_eq!(ok, [true, false, true, true, false, false, false, true]);
+        assert!(results[3].as_ref().unwrap()[0].replayed);
+        assert!(matches!(
+            results[4],
+            Err(StoreError::Ledger(LedgerError::IdReused { .. }))
+        ));
+        assert!(matches!(results[6], Err(StoreError::TimeOutOfRange { .. })));
+        assert_eq!(ledger.balance(account(BEN)), Some(Amount(1)));
+        assert_eq!(ledger.state().head().sequence, 14);
+        ledger.verify().unwrap();
+        let state = ledger.state().clone();
+        ledger.uncertain = true;
+        drop(ledger);
+        assert_eq!(*reopen(&path).unwrap().state(), state);
+    }
+
+    #[test]
+    fn group_that_the_disk_fails_leaves_nothing() {
+        let mut ledger = SqliteLedger::in_memory().unwrap();
+        live(&mut ledger);
+        let before = ledger.state().clone();
+        tamper(
+            ledger.database.read().unwrap(),
+            "CREATE TEMP TRIGGER no AFTER INSERT ON batches WHEN new.last_sequence = 13
+             BEGIN SELECT raise(ABORT, 'no'); END",
+        );
+        let one = |n, amount| (vec![transfer(n, ANA, BEN, amount)], LATER);
+        let group = [one(20, 1), one(21, u128::MAX), one(22, 1), one(23, 1)];
+        let results = ledger.execute_group(&group);
+        assert!(matches!(results[0], Err(StoreError::Sqlite { .. })));
+        assert!(matches!(results[1], Err(StoreError::Ledger(_))));
+        for result in &results[2..] {
+            let failed = StoreError::GroupFailed { unsure: false };
+            assert_eq!(result.as_ref().unwrap_err().to_string(), failed.to_string());
+        }
+        assert_eq!(*ledger.state(), before);
+        ledger.verify().unwrap();
+        ledger.execute(&group[0].0, LATER).unwrap();
+    }
+
+    #[test]
+    fn threads_share_a_ledger() {
+        let (_folder, path) = file();
+        let mut ledger = reopen(&path).unwrap();
+        live(&mut ledger);
+        let shared = SharedLedger::new(ledger).unwrap();
+        let threads: Vec<_> = (0..8_u8)
+            .map(|thread| {
+                let shared = shared.clone();
+                std::thread::spawn(move || {
+                    for n in 0..20 {
+                        let id = TransferId::from_bytes([
+                            100 + thread,
+                            n,
+                            0,
+                            0,
+                            0,
+                            0,
+                            0,
+                            0,
+                            0,
+                            0,
+                            0,
+                            0,
+                            0,
+                            0,
+                            0,
+                            0,
+                        ]);
+                        let pay = |amount| Operation::Transfer {
+                            id,
+                            from: account(ANA),
+                            to: account(BEN),
+                            amount: Amount(amount),
+                            memo: Memo::NONE,
+                        };
+                        // Every other one asks for what nobody has.
+                        let refused = shared.execute(vec![pay(u128::MAX)], LATER);
+                        assert!(matches!(refused, Err(StoreError::Ledger(_))));
+                        let receipts = shared.execute(vec![pay(1)], LATER).unwrap();
+                        assert!(!receipts[0].replayed);
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let verified = shared.with(|ledger| ledger.verify()).unwrap().unwrap();
+        assert_eq!(verified.head.sequence, 11 + 160);
+        let panicked = shared.with(|_| assert_eq!(1, 2, "on purpose"));
+        assert!(matches!(panicked, Err(StoreError::ThreadEnded)));
+        drop(shared);
+        // The last handle lets go of the file.
+        let ledger = reopen(&path).unwrap();
+        assert_eq!(ledger.balance(account(BEN)), Some(Amount(19 + 160)));
+    }
+
+    #[test]
+    fn copy_made_while_open_is_a_ledger_of_its_own() {
+        let (folder, path) = file();
+        let mut ledger = reopen(&path).unwrap();
+        live(&mut ledger);
+        let copy = folder.path().join("copy");
+        ledger.backup(&copy).unwrap();
+        let error = ledger.backup(&copy).unwrap_err();
+        assert!(matches!(error, StoreError::Exists { .. }), "{error}");
+        ledger.execute(&[transfer(20, ANA, BEN, 1)], LATER).unwrap();
+        let copied = reopen(&copy).unwrap();
+        copied.verify().unwrap();
+        assert_eq!(copied.state().head().sequence, 11);
+        assert_eq!(ledger.state().head().sequence, 12);
+    }
+
+    #[test]
+    fn history_goes_through_text_unchanged() {
+        for format in [TextFormat::Csv, TextFormat::JsonLines] {
+            let mut ledger = SqliteLedger::in_memory().unwrap();
+            live(&mut ledger);
+            let memo = Operation::Transfer {
+                id: id(20),
+                from: account(ANA),
+                to: account(BEN),
+                amount: Amount(3),
+                memo: Memo {
+                    code: 9,
+                    reference: [7; 16],
+                },
+            };
+            let close = Operation::Close {
+                id: id(21),
+                account: account(9),
+            };
+            let batch = [memo, open(9, AccountKind::Holder), close];
+            ledger.execute(&batch, LATER).unwrap();
+            let mut text = Vec::new();
+            assert_eq!(ledger.export(format, &mut text).unwrap(), 14);
+            let mut other = SqliteLedger::in_memory().unwrap();
+            other.import(format, &mut &text[..]).unwrap();
+            assert_eq!(other.state(), ledger.state());
+            other.catch_up().unwrap();
+            other.verify().unwrap();
+            let error = other.import(format, &mut &text[..]).unwrap_err();
+            assert!(
+                matches!(error, StoreError::NotEmpty { entries: 14 }),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn changed_text_is_not_imported() {
+        for format in [TextFormat::Csv, TextFormat::JsonLines] {
+            let mut ledger = SqliteLedger::in_memory().unwrap();
+            live(&mut ledger);
+            let mut text = Vec::new();
+            ledger.export(format, &mut text).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            let lines: Vec<&str> = text.lines().collect();
+            let changed: Vec<String> = vec![
+                // Another amount, a line less, two lines in another order, what is no line.
+                text.replacen(",19,", ",18,", 1)
+                    .replacen("\"19\"", "\"18\"", 1),
+                text.replacen(lines[3], "", 1).replace("\n\n", "\n"),
+                text.replacen(lines[4], lines[5], 1),
+                text.replacen(lines[2], "x", 1),
+                text.replacen(lines[2], &"9".repeat(10_000), 1),
+            ];
+            for text in changed {
+                let mut other = SqliteLedger::in_memory().unwrap();
+                let error = other.import(format, &mut text.as_bytes()).unwrap_err();
+                assert!(
+                    matches!(
+                        error,
+                        StoreError::BadLine { .. } | StoreError::Corruption(_)
+                    ),
+                    "{error}"
+                );
+                assert_eq!(*other.state(), State::new());
+                live(&mut other);
+                other.verify().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn auditor_with_a_checkpoint_notices_any_rewriting() {
+        let secret = SigningKey::from_bytes(&[7; 32]);
+        let key = PublicKey::of(&secret);
+        let mut ledger = SqliteLedger::in_memory().unwrap();
+        let empty = ledger.checkpoint(NOW, &secret);
+        live(&mut ledger);
+        let checkpoint = ledger.checkpoint(LATER, &secret);
+        ledger.execute(&[transfer(20, ANA, BEN, 1)], LATER).unwrap();
+        for checkpoint in [&empty, &checkpoint] {
+            ledger.verify_since(checkpoint, &key).unwrap();
+        }
+        let other = PublicKey::of(&SigningKey::from_bytes(&[8; 32]));
+        let error = ledger.verify_since(&checkpoint, &other).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                StoreError::Corruption(Corruption::CheckpointForged { .. })
+            ),
+            "{error}"
+        );
+        // A history that proves itself, but is not the one of the checkpoint.
+        let mut rewritten = SqliteLedger::in_memory().unwrap();
+        live(&mut rewritten);
+        let later = UnixMillis(LATER.0 + 1);
+        rewritten
+            .execute(&[transfer(20, ANA, BEN, 1)], later)
+            .unwrap();
+        rewritten.verify_since(&checkpoint, &key).unwrap();
+        let mut rewritten = SqliteLedger::in_memory().unwrap();
+        let batch = [
+            credits(MINT, AccountKind::Issuer),
+            credits(ANA, AccountKind::Holder),
+        ];
+        rewritten.execute(&batch, NOW).unwrap();
+        let error = rewritten.verify_since(&checkpoint, &key).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                StoreError::Corruption(Corruption::CheckpointMissing { end: 2, .. })
+            ),
+            "{error}"
+        );
+        // As long a history or longer, in one batch that goes over the checkpoint.
+        let mints: Vec<_> = (20..40).map(|n| transfer(n, MINT, ANA, 1)).collect();
+        rewritten.execute(&mints, NOW).unwrap();
+        let error = rewritten.verify_since(&checkpoint, &key).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Corruption(Corruption::CheckpointDiffers { checkpoint: it })
+                if it.sequence == 11),
+            "{error}"
+        );
+    }
+
+    /// A ledger's file as the first version of this store wrote it.
+    fn version_1(path: &Path, ledger: &SqliteLedger) {
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch(SCHEMA.migrations[0]).unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE schema_version (version INTEGER PRIMARY KEY) STRICT;
+                 INSERT INTO schema_version VALUES (1); PRAGMA journal_mode = WAL;",
+            )
+            .unwrap();
+        connection
+            .pragma_update(None, "application_id", SCHEMA.application)
+            .unwrap();
+        let blob = |amount: Amount| amount.0.to_be_bytes();
+        for account in ledger.state().accounts() {
+            let row = params![
+                account.id.as_bytes(),
+                account.asset.0,
+                account.kind.code(),
+                blob(account.credits_posted),
+                blob(account.debits_posted),
+                blob(account.credits_pending),
+                blob(account.debits_pending),
+            ];
+            let insert = "INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            connection.execute(insert, row).unwrap();
+        }
+        for entry in ledger.entries(0, 100).unwrap() {
+            let columns = projection::Columns::of(&entry);
+            let row = params![
+                position(entry.sequence),
+                position(entry.time.0),
+                entry.kind.code(),
+                columns.id.as_ref().map(TransferId::as_bytes),
+                columns.reservation.as_ref().map(TransferId::as_bytes),
+                columns.from.as_bytes(),
+                columns.to.as_ref().map(AccountId::as_bytes),
+                columns.asset.map(|asset| asset.0),
+                columns.account_kind.map(AccountKind::code),
+                columns.amount.map(blob),
+                columns.released.map(blob),
+                columns.expires.map(|it| position(it.0)),
+                entry.chain.as_bytes(),
+            ];
+            let insert = "INSERT INTO entries VALUES \
+                 (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+            connection.execute(insert, row).unwrap();
+        }
+    }
+
+    #[test]
+    fn file_of_the_first_version_is_carried_over() {
+        let (_folder, path) = file();
+        let mut first = SqliteLedger::in_memory().unwrap();
+        live(&mut first);
+        version_1(&path, &first);
+        for opening in [(None, 11), (Some(11), 0)] {
+            let mut ledger = reopen(&path).unwrap();
+            assert_eq!(ledger.state(), first.state());
+            let found = ledger.opening();
+            assert_eq!((found.snapshot, found.replayed), opening);
+            assert_eq!(
+                ledger.entries(0, 100).unwrap(),
+                first.entries(0, 100).unwrap()
+            );
+            ledger.verify().unwrap();
+            assert_eq!(ledger.history(account(MINT), 0, 10).unwrap().len(), 2);
+        }
+    }
+
+    #[test]
+    fn changed_file_of_the_first_version_is_refused_and_stays_what_it_is() {
+        let mut first = SqliteLedger::in_memory().unwrap();
+        live(&mut first);
+        for sql in [
+            "UPDATE entries SET amount = zeroblob(16) WHERE sequence = 4",
+            "UPDATE entries SET kind = 77 WHERE sequence = 4",
+            "DELETE FROM entries WHERE sequence = 6",
+            "UPDATE accounts SET credits_posted = zeroblob(16) WHERE hex(id) LIKE '0303%'",
+        ] {
+            let (_folder, path) = file();
+            version_1(&path, &first);
+            let connection = Connection::open(&path).unwrap();
+            let triggers = "DROP TRIGGER entries_are_not_changed; \
+                            DROP TRIGGER entries_are_not_deleted;";
+            let again = "CREATE TRIGGER entries_are_not_changed BEFORE UPDATE ON entries \
+                 BEGIN SELECT 1; END; CREATE TRIGGER entries_are_not_deleted \
+                 BEFORE DELETE ON entries BEGIN SELECT 1; END;";
+            tamper(&connection, &format!("{triggers} {sql}; {again}"));
+            drop(connection);
+            let error = reopen(&path).unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    StoreError::Corruption(_) | StoreError::BadEntry { .. }
+                ),
                 "{sql}: {error}"
             );
+            let connection = Connection::open(&path).unwrap();
+            let version: i64 = connection
+                .query_row("SELECT max(version) FROM schema_version", [], |row| {
+                    row.get(0)
+                })
+                .unwrap();
+            assert_eq!(version, 1);
         }
     }
 
@@ -1022,7 +1865,7 @@ mod tests {
     fn history_is_not_changed_by_mistake() {
         let mut ledger = SqliteLedger::in_memory().unwrap();
         live(&mut ledger);
-        for sql in ["UPDATE entries SET time = 0", "DELETE FROM entries"] {
+        for sql in ["UPDATE batches SET time = 0", "DELETE FROM batches"] {
             assert!(ledger.database.read().unwrap().execute_batch(sql).is_err());
         }
         ledger.verify().unwrap();
@@ -1033,7 +1876,7 @@ mod tests {
         let (folder, path) = file();
         let mut ledger = reopen(&path).unwrap();
         live(&mut ledger);
-        let book = ledger.book().clone();
+        let book = ledger.state().clone();
         drop(ledger);
         let sound = fs::read(&path).unwrap();
         let mut refused = 0;
@@ -1044,7 +1887,7 @@ mod tests {
             let copy = folder.path().join("copy");
             fs::write(&copy, bytes).unwrap();
             match reopen(&copy) {
-                Ok(ledger) => assert_eq!(*ledger.book(), book, "byte {position}"),
+                Ok(ledger) => assert_eq!(*ledger.state(), book, "byte {position}"),
                 Err(_) => refused += 1,
             }
         }
@@ -1054,7 +1897,7 @@ mod tests {
     #[test]
     fn damaged_schema_is_malformed() {
         // Its tables may be readable all the same: what fails is SQLite's own check of them.
-        for (from, to) in [("length(", "leogth("), ("accounts (id)", "accounts (ie)")] {
+        for (from, to) in [("length(", "leogth("), ("entries (id)", "entries (ie)")] {
             let (_folder, path) = file();
             live(&mut reopen(&path).unwrap());
             let mut bytes = fs::read(&path).unwrap();

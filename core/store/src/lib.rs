@@ -11,14 +11,14 @@
 //! A killed process loses nothing that was acknowledged. Whether a power cut does is the choice of
 //! [`Durability`], as far as the disk tells the truth about having written.
 //!
-//! Not here: the rules of money (`fogcompute-ledger`), threads or async (call from a blocking
-//! context), backups, encryption of the files.
+//! Not here: the rules of money (`fogcompute-ledger`), async (call from a blocking context),
+//! encryption of the files.
 //!
 //! Meet [`SqliteLedger`] and [`NodeStore`] first.
 //!
 //! ```
 //! use fogcompute_base::{AccountId, TransferId, UnixMillis};
-//! use fogcompute_ledger::{AccountKind, Amount, AssetId, Operation};
+//! use fogcompute_ledger::{AccountKind, Amount, AssetId, Memo, Operation};
 //! use fogcompute_store::{SqliteLedger, StoreError};
 //!
 //! let (mint, ana) = (AccountId::from_bytes([1; 16]), AccountId::from_bytes([2; 16]));
@@ -28,6 +28,7 @@
 //!     from: mint,
 //!     to: ana,
 //!     amount: Amount::from_credits(10),
+//!     memo: Memo::NONE,
 //! };
 //! let batch = [open(mint, AccountKind::Issuer), open(ana, AccountKind::Holder), pay];
 //!
@@ -50,6 +51,9 @@ mod process;
 
 pub use database::Durability;
 pub use error::StoreError;
-pub use ledger::{ENTRIES_PAGE_MAX, SqliteLedger, Verification};
+pub use ledger::{
+    ENTRIES_PAGE_MAX, LedgerOptions, Opening, SharedLedger, SqliteLedger, Standing, TextFormat,
+    Verification,
+};
 pub use node::{NodeStore, RESULT_BYTES_MAX, StoredResult, Usage};
 pub use process::HomeProcess;

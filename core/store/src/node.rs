@@ -15,6 +15,7 @@ pub const RESULT_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 const SCHEMA: Schema = Schema {
     application: i32::from_be_bytes(*b"FOGN"),
     migrations: &[include_str!("node_1.sql")],
+    carry_over: |_| Ok(()),
 };
 
 /// A node's identity, the results of tasks it finished, and how much it has worked.

@@ -13,15 +13,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use fogcompute_base::{AccountId, Rng, TransferId, UnixMillis};
-use fogcompute_ledger::{AccountKind, Amount, AssetId, Operation};
-use fogcompute_store::{Durability, SqliteLedger};
+use fogcompute_ledger::{AccountKind, Amount, AssetId, Memo, Operation};
+use fogcompute_store::{Durability, LedgerOptions, SqliteLedger};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tempfile::TempDir;
 
-const ROUNDS: u64 = 40;
+const ROUNDS: u64 = 200;
 /// Rounds that share one file before the next starts with none, so that creation is hit too.
-const ROUNDS_A_FILE: u64 = 5;
+const ROUNDS_A_FILE: u64 = 20;
 const FILE: &str = "FOGCOMPUTE_CRASH_TEST_FILE";
 const ACKNOWLEDGED: &str = "acknowledged batch ";
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -60,6 +60,7 @@ fn batch(number: u64) -> Vec<Operation> {
                     from: account(0),
                     to: account(1),
                     amount: Amount::from_credits(5),
+                    memo: Memo::NONE,
                 },
                 Operation::Reserve {
                     id: id(1),
@@ -67,6 +68,7 @@ fn batch(number: u64) -> Vec<Operation> {
                     to: account(2),
                     amount: Amount::from_credits(4),
                     expires: None,
+                    memo: Memo::NONE,
                 },
                 Operation::Post {
                     id: id(2),
@@ -80,10 +82,10 @@ fn batch(number: u64) -> Vec<Operation> {
 
 /// How many batches of the file's history are there, all of them whole.
 fn whole_batches(ledger: &SqliteLedger) -> u64 {
-    let book = ledger.book();
+    let book = ledger.state();
     let mut batches = u64::from(book.account(account(0)).is_some());
     let mut entries = 3 * batches;
-    while book.entry(id(batches, 0)).is_some() {
+    while book.sequence_of(id(batches, 0)).is_some() {
         for operation in batch(batches) {
             let (Operation::Transfer { id, .. }
             | Operation::Reserve { id, .. }
@@ -91,7 +93,7 @@ fn whole_batches(ledger: &SqliteLedger) -> u64 {
             else {
                 unreachable!("only batch 0 has others")
             };
-            assert!(book.entry(id).is_some(), "batch {batches} is torn");
+            assert!(book.sequence_of(id).is_some(), "batch {batches} is torn");
             entries += 1;
         }
         batches += 1;
@@ -102,13 +104,22 @@ fn whole_batches(ledger: &SqliteLedger) -> u64 {
 
 /// What the test kills.
 fn write_until_killed(path: OsString) {
-    let mut ledger = SqliteLedger::open(path, Durability::Full).unwrap();
+    // Snapshots every few batches, the tables brought up to date every few more: so that it is
+    // killed in the middle of those, too.
+    let options = LedgerOptions {
+        snapshot_entries: 16,
+        ..LedgerOptions::default()
+    };
+    let mut ledger = SqliteLedger::open_with(path, options).unwrap();
     let mut out = std::io::stdout().lock();
     for number in whole_batches(&ledger).. {
         ledger.execute(&batch(number), NOW).unwrap();
         // The harness has left its own line unfinished. A closed pipe means the parent is gone.
         if writeln!(out, "\n{ACKNOWLEDGED}{number}").is_err() {
             break;
+        }
+        if number % 3 == 0 {
+            ledger.catch_up().unwrap();
         }
     }
 }
@@ -156,6 +167,7 @@ fn killed_writer_loses_nothing_it_acknowledged() {
     }
     let mut rng = ChaCha20Rng::seed_from_u64(0xf06);
     let mut acknowledged = 0;
+    let (mut snapshots, mut replayed) = (0, 0);
     for _ in 0..ROUNDS / ROUNDS_A_FILE {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("ledger");
@@ -172,7 +184,10 @@ fn killed_writer_loses_nothing_it_acknowledged() {
                 "{promised} batches acknowledged, {batches} found"
             );
             ledger.verify().unwrap();
-            assert_eq!(ledger.book().open_reservations().len(), 0);
+            snapshots += u64::from(ledger.opening().snapshot.is_some());
+            replayed += ledger.opening().replayed;
+            assert_eq!(ledger.opening().damaged, 0);
+            assert_eq!(ledger.state().open_reservations().len(), 0);
             acknowledged += promised - before;
             before = batches;
         }
@@ -180,5 +195,14 @@ fn killed_writer_loses_nothing_it_acknowledged() {
     assert!(
         acknowledged > 100,
         "only {acknowledged} batches were written"
+    );
+    // Otherwise neither way of opening was put to the test.
+    assert!(
+        snapshots > ROUNDS / 4,
+        "only {snapshots} snapshots were used"
+    );
+    assert!(
+        replayed > ROUNDS,
+        "only {replayed} entries were carried out again"
     );
 }

@@ -164,7 +164,7 @@ impl Demo {
         let mut negative = 0_u128;
         let mut balances = Vec::new();
         let mut paid = 0_u128;
-        for account in bank.book().accounts() {
+        for account in bank.state().accounts() {
             let (credit, debit) = (account.credits_posted.0, account.debits_posted.0);
             positive += credit;
             negative += debit;
@@ -194,7 +194,7 @@ impl Demo {
         }
         // What the mint issued is what the owner started with: this ledger issues once.
         let endowment = bank
-            .book()
+            .state()
             .account(mint_account())
             .map_or(Amount(0), |mint| mint.debits_posted);
         let reserved: u128 = entries
@@ -379,6 +379,10 @@ fn describe_entry(
         EntryKind::Expired {
             from, to, released, ..
         } => ("expire", Some(from), Some(to), Some(released)),
+        EntryKind::Limited { account, .. } => ("limit", Some(account), None, None),
+        EntryKind::Closed { account, .. } => ("close", Some(account), None, None),
+        EntryKind::Owned { account, .. } => ("own", Some(account), None, None),
+        EntryKind::Signed { account, .. } => ("sign", Some(account), None, None),
     }
 }
 

@@ -1,0 +1,41 @@
+//! Journal records, signed batches, checkpoints and snapshots that somebody else wrote: they are what
+//! encodes to the same bytes, or are refused.
+
+#![no_main]
+
+use fogcompute_ledger::{Batch, Restore, SignedBatch, SignedCheckpoint, Snapshot};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((kind, bytes)) = bytes.split_first() else {
+        return;
+    };
+    match kind % 4 {
+        0 => {
+            if let Ok(batch) = Batch::decode(bytes) {
+                assert_eq!(batch.encode(), bytes);
+                let _ = Restore::new().push_batch(&batch);
+            }
+        }
+        1 => {
+            if let Ok(batch) = SignedBatch::decode(bytes) {
+                assert_eq!(batch.encode(), bytes);
+            }
+        }
+        2 => {
+            if let Ok(checkpoint) = SignedCheckpoint::decode(bytes) {
+                assert_eq!(checkpoint.encode(), bytes);
+                assert!(checkpoint.verify(&checkpoint.key).is_err());
+            }
+        }
+        _ => {
+            let (image, segment) = bytes.split_at(bytes.len() / 2);
+            if let Ok(mut snapshot) = Snapshot::new(image, segment.len())
+                && snapshot.push(segment).is_ok()
+                && let Some(state) = snapshot.finish()
+            {
+                assert_eq!(state.check(), Ok(()));
+            }
+        }
+    }
+});

@@ -1,0 +1,224 @@
+//! A state as bytes, so that a store need not carry its whole history out again on opening.
+
+use fogcompute_base::wire::DecodeError;
+
+use crate::codec::{Decoder, Write, unknown};
+use crate::state::{Owner, Place, Slot};
+use crate::{
+    Account, AssetId, Batch, Head, PublicKey, Reservation, ReservationState, Spent, State,
+};
+
+/// Bytes of one id in a segment.
+const ID_BYTES: usize = 24;
+
+/// Puts a [`State`] together from what was kept of it.
+///
+/// A snapshot has two parts. The image ([`State::image`]) has accounts, open reservations and
+/// owners as they were at one head, and replaces the one before. Ids only ever become more, so they
+/// are kept in segments ([`State::ids_of`]): one for each part of the history, never rewritten. To
+/// load, push the segments from the first one on, up to the image's head.
+///
+/// Image, integers big-endian:
+///
+/// | bytes | item |
+/// |---|---|
+/// | 1 | version, 1 |
+/// | 8, 32 | sequence `u64` and chain digest of the head |
+/// | 8 | number of ids, `u64` |
+/// | 4 | number of accounts, `u32`; they follow in the order of their opening |
+/// | each | id 16, asset `u32`, kind 1, four counters `u128` (credits and debits posted, pending), limits as in [`crate::Entry`], closed 1, day `u64` and amount `u128` spent, opening entry `u64` |
+/// | 8 | number of open reservations, `u64`; they follow by id |
+/// | each | id 16, from 16, to 16, amount `u128`, flag 1, expires `u64` if it is 1 |
+/// | 4 | number of owners, `u32`; they follow by account |
+/// | each | account 16, key 32, nonce `u64` |
+///
+/// A segment is a row of ids of 16 bytes, each followed by a `u64`: the sequence of its entry times
+/// 8, plus 1 for an open, 2 a posted, 3 a voided, 4 an expired reservation. Of the same id the last
+/// one counts.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    state: State,
+    ids: usize,
+}
+
+impl State {
+    const IMAGE_VERSION: u8 = 1;
+
+    /// Accounts, open reservations and owners as bytes: one part of a [`Snapshot`].
+    ///
+    /// # Panics
+    /// If there are 2³² accounts or more, which no memory holds.
+    #[must_use]
+    pub fn image(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128 + 160 * self.slots.len() + 80 * self.open.len());
+        out.u8(Self::IMAGE_VERSION);
+        out.u64(self.head.sequence);
+        out.raw(self.head.chain.as_bytes());
+        out.u64(self.ids.len() as u64);
+        out.u32(u32::try_from(self.slots.len()).expect("places of accounts are 32 bits"));
+        for slot in &self.slots {
+            write_account(&slot.account, &mut out);
+            out.u64(slot.opened);
+        }
+        out.u64(self.open.len() as u64);
+        for open in self.open.values() {
+            out.transfer(open.id);
+            out.account(open.from);
+            out.account(open.to);
+            out.amount(open.amount);
+            out.expires(open.expires);
+        }
+        out.u32(u32::try_from(self.owners.len()).expect("owners are of accounts"));
+        for (account, owner) in &self.owners {
+            out.account(*account);
+            out.raw(owner.key.as_bytes());
+            out.u64(owner.nonce);
+        }
+        out
+    }
+
+    /// The places of all ids that these batches used or changed: a segment of a [`Snapshot`] if
+    /// they are all the history since the last one.
+    #[must_use]
+    pub fn ids_of<'a>(&self, batches: impl IntoIterator<Item = &'a Batch>) -> Vec<u8> {
+        let mut out = Vec::new();
+        for kind in batches.into_iter().flat_map(|batch| &batch.kinds) {
+            for (id, place) in self.places(kind) {
+                out.transfer(id);
+                out.u64(place.0);
+            }
+        }
+        out
+    }
+}
+
+impl Snapshot {
+    /// Reads an image. `segment_bytes` is how long the segments to come are together.
+    ///
+    /// # Errors
+    /// Any [`DecodeError`].
+    pub fn new(image: &[u8], segment_bytes: usize) -> Result<Self, DecodeError> {
+        let mut decoder = Decoder::new(image);
+        let version = decoder.0.u8()?;
+        if version != State::IMAGE_VERSION {
+            return Err(unknown(0, version));
+        }
+        let mut state = State {
+            head: Head {
+                sequence: decoder.0.u64()?,
+                chain: decoder.digest()?,
+            },
+            ..State::default()
+        };
+        let at = decoder.0.position();
+        let ids = usize::try_from(decoder.0.u64()?).unwrap_or(usize::MAX);
+        if ids > segment_bytes / ID_BYTES {
+            return Err(DecodeError::TooLong {
+                actual: ids,
+                limit: segment_bytes / ID_BYTES,
+            });
+        }
+        state.ids.reserve(ids);
+        for index in 0..decoder.0.u32()? {
+            let slot = Slot {
+                account: read_account(&mut decoder)?,
+                opened: decoder.0.u64()?,
+            };
+            if state.accounts.insert(slot.account.id, index).is_some() {
+                return Err(unknown(at, 0));
+            }
+            state.slots.push(slot);
+        }
+        for _ in 0..decoder.0.u64()? {
+            let open = Reservation {
+                id: decoder.transfer()?,
+                from: decoder.account()?,
+                to: decoder.account()?,
+                amount: decoder.amount()?,
+                expires: decoder.expires()?,
+                state: ReservationState::Open,
+            };
+            let expiry = open.expires.map(|expires| (expires, open.id));
+            state.expiries.extend(expiry);
+            state.open.insert(open.id, open);
+        }
+        for _ in 0..decoder.0.u32()? {
+            let account = decoder.account()?;
+            let owner = Owner {
+                key: PublicKey::from_bytes(decoder.0.array()?),
+                nonce: decoder.0.u64()?,
+            };
+            state.owners.insert(account, owner);
+        }
+        decoder.0.finish()?;
+        Ok(Self { state, ids })
+    }
+
+    /// Where the image was made.
+    #[must_use]
+    pub const fn head(&self) -> Head {
+        self.state.head
+    }
+
+    /// Takes the next segment.
+    ///
+    /// # Errors
+    /// [`DecodeError::Trailing`] if it ends inside an id.
+    pub fn push(&mut self, segment: &[u8]) -> Result<(), DecodeError> {
+        let (records, rest) = segment.as_chunks::<ID_BYTES>();
+        if !rest.is_empty() {
+            return Err(DecodeError::Trailing { count: rest.len() });
+        }
+        for record in records {
+            let mut decoder = Decoder::new(record);
+            let id = decoder.transfer()?;
+            self.state.ids.insert(id, Place(decoder.0.u64()?));
+        }
+        Ok(())
+    }
+
+    /// The state, if all of it came and it is balanced.
+    #[must_use]
+    pub fn finish(self) -> Option<State> {
+        let whole = self.state.ids.len() == self.ids
+            && self
+                .state
+                .open
+                .keys()
+                .all(|id| self.state.reservation_state(*id) == Some(ReservationState::Open))
+            && self.state.check().is_ok();
+        whole.then_some(self.state)
+    }
+}
+
+pub(crate) fn write_account(account: &Account, out: &mut Vec<u8>) {
+    out.account(account.id);
+    out.u32(account.asset.0);
+    out.u8(account.kind.code());
+    out.amount(account.credits_posted);
+    out.amount(account.debits_posted);
+    out.amount(account.credits_pending);
+    out.amount(account.debits_pending);
+    out.limits(&account.limits);
+    out.u8(u8::from(account.closed));
+    out.u64(account.spent.day);
+    out.amount(account.spent.amount);
+}
+
+fn read_account(decoder: &mut Decoder<'_>) -> Result<Account, DecodeError> {
+    Ok(Account {
+        id: decoder.account()?,
+        asset: AssetId(decoder.0.u32()?),
+        kind: decoder.kind()?,
+        credits_posted: decoder.amount()?,
+        debits_posted: decoder.amount()?,
+        credits_pending: decoder.amount()?,
+        debits_pending: decoder.amount()?,
+        limits: decoder.limits()?,
+        closed: decoder.flag()?,
+        spent: Spent {
+            day: decoder.0.u64()?,
+            amount: decoder.amount()?,
+        },
+    })
+}
