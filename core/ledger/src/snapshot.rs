@@ -180,12 +180,18 @@ impl Snapshot {
     /// The state, if all of it came and it is balanced.
     #[must_use]
     pub fn finish(self) -> Option<State> {
-        let whole = self.state.ids.len() == self.ids
-            && self
-                .state
-                .open
-                .keys()
-                .all(|id| self.state.reservation_state(*id) == Some(ReservationState::Open))
+        let State {
+            ids, slots, open, ..
+        } = &self.state;
+        let fits = |account: &Account| {
+            let credits = account.credits_posted.checked_add(account.credits_pending);
+            let debits = account.debits_posted.checked_add(account.debits_pending);
+            credits.is_some() && debits.is_some()
+        };
+        let is_open = |id| self.state.reservation_state(id) == Some(ReservationState::Open);
+        let whole = ids.len() == self.ids
+            && slots.iter().all(|slot| fits(&slot.account))
+            && open.keys().all(|id| is_open(*id))
             && self.state.check().is_ok();
         whole.then_some(self.state)
     }
@@ -221,4 +227,98 @@ fn read_account(decoder: &mut Decoder<'_>) -> Result<Account, DecodeError> {
             amount: decoder.amount()?,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{ANA, BEN, MINT, NOW, account, id, post, reserve, setting_up, transfer};
+    use crate::{Amount, Book, Limits, Operation};
+    use proptest::prelude::*;
+
+    /// A book with all that an image has, and its history as two batches.
+    fn lived() -> (Book, [Batch; 2]) {
+        let mut book = Book::new();
+        let mut run = |batch: &[Operation]| {
+            let plan = book.plan(batch, NOW).unwrap();
+            let batch = Batch::decode(&plan.record()).unwrap();
+            book.commit(plan).unwrap();
+            batch
+        };
+        let first = run(&setting_up(100));
+        let second = run(&[
+            transfer(1, ANA, BEN, 20),
+            reserve(2, ANA, BEN, 30, Some(NOW.0 + 5)),
+            reserve(3, BEN, MINT, 5, None),
+            post(4, 3, Some(2)),
+            Operation::Own {
+                id: id(5),
+                account: account(ANA),
+                key: PublicKey::from_bytes([9; 32]),
+            },
+            Operation::Limit {
+                id: id(6),
+                account: account(MINT),
+                limits: Limits {
+                    max_supply: Some(Amount(500)),
+                    credits_must_not_exceed_debits: true,
+                    spend_per_day: Some(Amount(400)),
+                },
+            },
+        ]);
+        (book, [first, second])
+    }
+
+    #[test]
+    fn state_is_put_together_from_its_parts() {
+        let (book, batches) = lived();
+        let segments = batches.each_ref().map(|batch| book.ids_of([batch]));
+        let mut snapshot = Snapshot::new(&book.image(), 7 * ID_BYTES).unwrap();
+        assert_eq!(snapshot.head(), book.head());
+        for segment in &segments {
+            snapshot.push(segment).unwrap();
+        }
+        assert_eq!(snapshot.finish().as_ref(), Some(book.state()));
+    }
+
+    #[test]
+    fn parts_that_are_missing_or_cut_are_noticed() {
+        let (book, batches) = lived();
+        let image = book.image();
+        let mut snapshot = Snapshot::new(&image, 7 * ID_BYTES).unwrap();
+        snapshot.push(&book.ids_of([&batches[0]])).unwrap();
+        assert_eq!(snapshot.clone().finish(), None);
+        let trailing = snapshot.push(&[0; ID_BYTES + 1]);
+        assert_eq!(trailing, Err(DecodeError::Trailing { count: 1 }));
+        // Room is not made for more ids than the segments can have.
+        assert_eq!(
+            Snapshot::new(&image, 6 * ID_BYTES).unwrap_err(),
+            DecodeError::TooLong {
+                actual: 7,
+                limit: 6
+            }
+        );
+        for length in 0..image.len() {
+            assert!(Snapshot::new(&image[..length], usize::MAX).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn changed_bytes_are_refused_or_balanced(
+            at in any::<prop::sample::Index>(),
+            flip in 1..=255_u8,
+        ) {
+            let (book, batches) = lived();
+            let mut image = book.image();
+            let at = at.index(image.len());
+            image[at] ^= flip;
+            if let Ok(mut snapshot) = Snapshot::new(&image, 1 << 10) {
+                snapshot.push(&book.ids_of(&batches)).unwrap();
+                if let Some(state) = snapshot.finish() {
+                    prop_assert_eq!(state.check(), Ok(()));
+                }
+            }
+        }
+    }
 }
