@@ -1,5 +1,6 @@
 //! A state as bytes, so that a store need not carry its whole history out again on opening.
 
+use fogcompute_base::TransferId;
 use fogcompute_base::wire::DecodeError;
 
 use crate::codec::{Decoder, Write, unknown};
@@ -169,10 +170,13 @@ impl Snapshot {
         if !rest.is_empty() {
             return Err(DecodeError::Trailing { count: rest.len() });
         }
+        // Room was made for all of them; `extend` would make more towards the end.
         for record in records {
-            let mut decoder = Decoder::new(record);
-            let id = decoder.transfer()?;
-            self.state.ids.insert(id, Place(decoder.0.u64()?));
+            let (mut id, mut place) = ([0; TransferId::LEN], [0; 8]);
+            id.copy_from_slice(&record[..TransferId::LEN]);
+            place.copy_from_slice(&record[TransferId::LEN..]);
+            let place = Place(u64::from_be_bytes(place));
+            self.state.ids.insert(TransferId::from_bytes(id), place);
         }
         Ok(())
     }
