@@ -9,6 +9,7 @@ mod feasible;
 pub mod fogp;
 mod hypervolume;
 mod instance;
+mod limits;
 mod placer;
 mod plan;
 mod relations;

@@ -1,6 +1,6 @@
 //! Whether all jobs fit together at all.
 
-use super::batch::{Batch, RESOURCES, has_room};
+use super::batch::{Batch, has_room};
 
 /// Most pairs of a job and a node that one exhaustive search looks at.
 const LOOKS_MAX: u64 = 20_000_000;
@@ -37,7 +37,13 @@ enum Verdict {
 /// The jobs that found no room form a core, which is placed first and by trying everything; the
 /// others follow greedily, and whoever finds no room joins the core. A core that cannot be placed
 /// is a proof for the batch.
-pub(super) fn settle<const M: usize>(batch: &Batch<M>, go_on: &mut dyn FnMut() -> bool) -> Outcome {
+pub(super) fn settle<const M: usize, const R: usize>(
+    batch: &Batch<M, R>,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Outcome {
+    if let Some(jobs) = overfull(batch) {
+        return Outcome::Impossible(jobs);
+    }
     let mut core: Vec<usize> = Vec::new();
     let mut trial = Trial::new(batch);
     loop {
@@ -59,19 +65,52 @@ pub(super) fn settle<const M: usize>(batch: &Batch<M>, go_on: &mut dyn FnMut() -
     }
 }
 
-struct Trial<'a, const M: usize> {
-    batch: &'a Batch<M>,
-    free: Vec<[u64; RESOURCES]>,
+/// Jobs that show at once that not all fit: a limit has too few domains for them, or they need
+/// more of a resource than all nodes have to which any of the jobs may go.
+fn overfull<const M: usize, const R: usize>(batch: &Batch<M, R>) -> Option<Vec<usize>> {
+    let mut reachable = vec![false; batch.supplies.len()];
+    for &node in &batch.nodes {
+        reachable[node as usize] = true;
+    }
+    for resource in 0..R {
+        let nodes = batch.supplies.iter().zip(&reachable);
+        let free: u128 = nodes
+            .filter(|&(_, &reachable)| reachable)
+            .map(|(supply, _)| u128::from(supply.free[resource]))
+            .sum();
+        let need = |job: usize| u128::from(batch.needs[job][resource]);
+        if (0..batch.jobs()).map(need).sum::<u128>() <= free {
+            continue;
+        }
+        let mut jobs: Vec<usize> = (0..batch.jobs()).collect();
+        jobs.sort_by_key(|&job| std::cmp::Reverse(need(job)));
+        let mut sum = 0;
+        let enough = jobs.iter().position(|&job| {
+            sum += need(job);
+            sum > free
+        });
+        jobs.truncate(enough.map_or(jobs.len(), |last| last + 1));
+        jobs.sort_unstable();
+        return Some(jobs);
+    }
+    batch.slots.overfull(|job| batch.pairs(job).len())
+}
+
+struct Trial<'a, const M: usize, const R: usize> {
+    batch: &'a Batch<M, R>,
+    free: Vec<[u64; R]>,
+    free_slots: Vec<u32>,
     chosen: Vec<Option<u32>>,
     /// How many more pairs may be looked at.
     looks: u64,
 }
 
-impl<'a, const M: usize> Trial<'a, M> {
-    fn new(batch: &'a Batch<M>) -> Self {
+impl<'a, const M: usize, const R: usize> Trial<'a, M, R> {
+    fn new(batch: &'a Batch<M, R>) -> Self {
         Self {
             batch,
             free: Vec::new(),
+            free_slots: Vec::new(),
             chosen: Vec::new(),
             looks: 0,
         }
@@ -82,6 +121,7 @@ impl<'a, const M: usize> Trial<'a, M> {
         self.free.clear();
         self.free
             .extend(self.batch.supplies.iter().map(|supply| supply.free));
+        self.free_slots.clone_from(&self.batch.slots.free);
         self.chosen.clear();
         self.chosen.resize(self.batch.jobs(), None);
         self.looks = looks;
@@ -136,7 +176,10 @@ impl<'a, const M: usize> Trial<'a, M> {
         let need = &self.batch.needs[job];
         self.batch
             .pairs(job)
-            .filter(move |&pair| has_room(&self.free[self.batch.nodes[pair] as usize], need))
+            .filter(move |&pair| {
+                has_room(&self.free[self.batch.nodes[pair] as usize], need)
+                    && self.batch.is_open(&self.free_slots, job, pair)
+            })
             .map(|pair| pair as u32)
     }
 
@@ -151,7 +194,7 @@ impl<'a, const M: usize> Trial<'a, M> {
             let need = self.batch.needs[job];
             let fill = |pair: u32| {
                 let free = self.free[self.batch.nodes[pair as usize] as usize];
-                (0..RESOURCES)
+                (0..R)
                     .map(|r| need[r] as f64 / f64::max(free[r] as f64, 1.0))
                     .fold(f64::INFINITY, f64::min)
             };
@@ -185,6 +228,9 @@ impl<'a, const M: usize> Trial<'a, M> {
         for (free, need) in self.free[node].iter_mut().zip(self.batch.needs[job]) {
             *free -= need;
         }
+        for (slot, count) in self.batch.slots_of(job, pair) {
+            self.free_slots[slot] -= count;
+        }
         self.chosen[job] = Some(pair);
     }
 
@@ -192,6 +238,9 @@ impl<'a, const M: usize> Trial<'a, M> {
         let node = self.batch.nodes[pair as usize] as usize;
         for (free, need) in self.free[node].iter_mut().zip(self.batch.needs[job]) {
             *free += need;
+        }
+        for (slot, count) in self.batch.slots_of(job, pair) {
+            self.free_slots[slot] += count;
         }
         self.chosen[job] = None;
     }

@@ -201,6 +201,7 @@ impl Instance {
             });
             Demand {
                 needs: [job.cpu_millis, job.memory_bytes, 0],
+                limits: Vec::new(),
                 choices: choices.collect(),
             }
         });
