@@ -10,18 +10,21 @@ pub mod fogp;
 mod hypervolume;
 mod instance;
 mod limits;
+mod partial;
 mod placer;
 mod plan;
 mod relations;
+mod room;
 mod search;
 mod tier;
 
 pub use explore::{Effort, FRONT_MAX, Placement, SearchError};
 pub use hypervolume::hypervolume;
 pub use instance::{
-    Constraint, Instance, JOBS_MAX, Job, NODES_MAX, Node, PlacementError, RUN_MS_MAX, Sharing,
-    Spread,
+    Constraint, Instance, JOBS_MAX, Job, Lacks, NODES_MAX, Node, PlacementError, RUN_MS_MAX,
+    Sharing, Spread,
 };
+pub use partial::{PartialPlan, Reason};
 pub use placer::{Placer, PlacerError, Rates};
 pub use plan::{Explanation, Plan, Point, Preference, PreferenceError, TradeOff};
 
