@@ -16,6 +16,7 @@ mod plan;
 mod relations;
 mod room;
 mod search;
+pub mod strategy;
 mod tier;
 
 pub use explore::{Effort, FRONT_MAX, Placement, SearchError};
