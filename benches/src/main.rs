@@ -39,8 +39,13 @@ enum Area {
     /// A mixnode on sockets, beside the `sphinx-packet` crate without any.
     #[cfg(unix)]
     Node,
-    /// The optimiser and non-dominated sorting, beside `genoxide` and `non-dominated-sort`.
-    Schedule,
+    /// The optimiser and placement, beside `genoxide`, `pygmo` and `pymoo`; non-dominated sorting.
+    Schedule {
+        /// An interpreter with what `benches/peers/requirements.txt` names: `cargo xtask bench
+        /// schedule` makes one.
+        #[arg(long, value_name = "PROGRAM")]
+        python: PathBuf,
+    },
     /// What one call costs from each language, beside the same call in Rust.
     Ffi {
         /// The languages' bench programs: a JSON file that `cargo xtask bench ffi` writes.
@@ -57,7 +62,7 @@ fn main() -> ExitCode {
         Area::Mix => mix::run(effort, &mut output),
         #[cfg(unix)]
         Area::Node => node::run(effort, &mut output),
-        Area::Schedule => schedule::run(effort, &mut output),
+        Area::Schedule { python } => schedule::run(&python, effort, &mut output),
         Area::Ffi { programs } => ffi::run(&programs, effort, &mut output),
     };
     match measured {

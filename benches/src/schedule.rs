@@ -1,11 +1,15 @@
-//! The optimiser on the field's test problems, beside the `genoxide` crate, and non-dominated
-//! sorting, beside the `non-dominated-sort` crate.
+//! The optimiser on the field's test problems, beside the `genoxide` crate, `pygmo` and `pymoo`;
+//! placement, beside the same; and non-dominated sorting, beside the `non-dominated-sort` crate.
+
+mod placement;
+mod python;
 
 use std::cmp::Ordering;
 use std::convert::Infallible;
 use std::error::Error;
 use std::f64::consts::{FRAC_PI_2, PI};
 use std::hint::black_box;
+use std::path::Path;
 
 use cpu_time::ThreadTime;
 use fogcompute::schedule::evolution::{
@@ -20,11 +24,15 @@ use genoxide::operator::{PolynomialMutation, SimulatedBinaryCrossover};
 use genoxide::prelude::{Reals, Stop};
 use non_dominated_sort::DominanceOrd;
 
+use self::python::{Library, Peers};
 use crate::measure::{Effort, in_turns, median};
 use crate::row::{Output, Row};
 
 const POPULATION: u32 = 100;
 const SEEDS: u64 = 11;
+/// How many of them a library for Python is measured with: a run of pymoo's takes five seconds.
+const PYGMO_SEEDS: u64 = 11;
+const PYMOO_SEEDS: u64 = 3;
 /// What hypervolumes are measured from, in every objective.
 const REFERENCE: f64 = 1.1;
 
@@ -167,12 +175,29 @@ impl<const M: usize> TestProblem<M> {
         })
     }
 
-    /// Runs both sides in turns, once for each seed.
+    /// A library for Python on the same problem.
+    fn python(
+        self,
+        peers: &mut Peers,
+        library: Library,
+        generations: u32,
+        seed: u64,
+    ) -> Result<Outcome, Box<dyn Error>> {
+        // Its generator takes no seed of 0.
+        let answer = peers.run(library, self.name, generations, seed + 1)?;
+        Ok(Outcome {
+            nanos: answer.nanos,
+            volume: hypervolume(&answer.front.concat(), &[REFERENCE; M])?,
+        })
+    }
+
+    /// Runs all sides in turns, once for each seed.
     fn measure(
         self,
         effort: Effort,
         selection: &Selection,
         suffix: &str,
+        peers: &mut Peers,
         output: &mut Output,
     ) -> Result<(), Box<dyn Error>> {
         let (seeds, generations) = match effort {
@@ -180,6 +205,10 @@ impl<const M: usize> TestProblem<M> {
             Effort::Smoke => (1, 2),
         };
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let mut python = [
+            (Library::Pygmo, PYGMO_SEEDS, Vec::new()),
+            (Library::Pymoo, PYMOO_SEEDS, Vec::new()),
+        ];
         for seed in 0..seeds {
             // Who goes first may profit or suffer from it, so both do.
             if seed % 2 == 0 {
@@ -189,25 +218,32 @@ impl<const M: usize> TestProblem<M> {
                 theirs.push(self.theirs(generations, seed)?);
                 ours.push(self.ours(selection.clone(), generations, seed)?);
             }
+            for (library, count, outcomes) in &mut python {
+                if seed < *count {
+                    outcomes.push(self.python(peers, *library, generations, seed)?);
+                }
+            }
         }
+        let versions = [Library::Pygmo, Library::Pymoo].map(|library| peers.version(library));
+        let genoxide = (&theirs, ("genoxide", env!("PEER_GENOXIDE")));
+        let python = python.iter().zip(versions);
+        let python =
+            python.map(|((library, _, outcomes), version)| (outcomes, (library.name(), version)));
         let of = |outcomes: &[Outcome], value: fn(&Outcome) -> f64| {
             median(outcomes.iter().map(value).collect())
         };
         let nanos = |outcome: &Outcome| outcome.nanos;
         // Millionths, for figures are printed with one digit after the point.
         let volume = |outcome: &Outcome| outcome.volume * 1e6;
-        let peer = ("genoxide", env!("PEER_GENOXIDE"));
-        let name = self.name;
-        let pair = (of(&ours, nanos), of(&theirs, nanos));
-        output.print(row(format!("{name}{suffix}"), "ns", pair, seeds, peer))?;
-        let pair = (of(&ours, volume), of(&theirs, volume));
-        output.print(row(
-            format!("{name}{suffix}, volume"),
-            "ppm",
-            pair,
-            seeds,
-            peer,
-        ))
+        for (theirs, peer) in std::iter::once(genoxide).chain(python) {
+            let case = format!("{}{suffix}", self.name);
+            let n = theirs.len() as u64;
+            let pair = (of(&ours, nanos), of(theirs, nanos));
+            output.print(row(case.clone(), "ns", pair, n, peer))?;
+            let pair = (of(&ours, volume), of(theirs, volume));
+            output.print(row(case + ", volume", "ppm", pair, n, peer))?;
+        }
+        Ok(())
     }
 }
 
@@ -231,7 +267,13 @@ fn row(
     }
 }
 
-pub(crate) fn run(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Error>> {
+/// Measures with the libraries of a Python interpreter.
+pub(crate) fn run(
+    python: &Path,
+    effort: Effort,
+    output: &mut Output,
+) -> Result<(), Box<dyn Error>> {
+    let peers = &mut Peers::start(python)?;
     for (name, gene_count, objectives) in [
         ("ZDT1", 30, zdt1 as fn(&[f64]) -> [f64; 2]),
         ("ZDT2", 30, zdt2),
@@ -243,16 +285,17 @@ pub(crate) fn run(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Err
             gene_count,
             objectives,
         };
-        problem.measure(effort, &Selection::Crowding, "", output)?;
+        problem.measure(effort, &Selection::Crowding, "", peers, output)?;
     }
     let problem = TestProblem {
         name: "DTLZ2",
         gene_count: 12,
         objectives: dtlz2,
     };
-    problem.measure(effort, &Selection::Crowding, "", output)?;
+    problem.measure(effort, &Selection::Crowding, "", peers, output)?;
     let directions = Selection::Directions(das_dennis(3, 12)?);
-    problem.measure(effort, &directions, " NSGA-III", output)?;
+    problem.measure(effort, &directions, " NSGA-III", peers, output)?;
+    placement::run(effort, peers, output)?;
     sort(effort, output)
 }
 

@@ -31,7 +31,7 @@ enum Area {
     Mix,
     /// A mixnode on sockets, beside the sphinx-packet crate without any.
     Node,
-    /// The optimiser and non-dominated sorting, beside genoxide and non-dominated-sort.
+    /// The optimiser and placement, beside genoxide, pygmo and pymoo; non-dominated sorting.
     Schedule,
     /// What one call costs from each language, beside the same call in Rust.
     Ffi,
@@ -139,7 +139,8 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
             command.arg("node");
         }
         Area::Schedule => {
-            command.arg("schedule");
+            let python = python::peers(workspace)?;
+            command.args(["schedule", "--python"]).arg(python);
         }
         Area::Ffi => {
             let file = workspace.target("bench-programs.json");

@@ -1,5 +1,6 @@
 //! The step and the bench program for Python.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -34,31 +35,55 @@ pub(crate) fn bench_program(workspace: &Workspace, profile: Profile) -> Result<P
     Ok(Program::new("python", &python).arg(&bench))
 }
 
-/// Builds the package and installs it into a virtual environment under the build directory. Gives
-/// the environment's interpreter.
-fn install(workspace: &Workspace, profile: Profile) -> Result<PathBuf, Stop> {
-    let environment = workspace.target("python-venv");
-    let programs = environment.join(if cfg!(windows) { "Scripts" } else { "bin" });
-    let python = programs.join(format!("python{}", std::env::consts::EXE_SUFFIX));
-    if !runs(&python) {
-        let interpreter = interpreter()?;
-        prepare(
-            workspace
-                .command(interpreter)
-                .args(["-m", "venv", "--clear"])
-                .arg(&environment),
-        )?;
+/// An interpreter with the optimisers that `cargo xtask bench schedule` measures ours beside.
+pub(crate) fn peers(workspace: &Workspace) -> Result<PathBuf, Stop> {
+    let requirements = workspace.path("benches/peers/requirements.txt");
+    let peers = Environment::make(workspace, "peers-venv")?;
+    peers.pip_install(workspace, &["-r".as_ref(), requirements.as_os_str()])?;
+    Ok(peers.python)
+}
+
+/// A virtual environment under the build directory.
+struct Environment {
+    path: PathBuf,
+    programs: PathBuf,
+    python: PathBuf,
+}
+
+impl Environment {
+    fn make(workspace: &Workspace, name: &str) -> Result<Self, Stop> {
+        let path = workspace.target(name);
+        let programs = path.join(if cfg!(windows) { "Scripts" } else { "bin" });
+        let python = programs.join(format!("python{}", std::env::consts::EXE_SUFFIX));
+        if !runs(&python) {
+            let interpreter = interpreter()?;
+            prepare(
+                workspace
+                    .command(interpreter)
+                    .args(["-m", "venv", "--clear"])
+                    .arg(&path),
+            )?;
+        }
+        Ok(Self {
+            path,
+            programs,
+            python,
+        })
     }
-    let mut pip = workspace.command(&python);
-    prepare(pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        MATURIN,
-    ]))?;
-    let mut develop = workspace.command(programs.join("maturin"));
+
+    fn pip_install(&self, workspace: &Workspace, what: &[&OsStr]) -> Result<(), Stop> {
+        let mut pip = workspace.command(&self.python);
+        pip.args(["-m", "pip", "install", "--quiet"]);
+        prepare(pip.arg("--disable-pip-version-check").args(what))
+    }
+}
+
+/// Builds the package and installs it into a virtual environment. Gives the environment's
+/// interpreter.
+fn install(workspace: &Workspace, profile: Profile) -> Result<PathBuf, Stop> {
+    let environment = Environment::make(workspace, "python-venv")?;
+    environment.pip_install(workspace, &[MATURIN.as_ref()])?;
+    let mut develop = workspace.command(environment.programs.join("maturin"));
     prepare(
         develop
             .args([
@@ -70,9 +95,9 @@ fn install(workspace: &Workspace, profile: Profile) -> Result<PathBuf, Stop> {
                 profile.name(),
             ])
             .current_dir(workspace.path(FOLDER))
-            .env("VIRTUAL_ENV", &environment),
+            .env("VIRTUAL_ENV", &environment.path),
     )?;
-    Ok(python)
+    Ok(environment.python)
 }
 
 fn in_folder(workspace: &Workspace, python: &Path) -> Command {

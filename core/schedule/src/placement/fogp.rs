@@ -361,6 +361,14 @@ impl Problem {
         self.eligible.get(job).map_or(&[], Vec::as_slice)
     }
 
+    /// What `job` adds to each objective on `node`: 0 to the imbalance, which is no sum. `None` if
+    /// there is no such job or node.
+    #[must_use]
+    pub fn adds(&self, job: usize, node: u32) -> Option<[f64; OBJECTIVES]> {
+        let (job, node) = (self.jobs.get(job)?, self.nodes.get(node as usize)?);
+        Some(job.adds(node, self.weight_sum))
+    }
+
     /// How many jobs had no node until some of their wishes were let go.
     #[must_use]
     pub fn relaxed_count(&self) -> usize {
