@@ -30,6 +30,8 @@ const LATENCY_MS_MAX: f64 = 1e12;
 /// Many jobs say little: `Job { min_trust: 0.5, ..Job::new(id, 1_000, 64 << 20, 500) }`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(description = "A job to be placed."))]
 pub struct Job {
     /// Its name.
     pub id: TaskId,
@@ -96,7 +98,7 @@ pub struct Job {
     /// The gang it is part of: all jobs of a gang are placed, or none.
     #[serde(default)]
     pub gang: Option<String>,
-    /// How many nodes run it; `None` for as many as its tier has. If there are several, they differ
+    /// How many nodes run it; if that is not said, as many as its tier has. If there are several, they differ
     /// in what the tier asks for.
     #[serde(default)]
     pub replicas: Option<u8>,
@@ -147,6 +149,7 @@ impl Job {
 /// A bound on how many jobs of a group share a domain.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Spread {
     /// Name of the group. All its jobs say the same of `over` and `most`.
     pub group: String,
@@ -162,6 +165,7 @@ pub struct Spread {
 /// count as one domain of it, for nobody can show that they differ.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Node {
     /// Its name.
     pub id: NodeId,
@@ -188,8 +192,8 @@ pub struct Node {
     /// Bandwidth that is free, in bits per second.
     #[serde(default)]
     pub bandwidth_bps_free: u64,
-    /// What it asks on the market for one core for one second, in base units; `None` for its
-    /// price.
+    /// What it asks on the market for one core for one second, in base units; if that is not
+    /// said, its price.
     #[serde(default)]
     pub ask_per_cpu_second: Option<u64>,
     /// The part of the world it is in.
@@ -602,7 +606,7 @@ impl fmt::Display for Lacks {
 }
 
 /// Names of jobs, the first few of many.
-struct Tasks<'a>(&'a [TaskId]);
+pub(super) struct Tasks<'a>(pub(super) &'a [TaskId]);
 
 impl fmt::Display for Tasks<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -620,7 +624,7 @@ impl fmt::Display for Tasks<'_> {
 }
 
 /// Constraints that removed a node, with how many.
-struct Counts<'a>(&'a [u32; Constraint::ALL.len()]);
+pub(super) struct Counts<'a>(pub(super) &'a [u32; Constraint::ALL.len()]);
 
 impl fmt::Display for Counts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -633,7 +637,7 @@ impl fmt::Display for Counts<'_> {
     }
 }
 
-struct List<'a>(&'a [Constraint]);
+pub(super) struct List<'a>(pub(super) &'a [Constraint]);
 
 impl fmt::Display for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,12 +1,14 @@
 //! Placing what fits when not everything does.
 
+use std::fmt;
+
 use fogcompute_base::{NodeId, TaskId};
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::instance::{
-    Constraint, Instance, Job, Lacks, Node, PlacementError, Sharing, check_jobs, check_nodes,
-    eligible,
+    Constraint, Counts, Instance, Job, Lacks, List, Node, PlacementError, Sharing, Tasks,
+    check_jobs, check_nodes, eligible,
 };
 use super::plan::Plan;
 use super::relations::{Relations, Sets};
@@ -51,6 +53,44 @@ pub enum Reason {
     },
     /// This job, which it must be with or which is of its gang, was left out.
     With(TaskId),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoNode {
+                removed_by,
+                nearest,
+                nearest_fails,
+            } => write!(
+                f,
+                "no node may take it: {}; node {nearest} comes nearest, failing on {}",
+                Counts(removed_by),
+                List(nearest_fails)
+            ),
+            Self::NoCommonNode { jobs, shared } => write!(
+                f,
+                "no node has room for all of {}, which must be together; {shared} may take each \
+                 of them alone",
+                Tasks(jobs)
+            ),
+            Self::NoRoom { node, lacks } => write!(
+                f,
+                "no node has room beside the more urgent: node {node} comes nearest and lacks \
+                 {lacks}"
+            ),
+            Self::Crowded => {
+                f.write_str("where there is room, there are others that it must not be with")
+            }
+            Self::Late { late_ms } => {
+                write!(
+                    f,
+                    "behind the more urgent it would be {late_ms} ms late at best"
+                )
+            }
+            Self::With(job) => write!(f, "it goes with job {job}, which was left out"),
+        }
+    }
 }
 
 /// A placement of those jobs that fit.

@@ -1,5 +1,6 @@
 //! The placements that were found, and which is taken.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use fogcompute_base::{NodeId, TaskId};
@@ -153,11 +154,11 @@ impl Plan {
     #[must_use]
     pub fn explain(&self) -> Explanation {
         let chosen = self.chosen();
-        let mut nodes: Vec<NodeId> = chosen.assignment.iter().map(|&(_, node)| node).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
+        let jobs: BTreeSet<_> = chosen.assignment.iter().map(|&(job, _)| job).collect();
+        let nodes: BTreeSet<_> = chosen.assignment.iter().map(|&(_, node)| node).collect();
         Explanation {
-            jobs: chosen.assignment.len(),
+            jobs: jobs.len(),
+            replicas: chosen.assignment.len(),
             nodes_used: nodes.len(),
             front_size: self.front.len(),
             trade_offs: std::array::from_fn(|objective| {
@@ -228,6 +229,8 @@ fn least(values: impl Iterator<Item = f64>) -> usize {
 pub struct Explanation {
     /// Jobs placed.
     pub jobs: usize,
+    /// Their replicas, at least one of each job.
+    pub replicas: usize,
     /// Nodes that got at least one.
     pub nodes_used: usize,
     /// Placements there were to choose from.
@@ -288,6 +291,9 @@ impl fmt::Display for Explanation {
             write!(f, "{number} {noun}{ending}")
         };
         count(f, self.jobs, "job")?;
+        if self.replicas > self.jobs {
+            write!(f, " ({} replicas)", self.replicas)?;
+        }
         f.write_str(" on ")?;
         count(f, self.nodes_used, "node")?;
         f.write_str(", chosen from ")?;
