@@ -139,10 +139,28 @@ impl Names {
 
 /// The jobs of a file.
 pub(crate) fn jobs(path: &Path) -> Result<(Vec<Job>, Names), InputError> {
+    jobs_in(path, &read(path)?)
+}
+
+/// The nodes of a file.
+pub(crate) fn nodes(path: &Path) -> Result<(Vec<Node>, Names), InputError> {
+    nodes_in(path, &read(path)?)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, InputError> {
+    std::fs::read(path).map_err(|source| InputError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The jobs in what a file holds.
+pub(crate) fn jobs_in(path: &Path, text: &[u8]) -> Result<(Vec<Job>, Names), InputError> {
     const JOB: usize = 2 * TaskId::LEN;
     const NODE: usize = 2 * NodeId::LEN;
     entries(
         path,
+        text,
         &[
             ("id", JOB),
             ("affinity", JOB),
@@ -153,26 +171,22 @@ pub(crate) fn jobs(path: &Path) -> Result<(Vec<Job>, Names), InputError> {
     )
 }
 
-/// The nodes of a file.
-pub(crate) fn nodes(path: &Path) -> Result<(Vec<Node>, Names), InputError> {
-    entries(path, &[("id", 2 * NodeId::LEN)])
+/// The nodes in what a file holds.
+pub(crate) fn nodes_in(path: &Path, text: &[u8]) -> Result<(Vec<Node>, Names), InputError> {
+    entries(path, text, &[("id", 2 * NodeId::LEN)])
 }
 
 /// Reads an array; the texts in the fields named are names or ids of so many digits.
 fn entries<T: DeserializeOwned>(
     path: &Path,
+    text: &[u8],
     named: &[(&str, usize)],
 ) -> Result<(Vec<T>, Names), InputError> {
     let path_buf = || path.to_owned();
-    let text = std::fs::read(path).map_err(|source| InputError::Read {
+    let value: Value = serde_json::from_slice(text).map_err(|source| InputError::Json {
         path: path_buf(),
         source,
     })?;
-    let value: Value = serde_json::from_slice(&text).map_err(|source| InputError::Json {
-        path: path_buf(),
-        source,
-    })?;
-    drop(text);
     let Value::Array(values) = value else {
         return Err(InputError::NoArray { path: path_buf() });
     };
@@ -235,14 +249,8 @@ fn of_array<T: JsonSchema>(title: &str) -> Schema {
 mod tests {
     use super::*;
 
-    fn read<T: DeserializeOwned>(
-        text: &str,
-        read: impl Fn(&Path) -> Result<(Vec<T>, Names), InputError>,
-    ) -> Result<(Vec<T>, Names), InputError> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file.json");
-        std::fs::write(&path, text).unwrap();
-        read(&path)
+    fn read(text: &str) -> Result<(Vec<Job>, Names), InputError> {
+        jobs_in(Path::new("file.json"), text.as_bytes())
     }
 
     #[test]
@@ -252,7 +260,7 @@ mod tests {
             {"id": "0123456789abcdef0123456789abcdef", "cpu_millis": 1, "memory_bytes": 2,
              "duration_ms": 3, "affinity": ["render"], "excluded": ["render"]}
         ]"#;
-        let (found, names) = read(text, jobs).unwrap();
+        let (found, names) = read(text).unwrap();
         assert_eq!(found[1].affinity, [found[0].id]);
         assert_eq!(found[1].id.to_string(), "0123456789abcdef0123456789abcdef");
         assert_eq!(names.of(&found[0].id), "render");
@@ -266,7 +274,7 @@ mod tests {
     fn what_is_wrong_is_said_with_its_place() {
         let sound = r#"{"id": "a", "cpu_millis": 1, "memory_bytes": 2, "duration_ms": 3}"#;
         let told = |text: &str| {
-            let error = read(text, jobs).unwrap_err();
+            let error = read(text).unwrap_err();
             let source = std::error::Error::source(&error).map(ToString::to_string);
             (error.to_string(), source.unwrap_or_default())
         };
