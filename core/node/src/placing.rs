@@ -158,6 +158,8 @@ pub(crate) fn print(text: &str) -> Result<(), PlacingError> {
 
 #[cfg(test)]
 mod tests {
+    use fogcompute_base::{Domain, Preemption, Tier};
+
     use super::*;
 
     fn example(file: &str) -> PathBuf {
@@ -270,5 +272,47 @@ mod tests {
                 .unwrap()
                 .starts_with("6 jobs (8 replicas)")
         );
+    }
+
+    const MANUAL: &str = include_str!("../../../docs/scheduling.md");
+
+    #[test]
+    fn the_manual_shows_what_the_command_says() {
+        let said = place(&PlacingConfig {
+            json: false,
+            ..config()
+        });
+        let said = said.unwrap();
+        assert!(MANUAL.contains(&format!("```text\n{said}```")), "{said}");
+    }
+
+    #[test]
+    fn the_manual_has_the_tiers_as_they_are() {
+        for tier in Tier::ALL {
+            let terms = tier.terms();
+            let percent = |share: f64| format!("{} %", (share * 1e6).round() / 1e4);
+            let distinct = match terms.distinct {
+                _ if terms.replicas == 1 => "",
+                [Domain::Node] => ", nodes",
+                [Domain::Node, Domain::Zone, Domain::Operator] => ", nodes, zones and operators",
+                other => panic!("{other:?}"),
+            };
+            let preempted = match terms.preemption {
+                Preemption::Never => "never".to_owned(),
+                Preemption::AfterNotice { notice_ms } => {
+                    format!("after {} s notice", notice_ms / 1_000)
+                }
+            };
+            let row = format!(
+                "| {} | {}{distinct} | {} ms | {} | {} | {preempted} | ×{} |",
+                serde_json::to_value(tier).unwrap().as_str().unwrap(),
+                terms.replicas,
+                terms.latency_ms_p95,
+                percent(terms.availability),
+                percent(terms.error_rate),
+                terms.price_permille as f64 / 1e3,
+            );
+            assert!(MANUAL.contains(&row), "{row}");
+        }
     }
 }
