@@ -200,7 +200,7 @@ mod tests {
                 ..config()
             });
             assert!(
-                said.unwrap().contains("7 jobs (9 replicas) on"),
+                said.unwrap().contains("7 jobs in 9 replicas on"),
                 "{strategy}"
             );
         }
@@ -270,7 +270,7 @@ mod tests {
             json["explanation"]
                 .as_str()
                 .unwrap()
-                .starts_with("6 jobs (8 replicas)")
+                .starts_with("6 jobs in 8 replicas")
         );
     }
 

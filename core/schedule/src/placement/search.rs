@@ -305,19 +305,8 @@ impl Instance {
                 .then(a.price.cmp(&b.price))
                 .then(choices_a.cmp(choices_b))
         });
-        if let Some((choices, _)) = valued.first()
-            && self.sharing == Sharing::Queued
-            && let Some(fault) = evaluator.fault(choices)
-        {
-            return Err(match fault {
-                Fault::Crowded(copy) => PlacementError::Crowded {
-                    job: self.jobs[self.jobs_of(copy)[0]].id,
-                },
-                Fault::Late(job, late_ms) => PlacementError::Late {
-                    job: self.jobs[job].id,
-                    late_ms,
-                },
-            });
+        if valued.iter().all(|(_, value)| value.violation > 0.0) {
+            return Err(self.fault(&mut evaluator, &valued));
         }
         valued.retain(|(_, value)| value.violation <= 0.0);
         // Equal nodes make many placements of equal worth; one of each is enough.
@@ -345,6 +334,27 @@ impl Instance {
             })
             .collect();
         Ok(Plan::new(front))
+    }
+
+    /// What is worst about the best of placements of jobs that queue, of which all have a fault.
+    fn fault(&self, evaluator: &mut Evaluator<'_>, valued: &[(Vec<u32>, Value)]) -> PlacementError {
+        let faults = valued
+            .iter()
+            .filter_map(|(choices, _)| evaluator.fault(choices));
+        // Being late is nearer to a placement than being where it must not be.
+        let least = faults.min_by_key(|fault| match fault {
+            Fault::Late(_, late_ms) => (false, *late_ms),
+            Fault::Crowded(_) => (true, 0),
+        });
+        match least.expect("a placement that violates something has a fault") {
+            Fault::Crowded(copy) => PlacementError::Crowded {
+                job: self.jobs[self.jobs_of(copy)[0]].id,
+            },
+            Fault::Late(job, late_ms) => PlacementError::Late {
+                job: self.jobs[job].id,
+                late_ms,
+            },
+        }
     }
 
     /// Jobs, each as often as it has replicas, in the order in which they were given.
