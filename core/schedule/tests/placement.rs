@@ -93,6 +93,7 @@ impl Draw {
                 vec![]
             }
         };
+        let group = self.below(1 + u64::from(count) / 6).to_string();
         let (with, apart) = (self.one_in(6), self.one_in(4));
         Job {
             priority: *self.pick(&[Priority::High, Priority::Normal, Priority::Bulk]),
@@ -124,11 +125,11 @@ impl Draw {
             affinity: others(with),
             anti_affinity: others(apart && !with),
             spread: self.one_in(4).then(|| Spread {
-                group: "g".to_owned(),
+                group: group.clone(),
                 over: Domain::Zone,
                 most: 2,
             }),
-            gang: self.one_in(5).then(|| "gang".to_owned()),
+            gang: self.one_in(5).then_some(group),
             replicas: self.strict_in(4).then(|| 1 + self.below(2) as u8),
             ..Job::new(
                 task(id),
@@ -459,11 +460,16 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    // Each asks the solver up to three times for each strategy.
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// Every strategy, on batches of any shape: sound or refused, and the same again.
     #[test]
     fn every_strategy_respects_every_constraint(seed: u64, queued: bool) {
-        let (jobs, nodes) = batch(seed, 16, 10);
+        let (jobs, nodes) = batch(seed, 40, 16);
         let sharing = if queued { Sharing::Queued } else { Sharing::Concurrent };
         let Ok(instance) = Instance::new(jobs.clone(), nodes.clone(), sharing) else {
             return Ok(());
@@ -501,11 +507,15 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// What fits is placed soundly, gangs whole, and the rest has a reason that holds.
     #[test]
-    fn what_fits_is_placed_and_the_rest_has_a_reason(seed: u64, queued: bool) {
-        let (jobs, nodes) = batch(seed, 10, 4);
+    fn what_fits_is_placed_and_the_rest_has_a_reason(seed: u64, queued: bool, large: bool) {
+        let (jobs, nodes) = if large { batch(seed, 80, 16) } else { batch(seed, 8, 4) };
         let sharing = if queued { Sharing::Queued } else { Sharing::Concurrent };
         let partial =
             match Instance::place_what_fits(&jobs, &nodes, sharing, &small(), &mut rng(seed)) {
@@ -523,9 +533,12 @@ proptest! {
             prop_assert!(job.affinity.iter().all(|other| !left.contains_key(other)));
             job.anti_affinity.retain(|other| !left.contains_key(other));
         }
-        let gang = |job: &&Job| job.gang.is_some();
-        let (all, there) = (jobs.iter().filter(gang).count(), kept.iter().filter(gang).count());
-        prop_assert!(there == 0 || there == all);
+        for gang in jobs.iter().filter_map(|job| job.gang.as_ref()) {
+            let of_gang = |job: &&Job| job.gang.as_ref() == Some(gang);
+            let all = jobs.iter().filter(of_gang).count();
+            let there = kept.iter().filter(of_gang).count();
+            prop_assert!(there == 0 || there == all);
+        }
         match &partial.plan {
             Some(plan) => assert_sound(&kept, &nodes, sharing, plan),
             None => prop_assert!(kept.is_empty()),
