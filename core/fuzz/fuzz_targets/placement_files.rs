@@ -50,11 +50,10 @@ fn json(value: &Value) -> serde_json::Value {
             _ => name(index).into(),
         },
         Value::Names(names) => names.iter().map(name).collect::<Vec<_>>().into(),
-        Value::Spread(over, most) => serde_json::json!({
-            "group": "group",
-            "over": ["node", "zone", "region", "operator"][usize::from(*over % 4)],
-            "most": most,
-        }),
+        Value::Spread(over, most) => {
+            let over = ["node", "zone", "region", "operator"][usize::from(*over % 4)];
+            serde_json::json!({"group": "group", "over": over, "most": most})
+        }
         Value::Absent => serde_json::Value::Null,
     }
 }
