@@ -11,6 +11,8 @@ pub(super) struct Value {
     pub(super) violation: f64,
     /// In base units.
     pub(super) cost: u128,
+    /// In base units.
+    pub(super) price: u128,
 }
 
 /// What the jobs on one node need together.
@@ -162,11 +164,12 @@ impl<'a> Evaluator<'a> {
     /// The value of the placement that puts each job on the node of its chosen pair.
     pub(super) fn value(&mut self, choices: &[u32]) -> Value {
         let instance = self.instance;
-        let (mut distrust, mut cost) = (0.0, 0_u128);
+        let (mut distrust, mut cost, mut price) = (0.0, 0_u128, 0_u128);
         for (job, &choice) in choices.iter().enumerate() {
             let pair = instance.pair(job, choice);
             distrust += instance.weights[job] * (1.0 - instance.nodes[pair.node].trust);
             cost += pair.cost;
+            price += pair.price;
         }
         let (completion, violation) = match instance.sharing {
             Sharing::Concurrent => self.run_together(choices),
@@ -178,9 +181,11 @@ impl<'a> Evaluator<'a> {
                 deviation(&self.uses),
                 distrust / instance.weight_sum,
                 cost as f64,
+                price as f64,
             ],
             violation,
             cost,
+            price,
         }
     }
 
@@ -214,8 +219,11 @@ impl<'a> Evaluator<'a> {
         for &job in &instance.order {
             let pair = instance.pair(job, choices[job]);
             let node = &instance.nodes[pair.node];
-            let end_ms =
-                self.queues[pair.node].push(&instance.jobs[job], pair.run_ms, Load::free_on(node));
+            let end_ms = self.queues[pair.node].push(
+                &instance.jobs[job],
+                pair.held_ms(),
+                Load::free_on(node),
+            );
             completion += instance.weights[job] * (end_ms as f64 + node.latency_ms);
             last_ms = last_ms.max(end_ms);
         }
@@ -239,7 +247,7 @@ impl Instance {
 
     /// Time until a job is done that need not wait.
     pub(super) fn alone_ms(&self, pair: Pair) -> f64 {
-        pair.run_ms as f64 + self.nodes[pair.node].latency_ms
+        pair.held_ms() as f64 + self.nodes[pair.node].latency_ms
     }
 }
 
@@ -307,6 +315,7 @@ mod tests {
                 0.125,
                 (8.0 * 0.2 + 4.0 * 0.5) / 12.0,
                 13.0,
+                13.0,
             ],
         );
         assert_eq!(value.cost, 13);
@@ -373,6 +382,7 @@ mod tests {
                 0.375,
                 0.2,
                 30.0,
+                30.0,
             ],
         );
     }
@@ -410,7 +420,7 @@ mod tests {
             let jobs: &Vec<Job> = &jobs;
             let instance = Instance::new(jobs.clone(), nodes.clone(), sharing).unwrap();
             let value = Evaluator::new(&instance).value(&[0, 0]);
-            close(value.objectives, [10.0, 0.0, 0.2, 0.0]);
+            close(value.objectives, [10.0, 0.0, 0.2, 0.0, 0.0]);
             assert!(value.violation <= 0.0);
         }
     }

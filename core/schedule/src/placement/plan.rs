@@ -17,6 +17,8 @@ pub struct Point {
     pub objectives: [f64; OBJECTIVE_COUNT],
     /// What it costs, in base units. The objective of this name is only near to it when large.
     pub cost: u128,
+    /// What it costs on the market, in base units, likewise exact.
+    pub price: u128,
 }
 
 /// How one placement is chosen among those that nothing beats.
@@ -71,7 +73,7 @@ impl Preference {
             Self::Lexicographic(order) => {
                 let mut sorted = *order;
                 sorted.sort_unstable();
-                if sorted == [0, 1, 2, 3] {
+                if sorted.into_iter().eq(0..OBJECTIVE_COUNT) {
                     Ok(())
                 } else {
                     Err(PreferenceError::Order { order: *order })
@@ -303,13 +305,14 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        let point = |node, objectives: [f64; 4]| Point {
+        let point = |node, [a, b, c, d]: [f64; 4]| Point {
             assignment: vec![
                 (TaskId::from_bytes([1; 16]), NodeId::from_bytes([node; 32])),
                 (TaskId::from_bytes([2; 16]), NodeId::from_bytes([2; 32])),
             ],
-            objectives,
-            cost: objectives[3] as u128,
+            objectives: [a, b, c, d, 7.0],
+            cost: d as u128,
+            price: 7,
         };
         Plan::new(vec![
             point(1, [100.0, 0.0, 0.5, 90.0]),
@@ -328,17 +331,17 @@ mod tests {
     #[test]
     fn weights_and_orders_choose_the_corners() {
         let chosen = |preference| plan().prefer(preference).unwrap().chosen_index();
-        assert_eq!(chosen(Preference::Weights([1.0, 0.0, 0.0, 0.0])), 0);
-        assert_eq!(chosen(Preference::Weights([0.0, 0.0, 1.0, 0.0])), 2);
-        assert_eq!(chosen(Preference::Weights([f64::MAX; 4])), 1);
-        assert_eq!(chosen(Preference::Lexicographic([0, 1, 2, 3])), 0);
-        assert_eq!(chosen(Preference::Lexicographic([1, 3, 0, 2])), 2);
+        assert_eq!(chosen(Preference::Weights([1.0, 0.0, 0.0, 0.0, 0.0])), 0);
+        assert_eq!(chosen(Preference::Weights([0.0, 0.0, 1.0, 0.0, 0.0])), 2);
+        assert_eq!(chosen(Preference::Weights([f64::MAX; 5])), 1);
+        assert_eq!(chosen(Preference::Lexicographic([0, 1, 2, 3, 4])), 0);
+        assert_eq!(chosen(Preference::Lexicographic([4, 1, 3, 0, 2])), 2);
     }
 
     #[test]
     fn preferences_that_make_no_sense_are_named() {
         assert_eq!(
-            plan().prefer(Preference::Weights([1.0, -1.0, 0.0, 0.0])),
+            plan().prefer(Preference::Weights([1.0, -1.0, 0.0, 0.0, 0.0])),
             Err(PreferenceError::Weight {
                 objective: 1,
                 value: -1.0
@@ -346,14 +349,14 @@ mod tests {
         );
         assert!(
             plan()
-                .prefer(Preference::Weights([f64::NAN, 1.0, 0.0, 0.0]))
+                .prefer(Preference::Weights([f64::NAN, 1.0, 0.0, 0.0, 0.0]))
                 .is_err()
         );
         assert_eq!(
-            plan().prefer(Preference::Weights([0.0; 4])),
+            plan().prefer(Preference::Weights([0.0; 5])),
             Err(PreferenceError::NoWeight)
         );
-        for order in [[0, 1, 2, 2], [1, 2, 3, 4]] {
+        for order in [[0, 1, 2, 2, 3], [1, 2, 3, 4, 5]] {
             assert_eq!(
                 plan().prefer(Preference::Lexicographic(order)),
                 Err(PreferenceError::Order { order })
@@ -370,10 +373,11 @@ mod tests {
              completion_ms 120.000: 20 % of the way from the best, 100.000, to the worst, 200.000\n  \
              imbalance 0.000: the same in all of them\n  \
              distrust 0.300: 33 % of the way from the best, 0.200, to the worst, 0.500\n  \
-             cost 50.000: 20 % of the way from the best, 40.000, to the worst, 90.000"
+             cost 50.000: 20 % of the way from the best, 40.000, to the worst, 90.000\n  \
+             price 7.000: the same in all of them"
         );
         let cheapest = plan()
-            .prefer(Preference::Lexicographic([3, 0, 1, 2]))
+            .prefer(Preference::Lexicographic([3, 0, 1, 2, 4]))
             .unwrap();
         let explanation = cheapest.explain();
         assert_eq!(explanation.nodes_used, 2);

@@ -22,6 +22,7 @@ const COMPLETION: usize = 0;
 const IMBALANCE: usize = 1;
 const DISTRUST: usize = 2;
 const COST: usize = 3;
+const PRICE: usize = 4;
 
 /// How much a squared change of a node's use counts against the other objectives, which are one
 /// per job on average. Found by trial on generated instances; not critical.
@@ -195,6 +196,7 @@ impl Instance {
                     0.0,
                     weight * (1.0 - self.nodes[pair.node].trust),
                     pair.cost as f64,
+                    pair.price as f64,
                 ],
             });
             Demand {
@@ -228,6 +230,7 @@ impl Instance {
                 .total_cmp(&b.violation)
                 .then(lexicographic(&a.objectives, &b.objectives))
                 .then(a.cost.cmp(&b.cost))
+                .then(a.price.cmp(&b.price))
                 .then(choices_a.cmp(choices_b))
         });
         if let Some((choices, value)) = valued.first()
@@ -257,6 +260,7 @@ impl Instance {
                     .collect(),
                 objectives: value.objectives,
                 cost: value.cost,
+                price: value.price,
             })
             .collect();
         Ok(Plan::new(front))
@@ -364,10 +368,10 @@ impl Instance {
             for (choice, pair) in self.eligible[job].iter().enumerate() {
                 let node = &self.nodes[pair.node];
                 let queue = &queues[pair.node];
-                let end_ms = queue.end_ms(&self.jobs[job], pair.run_ms, Load::free_on(node));
+                let end_ms = queue.end_ms(&self.jobs[job], pair.held_ms(), Load::free_on(node));
                 let capacity = metrics.busy_scale_ms * node.cpu_millis_free as f64;
                 let (before, added) = if capacity > 0.0 {
-                    let work = pair.run_ms as f64 * self.jobs[job].cpu_millis as f64;
+                    let work = pair.held_ms() as f64 * self.jobs[job].cpu_millis as f64;
                     (queue.busy / capacity, work / capacity)
                 } else {
                     (0.0, 0.0)
@@ -383,7 +387,7 @@ impl Instance {
             choices[job] = best.1;
             let pair = self.pair(job, best.1);
             let free = Load::free_on(&self.nodes[pair.node]);
-            queues[pair.node].push(&self.jobs[job], pair.run_ms, free);
+            queues[pair.node].push(&self.jobs[job], pair.held_ms(), free);
         }
         choices
     }
@@ -587,18 +591,19 @@ impl Metrics {
             raw[COMPLETION] = weight * instance.alone_ms(pair);
             raw[DISTRUST] = weight * (1.0 - instance.nodes[pair.node].trust);
             raw[COST] = pair.cost as f64;
+            raw[PRICE] = pair.price as f64;
             raw
         };
         let (mut best, mut mean) = ([0.0; OBJECTIVE_COUNT], [0.0; OBJECTIVE_COUNT]);
         let mut work = 0.0;
         for (job, pairs) in instance.eligible.iter().enumerate() {
             let count = pairs.len() as f64;
-            for objective in [COMPLETION, DISTRUST, COST] {
+            for objective in [COMPLETION, DISTRUST, COST, PRICE] {
                 let values = (0..pairs.len()).map(|choice| raw(job, choice)[objective]);
                 best[objective] += values.clone().fold(f64::INFINITY, f64::min);
                 mean[objective] += values.sum::<f64>() / count;
             }
-            let run_ms = pairs.iter().map(|pair| pair.run_ms as f64).sum::<f64>() / count;
+            let run_ms = pairs.iter().map(|pair| pair.held_ms() as f64).sum::<f64>() / count;
             work += run_ms * instance.jobs[job].cpu_millis as f64;
         }
         let scale = std::array::from_fn(|objective| {
@@ -650,6 +655,7 @@ impl Metrics {
         weights[COMPLETION] * steady[COMPLETION]
             + weights[DISTRUST] * steady[DISTRUST]
             + weights[COST] * steady[COST]
+            + weights[PRICE] * steady[PRICE]
     }
 }
 
@@ -951,9 +957,9 @@ mod tests {
         let instance = Instance::new(jobs, nodes, Sharing::Concurrent).unwrap();
         let metrics = Metrics::new(&instance);
         let mut choices = vec![0, 0, 1];
-        instance.make_fit(&metrics, &[0.25; 4], &mut choices, Depth::Single);
+        instance.make_fit(&metrics, &[0.2; 5], &mut choices, Depth::Single);
         assert_eq!(choices, [0, 0, 1]);
-        instance.make_fit(&metrics, &[0.25; 4], &mut choices, Depth::Chain);
+        instance.make_fit(&metrics, &[0.2; 5], &mut choices, Depth::Chain);
         assert_eq!(choices, [0, 1, 2]);
     }
 
@@ -1056,7 +1062,7 @@ mod tests {
         let instance = Instance::new(jobs, nodes, Sharing::Queued).unwrap();
         let plan = instance.place(&small(), &mut rng(8)).unwrap();
         for objective in 0..OBJECTIVE_COUNT {
-            let mut order = [0, 1, 2, 3];
+            let mut order = [0, 1, 2, 3, 4];
             order.swap(0, objective);
             let plan = plan
                 .clone()
