@@ -42,6 +42,7 @@
 pub mod evolution;
 pub mod indicators;
 mod placement;
+pub mod queue;
 mod random;
 mod reputation;
 mod sort;
