@@ -321,6 +321,39 @@ typedef int32_t fog_account_kind;
 #endif // __cplusplus
 
 /**
+ * Whether a search has ended, and why.
+ */
+enum fog_ended
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * It has not.
+   */
+  FOG_ENDED_NOT_YET = 0,
+  /**
+   * All generations are made.
+   */
+  FOG_ENDED_GENERATIONS = 1,
+  /**
+   * Another generation would take more evaluations than allowed.
+   */
+  FOG_ENDED_EVALUATIONS = 2,
+  /**
+   * The hypervolume has not grown for as long as was to be waited.
+   */
+  FOG_ENDED_STAGNATION = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_ended fog_ended;
+#else
+typedef int32_t fog_ended;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * What one layer of a packet said to do.
  */
 enum fog_processed_kind
@@ -570,6 +603,36 @@ typedef int32_t fog_priority;
 #endif // __cplusplus
 
 /**
+ * Who survives of a generation.
+ */
+enum fog_selection
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Those whose neighbours are far: NSGA-II, good for two objectives.
+   */
+  FOG_SELECTION_CROWDING = 0,
+  /**
+   * Those that are near to directions with few others: NSGA-III, for three objectives or more.
+   */
+  FOG_SELECTION_DIRECTIONS = 1,
+  /**
+   * Those that add hypervolume: SMS-EMOA with whole generations, for up to five objectives and
+   * evaluations that take longer than it does.
+   */
+  FOG_SELECTION_HYPERVOLUME = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_selection fog_selection;
+#else
+typedef int32_t fog_selection;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * How jobs share a node.
  */
 enum fog_sharing
@@ -711,6 +774,11 @@ typedef struct fog_private_key fog_private_key;
  * Opens the reply that comes by one reply block.
  */
 typedef struct fog_reply_key fog_reply_key;
+
+/**
+ * A population that evolves.
+ */
+typedef struct fog_search fog_search;
 
 /**
  * Builds and processes Sphinx packets of one network's size.
@@ -1470,7 +1538,7 @@ typedef struct fog_layer {
 } fog_layer;
 
 /**
- * Parameters of NSGA-II. Fill it with fog_nsga2_config_default() and change what should differ.
+ * Parameters of a placement by NSGA-II. Fill it with fog_nsga2_config_default() and change what should differ.
  */
 typedef struct fog_nsga2_config {
   /**
@@ -1504,6 +1572,73 @@ typedef struct fog_nsga2_config {
 } fog_nsga2_config;
 
 /**
+ * How a search goes. Fill it with fog_search_config_default() and change what should differ.
+ */
+typedef struct fog_search_config {
+  /**
+   * A fog_selection.
+   */
+  int32_t selection;
+  /**
+   * The directions, one after another, each of as many components as there are objectives; see
+   * fog_reference_directions(). Read for FOG_SELECTION_DIRECTIONS only.
+   */
+  const double *directions;
+  /**
+   * How many directions there are; about as many as individuals.
+   */
+  size_t direction_count;
+  /**
+   * Individuals kept from one generation to the next: even, 4 to 65536.
+   */
+  uint32_t population;
+  /**
+   * How many times the population has children.
+   */
+  uint32_t generations;
+  /**
+   * Whether evaluations_max is read.
+   */
+  bool has_evaluations_max;
+  /**
+   * No generation begins that would go beyond so many evaluations.
+   */
+  uint64_t evaluations_max;
+  /**
+   * Whether a search that finds no more ends early.
+   */
+  bool has_stagnation;
+  /**
+   * It ends after so many generations without progress, at least 1.
+   */
+  uint32_t stagnation_generations;
+  /**
+   * Progress is a hypervolume that has grown by this share.
+   */
+  double stagnation_tolerance;
+  /**
+   * Probability that a pair of parents is recombined, 0 to 1.
+   */
+  double crossover_probability;
+  /**
+   * Distribution index of simulated binary crossover: larger keeps children nearer to parents.
+   */
+  double crossover_eta;
+  /**
+   * Whether mutation_probability is read. Without, a child has one change on average.
+   */
+  bool has_mutation_probability;
+  /**
+   * Probability that a gene mutates, 0 to 1; of a permutation, that a child does.
+   */
+  double mutation_probability;
+  /**
+   * Distribution index of polynomial mutation: larger makes smaller steps.
+   */
+  double mutation_eta;
+} fog_search_config;
+
+/**
  * One variable of a problem. Genes are doubles; integers and choices are whole numbers.
  */
 typedef struct fog_variable {
@@ -1534,39 +1669,45 @@ typedef struct fog_variable {
 } fog_variable;
 
 /**
- * Evaluates one genome: puts the objectives, all of them minimised, into `objectives`, and into
- * `violation` by how much the constraints are violated in total. It is 0, which means that all are
- * met, unless it is written. All values must be finite; an objective is not a number until it is
- * written, so that one that is forgotten stops the run with FOG_STATUS_NOT_FINITE.
+ * Evaluates a whole generation. `genes` has `count` rows of `gene_count` genes. The callback puts
+ * the objectives, all of them minimised, into the `count` rows of `objectives`, and into
+ * `violations` by how much the constraints of each are violated in total. That is 0, which means
+ * that all are met, unless it is written. All values must be finite; an objective is not a number
+ * until it is written, so that one that is forgotten stops the run with FOG_STATUS_NOT_FINITE.
  *
- * Called on the thread that called fog_nsga2().
+ * Called on the thread that called fog_minimize(), fog_search_start() or fog_search_step().
  * @return 0 to go on, anything else to stop with FOG_STATUS_HOST_CALLBACK
  */
 typedef int32_t (*fog_evaluate)(void *user_data,
                                 const double *genes,
+                                size_t count,
                                 size_t gene_count,
                                 double *objectives,
                                 size_t objective_count,
-                                double *violation);
+                                double *violations);
 
 /**
  * What to optimise.
  */
 typedef struct fog_problem {
   /**
-   * The variables, one for each gene.
+   * The variables, one for each gene. Not read for a permutation.
    */
   const struct fog_variable *variables;
   /**
-   * How many there are, at least 1.
+   * How many there are, at least 1; of a permutation, how many things it orders.
    */
   size_t variable_count;
+  /**
+   * Whether the genes put things into an order, each being the index of one.
+   */
+  bool is_permutation;
   /**
    * How many objectives an evaluation fills in, at least 1.
    */
   size_t objective_count;
   /**
-   * Evaluates one genome.
+   * Evaluates a generation.
    */
   fog_evaluate evaluate;
   /**
@@ -1574,6 +1715,44 @@ typedef struct fog_problem {
    */
   void *user_data;
 } fog_problem;
+
+/**
+ * The population of a search. Its arrays are valid until the search goes on or is freed.
+ */
+typedef struct fog_population {
+  /**
+   * Individuals.
+   */
+  size_t size;
+  /**
+   * Their genes, row by row.
+   */
+  const double *genes;
+  /**
+   * Genes of each.
+   */
+  size_t gene_count;
+  /**
+   * Their objectives, row by row.
+   */
+  const double *objectives;
+  /**
+   * Objectives of each.
+   */
+  size_t objective_count;
+  /**
+   * By how much each violates constraints in total.
+   */
+  const double *violations;
+  /**
+   * Generations made; 0 is the first population.
+   */
+  uint32_t generation;
+  /**
+   * Evaluations made.
+   */
+  uint64_t evaluations;
+} fog_population;
 
 /**
  * A solution and what it is worth. Its arrays belong to the front.
@@ -2431,7 +2610,8 @@ fog_status fog_mixnet_client_send_async(const struct fog_mixnet_client *client,
  * @param to               the receiver's contact, the text of a fog_contact
  * @param body             the message
  * @param body_len         its length
- * @param answer_bytes_max longest answer there is room for, in bytes
+ * @param answer_bytes_max longest answer there is room for, in bytes; rounded up to what whole
+ *                         packets carry
  * @param within_ns        how long to wait for the answer, in nanoseconds
  * @param out              receives the answer; free it with fog_mixnet_answer_free()
  * @return FOG_STATUS_NO_ANSWER; else as of fog_mixnet_client_send()
@@ -2453,7 +2633,8 @@ fog_status fog_mixnet_client_request(const struct fog_mixnet_client *client,
  * @param to               the receiver's contact, the text of a fog_contact
  * @param body             the message
  * @param body_len         its length
- * @param answer_bytes_max longest answer there is room for, in bytes
+ * @param answer_bytes_max longest answer there is room for, in bytes; rounded up to what whole
+ *                         packets carry
  * @param within_ns        how long to wait for the answer, in nanoseconds
  * @param done             tells what became of it, maybe before this call returns
  * @param user_data        passed to `done` as it is; must be usable from another thread until then
@@ -2876,7 +3057,7 @@ fog_status fog_topology_sphinx(const struct fog_topology *topology, struct fog_s
 void fog_topology_free(struct fog_topology *topology);
 
 /**
- * Puts the usual parameters of NSGA-II into a struct.
+ * Puts the usual parameters of a placement by NSGA-II into a struct.
  *
  * Thread safety: any thread.
  * @param out receives the parameters
@@ -2884,11 +3065,21 @@ void fog_topology_free(struct fog_topology *topology);
 fog_status fog_nsga2_config_default(struct fog_nsga2_config *out);
 
 /**
- * Minimises a problem with NSGA-II. One seed gives one front, on every platform.
+ * Puts the usual configuration of a search into a struct: NSGA-II with 100 individuals and 250
+ * generations.
+ *
+ * Thread safety: any thread.
+ * @param out receives the configuration
+ */
+fog_status fog_search_config_default(struct fog_search_config *out);
+
+/**
+ * Minimises the objectives of a problem. One seed gives one front, on every platform.
+ * fog_search_start() is for those who want to look at each generation, end early or go on later.
  *
  * Thread safety: any thread; the callback runs on it before the call returns.
  * @param problem       what to optimise
- * @param config        the parameters, or NULL for the usual
+ * @param config        how, or NULL for the usual
  * @param initial       genomes to start from, one after another, each of variable_count genes; the
  *                      rest of the first population is random
  * @param initial_count how many genomes
@@ -2896,12 +3087,111 @@ fog_status fog_nsga2_config_default(struct fog_nsga2_config *out);
  * @param out           receives the front; free it with fog_front_free()
  * @return FOG_STATUS_INVALID_PROBLEM, FOG_STATUS_NOT_FINITE, FOG_STATUS_HOST_CALLBACK
  */
-fog_status fog_nsga2(const struct fog_problem *problem,
-                     const struct fog_nsga2_config *config,
-                     const double *initial,
-                     size_t initial_count,
-                     uint64_t seed,
-                     struct fog_front **out);
+fog_status fog_minimize(const struct fog_problem *problem,
+                        const struct fog_search_config *config,
+                        const double *initial,
+                        size_t initial_count,
+                        uint64_t seed,
+                        struct fog_front **out);
+
+/**
+ * Makes and evaluates the first population of a search.
+ *
+ * Thread safety: any thread; the callback runs on it before the call returns.
+ * @param problem       what to optimise
+ * @param config        how, or NULL for the usual
+ * @param initial       genomes to start from, as of fog_minimize()
+ * @param initial_count how many genomes
+ * @param seed          where randomness starts
+ * @param out           receives the search; free it with fog_search_free()
+ * @return FOG_STATUS_INVALID_PROBLEM, FOG_STATUS_NOT_FINITE, FOG_STATUS_HOST_CALLBACK
+ */
+fog_status fog_search_start(const struct fog_problem *problem,
+                            const struct fog_search_config *config,
+                            const double *initial,
+                            size_t initial_count,
+                            uint64_t seed,
+                            struct fog_search **out);
+
+/**
+ * Goes on with a search that fog_search_save() saved, as if nothing had happened. The problem and
+ * the configuration must be the same; only for how long the search goes may differ.
+ *
+ * Thread safety: any thread.
+ * @param problem   what to optimise
+ * @param config    how, or NULL for the usual
+ * @param state     what was saved
+ * @param state_len bytes of it
+ * @param out       receives the search; free it with fog_search_free()
+ * @return FOG_STATUS_INVALID_PROBLEM if the state is damaged or belongs to another search
+ */
+fog_status fog_search_resume(const struct fog_problem *problem,
+                             const struct fog_search_config *config,
+                             const uint8_t *state,
+                             size_t state_len,
+                             struct fog_search **out);
+
+/**
+ * Makes one generation, even beyond what the configuration allows: ask fog_search_ended() before.
+ * When it fails, the population is the one before.
+ *
+ * Thread safety: any thread; the callback runs on it before the call returns.
+ * @param search  the search
+ * @param problem what to optimise: the problem the search was made with
+ * @return FOG_STATUS_NOT_FINITE, FOG_STATUS_HOST_CALLBACK; FOG_STATUS_INVALID_ARGUMENT if the
+ *         problem has other numbers of variables or objectives
+ */
+fog_status fog_search_step(struct fog_search *search, const struct fog_problem *problem);
+
+/**
+ * Whether the configuration ends a search here.
+ *
+ * Thread safety: any thread, at the same time as other calls that read the search.
+ * @param search the search
+ * @return FOG_ENDED_NOT_YET if not, or if `search` is NULL
+ */
+fog_ended fog_search_ended(const struct fog_search *search);
+
+/**
+ * The population of a search.
+ *
+ * Thread safety: any thread, at the same time as other calls that read the search.
+ * @param search the search
+ * @param out    receives the population
+ */
+fog_status fog_search_population(const struct fog_search *search, struct fog_population *out);
+
+/**
+ * The solutions of a search's population that no other dominates.
+ *
+ * Thread safety: any thread, at the same time as other calls that read the search.
+ * @param search the search
+ * @param out    receives the front; free it with fog_front_free()
+ */
+fog_status fog_search_front(const struct fog_search *search, struct fog_front **out);
+
+/**
+ * Writes a search into a buffer, for fog_search_resume(). It holds nothing of the problem.
+ *
+ * Thread safety: any thread, at the same time as other calls that read the search.
+ * @param search   the search
+ * @param out      receives the bytes
+ * @param capacity room in `out`; with 0, the call only tells the length
+ * @param out_len  receives the number of bytes, written or needed
+ * @return FOG_STATUS_BUFFER_TOO_SMALL
+ */
+fog_status fog_search_save(const struct fog_search *search,
+                           uint8_t *out,
+                           size_t capacity,
+                           size_t *out_len);
+
+/**
+ * Frees a search.
+ *
+ * Thread safety: no other call may use it.
+ * @param search the search, or NULL
+ */
+void fog_search_free(struct fog_search *search);
 
 /**
  * How many solutions a front has.
@@ -2950,6 +3240,128 @@ fog_status fog_front_individual(const struct fog_front *front,
  * @param front the front, or NULL
  */
 void fog_front_free(struct fog_front *front);
+
+/**
+ * The rank of each point: 0 where no other dominates it, 1 where only points of rank 0 do, and so
+ * on. All objectives are minimised; infinities are allowed.
+ *
+ * Thread safety: any thread.
+ * @param points          the points, one after another
+ * @param count           how many
+ * @param objective_count objectives of each, at least 1
+ * @param ranks           receives `count` ranks
+ * @return FOG_STATUS_INVALID_ARGUMENT if a value is not a number
+ */
+fog_status fog_non_dominated_sort(const double *points,
+                                  size_t count,
+                                  size_t objective_count,
+                                  uint32_t *ranks);
+
+/**
+ * The volume that points dominate up to a reference point, exactly, for up to 5 objectives. Points
+ * that are not better than it in every objective add nothing.
+ *
+ * Thread safety: any thread.
+ * @param points          the points, one after another
+ * @param count           how many
+ * @param objective_count objectives of each
+ * @param reference_point `objective_count` values
+ * @param out             receives the volume
+ * @return FOG_STATUS_INVALID_ARGUMENT
+ */
+fog_status fog_hypervolume(const double *points,
+                           size_t count,
+                           size_t objective_count,
+                           const double *reference_point,
+                           double *out);
+
+/**
+ * The mean distance from the points of a known front to the nearest of `points`: less is better.
+ *
+ * Thread safety: any thread.
+ * @param points          the points, one after another
+ * @param count           how many, at least 1
+ * @param known           the points of the known front, one after another
+ * @param known_count     how many, at least 1
+ * @param objective_count objectives of each
+ * @param out             receives the distance
+ * @return FOG_STATUS_INVALID_ARGUMENT
+ */
+fog_status fog_igd(const double *points,
+                   size_t count,
+                   const double *known,
+                   size_t known_count,
+                   size_t objective_count,
+                   double *out);
+
+/**
+ * As fog_igd(), where only that counts by which points are worse than known ones (IGD+).
+ *
+ * Thread safety: any thread.
+ * @param points          the points, one after another
+ * @param count           how many, at least 1
+ * @param known           the points of the known front, one after another
+ * @param known_count     how many, at least 1
+ * @param objective_count objectives of each
+ * @param out             receives the distance
+ * @return FOG_STATUS_INVALID_ARGUMENT
+ */
+fog_status fog_igd_plus(const double *points,
+                        size_t count,
+                        const double *known,
+                        size_t known_count,
+                        size_t objective_count,
+                        double *out);
+
+/**
+ * The standard deviation of the distances between neighbours (Schott): 0 when all are alike.
+ *
+ * Thread safety: any thread.
+ * @param points          the points, one after another
+ * @param count           how many, at least 2
+ * @param objective_count objectives of each
+ * @param out             receives the deviation
+ * @return FOG_STATUS_INVALID_ARGUMENT
+ */
+fog_status fog_spacing(const double *points, size_t count, size_t objective_count, double *out);
+
+/**
+ * How unevenly points are spread between the ends of the known front: 0 when the ends are reached
+ * and distances between neighbours are equal.
+ *
+ * Thread safety: any thread.
+ * @param points          the points, one after another
+ * @param count           how many, at least 2
+ * @param ends            the ends, one after another
+ * @param end_count       how many, at least 1
+ * @param objective_count objectives of each
+ * @param out             receives the spread
+ * @return FOG_STATUS_INVALID_ARGUMENT
+ */
+fog_status fog_spread(const double *points,
+                      size_t count,
+                      const double *ends,
+                      size_t end_count,
+                      size_t objective_count,
+                      double *out);
+
+/**
+ * Directions for NSGA-III, evenly spread over the simplex (Das and Dennis): 91 for 3 objectives and
+ * 12 divisions.
+ *
+ * Thread safety: any thread.
+ * @param objective_count components of each direction
+ * @param divisions       parts that each axis is divided into
+ * @param out             receives the directions, one after another
+ * @param capacity        directions there is room for; with 0, the call only tells how many
+ * @param out_count       receives the number of directions, written or needed
+ * @return FOG_STATUS_INVALID_ARGUMENT beyond 65536, FOG_STATUS_BUFFER_TOO_SMALL
+ */
+fog_status fog_reference_directions(size_t objective_count,
+                                    uint32_t divisions,
+                                    double *out,
+                                    size_t capacity,
+                                    size_t *out_count);
 
 /**
  * Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.

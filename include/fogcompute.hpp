@@ -1112,8 +1112,8 @@ public:
         });
     }
 
-    /// Sends a message that asks for an answer of at most `answer_bytes_max` bytes, and waits for
-    /// it.
+    /// Sends a message that asks for an answer of at most `answer_bytes_max` bytes, rounded up to
+    /// what whole packets carry, and waits for it.
     bytes request(const std::string &to, bytes_view body, std::size_t answer_bytes_max,
                   std::chrono::nanoseconds within) const {
         const auto within_ns = detail::nanoseconds(within);
@@ -1217,7 +1217,7 @@ private:
     handle handle_;
 };
 
-// ---- NSGA-II ----------------------------------------------------------------------------------
+// ---- optimisation -----------------------------------------------------------------------------
 
 /// A real number from `low` to `high`, both inclusive.
 struct real {
@@ -1247,15 +1247,33 @@ struct evaluation {
     double violation = 0;
 };
 
+/// A generation: matrices with a row for each genome.
+struct generation {
+    const double *genes;
+    std::size_t count;
+    std::size_t gene_count;
+    /// Not a number until they are written.
+    double *objectives;
+    std::size_t objective_count;
+    /// By how much the constraints of each are violated in total; 0 until written.
+    double *violations;
+};
+
 /// What to optimise.
 struct problem {
     std::vector<variable> variables;
     std::size_t objective_count = 0;
-    /// Runs on the thread that called nsga2(). What it throws stops the run and comes out of it.
-    std::function<evaluation(const std::vector<double> &genes)> evaluate;
+    /// Evaluates one genome. It runs on the thread that called minimize(). What it throws stops the
+    /// search and comes out of it.
+    std::function<evaluation(const std::vector<double> &genes)> evaluate = nullptr;
+    /// Evaluates a generation at once, in place of `evaluate`.
+    std::function<void(const generation &)> evaluate_all = nullptr;
+    /// In place of variables: how many things the genes put into an order, each being the index of
+    /// one.
+    std::size_t permutation = 0;
 };
 
-/// Parameters of NSGA-II.
+/// Parameters of a placement by NSGA-II.
 struct nsga2_config {
     std::uint32_t population;
     std::uint32_t generations;
@@ -1291,6 +1309,50 @@ struct nsga2_config {
     }
 };
 
+/// Those whose neighbours are far survive: NSGA-II, good for two objectives.
+struct crowding {};
+
+/// Those near to directions with few others survive: NSGA-III, for three objectives or more.
+struct directions {
+    /// One component for each objective; see reference_directions().
+    std::vector<std::vector<double>> directions;
+};
+
+/// Those that add hypervolume survive: SMS-EMOA with whole generations, for up to five objectives.
+struct by_hypervolume {};
+
+/// When a search that finds no more is given up.
+struct stagnation {
+    std::uint32_t generations = 0;
+    /// Share by which the hypervolume must grow to count as progress.
+    double tolerance = 0;
+};
+
+/// How a search goes.
+struct search_config {
+    std::variant<crowding, directions, by_hypervolume> selection;
+    std::uint32_t population;
+    std::uint32_t generations;
+    /// No generation begins that would go beyond so many evaluations.
+    std::optional<std::uint64_t> evaluations_max;
+    std::optional<fogcompute::stagnation> stagnation;
+    double crossover_probability;
+    double crossover_eta;
+    /// Without it, a child has one change on average.
+    std::optional<double> mutation_probability;
+    double mutation_eta;
+
+    /// The usual: NSGA-II.
+    search_config() {
+        const auto usual = detail::fill<fog_search_config>(fog_search_config_default);
+        population = usual.population;
+        generations = usual.generations;
+        crossover_probability = usual.crossover_probability;
+        crossover_eta = usual.crossover_eta;
+        mutation_eta = usual.mutation_eta;
+    }
+};
+
 /// A solution and what it is worth.
 struct individual {
     std::vector<double> genes;
@@ -1305,25 +1367,41 @@ struct front {
     std::uint32_t generations = 0;
 };
 
+/// Why a search ended.
+enum class ended : std::int32_t {
+    not_yet = FOG_ENDED_NOT_YET,
+    generations = FOG_ENDED_GENERATIONS,
+    evaluations = FOG_ENDED_EVALUATIONS,
+    stagnation = FOG_ENDED_STAGNATION,
+};
+
 namespace detail {
 
 struct evaluation_call {
     const problem *what;
-    std::vector<double> genes;
     std::exception_ptr thrown;
 
-    static std::int32_t run(void *user_data, const double *genes, std::size_t gene_count,
-                            double *objectives, std::size_t objective_count,
-                            double *violation) noexcept {
+    static std::int32_t run(void *user_data, const double *genes, std::size_t count,
+                            std::size_t gene_count, double *objectives,
+                            std::size_t objective_count, double *violations) noexcept {
         auto &call = *static_cast<evaluation_call *>(user_data);
         try {
-            call.genes.assign(genes, genes + gene_count);
-            const evaluation worth = call.what->evaluate(call.genes);
-            if (worth.objectives.size() != objective_count) {
-                throw invalid_problem("an evaluation has another number of objectives");
+            const generation all{genes, count, gene_count, objectives, objective_count, violations};
+            if (call.what->evaluate_all) {
+                call.what->evaluate_all(all);
+                return 0;
             }
-            std::copy(worth.objectives.begin(), worth.objectives.end(), objectives);
-            *violation = worth.violation;
+            std::vector<double> genome;
+            for (std::size_t i = 0; i < count; i++) {
+                genome.assign(genes + i * gene_count, genes + (i + 1) * gene_count);
+                const evaluation worth = call.what->evaluate(genome);
+                if (worth.objectives.size() != objective_count) {
+                    throw invalid_problem("an evaluation has another number of objectives");
+                }
+                std::copy(worth.objectives.begin(), worth.objectives.end(),
+                          objectives + i * objective_count);
+                violations[i] = worth.violation;
+            }
             return 0;
         } catch (...) {
             call.thrown = std::current_exception();
@@ -1349,47 +1427,280 @@ inline fog_variable native(const variable &any) noexcept {
     return raw;
 }
 
-} // namespace detail
-
-/// Minimises a problem with NSGA-II. One seed gives one front, on every platform.
-///
-/// `initial` holds genomes to start from; the rest of the first population is random.
-inline front nsga2(const problem &what, const nsga2_config &config = {},
-                   const std::vector<std::vector<double>> &initial = {}, std::uint64_t seed = 0) {
-    if (!what.evaluate) {
-        throw invalid_argument("the problem has no evaluate");
-    }
-    std::vector<fog_variable> variables;
-    for (const auto &any : what.variables) {
-        variables.push_back(detail::native(any));
-    }
-    std::vector<double> genes;
-    for (const auto &genome : initial) {
-        if (genome.size() != variables.size()) {
-            throw invalid_problem("a first genome has another number of genes than the problem");
+/// Numbers row after row. Rows of another length than `columns` are refused.
+inline std::vector<double> rows(const std::vector<std::vector<double>> &matrix,
+                                std::size_t columns, const char *what) {
+    std::vector<double> numbers;
+    for (const auto &row : matrix) {
+        if (row.size() != columns) {
+            throw invalid_problem(std::string(what) + " has another length than the problem asks for");
         }
-        genes.insert(genes.end(), genome.begin(), genome.end());
+        numbers.insert(numbers.end(), row.begin(), row.end());
     }
-    detail::evaluation_call call{&what, {}, nullptr};
-    const fog_problem raw{variables.data(), variables.size(), what.objective_count,
-                          detail::evaluation_call::run, &call};
-    const fog_nsga2_config parameters = config.native();
-    fog_front *out = nullptr;
-    const fog_status status =
-        fog_nsga2(&raw, &parameters, genes.data(), initial.size(), seed, &out);
-    const detail::handle<fog_front, fog_front_free> found(out);
-    detail::check(status, call.thrown);
+    return numbers;
+}
+
+/// A problem as the library reads it, with what it points to.
+class native_problem {
+public:
+    explicit native_problem(const problem &what) : call_{&what, nullptr} {
+        if (!what.evaluate && !what.evaluate_all) {
+            throw invalid_argument("the problem has no evaluate");
+        }
+        for (const auto &any : what.variables) {
+            variables_.push_back(native(any));
+        }
+        raw_.variables = variables_.data();
+        raw_.variable_count = variables_.size();
+        if (what.permutation > 0) {
+            raw_.is_permutation = true;
+            raw_.variable_count = what.permutation;
+        }
+        raw_.objective_count = what.objective_count;
+        raw_.evaluate = evaluation_call::run;
+        raw_.user_data = &call_;
+    }
+
+    native_problem(const native_problem &) = delete;
+    native_problem &operator=(const native_problem &) = delete;
+
+    const fog_problem *raw() const noexcept { return &raw_; }
+    std::exception_ptr &thrown() noexcept { return call_.thrown; }
+
+private:
+    evaluation_call call_;
+    std::vector<fog_variable> variables_;
+    fog_problem raw_{};
+};
+
+/// A configuration as the library reads it, with what it points to.
+class native_search_config {
+public:
+    native_search_config(const search_config &config, std::size_t objective_count) {
+        raw_ = fill<fog_search_config>(fog_search_config_default);
+        if (const auto *given = std::get_if<directions>(&config.selection)) {
+            directions_ = rows(given->directions, objective_count, "a direction");
+            raw_.selection = FOG_SELECTION_DIRECTIONS;
+            raw_.directions = directions_.data();
+            raw_.direction_count = given->directions.size();
+        } else if (std::holds_alternative<by_hypervolume>(config.selection)) {
+            raw_.selection = FOG_SELECTION_HYPERVOLUME;
+        }
+        raw_.population = config.population;
+        raw_.generations = config.generations;
+        raw_.has_evaluations_max = config.evaluations_max.has_value();
+        raw_.evaluations_max = config.evaluations_max.value_or(0);
+        raw_.has_stagnation = config.stagnation.has_value();
+        if (config.stagnation) {
+            raw_.stagnation_generations = config.stagnation->generations;
+            raw_.stagnation_tolerance = config.stagnation->tolerance;
+        }
+        raw_.crossover_probability = config.crossover_probability;
+        raw_.crossover_eta = config.crossover_eta;
+        raw_.has_mutation_probability = config.mutation_probability.has_value();
+        raw_.mutation_probability = config.mutation_probability.value_or(0);
+        raw_.mutation_eta = config.mutation_eta;
+    }
+
+    native_search_config(const native_search_config &) = delete;
+    native_search_config &operator=(const native_search_config &) = delete;
+
+    const fog_search_config *raw() const noexcept { return &raw_; }
+
+private:
+    std::vector<double> directions_;
+    fog_search_config raw_{};
+};
+
+/// How many points the values are.
+inline std::size_t point_count(const std::vector<double> &points, std::size_t objective_count) {
+    if (objective_count == 0 || points.size() % objective_count != 0) {
+        throw invalid_argument("the values are no points of so many objectives");
+    }
+    return points.size() / objective_count;
+}
+
+inline front read_front(const fog_front *found) {
     front result;
-    result.evaluations = fog_front_evaluations(found.get());
-    result.generations = fog_front_generations(found.get());
-    for (std::size_t i = 0; i < fog_front_size(found.get()); i++) {
-        const auto one = detail::fill<fog_individual>(
-            [&](fog_individual *each) { return fog_front_individual(found.get(), i, each); });
+    result.evaluations = fog_front_evaluations(found);
+    result.generations = fog_front_generations(found);
+    for (std::size_t i = 0; i < fog_front_size(found); i++) {
+        const auto one = fill<fog_individual>(
+            [&](fog_individual *each) { return fog_front_individual(found, i, each); });
         result.individuals.push_back({{one.genes, one.genes + one.gene_count},
                                       {one.objectives, one.objectives + one.objective_count},
                                       one.violation});
     }
     return result;
+}
+
+} // namespace detail
+
+/// Minimises the objectives of a problem. One seed gives one front, on every platform.
+///
+/// `initial` holds genomes to start from; the rest of the first population is random.
+inline front minimize(const problem &what, const search_config &config = {},
+                      const std::vector<std::vector<double>> &initial = {},
+                      std::uint64_t seed = 0) {
+    detail::native_problem native(what);
+    const detail::native_search_config parameters(config, what.objective_count);
+    const auto genes = detail::rows(initial, native.raw()->variable_count, "a first genome");
+    fog_front *out = nullptr;
+    const fog_status status = fog_minimize(native.raw(), parameters.raw(), genes.data(),
+                                           initial.size(), seed, &out);
+    const detail::handle<fog_front, fog_front_free> found(out);
+    detail::check(status, native.thrown());
+    return detail::read_front(found.get());
+}
+
+/// minimize() for those who want to look at each generation, end early or go on later.
+class search {
+public:
+    /// Makes and evaluates the first population; the arguments are those of minimize().
+    explicit search(problem what, const search_config &config = {},
+                    const std::vector<std::vector<double>> &initial = {}, std::uint64_t seed = 0)
+        : problem_(std::move(what)) {
+        detail::native_problem native(problem_);
+        const detail::native_search_config parameters(config, problem_.objective_count);
+        const auto genes = detail::rows(initial, native.raw()->variable_count, "a first genome");
+        fog_search *out = nullptr;
+        const fog_status status = fog_search_start(native.raw(), parameters.raw(), genes.data(),
+                                                   initial.size(), seed, &out);
+        handle_ = handle(out);
+        detail::check(status, native.thrown());
+    }
+
+    /// Goes on with a search that save() saved, as if nothing had happened. The problem and the
+    /// configuration must be the same; only for how long the search goes may differ.
+    static search resume(problem what, const search_config &config,
+                         const std::vector<std::uint8_t> &state) {
+        search resumed(std::move(what), nullptr);
+        detail::native_problem native(resumed.problem_);
+        const detail::native_search_config parameters(config, resumed.problem_.objective_count);
+        fog_search *out = nullptr;
+        detail::check(fog_search_resume(native.raw(), parameters.raw(), state.data(), state.size(),
+                                        &out));
+        resumed.handle_ = handle(out);
+        return resumed;
+    }
+
+    /// Makes one generation, even beyond what the configuration allows. When it throws, the
+    /// population is the one before.
+    void step() {
+        detail::native_problem native(problem_);
+        const fog_status status = fog_search_step(handle_.get(), native.raw());
+        detail::check(status, native.thrown());
+    }
+
+    /// Whether the configuration ends the search here.
+    fogcompute::ended ended() const noexcept {
+        return static_cast<fogcompute::ended>(fog_search_ended(handle_.get()));
+    }
+
+    /// The population. Its arrays are valid until the search goes on.
+    fog_population population() const {
+        return detail::fill<fog_population>(
+            [&](fog_population *out) { return fog_search_population(handle_.get(), out); });
+    }
+
+    /// The solutions of the population that no other dominates.
+    fogcompute::front front() const {
+        fog_front *out = nullptr;
+        detail::check(fog_search_front(handle_.get(), &out));
+        const detail::handle<fog_front, fog_front_free> found(out);
+        return detail::read_front(found.get());
+    }
+
+    /// The search as bytes, for resume().
+    std::vector<std::uint8_t> save() const {
+        std::size_t length = 0;
+        fog_search_save(handle_.get(), nullptr, 0, &length);
+        std::vector<std::uint8_t> state(length);
+        detail::check(fog_search_save(handle_.get(), state.data(), state.size(), &length));
+        return state;
+    }
+
+private:
+    using handle = detail::handle<fog_search, fog_search_free>;
+    search(problem what, std::nullptr_t) : problem_(std::move(what)), handle_(nullptr) {}
+
+    problem problem_;
+    handle handle_{nullptr};
+};
+
+/// The rank of each point: 0 where no other dominates it, 1 where only points of rank 0 do.
+/// `points` are one after another, of `objective_count` values each. All are minimised.
+inline std::vector<std::uint32_t> non_dominated_sort(const std::vector<double> &points,
+                                                     std::size_t objective_count) {
+    const std::size_t count = detail::point_count(points, objective_count);
+    std::vector<std::uint32_t> ranks(count);
+    detail::check(fog_non_dominated_sort(points.data(), count, objective_count, ranks.data()));
+    return ranks;
+}
+
+/// The volume that points dominate up to `reference`, exactly, for up to five objectives.
+inline double hypervolume(const std::vector<double> &points, const std::vector<double> &reference) {
+    const std::size_t count = detail::point_count(points, reference.size());
+    return detail::fill<double>([&](double *out) {
+        return fog_hypervolume(points.data(), count, reference.size(), reference.data(), out);
+    });
+}
+
+/// The mean distance from the points of a known front to the nearest of `points`: less is better.
+inline double igd(const std::vector<double> &points, const std::vector<double> &known,
+                  std::size_t objective_count) {
+    const std::size_t count = detail::point_count(points, objective_count);
+    const std::size_t known_count = detail::point_count(known, objective_count);
+    return detail::fill<double>([&](double *out) {
+        return fog_igd(points.data(), count, known.data(), known_count, objective_count, out);
+    });
+}
+
+/// As igd(), where only that counts by which points are worse than known ones.
+inline double igd_plus(const std::vector<double> &points, const std::vector<double> &known,
+                       std::size_t objective_count) {
+    const std::size_t count = detail::point_count(points, objective_count);
+    const std::size_t known_count = detail::point_count(known, objective_count);
+    return detail::fill<double>([&](double *out) {
+        return fog_igd_plus(points.data(), count, known.data(), known_count, objective_count, out);
+    });
+}
+
+/// The standard deviation of the distances between neighbours (Schott): 0 when all are alike.
+inline double spacing(const std::vector<double> &points, std::size_t objective_count) {
+    const std::size_t count = detail::point_count(points, objective_count);
+    return detail::fill<double>([&](double *out) {
+        return fog_spacing(points.data(), count, objective_count, out);
+    });
+}
+
+/// How unevenly points are spread between `ends`, the ends of the known front.
+inline double spread(const std::vector<double> &points, const std::vector<double> &ends,
+                     std::size_t objective_count) {
+    const std::size_t count = detail::point_count(points, objective_count);
+    const std::size_t end_count = detail::point_count(ends, objective_count);
+    return detail::fill<double>([&](double *out) {
+        return fog_spread(points.data(), count, ends.data(), end_count, objective_count, out);
+    });
+}
+
+/// Directions for NSGA-III, evenly spread over the simplex (Das and Dennis).
+inline std::vector<std::vector<double>> reference_directions(std::size_t objective_count,
+                                                             std::uint32_t divisions) {
+    std::size_t count = 0;
+    const fog_status asked = fog_reference_directions(objective_count, divisions, nullptr, 0, &count);
+    if (asked != FOG_STATUS_BUFFER_TOO_SMALL) {
+        detail::check(asked);
+    }
+    std::vector<double> components(count * objective_count);
+    detail::check(fog_reference_directions(objective_count, divisions, components.data(), count,
+                                           &count));
+    std::vector<std::vector<double>> found;
+    for (std::size_t i = 0; i < count; i++) {
+        const auto first = components.begin() + static_cast<std::ptrdiff_t>(i * objective_count);
+        found.emplace_back(first, first + static_cast<std::ptrdiff_t>(objective_count));
+    }
+    return found;
 }
 
 // ---- placement --------------------------------------------------------------------------------

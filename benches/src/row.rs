@@ -21,12 +21,21 @@ pub(crate) struct Row {
     pub(crate) n: u64,
 }
 
+/// The unit of a row that says how many times as much two threads do as one.
+pub(crate) const TIMES: &str = "x";
+
 impl Row {
+    /// Digits after the point that a measurement in this unit can mean.
+    fn decimals(&self) -> usize {
+        if self.unit == TIMES { 2 } else { 1 }
+    }
+
     /// Rounds to what a measurement can mean: a tenth of a nanosecond, three digits of a ratio.
     pub(crate) fn rounded(self) -> Self {
+        let scale = if self.decimals() == 2 { 100.0 } else { 10.0 };
         Self {
-            ours: (self.ours * 10.0).round() / 10.0,
-            theirs: (self.theirs * 10.0).round() / 10.0,
+            ours: (self.ours * scale).round() / scale,
+            theirs: (self.theirs * scale).round() / scale,
             ratio: rounded_to_digits(self.theirs / self.ours, 3),
             ..self
         }
@@ -75,6 +84,7 @@ impl Output {
                     "area", "case", "ours", "theirs", "ratio", "n"
                 )?;
             }
+            let decimals = row.decimals();
             let Row {
                 area,
                 case,
@@ -88,8 +98,8 @@ impl Output {
             } = row;
             writeln!(
                 out,
-                "{area:6} {case:28} {ours:>9.1} {unit} {theirs:>9.1} {unit} {ratio:>7} {n:>9}  \
-                 {peer} {peer_version}"
+                "{area:6} {case:28} {ours:>9.decimals$} {unit:2} {theirs:>9.decimals$} {unit:2} \
+                 {ratio:>7} {n:>9}  {peer} {peer_version}"
             )?;
         }
         Ok(out.flush()?)
@@ -119,6 +129,20 @@ mod tests {
         assert_eq!(row(200.0, 100.0).rounded().ratio.to_string(), "0.5");
         assert_eq!(row(3.0, 1000.0).rounded().ratio.to_string(), "333");
         assert_eq!(row(70_000.0, 1.04).rounded().ratio.to_string(), "0.0000149");
+    }
+
+    #[test]
+    fn how_well_threads_scale_is_told_by_hundredths() {
+        let scaling = Row {
+            unit: TIMES,
+            ..row(1.956, 1.874)
+        }
+        .rounded();
+        assert_eq!(
+            (scaling.ours.to_string(), scaling.theirs.to_string()),
+            ("1.96".to_owned(), "1.87".to_owned())
+        );
+        assert_eq!(row(1.956, 1.0).rounded().ours.to_string(), "2");
     }
 
     #[test]

@@ -8,10 +8,12 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import fogcompute as f
+from fogcompute.schedule import NSGA2, Problem, minimize
 
 RUNS = 7
 SHORT = "--short" in sys.argv[1:]
@@ -51,12 +53,9 @@ class Probe:
         return f.Battery.ABSENT
 
 
-class Nothing:
-    variables = (f.Real(0.0, 1.0),)
-    objective_count = 1
-
-    def evaluate(self, genes: list[float]) -> tuple[list[float], float]:
-        return genes, 0.0
+class Nothing(Problem):
+    def _evaluate(self, X: Any, out: MutableMapping[str, Any]) -> None:
+        out["F"] = X
 
 
 ECHO = Path(__file__).parents[2] / "examples/wasm/echo.wasm"
@@ -79,7 +78,8 @@ def main() -> None:
     policy, state, probe = f.HarvestPolicy(), f.DeviceState(f.DeviceClass.SERVER), Probe()
     bench("harvest_decide", 50_000, lambda: policy.decide(state))
     bench("callback", 50_000, lambda: policy.decide_with_probe(state, probe))
-    bench("nsga2_1000_evaluations", 20, lambda: f.nsga2(Nothing(), f.Nsga2(100, 9)))
+    nothing = Nothing(n_var=1, n_obj=1)
+    bench("nsga2_1000_evaluations", 20, lambda: minimize(nothing, NSGA2(), ("n_gen", 9)))
 
     echo = ECHO.read_bytes()
     with f.Fog(workers=1) as fog:

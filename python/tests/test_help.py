@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import fogcompute as f
-from fogcompute import mix
+from fogcompute import mix, schedule
 
 A: Any = f
 STUB = ast.parse(Path(f.__file__).with_name("_native.pyi").read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def test_defaults_are_shown_and_are_those_that_hold() -> None:
         if name != "device_class":
             assert parameter.default == getattr(state, name)
     fog = inspect.signature(f.Fog).parameters
-    functions: list[Any] = [f.nsga2, f.place]
+    functions: list[Any] = [schedule.minimize, f.place]
     with f.Fog() as running:
         assert running.stats().available == fog["endowment"].default
     for parameter in [*fog.values(), *inspect.signature(functions[0]).parameters.values()]:
@@ -112,3 +112,10 @@ def test_a_ledger_says_why_it_cannot_be_opened(tmp_path: Path) -> None:
         f.Ledger.open(tmp_path)
     with pytest.raises(f.StorageError, match="its folder does not exist"):
         f.Ledger.open(tmp_path / "no" / "such")
+
+
+def test_help_on_a_mixnodes_configuration_explains_each_field() -> None:
+    # Only the class had a text: those of its fields are in no help.
+    text = inspect.getdoc(mix.MixnodeConfig) or ""
+    for name in inspect.signature(mix.MixnodeConfig).parameters:
+        assert f"\n{name}: " in text, name

@@ -240,6 +240,25 @@ async def test_an_iteration_ends_when_the_client_is_closed(network: Network) -> 
             bob.contact  # noqa: B018
 
 
+async def test_what_came_before_the_end_can_still_be_received(network: Network) -> None:
+    async with network.client() as alice:
+        async with network.client() as bob:
+            for body in [b"one", b"two", b"three"]:
+                await alice.send(bob.contact, body)
+        # They were acknowledged, so nobody would send them again.
+        assert (await bob.receive()).body == b"one"
+        message = bob.receive_blocking(LONG)
+        assert message is not None
+        assert message.body == b"two"
+        with pytest.raises(f.ClosedError):
+            bob.reply(message, b"")
+        assert [message.body async for message in bob] == [b"three"]
+        for _ in range(2):
+            bob.close()
+            with pytest.raises(f.ClosedError):
+                bob.try_receive()
+
+
 async def test_closing_ends_what_is_awaited(network: Network) -> None:
     async with network.client() as bob:
         alice = network.client()

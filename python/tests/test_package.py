@@ -23,6 +23,14 @@ def test_the_example_runs() -> None:
     )
 
 
+def test_the_problem_of_the_example_is_solved_and_drawn() -> None:
+    assert run("examples/python/optimise.py") == (
+        "fastest: 6 nodes at 3.0 GHz, 2.5 s, 426 J\n"
+        "thriftiest: 3 nodes at 0.9 GHz, 10.0 s, 48 J\n"
+    )
+    assert "<svg" in (ROOT / "out/front.svg").read_text()
+
+
 def test_nothing_but_the_package_is_needed_to_import_it() -> None:
     script = "import sys; sys.modules['typing_extensions'] = None; import fogcompute.mix"
     assert run("-c", script) == ""

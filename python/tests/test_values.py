@@ -25,12 +25,7 @@ VALUES: list[tuple[Any, Any]] = [
     (f.Deliver(b"payload", b"tag"), f.Deliver(b"payload", b"other")),
     (f.Reply(b"surb", b"seal", b"tag"), f.Reply(b"surb", b"other", b"tag")),
     (f.Sphinx(1024), f.Sphinx()),
-    (f.Real(-1.0, 1.5), f.Real(-1.0, 2.0)),
-    (f.Integer(-(2**53), 2**53), f.Integer(0, 1)),
-    (f.Choice(3), f.Choice(4)),
     (f.Nsga2(8, 9, mutation_probability=0.25), f.Nsga2(8, 9)),
-    (f.Individual([1.0], [2.0, 3.0], 0.0), f.Individual([1.0], [2.0, 3.0], 1.0)),
-    (f.Front([f.Individual([1.0], [2.0], 0.0)], 5, 6), f.Front([], 5, 6)),
     (
         f.Job(
             TASK,
@@ -183,7 +178,6 @@ def test_sequences_are_held_as_tuples() -> None:
     job = f.Job(TASK, cpu_millis=1, memory_bytes=2, duration_ms=3, excluded=nodes)
     nodes.clear()
     assert job.excluded == (NODE,)
-    assert f.Individual([1], [2], 0).genes == (1.0,)
 
 
 def test_members_of_enumerations_come_back_as_themselves() -> None:

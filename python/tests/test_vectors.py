@@ -1,14 +1,17 @@
 """The vectors that all languages share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import fogcompute as f
 from conftest import ECHO, SUM, VECTORS
+from fogcompute.schedule import NSGA2, Problem, Result, minimize
 
 CLASSES = {error.name: error for error in f.ERROR_CLASSES.values()}
 
@@ -109,46 +112,43 @@ def test_routes_are_refused(payload_bytes: int, case: dict[str, Any]) -> None:
     refused(case, lambda: f.Sphinx(payload_bytes).build(route(case["route"]), payload))
 
 
-class Schaffer:
-    objective_count = 2
-
+class Schaffer(Problem):
     def __init__(self, low: float, high: float) -> None:
-        self.variables = [f.Real(low, high)]
+        super().__init__(n_var=1, n_obj=2, xl=low, xu=high)
 
-    def evaluate(self, genes: list[float]) -> tuple[list[float], float]:
-        [x] = genes
-        return [x * x, (x - 2.0) * (x - 2.0)], 0.0
+    def _evaluate(self, X: NDArray[Any], out: MutableMapping[str, Any]) -> None:
+        x = X[:, 0]
+        out["F"] = np.column_stack([x * x, (x - 2.0) * (x - 2.0)])
 
 
-class Mixed:
-    objective_count = 2
+class Mixed(Problem):
+    def __init__(self, variables: list[dict[str, Any]]) -> None:
+        [real], [integer], [choice] = (list(each.items()) for each in variables)
+        assert (real[0], integer[0], choice[0]) == ("real", "integer", "choice")
+        super().__init__(
+            n_var=3,
+            n_obj=2,
+            n_constr=1,
+            xl=[real[1]["low"], integer[1]["low"], 0],
+            xu=[real[1]["high"], integer[1]["high"], choice[1]["count"] - 1],
+            vtype=[float, int, "choice"],
+        )
 
-    def __init__(self, variables: list[f.Variable]) -> None:
-        self.variables = variables
-
-    def evaluate(self, genes: list[float]) -> tuple[list[float], float]:
-        x, n, c = genes
+    def _evaluate(self, X: NDArray[Any], out: MutableMapping[str, Any]) -> None:
+        x, n, c = X.T
         near = (x - 3.0) * (x - 3.0) + (n - 2.0) * (n - 2.0) + (c - 3.0) * (c - 3.0)
-        return [x + n + c, near], 1.0 - x if x < 1.0 else 0.0
+        out["F"] = np.column_stack([x + n + c, near])
+        out["G"] = 1.0 - x
 
 
-def variable(case: dict[str, Any]) -> f.Variable:
-    [(kind, fields)] = case.items()
-    kinds: dict[str, Callable[..., f.Variable]] = {
-        "real": f.Real,
-        "integer": f.Integer,
-        "choice": f.Choice,
-    }
-    return kinds[kind](**fields)
-
-
-def optimise(case: dict[str, Any]) -> f.Front:
-    problem: f.Problem
+def optimise(case: dict[str, Any]) -> Result:
+    problem: Problem
     if case["problem"] == "schaffer":
         problem = Schaffer(case["low"], case["high"])
     else:
-        problem = Mixed([variable(item) for item in case["variables"]])
-    return f.nsga2(problem, f.Nsga2(case["population"], case["generations"]), seed=case["seed"])
+        problem = Mixed(case["variables"])
+    algorithm = NSGA2(pop_size=case["population"])
+    return minimize(problem, algorithm, ("n_gen", case["generations"]), seed=case["seed"])
 
 
 @pytest.mark.parametrize("case", numbered([VECTORS["nsga2"], *VECTORS["nsga2_more"]]))
@@ -156,14 +156,12 @@ def test_optimisation_finds_the_same_front(case: dict[str, Any]) -> None:
     if "error" in case:
         refused(case, lambda: optimise(case))
         return
-    front = optimise(case)
-    assert front.evaluations == case["evaluations"]
-    assert front.generations == case["generations"]
-    assert len(front.individuals) == case["front_size"]
-    assert [
-        {"genes": list(found.genes), "objectives": list(found.objectives)}
-        for found in front.individuals
-    ] == [{key: item[key] for key in ("genes", "objectives")} for item in case["individuals"]]
+    result = optimise(case)
+    assert result.n_eval == case["evaluations"]
+    assert result.n_gen == case["generations"]
+    assert len(result.X) == case["front_size"]
+    assert result.X.tolist() == [item["genes"] for item in case["individuals"]]
+    assert result.F.tolist() == [item["objectives"] for item in case["individuals"]]
 
 
 @pytest.mark.parametrize("case", numbered(VECTORS["nsga2"]["refused"]))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import assert_never, assert_type
 
 import fogcompute as f
+from fogcompute import schedule
 
 
 class Probe:
@@ -18,20 +19,9 @@ class Blind:
         return 80
 
 
-class Schaffer:
-    variables = (f.Real(0.0, 1.0), f.Choice(3))
-    objective_count = 2
-
-    def evaluate(self, genes: list[float]) -> tuple[tuple[float, float], float]:
-        return (genes[0], -genes[0]), 0.0
-
-
-class Crooked:
-    variables = (f.Real(0.0, 1.0),)
-    objective_count = 2
-
-    def evaluate(self, genes: list[float]) -> float:
-        return genes[0]
+class Schaffer(schedule.Problem):
+    def __init__(self) -> None:
+        super().__init__(n_var=1, n_obj=2, xl=-10, xu=[10.0], vtype=float)
 
 
 def packets(sphinx: f.Sphinx, key: f.PrivateKey) -> bytes:
@@ -56,10 +46,13 @@ def packets(sphinx: f.Sphinx, key: f.PrivateKey) -> bytes:
 
 
 def optimisation() -> None:
-    front = f.nsga2(Schaffer(), f.Nsga2(40, 80), initial=[[0.5, 1]], seed=1)
-    assert_type(front.individuals, tuple[f.Individual, ...])
-    assert_type(front.individuals[0].genes, tuple[float, ...])
-    f.nsga2(Crooked())  # type: ignore[arg-type]
+    algorithm = schedule.NSGA2(pop_size=40, mutation_probability=0.5)
+    result = schedule.minimize(Schaffer(), algorithm, ("n_gen", 80), initial=[[0.5]], seed=1)
+    assert_type(result, schedule.Result)
+    assert_type(result.state, bytes)
+    assert_type(schedule.hypervolume(result.F, [1, 1]), float)
+    schedule.minimize(Schaffer(), "NSGA2")  # type: ignore[arg-type]
+    schedule.Problem(1, 2, vtype="text")  # type: ignore[arg-type]
     plan = f.place([], [], f.Sharing.QUEUED, preference=f.Weights([1, 0, 0, 0]))
     assert_type(plan.chosen, f.Point)
     assert_type(plan.chosen.cost, int)

@@ -12,9 +12,10 @@ use crate::workspace::{Profile, Workspace};
 const IN_TOOLCHAIN: &str = "mobile/swift/in-toolchain.sh";
 const NATIVE: &str = "FOGCOMPUTE_NATIVE_DIR";
 const LIBRARY: &str = "fogcompute-uniffi";
-const EXAMPLES: [&str; 2] = [
+const EXAMPLES: [&str; 3] = [
     "cd ../../examples/swift/Example && swift run --quiet Example ../../wasm/sum.wasm",
     "cd ../../examples/swift/Example && swift run --quiet Mixnet",
+    "cd ../../examples/swift/Example && swift run --quiet Optimise",
 ];
 
 pub(crate) fn test(session: &mut Session<'_>) -> Result<(), Stop> {

@@ -73,77 +73,106 @@ pub(super) fn run(
     one_at_a_time(effort, output)
 }
 
-/// An instance as a table: what each job adds on each node that may take it.
+/// What a job adds on a node that may take it, without the imbalance, which is no sum.
+struct Pair {
+    adds: [f64; OBJECTIVES - 1],
+    node: u32,
+}
+
+/// An instance as a table, laid out for speed: an evaluator that takes long would hide what the
+/// optimisers take.
 struct Table {
-    /// For each job its nodes and what it adds there.
-    choices: Vec<Vec<(u32, [f64; OBJECTIVES])>>,
-    needs: Vec<[u64; 3]>,
-    taken: Vec<u64>,
+    pairs: Vec<Pair>,
+    /// Where the pairs of each job start, and where those of the last end.
+    starts: Vec<usize>,
+    /// Processor, memory and disk that each job needs; whole numbers.
+    needs: Vec<[f64; 4]>,
+    /// What is taken of them on each node.
+    taken: Vec<[f64; 4]>,
     /// One over each resource of each node.
-    inverse: Vec<[f64; 3]>,
+    inverse: Vec<[f64; 4]>,
     /// Working memory. The peer wants a function that threads may share, so both sides lock it.
-    loads: Mutex<Vec<[u64; 3]>>,
+    loads: Mutex<Vec<[f64; 4]>>,
 }
 
 impl Table {
     fn new(problem: &Problem) -> Result<Self, Box<dyn Error>> {
-        let nodes = problem.nodes();
-        let choices = (0..problem.jobs().len()).map(|job| {
-            let pairs = problem.eligible(job).iter().map(|&node| {
+        let (mut pairs, mut starts) = (Vec::new(), vec![0]);
+        for job in 0..problem.jobs().len() {
+            for &node in problem.eligible(job) {
                 let adds = problem.adds(job, node).ok_or("no such node")?;
-                Ok::<_, &str>((node, adds))
-            });
-            pairs.collect()
-        });
-        let choices = choices.collect::<Result<_, _>>()?;
+                let [latency, _, distrust, cost, price] = adds;
+                pairs.push(Pair {
+                    adds: [latency, distrust, cost, price],
+                    node,
+                });
+            }
+            starts.push(pairs.len());
+        }
+        let four = |cpu: u64, memory: u64, disk: u64| [cpu as f64, memory as f64, disk as f64, 0.0];
+        let (jobs, nodes) = (problem.jobs().iter(), problem.nodes().iter());
         Ok(Self {
-            choices,
-            needs: problem
-                .jobs()
-                .iter()
-                .map(|job| [job.cpu_millis, job.memory_mib, job.disk_gib])
+            pairs,
+            starts,
+            needs: jobs
+                .map(|job| four(job.cpu_millis, job.memory_mib, job.disk_gib))
                 .collect(),
-            taken: nodes.iter().map(|node| node.cpu_millis_used).collect(),
+            taken: nodes
+                .clone()
+                .map(|node| four(node.cpu_millis_used, 0, 0))
+                .collect(),
             inverse: nodes
-                .iter()
                 .map(|node| {
-                    [node.cpu_millis, node.memory_mib, node.disk_gib].map(|all| 1.0 / all as f64)
+                    let [cpu, memory, disk, _] =
+                        four(node.cpu_millis, node.memory_mib, node.disk_gib);
+                    [1.0 / cpu, 1.0 / memory, 1.0 / disk, 0.0]
                 })
                 .collect(),
             loads: Mutex::default(),
         })
     }
 
+    fn jobs(&self) -> usize {
+        self.needs.len()
+    }
+
+    /// How many nodes may take each job.
+    fn counts(&self) -> impl Iterator<Item = usize> {
+        self.starts.windows(2).map(|ends| ends[1] - ends[0])
+    }
+
     /// Objectives and violation of the placement that puts each job on its choice of this index.
     fn value(&self, choices: impl Iterator<Item = usize>) -> ([f64; OBJECTIVES], f64) {
         let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
         loads.clear();
-        loads.extend(self.taken.iter().map(|&cpu| [cpu, 0, 0]));
-        let mut objectives = [0.0; OBJECTIVES];
-        for ((row, needs), choice) in self.choices.iter().zip(&self.needs).zip(choices) {
-            let (node, adds) = &row[choice];
-            for (sum, adds) in objectives.iter_mut().zip(adds) {
+        loads.extend_from_slice(&self.taken);
+        let mut sums = [0.0; OBJECTIVES - 1];
+        for ((start, needs), choice) in self.starts.iter().zip(&self.needs).zip(choices) {
+            let pair = &self.pairs[start + choice];
+            for (sum, adds) in sums.iter_mut().zip(pair.adds) {
                 *sum += adds;
             }
-            for (load, need) in loads[*node as usize].iter_mut().zip(needs) {
+            for (load, need) in loads[pair.node as usize].iter_mut().zip(needs) {
                 *load += need;
             }
         }
-        let (mut violation, mut sum, mut squares) = (0.0, 0.0, 0.0);
+        let (mut over, mut sum, mut squares) = ([0.0; 4], 0.0, 0.0);
         for (load, inverse) in loads.iter().zip(&self.inverse) {
-            for resource in 0..3 {
-                let share = load[resource] as f64 * inverse[resource];
-                violation += f64::max(0.0, share - 1.0);
+            let shares: [f64; 4] =
+                std::array::from_fn(|resource| load[resource] * inverse[resource]);
+            for (over, share) in over.iter_mut().zip(shares) {
+                *over += f64::max(0.0, share - 1.0);
             }
-            let share = load[0] as f64 * inverse[0];
-            sum += share;
-            squares += share * share;
+            sum += shares[0];
+            squares += shares[0] * shares[0];
         }
+        let violation: f64 = over.iter().sum();
         let mean = sum / loads.len() as f64;
         let variance = squares / loads.len() as f64 - mean * mean;
-        objectives[1] = variance.max(0.0).sqrt();
+        let [latency, distrust, cost, price] = sums;
+        let imbalance = variance.max(0.0).sqrt();
         (
-            objectives,
+            [latency, imbalance, distrust, cost, price],
             if violation <= VIOLATION_MAX {
                 0.0
             } else {
@@ -152,22 +181,27 @@ impl Table {
         )
     }
 
-    fn to_json(&self, problem: &Problem) -> serde_json::Value {
-        let of = |value: fn(&(u32, [f64; OBJECTIVES])) -> serde_json::Value| -> Vec<Vec<_>> {
-            let rows = self.choices.iter();
+    fn to_json(&self) -> serde_json::Value {
+        let rows = |value: fn(&Pair) -> serde_json::Value| -> Vec<Vec<_>> {
+            let rows = self
+                .starts
+                .windows(2)
+                .map(|ends| &self.pairs[ends[0]..ends[1]]);
             rows.map(|row| row.iter().map(value).collect()).collect()
         };
-        let capacities: Vec<[u64; 3]> = problem
-            .nodes()
+        let capacities: Vec<[f64; 3]> = self
+            .inverse
             .iter()
-            .map(|node| [node.cpu_millis, node.memory_mib, node.disk_gib])
+            .map(|inverse| [1.0 / inverse[0], 1.0 / inverse[1], 1.0 / inverse[2]])
             .collect();
-        let taken: Vec<[u64; 3]> = self.taken.iter().map(|&cpu| [cpu, 0, 0]).collect();
         serde_json::json!({
-            "choices": of(|(node, _)| (*node).into()),
-            "adds": of(|(_, adds)| adds.to_vec().into()),
+            "choices": rows(|pair| pair.node.into()),
+            "adds": rows(|pair| {
+                let [latency, distrust, cost, price] = pair.adds;
+                vec![latency, 0.0, distrust, cost, price].into()
+            }),
             "needs": self.needs,
-            "taken": taken,
+            "taken": self.taken,
             "capacities": capacities,
         })
     }
@@ -191,7 +225,7 @@ impl BatchProblem for Table {
         objectives: &mut [f64],
         violations: &mut [f64],
     ) -> Result<(), Infallible> {
-        let rows = genes.chunks_exact(self.choices.len());
+        let rows = genes.chunks_exact(self.jobs());
         let outs = objectives.chunks_exact_mut(OBJECTIVES).zip(violations);
         for (genes, (out, violation)) in rows.zip(outs) {
             let value = self.value(genes.iter().map(|&gene| gene as usize));
@@ -213,8 +247,8 @@ struct Outcome {
 
 fn ours(table: &mut Table, generations: u32, seed: u64) -> Result<Outcome, Box<dyn Error>> {
     let start = ThreadTime::now();
-    let variables = table.choices.iter().map(|row| Variable::Choice {
-        count: row.len() as u32,
+    let variables = table.counts().map(|count| Variable::Choice {
+        count: count as u32,
     });
     let rates = Nsga2::default().rates();
     let variation = Bounded::new(variables.collect(), &rates)?;
@@ -239,11 +273,7 @@ fn ours(table: &mut Table, generations: u32, seed: u64) -> Result<Outcome, Box<d
 
 fn theirs(table: &Table, generations: u32, seed: u64) -> Result<Outcome, Box<dyn Error>> {
     let start = ThreadTime::now();
-    let bounds: Vec<_> = table
-        .choices
-        .iter()
-        .map(|row| 0..=row.len() as i64 - 1)
-        .collect();
+    let bounds: Vec<_> = table.counts().map(|count| 0..=count as i64 - 1).collect();
     let rate = 1.0 / bounds.len() as f64;
     let algorithm = PeerNsga2::builder(Integer::new(bounds)?, [Minimize; OBJECTIVES])
         .population_size(POPULATION as usize)
@@ -277,7 +307,7 @@ fn generations(
 ) -> Result<(), Box<dyn Error>> {
     let problem = Problem::generate(Spec::P200X100)?;
     let mut table = Table::new(&problem)?;
-    peers.set_placement(&table.to_json(&problem))?;
+    peers.set_placement(&table.to_json())?;
     let (seeds, generations) = match effort {
         Effort::Full => (11, GENERATIONS),
         Effort::Smoke => (1, 2),

@@ -115,10 +115,10 @@ static void callback(void *data) {
     fog_decision_free(decision);
 }
 
-static int32_t identity(void *user_data, const double *genes, size_t gene_count,
-                        double *objectives, size_t objective_count, double *violation) {
-    (void)user_data, (void)gene_count, (void)objective_count, (void)violation;
-    objectives[0] = genes[0];
+static int32_t identity(void *user_data, const double *genes, size_t count, size_t gene_count,
+                        double *objectives, size_t objective_count, double *violations) {
+    (void)user_data, (void)gene_count, (void)objective_count, (void)violations;
+    memcpy(objectives, genes, count * sizeof *genes);
     return 0;
 }
 
@@ -127,12 +127,12 @@ static void nsga2(void *data) {
     const fog_variable variable = {.kind = FOG_VARIABLE_KIND_REAL, .low = 0.0, .high = 1.0};
     const fog_problem problem = {
         .variables = &variable, .variable_count = 1, .objective_count = 1, .evaluate = identity};
-    fog_nsga2_config config;
+    fog_search_config config;
     fog_front *front;
-    must(fog_nsga2_config_default(&config));
+    must(fog_search_config_default(&config));
     config.population = 100;
     config.generations = 9;
-    must(fog_nsga2(&problem, &config, NULL, 0, 0, &front));
+    must(fog_minimize(&problem, &config, NULL, 0, 0, &front));
     sink = fog_front_size(front);
     fog_front_free(front);
 }

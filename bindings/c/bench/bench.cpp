@@ -85,11 +85,11 @@ int main(int argc, char **argv) {
     const fc::problem identity{{fc::real{0, 1}}, 1, [](const std::vector<double> &genes) {
                                    return fc::evaluation{genes, 0};
                                }};
-    fc::nsga2_config config;
+    fc::search_config config;
     config.population = 100;
     config.generations = 9;
     bench("nsga2_1000_evaluations", 50,
-          [&] { return fc::nsga2(identity, config).individuals.size(); });
+          [&] { return fc::minimize(identity, config).individuals.size(); });
 
     fc::fog_config one_worker;
     one_worker.workers = 1;

@@ -5,6 +5,7 @@
 #include <fogcompute.h>
 
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -260,7 +261,7 @@ static void test_null_is_refused_or_ignored(void) {
     FAILS(FOG_STATUS_INVALID_ARGUMENT,
           fog_sphinx_build(sphinx, NULL, 1, NULL, 0, NULL, 0, &len));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_open(NULL, NULL));
-    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_nsga2(NULL, NULL, NULL, 0, 0, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_minimize(NULL, NULL, NULL, 0, 0, NULL));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_harvest_policy_decide(NULL, NULL, NULL));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_fog_run(NULL, NULL, 0, NULL, 0, NULL, NULL));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_task_cancel(NULL));
@@ -744,63 +745,92 @@ static void test_a_processor_takes_a_packet_once(void) {
     fog_sphinx_free(sphinx);
 }
 
-/* ---- NSGA-II ------------------------------------------------------------------------------ */
+/* ---- optimisation ------------------------------------------------------------------------ */
 
-static int32_t schaffer(void *user_data, const double *genes, size_t gene_count,
-                        double *objectives, size_t objective_count, double *violation) {
+static int32_t schaffer(void *user_data, const double *genes, size_t count, size_t gene_count,
+                        double *objectives, size_t objective_count, double *violations) {
     uint64_t *calls = user_data;
-    (void)violation;
+    (void)violations;
     if (gene_count != 1 || objective_count != 2) {
         return 99;
     }
     if (calls != NULL) {
-        ++*calls;
+        *calls += count;
     }
-    double x = genes[0];
-    objectives[0] = x * x;
-    objectives[1] = (x - 2.0) * (x - 2.0);
+    for (size_t i = 0; i < count; i++) {
+        double x = genes[i];
+        objectives[2 * i] = x * x;
+        objectives[2 * i + 1] = (x - 2.0) * (x - 2.0);
+    }
     return 0;
 }
 
-static int32_t mixed(void *user_data, const double *genes, size_t gene_count, double *objectives,
-                     size_t objective_count, double *violation) {
+static int32_t mixed(void *user_data, const double *genes, size_t count, size_t gene_count,
+                     double *objectives, size_t objective_count, double *violations) {
     (void)user_data;
     if (gene_count != 3 || objective_count != 2) {
         return 99;
     }
-    double x = genes[0], n = genes[1], c = genes[2];
-    objectives[0] = x + n + c;
-    objectives[1] = (x - 3.0) * (x - 3.0) + (n - 2.0) * (n - 2.0) + (c - 3.0) * (c - 3.0);
-    *violation = x < 1.0 ? 1.0 - x : 0.0;
+    for (size_t i = 0; i < count; i++, genes += 3, objectives += 2) {
+        double x = genes[0], n = genes[1], c = genes[2];
+        objectives[0] = x + n + c;
+        objectives[1] = (x - 3.0) * (x - 3.0) + (n - 2.0) * (n - 2.0) + (c - 3.0) * (c - 3.0);
+        violations[i] = x < 1.0 ? 1.0 - x : 0.0;
+    }
     return 0;
 }
 
-static int32_t gives_up(void *user_data, const double *genes, size_t gene_count,
-                        double *objectives, size_t objective_count, double *violation) {
-    (void)genes, (void)gene_count, (void)objectives, (void)objective_count, (void)violation;
+/* How far each thing is from where it would be in falling order. */
+static int32_t disorder(void *user_data, const double *genes, size_t count, size_t gene_count,
+                        double *objectives, size_t objective_count, double *violations) {
+    (void)user_data, (void)objective_count, (void)violations;
+    for (size_t i = 0; i < count; i++) {
+        objectives[i] = 0.0;
+        for (size_t at = 0; at < gene_count; at++) {
+            objectives[i] += fabs(genes[i * gene_count + at] - (double)(gene_count - 1 - at));
+        }
+    }
+    return 0;
+}
+
+static int32_t gives_up(void *user_data, const double *genes, size_t count, size_t gene_count,
+                        double *objectives, size_t objective_count, double *violations) {
+    (void)genes, (void)count, (void)gene_count, (void)objectives, (void)objective_count;
+    (void)violations;
     ++*(uint64_t *)user_data;
     return 7;
 }
 
-static int32_t not_finite(void *user_data, const double *genes, size_t gene_count,
-                          double *objectives, size_t objective_count, double *violation) {
-    (void)user_data, (void)genes, (void)gene_count, (void)objective_count, (void)violation;
+static int32_t not_finite(void *user_data, const double *genes, size_t count, size_t gene_count,
+                          double *objectives, size_t objective_count, double *violations) {
+    (void)user_data, (void)genes, (void)gene_count, (void)violations;
     double zero = 0.0;
+    for (size_t i = 0; i < count * objective_count; i++) {
+        objectives[i] = zero;
+    }
     objectives[0] = zero / zero;
-    objectives[1] = 0.0;
     return 0;
 }
 
-static int32_t writes_nothing(void *user_data, const double *genes, size_t gene_count,
-                              double *objectives, size_t objective_count, double *violation) {
-    (void)user_data, (void)genes, (void)gene_count;
-    (void)objectives, (void)objective_count, (void)violation;
+static int32_t writes_nothing(void *user_data, const double *genes, size_t count,
+                              size_t gene_count, double *objectives, size_t objective_count,
+                              double *violations) {
+    (void)user_data, (void)genes, (void)count, (void)gene_count;
+    (void)objectives, (void)objective_count, (void)violations;
     return 0;
 }
 
 static fog_nsga2_config read_config(const cJSON *area) {
     fog_nsga2_config config;
     OK(fog_nsga2_config_default(&config));
+    config.population = (uint32_t)whole(area, "population");
+    config.generations = (uint32_t)whole(area, "generations");
+    return config;
+}
+
+static fog_search_config read_search_config(const cJSON *area) {
+    fog_search_config config;
+    OK(fog_search_config_default(&config));
     config.population = (uint32_t)whole(area, "population");
     config.generations = (uint32_t)whole(area, "generations");
     return config;
@@ -840,11 +870,11 @@ static fog_status run_schaffer(const cJSON *area, fog_evaluate evaluate, void *u
                            .objective_count = 2,
                            .evaluate = evaluate,
                            .user_data = user_data};
-    fog_nsga2_config config = read_config(area);
-    return fog_nsga2(&problem, &config, NULL, 0, whole(area, "seed"), front);
+    fog_search_config config = read_search_config(area);
+    return fog_minimize(&problem, &config, NULL, 0, whole(area, "seed"), front);
 }
 
-static void test_nsga2_finds_the_same_fronts(void) {
+static void test_minimize_finds_the_same_fronts(void) {
     const cJSON *area = get(shared, "nsga2");
     fog_front *front = NULL;
     uint64_t calls = 0;
@@ -866,14 +896,14 @@ static void test_nsga2_finds_the_same_fronts(void) {
                            .objective_count = 2,
                            .evaluate = mixed};
     cJSON_ArrayForEach(area, get(shared, "nsga2_more")) {
-        fog_nsga2_config config = read_config(area);
-        OK(fog_nsga2(&problem, &config, NULL, 0, whole(area, "seed"), &front));
+        fog_search_config config = read_search_config(area);
+        OK(fog_minimize(&problem, &config, NULL, 0, whole(area, "seed"), &front));
         same_front(front, area);
         fog_front_free(front);
     }
 }
 
-static void test_nsga2_tells_what_the_callback_did(void) {
+static void test_minimize_tells_what_the_callback_did(void) {
     const cJSON *area = get(shared, "nsga2");
     fog_front *front = NULL;
     uint64_t calls = 0;
@@ -886,28 +916,156 @@ static void test_nsga2_tells_what_the_callback_did(void) {
     CHECK(front == NULL);
 }
 
-static void test_nsga2_takes_first_genomes_and_no_bad_ones(void) {
+static void test_minimize_takes_first_genomes_and_no_bad_ones(void) {
     fog_variable variable = {.kind = FOG_VARIABLE_KIND_REAL, .low = -10.0, .high = 10.0};
     fog_problem problem = {
         .variables = &variable, .variable_count = 1, .objective_count = 2, .evaluate = schaffer};
-    fog_nsga2_config config;
-    OK(fog_nsga2_config_default(&config));
+    fog_search_config config;
+    OK(fog_search_config_default(&config));
     config.population = 4;
     config.generations = 0;
     const double first[] = {0.0, 2.0, 1.0};
     fog_front *front = NULL;
-    OK(fog_nsga2(&problem, &config, first, 3, 1, &front));
+    OK(fog_minimize(&problem, &config, first, 3, 1, &front));
     fog_individual found;
     OK(fog_front_individual(front, 0, &found));
     CHECK(found.genes[0] == 0.0 && found.objectives[1] == 4.0);
     fog_front_free(front);
     const double outside[] = {11.0};
-    FAILS(FOG_STATUS_INVALID_PROBLEM, fog_nsga2(&problem, &config, outside, 1, 1, &front));
+    FAILS(FOG_STATUS_INVALID_PROBLEM, fog_minimize(&problem, &config, outside, 1, 1, &front));
     problem.variable_count = 0;
-    FAILS(FOG_STATUS_INVALID_PROBLEM, fog_nsga2(&problem, &config, NULL, 0, 1, &front));
+    FAILS(FOG_STATUS_INVALID_PROBLEM, fog_minimize(&problem, &config, NULL, 0, 1, &front));
     problem.variable_count = 1;
     variable.kind = 3;
-    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_nsga2(&problem, &config, NULL, 0, 1, &front));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_minimize(&problem, &config, NULL, 0, 1, &front));
+}
+
+static const double KNOWN[] = {0.0, 1.0, 0.5, 0.5, 1.0, 0.0};
+
+static void test_a_search_goes_on_from_what_was_saved(void) {
+    const fog_variable variable = {.kind = FOG_VARIABLE_KIND_REAL, .low = -10.0, .high = 10.0};
+    fog_problem problem = {
+        .variables = &variable, .variable_count = 1, .objective_count = 2, .evaluate = schaffer};
+    double directions[2 * 20];
+    size_t count = 0;
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL, fog_reference_directions(2, 19, NULL, 0, &count));
+    CHECK(count == 20);
+    OK(fog_reference_directions(2, 19, directions, count, &count));
+    CHECK(directions[0] == 0.0 && directions[1] == 1.0);
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_reference_directions(0, 1, NULL, 0, &count));
+    fog_search_config config;
+    OK(fog_search_config_default(&config));
+    config.population = 20;
+    config.generations = 12;
+    config.directions = directions;
+    config.direction_count = count;
+    for (int32_t selection = 0; selection < 3; selection++) {
+        config.selection = selection;
+        fog_front *whole_front, *front;
+        OK(fog_minimize(&problem, &config, NULL, 0, 5, &whole_front));
+
+        fog_search *search;
+        OK(fog_search_start(&problem, &config, NULL, 0, 5, &search));
+        for (int i = 0; i < 4; i++) {
+            CHECK(fog_search_ended(search) == FOG_ENDED_NOT_YET);
+            OK(fog_search_step(search, &problem));
+        }
+        fog_population population;
+        OK(fog_search_population(search, &population));
+        CHECK(population.size == 20 && population.generation == 4 && population.evaluations == 100);
+        CHECK(population.gene_count == 1 && population.objective_count == 2);
+        CHECK(population.objectives[0] == population.genes[0] * population.genes[0]);
+        CHECK(population.violations[19] == 0.0);
+        size_t len = 0;
+        FAILS(FOG_STATUS_BUFFER_TOO_SMALL, fog_search_save(search, NULL, 0, &len));
+        uint8_t *state = malloc(len);
+        OK(fog_search_save(search, state, len, &len));
+        fog_search_free(search);
+
+        FAILS(FOG_STATUS_INVALID_PROBLEM,
+              fog_search_resume(&problem, &config, state, len / 2, &search));
+        OK(fog_search_resume(&problem, &config, state, len, &search));
+        free(state);
+        problem.objective_count = 3;
+        FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_search_step(search, &problem));
+        problem.objective_count = 2;
+        uint64_t calls = 0;
+        fog_problem broken = problem;
+        broken.evaluate = gives_up;
+        broken.user_data = &calls;
+        FAILS(FOG_STATUS_HOST_CALLBACK, fog_search_step(search, &broken));
+        while (fog_search_ended(search) == FOG_ENDED_NOT_YET) {
+            OK(fog_search_step(search, &problem));
+        }
+        CHECK(fog_search_ended(search) == FOG_ENDED_GENERATIONS);
+        OK(fog_search_front(search, &front));
+        fog_search_free(search);
+        CHECK(fog_front_size(front) == fog_front_size(whole_front));
+        for (size_t i = 0; i < fog_front_size(front); i++) {
+            fog_individual ours, theirs;
+            OK(fog_front_individual(front, i, &ours));
+            OK(fog_front_individual(whole_front, i, &theirs));
+            CHECK(ours.genes[0] == theirs.genes[0]);
+        }
+        fog_front_free(front);
+        fog_front_free(whole_front);
+    }
+    fog_front *front = NULL;
+    config.selection = 3;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_minimize(&problem, &config, NULL, 0, 5, &front));
+    CHECK(front == NULL);
+}
+
+static void test_an_order_is_found(void) {
+    const fog_problem problem = {
+        .variable_count = 6, .is_permutation = true, .objective_count = 1, .evaluate = disorder};
+    fog_search_config config;
+    OK(fog_search_config_default(&config));
+    config.has_stagnation = true;
+    config.stagnation_generations = 50;
+    fog_search *search;
+    OK(fog_search_start(&problem, &config, NULL, 0, 1, &search));
+    while (fog_search_ended(search) == FOG_ENDED_NOT_YET) {
+        OK(fog_search_step(search, &problem));
+    }
+    CHECK(fog_search_ended(search) == FOG_ENDED_STAGNATION);
+    fog_front *front;
+    OK(fog_search_front(search, &front));
+    fog_individual best;
+    OK(fog_front_individual(front, 0, &best));
+    for (size_t at = 0; at < 6; at++) {
+        CHECK(best.genes[at] == (double)(5 - at));
+    }
+    fog_front_free(front);
+    fog_search_free(search);
+}
+
+static void test_fronts_are_measured(void) {
+    const double points[] = {1.0, 2.0, 2.0, 1.0, 2.0, 2.0, 3.0, 3.0};
+    uint32_t ranks[4];
+    OK(fog_non_dominated_sort(points, 4, 2, ranks));
+    CHECK(ranks[0] == 0 && ranks[1] == 0 && ranks[2] == 1 && ranks[3] == 2);
+    const double corner[] = {2.0, 2.0}, ends[] = {0.0, 1.0, 1.0, 0.0};
+    double value = -1.0;
+    OK(fog_hypervolume(KNOWN, 3, 2, corner, &value));
+    CHECK(value == 3.25);
+    OK(fog_igd(KNOWN, 3, KNOWN, 3, 2, &value));
+    CHECK(value == 0.0);
+    const double far[] = {0.0, 2.0};
+    OK(fog_igd_plus(far, 1, KNOWN, 1, 2, &value));
+    CHECK(value == 1.0);
+    OK(fog_spacing(KNOWN, 3, 2, &value));
+    CHECK(value == 0.0);
+    OK(fog_spread(KNOWN, 3, ends, 2, 2, &value));
+    CHECK(value == 0.0);
+    double zero = 0.0;
+    const double nan[] = {zero / zero, 1.0};
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_non_dominated_sort(nan, 1, 2, ranks));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_hypervolume(nan, 1, 2, corner, &value));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_hypervolume(NULL, 1, 2, corner, &value));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_spacing(KNOWN, 1, 2, &value));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_igd(KNOWN, 3, KNOWN, 0, 2, &value));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_non_dominated_sort(points, 4, 0, ranks));
 }
 
 /* ---- placement ---------------------------------------------------------------------------- */
@@ -2249,9 +2407,12 @@ int main(int argc, char **argv) {
         TEST(a_batch_is_processed_in_place_and_one_bad_packet_harms_no_other),
         TEST(a_reply_block_brings_a_reply_back),
         TEST(a_processor_takes_a_packet_once),
-        TEST(nsga2_finds_the_same_fronts),
-        TEST(nsga2_tells_what_the_callback_did),
-        TEST(nsga2_takes_first_genomes_and_no_bad_ones),
+        TEST(minimize_finds_the_same_fronts),
+        TEST(minimize_tells_what_the_callback_did),
+        TEST(minimize_takes_first_genomes_and_no_bad_ones),
+        TEST(a_search_goes_on_from_what_was_saved),
+        TEST(an_order_is_found),
+        TEST(fronts_are_measured),
         TEST(placement_chooses_the_same_plans),
         TEST(placement_refuses_numbers_of_no_enumeration),
         TEST(the_ledger_takes_the_same_steps),

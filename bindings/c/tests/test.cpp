@@ -343,7 +343,7 @@ void test_a_processor_takes_a_packet_once() {
     CHECK(stats.received == 7 && stats.delivered == 2 && stats.replayed == 5);
 }
 
-// ---- NSGA-II ----------------------------------------------------------------------------------
+// ---- optimisation -----------------------------------------------------------------------------
 
 fc::evaluation schaffer(const std::vector<double> &genes) {
     const double x = genes.at(0);
@@ -363,6 +363,13 @@ fc::nsga2_config read_config(const json &area) {
     return config;
 }
 
+fc::search_config read_search_config(const json &area) {
+    fc::search_config config;
+    config.population = area["population"];
+    config.generations = area["generations"];
+    return config;
+}
+
 void same_front(const fc::front &front, const json &area) {
     CHECK(front.individuals.size() == area["front_size"]);
     CHECK(front.evaluations == area["evaluations"]);
@@ -375,17 +382,17 @@ void same_front(const fc::front &front, const json &area) {
 
 fc::front run_schaffer(const json &area) {
     const fc::real x{area["low"], area["high"]};
-    return fc::nsga2({{x}, 2, schaffer}, read_config(area), {}, area["seed"]);
+    return fc::minimize({{x}, 2, schaffer}, read_search_config(area), {}, area["seed"]);
 }
 
-void test_nsga2_finds_the_same_fronts() {
+void test_minimize_finds_the_same_fronts() {
     same_front(run_schaffer(shared["nsga2"]), shared["nsga2"]);
     for (const auto &refused : shared["nsga2"]["refused"]) {
         ends(refused, [&] { run_schaffer(refused); });
     }
     const fc::problem problem{{fc::real{0, 5}, fc::integer{-3, 3}, fc::choice{4}}, 2, mixed};
     for (const auto &area : shared["nsga2_more"]) {
-        same_front(fc::nsga2(problem, read_config(area), {}, area["seed"]), area);
+        same_front(fc::minimize(problem, read_search_config(area), {}, area["seed"]), area);
     }
 }
 
@@ -393,40 +400,109 @@ struct host_error : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-void test_nsga2_rethrows_what_the_callback_throws() {
+void test_minimize_rethrows_what_the_callback_throws() {
     int calls = 0;
     fc::problem problem{{fc::real{0, 1}}, 2, [&](const auto &) -> fc::evaluation {
                             calls++;
                             throw host_error("the host's own");
                         }};
     try {
-        fc::nsga2(problem);
+        fc::minimize(problem);
         CHECK(!"thrown");
     } catch (const host_error &error) {
         CHECK(std::string(error.what()) == "the host's own");
     }
     CHECK(calls == 1);
     problem.evaluate = [](const auto &) -> fc::evaluation { throw 7; };
-    THROWS(int, fc::nsga2(problem));
+    THROWS(int, fc::minimize(problem));
     problem.evaluate = [](const auto &) { return fc::evaluation{{1.0}, 0}; };
-    THROWS(fc::invalid_problem, fc::nsga2(problem));
+    THROWS(fc::invalid_problem, fc::minimize(problem));
     problem.evaluate = [](const auto &) { return fc::evaluation{{1.0, 1.0 / 0.0}, 0}; };
-    THROWS(fc::not_finite, fc::nsga2(problem));
+    THROWS(fc::not_finite, fc::minimize(problem));
     problem.evaluate = nullptr;
-    THROWS(fc::invalid_argument, fc::nsga2(problem));
+    THROWS(fc::invalid_argument, fc::minimize(problem));
 }
 
-void test_nsga2_takes_first_genomes() {
-    fc::nsga2_config config;
+void test_minimize_takes_first_genomes() {
+    fc::search_config config;
     config.population = 4;
     config.generations = 0;
     const fc::problem problem{{fc::real{-10, 10}}, 2, schaffer};
-    const auto front = fc::nsga2(problem, config, {{0.0}, {2.0}}, 1);
+    const auto front = fc::minimize(problem, config, {{0.0}, {2.0}}, 1);
     CHECK(front.individuals.front().genes == std::vector<double>{0.0});
-    THROWS(fc::invalid_problem, fc::nsga2(problem, config, {{0.0, 1.0}}, 1));
-    THROWS(fc::invalid_problem, fc::nsga2(problem, config, {{11.0}}, 1));
+    THROWS(fc::invalid_problem, fc::minimize(problem, config, {{0.0, 1.0}}, 1));
+    THROWS(fc::invalid_problem, fc::minimize(problem, config, {{11.0}}, 1));
     config.mutation_probability = 2.0;
-    THROWS(fc::invalid_problem, fc::nsga2(problem, config));
+    THROWS(fc::invalid_problem, fc::minimize(problem, config));
+}
+
+void same_individuals(const fc::front &ours, const fc::front &theirs) {
+    CHECK(ours.individuals.size() == theirs.individuals.size());
+    for (std::size_t i = 0; i < ours.individuals.size(); i++) {
+        CHECK(ours.individuals[i].genes == theirs.individuals[i].genes);
+        CHECK(ours.individuals[i].objectives == theirs.individuals[i].objectives);
+    }
+}
+
+void test_generations_are_evaluated_at_once_and_saved() {
+    int calls = 0;
+    const auto all = [&](const fc::generation &all) {
+        calls++;
+        for (std::size_t i = 0; i < all.count; i++) {
+            const double x = all.genes[i * all.gene_count];
+            all.objectives[2 * i] = x * x;
+            all.objectives[2 * i + 1] = (x - 2.0) * (x - 2.0);
+        }
+    };
+    fc::problem problem{{fc::real{-10, 10}}, 2, nullptr, all};
+    const fc::problem single{{fc::real{-10, 10}}, 2, schaffer};
+    fc::search_config config;
+    config.population = 12;
+    config.generations = 9;
+    using selection = decltype(config.selection);
+    const selection choices[] = {fc::crowding{},
+                                 fc::directions{fc::reference_directions(2, 11)},
+                                 fc::by_hypervolume{}};
+    for (const auto &choice : choices) {
+        config.selection = choice;
+        const auto whole = fc::minimize(single, config, {}, 3);
+        calls = 0;
+        fc::search search(problem, config, {}, 3);
+        search.step();
+        CHECK(calls == 2 && search.population().generation == 1);
+        auto resumed = fc::search::resume(problem, config, search.save());
+        while (resumed.ended() == fc::ended::not_yet) {
+            resumed.step();
+        }
+        CHECK(resumed.ended() == fc::ended::generations);
+        same_individuals(resumed.front(), whole);
+    }
+    THROWS(fc::invalid_problem, fc::search::resume(problem, config, {1, 2, 3}));
+    config.selection = fc::directions{{{1.0}}};
+    THROWS(fc::invalid_problem, fc::minimize(problem, config));
+    config = fc::search_config();
+    config.stagnation = fc::stagnation{20, 0.01};
+    config.evaluations_max = 100'000;
+    problem.evaluate_all = [](const fc::generation &) { throw host_error("all"); };
+    THROWS(host_error, fc::minimize(problem, config));
+    fc::problem order{{}, 1, [](const std::vector<double> &genes) {
+                          return fc::evaluation{{genes.at(0) + 2 * genes.at(1)}, 0};
+                      }};
+    order.permutation = 3;
+    const auto best = fc::minimize(order, config).individuals.at(0).genes;
+    CHECK(best == (std::vector<double>{1, 0, 2}));
+}
+
+void test_fronts_are_measured() {
+    const std::vector<double> front{0, 1, 0.5, 0.5, 1, 0}, ends{0, 1, 1, 0};
+    CHECK(fc::non_dominated_sort({1, 2, 2, 1, 2, 2}, 2) == (std::vector<std::uint32_t>{0, 0, 1}));
+    CHECK(fc::hypervolume(front, {2, 2}) == 3.25);
+    CHECK(fc::igd(front, front, 2) == 0 && fc::igd_plus({0, 2}, {0, 1}, 2) == 1);
+    CHECK(fc::spacing(front, 2) == 0 && fc::spread(front, ends, 2) == 0);
+    THROWS(fc::invalid_argument, fc::non_dominated_sort({1, 2, 3}, 2));
+    THROWS(fc::invalid_argument, fc::hypervolume({}, {}));
+    THROWS(fc::invalid_argument, fc::reference_directions(0, 1));
+    CHECK(fc::reference_directions(3, 12).size() == 91);
 }
 
 // ---- placement --------------------------------------------------------------------------------
@@ -963,9 +1039,11 @@ int main(int argc, char **argv) {
         TEST(a_batch_is_processed_in_place),
         TEST(a_reply_block_brings_a_reply_back),
         TEST(a_processor_takes_a_packet_once),
-        TEST(nsga2_finds_the_same_fronts),
-        TEST(nsga2_rethrows_what_the_callback_throws),
-        TEST(nsga2_takes_first_genomes),
+        TEST(minimize_finds_the_same_fronts),
+        TEST(minimize_rethrows_what_the_callback_throws),
+        TEST(minimize_takes_first_genomes),
+        TEST(generations_are_evaluated_at_once_and_saved),
+        TEST(fronts_are_measured),
         TEST(placement_chooses_the_same_plans),
         TEST(the_ledger_takes_the_same_steps),
         TEST(threads_share_a_ledger),

@@ -57,6 +57,12 @@ impl<T: Send + Sync> Handle<T> {
         })
     }
 
+    /// The object, also if it has ended by itself. `None` in a process that this one was forked into.
+    pub(crate) fn here(&self) -> Option<Arc<T>> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.clone().filter(|_| self.origin.is_here())
+    }
+
     /// Takes the object out: from now on it is closed.
     pub(crate) fn take(&self) -> Option<Arc<T>> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);

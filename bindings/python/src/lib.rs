@@ -38,7 +38,9 @@ mod _native {
         Descriptor, Message, MixnetClient, MixnetClientStats, MixnetNode, MixnetNodeStats, Topology,
     };
     #[pymodule_export]
-    use crate::optimise::{Choice, Front, Individual, Integer, Nsga2, Real, nsga2};
+    use crate::optimise::{
+        _Search, _directions, _hypervolume, _igd, _igd_plus, _ranks, _spacing, _spread, Nsga2,
+    };
     #[pymodule_export]
     use crate::packets::{
         Batch, Deliver, Forward, Hop, PrivateKey, ProcessorStats, Reply, ReplyKey, Sphinx,

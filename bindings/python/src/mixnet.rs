@@ -621,6 +621,7 @@ impl MixnetClient {
 
     /// Sends a message that asks for an answer of at most `answer_bytes_max` bytes; await that.
     ///
+    /// The limit is rounded up to what whole packets carry.
     /// Whoever answers does not learn who asked. Raises what `send` does, and `NoAnswerError` after
     /// `within`, a minute unless said otherwise.
     #[pyo3(
@@ -786,9 +787,12 @@ impl MixnetClient {
         })
     }
 
-    /// Ends the client; what is awaited ends with `ClosedError`. Closing again does nothing.
+    /// Ends the client; what is awaited ends with `ClosedError`.
+    ///
+    /// Messages that came in before can still be received, then receiving ends with `ClosedError`.
+    /// Closing again does nothing.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let client = self.0.take();
+        let client = self.0.here();
         error::catch(py, || close(client.as_deref()))
     }
 
@@ -813,7 +817,7 @@ impl MixnetClient {
         _exception: &Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = asyncio::event_loop(py)?;
-        let client = self.0.take();
+        let client = self.0.here();
         asyncio::awaitable(
             &event_loop,
             asyncio::apart(move || close(client.as_deref())),

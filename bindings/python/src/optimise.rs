@@ -1,88 +1,17 @@
-//! NSGA-II.
+//! Optimisation: what `fogcompute.schedule` is made of.
 
-use fogcompute::Nsga2Failure;
-use pyo3::exceptions::PyTypeError;
-use pyo3::intern;
+use fogcompute::{
+    BatchProblem, Ended, Genome, SearchConfig, SearchFailure, Stagnation, indicators,
+};
+use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes};
 
-use crate::convert::{Number, Tuple};
+use crate::convert::{Buffer, Number};
 use crate::error;
 use crate::value::value;
 
-/// A real number from `low` to `high`, both inclusive.
-#[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
-#[derive(Clone)]
-pub(crate) struct Real {
-    /// Smallest value.
-    low: f64,
-    /// Largest value.
-    high: f64,
-}
-
-value! {
-    Real { low, high }
-
-    #[new]
-    fn new(low: Number<f64>, high: Number<f64>) -> Self {
-        Self { low: low.0, high: high.0 }
-    }
-}
-
-/// A whole number from `low` to `high`, both inclusive, where near values act alike.
-#[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
-#[derive(Clone)]
-pub(crate) struct Integer {
-    /// Smallest value.
-    low: i64,
-    /// Largest value.
-    high: i64,
-}
-
-value! {
-    Integer { low, high }
-
-    #[new]
-    fn new(low: Number<i64>, high: Number<i64>) -> Self {
-        Self { low: low.0, high: high.0 }
-    }
-}
-
-/// One of `count` things without an order, as its index from 0.
-#[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
-#[derive(Clone)]
-pub(crate) struct Choice {
-    /// How many there are.
-    count: u32,
-}
-
-value! {
-    Choice { count }
-
-    #[new]
-    fn new(count: Number<u32>) -> Self {
-        Self { count: count.0 }
-    }
-}
-
-#[derive(FromPyObject)]
-enum Variable {
-    Real(Real),
-    Integer(Integer),
-    Choice(Choice),
-}
-
-impl From<Variable> for fogcompute::Variable {
-    fn from(variable: Variable) -> Self {
-        match variable {
-            Variable::Real(Real { low, high }) => Self::Real { low, high },
-            Variable::Integer(Integer { low, high }) => Self::Integer { low, high },
-            Variable::Choice(Choice { count }) => Self::Choice { count },
-        }
-    }
-}
-
-/// Parameters of NSGA-II.
+/// Parameters of a placement by NSGA-II.
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
 pub(crate) struct Nsga2 {
@@ -160,175 +89,324 @@ impl Nsga2 {
     }
 }
 
-/// A solution and what it is worth.
-#[pyclass(frozen, get_all, module = "fogcompute")]
-pub(crate) struct Individual {
-    /// One value for each variable.
-    genes: Py<PyTuple>,
-    /// What the problem evaluated, smaller being better.
-    objectives: Py<PyTuple>,
-    /// By how much constraints are violated; 0 when all are met.
-    violation: f64,
-}
+/// Numbers of an array, row after row.
+pub(crate) struct Floats(Vec<f64>);
 
-value! {
-    Individual { genes, objectives, violation }
+impl FromPyObject<'_, '_> for Floats {
+    type Error = PyErr;
 
-    #[new]
-    fn new(
-        py: Python<'_>,
-        genes: Vec<Number<f64>>,
-        objectives: Vec<Number<f64>>,
-        violation: Number<f64>,
-    ) -> PyResult<Self> {
-        Ok(Self {
-            genes: PyTuple::new(py, genes)?.unbind(),
-            objectives: PyTuple::new(py, objectives)?.unbind(),
-            violation: violation.0,
-        })
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        Ok(Self(PyBuffer::get(&object)?.to_vec(object.py())?))
     }
 }
 
-/// What a run of NSGA-II found.
-#[pyclass(frozen, get_all, module = "fogcompute")]
-pub(crate) struct Front {
-    /// The solutions that no other dominates, in lexicographic order of their objectives.
-    individuals: Py<PyTuple>,
-    /// Evaluations made.
-    evaluations: u64,
-    /// Generations made.
-    generations: u32,
+/// Numbers as the memory of a new array. The array owns it and may keep it or write to it, which
+/// a part of the population could not be lent for.
+fn memory<'py>(py: Python<'py>, numbers: &[f64]) -> PyResult<Bound<'py, PyByteArray>> {
+    PyByteArray::new_with(py, size_of_val(numbers), |bytes| {
+        for (bytes, number) in bytes.chunks_exact_mut(size_of::<f64>()).zip(numbers) {
+            bytes.copy_from_slice(&number.to_ne_bytes());
+        }
+        Ok(())
+    })
 }
 
-value! {
-    Front { individuals, evaluations, generations }
+/// Genes, objectives and violations of several individuals.
+type Rows<'py> = (
+    Bound<'py, PyByteArray>,
+    Bound<'py, PyByteArray>,
+    Bound<'py, PyByteArray>,
+);
 
-    #[new]
-    fn new(
-        py: Python<'_>,
-        individuals: Vec<Py<Individual>>,
-        evaluations: Number<u64>,
-        generations: Number<u32>,
-    ) -> PyResult<Self> {
-        Ok(Self {
-            individuals: PyTuple::new(py, individuals)?.unbind(),
-            evaluations: evaluations.0,
-            generations: generations.0,
-        })
-    }
-}
-
-impl Front {
-    fn from_facade(py: Python<'_>, front: fogcompute::Front) -> PyResult<Self> {
-        let individuals = front
-            .individuals
-            .into_iter()
-            .map(|found| {
-                Ok(Individual {
-                    genes: PyTuple::new(py, found.genes)?.unbind(),
-                    objectives: PyTuple::new(py, found.objectives)?.unbind(),
-                    violation: found.violation,
-                })
-            })
-            .collect::<PyResult<Vec<_>>>()?;
-        Ok(Self {
-            individuals: PyTuple::new(py, individuals)?.unbind(),
-            evaluations: front.evaluations,
-            generations: front.generations,
-        })
-    }
-}
-
-/// A problem written in Python. Whatever it raises stops the run and comes out unchanged.
+/// A problem written in Python: a function of the genes of a generation, which gives the objectives
+/// and the violations. What it raises stops the run and comes out unchanged.
 struct Problem {
-    object: Py<PyAny>,
-    variables: Vec<fogcompute::Variable>,
+    evaluate: Py<PyAny>,
     objective_count: usize,
 }
 
-impl Problem {
-    fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let py = object.py();
-        let variables: Vec<Variable> = object.getattr(intern!(py, "variables"))?.extract()?;
-        let count: Number<usize> = object.getattr(intern!(py, "objective_count"))?.extract()?;
-        Ok(Self {
-            object: object.clone().unbind(),
-            variables: variables.into_iter().map(Into::into).collect(),
-            objective_count: count.0,
-        })
-    }
-}
-
-impl fogcompute::Problem for Problem {
+impl BatchProblem for Problem {
     type Error = PyErr;
-
-    fn variables(&self) -> &[fogcompute::Variable] {
-        &self.variables
-    }
 
     fn objective_count(&self) -> usize {
         self.objective_count
     }
 
-    fn evaluate(&mut self, genes: &[f64], objectives: &mut [f64]) -> PyResult<f64> {
+    fn evaluate(
+        &mut self,
+        genes: &[f64],
+        objectives: &mut [f64],
+        violations: &mut [f64],
+    ) -> PyResult<()> {
         Python::attach(|py| {
-            let genes = PyList::new(py, genes)?;
-            let result = self
-                .object
-                .bind(py)
-                .call_method1(intern!(py, "evaluate"), (genes,))?;
-            let (values, violation) = result.extract::<(Tuple<f64>, f64)>().map_err(|error| {
-                let wrong = PyTypeError::new_err(
-                    "evaluate() must return a sequence of numbers and a number: the \
-                         objectives and the violation of the constraints",
-                );
-                wrong.set_cause(py, Some(error));
-                wrong
-            })?;
-            if values.0.len() != objectives.len() {
-                return Err(error::argument(
-                    py,
-                    format!(
-                        "evaluate() returned {} objectives, objective_count is {}",
-                        values.0.len(),
-                        objectives.len()
-                    ),
-                ));
-            }
-            objectives.copy_from_slice(&values.0);
-            Ok(violation)
+            let evaluated = self.evaluate.bind(py).call1((memory(py, genes)?,))?;
+            let (values, sums): (PyBuffer<f64>, PyBuffer<f64>) = evaluated.extract()?;
+            values.copy_to_slice(py, objectives)?;
+            sums.copy_to_slice(py, violations)
         })
     }
 }
 
-/// Minimises a problem with NSGA-II. One seed gives one front, on every platform.
-///
-/// `initial` holds genomes to start from; the rest of the first population is random.
-///
-/// Raises what `problem` raises, unchanged; `ProblemError`, `NotFiniteError`.
-#[pyfunction]
-#[pyo3(
-    signature = (problem, config = None, *, initial = Vec::new(), seed = Number(0)),
-    text_signature = "(problem, config=None, *, initial=(), seed=0)"
-)]
-pub(crate) fn nsga2(
-    py: Python<'_>,
-    problem: &Bound<'_, PyAny>,
-    config: Option<Nsga2>,
-    initial: Vec<Vec<Number<f64>>>,
-    seed: Number<u64>,
-) -> PyResult<Front> {
-    let mut problem = Problem::new(problem)?;
-    let config = Nsga2::or_default(config);
-    let initial: Vec<Vec<f64>> = initial
-        .into_iter()
-        .map(|genes| genes.into_iter().map(|gene| gene.0).collect())
-        .collect();
-    let run = || fogcompute::nsga2(&mut problem, &config, &initial, seed.0);
-    let front = error::catch(py, run)?.map_err(|failure| match failure {
-        Nsga2Failure::Problem(exception) => exception,
-        Nsga2Failure::Failed(error) => error::of_error(py, &error),
+fn failed(py: Python<'_>, failure: SearchFailure<PyErr>) -> PyErr {
+    match failure {
+        SearchFailure::Problem(exception) => exception,
+        SearchFailure::Failed(error) => error::of_error(py, &error),
         other => error::argument(py, other.to_string()),
+    }
+}
+
+#[derive(FromPyObject)]
+enum Genes {
+    Permutation(u32),
+    Variables(Vec<(String, f64, f64)>),
+}
+
+impl Genes {
+    fn into_facade(self, py: Python<'_>) -> PyResult<Genome> {
+        let variables = match self {
+            Self::Permutation(length) => return Ok(Genome::Permutation { length }),
+            Self::Variables(variables) => variables,
+        };
+        let variables = variables.into_iter().map(|(kind, low, high)| {
+            Ok(match kind.as_str() {
+                "real" => fogcompute::Variable::Real { low, high },
+                // What does not fit is beyond the bounds that are allowed anyway.
+                "integer" => fogcompute::Variable::Integer {
+                    low: low as i64,
+                    high: high as i64,
+                },
+                "choice" => fogcompute::Variable::Choice { count: high as u32 },
+                other => {
+                    return Err(error::argument(
+                        py,
+                        format!("{other:?} is no kind of variable"),
+                    ));
+                }
+            })
+        });
+        Ok(Genome::Variables(variables.collect::<PyResult<_>>()?))
+    }
+}
+
+#[derive(FromPyObject)]
+enum Selection {
+    Named(String),
+    Directions(Vec<Vec<f64>>),
+}
+
+impl Selection {
+    fn into_facade(self, py: Python<'_>) -> PyResult<fogcompute::Selection> {
+        Ok(match self {
+            Self::Directions(directions) => fogcompute::Selection::Directions(directions),
+            Self::Named(name) => match name.as_str() {
+                "crowding" => fogcompute::Selection::Crowding,
+                "hypervolume" => fogcompute::Selection::Hypervolume,
+                other => return Err(error::argument(py, format!("{other:?} is no selection"))),
+            },
+        })
+    }
+}
+
+/// A search between two generations.
+#[pyclass(module = "fogcompute._native")]
+pub(crate) struct _Search(fogcompute::Search);
+
+#[pymethods]
+impl _Search {
+    #[new]
+    #[pyo3(signature = (
+        evaluate,
+        genes,
+        objective_count,
+        selection,
+        *,
+        population,
+        generations,
+        evaluations_max,
+        stagnation,
+        crossover_probability,
+        crossover_eta,
+        mutation_probability,
+        mutation_eta,
+        initial,
+        seed,
+        state,
+    ))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the keywords of `fogcompute.schedule.minimize` and of its algorithms"
+    )]
+    fn new(
+        py: Python<'_>,
+        evaluate: Py<PyAny>,
+        genes: Genes,
+        objective_count: Number<usize>,
+        selection: Selection,
+        population: Number<u32>,
+        generations: Number<u32>,
+        evaluations_max: Option<Number<u64>>,
+        stagnation: Option<(Number<u32>, Number<f64>)>,
+        crossover_probability: Number<f64>,
+        crossover_eta: Number<f64>,
+        mutation_probability: Option<Number<f64>>,
+        mutation_eta: Number<f64>,
+        initial: Vec<Vec<f64>>,
+        seed: Number<u64>,
+        state: Option<Buffer>,
+    ) -> PyResult<Self> {
+        let genome = genes.into_facade(py)?;
+        let config = SearchConfig {
+            settings: fogcompute::Settings {
+                population: population.0,
+                generations: generations.0,
+                evaluations_max: evaluations_max.map(|number| number.0),
+                stagnation: stagnation.map(|(generations, tolerance)| Stagnation {
+                    generations: generations.0,
+                    tolerance: tolerance.0,
+                }),
+                selection: selection.into_facade(py)?,
+            },
+            rates: fogcompute::Rates {
+                crossover_probability: crossover_probability.0,
+                crossover_eta: crossover_eta.0,
+                mutation_probability: mutation_probability.map(|number| number.0),
+                mutation_eta: mutation_eta.0,
+            },
+        };
+        let mut problem = Problem {
+            evaluate,
+            objective_count: objective_count.0,
+        };
+        error::catch(py, || match state {
+            Some(state) => fogcompute::Search::resume(&problem, &genome, &config, &state),
+            None => fogcompute::Search::start(&mut problem, &genome, &config, &initial, seed.0),
+        })?
+        .map(Self)
+        .map_err(|failure| failed(py, failure))
+    }
+
+    /// Makes one generation.
+    fn step(
+        &mut self,
+        py: Python<'_>,
+        evaluate: Py<PyAny>,
+        objective_count: Number<usize>,
+    ) -> PyResult<()> {
+        let mut problem = Problem {
+            evaluate,
+            objective_count: objective_count.0,
+        };
+        error::catch(py, || self.0.step(&mut problem))?.map_err(|failure| failed(py, failure))
+    }
+
+    /// Why the settings end the search here, if they do.
+    fn ended(&self) -> Option<&'static str> {
+        self.0.ended().map(|ended| match ended {
+            Ended::Evaluations => "evaluations",
+            Ended::Stagnation => "stagnation",
+            _ => "generations",
+        })
+    }
+
+    /// Generations made.
+    fn generation(&self) -> u32 {
+        self.0.generation()
+    }
+
+    /// Evaluations made.
+    fn evaluations(&self) -> u64 {
+        self.0.evaluations()
+    }
+
+    /// Genes, objectives and violations of the population.
+    fn population<'py>(&self, py: Python<'py>) -> PyResult<Rows<'py>> {
+        Ok((
+            memory(py, self.0.genes())?,
+            memory(py, self.0.objectives())?,
+            memory(py, self.0.violations())?,
+        ))
+    }
+
+    /// The same of the solutions that no other dominates.
+    fn front<'py>(&self, py: Python<'py>) -> PyResult<Rows<'py>> {
+        let found = self.0.front().individuals;
+        let genes: Vec<f64> = found.iter().flat_map(|i| &i.genes).copied().collect();
+        let objectives: Vec<f64> = found.iter().flat_map(|i| &i.objectives).copied().collect();
+        let violations: Vec<f64> = found.iter().map(|i| i.violation).collect();
+        Ok((
+            memory(py, &genes)?,
+            memory(py, &objectives)?,
+            memory(py, &violations)?,
+        ))
+    }
+
+    /// The search as bytes, from which another goes on.
+    fn save<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let state = error::catch(py, || self.0.save())?;
+        Ok(PyBytes::new(py, &state))
+    }
+}
+
+/// The rank of each point.
+#[pyfunction]
+pub(crate) fn _ranks(py: Python<'_>, points: Floats, m: Number<usize>) -> PyResult<Vec<u32>> {
+    error::call(py, || Ok(fogcompute::non_dominated_sort(&points.0, m.0)?))
+}
+
+/// The volume that points dominate up to a reference point.
+#[pyfunction]
+pub(crate) fn _hypervolume(py: Python<'_>, points: Floats, reference: Floats) -> PyResult<f64> {
+    error::call(py, || Ok(indicators::hypervolume(&points.0, &reference.0)?))
+}
+
+/// The mean distance of a known front from points.
+#[pyfunction]
+pub(crate) fn _igd(
+    py: Python<'_>,
+    points: Floats,
+    front: Floats,
+    m: Number<usize>,
+) -> PyResult<f64> {
+    error::call(py, || Ok(indicators::igd(&points.0, &front.0, m.0)?))
+}
+
+/// The same where only what is worse counts.
+#[pyfunction]
+pub(crate) fn _igd_plus(
+    py: Python<'_>,
+    points: Floats,
+    front: Floats,
+    m: Number<usize>,
+) -> PyResult<f64> {
+    error::call(py, || Ok(indicators::igd_plus(&points.0, &front.0, m.0)?))
+}
+
+/// How unevenly points lie.
+#[pyfunction]
+pub(crate) fn _spacing(py: Python<'_>, points: Floats, m: Number<usize>) -> PyResult<f64> {
+    error::call(py, || Ok(indicators::spacing(&points.0, m.0)?))
+}
+
+/// How unevenly points lie, and how far from the ends of the known front.
+#[pyfunction]
+pub(crate) fn _spread(
+    py: Python<'_>,
+    points: Floats,
+    ends: Floats,
+    m: Number<usize>,
+) -> PyResult<f64> {
+    error::call(py, || Ok(indicators::spread(&points.0, &ends.0, m.0)?))
+}
+
+/// Directions that are evenly spread, row after row.
+#[pyfunction]
+pub(crate) fn _directions<'py>(
+    py: Python<'py>,
+    objectives: Number<usize>,
+    divisions: Number<u32>,
+) -> PyResult<Bound<'py, PyByteArray>> {
+    let directions = error::call(py, || {
+        Ok(fogcompute::das_dennis(objectives.0, divisions.0)?)
     })?;
-    Front::from_facade(py, front)
+    memory(py, &directions.concat())
 }

@@ -290,8 +290,8 @@ impl MixnetClient {
     /// Sends a message that asks for an answer of at most `answer_bytes_max` bytes, within
     /// `within_ms` milliseconds; it can be waited for.
     ///
-    /// The question is sent until it is acknowledged, the answer once: if a packet of it is lost,
-    /// none comes.
+    /// The limit is rounded up to what whole packets carry. The question is sent until it is
+    /// acknowledged, the answer once: if a packet of it is lost, none comes.
     ///
     /// # Errors
     /// As [`MixnetClient::start_send`].

@@ -38,8 +38,9 @@ pub use error::{ErrorCode, ErrorCodeEntry, FogError, error_codes, panic_on_purpo
 pub use fog::{Fog, FogStats, FogTask, Limits, TaskOutput};
 pub use mixnode::{MixnetNode, MixnetNodeConfig, MixnetNodeStats};
 pub use optimise::{
-    Assignment, Evaluation, Job, Node, Nsga2, Plan, Point, Preference, Problem, ProblemError,
-    nsga2, place,
+    Assignment, Ended, Evaluation, Genome, Job, Node, Nsga2, Plan, Point, Preference, Problem,
+    ProblemError, Search, SearchConfig, Selection, Stagnation, hypervolume, igd, igd_plus,
+    minimize, non_dominated_sort, place, reference_directions, spacing, spread,
 };
 pub use packets::{
     BatchResult, Hop, PacketOrder, PrivateKey, Processed, ReplyKey, ReplyPacket, Sphinx,

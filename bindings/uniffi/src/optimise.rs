@@ -1,10 +1,12 @@
 //! Optimisation and placement.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fogcompute::base::Priority;
 use fogcompute::schedule::OBJECTIVE_COUNT;
-use fogcompute::{Front, Individual, Nsga2Failure, Sharing, Variable};
+use fogcompute::{
+    BatchProblem, Front, Individual, Rates, SearchFailure, Settings, Sharing, Variable, indicators,
+};
 use thiserror::Error;
 
 use crate::FogError;
@@ -34,6 +36,30 @@ pub enum Variable {
     },
 }
 
+/// What the genomes of a problem are.
+#[derive(Clone, Debug, PartialEq, uniffi::Enum)]
+pub enum Genome {
+    /// One gene for each variable.
+    Variables {
+        /// The variables.
+        variables: Vec<Variable>,
+    },
+    /// An order of `length` things, each gene being the index of one.
+    Permutation {
+        /// How many things there are.
+        length: u32,
+    },
+}
+
+impl From<Genome> for fogcompute::Genome {
+    fn from(genome: Genome) -> Self {
+        match genome {
+            Genome::Variables { variables } => Self::Variables(variables),
+            Genome::Permutation { length } => Self::Permutation { length },
+        }
+    }
+}
+
 /// A solution and what it is worth.
 #[uniffi::remote(Record)]
 pub struct Individual {
@@ -57,7 +83,7 @@ pub struct Front {
     pub generations: u32,
 }
 
-/// Parameters of NSGA-II. What is left out keeps the library's default.
+/// Parameters of a placement by NSGA-II. What is left out keeps the library's default.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Nsga2 {
     /// Individuals kept from one generation to the next: even, 4 to 65,536.
@@ -96,6 +122,111 @@ impl From<Nsga2> for fogcompute::Nsga2 {
     }
 }
 
+/// Who survives of a generation.
+#[derive(Clone, Debug, PartialEq, uniffi::Enum)]
+pub enum Selection {
+    /// Those whose neighbours are far: NSGA-II, good for two objectives.
+    Crowding,
+    /// Those that are near to directions with few others: NSGA-III, for three objectives or more.
+    Directions {
+        /// One component for each objective; `reference_directions` makes them. There should be
+        /// about as many as individuals.
+        directions: Vec<Vec<f64>>,
+    },
+    /// Those that add hypervolume: SMS-EMOA with whole generations, for up to five objectives and
+    /// evaluations that take longer than it does.
+    Hypervolume,
+}
+
+impl From<Selection> for fogcompute::Selection {
+    fn from(selection: Selection) -> Self {
+        match selection {
+            Selection::Crowding => Self::Crowding,
+            Selection::Directions { directions } => Self::Directions(directions),
+            Selection::Hypervolume => Self::Hypervolume,
+        }
+    }
+}
+
+/// When a search that finds no more is given up.
+#[derive(Clone, Copy, Debug, PartialEq, uniffi::Record)]
+pub struct Stagnation {
+    /// After so many generations without progress; at least one.
+    pub generations: u32,
+    /// Progress is a hypervolume that has grown by this share, at least 0.
+    pub tolerance: f64,
+}
+
+/// How a search goes. What is left out keeps the library's default: NSGA-II.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct SearchConfig {
+    /// Who survives.
+    #[uniffi(default = None)]
+    pub selection: Option<Selection>,
+    /// Individuals kept from one generation to the next: even, 4 to 65,536.
+    #[uniffi(default = None)]
+    pub population: Option<u32>,
+    /// How many times the population has children.
+    #[uniffi(default = None)]
+    pub generations: Option<u32>,
+    /// No generation begins that would go beyond so many evaluations.
+    #[uniffi(default = None)]
+    pub evaluations_max: Option<u64>,
+    /// When to stop early, if ever.
+    #[uniffi(default = None)]
+    pub stagnation: Option<Stagnation>,
+    /// Probability that a pair of parents is recombined, 0 to 1.
+    #[uniffi(default = None)]
+    pub crossover_probability: Option<f64>,
+    /// Distribution index of simulated binary crossover: larger keeps children nearer to parents.
+    #[uniffi(default = None)]
+    pub crossover_eta: Option<f64>,
+    /// Probability that a gene mutates, 0 to 1; of a permutation, that a child does. Left out, a
+    /// child has one change on average.
+    #[uniffi(default = None)]
+    pub mutation_probability: Option<f64>,
+    /// Distribution index of polynomial mutation: larger makes smaller steps.
+    #[uniffi(default = None)]
+    pub mutation_eta: Option<f64>,
+}
+
+impl From<SearchConfig> for fogcompute::SearchConfig {
+    fn from(config: SearchConfig) -> Self {
+        let (settings, rates) = (Settings::default(), Rates::default());
+        Self {
+            settings: Settings {
+                population: config.population.unwrap_or(settings.population),
+                generations: config.generations.unwrap_or(settings.generations),
+                evaluations_max: config.evaluations_max,
+                stagnation: config.stagnation.map(|given| fogcompute::Stagnation {
+                    generations: given.generations,
+                    tolerance: given.tolerance,
+                }),
+                selection: config.selection.map_or(settings.selection, Into::into),
+            },
+            rates: Rates {
+                crossover_probability: config
+                    .crossover_probability
+                    .unwrap_or(rates.crossover_probability),
+                crossover_eta: config.crossover_eta.unwrap_or(rates.crossover_eta),
+                mutation_probability: config.mutation_probability,
+                mutation_eta: config.mutation_eta.unwrap_or(rates.mutation_eta),
+            },
+        }
+    }
+}
+
+/// Why a search ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, uniffi::Enum)]
+pub enum Ended {
+    /// All generations are made.
+    Generations,
+    /// Another generation would take more evaluations than allowed.
+    Evaluations,
+    /// The hypervolume has not grown for as long as was to be waited.
+    Stagnation,
+}
+
 /// What a problem says of one solution.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Evaluation {
@@ -132,11 +263,11 @@ fn stopped(error: ProblemError) -> FogError {
 /// What to optimise. Implemented by the application; called on the thread that asks.
 #[uniffi::export(foreign)]
 pub trait Problem: Send + Sync {
-    /// The variables, one for each gene. Read once, at the start of a run.
+    /// What the genomes are. Read once, at the start of a run.
     ///
     /// # Errors
     /// [`ProblemError`] stops the run.
-    fn variables(&self) -> Result<Vec<Variable>, ProblemError>;
+    fn genome(&self) -> Result<Genome, ProblemError>;
 
     /// How many objectives an evaluation has. Read once, at the start of a run.
     ///
@@ -153,69 +284,296 @@ pub trait Problem: Send + Sync {
 
 struct HostProblem {
     host: Arc<dyn Problem>,
-    variables: Vec<Variable>,
     objective_count: usize,
 }
 
 impl HostProblem {
-    fn new(host: Arc<dyn Problem>) -> Result<Self, FogError> {
-        Ok(Self {
-            variables: host.variables().map_err(stopped)?,
-            objective_count: host.objective_count().map_err(stopped)? as usize,
+    fn new(host: Arc<dyn Problem>) -> Result<(Self, fogcompute::Genome), FogError> {
+        let genome = host.genome().map_err(stopped)?.into();
+        let objective_count = host.objective_count().map_err(stopped)? as usize;
+        let problem = Self {
             host,
-        })
+            objective_count,
+        };
+        Ok((problem, genome))
     }
 }
 
-impl fogcompute::Problem for HostProblem {
+impl BatchProblem for HostProblem {
     type Error = FogError;
-
-    fn variables(&self) -> &[Variable] {
-        &self.variables
-    }
 
     fn objective_count(&self) -> usize {
         self.objective_count
     }
 
-    fn evaluate(&mut self, genes: &[f64], objectives: &mut [f64]) -> Result<f64, FogError> {
-        let evaluation = self.host.evaluate(genes.to_vec()).map_err(stopped)?;
-        let (actual, expected) = (evaluation.objectives.len(), objectives.len());
-        if actual != expected {
-            let message = format!("evaluation has {actual} objectives, must have {expected}");
-            return Err(FogError::InvalidProblem { message });
+    fn evaluate(
+        &mut self,
+        genes: &[f64],
+        objectives: &mut [f64],
+        violations: &mut [f64],
+    ) -> Result<(), FogError> {
+        let gene_count = genes.len() / violations.len().max(1);
+        let rows = genes.chunks_exact(gene_count);
+        let targets = objectives.chunks_exact_mut(self.objective_count);
+        for (genes, (objectives, violation)) in rows.zip(targets.zip(violations)) {
+            let evaluation = self.host.evaluate(genes.to_vec()).map_err(stopped)?;
+            let (actual, expected) = (evaluation.objectives.len(), objectives.len());
+            if actual != expected {
+                let message = format!("evaluation has {actual} objectives, must have {expected}");
+                return Err(FogError::InvalidProblem { message });
+            }
+            objectives.copy_from_slice(&evaluation.objectives);
+            *violation = evaluation.violation;
+            if !violation.is_finite() || objectives.iter().any(|value| !value.is_finite()) {
+                // The run ends with this one; what follows need not be evaluated.
+                break;
+            }
         }
-        objectives.copy_from_slice(&evaluation.objectives);
-        Ok(evaluation.violation)
+        Ok(())
     }
 }
 
-/// Minimises a problem with NSGA-II. One seed gives one front, on every platform.
+fn failed(failure: SearchFailure<FogError>) -> FogError {
+    match failure {
+        SearchFailure::Problem(error) => error,
+        SearchFailure::Failed(error) => error.into(),
+        other => FogError::InvalidProblem {
+            message: other.to_string(),
+        },
+    }
+}
+
+/// Minimises the objectives of a problem. One seed gives one front, on every platform.
 ///
 /// `initial` holds genomes to start from; the rest of the first population is random. The call
-/// returns when the optimisation is done: make it on a thread that may wait.
+/// returns when the search is done: make it on a thread that may wait. `Search` is for those who
+/// want to look at each generation, end early or go on later.
 ///
 /// # Errors
 /// [`FogError::InvalidProblem`], [`FogError::NotFinite`], and [`FogError::HostCallback`] if the
 /// problem failed.
 #[uniffi::export(default(initial = []))]
-pub fn nsga2(
+pub fn minimize(
     problem: Arc<dyn Problem>,
-    config: Nsga2,
+    config: SearchConfig,
     seed: u64,
     initial: Vec<Vec<f64>>,
 ) -> Result<Front, FogError> {
     guarded(|| {
-        let mut problem = HostProblem::new(problem)?;
-        fogcompute::nsga2(&mut problem, &config.into(), &initial, seed).map_err(|failure| {
-            match failure {
-                Nsga2Failure::Problem(error) => error,
-                Nsga2Failure::Failed(error) => error.into(),
-                other => FogError::InvalidProblem {
-                    message: other.to_string(),
-                },
-            }
+        let (mut problem, genome) = HostProblem::new(problem)?;
+        fogcompute::minimize(&mut problem, &genome, &config.into(), &initial, seed).map_err(failed)
+    })
+}
+
+/// A population that evolves, generation by generation.
+#[derive(uniffi::Object)]
+pub struct Search {
+    inner: Mutex<(fogcompute::Search, HostProblem)>,
+}
+
+impl Search {
+    fn lock(&self) -> MutexGuard<'_, (fogcompute::Search, HostProblem)> {
+        // A step that panicked leaves the population as it was, or half of its children.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[uniffi::export]
+impl Search {
+    /// Makes and evaluates the first population; the arguments are those of `minimize`.
+    ///
+    /// # Errors
+    /// [`FogError::InvalidProblem`], [`FogError::NotFinite`], and [`FogError::HostCallback`] if the
+    /// problem failed.
+    #[uniffi::constructor(default(initial = []))]
+    pub fn new(
+        problem: Arc<dyn Problem>,
+        config: SearchConfig,
+        seed: u64,
+        initial: Vec<Vec<f64>>,
+    ) -> Result<Arc<Self>, FogError> {
+        guarded(|| {
+            let (mut problem, genome) = HostProblem::new(problem)?;
+            let config = config.into();
+            let search = fogcompute::Search::start(&mut problem, &genome, &config, &initial, seed)
+                .map_err(failed)?;
+            let inner = Mutex::new((search, problem));
+            Ok(Arc::new(Self { inner }))
         })
+    }
+
+    /// Goes on with a search that `save` saved, as if nothing had happened. The problem and the
+    /// configuration must be the same; only for how long the search goes may differ.
+    ///
+    /// # Errors
+    /// [`FogError::InvalidProblem`] if the state is damaged or belongs to another search;
+    /// [`FogError::HostCallback`].
+    #[uniffi::constructor]
+    pub fn resume(
+        problem: Arc<dyn Problem>,
+        config: SearchConfig,
+        state: Vec<u8>,
+    ) -> Result<Arc<Self>, FogError> {
+        guarded(|| {
+            let (problem, genome) = HostProblem::new(problem)?;
+            let search = fogcompute::Search::resume(&problem, &genome, &config.into(), &state)
+                .map_err(failed)?;
+            let inner = Mutex::new((search, problem));
+            Ok(Arc::new(Self { inner }))
+        })
+    }
+
+    /// Makes one generation, even beyond what the configuration allows. When it fails, the
+    /// population is the one before. The problem must not use the search.
+    ///
+    /// # Errors
+    /// [`FogError::NotFinite`], and [`FogError::HostCallback`] if the problem failed.
+    pub fn step(&self) -> Result<(), FogError> {
+        guarded(|| {
+            let (search, problem) = &mut *self.lock();
+            search.step(problem).map_err(failed)
+        })
+    }
+
+    /// Why the configuration ends the search here, if it does.
+    ///
+    /// # Errors
+    /// Only that of a defect of the library.
+    pub fn ended(&self) -> Result<Option<Ended>, FogError> {
+        guarded(|| {
+            Ok(self.lock().0.ended().map(|ended| match ended {
+                fogcompute::Ended::Evaluations => Ended::Evaluations,
+                fogcompute::Ended::Stagnation => Ended::Stagnation,
+                _ => Ended::Generations,
+            }))
+        })
+    }
+
+    /// The solutions of the population that no other dominates.
+    ///
+    /// # Errors
+    /// Only that of a defect of the library.
+    pub fn front(&self) -> Result<Front, FogError> {
+        guarded(|| Ok(self.lock().0.front()))
+    }
+
+    /// The search as bytes, for `resume`. They hold nothing of the problem.
+    ///
+    /// # Errors
+    /// Only that of a defect of the library.
+    pub fn save(&self) -> Result<Vec<u8>, FogError> {
+        guarded(|| Ok(self.lock().0.save()))
+    }
+}
+
+/// Points one after another.
+fn flat(points: &[Vec<f64>], objective_count: usize) -> Result<Vec<f64>, FogError> {
+    match points
+        .iter()
+        .position(|point| point.len() != objective_count)
+    {
+        None => Ok(points.concat()),
+        Some(index) => Err(invalid_argument(format!(
+            "point {index} has {} objectives, expected {objective_count}",
+            points[index].len()
+        ))),
+    }
+}
+
+/// The rank of each point: 0 where no other dominates it, 1 where only points of rank 0 do, and so
+/// on. All objectives are minimised; infinities are allowed.
+///
+/// # Errors
+/// [`FogError::InvalidArgument`] if points differ in length or a value is not a number.
+#[uniffi::export]
+pub fn non_dominated_sort(points: Vec<Vec<f64>>) -> Result<Vec<u32>, FogError> {
+    guarded(|| {
+        let Some(m) = points.first().map(Vec::len) else {
+            return Ok(Vec::new());
+        };
+        Ok(fogcompute::non_dominated_sort(&flat(&points, m)?, m)
+            .map_err(fogcompute::Error::from)?)
+    })
+}
+
+/// The volume that points dominate up to `reference`, exactly, for up to five objectives. Points
+/// that are not better than it in every objective add nothing.
+///
+/// # Errors
+/// [`FogError::InvalidArgument`].
+#[uniffi::export]
+pub fn hypervolume(points: Vec<Vec<f64>>, reference: Vec<f64>) -> Result<f64, FogError> {
+    guarded(|| {
+        let points = flat(&points, reference.len())?;
+        Ok(indicators::hypervolume(&points, &reference).map_err(fogcompute::Error::from)?)
+    })
+}
+
+/// The mean distance from the points of a known front to the nearest of `points`: less is better.
+///
+/// # Errors
+/// [`FogError::InvalidArgument`].
+#[uniffi::export]
+pub fn igd(points: Vec<Vec<f64>>, known: Vec<Vec<f64>>) -> Result<f64, FogError> {
+    guarded(|| {
+        let m = points.first().map_or(0, Vec::len);
+        let (points, known) = (flat(&points, m)?, flat(&known, m)?);
+        Ok(indicators::igd(&points, &known, m).map_err(fogcompute::Error::from)?)
+    })
+}
+
+/// As `igd`, where only that counts by which points are worse than known ones (IGD+).
+///
+/// # Errors
+/// [`FogError::InvalidArgument`].
+#[uniffi::export]
+pub fn igd_plus(points: Vec<Vec<f64>>, known: Vec<Vec<f64>>) -> Result<f64, FogError> {
+    guarded(|| {
+        let m = points.first().map_or(0, Vec::len);
+        let (points, known) = (flat(&points, m)?, flat(&known, m)?);
+        Ok(indicators::igd_plus(&points, &known, m).map_err(fogcompute::Error::from)?)
+    })
+}
+
+/// The standard deviation of the distances between neighbours (Schott): 0 when all are alike.
+///
+/// # Errors
+/// [`FogError::InvalidArgument`].
+#[uniffi::export]
+pub fn spacing(points: Vec<Vec<f64>>) -> Result<f64, FogError> {
+    guarded(|| {
+        let m = points.first().map_or(0, Vec::len);
+        Ok(indicators::spacing(&flat(&points, m)?, m).map_err(fogcompute::Error::from)?)
+    })
+}
+
+/// How unevenly points are spread between `ends`, the ends of the known front: 0 when the ends are
+/// reached and distances between neighbours are equal.
+///
+/// # Errors
+/// [`FogError::InvalidArgument`].
+#[uniffi::export]
+pub fn spread(points: Vec<Vec<f64>>, ends: Vec<Vec<f64>>) -> Result<f64, FogError> {
+    guarded(|| {
+        let m = points.first().map_or(0, Vec::len);
+        let (points, ends) = (flat(&points, m)?, flat(&ends, m)?);
+        Ok(indicators::spread(&points, &ends, m).map_err(fogcompute::Error::from)?)
+    })
+}
+
+/// Directions for NSGA-III, evenly spread over the simplex (Das and Dennis): 91 for 3 objectives
+/// and 12 divisions.
+///
+/// # Errors
+/// [`FogError::InvalidArgument`] beyond 65,536.
+#[uniffi::export]
+pub fn reference_directions(
+    objective_count: u32,
+    divisions: u32,
+) -> Result<Vec<Vec<f64>>, FogError> {
+    guarded(|| {
+        let directions = fogcompute::das_dennis(objective_count as usize, divisions);
+        Ok(directions.map_err(fogcompute::Error::from)?)
     })
 }
 
@@ -453,9 +811,12 @@ pub fn place(
 mod tests {
     use super::*;
 
-    const SMALL: Nsga2 = Nsga2 {
+    const SMALL: SearchConfig = SearchConfig {
+        selection: None,
         population: Some(8),
         generations: Some(4),
+        evaluations_max: None,
+        stagnation: None,
         crossover_probability: None,
         crossover_eta: None,
         mutation_probability: None,
@@ -465,11 +826,12 @@ mod tests {
     struct Schaffer(fn(f64) -> Result<Evaluation, ProblemError>);
 
     impl Problem for Schaffer {
-        fn variables(&self) -> Result<Vec<Variable>, ProblemError> {
-            Ok(vec![Variable::Real {
+        fn genome(&self) -> Result<Genome, ProblemError> {
+            let x = Variable::Real {
                 low: -10.0,
                 high: 10.0,
-            }])
+            };
+            Ok(Genome::Variables { variables: vec![x] })
         }
 
         fn objective_count(&self) -> Result<u32, ProblemError> {
@@ -482,7 +844,7 @@ mod tests {
     }
 
     fn run(evaluate: fn(f64) -> Result<Evaluation, ProblemError>) -> Result<Front, FogError> {
-        nsga2(Arc::new(Schaffer(evaluate)), SMALL, 1, vec![vec![1.0]])
+        minimize(Arc::new(Schaffer(evaluate)), SMALL, 1, vec![vec![1.0]])
     }
 
     #[test]

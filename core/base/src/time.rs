@@ -1,5 +1,6 @@
 //! Time that is passed in.
 
+use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
@@ -66,6 +67,35 @@ impl Sub<Duration> for Instant {
     Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
 )]
 pub struct UnixMillis(pub u64);
+
+/// The civil time in UTC: `2026-11-21T12:30:00.000Z` (RFC 3339, but for years beyond 9999, which have
+/// more digits).
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DAY_MS: u64 = 86_400_000;
+        let (days, ms) = (self.0 / DAY_MS, self.0 % DAY_MS);
+        // Eras of 400 years that begin on a 1st of March, so that leap days end years.
+        // Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
+        let shifted = days + 719_468;
+        let (era, day) = (shifted / 146_097, shifted % 146_097);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let (month, next) = if month < 10 {
+            (month + 3, 0)
+        } else {
+            (month - 9, 1)
+        };
+        let year = 400 * era + year + next;
+        let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
+            ms % 1_000
+        )
+    }
+}
 
 /// Where a host reads time.
 pub trait Clock: Send + Sync {
@@ -137,5 +167,23 @@ mod tests {
         let first = clock.now();
         assert!(clock.now() >= first);
         assert!(clock.unix_now() > UnixMillis(1_700_000_000_000));
+    }
+
+    #[test]
+    fn wall_time_is_shown_as_a_date() {
+        // As `date --utc --date=@...` says.
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_795_000_000_000, "2026-11-18T11:06:40.000Z"),
+            (4_107_542_399_001, "2100-02-28T23:59:59.001Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (253_402_300_800_000, "10000-01-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(UnixMillis(ms).to_string(), text);
+        }
+        assert!(UnixMillis(u64::MAX).to_string().ends_with('Z'));
     }
 }

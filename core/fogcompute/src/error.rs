@@ -13,8 +13,9 @@ use fogcompute_mix::{
 };
 use fogcompute_net::EngineError;
 use fogcompute_node::{FogError, MixnetError, NodeError};
-use fogcompute_schedule::evolution::EvolutionError;
-use fogcompute_schedule::{PlacementError, PreferenceError};
+use fogcompute_schedule::evolution::{DirectionsError, EvolutionError};
+use fogcompute_schedule::indicators::IndicatorError;
+use fogcompute_schedule::{PlacementError, PreferenceError, SortError};
 use fogcompute_store::StoreError;
 use thiserror::Error;
 
@@ -185,6 +186,18 @@ pub enum Error {
     /// Optimising.
     #[error(transparent)]
     Evolution(EvolutionError<Infallible>),
+    /// Going on with an optimisation from bytes that hold none.
+    #[error("no saved search: {0}")]
+    SearchState(#[source] serde_json::Error),
+    /// Reference directions.
+    #[error(transparent)]
+    Directions(#[from] DirectionsError),
+    /// Points that are to be sorted.
+    #[error(transparent)]
+    Sort(#[from] SortError),
+    /// Measuring a front.
+    #[error(transparent)]
+    Indicator(#[from] IndicatorError),
     /// Placing.
     #[error(transparent)]
     Placement(#[from] PlacementError),
@@ -234,6 +247,9 @@ impl Error {
         match self {
             Self::Geometry(_)
             | Self::Preference(_)
+            | Self::Directions(_)
+            | Self::Sort(_)
+            | Self::Indicator(_)
             | Self::Spec(_)
             | Self::Id(_)
             | Self::Contact(_)
@@ -253,7 +269,9 @@ impl Error {
                 PlacementError::Infeasible { .. } | PlacementError::OverCommitted { .. },
             ) => ErrorCode::Infeasible,
             Self::Placement(PlacementError::Stopped) => ErrorCode::Cancelled,
-            Self::Evolution(_) | Self::Placement(_) => ErrorCode::InvalidProblem,
+            Self::Evolution(_) | Self::SearchState(_) | Self::Placement(_) => {
+                ErrorCode::InvalidProblem
+            }
             Self::Store(error) => store_code(error),
             Self::UnknownAccount { .. } => ErrorCode::UnknownAccount,
             Self::Policy(_) | Self::PolicyText(_) => ErrorCode::InvalidPolicy,
@@ -283,11 +301,14 @@ const fn mixnet_code(error: &MixnetError) -> ErrorCode {
     match error {
         MixnetError::Closed { .. } | MixnetError::Forked { .. } => ErrorCode::Closed,
         MixnetError::OtherPackets { .. }
+        | MixnetError::NotInTopology { .. }
         | MixnetError::TopologyFile(_)
         | MixnetError::Directory(_) => ErrorCode::InvalidTopology,
-        MixnetError::TooManyTags(_) | MixnetError::Engine(EngineError::Links(_)) => {
-            ErrorCode::InvalidArgument
-        }
+        MixnetError::TooManyTags(_)
+        | MixnetError::Engine(EngineError::Links(_))
+        | MixnetError::OtherIdentity
+        | MixnetError::UnknownRequest { .. } => ErrorCode::InvalidArgument,
+        MixnetError::SurbStore(_) => ErrorCode::StorageCorrupt,
         MixnetError::Topology(_) | MixnetError::Send(SendError::Topology(_)) => {
             ErrorCode::InvalidRoute
         }
@@ -299,12 +320,13 @@ const fn mixnet_code(error: &MixnetError) -> ErrorCode {
         MixnetError::Send(
             SendError::Message(MessageError::TooLarge { .. }) | SendError::TooFewSurbs { .. },
         ) => ErrorCode::PayloadTooLarge,
-        MixnetError::Send(_) => ErrorCode::MixnetBusy,
         MixnetError::GivenUp { .. } => ErrorCode::NotDelivered,
         MixnetError::NoAnswer { .. } => ErrorCode::NoAnswer,
-        MixnetError::NoReplyWanted | MixnetError::ReplyExpired | MixnetError::Answered => {
-            ErrorCode::InvalidReplyBlock
-        }
+        MixnetError::NoReplyWanted
+        | MixnetError::ReplyExpired
+        | MixnetError::Answered
+        | MixnetError::Send(SendError::ForeignEntry { .. }) => ErrorCode::InvalidReplyBlock,
+        MixnetError::Send(_) => ErrorCode::MixnetBusy,
         _ => ErrorCode::Node,
     }
 }
@@ -421,9 +443,23 @@ mod tests {
                 SendError::Surb(SurbError::Sealed),
                 ErrorCode::InvalidReplyBlock,
             ),
+            (
+                SendError::ForeignEntry {
+                    first: fogcompute_mix::NodeRef::from_bytes([1; 8]),
+                },
+                ErrorCode::InvalidReplyBlock,
+            ),
         ] {
             assert_eq!(mixnet(error.into()), expected);
         }
+        assert_eq!(
+            mixnet(fogcompute_mix::SurbStoreError::Sealed.into()),
+            ErrorCode::StorageCorrupt
+        );
+        assert_eq!(
+            mixnet(MixnetError::OtherIdentity),
+            ErrorCode::InvalidArgument
+        );
         assert_eq!(
             mixnet(EngineError::AddressInUse { address }.into()),
             ErrorCode::Listen

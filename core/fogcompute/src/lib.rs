@@ -8,7 +8,8 @@
 //! |---|---|---|
 //! | Sphinx packets | [`Sphinx`], [`SphinxProcessor`] | [`mix`] |
 //! | a mixnet: nodes and clients | [`MixnetNode`], [`MixnetClient`] | [`mix`], [`net`], [`node`] |
-//! | multi-objective optimisation | [`nsga2`] | [`schedule`] |
+//! | multi-objective optimisation | [`minimize`], [`Search`] | [`schedule`] |
+//! | how good a front is | [`indicators`], [`non_dominated_sort`] | [`schedule`] |
 //! | placement of jobs on nodes | [`place`] | [`schedule`] |
 //! | double-entry credits | [`Ledger`] | [`ledger`], [`store`] |
 //! | may this device lend compute | [`HarvestPolicy`] | [`harvest`] |
@@ -55,17 +56,20 @@ pub use fogcompute_harvest::{
 pub use fogcompute_ledger::{Account, AccountKind, Amount, Receipt};
 pub use fogcompute_mix::{
     Contact, CoverConfig, Descriptor, Hop, MessageId, NodeRef, PowerClass, PrivateKey, Processed,
-    PublicKey, ReplayTag, ReplyKey, SurbId, TopologyFile, Unwrapped,
+    PublicKey, ReplayTag, ReplyKey, StoreKey, SurbId, TopologyFile, Unwrapped,
 };
 pub use fogcompute_net::EngineStats;
 pub use fogcompute_node::{
     Fog, FogCanceller, FogConfig, FogStats, FogTask, MixnetClient, MixnetClientConfig,
-    MixnetClientStats, MixnetMessage, MixnetNode, MixnetNodeConfig, Pending, ReplyBlocks,
+    MixnetClientStats, MixnetMessage, MixnetNode, MixnetNodeConfig, Pending, ReplyBlocks, Restored,
 };
-pub use fogcompute_schedule::evolution::{Front, Individual, Nsga2, Problem, Variable};
-pub use fogcompute_schedule::{Plan, Point, Preference, Sharing};
+pub use fogcompute_schedule::evolution::{
+    BatchProblem, Ended, Front, Individual, Nsga2, OneByOne, Problem, Rates, Selection, Settings,
+    Stagnation, Variable, das_dennis,
+};
+pub use fogcompute_schedule::{Plan, Point, Preference, Sharing, indicators, non_dominated_sort};
 pub use mixnet::{TopologyOptions, topology, verify_topology};
-pub use optimise::{Nsga2Failure, nsga2, place, place_while};
+pub use optimise::{Genome, Search, SearchConfig, SearchFailure, minimize, place, place_while};
 pub use packets::{Opened, ProcessorStats, Sphinx, SphinxProcessor, Step};
 pub use policy::{POLICY_ERROR_LINE_CHARS_MAX, decide, decide_with_probe, policy_from_toml};
 

@@ -1,32 +1,313 @@
 //! Optimisation and placement from one seed.
 
-use fogcompute_schedule::evolution::{Front, Nsga2, Problem};
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+
+use fogcompute_schedule::evolution::{
+    BatchProblem, Bounded, Ended, Evolution, EvolutionError, Front, Nsga2, Permutation, Rates,
+    Saved, Settings, Stream, Variable, Variation,
+};
 use fogcompute_schedule::{Instance, Job, Node, Plan, Preference, Sharing};
 use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::Error;
 
-/// Why an optimisation ended early.
+/// Why a search failed. `E` is the problem's own error.
 #[non_exhaustive]
 #[derive(Debug, Error)]
-pub enum Nsga2Failure<E> {
+pub enum SearchFailure<E> {
     /// The problem's own error, unchanged.
     #[error("the problem failed")]
     Problem(E),
-    /// The parameters, the bounds or the values do not work.
+    /// The settings, the genomes or the values do not work.
     #[error(transparent)]
     Failed(#[from] Error),
 }
 
-/// Minimises a problem with NSGA-II. One seed gives one front, on every platform.
+impl<E> From<EvolutionError<E>> for SearchFailure<E> {
+    fn from(error: EvolutionError<E>) -> Self {
+        match error.into_problem() {
+            Ok(error) => Self::Problem(error),
+            Err(error) => Self::Failed(Error::Evolution(error)),
+        }
+    }
+}
+
+/// What the genomes of a [`Search`] are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Genome {
+    /// One gene for each variable.
+    Variables(Vec<Variable>),
+    /// An order of `length` things, each gene being the index of one.
+    Permutation {
+        /// How many things there are.
+        length: u32,
+    },
+}
+
+impl Genome {
+    fn variation(&self, rates: &Rates) -> Result<AnyVariation, EvolutionError<Infallible>> {
+        Ok(match self {
+            Self::Variables(variables) => {
+                AnyVariation::Bounded(Bounded::new(variables.clone(), rates)?)
+            }
+            Self::Permutation { length } => {
+                rates.validate()?;
+                AnyVariation::Permutation(Permutation::new(
+                    *length,
+                    rates.crossover_probability,
+                    // One change in each child on average, as of variables.
+                    rates.mutation_probability.unwrap_or(1.0),
+                )?)
+            }
+        })
+    }
+}
+
+/// How a [`Search`] goes: which algorithm, for how long, and how children come from parents.
 ///
-/// `initial` holds genomes to start from; the rest of the first population is random.
+/// The algorithm is the `selection` of the settings: NSGA-II, NSGA-III or by hypervolume. For a
+/// permutation the `mutation_probability` is that of a child and not of a gene, and the
+/// distribution indices mean nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SearchConfig {
+    /// How long and how the population evolves.
+    pub settings: Settings,
+    /// How often and how far operators change genes.
+    pub rates: Rates,
+}
+
+/// The operators of either kind of genome.
+#[derive(Clone, Debug)]
+enum AnyVariation {
+    Bounded(Bounded),
+    Permutation(Permutation),
+}
+
+impl Variation for AnyVariation {
+    fn gene_count(&self) -> usize {
+        match self {
+            Self::Bounded(variation) => variation.gene_count(),
+            Self::Permutation(variation) => variation.gene_count(),
+        }
+    }
+
+    fn draw(&mut self, genes: &mut [f64], rng: &mut Stream) {
+        match self {
+            Self::Bounded(variation) => variation.draw(genes, rng),
+            Self::Permutation(variation) => variation.draw(genes, rng),
+        }
+    }
+
+    fn vary(&mut self, a: &mut [f64], b: &mut [f64], rng: &mut Stream) {
+        match self {
+            Self::Bounded(variation) => variation.vary(a, b, rng),
+            Self::Permutation(variation) => variation.vary(a, b, rng),
+        }
+    }
+
+    fn find_invalid(&mut self, genes: &[f64]) -> Option<usize> {
+        match self {
+            Self::Bounded(variation) => variation.find_invalid(genes),
+            Self::Permutation(variation) => variation.find_invalid(genes),
+        }
+    }
+
+    fn mend(&mut self, genes: &mut [f64]) {
+        match self {
+            Self::Bounded(variation) => variation.mend(genes),
+            Self::Permutation(variation) => variation.mend(genes),
+        }
+    }
+}
+
+/// What [`Search::save`] writes. A later form gets another name.
+#[derive(Deserialize, Serialize)]
+enum State {
+    #[serde(rename = "search_1")]
+    First(Saved),
+}
+
+/// A population that evolves, generation by generation: [`minimize`] for those who want to look at
+/// each generation, end early, or go on later. One seed gives one search, on every platform.
 ///
 /// ```
-/// use fogcompute::{Nsga2, Problem, Variable, nsga2};
 /// use std::convert::Infallible;
+///
+/// use fogcompute::{BatchProblem, Genome, Search, SearchConfig};
+///
+/// /// The length of a round trip through places on a line.
+/// struct Trip([f64; 6]);
+///
+/// impl BatchProblem for Trip {
+///     type Error = Infallible;
+///     fn objective_count(&self) -> usize { 1 }
+///     fn evaluate(
+///         &mut self, genes: &[f64], objectives: &mut [f64], violations: &mut [f64],
+///     ) -> Result<(), Infallible> {
+///         for (order, length) in genes.chunks(6).zip(objectives) {
+///             let place = |at: usize| self.0[order[at % 6] as usize];
+///             *length = (0..6).map(|at| (place(at) - place(at + 1)).abs()).sum();
+///         }
+///         violations.fill(0.0);
+///         Ok(())
+///     }
+/// }
+///
+/// let mut trip = Trip([3.0, 0.0, 8.0, 1.0, 5.0, 2.0]);
+/// let genome = Genome::Permutation { length: 6 };
+/// let config = SearchConfig::default();
+/// let mut search = Search::start(&mut trip, &genome, &config, &[], 1)?;
+/// let mut saved = Vec::new();
+/// while search.ended().is_none() && search.generation() < 30 {
+///     search.step(&mut trip)?;
+///     saved = search.save();
+/// }
+/// assert_eq!(search.front().individuals[0].objectives, [16.0]);
+/// let resumed = Search::resume(&trip, &genome, &config, &saved)?;
+/// assert_eq!(resumed.front(), search.front());
+/// # Ok::<(), fogcompute::SearchFailure<Infallible>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Search {
+    evolution: Evolution<AnyVariation>,
+}
+
+impl Search {
+    /// Makes and evaluates the first population: `initial`, filled up at random.
+    ///
+    /// # Errors
+    /// [`SearchFailure`].
+    pub fn start<P: BatchProblem>(
+        problem: &mut P,
+        genome: &Genome,
+        config: &SearchConfig,
+        initial: &[Vec<f64>],
+        seed: u64,
+    ) -> Result<Self, SearchFailure<P::Error>> {
+        let variation = genome.variation(&config.rates).map_err(Error::Evolution)?;
+        let seed = ChaCha20Rng::seed_from_u64(seed).next_u64();
+        let settings = config.settings.clone();
+        let evolution = Evolution::start(settings, variation, problem, initial, seed)?;
+        Ok(Self { evolution })
+    }
+
+    /// Goes on with a search of which [`save`](Self::save) gave `state`, as if nothing had happened.
+    /// The problem, the genome and the configuration must be the same; only for how long the search
+    /// goes may differ.
+    ///
+    /// # Errors
+    /// [`SearchFailure::Failed`] if the state is damaged or belongs to another search.
+    pub fn resume<P: BatchProblem>(
+        problem: &P,
+        genome: &Genome,
+        config: &SearchConfig,
+        state: &[u8],
+    ) -> Result<Self, SearchFailure<P::Error>> {
+        let State::First(saved) = serde_json::from_slice(state).map_err(Error::SearchState)?;
+        let variation = genome.variation(&config.rates).map_err(Error::Evolution)?;
+        let evolution = Evolution::resume(config.settings.clone(), variation, problem, saved)?;
+        Ok(Self { evolution })
+    }
+
+    /// Makes one generation, even beyond what the settings allow. When it fails, the population is
+    /// the one before.
+    ///
+    /// # Errors
+    /// [`SearchFailure`].
+    pub fn step<P: BatchProblem>(
+        &mut self,
+        problem: &mut P,
+    ) -> Result<(), SearchFailure<P::Error>> {
+        Ok(self.evolution.step(problem)?)
+    }
+
+    /// Makes generations until the settings or `observe` end the search. `observe` sees the
+    /// population as it is now and after each generation; what it fails with comes back unchanged.
+    ///
+    /// # Errors
+    /// [`SearchFailure`].
+    pub fn run<P: BatchProblem>(
+        &mut self,
+        problem: &mut P,
+        mut observe: impl FnMut(&Self) -> Result<ControlFlow<()>, P::Error>,
+    ) -> Result<Ended, SearchFailure<P::Error>> {
+        loop {
+            if observe(self).map_err(SearchFailure::Problem)?.is_break() {
+                return Ok(Ended::Caller);
+            }
+            if let Some(ended) = self.ended() {
+                return Ok(ended);
+            }
+            self.step(problem)?;
+        }
+    }
+
+    /// Whether the settings end the search here, and which.
+    #[must_use]
+    pub fn ended(&self) -> Option<Ended> {
+        self.evolution.ended()
+    }
+
+    /// Generations made, the first population not counted.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.evolution.generation()
+    }
+
+    /// Evaluations made.
+    #[must_use]
+    pub fn evaluations(&self) -> u64 {
+        self.evolution.evaluations()
+    }
+
+    /// The genomes of the population, row by row.
+    #[must_use]
+    pub fn genes(&self) -> &[f64] {
+        self.evolution.genes()
+    }
+
+    /// The objectives of the population, row by row.
+    #[must_use]
+    pub fn objectives(&self) -> &[f64] {
+        self.evolution.objectives()
+    }
+
+    /// By how much each of the population violates constraints.
+    #[must_use]
+    pub fn violations(&self) -> &[f64] {
+        self.evolution.violations()
+    }
+
+    /// The solutions of the population that no other dominates.
+    #[must_use]
+    pub fn front(&self) -> Front {
+        self.evolution.front()
+    }
+
+    /// The search as bytes, for [`resume`](Self::resume). They hold nothing of the problem.
+    ///
+    /// # Panics
+    /// Never: what is written has no keys that JSON cannot have.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        serde_json::to_vec(&State::First(self.evolution.save()))
+            .expect("numbers are written as their bits, and keys are names of fields")
+    }
+}
+
+/// Minimises the objectives of a problem. One seed gives one front, on every platform.
+///
+/// `initial` holds genomes to start from; the rest of the first population is random. A [`Problem`]
+/// is evaluated by [`OneByOne`](crate::OneByOne). [`Search`] is the same step by step.
+///
+/// ```
+/// use std::convert::Infallible;
+///
+/// use fogcompute::{Genome, OneByOne, Problem, SearchConfig, Variable, minimize};
 ///
 /// /// Schaffer's problem: x² against (x - 2)².
 /// struct Schaffer([Variable; 1]);
@@ -43,27 +324,28 @@ pub enum Nsga2Failure<E> {
 /// }
 ///
 /// let mut problem = Schaffer([Variable::Real { low: -1000.0, high: 1000.0 }]);
-/// let config = Nsga2 { population: 40, generations: 80, ..Nsga2::default() };
-/// let front = nsga2(&mut problem, &config, &[], 1)?;
+/// let genome = Genome::Variables(problem.0.to_vec());
+/// let mut config = SearchConfig::default();
+/// (config.settings.population, config.settings.generations) = (40, 80);
+/// let front = minimize(&mut OneByOne::new(&mut problem), &genome, &config, &[], 1)?;
 /// assert!(front.individuals.iter().all(|point| point.genes[0] > -0.1 && point.genes[0] < 2.1));
-/// # Ok::<(), fogcompute::Nsga2Failure<Infallible>>(())
+/// # Ok::<(), fogcompute::SearchFailure<Infallible>>(())
 /// ```
 ///
+/// [`Problem`]: crate::Problem
+///
 /// # Errors
-/// [`Nsga2Failure`].
-pub fn nsga2<P: Problem>(
+/// [`SearchFailure`].
+pub fn minimize<P: BatchProblem>(
     problem: &mut P,
-    config: &Nsga2,
+    genome: &Genome,
+    config: &SearchConfig,
     initial: &[Vec<f64>],
     seed: u64,
-) -> Result<Front, Nsga2Failure<P::Error>> {
-    let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    config
-        .run(problem, initial, &mut rng)
-        .map_err(|error| match error.into_problem() {
-            Ok(error) => Nsga2Failure::Problem(error),
-            Err(error) => Nsga2Failure::Failed(Error::Evolution(error)),
-        })
+) -> Result<Front, SearchFailure<P::Error>> {
+    let mut search = Search::start(problem, genome, config, initial, seed)?;
+    search.run(problem, |_| Ok(ControlFlow::Continue(())))?;
+    Ok(search.front())
 }
 
 /// Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
@@ -99,4 +381,144 @@ pub fn place_while(
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let plan = Instance::new(jobs, nodes, sharing)?.place_while(config, &mut rng, go_on)?;
     Ok(plan.prefer(preference)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use fogcompute_schedule::evolution::{Selection, Stagnation, das_dennis};
+
+    use super::*;
+    use crate::ErrorCode;
+
+    /// The sum and the spread of the genes, which must sum to at least 1.
+    struct Sums;
+
+    impl BatchProblem for Sums {
+        type Error = &'static str;
+
+        fn objective_count(&self) -> usize {
+            2
+        }
+
+        fn evaluate(
+            &mut self,
+            genes: &[f64],
+            objectives: &mut [f64],
+            violations: &mut [f64],
+        ) -> Result<(), &'static str> {
+            let rows = genes.chunks_exact(3).zip(objectives.chunks_exact_mut(2));
+            for ((genes, objectives), violation) in rows.zip(violations) {
+                let sum: f64 = genes.iter().sum();
+                objectives[0] = sum;
+                objectives[1] = genes.iter().map(|gene| (gene - 1.0) * (gene - 1.0)).sum();
+                *violation = (1.0 - sum).max(0.0);
+            }
+            Ok(())
+        }
+    }
+
+    fn genome() -> Genome {
+        let unit = Variable::Real {
+            low: 0.0,
+            high: 1.0,
+        };
+        Genome::Variables(vec![unit; 3])
+    }
+
+    fn config(selection: Selection) -> SearchConfig {
+        SearchConfig {
+            settings: Settings {
+                population: 12,
+                generations: 10,
+                selection,
+                ..Settings::default()
+            },
+            ..SearchConfig::default()
+        }
+    }
+
+    #[test]
+    fn every_algorithm_goes_on_from_a_saved_state_as_if_nothing_had_happened() {
+        let directions = Selection::Directions(das_dennis(2, 11).unwrap());
+        for selection in [Selection::Crowding, directions, Selection::Hypervolume] {
+            let config = config(selection);
+            let whole = minimize(&mut Sums, &genome(), &config, &[], 3).unwrap();
+            let mut search = Search::start(&mut Sums, &genome(), &config, &[], 3).unwrap();
+            let ended = search.run(&mut Sums, |search| {
+                Ok(if search.generation() == 4 {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                })
+            });
+            assert_eq!(ended.unwrap(), Ended::Caller);
+            let mut search = Search::resume(&Sums, &genome(), &config, &search.save()).unwrap();
+            let ended = search.run(&mut Sums, |_| Ok(ControlFlow::Continue(())));
+            assert_eq!(ended.unwrap(), Ended::Generations);
+            assert_eq!(search.front(), whole);
+            assert!(whole.individuals.iter().all(|found| found.violation <= 0.0));
+        }
+    }
+
+    #[test]
+    fn an_observer_sees_each_population_once_and_its_error_comes_back() {
+        let config = config(Selection::Crowding);
+        let mut search = Search::start(&mut Sums, &genome(), &config, &[], 3).unwrap();
+        let mut seen = Vec::new();
+        let failure = search.run(&mut Sums, |search| {
+            seen.push((search.generation(), search.evaluations()));
+            if seen.len() == 3 {
+                Err("enough")
+            } else {
+                Ok(ControlFlow::Continue(()))
+            }
+        });
+        assert!(matches!(failure, Err(SearchFailure::Problem("enough"))));
+        assert_eq!(seen, [(0, 12), (1, 24), (2, 36)]);
+    }
+
+    #[test]
+    fn what_was_saved_of_another_search_is_refused() {
+        let config = config(Selection::Crowding);
+        let saved = Search::start(&mut Sums, &genome(), &config, &[], 3)
+            .unwrap()
+            .save();
+        let refused =
+            |genome: &Genome, state: &[u8]| match Search::resume(&Sums, genome, &config, state)
+                .unwrap_err()
+            {
+                SearchFailure::Failed(error) => assert_eq!(error.code(), ErrorCode::InvalidProblem),
+                SearchFailure::Problem(error) => panic!("{error}"),
+            };
+        refused(&genome(), &saved[..saved.len() / 2]);
+        refused(&genome(), b"{\"search_2\":{}}");
+        refused(&Genome::Permutation { length: 3 }, &saved);
+        refused(&Genome::Permutation { length: 4 }, &saved);
+    }
+
+    #[test]
+    fn more_genes_than_memory_are_refused_before_they_are_made() {
+        // Their place in memory was asked for, which ended the program.
+        let genome = Genome::Permutation { length: u32::MAX };
+        let failure = minimize(&mut Sums, &genome, &config(Selection::Crowding), &[], 1);
+        assert!(matches!(
+            failure,
+            Err(SearchFailure::Failed(Error::Evolution(
+                EvolutionError::TooManyGenes { .. }
+            )))
+        ));
+    }
+
+    #[test]
+    fn a_search_that_finds_no_more_ends() {
+        let mut config = config(Selection::Crowding);
+        config.settings.generations = 10_000;
+        config.settings.stagnation = Some(Stagnation {
+            generations: 5,
+            tolerance: 0.01,
+        });
+        let mut search = Search::start(&mut Sums, &genome(), &config, &[], 3).unwrap();
+        let ended = search.run(&mut Sums, |_| Ok(ControlFlow::Continue(())));
+        assert_eq!(ended.unwrap(), Ended::Stagnation);
+    }
 }

@@ -5,8 +5,7 @@
 use fogcompute::base::Digest;
 use fogcompute::{
     AccountKind, DeviceState, Error, ErrorCode, Fog, FogConfig, Hop, Ledger, Limits, NodeId, Nsga2,
-    Nsga2Failure, Preference, PrivateKey, Processed, PublicKey, Sharing, Sphinx, TaskSpec,
-    Variable,
+    Preference, PrivateKey, Problem, Processed, PublicKey, Sharing, Sphinx, TaskSpec, Variable,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -189,14 +188,24 @@ fn config(case: &Value) -> Nsga2 {
     }
 }
 
+fn optimise<P>(problem: &mut P, case: &Value) -> Result<fogcompute::Front, Error>
+where
+    P: Problem<Error = std::convert::Infallible>,
+{
+    let Nsga2 {
+        population,
+        generations,
+        ..
+    } = config(case);
+    generate::run_nsga2(problem, population, generations, number(case, "seed"))
+}
+
 fn schaffer(case: &Value) -> Result<fogcompute::Front, Error> {
     let (low, high) = (read(&case["low"]), read(&case["high"]));
-    let mut problem = generate::Schaffer([Variable::Real { low, high }]);
-    match fogcompute::nsga2(&mut problem, &config(case), &[], number(case, "seed")) {
-        Ok(front) => Ok(front),
-        Err(Nsga2Failure::Failed(error)) => Err(error),
-        Err(other) => panic!("{other}"),
-    }
+    optimise(
+        &mut generate::Schaffer([Variable::Real { low, high }]),
+        case,
+    )
 }
 
 fn same_front(front: &fogcompute::Front, case: &Value) {
@@ -221,11 +230,7 @@ fn nsga2_finds_the_same_fronts() {
             read::<Vec<Variable>>(&case["variables"]),
             generate::Mixed::VARIABLES
         );
-        let (config, seed) = (config(case), number(case, "seed"));
-        same_front(
-            &fogcompute::nsga2(&mut generate::Mixed, &config, &[], seed).unwrap(),
-            case,
-        );
+        same_front(&optimise(&mut generate::Mixed, case).unwrap(), case);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The mix client: messages out, messages and replies in.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use fogcompute_base::limits::MESSAGE_BYTES_MAX;
@@ -19,6 +19,7 @@ use crate::noderef::NodeRef;
 use crate::packet::{BuildError, Hop, Packet};
 use crate::reliable::{Outgoing, Pace, ReliabilityConfig, Send};
 use crate::surb::{ReplyKey, Surb, SurbError, SurbId};
+use crate::surb_store::ClientMemory;
 use crate::topology::{Topology, TopologyError};
 
 /// Messages of which reply blocks for acknowledgements are kept.
@@ -99,6 +100,13 @@ pub enum SendError {
         /// Reply blocks given.
         available: usize,
     },
+    /// A reply block starts at a node that is none of the entry layer. Nobody makes such a block
+    /// but to learn the address of who uses it, so none of the message's blocks is used.
+    #[error("reply block starts at node {first}, which is not of the entry layer")]
+    ForeignEntry {
+        /// The node it starts at.
+        first: NodeRef,
+    },
 }
 
 /// Why something that came in is not a message.
@@ -120,6 +128,13 @@ pub enum ReceiveError {
     /// Something that belongs into a reply came as a message, or the other way round.
     #[error("reply and message are confused")]
     Misplaced,
+    /// A reply block to acknowledge with starts at a node that is none of the entry layer. The
+    /// packet that brought it is refused, the block is not used.
+    #[error("reply block starts at node {first}, which is not of the entry layer")]
+    ForeignEntry {
+        /// The node it starts at.
+        first: NodeRef,
+    },
     /// A part of a message came while none are accepted. It is not acknowledged, so a reliable
     /// sender sends it again.
     #[error("no messages are accepted now")]
@@ -180,6 +195,15 @@ struct OpenReply {
     purpose: Purpose,
 }
 
+/// A key for an answer that is kept across a restart.
+pub(crate) struct KeptReply {
+    pub key: ReplyKey,
+    /// The message that is to be answered.
+    pub request: MessageId,
+    /// How long the block is good.
+    pub left: Duration,
+}
+
 /// A message that is being sent reliably.
 struct Sending {
     receiver: Contact,
@@ -203,11 +227,16 @@ struct Acknowledging {
 /// [`Client::send`] hands all packets out at once and knows nothing of their arrival.
 /// [`Client::send_reliably`] lets them out of [`Client::poll_transmit`] as fast as the network takes
 /// them, sends again what is lost, and says when the receiver has everything.
+///
+/// Reply blocks of others are used only if they start at a node that [`Client::set_entries`] named:
+/// whoever makes a block chooses its first node, which sees where the packet comes from.
 pub struct Client {
     contact: Contact,
     config: ClientConfig,
+    /// Nodes at which reply blocks may start, and those at which they could before.
+    entries: [BTreeSet<NodeRef>; 2],
     replies: BTreeMap<SurbId, OpenReply>,
-    /// Reply blocks in the order they were made, used ones included.
+    /// Until when reply blocks are good, in the order they were made, used ones included.
     replies_made: VecDeque<(Instant, SurbId)>,
     /// Reply blocks for answers, by message.
     answers_open: BTreeMap<MessageId, Vec<SurbId>>,
@@ -232,12 +261,14 @@ const fn pace_of(receiver: &Contact) -> (NodeId, PublicKey) {
 }
 
 impl Client {
-    /// A client reached at `contact`, the mixnode it runs beside.
+    /// A client reached at `contact`, the mixnode it runs beside. It uses no reply block before
+    /// [`Client::set_entries`].
     #[must_use]
     pub fn new(contact: Contact, config: ClientConfig) -> Self {
         let reassembler = || Reassembler::new(config.reassembly_bytes_max, config.timeout);
         Self {
             contact,
+            entries: [BTreeSet::new(), BTreeSet::new()],
             messages: reassembler(),
             answers: reassembler(),
             replies: BTreeMap::new(),
@@ -255,6 +286,66 @@ impl Client {
             accepting: true,
             config,
         }
+    }
+
+    /// The same, with what a client before it kept: its reply blocks can be answered here, if
+    /// `contact` has their node and its node their key, and its messages go on.
+    #[must_use]
+    pub fn restore(
+        contact: Contact,
+        config: ClientConfig,
+        memory: ClientMemory,
+        now: Instant,
+    ) -> Self {
+        let mut client = Self::new(contact, config);
+        client.messages.restore(memory.messages, now);
+        client.answers.restore(memory.answers, now);
+        let mut replies = memory.replies;
+        replies.sort_by_key(|kept| kept.left);
+        for KeptReply { key, request, left } in replies {
+            let until = now + left.min(client.config.timeout);
+            client.open_reply(key, Purpose::Answer(request), until);
+        }
+        client
+    }
+
+    /// Ends the client; what is left of it is what its successor must know.
+    ///
+    /// What it was sending is not part of that, nor are reply blocks to acknowledge with: senders send
+    /// further ones.
+    #[must_use]
+    pub fn into_memory(mut self, now: Instant) -> ClientMemory {
+        self.expire(now);
+        let mut replies = Vec::new();
+        for (until, id) in self.replies_made {
+            let open = self.replies.remove(&id);
+            if let Some(OpenReply { key, purpose }) = open
+                && let Purpose::Answer(request) = purpose
+            {
+                let left = until.duration_since(now);
+                replies.push(KeptReply { key, request, left });
+            }
+        }
+        ClientMemory {
+            replies,
+            messages: self.messages.into_kept(now),
+            answers: self.answers.into_kept(now),
+        }
+    }
+
+    /// Uses reply blocks that start at these nodes, those of the entry layer
+    /// ([`Topology::entries`]), and for blocks that are on their way still at those that were named
+    /// before.
+    pub fn set_entries(&mut self, entries: impl IntoIterator<Item = NodeRef>) {
+        let entries = entries.into_iter().collect();
+        let [current, before] = &mut self.entries;
+        if *current != entries {
+            *before = std::mem::replace(current, entries);
+        }
+    }
+
+    fn is_entry(&self, node: NodeRef) -> bool {
+        self.entries.iter().any(|entries| entries.contains(&node))
     }
 
     /// Makes further reply blocks for another key: that of the next epoch.
@@ -294,8 +385,7 @@ impl Client {
     /// Packets that carry `body` to `receiver`, with `surb_count` reply blocks for the answer.
     ///
     /// # Errors
-    /// [`SendError`], every variant but [`SendError::TooFewSurbs`] and [`SendError::OutgoingFull`].
-    /// Nothing is kept on an error.
+    /// [`SendError`], those of the route, the message and its reply blocks. Nothing is kept on an error.
     pub fn send(
         &mut self,
         topology: &Topology,
@@ -372,7 +462,7 @@ impl Client {
     /// its packets come out of [`Client::poll_transmit`], its end out of [`Client::poll_event`].
     ///
     /// # Errors
-    /// [`SendError`], every variant but [`SendError::TooFewSurbs`]. Nothing is kept on an error.
+    /// As [`Client::send`], and [`SendError::OutgoingFull`]. Nothing is kept on an error.
     pub fn send_reliably(
         &mut self,
         topology: &Topology,
@@ -517,26 +607,51 @@ impl Client {
     }
 
     fn open_replies_for(&mut self, keys: Vec<ReplyKey>, purpose: Purpose, made: Instant) {
+        let until = made + self.config.timeout;
         for key in keys {
-            let id = key.id();
-            if let Purpose::Answer(message) = purpose {
-                self.answers_open.entry(message).or_default().push(id);
-            }
-            self.replies_made.push_back((made, id));
-            self.replies.insert(id, OpenReply { key, purpose });
+            self.open_reply(key, purpose, until);
+        }
+    }
+
+    fn open_reply(&mut self, key: ReplyKey, purpose: Purpose, until: Instant) {
+        let id = key.id();
+        if let Purpose::Answer(message) = purpose {
+            self.answers_open.entry(message).or_default().push(id);
+        }
+        self.replies_made.push_back((until, id));
+        self.replies.insert(id, OpenReply { key, purpose });
+    }
+
+    /// The first node of those blocks at which none may start.
+    fn foreign_entry<'a>(&self, surbs: impl IntoIterator<Item = &'a Surb>) -> Option<NodeRef> {
+        let mut first = surbs.into_iter().map(Surb::first);
+        first.find(|first| !self.is_entry(*first))
+    }
+
+    /// Whether all of these blocks start at nodes of the entry layer, so that
+    /// [`Client::reply`] uses them.
+    ///
+    /// # Errors
+    /// [`SendError::ForeignEntry`].
+    pub fn check_entries(&self, surbs: &[Surb]) -> Result<(), SendError> {
+        match self.foreign_entry(surbs) {
+            Some(first) => Err(SendError::ForeignEntry { first }),
+            None => Ok(()),
         }
     }
 
     /// Packets that carry `body` back by `surbs`.
     ///
     /// # Errors
-    /// [`SendError::TooFewSurbs`], [`SendError::Message`], [`SendError::Surb`].
+    /// [`SendError::ForeignEntry`], [`SendError::TooFewSurbs`], [`SendError::Message`],
+    /// [`SendError::Surb`].
     pub fn reply(
         &self,
         surbs: Vec<Surb>,
         body: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<Transmit>, SendError> {
+        self.check_entries(&surbs)?;
         let fragments = split(
             MessageId::random(rng),
             body,
@@ -813,6 +928,9 @@ impl Client {
             .chunks(geometry.surb_bytes())
             .map(|block| Surb::from_bytes(geometry, block))
             .collect::<Result<Vec<_>, _>>()?;
+        if let Some(first) = self.foreign_entry(&surbs) {
+            return Err(ReceiveError::ForeignEntry { first });
+        }
         if !self.acknowledging.contains_key(&id) {
             if self.acknowledging_order.len() == ACKNOWLEDGED_MAX
                 && let Some((_, oldest)) = self.acknowledging_order.pop_front()
@@ -839,6 +957,10 @@ impl Client {
             return;
         };
         waiting.fresh = 0;
+        if !self.is_entry(surb.first()) {
+            // Its first node has left the network since; the sender sends further blocks.
+            return;
+        }
         let acknowledgement = Parcel::Acknowledgement { id, bits: &bits };
         // A message of so many fragments that this is too long for a packet is above the limit of
         // messages.
@@ -870,8 +992,8 @@ impl Client {
 
     fn expire(&mut self, now: Instant) {
         let timeout = self.config.timeout;
-        while let Some((made, id)) = self.replies_made.front().copied()
-            && (now.duration_since(made) > timeout || !self.replies.contains_key(&id))
+        while let Some((until, id)) = self.replies_made.front().copied()
+            && (now > until || !self.replies.contains_key(&id))
         {
             self.replies_made.pop_front();
             let open = self.replies.remove(&id);
@@ -944,7 +1066,9 @@ mod tests {
                 key: self.nodes[&NodeRef::from(node)].public_key().unwrap(),
                 epoch: EpochParity::Even,
             };
-            Client::new(contact, ClientConfig::default())
+            let mut client = Client::new(contact, ClientConfig::default());
+            client.set_entries(self.topology.entries());
+            client
         }
 
         /// Runs the network until nothing moves; returns what each client's node delivered.
@@ -1213,7 +1337,8 @@ mod tests {
         let mut rng = ChaCha20Rng::seed_from_u64(11);
         let network = Network::new(&mut rng);
         let mut alice = network.client(7);
-        let bob = network.client(8);
+        let mut bob = network.client(8);
+        bob.set_entries([alice.contact.node.into()]);
         let geometry = Geometry::DEFAULT;
         // One hop, so that what alice's node would deliver can be had without the network.
         let hop = Hop::at(alice.contact, Duration::ZERO);
@@ -1237,6 +1362,131 @@ mod tests {
         assert_eq!(alice.handle_delivery(again(), now).err(), refused);
         let after = now + Duration::from_secs(301);
         assert_eq!(alice.handle_delivery(late(), after).err(), refused);
+        assert_eq!(alice.open_replies(), 0);
+    }
+
+    #[test]
+    fn reply_blocks_that_start_at_any_node_are_not_used() {
+        let mut rng = ChaCha20Rng::seed_from_u64(14);
+        let mut network = Network::new(&mut rng);
+        let (mut alice, mut bob) = (network.client(7), network.client(8));
+        let now = network.now;
+        // Alice leaves out the entry layer, so that the first node of the way back is one of hers.
+        let layers = network.topology.layers()[1..].to_vec();
+        let hers = Topology::new(layers, Duration::ZERO).unwrap();
+        let (_, transmits) = alice
+            .send(&hers, bob.contact, b"?", 1, now, &mut rng)
+            .unwrap();
+        let mut arrived = network.run(transmits);
+        let Incoming::Message { surbs, .. } = only(&mut bob, &mut arrived, network.now) else {
+            panic!("bob receives a message");
+        };
+        let first = surbs[0].first();
+        let foreign = SendError::ForeignEntry { first };
+        assert_eq!(bob.check_entries(&surbs), Err(foreign));
+        assert_eq!(bob.reply(surbs, b"!", &mut rng).err(), Some(foreign));
+        // The same for those that acknowledgements would go by.
+        alice
+            .send_reliably(&hers, bob.contact, b"?", 0, now, &mut rng)
+            .unwrap();
+        let mut transmits = Vec::new();
+        while let Some(transmit) = alice.poll_transmit(&hers, now, &mut rng).unwrap() {
+            transmits.push(transmit);
+        }
+        let mut arrived = network.run(transmits);
+        let deliveries = arrived.remove(&bob.contact.node.into()).unwrap();
+        let refused = deliveries
+            .into_iter()
+            .filter_map(|one| bob.handle_delivery(one, now).err());
+        let refused: Vec<_> = refused.collect();
+        assert!(matches!(refused[..], [ReceiveError::ForeignEntry { .. }]));
+        let topology = &network.topology;
+        assert_eq!(bob.poll_transmit(topology, now, &mut rng), Ok(None));
+    }
+
+    #[test]
+    fn reply_blocks_may_start_where_they_could_before_and_not_where_they_could_before_that() {
+        let mut rng = ChaCha20Rng::seed_from_u64(15);
+        let network = Network::new(&mut rng);
+        let (alice, mut bob) = (network.client(7), network.client(8));
+        let route = network.topology.route(alice.contact, &mut rng).unwrap();
+        let (surb, _) = Surb::new(Geometry::DEFAULT, &route, &mut rng).unwrap();
+        let surbs = [surb];
+        let other = |n: u8| [NodeRef::from_bytes([100 + n; 8])];
+        assert_eq!(bob.check_entries(&surbs), Ok(()));
+        for _ in 0..3 {
+            // The same topology once more is no other one.
+            bob.set_entries(other(1));
+            assert_eq!(bob.check_entries(&surbs), Ok(()));
+        }
+        bob.set_entries(other(2));
+        let first = surbs[0].first();
+        assert_eq!(
+            bob.check_entries(&surbs),
+            Err(SendError::ForeignEntry { first })
+        );
+    }
+
+    #[test]
+    fn a_client_goes_on_where_the_one_before_it_ended() {
+        let mut rng = ChaCha20Rng::seed_from_u64(16);
+        let mut network = Network::new(&mut rng);
+        let (mut alice, mut bob) = (network.client(7), network.client(8));
+        let topology = network.topology.clone();
+        let now = network.now;
+        let (request, transmits) = alice
+            .send(&topology, bob.contact, b"?", 3, now, &mut rng)
+            .unwrap();
+        let mut arrived = network.run(transmits);
+        let Incoming::Message { surbs, .. } = only(&mut bob, &mut arrived, network.now) else {
+            panic!("bob receives a message");
+        };
+        // Half of a long message has come when alice stops, and all of a short one.
+        let message = vec![7; 3_000];
+        let (_, mut half) = bob
+            .send(&topology, alice.contact, &message, 0, network.now, &mut rng)
+            .unwrap();
+        let (_, short) = bob
+            .send(&topology, alice.contact, b"once", 0, network.now, &mut rng)
+            .unwrap();
+        let rest = half.split_off(1);
+        half.extend(short);
+        let mut arrived = network.run(half);
+        let mut deliveries = arrived.remove(&alice.contact.node.into()).unwrap();
+        let again = deliveries.iter().map(|one| match one {
+            Delivery::Message(payload) => Delivery::Message(payload.clone()),
+            Delivery::Reply(..) => panic!("a message"),
+        });
+        let again: Vec<_> = again.collect();
+        let whole = deliveries
+            .drain(..)
+            .filter_map(|one| alice.handle_delivery(one, network.now).unwrap());
+        assert_eq!(whole.count(), 1);
+
+        let contact = alice.contact;
+        let memory = alice.into_memory(network.now);
+        assert_eq!(memory.requests(), [request]);
+        assert_eq!(format!("{memory:?}"), "ClientMemory(3 reply keys)");
+        // The next client's time starts anew.
+        let now = Instant::from_millis(1);
+        let mut alice = Client::restore(contact, ClientConfig::default(), memory, now);
+        assert_eq!(alice.open_replies(), 3);
+        for delivery in again {
+            assert!(matches!(alice.handle_delivery(delivery, now), Ok(None)));
+        }
+        let answer = bob.reply(surbs, b"!", &mut rng).unwrap();
+        let mut arrived = network.run([rest, answer].concat());
+        let deliveries = arrived.remove(&contact.node.into()).unwrap();
+        let mut bodies: Vec<_> = deliveries
+            .into_iter()
+            .filter_map(|one| alice.handle_delivery(one, now).unwrap())
+            .map(|incoming| match incoming {
+                Incoming::Reply { id, body } => (Some(id), body),
+                Incoming::Message { body, .. } => (None, body),
+            })
+            .collect();
+        bodies.sort();
+        assert_eq!(bodies, [(None, message), (Some(request), b"!".to_vec())]);
         assert_eq!(alice.open_replies(), 0);
     }
 

@@ -71,11 +71,16 @@ impl PublicKey {
     }
 }
 
+/// 64 hexadecimal digits.
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PublicKey(")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        f.write_str(")")
+        write!(f, "PublicKey({self})")
     }
 }
 
@@ -213,12 +218,11 @@ pub enum ParseContactError {
 
 impl fmt::Display for Contact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = Digest::from_bytes(*self.key.as_bytes());
         let epoch = match self.epoch {
             EpochParity::Even => "even",
             EpochParity::Odd => "odd",
         };
-        write!(f, "{}:{key}:{epoch}", self.node)
+        write!(f, "{}:{}:{epoch}", self.node, self.key)
     }
 }
 

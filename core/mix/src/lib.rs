@@ -74,7 +74,10 @@
 //! - A [`ReplayFilter`] has to hold every packet of a key epoch: rate × epoch tags of 5 bytes. When it
 //!   is full it says so and packets are dropped; nothing is forgotten and nothing panics.
 //! - [`Client::send_reliably`] sends again what is lost, within a window that follows losses.
-//!   Acknowledgements come by reply blocks, so the receiver does not learn where the sender is.
+//!   Acknowledgements come by reply blocks, so the receiver does not learn where the sender is. Nor does
+//!   the sender learn where the receiver is from a block that starts at a node of its own:
+//!   [`Client::set_entries`] says where blocks may start.
+//! - A [`SurbStore`] is what a client keeps across a restart, encrypted.
 //! - [`CoverConfig`] is a client's cover traffic: loops and drops, each a Poisson process of its own,
 //!   from the same code as real packets. It hides whether somebody sends. A mixnode's loops are
 //!   those of a client beside it ([`Topology::loop_route`], [`Client::handle_cover`]). Real packets are
@@ -89,6 +92,9 @@ mod client;
 mod cover;
 mod crypto;
 mod dh;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod geometry;
 mod header;
 mod key;
@@ -102,6 +108,7 @@ mod poisson;
 mod reliable;
 mod replay;
 mod surb;
+mod surb_store;
 mod topology;
 mod topology_file;
 mod wheel;
@@ -123,6 +130,7 @@ pub use poisson::{DELAY_MEANS_MAX, PoissonProcess};
 pub use reliable::ReliabilityConfig;
 pub use replay::{ReplayFilter, ReplayTag, ReplayVerdict, TooManyTags};
 pub use surb::{ReplyKey, Surb, SurbError, SurbId};
+pub use surb_store::{ClientMemory, HeldSurbs, StoreKey, SurbStore, SurbStoreError};
 pub use topology::{Descriptor, Topology, TopologyError};
 pub use topology_file::{TOPOLOGY_FILE_BYTES_MAX, TopologyFile, TopologyFileError};
 pub use wheel::Wheel;

@@ -1,5 +1,6 @@
 //! Messages longer than a packet: splitting and putting together.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
@@ -243,8 +244,38 @@ struct Partial {
     parts: BTreeMap<u16, Vec<u8>>,
     count: u16,
     bytes: usize,
-    /// When the last fragment came that was not there yet.
-    grew: Instant,
+    /// When it is dropped, unless a fragment comes that is not there yet.
+    until: Instant,
+}
+
+/// An incomplete message that is kept across a restart.
+pub(crate) struct KeptPartial {
+    pub id: MessageId,
+    pub count: u16,
+    /// How long it is kept unless it grows.
+    pub left: Duration,
+    pub parts: BTreeMap<u16, Vec<u8>>,
+}
+
+/// What a [`Reassembler`] takes across a restart. Its senders have been told what is here, so they do
+/// not send it again; and what was whole must not be whole again.
+#[derive(Default)]
+pub(crate) struct KeptParts {
+    pub partial: Vec<KeptPartial>,
+    /// Messages that were whole, with their number of fragments.
+    pub done: Vec<(MessageId, u16, Duration)>,
+}
+
+impl KeptParts {
+    /// Time has passed: what is over by now is left out.
+    pub(crate) fn age(&mut self, elapsed: Duration) {
+        let age = |left: &mut Duration| {
+            *left = left.saturating_sub(elapsed);
+            !left.is_zero()
+        };
+        self.partial.retain_mut(|kept| age(&mut kept.left));
+        self.done.retain_mut(|(_, _, left)| age(left));
+    }
 }
 
 /// What a fragment is taken to cost beside its bytes.
@@ -256,9 +287,9 @@ const PART_OVERHEAD_BYTES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Reassembler {
     partial: BTreeMap<MessageId, Partial>,
-    /// When messages were started or were last looked at, whole ones included.
+    /// When messages are to be looked at again, whole ones included.
     partial_order: VecDeque<(Instant, MessageId)>,
-    /// Messages that were whole, with their number of fragments, and in the order they were.
+    /// Messages that were whole, with their number of fragments, and until when that is remembered.
     done: BTreeMap<MessageId, u16>,
     done_order: VecDeque<(Instant, MessageId)>,
     bytes: usize,
@@ -286,6 +317,7 @@ impl Reassembler {
         now: Instant,
     ) -> Result<Option<Vec<u8>>, MessageError> {
         self.expire(now);
+        let until = now + self.timeout;
         let Fragment {
             id,
             index,
@@ -320,16 +352,16 @@ impl Reassembler {
             });
         }
         let partial = self.partial.entry(id).or_insert_with(|| {
-            self.partial_order.push_back((now, id));
+            self.partial_order.push_back((until, id));
             Partial {
                 parts: BTreeMap::new(),
                 count,
                 bytes: 0,
-                grew: now,
+                until,
             }
         });
         partial.parts.insert(index, part.to_vec());
-        partial.grew = now;
+        partial.until = until;
         partial.bytes += growth;
         self.bytes += growth;
         if partial.parts.len() < usize::from(count) {
@@ -341,13 +373,13 @@ impl Reassembler {
     }
 
     fn finish(&mut self, id: MessageId, count: u16, now: Instant) {
-        if self.done_order.len() == DONE_MAX
+        if self.done_order.len() >= DONE_MAX
             && let Some((_, oldest)) = self.done_order.pop_front()
         {
             self.done.remove(&oldest);
         }
         self.done.insert(id, count);
-        self.done_order.push_back((now, id));
+        self.done_order.push_back((now + self.timeout, id));
     }
 
     /// Which fragments of a message have come, lowest bit of a byte first. `None` if none has.
@@ -379,26 +411,80 @@ impl Reassembler {
 
     /// In the order of their start, so that nobody can make this slow with many messages.
     fn expire(&mut self, now: Instant) {
-        let timeout = self.timeout;
-        while let Some((looked, id)) = self.partial_order.front().copied()
-            && now.duration_since(looked) > timeout
+        while let Some((look, id)) = self.partial_order.front().copied()
+            && now > look
         {
             self.partial_order.pop_front();
-            match self.partial.get(&id).map(|partial| partial.grew) {
+            match self.partial.get(&id).map(|partial| partial.until) {
                 // Its sender has been told of fragments that are here, so it is kept as long as it
                 // grows.
-                Some(grew) if now.duration_since(grew) <= timeout => {
-                    self.partial_order.push_back((now, id));
+                Some(until) if now <= until => {
+                    self.partial_order.push_back((now + self.timeout, id));
                 }
                 Some(_) => drop(self.forget(id)),
                 None => {}
             }
         }
-        while let Some((finished, id)) = self.done_order.front().copied()
-            && now.duration_since(finished) > timeout
+        while let Some((until, id)) = self.done_order.front().copied()
+            && now > until
         {
             self.done.remove(&id);
             self.done_order.pop_front();
+        }
+    }
+
+    /// What is kept across a restart.
+    pub(crate) fn into_kept(mut self, now: Instant) -> KeptParts {
+        self.expire(now);
+        let kept = |(id, partial): (MessageId, Partial)| KeptPartial {
+            id,
+            count: partial.count,
+            left: partial.until.duration_since(now),
+            parts: partial.parts,
+        };
+        let done = self.done_order.iter();
+        KeptParts {
+            done: done
+                .filter_map(|(until, id)| {
+                    Some((*id, *self.done.get(id)?, until.duration_since(now)))
+                })
+                .collect(),
+            partial: self.partial.into_iter().map(kept).collect(),
+        }
+    }
+
+    /// Goes on with what was kept. It may hold more than the limit then, and takes no more until it
+    /// holds less.
+    pub(crate) fn restore(&mut self, kept: KeptParts, now: Instant) {
+        let until = |left: Duration| now + left.min(self.timeout);
+        let (mut partial, mut done) = (kept.partial, kept.done);
+        partial.sort_by_key(|kept| kept.left);
+        done.sort_by_key(|(_, _, left)| *left);
+        for KeptPartial {
+            id,
+            count,
+            left,
+            parts,
+        } in partial
+        {
+            let lengths = parts.values().map(|part| part.len() + PART_OVERHEAD_BYTES);
+            let bytes = lengths.sum();
+            let until = until(left);
+            let partial = Partial {
+                parts,
+                count,
+                bytes,
+                until,
+            };
+            if let Entry::Vacant(free) = self.partial.entry(id) {
+                free.insert(partial);
+                self.bytes += bytes;
+                self.partial_order.push_back((until, id));
+            }
+        }
+        for (id, count, left) in done {
+            self.done.insert(id, count);
+            self.done_order.push_back((until(left), id));
         }
     }
 }

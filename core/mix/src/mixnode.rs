@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fogcompute_base::Instant;
+use fogcompute_base::wire::{DecodeError, Reader};
 
 use crate::crypto::LEFT_BYTES;
 use crate::geometry::Geometry;
@@ -15,6 +16,7 @@ use crate::noderef::NodeRef;
 use crate::packet::{Packet, PacketError, SealedReply};
 use crate::replay::{ReplayFilter, ReplayVerdict, TooManyTags};
 use crate::surb::SurbId;
+use crate::surb_store::SecretWriter;
 use crate::wheel::Wheel;
 
 /// Packets whose delay ends in the same tick leave together, in random order.
@@ -173,6 +175,40 @@ impl EpochKey {
             replay: Arc::new(filter),
             key,
         })
+    }
+
+    /// Appends: 32 secret, 8 room for replay tags, 4 number of tags, for each 4 slot, 4 fingerprint.
+    pub(crate) fn encode(&self, writer: &mut SecretWriter) {
+        writer.raw(self.key.secret());
+        writer.u64(self.replay.capacity() as u64);
+        let taken: Vec<_> = self.replay.taken_slots().collect();
+        writer.count(taken.len());
+        for (slot, fingerprint) in taken {
+            writer.count(slot);
+            writer.raw(&fingerprint.to_be_bytes());
+        }
+    }
+
+    /// Reads what [`EpochKey::encode`] wrote, of a filter with room for at most `limit` tags.
+    pub(crate) fn decode(reader: &mut Reader<'_>, limit: usize) -> Result<Self, DecodeError> {
+        let key = PrivateKey::from_bytes(reader.array()?);
+        let actual = usize::try_from(reader.u64()?).unwrap_or(usize::MAX);
+        let too_long = DecodeError::TooLong { actual, limit };
+        if actual > limit {
+            return Err(too_long);
+        }
+        let restored = Self::try_new(key, actual).map_err(|_| too_long)?;
+        for _ in 0..reader.u32()? {
+            let at = reader.position();
+            let (slot, fingerprint) = (reader.u32()?, reader.u32()?);
+            let known =
+                usize::try_from(slot).is_ok_and(|slot| restored.replay.put_back(slot, fingerprint));
+            if !known {
+                let value = u64::from(slot);
+                return Err(DecodeError::Unknown { at, value });
+            }
+        }
+        Ok(restored)
     }
 
     /// Its public half.

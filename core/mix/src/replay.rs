@@ -168,6 +168,30 @@ impl ReplayFilter {
         Some(filter)
     }
 
+    /// What is remembered, by where it stands: for clients, which see few packets of all they have
+    /// room for.
+    pub(crate) fn taken_slots(&self) -> impl Iterator<Item = (usize, u32)> {
+        let slots = self.buckets.iter().flatten().enumerate();
+        slots
+            .map(|(slot, fingerprint)| (slot, fingerprint.load(Ordering::Relaxed)))
+            .filter(|(_, fingerprint)| *fingerprint != 0)
+    }
+
+    /// Puts one of [`ReplayFilter::taken_slots`] back into a filter of the same capacity and
+    /// secret. `false` if there is no such slot, or something stands there.
+    pub(crate) fn put_back(&self, slot: usize, fingerprint: u32) -> bool {
+        let place = self.buckets.get(slot / BUCKET);
+        let Some(place) = place.map(|bucket| &bucket[slot % BUCKET]) else {
+            return false;
+        };
+        let free = fingerprint != 0 && place.load(Ordering::Relaxed) == 0;
+        if free {
+            place.store(fingerprint, Ordering::Relaxed);
+            self.counters[0].0.fetch_add(1, Ordering::Relaxed);
+        }
+        free
+    }
+
     /// Bytes of memory when every part of it has been touched.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use fogcompute_base::CryptoRng;
+use fogcompute_base::wire::{DecodeError, Reader};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -11,6 +12,7 @@ use crate::geometry::{Geometry, HEADER_BYTES_MAX, HOPS_MAX};
 use crate::header::{BuiltHeader, Last, build_header, build_headers};
 use crate::noderef::NodeRef;
 use crate::packet::{BuildError, Hop, Packet, SealedReply};
+use crate::surb_store::SecretWriter;
 
 const SEED_BYTES: usize = 32;
 
@@ -171,6 +173,12 @@ impl Surb {
         })
     }
 
+    /// The first node of the way back, to which the reply's packet is to be sent.
+    #[must_use]
+    pub const fn first(&self) -> NodeRef {
+        self.first
+    }
+
     /// The reply block as it goes into a message.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -222,6 +230,39 @@ impl ReplyKey {
     #[must_use]
     pub const fn id(&self) -> SurbId {
         self.id
+    }
+
+    /// Appends: 16 id, 32 seed, 1 number of layers, 32 for each.
+    pub(crate) fn encode(&self, writer: &mut SecretWriter) {
+        writer.raw(self.id.as_bytes());
+        writer.raw(&*self.seed);
+        // At most one for each hop but the last.
+        writer.u8(self.layers as u8);
+        writer.raw(self.hops[..self.layers].as_flattened());
+    }
+
+    /// Reads what [`ReplyKey::encode`] wrote.
+    pub(crate) fn decode(geometry: Geometry, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let at = reader.position();
+        let unknown = |at, value| DecodeError::Unknown { at, value };
+        let id = SurbId::from_bytes(reader.array()?).ok_or(unknown(at, 0))?;
+        let seed = Zeroizing::new(reader.array()?);
+        let at = reader.position();
+        let layers = usize::from(reader.u8()?);
+        if layers >= geometry.hops_max() {
+            return Err(unknown(at, layers as u64));
+        }
+        let mut hops = Zeroizing::new([[0; 32]; HOPS_MAX - 1]);
+        for hop in &mut hops[..layers] {
+            *hop = reader.array()?;
+        }
+        Ok(Self {
+            geometry,
+            id,
+            seed,
+            hops,
+            layers,
+        })
     }
 
     /// Opens the reply.

@@ -203,6 +203,12 @@ impl Topology {
         &self.layers
     }
 
+    /// The nodes of the first layer, at which routes start.
+    pub fn entries(&self) -> impl Iterator<Item = NodeRef> {
+        let first = self.layers.first().into_iter().flatten();
+        first.map(|descriptor| NodeRef::from(descriptor.node))
+    }
+
     /// The epoch of all keys.
     #[must_use]
     pub const fn epoch(&self) -> EpochParity {

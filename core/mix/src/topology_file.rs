@@ -1,5 +1,7 @@
 //! A topology as a signed text file, for networks whose nodes seldom change.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
@@ -55,13 +57,13 @@ pub enum TopologyFileError {
         expected: u32,
     },
     /// It is not valid yet.
-    #[error("topology file is valid from {from:?} on")]
+    #[error("topology file is valid from {from} on")]
     NotYetValid {
         /// When it begins to be.
         from: UnixMillis,
     },
     /// It is not valid any more.
-    #[error("topology file was valid until {until:?}")]
+    #[error("topology file was valid until {until}")]
     Expired {
         /// When it ceased to be.
         until: UnixMillis,
@@ -90,6 +92,24 @@ pub enum TopologyFileError {
     /// Its nodes make no network.
     #[error(transparent)]
     Topology(#[from] TopologyError),
+    /// It ends before it begins.
+    #[error("topology file would be valid from {from} until {until}, which is never")]
+    NeverValid {
+        /// When it begins to be valid.
+        from: UnixMillis,
+        /// When it ceases to be.
+        until: UnixMillis,
+    },
+    /// Two nodes cannot be reached at one address.
+    #[error("nodes {node} and {other} have the same address, {address}")]
+    SameAddress {
+        /// The node found second.
+        node: NodeId,
+        /// The node found first.
+        other: NodeId,
+        /// Their address.
+        address: SocketAddr,
+    },
 }
 
 /// What a topology file says.
@@ -163,7 +183,7 @@ struct Node {
     node: NodeId,
     #[serde(with = "hex_key")]
     key: PublicKey,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
 }
 
 mod hex_key {
@@ -236,16 +256,45 @@ impl TopologyFile {
         Ok(Self::sign_text(&text, authority))
     }
 
-    /// A text that was written by hand, signed. What is wrong with it shows when it is read.
+    /// A text that was written by hand, signed. What is wrong with it shows when it is read, or by
+    /// [`TopologyFile::check`].
+    ///
+    /// If its last line is a signature, this one takes its place: to sign again with the same key
+    /// changes nothing.
     #[must_use]
     pub fn sign_text(text: &str, authority: &[u8; 32]) -> String {
-        let mut signed = text.to_owned();
+        let mut signed = split_signature(text)
+            .map_or(text, |(body, _)| body)
+            .to_owned();
         if !signed.is_empty() && !signed.ends_with('\n') {
             signed.push('\n');
         }
         let signature = SigningKey::from_bytes(authority).sign(&message(&signed));
         let digits = signature.to_bytes().map(|byte| format!("{byte:02x}"));
         signed + MARK + &digits.concat() + "\n"
+    }
+
+    /// Whether a network could go by it. What is read of others is not asked this: who wrote it by
+    /// hand is told.
+    ///
+    /// # Errors
+    /// [`TopologyFileError::NeverValid`], [`TopologyFileError::SameAddress`].
+    pub fn check(&self) -> Result<(), TopologyFileError> {
+        let (from, until) = (self.valid_from, self.valid_until);
+        if until <= from {
+            return Err(TopologyFileError::NeverValid { from, until });
+        }
+        let mut seen = BTreeMap::new();
+        for Descriptor { node, address, .. } in self.topology.layers().iter().flatten() {
+            if let Some(other) = seen.insert(*address, *node) {
+                return Err(TopologyFileError::SameAddress {
+                    node: *node,
+                    other,
+                    address: *address,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The public key to an authority's secret key.
@@ -345,24 +394,27 @@ fn message(body: &str) -> Vec<u8> {
     [DOMAIN, body.as_bytes()].concat()
 }
 
-/// The text before the signature, if that verifies.
-fn check_signature<'a>(text: &'a str, authority: &[u8; 32]) -> Result<&'a str, TopologyFileError> {
-    let authority =
-        VerifyingKey::from_bytes(authority).map_err(|_| TopologyFileError::AuthorityKey)?;
-    let at = text.rfind(MARK).ok_or(TopologyFileError::Unsigned)?;
+/// The text before the signature, and the bytes of that. `None` if the last line is none.
+fn split_signature(text: &str) -> Option<(&str, [u8; Signature::BYTE_SIZE])> {
+    let at = text.rfind(MARK)?;
     let (body, line) = text.split_at(at);
     let digits = line[MARK.len()..].trim_end().as_bytes();
     let mut signature = [0; Signature::BYTE_SIZE];
     if digits.len() != 2 * signature.len() || !(body.is_empty() || body.ends_with('\n')) {
-        return Err(TopologyFileError::Unsigned);
+        return None;
     }
-    let digit = |digit: u8| char::from(digit).to_digit(16);
     for (byte, pair) in signature.iter_mut().zip(digits.chunks(2)) {
-        let (Some(high), Some(low)) = (digit(pair[0]), digit(pair[1])) else {
-            return Err(TopologyFileError::Unsigned);
-        };
-        *byte = (high << 4 | low) as u8;
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
     }
+    Some((body, signature))
+}
+
+/// The text before the signature, if that verifies.
+fn check_signature<'a>(text: &'a str, authority: &[u8; 32]) -> Result<&'a str, TopologyFileError> {
+    let authority =
+        VerifyingKey::from_bytes(authority).map_err(|_| TopologyFileError::AuthorityKey)?;
+    let (body, signature) = split_signature(text).ok_or(TopologyFileError::Unsigned)?;
     // Strict: keys of small order would accept signatures that nobody made.
     authority
         .verify_strict(&message(body), &Signature::from_bytes(&signature))
@@ -479,6 +531,30 @@ mod tests {
             TopologyFile::verify(&forged, &small, NOW),
             Err(TopologyFileError::Signature)
         ));
+    }
+
+    #[test]
+    fn to_sign_again_puts_one_signature_in_the_place_of_the_other() {
+        let (one, two) = ([1; 32], [2; 32]);
+        let text = "version = 1\n";
+        let signed = TopologyFile::sign_text(text, &one);
+        assert_eq!(TopologyFile::sign_text(&signed, &one), signed);
+        let other = TopologyFile::sign_text(&signed, &two);
+        assert_eq!(other, TopologyFile::sign_text(text, &two));
+        // A comment that is no signature is a part of the text.
+        let comment = format!("{text}{MARK}is what comes next\n");
+        let signed = TopologyFile::sign_text(&comment, &one);
+        assert!(signed.starts_with(&comment));
+    }
+
+    #[test]
+    fn the_time_of_a_file_is_told_as_a_date() {
+        let from = UnixMillis(1_795_000_000_000);
+        let text = TopologyFileError::NotYetValid { from }.to_string();
+        assert_eq!(
+            text,
+            "topology file is valid from 2026-11-18T11:06:40.000Z on"
+        );
     }
 
     #[test]

@@ -74,10 +74,10 @@ impl World {
         };
         let clients = (MIXES..MIXES + CLIENTS)
             .map(|index| {
-                Client::new(
-                    contact(&keys, index, EpochParity::Even),
-                    client_config.clone(),
-                )
+                let contact = contact(&keys, index, EpochParity::Even);
+                let mut client = Client::new(contact, client_config.clone());
+                client.set_entries(topology.entries());
+                client
             })
             .collect();
         Self {

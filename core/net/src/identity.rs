@@ -32,6 +32,12 @@ impl Identity {
         }
     }
 
+    /// The secret bytes, erased from memory when dropped.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
+        self.secret.clone()
+    }
+
     /// The node this is.
     #[must_use]
     pub const fn node(&self) -> NodeId {

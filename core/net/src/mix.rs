@@ -489,6 +489,7 @@ mod tests {
         let client =
             |node: &Running| Client::new(node.descriptor.contact(), ClientConfig::default());
         let (mut alice_mix, mut bob_mix) = (client(&alice), client(&bob));
+        bob_mix.set_entries(topology.entries());
         let clock = SystemClock::new();
 
         let (request, transmits) = alice_mix

@@ -49,7 +49,7 @@ pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};
 pub use mixnet::{
     MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetError, MixnetMessage, MixnetNode,
-    MixnetNodeConfig, Pending, ReplyBlocks,
+    MixnetNodeConfig, Pending, ReplyBlocks, Restored,
 };
 pub use protocol::{Refusal, Role};
 pub use serve::{NodeConfig, run_node};

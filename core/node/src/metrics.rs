@@ -268,6 +268,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_manual_names_metrics_as_they_are() {
+        // It named the fields of a struct.
+        let manual = include_str!("../../../docs/mixnet.md");
+        let metrics = render(&Snapshot::default());
+        let quoted = manual.split('`').skip(1).step_by(2);
+        let named: Vec<_> = quoted
+            .filter(|name| name.starts_with("fogcompute_mix_"))
+            .collect();
+        assert!(named.len() >= 5, "{named:?}");
+        for name in named {
+            assert!(metrics.contains(&format!("\n{name} ")), "{name}");
+        }
+    }
+
+    #[test]
     fn requests_get_their_answers() {
         let mut snapshot = Snapshot::default();
         snapshot.stats.mix.late = 7;

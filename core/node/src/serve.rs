@@ -273,6 +273,8 @@ impl Node {
                     let Some(frame) = frame else { return Ok(()) };
                     match ToNode::decode(&frame) {
                         Ok(ToNode::Directory { layers, others, .. }) => {
+                            let entries = layers.first().into_iter().flatten();
+                            self.client.set_entries(entries.map(|entry| entry.node.into()));
                             let known = self.mix.set_directory(layers.iter().flatten().chain(&others));
                             if known.await.is_err() {
                                 return Ok(());

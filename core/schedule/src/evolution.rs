@@ -34,6 +34,10 @@ pub const POPULATION_MAX: u32 = 1 << 16;
 /// Most objectives of a problem: a bound on memory; beyond a handful nothing dominates anything.
 pub const OBJECTIVES_MAX: usize = 1 << 10;
 
+/// Most genes of a population, individuals times variables: a bound on memory, 2 GiB of genes with
+/// those of the children.
+pub const GENES_MAX: usize = 1 << 27;
+
 /// Largest magnitude of an integer bound: up to here every integer is a `f64`.
 pub const INTEGER_BOUND_MAX: i64 = 1 << 53;
 
@@ -305,6 +309,14 @@ pub enum EvolutionError<E> {
         /// Objectives of the problem.
         actual: usize,
     },
+    /// The population has more genes than can be held.
+    #[error("{population} genomes of {genes} genes are more than {GENES_MAX} genes")]
+    TooManyGenes {
+        /// The population.
+        population: u32,
+        /// Variables of the problem.
+        genes: usize,
+    },
     /// More seeds were given than the population holds.
     #[error("{seeds} seeds do not fit a population of {population}")]
     TooManySeeds {
@@ -370,6 +382,9 @@ impl<E> EvolutionError<E> {
             Self::NoVariables => EvolutionError::NoVariables,
             Self::NoObjectives => EvolutionError::NoObjectives,
             Self::TooManyObjectives { actual } => EvolutionError::TooManyObjectives { actual },
+            Self::TooManyGenes { population, genes } => {
+                EvolutionError::TooManyGenes { population, genes }
+            }
             Self::TooManySeeds { seeds, population } => {
                 EvolutionError::TooManySeeds { seeds, population }
             }

@@ -9,19 +9,24 @@ mod feasible;
 pub mod fogp;
 mod hypervolume;
 mod instance;
+mod limits;
+mod partial;
 mod placer;
 mod plan;
 mod relations;
+mod room;
 mod search;
+pub mod strategy;
 mod tier;
 
 pub use explore::{Effort, FRONT_MAX, Placement, SearchError};
 pub use hypervolume::hypervolume;
 pub use instance::{
-    Constraint, Instance, JOBS_MAX, Job, NODES_MAX, Node, PlacementError, RUN_MS_MAX, Sharing,
-    Spread,
+    Constraint, Instance, JOBS_MAX, Job, Lacks, NODES_MAX, Node, PlacementError, RUN_MS_MAX,
+    Sharing, Spread,
 };
 pub(crate) use instance::{Demands, Pair, check_jobs, check_nodes, eligible};
+pub use partial::{PartialPlan, Reason};
 pub(crate) use placer::RATE_MAX;
 pub use placer::{Placer, PlacerError, Rates};
 pub use plan::{Explanation, Plan, Point, Preference, PreferenceError, TradeOff};

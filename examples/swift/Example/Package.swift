@@ -11,5 +11,6 @@ let package = Package(
         .executableTarget(
             name: "Example", dependencies: [library], path: ".", sources: ["main.swift"]),
         .executableTarget(name: "Mixnet", dependencies: [library], path: "Mixnet"),
+        .executableTarget(name: "Optimise", dependencies: [library], path: "Optimise"),
     ]
 )

@@ -2,7 +2,7 @@
 
 - `Sphinx`, `PrivateKey`, `Hop`: packets that hide who talks to whom; `fogcompute.mix`: mixnodes
   and clients that send them.
-- `nsga2`, `place`: optimisation with many objectives, and jobs onto nodes by it.
+- `place`: jobs onto nodes; `fogcompute.schedule`: optimisation of many objectives at once.
 - `Ledger`: double-entry credits in a SQLite file.
 - `HarvestPolicy`: may this device lend compute now, and how much.
 - `Fog`: WebAssembly tasks in sandboxes of this process.
@@ -27,7 +27,6 @@ from ._native import (
     Budget,
     BufferTooSmallError,
     CancelledError,
-    Choice,
     ClosedError,
     Decision,
     Deliver,
@@ -37,16 +36,13 @@ from ._native import (
     FogStats,
     FogTask,
     Forward,
-    Front,
     HarvestError,
     HarvestPolicy,
     Hop,
     HostCallbackError,
     IdReusedError,
-    Individual,
     InfeasibleError,
     InsufficientFundsError,
-    Integer,
     Job,
     Ledger,
     LedgerError,
@@ -75,7 +71,6 @@ from ._native import (
     PrivateKey,
     ProbeFailedError,
     ProblemError,
-    Real,
     Reason,
     Receipt,
     ReplayedError,
@@ -100,17 +95,13 @@ from ._native import (
     Verification,
     Weights,
     _stop_async,
-    nsga2,
     place,
     version,
 )
-from ._protocols import BatteryProbe, Problem
+from ._protocols import BatteryProbe
 
 Processed: TypeAlias = Forward | Deliver | Reply
 """What `Sphinx.process` returns."""
-
-Variable: TypeAlias = Real | Integer | Choice
-"""What one gene of a `Problem` may be."""
 
 __version__ = version()
 
@@ -127,7 +118,6 @@ __all__ = [
     "Budget",
     "BufferTooSmallError",
     "CancelledError",
-    "Choice",
     "ClosedError",
     "Decision",
     "Deliver",
@@ -138,16 +128,13 @@ __all__ = [
     "FogStats",
     "FogTask",
     "Forward",
-    "Front",
     "HarvestError",
     "HarvestPolicy",
     "Hop",
     "HostCallbackError",
     "IdReusedError",
-    "Individual",
     "InfeasibleError",
     "InsufficientFundsError",
-    "Integer",
     "Job",
     "Ledger",
     "LedgerError",
@@ -177,10 +164,8 @@ __all__ = [
     "Priority",
     "PrivateKey",
     "ProbeFailedError",
-    "Problem",
     "ProblemError",
     "Processed",
-    "Real",
     "Reason",
     "Receipt",
     "ReplayedError",
@@ -203,12 +188,10 @@ __all__ = [
     "UnknownAccountError",
     "UnknownReservationError",
     "Usage",
-    "Variable",
     "Verdict",
     "Verification",
     "Weights",
     "__version__",
-    "nsga2",
     "place",
     "version",
 ]

@@ -3,7 +3,7 @@
 This file is written by hand; `stubtest` compares it with the module and `mypy --strict` reads it.
 """
 
-from collections.abc import Awaitable, Coroutine, Generator, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
@@ -13,7 +13,7 @@ from uuid import UUID
 from typing_extensions import Buffer, Self
 
 from ._enums import AccountKind, DeviceClass, Network, Priority, Sharing, Verdict
-from ._protocols import BatteryProbe, Problem
+from ._protocols import BatteryProbe
 
 # --- Errors
 
@@ -772,6 +772,7 @@ class MixnetClient:
     ) -> Awaitable[bytes]:
         """Sends a message that asks for an answer of at most `answer_bytes_max` bytes; await that.
 
+        The limit is rounded up to what whole packets carry.
         Whoever answers does not learn who asked. Raises what `send` does, and `NoAnswerError` after
         `within`, a minute unless said otherwise.
         """
@@ -830,7 +831,11 @@ class MixnetClient:
         """What it counted since its start."""
 
     def close(self) -> None:
-        """Ends the client; what is awaited ends with `ClosedError`. Closing again does nothing."""
+        """Ends the client; what is awaited ends with `ClosedError`.
+
+        Messages that came in before can still be received, then receiving ends with `ClosedError`.
+        Closing again does nothing.
+        """
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -850,58 +855,8 @@ class MixnetClient:
 # --- Optimisation
 
 @final
-class Real:
-    """A real number from `low` to `high`, both inclusive."""
-
-    __match_args__: Final = ("low", "high")
-    def __new__(cls, low: float, high: float) -> Self: ...
-    @property
-    def low(self) -> float:
-        """Smallest value."""
-
-    @property
-    def high(self) -> float:
-        """Largest value."""
-
-    def __eq__(self, other: object, /) -> bool: ...
-    def __hash__(self) -> int: ...
-    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
-
-@final
-class Integer:
-    """A whole number from `low` to `high`, both inclusive, where near values act alike."""
-
-    __match_args__: Final = ("low", "high")
-    def __new__(cls, low: int, high: int) -> Self: ...
-    @property
-    def low(self) -> int:
-        """Smallest value."""
-
-    @property
-    def high(self) -> int:
-        """Largest value."""
-
-    def __eq__(self, other: object, /) -> bool: ...
-    def __hash__(self) -> int: ...
-    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
-
-@final
-class Choice:
-    """One of `count` things without an order, as its index from 0."""
-
-    __match_args__: Final = ("count",)
-    def __new__(cls, count: int) -> Self: ...
-    @property
-    def count(self) -> int:
-        """How many there are."""
-
-    def __eq__(self, other: object, /) -> bool: ...
-    def __hash__(self) -> int: ...
-    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
-
-@final
 class Nsga2:
-    """Parameters of NSGA-II."""
+    """Parameters of a placement by NSGA-II."""
 
     __match_args__: Final = (
         "population",
@@ -949,67 +904,47 @@ class Nsga2:
     def __hash__(self) -> int: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
-@final
-class Individual:
-    """A solution and what it is worth."""
-
-    __match_args__: Final = ("genes", "objectives", "violation")
-    def __new__(
-        cls, genes: Sequence[float], objectives: Sequence[float], violation: float
-    ) -> Self: ...
-    @property
-    def genes(self) -> tuple[float, ...]:
-        """One value for each variable."""
-
-    @property
-    def objectives(self) -> tuple[float, ...]:
-        """What the problem evaluated, smaller being better."""
-
-    @property
-    def violation(self) -> float:
-        """By how much constraints are violated; 0 when all are met."""
-
-    def __eq__(self, other: object, /) -> bool: ...
-    def __hash__(self) -> int: ...
-    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+# What `fogcompute.schedule` is made of. `Any` is an array of `float64`, which type checkers know to
+# have a buffer only from Python 3.12 on.
 
 @final
-class Front:
-    """What a run of NSGA-II found."""
-
-    __match_args__: Final = ("individuals", "evaluations", "generations")
+class _Search:
     def __new__(
-        cls, individuals: Sequence[Individual], evaluations: int, generations: int
+        cls,
+        evaluate: Callable[[bytearray], tuple[Any, Any]],
+        genes: int | Sequence[tuple[str, float, float]],
+        objective_count: int,
+        selection: str | Sequence[Sequence[float]],
+        *,
+        population: int,
+        generations: int,
+        evaluations_max: int | None,
+        stagnation: tuple[int, float] | None,
+        crossover_probability: float,
+        crossover_eta: float,
+        mutation_probability: float | None,
+        mutation_eta: float,
+        initial: Sequence[Sequence[float]],
+        seed: int,
+        state: Buffer | None,
     ) -> Self: ...
-    @property
-    def individuals(self) -> tuple[Individual, ...]:
-        """The solutions that no other dominates, in lexicographic order of their objectives."""
+    def step(
+        self, evaluate: Callable[[bytearray], tuple[Any, Any]], objective_count: int
+    ) -> None: ...
+    def ended(self) -> str | None: ...
+    def generation(self) -> int: ...
+    def evaluations(self) -> int: ...
+    def population(self) -> tuple[bytearray, bytearray, bytearray]: ...
+    def front(self) -> tuple[bytearray, bytearray, bytearray]: ...
+    def save(self) -> bytes: ...
 
-    @property
-    def evaluations(self) -> int:
-        """Evaluations made."""
-
-    @property
-    def generations(self) -> int:
-        """Generations made."""
-
-    def __eq__(self, other: object, /) -> bool: ...
-    def __hash__(self) -> int: ...
-    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
-
-def nsga2(
-    problem: Problem,
-    config: Nsga2 | None = None,
-    *,
-    initial: Sequence[Sequence[float]] = (),
-    seed: int = 0,
-) -> Front:
-    """Minimises a problem with NSGA-II. One seed gives one front, on every platform.
-
-    `initial` holds genomes to start from; the rest of the first population is random.
-
-    Raises what `problem` raises, unchanged; `ProblemError`, `NotFiniteError`.
-    """
+def _directions(objectives: int, divisions: int) -> bytearray: ...
+def _hypervolume(points: Any, reference: Any) -> float: ...
+def _igd(points: Any, front: Any, m: int) -> float: ...
+def _igd_plus(points: Any, front: Any, m: int) -> float: ...
+def _ranks(points: Any, m: int) -> list[int]: ...
+def _spacing(points: Any, m: int) -> float: ...
+def _spread(points: Any, ends: Any, m: int) -> float: ...
 
 # --- Placement
 

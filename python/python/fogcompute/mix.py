@@ -70,24 +70,26 @@ Processed: TypeAlias = Forward | Deliver | Reply
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixnodeConfig:
-    """How a mixnode is made. `start` makes it."""
+    """How a mixnode is made. `start` makes it.
+
+    listen: the UDP address it listens on; port 0 is any that is free.
+    address: where others reach it, if that is not where it listens.
+    identity: the 32 secret bytes of its identity; the default is a new one.
+    epoch: number of the key epoch. The mix key itself is always new.
+    hops_max: most hops of a route, the receiver included; the same in all of the network.
+    payload_bytes: bytes of message one packet carries; the same in all of the network.
+    workers: threads that process packets; 0 is one for each processor.
+    replay_tags_max: packets of the mix key there is room for, 5 bytes each, taken as they come.
+    """
 
     listen: str = "127.0.0.1:0"
-    """The UDP address it listens on; port 0 is any that is free."""
     address: str | None = None
-    """Where others reach it, if that is not where it listens."""
     identity: bytes | None = None
-    """The 32 secret bytes of its identity; the default is a new one."""
     epoch: int = 0
-    """Number of the key epoch. The mix key itself is always new."""
     hops_max: int = 7
-    """Most hops of a route, the receiver included; the same in all of the network."""
     payload_bytes: int = 2048
-    """Bytes of message one packet carries; the same in all of the network."""
     workers: int = 1
-    """Threads that process packets; 0 is one for each processor."""
     replay_tags_max: int = 4_000_000
-    """Packets of the mix key there is room for, 5 bytes each, taken as they come."""
 
     def start(self) -> MixnetNode:
         """Starts the mixnode.

@@ -427,7 +427,8 @@ impl fog_mixnet_client {
 /// @param to               the receiver's contact, the text of a fog_contact
 /// @param body             the message
 /// @param body_len         its length
-/// @param answer_bytes_max longest answer there is room for, in bytes
+/// @param answer_bytes_max longest answer there is room for, in bytes; rounded up to what whole
+///                         packets carry
 /// @param within_ns        how long to wait for the answer, in nanoseconds
 /// @param out              receives the answer; free it with fog_mixnet_answer_free()
 /// @return FOG_STATUS_NO_ANSWER; else as of fog_mixnet_client_send()
@@ -466,7 +467,8 @@ pub unsafe extern "C" fn fog_mixnet_client_request(
 /// @param to               the receiver's contact, the text of a fog_contact
 /// @param body             the message
 /// @param body_len         its length
-/// @param answer_bytes_max longest answer there is room for, in bytes
+/// @param answer_bytes_max longest answer there is room for, in bytes; rounded up to what whole
+///                         packets carry
 /// @param within_ns        how long to wait for the answer, in nanoseconds
 /// @param done             tells what became of it, maybe before this call returns
 /// @param user_data        passed to `done` as it is; must be usable from another thread until then

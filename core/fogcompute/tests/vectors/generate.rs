@@ -11,9 +11,9 @@ use fogcompute::mix::{Geometry, HOPS_MAX, Surb};
 use fogcompute::schedule::{Job, Node};
 use fogcompute::{
     AccountId, AccountKind, Amount, Battery, DeviceClass, DeviceState, Error, ErrorCode, Fog,
-    FogConfig, HarvestPolicy, Hop, Ledger, Limits, Network, NodeId, Nsga2, Nsga2Failure, Plan,
-    Preference, PrivateKey, Problem, Processed, PublicKey, Receipt, Sharing, Sphinx, TaskId,
-    TaskSpec, TransferId, Variable,
+    FogConfig, Genome, HarvestPolicy, Hop, Ledger, Limits, Network, NodeId, Nsga2, OneByOne, Plan,
+    Preference, PrivateKey, Problem, Processed, PublicKey, Receipt, SearchConfig, SearchFailure,
+    Sharing, Sphinx, TaskId, TaskSpec, TransferId, Variable,
 };
 use serde_json::{Map, Value, json};
 
@@ -326,20 +326,21 @@ impl Problem for Mixed {
     }
 }
 
-fn run_nsga2<P: Problem<Error = std::convert::Infallible>>(
+pub(crate) fn run_nsga2<P: Problem<Error = std::convert::Infallible>>(
     problem: &mut P,
     population: u32,
     generations: u32,
     seed: u64,
 ) -> std::result::Result<fogcompute::Front, Error> {
-    let config = Nsga2 {
-        population,
-        generations,
-        ..Nsga2::default()
-    };
-    fogcompute::nsga2(problem, &config, &[], seed).map_err(|failure| match failure {
-        Nsga2Failure::Problem(never) => match never {},
-        Nsga2Failure::Failed(error) => error,
+    let genome = Genome::Variables(problem.variables().to_vec());
+    let mut config = SearchConfig::default();
+    config.settings.population = population;
+    config.settings.generations = generations;
+    let mut problem = OneByOne::new(problem);
+    fogcompute::minimize(&mut problem, &genome, &config, &[], seed).map_err(|failure| match failure
+    {
+        SearchFailure::Problem(never) => match never {},
+        SearchFailure::Failed(error) => error,
         _ => unreachable!("no other failure exists"),
     })
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use fogcompute_base::{NodeId, OsEntropy};
 use fogcompute_mix::{
-    Contact, CoverConfig, CoverStats, MessageId, PowerClass, SendError, Topology, TopologyFile,
+    Contact, CoverConfig, CoverStats, MessageId, PowerClass, SendError, StoreKey, Topology,
+    TopologyFile,
 };
 use fogcompute_net::EngineStats;
 use fogcompute_store::HomeProcess;
@@ -71,6 +72,15 @@ pub struct MixnetClientStats {
     pub engine: EngineStats,
 }
 
+/// What a client that was [restored](MixnetClient::restore) can go on with.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Restored {
+    /// Messages that came before and were not answered: [`MixnetClient::reply_blocks`].
+    pub messages: Vec<MessageId>,
+    /// Requests that were made before and not answered: [`MixnetClient::answer_to`].
+    pub requests: Vec<MessageId>,
+}
+
 /// Sends and receives messages through a mixnet, over UDP.
 ///
 /// Messages are cut into packets, each over a route of its own, sent until they are acknowledged,
@@ -128,13 +138,38 @@ impl MixnetClient {
     /// [`MixnetError::Engine`], [`MixnetError::Thread`].
     #[expect(clippy::needless_pass_by_value, reason = "a configuration is used up")]
     pub fn start(network: TopologyFile, config: MixnetClientConfig) -> Result<Self, MixnetError> {
-        let started = driver::start(network, &config)?;
-        Ok(Self {
+        Ok(Self::of(driver::start(network, &config, None)?))
+    }
+
+    /// Starts a client that goes on where another one was [suspended](Self::suspend): with its
+    /// identity, its mix keys and what was seen under them, the reply blocks it held and those it gave
+    /// out. In the epoch of that client it has the same contact; in the one after it still receives
+    /// what is sent to the old one; later, only the identity is the same.
+    ///
+    /// Open each state once. An old one holds reply blocks that were used since: the mixnodes drop
+    /// the second use of each as a replay, so such an answer is lost without a word. And it does not
+    /// know what came since, so somebody who recorded that could deliver it again.
+    ///
+    /// # Errors
+    /// Those of [`MixnetClient::start`], [`MixnetError::SurbStore`], [`MixnetError::OtherIdentity`].
+    #[expect(clippy::needless_pass_by_value, reason = "a configuration is used up")]
+    pub fn restore(
+        network: TopologyFile,
+        config: MixnetClientConfig,
+        state: &[u8],
+        key: &StoreKey,
+    ) -> Result<Self, MixnetError> {
+        let store = driver::open(&network, &config, state, key)?;
+        Ok(Self::of(driver::start(network, &config, Some(store))?))
+    }
+
+    fn of(started: driver::Started) -> Self {
+        Self {
             shared: started.shared,
             thread: Mutex::new(Some(started.thread)),
             node: started.node,
             home: HomeProcess::here(),
-        })
+        }
     }
 
     fn shared(&self) -> Result<&Arc<Shared>, MixnetError> {
@@ -153,7 +188,8 @@ impl MixnetClient {
         self.node
     }
 
-    /// What others need to send it messages. Its key is new with each start and each epoch.
+    /// What others need to send it messages. Its key is new with each epoch, and with each start that
+    /// does not [restore](Self::restore) it.
     ///
     /// # Errors
     /// [`MixnetError::Closed`], [`MixnetError::Forked`].
@@ -218,16 +254,20 @@ impl MixnetClient {
     ///
     /// # Errors
     /// [`MixnetError::NoReplyWanted`], [`MixnetError::Answered`], [`MixnetError::ReplyExpired`],
-    /// [`MixnetError::Closed`], [`MixnetError::Forked`], and [`MixnetError::Send`] with [`SendError::TooFewSurbs`] if the
-    /// answer is longer than asked for: a shorter one can still be given.
+    /// [`MixnetError::Closed`], [`MixnetError::Forked`], and [`MixnetError::Send`] with
+    /// [`SendError::TooFewSurbs`] if the answer is longer than asked for: a shorter one can still be
+    /// given; or with [`SendError::ForeignEntry`] if a reply block starts at a node that is none of the
+    /// first layer: then none of the message's blocks is used.
     pub fn reply(&self, blocks: &ReplyBlocks, body: &[u8]) -> Result<(), MixnetError> {
         let shared = self.shared()?;
         if blocks.count() == 0 {
             return Err(MixnetError::NoReplyWanted);
         }
         let mut surbs = blocks.lock();
-        let available = surbs.as_ref().ok_or(MixnetError::Answered)?.len();
+        let held = surbs.as_ref().ok_or(MixnetError::Answered)?;
+        let available = held.len();
         let state = shared.lock();
+        state.client.check_entries(held)?;
         if blocks.is_expired(state.epoch()) {
             return Err(MixnetError::ReplyExpired);
         }
@@ -241,6 +281,35 @@ impl MixnetClient {
         }
         let surbs = surbs.take().ok_or(MixnetError::Answered)?;
         shared.reply(surbs, body)
+    }
+
+    /// What the client before this one left to go on with, less what was taken since.
+    ///
+    /// # Errors
+    /// [`MixnetError::Closed`], [`MixnetError::Forked`].
+    pub fn restored(&self) -> Result<Restored, MixnetError> {
+        Ok(self.shared()?.restored())
+    }
+
+    /// What to [answer](Self::reply) a message with that came to the client before this one, once.
+    /// `None` if it was answered, wants no answer, or came before the last epoch.
+    ///
+    /// # Errors
+    /// [`MixnetError::Closed`], [`MixnetError::Forked`].
+    pub fn reply_blocks(&self, message: MessageId) -> Result<Option<ReplyBlocks>, MixnetError> {
+        Ok(self.shared()?.reply_blocks(message))
+    }
+
+    /// The answer to a request that the client before this one made, once. It may be there already.
+    ///
+    /// # Errors
+    /// [`MixnetError::UnknownRequest`], [`MixnetError::Closed`], [`MixnetError::Forked`].
+    pub fn answer_to(
+        &self,
+        request: MessageId,
+        within: Duration,
+    ) -> Result<Pending<Vec<u8>>, MixnetError> {
+        self.shared()?.answer_to(request, within)
     }
 
     /// The next message, if one is there.
@@ -333,6 +402,23 @@ impl MixnetClient {
     /// [`MixnetError::Closed`], [`MixnetError::Forked`].
     pub fn stats(&self) -> Result<MixnetClientStats, MixnetError> {
         Ok(self.shared()?.stats())
+    }
+
+    /// Ends the client as [`MixnetClient::close`] does, and returns what one after it needs to go on
+    /// ([`MixnetClient::restore`]), sealed under `key`; keep both.
+    ///
+    /// In it are the identity, the mix keys, the reply blocks of messages that were not answered and
+    /// whose [`ReplyBlocks`] were not dropped (here they count as used from now on), and the keys for
+    /// answers that were asked for and did not come. A reply block is good for five minutes, a stop
+    /// included, and no longer than the epoch after its own. What was still being sent ends with
+    /// [`MixnetError::Closed`]; messages that came in can still be received here and are not in it.
+    ///
+    /// # Errors
+    /// [`MixnetError::Closed`], [`MixnetError::Forked`].
+    pub fn suspend(&self, key: &StoreKey) -> Result<Vec<u8>, MixnetError> {
+        self.shared()?;
+        self.close();
+        self.shared.seal(key)
     }
 
     /// Ends the client: what was asked for ends with [`MixnetError::Closed`], messages that came in

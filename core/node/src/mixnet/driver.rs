@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use fogcompute_base::{Clock, Instant, NodeId, OsEntropy, SystemClock};
 use fogcompute_mix::{
-    BuildError, Client, ClientConfig, ClientEvent, Contact, CoverConfig, Delivery, EpochKey,
-    EpochParity, Geometry, Hop, Incoming, MessageId, Mixnode, MixnodeConfig, NodeRef, Packet,
-    PowerClass, PrivateKey, SendError, Surb, Topology, TopologyFile, TopologyFileError, Transmit,
+    BuildError, Client, ClientConfig, ClientEvent, ClientMemory, Contact, CoverConfig, Delivery,
+    EpochKey, EpochParity, Geometry, HeldSurbs, Hop, Incoming, MessageId, Mixnode, MixnodeConfig,
+    NodeRef, Packet, PowerClass, PrivateKey, SendError, StoreKey, Surb, SurbStore, Topology,
+    TopologyFile, TopologyFileError, Transmit,
 };
 use fogcompute_net::{Busy, EngineConfig, EngineHandle, Identity, MixEngine};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::client::{MixnetClientConfig, MixnetClientStats};
-use super::inbox::{Inbox, MixnetMessage, ReplyBlocks};
+use super::client::{MixnetClientConfig, MixnetClientStats, Restored};
+use super::inbox::{Inbox, MixnetMessage, Registry, ReplyBlocks, is_expired};
 use super::pending::Pending;
 use super::{CLIENT, MixnetError, check_packets};
 
@@ -72,7 +73,17 @@ impl Outcome {
 pub(super) struct State {
     pub(super) client: Client,
     pub(super) contact: Contact,
+    identity: Identity,
+    /// Mix keys of this epoch and the one before, with the numbers of their epochs. Empty once they
+    /// were handed out to be kept.
+    keys: Vec<(u64, EpochKey)>,
     network: Network,
+    /// Reply blocks of others that somebody holds.
+    blocks: Registry,
+    /// Those that a client before this one held, and nobody has asked for yet.
+    held: BTreeMap<MessageId, HeldSurbs>,
+    /// Requests of a client before this one that nobody waits for yet, with answers that came.
+    kept: BTreeMap<MessageId, Option<Vec<u8>>>,
     sends: BTreeMap<MessageId, oneshot::Sender<Result<(), MixnetError>>>,
     requests: BTreeMap<MessageId, Request>,
     /// Packets that were built at once, and those the sockets did not take.
@@ -130,26 +141,66 @@ pub(super) struct Started {
     pub(super) node: NodeId,
 }
 
-/// Starts the sockets and the thread.
+/// What a client before kept, opened.
+pub(super) fn open(
+    file: &TopologyFile,
+    config: &MixnetClientConfig,
+    bytes: &[u8],
+    key: &StoreKey,
+) -> Result<SurbStore, MixnetError> {
+    let now = SystemClock::new().unix_now();
+    let store = SurbStore::open(bytes, file.geometry, key, now, REPLAY_TAGS_MAX)?;
+    if config
+        .identity
+        .is_some_and(|given| given != *store.identity)
+    {
+        return Err(MixnetError::OtherIdentity);
+    }
+    Ok(store)
+}
+
+/// The mix keys of a client in an epoch: those it had that are still in use, and one of the epoch.
+fn keys_in(epoch: u64, had: Vec<(u64, EpochKey)>) -> (EpochKey, Vec<(u64, EpochKey)>) {
+    let mut keys = had;
+    keys.retain(|(of, _)| *of == epoch || of.checked_add(1) == Some(epoch));
+    let own = keys.iter().find(|(of, _)| *of == epoch);
+    if let Some((_, key)) = own {
+        return (key.clone(), keys);
+    }
+    let key = EpochKey::new(PrivateKey::random(&mut OsEntropy), REPLAY_TAGS_MAX);
+    keys.push((epoch, key.clone()));
+    (key, keys)
+}
+
+/// Starts the sockets and the thread, with what a client before kept, if there was one.
 pub(super) fn start(
     file: TopologyFile,
     config: &MixnetClientConfig,
+    store: Option<SurbStore>,
 ) -> Result<Started, MixnetError> {
     let clock = SystemClock::new();
     check_valid(&file, &clock)?;
-    let identity = config
-        .identity
-        .map_or_else(|| Identity::random(&mut OsEntropy), Identity::from_bytes);
+    let store = store.unwrap_or_else(|| SurbStore {
+        identity: config
+            .identity
+            .map_or_else(|| Identity::random(&mut OsEntropy), Identity::from_bytes)
+            .to_bytes(),
+        keys: Vec::new(),
+        held: Vec::new(),
+        answers: Vec::new(),
+        memory: ClientMemory::default(),
+    });
+    let identity = Identity::from_bytes(*store.identity);
     let node = identity.node();
-    let key = PrivateKey::random(&mut OsEntropy);
+    let (key, keys) = keys_in(file.epoch, store.keys);
     let contact = Contact {
         node,
-        key: key.public(),
+        key: key.public_key(),
         epoch: EpochParity::of(file.epoch),
     };
-    let mixnode = Mixnode::with_epoch_key(
+    let mut mixnode = Mixnode::with_epoch_key(
         contact.epoch,
-        EpochKey::new(key, REPLAY_TAGS_MAX),
+        key,
         MixnodeConfig {
             geometry: file.geometry,
             relay: false,
@@ -157,6 +208,9 @@ pub(super) fn start(
             ..MixnodeConfig::default()
         },
     );
+    for (epoch, key) in keys.iter().filter(|(epoch, _)| *epoch != file.epoch) {
+        mixnode.set_epoch_key(EpochParity::of(*epoch), key.clone());
+    }
     let engine_config = EngineConfig {
         workers: 1,
         ..EngineConfig::default()
@@ -164,25 +218,36 @@ pub(super) fn start(
     let shared_clock: Arc<dyn Clock> = Arc::new(clock);
     let (engine, deliveries) = MixEngine::start(
         mixnode,
-        identity,
+        identity.clone(),
         config.listen,
         &engine_config,
         &shared_clock,
     )?;
     engine.set_directory(file.topology.layers().iter().flatten())?;
-    let mut client = Client::new(
-        contact,
-        ClientConfig {
-            geometry: file.geometry,
-            ..ClientConfig::default()
-        },
-    );
+    let client_config = ClientConfig {
+        geometry: file.geometry,
+        ..ClientConfig::default()
+    };
+    let requests = store.memory.requests().into_iter().map(|id| (id, None));
+    let answers = store.answers.into_iter().map(|(id, body)| (id, Some(body)));
+    let kept = requests.chain(answers).collect();
+    let held = store.held.into_iter().map(|held| (held.message, held));
+    let held = held
+        .filter(|(_, held)| !is_expired(held.epoch, file.epoch))
+        .collect();
+    let mut client = Client::restore(contact, client_config, store.memory, clock.now());
+    client.set_entries(file.topology.entries());
     client.set_cover(config.cover, clock.now(), &mut OsEntropy);
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
             client,
             contact,
+            identity,
+            keys,
             network: Network::new(file),
+            blocks: Registry::default(),
+            held,
+            kept,
             sends: BTreeMap::new(),
             requests: BTreeMap::new(),
             outbox: Vec::new(),
@@ -245,6 +310,12 @@ async fn run(shared: &Shared, mut deliveries: mpsc::Receiver<Delivery>) {
             () = shared.wake.notified() => {}
             () = tokio::time::sleep(wait) => {}
         }
+    }
+    // Nothing comes in from here on. What did was remembered as seen, so it would never come again.
+    let engine = shared.engine().take();
+    drop(engine);
+    while let Ok(delivery) = deliveries.try_recv() {
+        shared.receive(delivery);
     }
 }
 
@@ -363,6 +434,74 @@ impl Shared {
         Ok(())
     }
 
+    /// What a client before this one kept and nobody has asked for yet.
+    pub(super) fn restored(&self) -> Restored {
+        let state = self.lock();
+        Restored {
+            messages: state.held.keys().copied().collect(),
+            requests: state.kept.keys().copied().collect(),
+        }
+    }
+
+    pub(super) fn reply_blocks(&self, message: MessageId) -> Option<ReplyBlocks> {
+        let mut state = self.lock();
+        let held = state.held.remove(&message)?;
+        Some(state.blocks.register(held))
+    }
+
+    pub(super) fn answer_to(
+        self: &Arc<Self>,
+        id: MessageId,
+        within: Duration,
+    ) -> Result<Pending<Vec<u8>>, MixnetError> {
+        let mut state = self.open()?;
+        let kept = state.kept.remove(&id);
+        let kept = kept.ok_or(MixnetError::UnknownRequest { id })?;
+        let (answer, result) = oneshot::channel();
+        if let Some(body) = kept {
+            // Its receiver stands a line above.
+            let _ = answer.send(Ok(body));
+        } else {
+            let request = Request {
+                answer,
+                deadline: self.clock.now() + within,
+                within,
+            };
+            state.requests.insert(id, request);
+        }
+        drop(state);
+        self.wake();
+        Ok(Pending::new(id, result, Some(Arc::downgrade(self))))
+    }
+
+    /// What a client after this one needs, once the thread has ended. Once.
+    pub(super) fn seal(&self, key: &StoreKey) -> Result<Vec<u8>, MixnetError> {
+        let mut state = self.lock();
+        let keys = mem::take(&mut state.keys);
+        if keys.is_empty() {
+            return Err(MixnetError::Closed { what: CLIENT });
+        }
+        let (contact, epoch) = (state.contact, state.epoch());
+        let geometry = state.network.geometry();
+        let client = mem::replace(
+            &mut state.client,
+            Client::new(contact, ClientConfig::default()),
+        );
+        let unasked = mem::take(&mut state.held).into_values();
+        let mut held: Vec<_> = state.blocks.take().into_iter().chain(unasked).collect();
+        held.retain(|held| !is_expired(held.epoch, epoch));
+        let answers = mem::take(&mut state.kept).into_iter();
+        let store = SurbStore {
+            identity: state.identity.to_bytes(),
+            keys,
+            held,
+            answers: answers.filter_map(|(id, body)| Some((id, body?))).collect(),
+            memory: client.into_memory(self.clock.now()),
+        };
+        drop(state);
+        Ok(store.seal(geometry, key, self.clock.unix_now(), &mut OsEntropy))
+    }
+
     /// Nobody waits for the answer to a message any more.
     pub(super) fn forget(&self, id: MessageId) {
         let mut state = self.lock();
@@ -392,11 +531,16 @@ impl Shared {
                 epoch,
                 ..state.contact
             };
-            engine.set_epoch_key(epoch, &EpochKey::new(key, REPLAY_TAGS_MAX));
+            let key = EpochKey::new(key, REPLAY_TAGS_MAX);
+            engine.set_epoch_key(epoch, &key);
+            // The other key is the one that the sockets still take packets for.
+            state.keys.retain(|(of, _)| EpochParity::of(*of) != epoch);
+            state.keys.push((file.epoch, key));
             let contact = state.contact;
             state.client.set_contact(contact);
             state.client.give_up_other_epochs(epoch);
         }
+        state.client.set_entries(file.topology.entries());
         state.network = Network::new(file);
         // The last layer may have nodes that know nothing of this client.
         state.links_due = Instant::ZERO;
@@ -479,21 +623,24 @@ impl Shared {
             Ok(None) => {}
             Ok(Some(Incoming::Message { id, body, surbs })) => {
                 state.stats.received += 1;
-                let epoch = state.epoch();
+                let held = HeldSurbs {
+                    message: id,
+                    epoch: state.epoch(),
+                    surbs,
+                };
+                let reply = state.blocks.register(held);
                 drop(state);
-                self.inbox.put(MixnetMessage {
-                    id,
-                    body,
-                    reply: ReplyBlocks::new(surbs, epoch),
-                });
+                self.inbox.put(MixnetMessage { id, body, reply });
             }
             Ok(Some(Incoming::Reply { id, body })) => {
                 state.stats.answers += 1;
                 state.client.stop_sending(id);
                 let request = state.requests.remove(&id);
-                drop(state);
                 if let Some(Request { answer, .. }) = request {
+                    drop(state);
                     Outcome::Answered(answer, Ok(body)).hand_over();
+                } else if let Some(kept) = state.kept.get_mut(&id) {
+                    *kept = Some(body);
                 }
             }
             Err(_) => state.stats.refused += 1,

@@ -11,11 +11,14 @@ mod tests;
 use std::io;
 use std::time::Duration;
 
-use fogcompute_mix::{Geometry, SendError, TooManyTags, TopologyError, TopologyFileError};
+use fogcompute_base::NodeId;
+use fogcompute_mix::{
+    Geometry, MessageId, SendError, SurbStoreError, TooManyTags, TopologyError, TopologyFileError,
+};
 use fogcompute_net::{DirectoryError, EngineError};
 use thiserror::Error;
 
-pub use client::{MixnetClient, MixnetClientConfig, MixnetClientStats};
+pub use client::{MixnetClient, MixnetClientConfig, MixnetClientStats, Restored};
 pub use inbox::{MixnetMessage, ReplyBlocks};
 pub use node::{MixnetNode, MixnetNodeConfig};
 pub use pending::Pending;
@@ -48,6 +51,12 @@ pub enum MixnetError {
         ours: usize,
         /// Bytes of the topology's packets.
         theirs: usize,
+    },
+    /// A mixnode was given a topology in which it does not stand.
+    #[error("node {node} is not in the topology it was given")]
+    NotInTopology {
+        /// The node.
+        node: NodeId,
     },
     /// The topology is not valid now.
     #[error(transparent)]
@@ -94,6 +103,18 @@ pub enum MixnetError {
     /// The message was answered before; its reply blocks work once.
     #[error("the message was answered before")]
     Answered,
+    /// What a client before this one kept cannot be used.
+    #[error(transparent)]
+    SurbStore(#[from] SurbStoreError),
+    /// The configuration says another identity than the client had that is to go on. Leave it out.
+    #[error("the client to be restored had another identity than the configuration says")]
+    OtherIdentity,
+    /// No request of that id was kept across a restart, or its answer was asked for before.
+    #[error("no request {id:?} was kept")]
+    UnknownRequest {
+        /// The id that was asked for.
+        id: MessageId,
+    },
 }
 
 const NODE: &str = "mixnode";

@@ -121,12 +121,17 @@ impl MixnetNode {
     /// Tells it of the other nodes. It sends packets to those and to whoever opened a link to it.
     ///
     /// # Errors
-    /// [`MixnetError::OtherPackets`], [`MixnetError::Directory`], [`MixnetError::Closed`],
-    /// [`MixnetError::Forked`]; then what was known before stays.
+    /// [`MixnetError::OtherPackets`], [`MixnetError::NotInTopology`], [`MixnetError::Directory`],
+    /// [`MixnetError::Closed`], [`MixnetError::Forked`]; then what was known before stays.
     pub fn set_topology(&self, file: &TopologyFile) -> Result<(), MixnetError> {
-        check_packets(NODE, self.geometry, file.geometry)?;
         let engine = self.engine()?;
         let engine = engine.as_ref().ok_or(MixnetError::Closed { what: NODE })?;
+        check_packets(NODE, self.geometry, file.geometry)?;
+        let node = self.descriptor.node;
+        let mut nodes = file.topology.layers().iter().flatten();
+        if nodes.all(|other| other.node != node) {
+            return Err(MixnetError::NotInTopology { node });
+        }
         Ok(engine.set_directory(file.topology.layers().iter().flatten())?)
     }
 

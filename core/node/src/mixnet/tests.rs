@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use fogcompute_base::{NodeId, UnixMillis};
 use fogcompute_mix::{
-    BuildError, CoverConfig, Geometry, MessageError, PowerClass, SendError, Topology,
-    TopologyError, TopologyFile, TopologyFileError,
+    BuildError, CoverConfig, Geometry, MessageError, MessageId, PowerClass, SendError, StoreKey,
+    SurbStoreError, Topology, TopologyError, TopologyFile, TopologyFileError,
 };
 use fogcompute_net::EngineError;
 
@@ -257,6 +257,11 @@ fn what_cannot_be_is_refused_by_name() {
         network.nodes[0].set_topology(&other),
         Err(MixnetError::OtherPackets { .. })
     ));
+    let stranger = MixnetNode::start(MixnetNodeConfig::default()).unwrap();
+    assert!(matches!(
+        stranger.set_topology(&network.file),
+        Err(MixnetError::NotInTopology { node }) if node == stranger.descriptor().node
+    ));
     assert!(matches!(
         alice.set_topology(other),
         Err(MixnetError::OtherPackets { .. })
@@ -365,6 +370,166 @@ fn reply_blocks_expire_with_the_keys_they_were_made_for() {
         }
     }
     assert_eq!(asked.wait().unwrap(), b"!");
+}
+
+#[test]
+fn a_client_started_again_from_its_state_answers_and_is_answered() {
+    let network = Network::start();
+    let (alice, bob) = (network.client(), network.client());
+    let key = StoreKey::from_bytes([7; 32]);
+    let ask = |body: &[u8]| {
+        let asked = alice.request(bob.contact().unwrap(), body, 10, LONG);
+        (asked.unwrap(), bob.receive_within(LONG).unwrap().unwrap())
+    };
+    let (asked, question) = ask(b"?");
+    let (early, answered) = ask(b"now");
+    let (dropped, ignored) = ask(b"never");
+    bob.reply(&answered.reply, b"!").unwrap();
+    assert_eq!(early.wait().unwrap(), b"!");
+    drop(dropped);
+    drop(ignored);
+    let (id, contacts) = (
+        asked.id(),
+        [alice.contact().unwrap(), bob.contact().unwrap()],
+    );
+
+    let states = [&alice, &bob].map(|client| client.suspend(&key).unwrap());
+    assert!(matches!(asked.wait(), Err(MixnetError::Closed { .. })));
+    assert!(matches!(bob.suspend(&key), Err(MixnetError::Closed { .. })));
+    let config = || MixnetClientConfig {
+        cover: NO_COVER,
+        ..MixnetClientConfig::default()
+    };
+    let restore =
+        |state: &[u8]| MixnetClient::restore(network.file.clone(), config(), state, &key).unwrap();
+    let (alice, bob) = (restore(&states[0]), restore(&states[1]));
+    assert_eq!(
+        [&alice, &bob].map(|client| client.contact().unwrap()),
+        contacts
+    );
+    let requests = vec![id];
+    let messages = requests.clone();
+    assert_eq!(alice.restored().unwrap().requests, requests);
+    assert_eq!(bob.restored().unwrap().messages, messages);
+    assert!(bob.reply_blocks(answered.id).unwrap().is_none());
+
+    // Its acknowledgement comes over the last layer, which then knows where alice is now.
+    alice.send(contacts[1], b"back").unwrap().wait().unwrap();
+    assert_eq!(bob.receive_within(LONG).unwrap().unwrap().body, b"back");
+    // Where the blocks were they count as used, and they are given out once.
+    assert!(matches!(
+        bob.reply(&question.reply, b"?"),
+        Err(MixnetError::Answered)
+    ));
+    let blocks = bob.reply_blocks(id).unwrap().unwrap();
+    assert!(bob.reply_blocks(id).unwrap().is_none());
+    bob.reply(&blocks, b"later").unwrap();
+    let answer = alice.answer_to(id, LONG).unwrap();
+    assert_eq!(answer.wait().unwrap(), b"later");
+    assert!(matches!(
+        alice.answer_to(id, LONG),
+        Err(MixnetError::UnknownRequest { id: unknown }) if unknown == id
+    ));
+    // A block that was used is gone from the next state.
+    let state = bob.suspend(&key).unwrap();
+    assert_eq!(restore(&state).restored().unwrap(), Restored::default());
+}
+
+#[test]
+fn an_answer_that_comes_before_it_is_asked_for_is_kept_across_restarts() {
+    let network = Network::start();
+    let (alice, bob) = (network.client(), network.client());
+    let key = StoreKey::from_bytes([7; 32]);
+    let asked = alice
+        .request(bob.contact().unwrap(), b"?", 10, LONG)
+        .unwrap();
+    let question = bob.receive_within(LONG).unwrap().unwrap();
+    let id = asked.id();
+    let restore = |state: Vec<u8>| {
+        let config = MixnetClientConfig {
+            cover: NO_COVER,
+            ..MixnetClientConfig::default()
+        };
+        MixnetClient::restore(network.file.clone(), config, &state, &key).unwrap()
+    };
+    let alice = restore(alice.suspend(&key).unwrap());
+    alice
+        .send(bob.contact().unwrap(), b"back")
+        .unwrap()
+        .wait()
+        .unwrap();
+    bob.reply(&question.reply, b"!").unwrap();
+    while alice.stats().unwrap().answers == 0 {
+        std::thread::yield_now();
+    }
+    let alice = restore(alice.suspend(&key).unwrap());
+    assert_eq!(alice.restored().unwrap().requests, [id]);
+    assert_eq!(alice.answer_to(id, LONG).unwrap().wait().unwrap(), b"!");
+}
+
+#[test]
+fn a_state_of_another_epoch_key_or_identity_is_used_as_far_as_it_goes() {
+    let network = Network::start();
+    let (alice, bob) = (network.client(), network.client());
+    let asked = alice
+        .request(bob.contact().unwrap(), b"?", 10, LONG)
+        .unwrap();
+    let _question = bob.receive_within(LONG).unwrap().unwrap();
+    let key = StoreKey::from_bytes([7; 32]);
+    let state = bob.suspend(&key).unwrap();
+    let config = |identity| MixnetClientConfig {
+        cover: NO_COVER,
+        identity,
+        ..MixnetClientConfig::default()
+    };
+    let start = |file: &TopologyFile, identity, key: &StoreKey| {
+        MixnetClient::restore(file.clone(), config(identity), &state, key)
+    };
+    assert!(matches!(
+        start(&network.file, None, &StoreKey::from_bytes([8; 32])),
+        Err(MixnetError::SurbStore(SurbStoreError::Sealed))
+    ));
+    assert!(matches!(
+        start(&network.file, Some([1; 32]), &key),
+        Err(MixnetError::OtherIdentity)
+    ));
+    for (epoch, held) in [(1, vec![asked.id()]), (2, Vec::<MessageId>::new())] {
+        let file = Network::of_epoch(epoch, Duration::ZERO).file;
+        let bob = start(&file, None, &key).unwrap();
+        assert_eq!(bob.restored().unwrap().messages, held);
+        assert_eq!(bob.contact().unwrap().epoch, file.topology.epoch());
+    }
+}
+
+#[test]
+fn a_reply_block_that_starts_at_any_node_is_not_used() {
+    let network = Network::start();
+    // Mallory goes by a topology of her own, so that the way back starts where she likes.
+    let mut file = network.file.clone();
+    let layers = file.topology.layers()[1..].to_vec();
+    file.topology = Topology::new(layers, Duration::ZERO).unwrap();
+    let config = MixnetClientConfig {
+        cover: NO_COVER,
+        ..MixnetClientConfig::default()
+    };
+    let mallory = MixnetClient::start(file, config).unwrap();
+    let bob = network.client();
+    let _asked = mallory
+        .request(bob.contact().unwrap(), b"?", 10, LONG)
+        .unwrap();
+    let question = bob.receive_within(LONG).unwrap().unwrap();
+    for _ in 0..2 {
+        assert!(matches!(
+            bob.reply(&question.reply, b"!"),
+            Err(MixnetError::Send(SendError::ForeignEntry { .. }))
+        ));
+    }
+    // Nor are those by which bob would have acknowledged.
+    while bob.stats().unwrap().refused == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(network.nodes[0].stats().unwrap().mix.received, 0);
+    assert_eq!(mallory.stats().unwrap().delivered, 0);
 }
 
 /// Asks the client for more in the moment it is woken, on the thread that wakes it.

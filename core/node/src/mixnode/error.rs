@@ -67,7 +67,7 @@ pub(crate) enum MixnodeError {
     },
     /// The key that the topology has for this node is not in the data folder.
     #[error(
-        "the topology of epoch {epoch} has the key {key:?} for this node, which is not in {}; make \
+        "the topology of epoch {epoch} has the key {key} for this node, which is not in {}; make \
          one with --new-key or --next-key and have it put into the topology",
         data.display()
     )]
@@ -81,7 +81,7 @@ pub(crate) enum MixnodeError {
     },
     /// The last run did not end cleanly, so nobody knows what was seen under the mix key.
     #[error(
-        "the last run did not end cleanly, so packets to its mix key {key:?} could be replayed; \
+        "the last run did not end cleanly, so packets to its mix key {key} could be replayed; \
          make another with --new-key and have it put into the topology"
     )]
     Unclean {
@@ -173,5 +173,31 @@ pub(super) fn file_error(
         doing,
         path,
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_is_told_a_key_as_the_topology_has_it() {
+        let key = PublicKey::from_bytes([0xab; 32]);
+        let text = MixnodeError::Unclean { key }.to_string();
+        assert!(
+            text.contains(&format!("mix key {} could", "ab".repeat(32))),
+            "{text}"
+        );
+        let data = PathBuf::from("data");
+        let text = MixnodeError::NoKey {
+            epoch: 7,
+            key,
+            data,
+        }
+        .to_string();
+        assert!(
+            text.contains(&format!("has the key {} for", "ab".repeat(32))),
+            "{text}"
+        );
     }
 }

@@ -107,6 +107,7 @@ pub(crate) fn sign(key: &Path, topology: &Path) -> Result<(), MixnodeError> {
     let signed = TopologyFile::sign_text(&text, &secret);
     // What nobody would read is not signed.
     let read = TopologyFile::read(&signed, authority.as_bytes())?;
+    read.check()?;
     let (actual, max) = (
         read.geometry.packet_bytes(),
         DATAGRAM_BYTES_MAX - DATAGRAM_OVERHEAD_BYTES,
@@ -218,7 +219,9 @@ mod tests {
     use std::time::Duration;
 
     use fogcompute_base::UnixMillis;
-    use fogcompute_mix::{Descriptor, EpochParity, PrivateKey, PublicKey, Topology};
+    use fogcompute_mix::{
+        Descriptor, EpochParity, PrivateKey, PublicKey, Topology, TopologyFileError,
+    };
 
     const SECRET: [u8; 32] = [3; 32];
 
@@ -283,6 +286,47 @@ mod tests {
         fs::remove_file(&path).unwrap();
         new_key(&config, NewKey::Only).unwrap();
         assert!(keys.check(next, 2).is_err());
+    }
+
+    #[test]
+    fn a_network_that_nobody_could_use_is_not_signed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, path) = (folder.path().join("a.key"), folder.path().join("t.toml"));
+        let public = |n| PrivateKey::from_bytes([n; 32]).public();
+        let text = |addresses: &[u16], valid: [u64; 2]| {
+            let mut text = format!(
+                "version = 1\nepoch = 2\nvalid_from_ms = {}\nvalid_until_ms = {}\nhops_max = 5\n\
+                 payload_bytes = 1024\nsuite = 'aes128'\ndelay_mean_us = 1\n",
+                valid[0], valid[1]
+            );
+            for (n, port) in (1..).zip(addresses) {
+                let node = NodeId::from_bytes([n; 32]);
+                let key = public(n);
+                text += &format!(
+                    "[[layers]]\nnodes = [{{ node = '{node}', key = '{key}', address = \
+                     '127.0.0.1:{port}' }}]\n"
+                );
+            }
+            text
+        };
+        fs::write(&path, text(&[1, 2, 1], [1, 2])).unwrap();
+        let [first, .., third] = [1, 2, 3].map(|n| NodeId::from_bytes([n; 32]));
+        assert!(matches!(
+            sign(&key, &path),
+            Err(MixnodeError::Topology(TopologyFileError::SameAddress { node, other, .. }))
+                if (node, other) == (third, first)
+        ));
+        for valid in [[2, 2], [2, 1]] {
+            fs::write(&path, text(&[1, 2], valid)).unwrap();
+            let refused = sign(&key, &path);
+            let error = TopologyFileError::NeverValid {
+                from: UnixMillis(valid[0]),
+                until: UnixMillis(valid[1]),
+            };
+            assert_eq!(refused.unwrap_err().to_string(), error.to_string());
+        }
+        fs::write(&path, text(&[1, 2], [1, 2])).unwrap();
+        sign(&key, &path).unwrap();
     }
 
     #[test]

@@ -8,8 +8,8 @@ use thiserror::Error;
 use super::reference::Extremes;
 use super::survival::{COPY, Niching, Pool, Rule, Survival, beyond_worst};
 use super::{
-    ConfigError, EvolutionError, Front, Individual, OBJECTIVES_MAX, POPULATION_MAX, Problem,
-    Variation,
+    ConfigError, EvolutionError, Front, GENES_MAX, Individual, OBJECTIVES_MAX, POPULATION_MAX,
+    Problem, Variation,
 };
 use crate::indicators::{HYPERVOLUME_OBJECTIVES_MAX, hypervolume};
 use crate::random::{Stream, shuffle};
@@ -456,6 +456,12 @@ impl<V: Variation> Evolution<V> {
         }
         let niching = Niching::new(&settings.selection, m)?;
         let size = settings.population as usize;
+        if n > GENES_MAX / size {
+            return Err(EvolutionError::TooManyGenes {
+                population: settings.population,
+                genes: n,
+            });
+        }
         Ok(Self {
             niching,
             variation,
@@ -857,8 +863,8 @@ fn hash_of(genes: &[f64]) -> u64 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     // Zeros of both signs are equal. Several sums, for they need not wait for each other.
     let word = |gene: f64| (gene + 0.0).to_bits();
-    let (chunks, rest) = genes.as_chunks::<4>();
-    let mut sums = [1_u64, 2, 3, 4];
+    let (chunks, rest) = genes.as_chunks::<8>();
+    let mut sums = [1_u64, 2, 3, 4, 5, 6, 7, 8];
     for chunk in chunks {
         for (sum, &gene) in sums.iter_mut().zip(chunk) {
             *sum = (sum.rotate_left(23) ^ word(gene)).wrapping_mul(FACTOR);
@@ -1234,8 +1240,8 @@ mod tests {
     #[test]
     fn equal_genomes_have_equal_hashes_and_a_moved_gene_another() {
         assert_eq!(hash_of(&[0.0, 1.0, 2.0]), hash_of(&[-0.0, 1.0, 2.0]));
-        let genes: Vec<f64> = (0..9).map(f64::from).collect();
-        for at in 0..9 {
+        let genes: Vec<f64> = (0..17).map(f64::from).collect();
+        for at in 0..17 {
             let mut other = genes.clone();
             other[at] += 0.5;
             assert_ne!(hash_of(&genes), hash_of(&other));

@@ -1,13 +1,14 @@
 //! The jobs and nodes of one batch, checked, and which node may take which job.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use fogcompute_base::{Domain, NodeId, Priority, TaskId, Tier};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::relations::Relations;
+use super::limits::{Limit, Membership, Slots};
+use super::relations::{Group, Relations};
 use super::tier::availability_min;
 use crate::evolution::ConfigError;
 
@@ -496,25 +497,126 @@ pub enum PlacementError {
         /// Those constraints.
         nearest_fails: Vec<Constraint>,
     },
-    /// Every job has a node, but no placement of all was found in which they fit together.
+    /// Jobs must be on one node, but none may take them all.
     #[error(
-        "the jobs do not fit together: at best node {node} lacks {cpu_millis_over} millicores and \
-         {memory_bytes_over} bytes"
+        "no node may take all of {}: {shared} may take each alone, and have no room for all",
+        Tasks(.jobs)
     )]
-    OverCommitted {
-        /// The node that lacks most in the best placement found.
-        node: NodeId,
-        /// Processor it lacks there, in thousandths of a core.
-        cpu_millis_over: u64,
-        /// Memory it lacks there, in bytes.
-        memory_bytes_over: u64,
+    NoCommonNode {
+        /// The jobs.
+        jobs: Vec<TaskId>,
+        /// How many nodes may take each of them alone.
+        shared: u32,
     },
+    /// These jobs cannot be placed together whatever becomes of the others. This is proven.
+    #[error("{} cannot be placed together, whatever becomes of the others", Tasks(.jobs))]
+    Impossible {
+        /// The jobs, in the order given.
+        jobs: Vec<TaskId>,
+    },
+    /// Every job has a node, but no placement of all was found in which they fit together. There may
+    /// be one.
+    #[error("the jobs do not fit together: at best node {node} lacks {lacks} for job {job}")]
+    OverCommitted {
+        /// The job that found no room.
+        job: TaskId,
+        /// The node that lacked least for it.
+        node: NodeId,
+        /// What it lacks.
+        lacks: Lacks,
+    },
+    /// No placement of all jobs was found: where a job has room, it would be with others that it
+    /// must not be with. There may be one.
+    #[error("no placement was found that keeps job {job} apart from others as it must be")]
+    Crowded {
+        /// The job that found no place.
+        job: TaskId,
+    },
+    /// No placement of all jobs was found in which all are done in time. There may be one.
+    #[error(
+        "no placement was found in which all are done in time: at best job {job} is {late_ms} ms late"
+    )]
+    Late {
+        /// The job that is latest.
+        job: TaskId,
+        /// By how much, in milliseconds.
+        late_ms: u64,
+    },
+    /// There are too many pairs of a job and a node that may take it; split the batch.
+    #[error("there are too many pairs of a job and a node that may take it")]
+    TooManyPairs,
     /// The configuration of the search makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The search was stopped by whoever asked for it.
     #[error("the search was stopped")]
     Stopped,
+}
+
+/// What a node lacks for a job.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Lacks {
+    /// Processor, in thousandths of a core.
+    pub cpu_millis: u64,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// Disk, in bytes.
+    pub disk_bytes: u64,
+    /// Whole GPUs.
+    pub gpus: u64,
+    /// Bandwidth, in bits per second.
+    pub bandwidth_bps: u64,
+}
+
+impl From<[u64; RESOURCES]> for Lacks {
+    fn from([cpu_millis, memory_bytes, disk_bytes, gpus, bandwidth_bps]: [u64; RESOURCES]) -> Self {
+        Self {
+            cpu_millis,
+            memory_bytes,
+            disk_bytes,
+            gpus,
+            bandwidth_bps,
+        }
+    }
+}
+
+impl fmt::Display for Lacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            (self.cpu_millis, "millicores"),
+            (self.memory_bytes, "bytes of memory"),
+            (self.disk_bytes, "bytes of disk"),
+            (self.gpus, "GPUs"),
+            (self.bandwidth_bps, "bits per second"),
+        ];
+        let lacking = all.into_iter().filter(|&(lack, _)| lack > 0);
+        for (index, (lack, unit)) in lacking.enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{lack} {unit}")?;
+        }
+        if *self == Self::default() {
+            f.write_str("nothing")?;
+        }
+        Ok(())
+    }
+}
+
+/// Names of jobs, the first few of many.
+struct Tasks<'a>(&'a [TaskId]);
+
+impl fmt::Display for Tasks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        f.write_str("jobs ")?;
+        for (index, job) in self.0.iter().take(SHOWN).enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{job}")?;
+        }
+        if self.0.len() > SHOWN {
+            write!(f, " and {} more", self.0.len() - SHOWN)?;
+        }
+        Ok(())
+    }
 }
 
 /// Constraints that removed a node, with how many.
@@ -565,6 +667,9 @@ impl Pair {
     }
 }
 
+/// What there is of a node: processor, memory, disk, GPUs, bandwidth.
+pub(super) const RESOURCES: usize = 5;
+
 /// The jobs and nodes of one batch.
 ///
 /// [`place`](Self::place) finds where the jobs run.
@@ -573,15 +678,33 @@ pub struct Instance {
     pub(super) jobs: Vec<Job>,
     pub(super) nodes: Vec<Node>,
     pub(super) sharing: Sharing,
-    /// For each job where it may run, in the order of the nodes; never empty.
+    /// For each job where it may run, in the order of the nodes; never empty, and the same nodes
+    /// for all jobs of a unit.
     pub(super) eligible: Vec<Vec<Pair>>,
     /// How much each job weighs in a mean, a whole number.
     pub(super) weights: Vec<f64>,
-    /// Their sum.
+    /// Their sum, each as often as the job has replicas.
     pub(super) weight_sum: f64,
-    /// Indices of the jobs in the order in which queues serve them.
-    pub(super) order: Vec<usize>,
+    /// Jobs that must be on one node. Each job is in one unit.
+    pub(super) units: Vec<Vec<usize>>,
+    /// What the jobs of each unit need together.
+    pub(super) unit_needs: Vec<[u64; RESOURCES]>,
+    /// The unit of each copy: what is placed is copies, of which a unit has as many as its jobs
+    /// have replicas, one after another.
+    pub(super) copies: Vec<usize>,
+    /// Jobs with the copy they are part of, in the order in which queues serve them.
+    pub(super) order: Vec<(usize, usize)>,
+    /// What is free on each node.
+    pub(super) free: Vec<[u64; RESOURCES]>,
+    /// The domain of each node: in [`PARTITIONS`], in this order.
+    pub(super) partitions: Vec<Vec<u32>>,
+    pub(super) limits: Vec<Limit>,
+    /// The limits each copy is under.
+    pub(super) memberships: Vec<Vec<Membership>>,
 }
+
+/// What domains are told apart by, in the order of an instance's partitions.
+const PARTITIONS: [Domain; 4] = [Domain::Node, Domain::Zone, Domain::Region, Domain::Operator];
 
 impl Instance {
     /// Checks the jobs and nodes of a batch and finds which node may take which job.
@@ -589,35 +712,136 @@ impl Instance {
     /// # Errors
     ///
     /// [`PlacementError`] if there are none or too many, a name occurs twice, a number makes no
-    /// sense, or a job has no node that may take it.
+    /// sense, jobs contradict each other, or a job has no node that may take it.
     pub fn new(jobs: Vec<Job>, nodes: Vec<Node>, sharing: Sharing) -> Result<Self, PlacementError> {
         check_jobs(&jobs)?;
         check_nodes(&nodes)?;
-        Relations::new(&jobs)?;
-        let eligible = jobs
-            .iter()
-            .map(|job| eligible(job, &nodes))
-            .collect::<Result<Vec<_>, _>>()?;
-        for need in NEEDS {
+        let relations = Relations::new(&jobs)?;
+        let needs: Vec<[u64; RESOURCES]> = jobs.iter().map(|job| NEEDS.map(|of| of(job))).collect();
+        for resource in 0..RESOURCES {
             jobs.iter()
-                .try_fold(0_u64, |sum, job| {
+                .zip(&needs)
+                .try_fold(0_u64, |sum, (job, needs)| {
                     let replicas = u64::from(job.replica_count());
-                    sum.checked_add(need(job).checked_mul(replicas)?)
+                    sum.checked_add(needs[resource].checked_mul(replicas)?)
                 })
                 .ok_or(PlacementError::DemandOverflow)?;
         }
+        let free: Vec<[u64; RESOURCES]> = nodes.iter().map(free).collect();
+        let mut eligible = jobs
+            .iter()
+            .map(|job| eligible(job, &nodes))
+            .collect::<Result<Vec<_>, _>>()?;
+        let units = relations.together;
+        let unit_needs: Vec<[u64; RESOURCES]> = units
+            .iter()
+            .map(|unit| {
+                std::array::from_fn(|resource| unit.iter().map(|&job| needs[job][resource]).sum())
+            })
+            .collect();
+        for (unit, needs) in units.iter().zip(&unit_needs) {
+            if unit.len() > 1 {
+                let room = |node: usize| sharing == Sharing::Queued || fits(needs, &free[node]);
+                intersect(unit, &mut eligible, room).map_err(|shared| {
+                    PlacementError::NoCommonNode {
+                        jobs: unit.iter().map(|&job| jobs[job].id).collect(),
+                        shared,
+                    }
+                })?;
+            }
+        }
+        let mut copies = Vec::new();
+        let mut firsts = Vec::with_capacity(units.len());
+        for (unit, members) in units.iter().enumerate() {
+            firsts.push(copies.len());
+            let replicas = usize::from(jobs[members[0]].replica_count());
+            copies.extend(std::iter::repeat_n(unit, replicas));
+        }
+        let mut order: Vec<(usize, usize)> = copies
+            .iter()
+            .enumerate()
+            .flat_map(|(copy, &unit)| units[unit].iter().map(move |&job| (job, copy)))
+            .collect();
+        order.sort_by_key(|&(job, copy)| (jobs[job].priority, job, copy));
         let weights: Vec<f64> = jobs.iter().map(|job| weight(job.priority)).collect();
-        let mut order: Vec<usize> = (0..jobs.len()).collect();
-        order.sort_by_key(|&job| jobs[job].priority);
-        Ok(Self {
-            weight_sum: weights.iter().sum(),
+        let mut instance = Self {
+            weight_sum: order.iter().map(|&(job, _)| weights[job]).sum(),
             weights,
+            eligible,
+            units,
+            unit_needs,
+            copies,
+            order,
+            free,
+            partitions: PARTITIONS
+                .iter()
+                .map(|&domain| partition(&nodes, domain))
+                .collect(),
+            limits: Vec::new(),
+            memberships: Vec::new(),
             jobs,
             nodes,
             sharing,
-            eligible,
-            order,
-        })
+        };
+        instance.limit(&relations.apart, &relations.groups, &firsts);
+        Ok(instance)
+    }
+
+    /// Writes down what must be apart and spread, and what replicas must differ in, as limits.
+    /// `firsts` says which copy is the first of each unit.
+    fn limit(&mut self, apart: &[(usize, usize)], groups: &[Group], firsts: &[usize]) {
+        self.memberships = vec![Vec::new(); self.copies.len()];
+        for unit in 0..self.units.len() {
+            if self.copies_of(unit, firsts).len() < 2 {
+                continue;
+            }
+            let mut domains: Vec<Domain> = self.units[unit]
+                .iter()
+                .flat_map(|&job| self.jobs[job].tier.terms().distinct)
+                .copied()
+                .collect();
+            // What is in different zones is on different nodes.
+            if domains.iter().any(|&domain| domain != Domain::Node) {
+                domains.retain(|&domain| domain != Domain::Node);
+            }
+            domains.sort_unstable();
+            domains.dedup();
+            for domain in domains {
+                self.limit_units(domain, 1, &[(unit, 1)], firsts);
+            }
+        }
+        for &(a, b) in apart {
+            self.limit_units(Domain::Node, 1, &[(a, 1), (b, 1)], firsts);
+        }
+        for group in groups {
+            self.limit_units(group.over, group.most, &group.members, firsts);
+        }
+    }
+
+    /// The copies of a unit.
+    fn copies_of(&self, unit: usize, firsts: &[usize]) -> std::ops::Range<usize> {
+        let end = firsts.get(unit + 1).copied();
+        firsts[unit]..end.unwrap_or(self.copies.len())
+    }
+
+    fn limit_units(
+        &mut self,
+        domain: Domain,
+        cap: u32,
+        members: &[(usize, u32)],
+        firsts: &[usize],
+    ) {
+        let partition = PARTITIONS.iter().position(|&other| other == domain);
+        let limit = self.limits.len() as u32;
+        self.limits.push(Limit {
+            cap,
+            partition: partition.expect("all domains are partitions") as u32,
+        });
+        for &(unit, count) in members {
+            for copy in self.copies_of(unit, firsts) {
+                self.memberships[copy].push(Membership { limit, count });
+            }
+        }
     }
 
     /// The jobs, in the order given.
@@ -631,10 +855,126 @@ impl Instance {
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
+
+    /// The jobs of a copy; there is at least one.
+    pub(super) fn jobs_of(&self, copy: usize) -> &[usize] {
+        &self.units[self.copies[copy]]
+    }
+
+    /// The pairs of one of the jobs of a copy, which has the same nodes as the others.
+    pub(super) fn pairs(&self, copy: usize) -> &[Pair] {
+        &self.eligible[self.jobs_of(copy)[0]]
+    }
+
+    /// The choices that a copy has.
+    pub(super) fn choices(&self, copy: usize) -> std::ops::Range<u32> {
+        0..self.pairs(copy).len() as u32
+    }
+
+    /// The node that a copy goes to with its choice of this number.
+    pub(super) fn node(&self, copy: usize, choice: u32) -> usize {
+        self.pairs(copy)[choice as usize].node
+    }
+
+    /// The limits, compiled for the choices of each copy.
+    pub(super) fn slots(&self) -> Slots {
+        if self.limits.is_empty() {
+            return Slots::default();
+        }
+        Slots::new(&self.partitions, &self.limits, &self.memberships, |copy| {
+            self.pairs(copy)
+                .iter()
+                .map(|pair| pair.node as u32)
+                .collect()
+        })
+    }
+
+    /// Copies with few nodes to go to first, and of those alike the ones that need much of what
+    /// there is.
+    pub(super) fn hardest_first(&self) -> Vec<usize> {
+        let mut all = [0.0; RESOURCES];
+        for free in &self.free {
+            for (all, &free) in all.iter_mut().zip(free) {
+                *all += free as f64;
+            }
+        }
+        let share = |copy: usize| {
+            let needs = self.unit_needs[self.copies[copy]].into_iter().zip(all);
+            needs
+                .map(|(need, all)| need as f64 / f64::max(all, 1.0))
+                .fold(0.0, f64::max)
+        };
+        let mut order: Vec<usize> = (0..self.copies.len()).collect();
+        order.sort_by(|&a, &b| {
+            let nodes = self.pairs(a).len().cmp(&self.pairs(b).len());
+            nodes.then(share(b).total_cmp(&share(a)))
+        });
+        order
+    }
+}
+
+/// The domain of each node.
+fn partition(nodes: &[Node], domain: Domain) -> Vec<u32> {
+    let name = |node: &'_ Node| match domain {
+        Domain::Node => None,
+        Domain::Zone => Some(node.zone.clone()),
+        Domain::Region => Some(node.region.clone()),
+        Domain::Operator => Some(node.operator.clone()),
+    };
+    let mut numbers = BTreeMap::new();
+    nodes
+        .iter()
+        .zip(0_u32..)
+        .map(|(node, index)| match name(node) {
+            None => index,
+            Some(name) => {
+                let next = numbers.len() as u32;
+                *numbers.entry(name).or_insert(next)
+            }
+        })
+        .collect()
+}
+
+/// Leaves to all jobs of a unit the nodes that each may go to and that have room. If there are
+/// none, says how many there are without asking for room.
+fn intersect(
+    unit: &[usize],
+    eligible: &mut [Vec<Pair>],
+    room: impl Fn(usize) -> bool,
+) -> Result<(), u32> {
+    let mut common: Vec<usize> = eligible[unit[0]].iter().map(|pair| pair.node).collect();
+    for &job in &unit[1..] {
+        let pairs = &eligible[job];
+        common.retain(|node| pairs.binary_search_by_key(node, |pair| pair.node).is_ok());
+    }
+    let shared = common.len() as u32;
+    common.retain(|&node| room(node));
+    if common.is_empty() {
+        return Err(shared);
+    }
+    for &job in unit {
+        eligible[job].retain(|pair| common.binary_search(&pair.node).is_ok());
+    }
+    Ok(())
+}
+
+/// What is free on a node.
+fn free(node: &Node) -> [u64; RESOURCES] {
+    [
+        node.cpu_millis_free,
+        node.memory_bytes_free,
+        node.disk_bytes_free,
+        node.gpus_free,
+        node.bandwidth_bps_free,
+    ]
+}
+
+fn fits(needs: &[u64; RESOURCES], free: &[u64; RESOURCES]) -> bool {
+    needs.iter().zip(free).all(|(need, free)| need <= free)
 }
 
 /// What a job needs of each resource.
-const NEEDS: [fn(&Job) -> u64; 5] = [
+pub(super) const NEEDS: [fn(&Job) -> u64; RESOURCES] = [
     |job| job.cpu_millis,
     |job| job.memory_bytes,
     |job| job.disk_bytes,

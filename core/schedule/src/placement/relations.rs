@@ -8,19 +8,10 @@ use super::instance::{Job, PlacementError};
 
 /// What jobs ask of each other, checked. Jobs are indices.
 #[derive(Clone, Debug)]
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "so far only checked; the search does not read it yet"
-    )
-)]
 pub(crate) struct Relations {
     /// Jobs that must be on one node, ascending, in the order of the first of each. Each job is in
     /// one of them, alone perhaps.
     pub(super) together: Vec<Vec<usize>>,
-    /// Where each job is in [`Self::together`].
-    pub(super) unit_of: Vec<usize>,
     /// Pairs of [`Self::together`] that must be apart, the lower first, ascending.
     pub(super) apart: Vec<(usize, usize)>,
     /// Groups that are spread.
@@ -29,10 +20,6 @@ pub(crate) struct Relations {
 
 /// Jobs of which few may share a domain.
 #[derive(Clone, Debug)]
-#[expect(
-    dead_code,
-    reason = "so far only checked; the search does not read it yet"
-)]
 pub(super) struct Group {
     pub(super) over: Domain,
     pub(super) most: u32,
@@ -93,7 +80,6 @@ impl Relations {
         let groups = groups(jobs, &unit_of)?;
         Ok(Self {
             together,
-            unit_of,
             apart,
             groups,
         })
@@ -214,7 +200,6 @@ mod tests {
         ];
         let relations = Relations::new(&jobs).unwrap();
         assert_eq!(relations.together, [vec![0, 2, 3], vec![1], vec![4]]);
-        assert_eq!(relations.unit_of, [0, 1, 0, 0, 2]);
     }
 
     #[test]

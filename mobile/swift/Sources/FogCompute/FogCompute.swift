@@ -1916,8 +1916,8 @@ public protocol MixnetClientProtocol: AnyObject, Sendable {
      * Sends a message that asks for an answer of at most `answer_bytes_max` bytes, within
      * `within_ms` milliseconds; it can be waited for.
      *
-     * The question is sent until it is acknowledged, the answer once: if a packet of it is lost,
-     * none comes.
+     * The limit is rounded up to what whole packets carry. The question is sent until it is
+     * acknowledged, the answer once: if a packet of it is lost, none comes.
      *
      * # Errors
      * As [`MixnetClient::start_send`].
@@ -2176,8 +2176,8 @@ open func setTopology(topology: Topology)throws   {try rustCallWithError(FfiConv
      * Sends a message that asks for an answer of at most `answer_bytes_max` bytes, within
      * `within_ms` milliseconds; it can be waited for.
      *
-     * The question is sent until it is acknowledged, the answer once: if a packet of it is lost,
-     * none comes.
+     * The limit is rounded up to what whole packets carry. The question is sent until it is
+     * acknowledged, the answer once: if a packet of it is lost, none comes.
      *
      * # Errors
      * As [`MixnetClient::start_send`].
@@ -3243,12 +3243,12 @@ public func FfiConverterTypePrivateKey_lower(_ value: PrivateKey) -> UInt64 {
 public protocol Problem: AnyObject, Sendable {
 
     /**
-     * The variables, one for each gene. Read once, at the start of a run.
+     * What the genomes are. Read once, at the start of a run.
      *
      * # Errors
      * [`ProblemError`] stops the run.
      */
-    func variables() throws  -> [Variable]
+    func genome() throws  -> Genome
 
     /**
      * How many objectives an evaluation has. Read once, at the start of a run.
@@ -3324,15 +3324,15 @@ open class ProblemImpl: Problem, @unchecked Sendable {
 
 
     /**
-     * The variables, one for each gene. Read once, at the start of a run.
+     * What the genomes are. Read once, at the start of a run.
      *
      * # Errors
      * [`ProblemError`] stops the run.
      */
-open func variables()throws  -> [Variable]  {
-    return try  FfiConverterSequenceTypeVariable.lift(try rustCallWithError(FfiConverterTypeProblemError_lift) {
+open func genome()throws  -> Genome  {
+    return try  FfiConverterTypeGenome_lift(try rustCallWithError(FfiConverterTypeProblemError_lift) {
         uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_problem_variables(
+    uniffi_fogcompute_uniffi_fn_method_problem_genome(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
@@ -3397,22 +3397,22 @@ fileprivate struct UniffiCallbackInterfaceProblem {
                 fatalError("Uniffi callback interface Problem: handle missing in uniffiClone")
             }
         },
-        variables: { (
+        genome: { (
             uniffiHandle: UInt64,
             uniffiOutReturn: UnsafeMutablePointer<RustBuffer>,
             uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
         ) in
             let makeCall = {
-                () throws -> [Variable] in
+                () throws -> Genome in
                 guard let uniffiObj = try? FfiConverterTypeProblem.handleMap.get(handle: uniffiHandle) else {
                     throw UniffiInternalError.unexpectedStaleHandle
                 }
-                return try uniffiObj.variables(
+                return try uniffiObj.genome(
                 )
             }
 
 
-            let writeReturn = { uniffiOutReturn.pointee = FfiConverterSequenceTypeVariable.lower($0) }
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterTypeGenome_lower($0) }
             uniffiTraitInterfaceCallWithError(
                 callStatus: uniffiCallStatus,
                 makeCall: makeCall,
@@ -3827,6 +3827,249 @@ public func FfiConverterTypeReplyKey_lift(_ handle: UInt64) throws -> ReplyKey {
 #endif
 public func FfiConverterTypeReplyKey_lower(_ value: ReplyKey) -> UInt64 {
     return FfiConverterTypeReplyKey.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A population that evolves, generation by generation.
+ */
+public protocol SearchProtocol: AnyObject, Sendable {
+
+    /**
+     * Why the configuration ends the search here, if it does.
+     *
+     * # Errors
+     * Only that of a defect of the library.
+     */
+    func ended() throws  -> Ended?
+
+    /**
+     * The solutions of the population that no other dominates.
+     *
+     * # Errors
+     * Only that of a defect of the library.
+     */
+    func front() throws  -> Front
+
+    /**
+     * The search as bytes, for `resume`. They hold nothing of the problem.
+     *
+     * # Errors
+     * Only that of a defect of the library.
+     */
+    func save() throws  -> Data
+
+    /**
+     * Makes one generation, even beyond what the configuration allows. When it fails, the
+     * population is the one before. The problem must not use the search.
+     *
+     * # Errors
+     * [`FogError::NotFinite`], and [`FogError::HostCallback`] if the problem failed.
+     */
+    func step() throws
+
+}
+/**
+ * A population that evolves, generation by generation.
+ */
+open class Search: SearchProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_search(self.handle, $0) }
+    }
+    /**
+     * Makes and evaluates the first population; the arguments are those of `minimize`.
+     *
+     * # Errors
+     * [`FogError::InvalidProblem`], [`FogError::NotFinite`], and [`FogError::HostCallback`] if the
+     * problem failed.
+     */
+public convenience init(problem: Problem, config: SearchConfig, seed: UInt64, initial: [[Double]] = [])throws  {
+    let handle =
+        try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_search_new(
+        FfiConverterTypeProblem_lower(problem),
+        FfiConverterTypeSearchConfig_lower(config),
+        FfiConverterUInt64.lower(seed),
+        FfiConverterSequenceSequenceDouble.lower(initial),uniffiCallStatus
+    )
+}
+    self.init(unsafeFromHandle: handle)
+}
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_search(handle, $0) }
+    }
+
+
+    /**
+     * Goes on with a search that `save` saved, as if nothing had happened. The problem and the
+     * configuration must be the same; only for how long the search goes may differ.
+     *
+     * # Errors
+     * [`FogError::InvalidProblem`] if the state is damaged or belongs to another search;
+     * [`FogError::HostCallback`].
+     */
+public static func resume(problem: Problem, config: SearchConfig, state: Data)throws  -> Search  {
+    return try  FfiConverterTypeSearch_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_search_resume(
+        FfiConverterTypeProblem_lower(problem),
+        FfiConverterTypeSearchConfig_lower(config),
+        FfiConverterData.lower(state),uniffiCallStatus
+    )
+})
+}
+
+
+
+    /**
+     * Why the configuration ends the search here, if it does.
+     *
+     * # Errors
+     * Only that of a defect of the library.
+     */
+open func ended()throws  -> Ended?  {
+    return try  FfiConverterOptionTypeEnded.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_search_ended(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The solutions of the population that no other dominates.
+     *
+     * # Errors
+     * Only that of a defect of the library.
+     */
+open func front()throws  -> Front  {
+    return try  FfiConverterTypeFront_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_search_front(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The search as bytes, for `resume`. They hold nothing of the problem.
+     *
+     * # Errors
+     * Only that of a defect of the library.
+     */
+open func save()throws  -> Data  {
+    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_search_save(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Makes one generation, even beyond what the configuration allows. When it fails, the
+     * population is the one before. The problem must not use the search.
+     *
+     * # Errors
+     * [`FogError::NotFinite`], and [`FogError::HostCallback`] if the problem failed.
+     */
+open func step()throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_search_step(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSearch: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Search
+
+    public static func lift(_ handle: UInt64) throws -> Search {
+        return Search(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Search) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Search {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Search, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSearch_lift(_ handle: UInt64) throws -> Search {
+    return try FfiConverterTypeSearch.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSearch_lower(_ value: Search) -> UInt64 {
+    return FfiConverterTypeSearch.lower(value)
 }
 
 
@@ -6819,7 +7062,7 @@ public func FfiConverterTypeNode_lower(_ value: Node) -> RustBuffer {
 
 
 /**
- * Parameters of NSGA-II. What is left out keeps the library's default.
+ * Parameters of a placement by NSGA-II. What is left out keeps the library's default.
  */
 public struct Nsga2: Equatable, Hashable, Codable {
     /**
@@ -7487,6 +7730,216 @@ public func FfiConverterTypeReplyPacket_lift(_ buf: RustBuffer) throws -> ReplyP
 #endif
 public func FfiConverterTypeReplyPacket_lower(_ value: ReplyPacket) -> RustBuffer {
     return FfiConverterTypeReplyPacket.lower(value)
+}
+
+
+/**
+ * How a search goes. What is left out keeps the library's default: NSGA-II.
+ */
+public struct SearchConfig: Equatable, Hashable, Codable {
+    /**
+     * Who survives.
+     */
+    public let selection: Selection?
+    /**
+     * Individuals kept from one generation to the next: even, 4 to 65,536.
+     */
+    public let population: UInt32?
+    /**
+     * How many times the population has children.
+     */
+    public let generations: UInt32?
+    /**
+     * No generation begins that would go beyond so many evaluations.
+     */
+    public let evaluationsMax: UInt64?
+    /**
+     * When to stop early, if ever.
+     */
+    public let stagnation: Stagnation?
+    /**
+     * Probability that a pair of parents is recombined, 0 to 1.
+     */
+    public let crossoverProbability: Double?
+    /**
+     * Distribution index of simulated binary crossover: larger keeps children nearer to parents.
+     */
+    public let crossoverEta: Double?
+    /**
+     * Probability that a gene mutates, 0 to 1; of a permutation, that a child does. Left out, a
+     * child has one change on average.
+     */
+    public let mutationProbability: Double?
+    /**
+     * Distribution index of polynomial mutation: larger makes smaller steps.
+     */
+    public let mutationEta: Double?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Who survives.
+         */selection: Selection? = nil,
+        /**
+         * Individuals kept from one generation to the next: even, 4 to 65,536.
+         */population: UInt32? = nil,
+        /**
+         * How many times the population has children.
+         */generations: UInt32? = nil,
+        /**
+         * No generation begins that would go beyond so many evaluations.
+         */evaluationsMax: UInt64? = nil,
+        /**
+         * When to stop early, if ever.
+         */stagnation: Stagnation? = nil,
+        /**
+         * Probability that a pair of parents is recombined, 0 to 1.
+         */crossoverProbability: Double? = nil,
+        /**
+         * Distribution index of simulated binary crossover: larger keeps children nearer to parents.
+         */crossoverEta: Double? = nil,
+        /**
+         * Probability that a gene mutates, 0 to 1; of a permutation, that a child does. Left out, a
+         * child has one change on average.
+         */mutationProbability: Double? = nil,
+        /**
+         * Distribution index of polynomial mutation: larger makes smaller steps.
+         */mutationEta: Double? = nil) {
+        self.selection = selection
+        self.population = population
+        self.generations = generations
+        self.evaluationsMax = evaluationsMax
+        self.stagnation = stagnation
+        self.crossoverProbability = crossoverProbability
+        self.crossoverEta = crossoverEta
+        self.mutationProbability = mutationProbability
+        self.mutationEta = mutationEta
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension SearchConfig: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSearchConfig: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SearchConfig {
+        return
+            try SearchConfig(
+                selection: FfiConverterOptionTypeSelection.read(from: &buf),
+                population: FfiConverterOptionUInt32.read(from: &buf),
+                generations: FfiConverterOptionUInt32.read(from: &buf),
+                evaluationsMax: FfiConverterOptionUInt64.read(from: &buf),
+                stagnation: FfiConverterOptionTypeStagnation.read(from: &buf),
+                crossoverProbability: FfiConverterOptionDouble.read(from: &buf),
+                crossoverEta: FfiConverterOptionDouble.read(from: &buf),
+                mutationProbability: FfiConverterOptionDouble.read(from: &buf),
+                mutationEta: FfiConverterOptionDouble.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: SearchConfig, into buf: inout [UInt8]) {
+        FfiConverterOptionTypeSelection.write(value.selection, into: &buf)
+        FfiConverterOptionUInt32.write(value.population, into: &buf)
+        FfiConverterOptionUInt32.write(value.generations, into: &buf)
+        FfiConverterOptionUInt64.write(value.evaluationsMax, into: &buf)
+        FfiConverterOptionTypeStagnation.write(value.stagnation, into: &buf)
+        FfiConverterOptionDouble.write(value.crossoverProbability, into: &buf)
+        FfiConverterOptionDouble.write(value.crossoverEta, into: &buf)
+        FfiConverterOptionDouble.write(value.mutationProbability, into: &buf)
+        FfiConverterOptionDouble.write(value.mutationEta, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSearchConfig_lift(_ buf: RustBuffer) throws -> SearchConfig {
+    return try FfiConverterTypeSearchConfig.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSearchConfig_lower(_ value: SearchConfig) -> RustBuffer {
+    return FfiConverterTypeSearchConfig.lower(value)
+}
+
+
+/**
+ * When a search that finds no more is given up.
+ */
+public struct Stagnation: Equatable, Hashable, Codable {
+    /**
+     * After so many generations without progress; at least one.
+     */
+    public let generations: UInt32
+    /**
+     * Progress is a hypervolume that has grown by this share, at least 0.
+     */
+    public let tolerance: Double
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * After so many generations without progress; at least one.
+         */generations: UInt32,
+        /**
+         * Progress is a hypervolume that has grown by this share, at least 0.
+         */tolerance: Double) {
+        self.generations = generations
+        self.tolerance = tolerance
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Stagnation: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeStagnation: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Stagnation {
+        return
+            try Stagnation(
+                generations: FfiConverterUInt32.read(from: &buf),
+                tolerance: FfiConverterDouble.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Stagnation, into buf: inout [UInt8]) {
+        FfiConverterUInt32.write(value.generations, into: &buf)
+        FfiConverterDouble.write(value.tolerance, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeStagnation_lift(_ buf: RustBuffer) throws -> Stagnation {
+    return try FfiConverterTypeStagnation.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeStagnation_lower(_ value: Stagnation) -> RustBuffer {
+    return FfiConverterTypeStagnation.lower(value)
 }
 
 
@@ -8330,6 +8783,91 @@ public func FfiConverterTypeDeviceClass_lift(_ buf: RustBuffer) throws -> Device
 #endif
 public func FfiConverterTypeDeviceClass_lower(_ value: DeviceClass) -> RustBuffer {
     return FfiConverterTypeDeviceClass.lower(value)
+}
+
+
+
+/**
+ * Why a search ended.
+ */
+
+public enum Ended: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * All generations are made.
+     */
+    case generations
+    /**
+     * Another generation would take more evaluations than allowed.
+     */
+    case evaluations
+    /**
+     * The hypervolume has not grown for as long as was to be waited.
+     */
+    case stagnation
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Ended: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeEnded: FfiConverterRustBuffer {
+    typealias SwiftType = Ended
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Ended {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .generations
+
+        case 2: return .evaluations
+
+        case 3: return .stagnation
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Ended, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .generations:
+            writeInt(&buf, Int32(1))
+
+
+        case .evaluations:
+            writeInt(&buf, Int32(2))
+
+
+        case .stagnation:
+            writeInt(&buf, Int32(3))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEnded_lift(_ buf: RustBuffer) throws -> Ended {
+    return try FfiConverterTypeEnded.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEnded_lower(_ value: Ended) -> RustBuffer {
+    return FfiConverterTypeEnded.lower(value)
 }
 
 
@@ -9332,6 +9870,93 @@ public func FfiConverterTypeFogError_lower(_ value: FogError) -> RustBuffer {
 
 
 /**
+ * What the genomes of a problem are.
+ */
+
+public enum Genome: Equatable, Hashable, Codable {
+
+    /**
+     * One gene for each variable.
+     */
+    case variables(
+        /**
+         * The variables.
+         */variables: [Variable]
+    )
+    /**
+     * An order of `length` things, each gene being the index of one.
+     */
+    case permutation(
+        /**
+         * How many things there are.
+         */length: UInt32
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Genome: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeGenome: FfiConverterRustBuffer {
+    typealias SwiftType = Genome
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Genome {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .variables(variables: try FfiConverterSequenceTypeVariable.read(from: &buf)
+        )
+
+        case 2: return .permutation(length: try FfiConverterUInt32.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Genome, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .variables(variables):
+            writeInt(&buf, Int32(1))
+            FfiConverterSequenceTypeVariable.write(variables, into: &buf)
+
+
+        case let .permutation(length):
+            writeInt(&buf, Int32(2))
+            FfiConverterUInt32.write(length, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGenome_lift(_ buf: RustBuffer) throws -> Genome {
+    return try FfiConverterTypeGenome.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGenome_lower(_ value: Genome) -> RustBuffer {
+    return FfiConverterTypeGenome.lower(value)
+}
+
+
+
+/**
  * How the device reaches other devices.
  */
 
@@ -10008,6 +10633,99 @@ public func FfiConverterTypeProcessed_lower(_ value: Processed) -> RustBuffer {
 
 
 /**
+ * Who survives of a generation.
+ */
+
+public enum Selection: Equatable, Hashable, Codable {
+
+    /**
+     * Those whose neighbours are far: NSGA-II, good for two objectives.
+     */
+    case crowding
+    /**
+     * Those that are near to directions with few others: NSGA-III, for three objectives or more.
+     */
+    case directions(
+        /**
+         * One component for each objective; `reference_directions` makes them. There should be
+         * about as many as individuals.
+         */directions: [[Double]]
+    )
+    /**
+     * Those that add hypervolume: SMS-EMOA with whole generations, for up to five objectives and
+     * evaluations that take longer than it does.
+     */
+    case hypervolume
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Selection: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSelection: FfiConverterRustBuffer {
+    typealias SwiftType = Selection
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Selection {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .crowding
+
+        case 2: return .directions(directions: try FfiConverterSequenceSequenceDouble.read(from: &buf)
+        )
+
+        case 3: return .hypervolume
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Selection, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .crowding:
+            writeInt(&buf, Int32(1))
+
+
+        case let .directions(directions):
+            writeInt(&buf, Int32(2))
+            FfiConverterSequenceSequenceDouble.write(directions, into: &buf)
+
+
+        case .hypervolume:
+            writeInt(&buf, Int32(3))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSelection_lift(_ buf: RustBuffer) throws -> Selection {
+    return try FfiConverterTypeSelection.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSelection_lower(_ value: Selection) -> RustBuffer {
+    return FfiConverterTypeSelection.lower(value)
+}
+
+
+
+/**
  * How jobs share a node.
  */
 
@@ -10568,6 +11286,30 @@ fileprivate struct FfiConverterOptionTypeMixnetNodeConfig: FfiConverterRustBuffe
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeStagnation: FfiConverterRustBuffer {
+    typealias SwiftType = Stagnation?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeStagnation.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeStagnation.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeTopologyOptions: FfiConverterRustBuffer {
     typealias SwiftType = TopologyOptions?
 
@@ -10584,6 +11326,54 @@ fileprivate struct FfiConverterOptionTypeTopologyOptions: FfiConverterRustBuffer
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeTopologyOptions.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeEnded: FfiConverterRustBuffer {
+    typealias SwiftType = Ended?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeEnded.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeEnded.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeSelection: FfiConverterRustBuffer {
+    typealias SwiftType = Selection?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeSelection.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeSelection.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -11119,23 +11909,85 @@ public func panicOnPurpose()throws   {try rustCallWithError(FfiConverterTypeFogE
 }
 }
 /**
- * Minimises a problem with NSGA-II. One seed gives one front, on every platform.
+ * The volume that points dominate up to `reference`, exactly, for up to five objectives. Points
+ * that are not better than it in every objective add nothing.
+ *
+ * # Errors
+ * [`FogError::InvalidArgument`].
+ */
+public func hypervolume(points: [[Double]], reference: [Double])throws  -> Double  {
+    return try  FfiConverterDouble.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_hypervolume(
+        FfiConverterSequenceSequenceDouble.lower(points),
+        FfiConverterSequenceDouble.lower(reference),uniffiCallStatus
+    )
+})
+}
+/**
+ * The mean distance from the points of a known front to the nearest of `points`: less is better.
+ *
+ * # Errors
+ * [`FogError::InvalidArgument`].
+ */
+public func igd(points: [[Double]], known: [[Double]])throws  -> Double  {
+    return try  FfiConverterDouble.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_igd(
+        FfiConverterSequenceSequenceDouble.lower(points),
+        FfiConverterSequenceSequenceDouble.lower(known),uniffiCallStatus
+    )
+})
+}
+/**
+ * As `igd`, where only that counts by which points are worse than known ones (IGD+).
+ *
+ * # Errors
+ * [`FogError::InvalidArgument`].
+ */
+public func igdPlus(points: [[Double]], known: [[Double]])throws  -> Double  {
+    return try  FfiConverterDouble.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_igd_plus(
+        FfiConverterSequenceSequenceDouble.lower(points),
+        FfiConverterSequenceSequenceDouble.lower(known),uniffiCallStatus
+    )
+})
+}
+/**
+ * Minimises the objectives of a problem. One seed gives one front, on every platform.
  *
  * `initial` holds genomes to start from; the rest of the first population is random. The call
- * returns when the optimisation is done: make it on a thread that may wait.
+ * returns when the search is done: make it on a thread that may wait. `Search` is for those who
+ * want to look at each generation, end early or go on later.
  *
  * # Errors
  * [`FogError::InvalidProblem`], [`FogError::NotFinite`], and [`FogError::HostCallback`] if the
  * problem failed.
  */
-public func nsga2(problem: Problem, config: Nsga2, seed: UInt64, initial: [[Double]] = [])throws  -> Front  {
+public func minimize(problem: Problem, config: SearchConfig, seed: UInt64, initial: [[Double]] = [])throws  -> Front  {
     return try  FfiConverterTypeFront_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
         uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_func_nsga2(
+    uniffi_fogcompute_uniffi_fn_func_minimize(
         FfiConverterTypeProblem_lower(problem),
-        FfiConverterTypeNsga2_lower(config),
+        FfiConverterTypeSearchConfig_lower(config),
         FfiConverterUInt64.lower(seed),
         FfiConverterSequenceSequenceDouble.lower(initial),uniffiCallStatus
+    )
+})
+}
+/**
+ * The rank of each point: 0 where no other dominates it, 1 where only points of rank 0 do, and so
+ * on. All objectives are minimised; infinities are allowed.
+ *
+ * # Errors
+ * [`FogError::InvalidArgument`] if points differ in length or a value is not a number.
+ */
+public func nonDominatedSort(points: [[Double]])throws  -> [UInt32]  {
+    return try  FfiConverterSequenceUInt32.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_non_dominated_sort(
+        FfiConverterSequenceSequenceDouble.lower(points),uniffiCallStatus
     )
 })
 }
@@ -11156,6 +12008,52 @@ public func place(jobs: [Job], nodes: [Node], sharing: Sharing, config: Nsga2, p
         FfiConverterTypeNsga2_lower(config),
         FfiConverterTypePreference_lower(preference),
         FfiConverterUInt64.lower(seed),uniffiCallStatus
+    )
+})
+}
+/**
+ * Directions for NSGA-III, evenly spread over the simplex (Das and Dennis): 91 for 3 objectives
+ * and 12 divisions.
+ *
+ * # Errors
+ * [`FogError::InvalidArgument`] beyond 65,536.
+ */
+public func referenceDirections(objectiveCount: UInt32, divisions: UInt32)throws  -> [[Double]]  {
+    return try  FfiConverterSequenceSequenceDouble.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_reference_directions(
+        FfiConverterUInt32.lower(objectiveCount),
+        FfiConverterUInt32.lower(divisions),uniffiCallStatus
+    )
+})
+}
+/**
+ * The standard deviation of the distances between neighbours (Schott): 0 when all are alike.
+ *
+ * # Errors
+ * [`FogError::InvalidArgument`].
+ */
+public func spacing(points: [[Double]])throws  -> Double  {
+    return try  FfiConverterDouble.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_spacing(
+        FfiConverterSequenceSequenceDouble.lower(points),uniffiCallStatus
+    )
+})
+}
+/**
+ * How unevenly points are spread between `ends`, the ends of the known front: 0 when the ends are
+ * reached and distances between neighbours are equal.
+ *
+ * # Errors
+ * [`FogError::InvalidArgument`].
+ */
+public func spread(points: [[Double]], ends: [[Double]])throws  -> Double  {
+    return try  FfiConverterDouble.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_spread(
+        FfiConverterSequenceSequenceDouble.lower(points),
+        FfiConverterSequenceSequenceDouble.lower(ends),uniffiCallStatus
     )
 })
 }
@@ -11198,10 +12096,31 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_func_panic_on_purpose() != 64181) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_func_nsga2() != 10406) {
+    if (uniffi_fogcompute_uniffi_checksum_func_hypervolume() != 52201) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_igd() != 54598) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_igd_plus() != 60277) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_minimize() != 15206) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_non_dominated_sort() != 52321) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_func_place() != 60086) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_reference_directions() != 45210) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_spacing() != 45426) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_spread() != 15107) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_func_authority_of() != 36719) {
@@ -11336,13 +12255,25 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetnode_stats() != 27932) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_problem_variables() != 4828) {
+    if (uniffi_fogcompute_uniffi_checksum_method_problem_genome() != 38836) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_problem_objective_count() != 41753) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_problem_evaluate() != 26534) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_search_ended() != 33627) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_search_front() != 64581) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_search_save() != 37772) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_search_step() != 39513) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_privatekey_public_key() != 23354) {
@@ -11439,6 +12370,12 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new() != 61628) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_search_new() != 50130) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_search_resume() != 32226) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_privatekey_from_bytes() != 64268) {

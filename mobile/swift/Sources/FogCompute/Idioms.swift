@@ -142,7 +142,8 @@ extension MixnetClient {
     }
 
     /// Sends a message that asks for an answer of at most `answerBytesMax` bytes, and waits for
-    /// that, `withinMs` milliseconds at most. Whoever answers does not learn who asked.
+    /// that, `withinMs` milliseconds at most. The limit is rounded up to what whole packets carry.
+    /// Whoever answers does not learn who asked.
     ///
     /// Cancelling the Swift task that waits cancels the question, which then ends with
     /// `FogError.Cancelled`.

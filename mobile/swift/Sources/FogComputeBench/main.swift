@@ -43,7 +43,7 @@ final class Mains: BatteryProbe {
 }
 
 final class Identity: Problem {
-    func variables() throws -> [Variable] { [.real(low: 0, high: 1)] }
+    func genome() throws -> Genome { .variables(variables: [.real(low: 0, high: 1)]) }
     func objectiveCount() throws -> UInt32 { 1 }
     func evaluate(genes: [Double]) throws -> Evaluation { Evaluation(objectives: genes) }
 }
@@ -64,9 +64,9 @@ func benchCalls() throws {
     let state = DeviceState(deviceClass: .server, battery: .unknown, network: .ethernet)
     try bench("harvest_decide", 20_000) { _ = try policy.decide(state: state) }
     try bench("callback", 20_000) { _ = try policy.decideWithProbe(state: state, probe: probe) }
-    let (identity, config) = (Identity(), Nsga2(population: 100, generations: 9))
+    let (identity, config) = (Identity(), SearchConfig(population: 100, generations: 9))
     try bench("nsga2_1000_evaluations", 20) {
-        _ = try nsga2(problem: identity, config: config, seed: 0)
+        _ = try minimize(problem: identity, config: config, seed: 0)
     }
 }
 

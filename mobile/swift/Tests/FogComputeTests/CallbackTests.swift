@@ -12,7 +12,7 @@ final class HostProbe: BatteryProbe {
 }
 
 final class HostProblem: Problem {
-    let declared: [Variable]
+    let declared: Genome
     let objectives: UInt32
     let worth: @Sendable ([Double]) throws -> Evaluation
 
@@ -20,10 +20,21 @@ final class HostProblem: Problem {
         variables: [Variable], objectives: UInt32,
         _ worth: @escaping @Sendable ([Double]) throws -> Evaluation
     ) {
-        (self.declared, self.objectives, self.worth) = (variables, objectives, worth)
+        (self.declared, self.objectives, self.worth) = (
+            .variables(variables: variables), objectives, worth
+        )
     }
 
-    func variables() throws -> [Variable] { declared }
+    init(
+        orderOf length: UInt32, objectives: UInt32,
+        _ worth: @escaping @Sendable ([Double]) throws -> Evaluation
+    ) {
+        (self.declared, self.objectives, self.worth) = (
+            .permutation(length: length), objectives, worth
+        )
+    }
+
+    func genome() throws -> Genome { declared }
     func objectiveCount() throws -> UInt32 { objectives }
     func evaluate(genes: [Double]) throws -> Evaluation { try worth(genes) }
 }
@@ -66,7 +77,8 @@ final class CallbackTests: XCTestCase {
         let problem = HostProblem(variables: [.real(low: -10, high: 10)], objectives: 1) { genes in
             try worth(genes[0])
         }
-        return try nsga2(problem: problem, config: Nsga2(population: 8, generations: 4), seed: 3)
+        return try minimize(
+            problem: problem, config: SearchConfig(population: 8, generations: 4), seed: 3)
     }
 
     func testAProblemsFailuresArrive() throws {
@@ -87,11 +99,61 @@ final class CallbackTests: XCTestCase {
         let problem = HostProblem(variables: [.real(low: 0, high: 1e9)], objectives: 1) { genes in
             Evaluation(objectives: genes)
         }
-        let config = Nsga2(population: 4, generations: 0)
-        let front = try nsga2(problem: problem, config: config, seed: 1, initial: [[0]])
+        let config = SearchConfig(population: 4, generations: 0)
+        let front = try minimize(problem: problem, config: config, seed: 1, initial: [[0]])
         XCTAssertEqual(front.individuals.map(\.genes), [[0]])
         assertFails(.invalidProblem) {
-            try nsga2(problem: problem, config: config, seed: 1, initial: [[-1]])
+            try minimize(problem: problem, config: config, seed: 1, initial: [[-1]])
         }
+    }
+
+    func testASearchGoesOnFromWhatWasSaved() throws {
+        let problem = HostProblem(variables: [.real(low: -10, high: 10)], objectives: 2) { genes in
+            Evaluation(objectives: [genes[0] * genes[0], (genes[0] - 2) * (genes[0] - 2)])
+        }
+        let directions = try referenceDirections(objectiveCount: 2, divisions: 11)
+        for selection in [.crowding, .directions(directions: directions), .hypervolume]
+            as [Selection]
+        {
+            let config = SearchConfig(selection: selection, population: 12, generations: 9)
+            let whole = try minimize(problem: problem, config: config, seed: 3)
+            let search = try Search(problem: problem, config: config, seed: 3)
+            try search.step()
+            XCTAssertNil(try search.ended())
+            let resumed = try Search.resume(
+                problem: problem, config: config, state: search.save())
+            while try resumed.ended() == nil { try resumed.step() }
+            XCTAssertEqual(try resumed.ended(), .generations)
+            XCTAssertEqual(try resumed.front(), whole)
+        }
+        assertFails(.invalidProblem) {
+            try Search.resume(problem: problem, config: SearchConfig(), state: Data([1, 2, 3]))
+        }
+    }
+
+    func testAnOrderIsFound() throws {
+        let problem = HostProblem(orderOf: 3, objectives: 1) { genes in
+            Evaluation(objectives: [genes[0] + 2 * genes[1]])
+        }
+        let stagnation = Stagnation(generations: 20, tolerance: 0.01)
+        let front = try minimize(
+            problem: problem, config: SearchConfig(stagnation: stagnation), seed: 1)
+        XCTAssertEqual(front.individuals.map(\.genes), [[1, 0, 2]])
+    }
+
+    func testFrontsAreMeasured() throws {
+        let front = [[0, 1], [0.5, 0.5], [1, 0]]
+        XCTAssertEqual(try nonDominatedSort(points: [[1, 2], [2, 1], [2, 2]]), [0, 0, 1])
+        XCTAssertEqual(try nonDominatedSort(points: []), [])
+        XCTAssertEqual(try hypervolume(points: front, reference: [2, 2]), 3.25)
+        XCTAssertEqual(try igd(points: front, known: front), 0)
+        XCTAssertEqual(try igdPlus(points: [[0, 2]], known: [[0, 1]]), 1)
+        XCTAssertEqual(try spacing(points: front), 0)
+        XCTAssertEqual(try spread(points: front, ends: [front[0], front[2]]), 0)
+        XCTAssertEqual(try referenceDirections(objectiveCount: 3, divisions: 12).count, 91)
+        assertFails(.invalidArgument) { try nonDominatedSort(points: [[1, 2], [1]]) }
+        assertFails(.invalidArgument) { try hypervolume(points: [[.nan, 1]], reference: [1, 1]) }
+        assertFails(.invalidArgument) { try igd(points: [], known: front) }
+        assertFails(.invalidArgument) { try referenceDirections(objectiveCount: 0, divisions: 1) }
     }
 }

@@ -101,7 +101,7 @@ final class SharedVectorsTests: XCTestCase {
         }
     }
 
-    // MARK: NSGA-II
+    // MARK: Optimisation
 
     func testSchaffersFrontIsTheSame() throws {
         let area = try Checkout.vectors()["nsga2"]
@@ -149,7 +149,10 @@ final class SharedVectorsTests: XCTestCase {
     }
 
     private func optimise(_ area: JSON, _ problem: HostProblem) throws -> Front {
-        try nsga2(problem: problem, config: config(area), seed: area["seed"].integer())
+        let config = SearchConfig(
+            population: try area["population"].integer(),
+            generations: try area["generations"].integer())
+        return try minimize(problem: problem, config: config, seed: area["seed"].integer())
     }
 
     private func assertSameFront(_ area: JSON, _ front: Front) throws {

@@ -10,16 +10,17 @@ import dev.fogcompute.DeviceClass
 import dev.fogcompute.DeviceState
 import dev.fogcompute.Evaluation
 import dev.fogcompute.Fog
+import dev.fogcompute.Genome
 import dev.fogcompute.HarvestPolicy
 import dev.fogcompute.Hop
 import dev.fogcompute.Ledger
 import dev.fogcompute.Network
-import dev.fogcompute.Nsga2
 import dev.fogcompute.PrivateKey
 import dev.fogcompute.Problem
+import dev.fogcompute.SearchConfig
 import dev.fogcompute.Sphinx
 import dev.fogcompute.Variable
-import dev.fogcompute.nsga2
+import dev.fogcompute.minimize
 import dev.fogcompute.run
 import dev.fogcompute.version
 import java.util.Locale
@@ -53,7 +54,7 @@ private object Mains : BatteryProbe {
 }
 
 private object Identity : Problem {
-    override fun variables() = listOf(Variable.Real(0.0, 1.0))
+    override fun genome() = Genome.Variables(listOf(Variable.Real(0.0, 1.0)))
     override fun objectiveCount() = 1u
     override fun evaluate(genes: List<Double>) = Evaluation(genes)
 }
@@ -74,8 +75,8 @@ fun main(args: Array<String>) {
     val state = DeviceState(DeviceClass.SERVER, Battery.Unknown, Network.ETHERNET)
     bench("harvest_decide", 5_000) { policy.decide(state) }
     bench("callback", 5_000) { policy.decideWithProbe(state, Mains) }
-    val config = Nsga2(population = 100u, generations = 9u)
-    bench("nsga2_1000_evaluations", 5) { nsga2(Identity, config, seed = 0u) }
+    val config = SearchConfig(population = 100u, generations = 9u)
+    bench("nsga2_1000_evaluations", 5) { minimize(Identity, config, seed = 0u) }
 
     Fog(workers = 1u).use { fog ->
         runBlocking { bench("fog_run_await", 500) { fog.run(EMPTY_TASK, byteArrayOf()) } }

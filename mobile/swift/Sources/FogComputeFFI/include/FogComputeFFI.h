@@ -276,7 +276,7 @@ typedef void (*UniffiCallbackInterfaceBatteryProbeMethod0)(uint64_t, RustBuffer*
 typedef struct UniffiVTableCallbackInterfaceProblem {
     UniffiCallbackInterfaceFree _Nonnull uniffiFree;
     UniffiCallbackInterfaceClone _Nonnull uniffiClone;
-    UniffiCallbackInterfaceProblemMethod0 _Nonnull variables;
+    UniffiCallbackInterfaceProblemMethod0 _Nonnull genome;
     UniffiCallbackInterfaceProblemMethod1 _Nonnull objectiveCount;
     UniffiCallbackInterfaceProblemMethod2 _Nonnull evaluate;
 } UniffiVTableCallbackInterfaceProblem;
@@ -637,9 +637,9 @@ void uniffi_fogcompute_uniffi_fn_free_problem(uint64_t handle, RustCallStatus *_
 void uniffi_fogcompute_uniffi_fn_init_callback_vtable_problem(const UniffiVTableCallbackInterfaceProblem* _Nonnull vtable
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_PROBLEM_VARIABLES
-#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_PROBLEM_VARIABLES
-RustBuffer uniffi_fogcompute_uniffi_fn_method_problem_variables(uint64_t ptr, RustCallStatus *_Nonnull out_status
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_PROBLEM_GENOME
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_PROBLEM_GENOME
+RustBuffer uniffi_fogcompute_uniffi_fn_method_problem_genome(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_PROBLEM_OBJECTIVE_COUNT
@@ -650,6 +650,46 @@ uint32_t uniffi_fogcompute_uniffi_fn_method_problem_objective_count(uint64_t ptr
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_PROBLEM_EVALUATE
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_PROBLEM_EVALUATE
 RustBuffer uniffi_fogcompute_uniffi_fn_method_problem_evaluate(uint64_t ptr, RustBuffer genes, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_SEARCH
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_SEARCH
+uint64_t uniffi_fogcompute_uniffi_fn_clone_search(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_SEARCH
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_SEARCH
+void uniffi_fogcompute_uniffi_fn_free_search(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CONSTRUCTOR_SEARCH_NEW
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CONSTRUCTOR_SEARCH_NEW
+uint64_t uniffi_fogcompute_uniffi_fn_constructor_search_new(uint64_t problem, RustBuffer config, uint64_t seed, RustBuffer initial, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CONSTRUCTOR_SEARCH_RESUME
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CONSTRUCTOR_SEARCH_RESUME
+uint64_t uniffi_fogcompute_uniffi_fn_constructor_search_resume(uint64_t problem, RustBuffer config, RustBuffer state, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_SEARCH_ENDED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_SEARCH_ENDED
+RustBuffer uniffi_fogcompute_uniffi_fn_method_search_ended(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_SEARCH_FRONT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_SEARCH_FRONT
+RustBuffer uniffi_fogcompute_uniffi_fn_method_search_front(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_SEARCH_SAVE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_SEARCH_SAVE
+RustBuffer uniffi_fogcompute_uniffi_fn_method_search_save(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_SEARCH_STEP
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_SEARCH_STEP
+void uniffi_fogcompute_uniffi_fn_method_search_step(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_PRIVATEKEY
@@ -933,14 +973,49 @@ void uniffi_fogcompute_uniffi_fn_func_panic_on_purpose(RustCallStatus *_Nonnull 
 
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_NSGA2
-#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_NSGA2
-RustBuffer uniffi_fogcompute_uniffi_fn_func_nsga2(uint64_t problem, RustBuffer config, uint64_t seed, RustBuffer initial, RustCallStatus *_Nonnull out_status
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_HYPERVOLUME
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_HYPERVOLUME
+double uniffi_fogcompute_uniffi_fn_func_hypervolume(RustBuffer points, RustBuffer reference, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_IGD
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_IGD
+double uniffi_fogcompute_uniffi_fn_func_igd(RustBuffer points, RustBuffer known, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_IGD_PLUS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_IGD_PLUS
+double uniffi_fogcompute_uniffi_fn_func_igd_plus(RustBuffer points, RustBuffer known, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_MINIMIZE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_MINIMIZE
+RustBuffer uniffi_fogcompute_uniffi_fn_func_minimize(uint64_t problem, RustBuffer config, uint64_t seed, RustBuffer initial, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_NON_DOMINATED_SORT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_NON_DOMINATED_SORT
+RustBuffer uniffi_fogcompute_uniffi_fn_func_non_dominated_sort(RustBuffer points, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_PLACE
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_PLACE
 RustBuffer uniffi_fogcompute_uniffi_fn_func_place(RustBuffer jobs, RustBuffer nodes, RustBuffer sharing, RustBuffer config, RustBuffer preference, uint64_t seed, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_REFERENCE_DIRECTIONS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_REFERENCE_DIRECTIONS
+RustBuffer uniffi_fogcompute_uniffi_fn_func_reference_directions(uint32_t objective_count, uint32_t divisions, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_SPACING
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_SPACING
+double uniffi_fogcompute_uniffi_fn_func_spacing(RustBuffer points, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_SPREAD
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_SPREAD
+double uniffi_fogcompute_uniffi_fn_func_spread(RustBuffer points, RustBuffer ends, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_AUTHORITY_OF
@@ -1226,15 +1301,57 @@ uint16_t uniffi_fogcompute_uniffi_checksum_func_panic_on_purpose(void
 
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_NSGA2
-#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_NSGA2
-uint16_t uniffi_fogcompute_uniffi_checksum_func_nsga2(void
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_HYPERVOLUME
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_HYPERVOLUME
+uint16_t uniffi_fogcompute_uniffi_checksum_func_hypervolume(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_IGD
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_IGD
+uint16_t uniffi_fogcompute_uniffi_checksum_func_igd(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_IGD_PLUS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_IGD_PLUS
+uint16_t uniffi_fogcompute_uniffi_checksum_func_igd_plus(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_MINIMIZE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_MINIMIZE
+uint16_t uniffi_fogcompute_uniffi_checksum_func_minimize(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_NON_DOMINATED_SORT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_NON_DOMINATED_SORT
+uint16_t uniffi_fogcompute_uniffi_checksum_func_non_dominated_sort(void
 
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_PLACE
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_PLACE
 uint16_t uniffi_fogcompute_uniffi_checksum_func_place(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_REFERENCE_DIRECTIONS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_REFERENCE_DIRECTIONS
+uint16_t uniffi_fogcompute_uniffi_checksum_func_reference_directions(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_SPACING
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_SPACING
+uint16_t uniffi_fogcompute_uniffi_checksum_func_spacing(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_SPREAD
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_SPREAD
+uint16_t uniffi_fogcompute_uniffi_checksum_func_spread(void
 
 );
 #endif
@@ -1502,9 +1619,9 @@ uint16_t uniffi_fogcompute_uniffi_checksum_method_mixnetnode_stats(void
 
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_PROBLEM_VARIABLES
-#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_PROBLEM_VARIABLES
-uint16_t uniffi_fogcompute_uniffi_checksum_method_problem_variables(void
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_PROBLEM_GENOME
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_PROBLEM_GENOME
+uint16_t uniffi_fogcompute_uniffi_checksum_method_problem_genome(void
 
 );
 #endif
@@ -1517,6 +1634,30 @@ uint16_t uniffi_fogcompute_uniffi_checksum_method_problem_objective_count(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_PROBLEM_EVALUATE
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_PROBLEM_EVALUATE
 uint16_t uniffi_fogcompute_uniffi_checksum_method_problem_evaluate(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_SEARCH_ENDED
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_SEARCH_ENDED
+uint16_t uniffi_fogcompute_uniffi_checksum_method_search_ended(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_SEARCH_FRONT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_SEARCH_FRONT
+uint16_t uniffi_fogcompute_uniffi_checksum_method_search_front(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_SEARCH_SAVE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_SEARCH_SAVE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_search_save(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_SEARCH_STEP
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_SEARCH_STEP
+uint16_t uniffi_fogcompute_uniffi_checksum_method_search_step(void
 
 );
 #endif
@@ -1709,6 +1850,18 @@ uint16_t uniffi_fogcompute_uniffi_checksum_constructor_fog_new(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_MIXNETNODE_NEW
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_MIXNETNODE_NEW
 uint16_t uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_SEARCH_NEW
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_SEARCH_NEW
+uint16_t uniffi_fogcompute_uniffi_checksum_constructor_search_new(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_SEARCH_RESUME
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_SEARCH_RESUME
+uint16_t uniffi_fogcompute_uniffi_checksum_constructor_search_resume(void
 
 );
 #endif

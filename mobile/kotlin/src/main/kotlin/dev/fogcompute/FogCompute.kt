@@ -77,7 +77,8 @@ suspend fun MixnetClient.send(to: String, body: ByteArray) =
 
 /**
  * Sends a message that asks for an answer of at most [answerBytesMax] bytes, and suspends until
- * that is there, [withinMs] milliseconds at most. Whoever answers does not learn who asked.
+ * that is there, [withinMs] milliseconds at most. The limit is rounded up to what whole packets
+ * carry. Whoever answers does not learn who asked.
  *
  * Cancelling the coroutine cancels the question.
  */

@@ -669,26 +669,26 @@ internal interface UniffiCallbackInterfaceProblemMethod2 : com.sun.jna.Callback 
 internal interface UniffiCallbackInterfaceBatteryProbeMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
 }
-@Structure.FieldOrder("uniffiFree", "uniffiClone", "variables", "objectiveCount", "evaluate")
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "genome", "objectiveCount", "evaluate")
 internal open class UniffiVTableCallbackInterfaceProblem(
     @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
     @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
-    @JvmField internal var `variables`: UniffiCallbackInterfaceProblemMethod0? = null,
+    @JvmField internal var `genome`: UniffiCallbackInterfaceProblemMethod0? = null,
     @JvmField internal var `objectiveCount`: UniffiCallbackInterfaceProblemMethod1? = null,
     @JvmField internal var `evaluate`: UniffiCallbackInterfaceProblemMethod2? = null,
 ) : Structure() {
     class UniffiByValue(
         `uniffiFree`: UniffiCallbackInterfaceFree? = null,
         `uniffiClone`: UniffiCallbackInterfaceClone? = null,
-        `variables`: UniffiCallbackInterfaceProblemMethod0? = null,
+        `genome`: UniffiCallbackInterfaceProblemMethod0? = null,
         `objectiveCount`: UniffiCallbackInterfaceProblemMethod1? = null,
         `evaluate`: UniffiCallbackInterfaceProblemMethod2? = null,
-    ): UniffiVTableCallbackInterfaceProblem(`uniffiFree`,`uniffiClone`,`variables`,`objectiveCount`,`evaluate`,), Structure.ByValue
+    ): UniffiVTableCallbackInterfaceProblem(`uniffiFree`,`uniffiClone`,`genome`,`objectiveCount`,`evaluate`,), Structure.ByValue
 
    internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceProblem) {
         `uniffiFree` = other.`uniffiFree`
         `uniffiClone` = other.`uniffiClone`
-        `variables` = other.`variables`
+        `genome` = other.`genome`
         `objectiveCount` = other.`objectiveCount`
         `evaluate` = other.`evaluate`
     }
@@ -744,9 +744,23 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_panic_on_purpose(
     ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_func_nsga2(
+    external fun uniffi_fogcompute_uniffi_checksum_func_hypervolume(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_igd(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_igd_plus(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_minimize(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_non_dominated_sort(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_place(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_reference_directions(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_spacing(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_spread(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_authority_of(
     ): Int
@@ -830,11 +844,19 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetnode_stats(
     ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_problem_variables(
+    external fun uniffi_fogcompute_uniffi_checksum_method_problem_genome(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_problem_objective_count(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_problem_evaluate(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_search_ended(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_search_front(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_search_save(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_search_step(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_privatekey_public_key(
     ): Int
@@ -899,6 +921,10 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_fogcompute_uniffi_checksum_constructor_fog_new(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_search_new(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_search_resume(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_privatekey_from_bytes(
     ): Int
@@ -1074,12 +1100,28 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_init_callback_vtable_problem(`vtable`: UniffiVTableCallbackInterfaceProblem,
     ): Unit
-    external fun uniffi_fogcompute_uniffi_fn_method_problem_variables(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_fogcompute_uniffi_fn_method_problem_genome(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_problem_objective_count(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Int
     external fun uniffi_fogcompute_uniffi_fn_method_problem_evaluate(`ptr`: Long,`genes`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_clone_search(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_search(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_constructor_search_new(`problem`: Long,`config`: RustBuffer.ByValue,`seed`: Long,`initial`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_constructor_search_resume(`problem`: Long,`config`: RustBuffer.ByValue,`state`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_search_ended(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_search_front(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_search_save(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_search_step(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_fogcompute_uniffi_fn_clone_privatekey(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_free_privatekey(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1190,10 +1232,24 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_panic_on_purpose(uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_fogcompute_uniffi_fn_func_nsga2(`problem`: Long,`config`: RustBuffer.ByValue,`seed`: Long,`initial`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_fogcompute_uniffi_fn_func_hypervolume(`points`: RustBuffer.ByValue,`reference`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Double
+    external fun uniffi_fogcompute_uniffi_fn_func_igd(`points`: RustBuffer.ByValue,`known`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Double
+    external fun uniffi_fogcompute_uniffi_fn_func_igd_plus(`points`: RustBuffer.ByValue,`known`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Double
+    external fun uniffi_fogcompute_uniffi_fn_func_minimize(`problem`: Long,`config`: RustBuffer.ByValue,`seed`: Long,`initial`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_func_non_dominated_sort(`points`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_place(`jobs`: RustBuffer.ByValue,`nodes`: RustBuffer.ByValue,`sharing`: RustBuffer.ByValue,`config`: RustBuffer.ByValue,`preference`: RustBuffer.ByValue,`seed`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_func_reference_directions(`objectiveCount`: Int,`divisions`: Int,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_func_spacing(`points`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Double
+    external fun uniffi_fogcompute_uniffi_fn_func_spread(`points`: RustBuffer.ByValue,`ends`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Double
     external fun uniffi_fogcompute_uniffi_fn_func_authority_of(`secret`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun ffi_fogcompute_uniffi_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1324,10 +1380,31 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_panic_on_purpose() and 0xFFFF) != 64181) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_func_nsga2() and 0xFFFF) != 10406) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_hypervolume() and 0xFFFF) != 52201) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_igd() and 0xFFFF) != 54598) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_igd_plus() and 0xFFFF) != 60277) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_minimize() and 0xFFFF) != 15206) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_non_dominated_sort() and 0xFFFF) != 52321) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_place() and 0xFFFF) != 60086) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_reference_directions() and 0xFFFF) != 45210) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_spacing() and 0xFFFF) != 45426) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_spread() and 0xFFFF) != 15107) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_authority_of() and 0xFFFF) != 36719) {
@@ -1453,13 +1530,25 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetnode_stats() and 0xFFFF) != 27932) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_problem_variables() and 0xFFFF) != 4828) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_problem_genome() and 0xFFFF) != 38836) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_problem_objective_count() and 0xFFFF) != 41753) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_problem_evaluate() and 0xFFFF) != 26534) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_search_ended() and 0xFFFF) != 33627) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_search_front() and 0xFFFF) != 64581) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_search_save() and 0xFFFF) != 37772) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_search_step() and 0xFFFF) != 39513) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_privatekey_public_key() and 0xFFFF) != 23354) {
@@ -1556,6 +1645,12 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetnode_new() and 0xFFFF) != 61628) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_search_new() and 0xFFFF) != 50130) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_search_resume() and 0xFFFF) != 32226) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_privatekey_from_bytes() and 0xFFFF) != 64268) {
@@ -4134,8 +4229,8 @@ public interface MixnetClientInterface {
      * Sends a message that asks for an answer of at most `answer_bytes_max` bytes, within
      * `within_ms` milliseconds; it can be waited for.
      *
-     * The question is sent until it is acknowledged, the answer once: if a packet of it is lost,
-     * none comes.
+     * The limit is rounded up to what whole packets carry. The question is sent until it is
+     * acknowledged, the answer once: if a packet of it is lost, none comes.
      *
      * # Errors
      * As [`MixnetClient::start_send`].
@@ -4470,8 +4565,8 @@ open class MixnetClient: Disposable, AutoCloseable, MixnetClientInterface
      * Sends a message that asks for an answer of at most `answer_bytes_max` bytes, within
      * `within_ms` milliseconds; it can be waited for.
      *
-     * The question is sent until it is acknowledged, the answer once: if a packet of it is lost,
-     * none comes.
+     * The limit is rounded up to what whole packets carry. The question is sent until it is
+     * acknowledged, the answer once: if a packet of it is lost, none comes.
      *
      * # Errors
      * As [`MixnetClient::start_send`].
@@ -6364,12 +6459,12 @@ public object FfiConverterTypePrivateKey: FfiConverter<PrivateKey, Long> {
 public interface Problem {
 
     /**
-     * The variables, one for each gene. Read once, at the start of a run.
+     * What the genomes are. Read once, at the start of a run.
      *
      * # Errors
      * [`ProblemError`] stops the run.
      */
-    fun `variables`(): List<Variable>
+    fun `genome`(): Genome
 
     /**
      * How many objectives an evaluation has. Read once, at the start of a run.
@@ -6496,16 +6591,16 @@ open class ProblemImpl: Disposable, AutoCloseable, Problem
 
 
     /**
-     * The variables, one for each gene. Read once, at the start of a run.
+     * What the genomes are. Read once, at the start of a run.
      *
      * # Errors
      * [`ProblemError`] stops the run.
      */
-    @Throws(ProblemException::class)override fun `variables`(): List<Variable> {
-            return FfiConverterSequenceTypeVariable.lift(
+    @Throws(ProblemException::class)override fun `genome`(): Genome {
+            return FfiConverterTypeGenome.lift(
     callWithHandle {
     uniffiRustCallWithError(ProblemException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_problem_variables(
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_problem_genome(
         it,
         _status)
 }
@@ -6573,14 +6668,14 @@ open class ProblemImpl: Disposable, AutoCloseable, Problem
 
 // Put the implementation in an object so we don't pollute the top-level namespace
 internal object uniffiCallbackInterfaceProblem {
-    internal object `variables`: UniffiCallbackInterfaceProblemMethod0 {
+    internal object `genome`: UniffiCallbackInterfaceProblemMethod0 {
         override fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,) {
             val uniffiObj = FfiConverterTypeProblem.handleMap.get(uniffiHandle)
             val makeCall = { ->
-                uniffiObj.`variables`(
+                uniffiObj.`genome`(
                 )
             }
-            val writeReturn = { value: List<Variable> -> uniffiOutReturn.setValue(FfiConverterSequenceTypeVariable.lower(value)) }
+            val writeReturn = { value: Genome -> uniffiOutReturn.setValue(FfiConverterTypeGenome.lower(value)) }
             uniffiTraitInterfaceCallWithError(
                 uniffiCallStatus,
                 makeCall,
@@ -6638,7 +6733,7 @@ internal object uniffiCallbackInterfaceProblem {
     internal var vtable = UniffiVTableCallbackInterfaceProblem.UniffiByValue(
         uniffiFree,
         uniffiClone,
-        `variables`,
+        `genome`,
         `objectiveCount`,
         `evaluate`,
     )
@@ -7253,6 +7348,405 @@ public object FfiConverterTypeReplyKey: FfiConverter<ReplyKey, Long> {
     override fun allocationSize(value: ReplyKey) = 8UL
 
     override fun write(value: ReplyKey, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A population that evolves, generation by generation.
+ */
+public interface SearchInterface {
+
+    /**
+     * Why the configuration ends the search here, if it does.
+     *
+     * # Errors
+     * Only that of a defect of the library.
+     */
+    fun `ended`(): Ended?
+
+    /**
+     * The solutions of the population that no other dominates.
+     *
+     * # Errors
+     * Only that of a defect of the library.
+     */
+    fun `front`(): Front
+
+    /**
+     * The search as bytes, for `resume`. They hold nothing of the problem.
+     *
+     * # Errors
+     * Only that of a defect of the library.
+     */
+    fun `save`(): kotlin.ByteArray
+
+    /**
+     * Makes one generation, even beyond what the configuration allows. When it fails, the
+     * population is the one before. The problem must not use the search.
+     *
+     * # Errors
+     * [`FogError::NotFinite`], and [`FogError::HostCallback`] if the problem failed.
+     */
+    fun `step`()
+
+    companion object
+}
+
+/**
+ * A population that evolves, generation by generation.
+ */
+open class Search: Disposable, AutoCloseable, SearchInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+    /**
+     * Makes and evaluates the first population; the arguments are those of `minimize`.
+     *
+     * # Errors
+     * [`FogError::InvalidProblem`], [`FogError::NotFinite`], and [`FogError::HostCallback`] if the
+     * problem failed.
+     */
+    constructor(`problem`: Problem, `config`: SearchConfig, `seed`: kotlin.ULong, `initial`: List<List<kotlin.Double>> = listOf()) :
+        this(UniffiWithHandle,
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_search_new(
+
+
+        FfiConverterTypeProblem.lower(`problem`),
+        FfiConverterTypeSearchConfig.lower(`config`),
+        FfiConverterULong.lower(`seed`),
+        FfiConverterSequenceSequenceDouble.lower(`initial`),_status)
+}
+    )
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_search(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_search(handle, status)
+        }
+    }
+
+
+    /**
+     * Why the configuration ends the search here, if it does.
+     *
+     * # Errors
+     * Only that of a defect of the library.
+     */
+    @Throws(FogException::class)override fun `ended`(): Ended? {
+            return FfiConverterOptionalTypeEnded.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_search_ended(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The solutions of the population that no other dominates.
+     *
+     * # Errors
+     * Only that of a defect of the library.
+     */
+    @Throws(FogException::class)override fun `front`(): Front {
+            return FfiConverterTypeFront.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_search_front(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The search as bytes, for `resume`. They hold nothing of the problem.
+     *
+     * # Errors
+     * Only that of a defect of the library.
+     */
+    @Throws(FogException::class)override fun `save`(): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_search_save(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Makes one generation, even beyond what the configuration allows. When it fails, the
+     * population is the one before. The problem must not use the search.
+     *
+     * # Errors
+     * [`FogError::NotFinite`], and [`FogError::HostCallback`] if the problem failed.
+     */
+    @Throws(FogException::class)override fun `step`()
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_search_step(
+        it,
+        _status)
+}
+    }
+
+
+
+
+
+
+
+
+
+    companion object {
+
+    /**
+     * Goes on with a search that `save` saved, as if nothing had happened. The problem and the
+     * configuration must be the same; only for how long the search goes may differ.
+     *
+     * # Errors
+     * [`FogError::InvalidProblem`] if the state is damaged or belongs to another search;
+     * [`FogError::HostCallback`].
+     */
+    @Throws(FogException::class) fun `resume`(`problem`: Problem, `config`: SearchConfig, `state`: kotlin.ByteArray): Search {
+            return FfiConverterTypeSearch.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_search_resume(
+
+
+        FfiConverterTypeProblem.lower(`problem`),
+        FfiConverterTypeSearchConfig.lower(`config`),
+        FfiConverterByteArray.lower(`state`),_status)
+}
+    )
+    }
+
+
+
+    }
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSearch: FfiConverter<Search, Long> {
+    override fun lower(value: Search): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): Search {
+        return Search(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Search {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Search) = 8UL
+
+    override fun write(value: Search, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -10157,7 +10651,7 @@ public object FfiConverterTypeNode: FfiConverterRustBuffer<Node> {
 
 
 /**
- * Parameters of NSGA-II. What is left out keeps the library's default.
+ * Parameters of a placement by NSGA-II. What is left out keeps the library's default.
  */
 data class Nsga2 (
     /**
@@ -10623,6 +11117,157 @@ public object FfiConverterTypeReplyPacket: FfiConverterRustBuffer<ReplyPacket> {
     override fun write(value: ReplyPacket, buf: ByteBuffer) {
             FfiConverterString.write(value.`next`, buf)
             FfiConverterByteArray.write(value.`packet`, buf)
+    }
+}
+
+
+
+/**
+ * How a search goes. What is left out keeps the library's default: NSGA-II.
+ */
+data class SearchConfig (
+    /**
+     * Who survives.
+     */
+    val `selection`: Selection? = null
+    ,
+    /**
+     * Individuals kept from one generation to the next: even, 4 to 65,536.
+     */
+    val `population`: kotlin.UInt? = null
+    ,
+    /**
+     * How many times the population has children.
+     */
+    val `generations`: kotlin.UInt? = null
+    ,
+    /**
+     * No generation begins that would go beyond so many evaluations.
+     */
+    val `evaluationsMax`: kotlin.ULong? = null
+    ,
+    /**
+     * When to stop early, if ever.
+     */
+    val `stagnation`: Stagnation? = null
+    ,
+    /**
+     * Probability that a pair of parents is recombined, 0 to 1.
+     */
+    val `crossoverProbability`: kotlin.Double? = null
+    ,
+    /**
+     * Distribution index of simulated binary crossover: larger keeps children nearer to parents.
+     */
+    val `crossoverEta`: kotlin.Double? = null
+    ,
+    /**
+     * Probability that a gene mutates, 0 to 1; of a permutation, that a child does. Left out, a
+     * child has one change on average.
+     */
+    val `mutationProbability`: kotlin.Double? = null
+    ,
+    /**
+     * Distribution index of polynomial mutation: larger makes smaller steps.
+     */
+    val `mutationEta`: kotlin.Double? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSearchConfig: FfiConverterRustBuffer<SearchConfig> {
+    override fun read(buf: ByteBuffer): SearchConfig {
+        return SearchConfig(
+            FfiConverterOptionalTypeSelection.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalTypeStagnation.read(buf),
+            FfiConverterOptionalDouble.read(buf),
+            FfiConverterOptionalDouble.read(buf),
+            FfiConverterOptionalDouble.read(buf),
+            FfiConverterOptionalDouble.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: SearchConfig) = (
+            FfiConverterOptionalTypeSelection.allocationSize(value.`selection`) +
+            FfiConverterOptionalUInt.allocationSize(value.`population`) +
+            FfiConverterOptionalUInt.allocationSize(value.`generations`) +
+            FfiConverterOptionalULong.allocationSize(value.`evaluationsMax`) +
+            FfiConverterOptionalTypeStagnation.allocationSize(value.`stagnation`) +
+            FfiConverterOptionalDouble.allocationSize(value.`crossoverProbability`) +
+            FfiConverterOptionalDouble.allocationSize(value.`crossoverEta`) +
+            FfiConverterOptionalDouble.allocationSize(value.`mutationProbability`) +
+            FfiConverterOptionalDouble.allocationSize(value.`mutationEta`)
+    )
+
+    override fun write(value: SearchConfig, buf: ByteBuffer) {
+            FfiConverterOptionalTypeSelection.write(value.`selection`, buf)
+            FfiConverterOptionalUInt.write(value.`population`, buf)
+            FfiConverterOptionalUInt.write(value.`generations`, buf)
+            FfiConverterOptionalULong.write(value.`evaluationsMax`, buf)
+            FfiConverterOptionalTypeStagnation.write(value.`stagnation`, buf)
+            FfiConverterOptionalDouble.write(value.`crossoverProbability`, buf)
+            FfiConverterOptionalDouble.write(value.`crossoverEta`, buf)
+            FfiConverterOptionalDouble.write(value.`mutationProbability`, buf)
+            FfiConverterOptionalDouble.write(value.`mutationEta`, buf)
+    }
+}
+
+
+
+/**
+ * When a search that finds no more is given up.
+ */
+data class Stagnation (
+    /**
+     * After so many generations without progress; at least one.
+     */
+    val `generations`: kotlin.UInt
+    ,
+    /**
+     * Progress is a hypervolume that has grown by this share, at least 0.
+     */
+    val `tolerance`: kotlin.Double
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeStagnation: FfiConverterRustBuffer<Stagnation> {
+    override fun read(buf: ByteBuffer): Stagnation {
+        return Stagnation(
+            FfiConverterUInt.read(buf),
+            FfiConverterDouble.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Stagnation) = (
+            FfiConverterUInt.allocationSize(value.`generations`) +
+            FfiConverterDouble.allocationSize(value.`tolerance`)
+    )
+
+    override fun write(value: Stagnation, buf: ByteBuffer) {
+            FfiConverterUInt.write(value.`generations`, buf)
+            FfiConverterDouble.write(value.`tolerance`, buf)
     }
 }
 
@@ -11290,6 +11935,55 @@ public object FfiConverterTypeDeviceClass: FfiConverterRustBuffer<DeviceClass> {
 
 
 /**
+ * Why a search ended.
+ */
+
+enum class Ended {
+
+    /**
+     * All generations are made.
+     */
+    GENERATIONS,
+    /**
+     * Another generation would take more evaluations than allowed.
+     */
+    EVALUATIONS,
+    /**
+     * The hypervolume has not grown for as long as was to be waited.
+     */
+    STAGNATION;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeEnded: FfiConverterRustBuffer<Ended> {
+    override fun read(buf: ByteBuffer) = try {
+
+        Ended.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Ended) = 4UL
+
+    override fun write(value: Ended, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
  * Which of two epochs that follow one another.
  */
 
@@ -11945,6 +12639,104 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
 
 
 /**
+ * What the genomes of a problem are.
+ */
+sealed class Genome {
+
+    /**
+     * One gene for each variable.
+     */
+    data class Variables(
+        /**
+         * The variables.
+         */
+        val `variables`: List<dev.fogcompute.Variable>) : Genome()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * An order of `length` things, each gene being the index of one.
+     */
+    data class Permutation(
+        /**
+         * How many things there are.
+         */
+        val `length`: kotlin.UInt) : Genome()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeGenome : FfiConverterRustBuffer<Genome>{
+    override fun read(buf: ByteBuffer): Genome {
+        return when(buf.getInt()) {
+            1 -> Genome.Variables(
+                FfiConverterSequenceTypeVariable.read(buf),
+                )
+            2 -> Genome.Permutation(
+                FfiConverterUInt.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Genome): ULong = when(value) {
+        is Genome.Variables -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterSequenceTypeVariable.allocationSize(value.`variables`)
+            )
+        }
+        is Genome.Permutation -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterUInt.allocationSize(value.`length`)
+            )
+        }
+    }
+
+    override fun write(value: Genome, buf: ByteBuffer) {
+        when(value) {
+            is Genome.Variables -> {
+                buf.putInt(1)
+                FfiConverterSequenceTypeVariable.write(value.`variables`, buf)
+                Unit
+            }
+            is Genome.Permutation -> {
+                buf.putInt(2)
+                FfiConverterUInt.write(value.`length`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
  * How the device reaches other devices.
  */
 
@@ -12521,6 +13313,110 @@ public object FfiConverterTypeProcessed : FfiConverterRustBuffer<Processed>{
                 buf.putInt(3)
                 FfiConverterString.write(value.`surb`, buf)
                 FfiConverterByteArray.write(value.`sealed`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * Who survives of a generation.
+ */
+sealed class Selection {
+
+    /**
+     * Those whose neighbours are far: NSGA-II, good for two objectives.
+     */
+    object Crowding : Selection()
+
+
+    /**
+     * Those that are near to directions with few others: NSGA-III, for three objectives or more.
+     */
+    data class Directions(
+        /**
+         * One component for each objective; `reference_directions` makes them. There should be
+         * about as many as individuals.
+         */
+        val `directions`: List<List<kotlin.Double>>) : Selection()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Those that add hypervolume: SMS-EMOA with whole generations, for up to five objectives and
+     * evaluations that take longer than it does.
+     */
+    object Hypervolume : Selection()
+
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSelection : FfiConverterRustBuffer<Selection>{
+    override fun read(buf: ByteBuffer): Selection {
+        return when(buf.getInt()) {
+            1 -> Selection.Crowding
+            2 -> Selection.Directions(
+                FfiConverterSequenceSequenceDouble.read(buf),
+                )
+            3 -> Selection.Hypervolume
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Selection): ULong = when(value) {
+        is Selection.Crowding -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Selection.Directions -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterSequenceSequenceDouble.allocationSize(value.`directions`)
+            )
+        }
+        is Selection.Hypervolume -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: Selection, buf: ByteBuffer) {
+        when(value) {
+            is Selection.Crowding -> {
+                buf.putInt(1)
+                Unit
+            }
+            is Selection.Directions -> {
+                buf.putInt(2)
+                FfiConverterSequenceSequenceDouble.write(value.`directions`, buf)
+                Unit
+            }
+            is Selection.Hypervolume -> {
+                buf.putInt(3)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -13155,6 +14051,38 @@ public object FfiConverterOptionalTypeMixnetNodeConfig: FfiConverterRustBuffer<M
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeStagnation: FfiConverterRustBuffer<Stagnation?> {
+    override fun read(buf: ByteBuffer): Stagnation? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeStagnation.read(buf)
+    }
+
+    override fun allocationSize(value: Stagnation?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeStagnation.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Stagnation?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeStagnation.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeTopologyOptions: FfiConverterRustBuffer<TopologyOptions?> {
     override fun read(buf: ByteBuffer): TopologyOptions? {
         if (buf.get().toInt() == 0) {
@@ -13177,6 +14105,70 @@ public object FfiConverterOptionalTypeTopologyOptions: FfiConverterRustBuffer<To
         } else {
             buf.put(1)
             FfiConverterTypeTopologyOptions.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeEnded: FfiConverterRustBuffer<Ended?> {
+    override fun read(buf: ByteBuffer): Ended? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeEnded.read(buf)
+    }
+
+    override fun allocationSize(value: Ended?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeEnded.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Ended?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeEnded.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeSelection: FfiConverterRustBuffer<Selection?> {
+    override fun read(buf: ByteBuffer): Selection? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeSelection.read(buf)
+    }
+
+    override fun allocationSize(value: Selection?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeSelection.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Selection?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeSelection.write(value, buf)
         }
     }
 }
@@ -13735,25 +14727,103 @@ public object FfiConverterSequenceSequenceTypeDescriptor: FfiConverterRustBuffer
 
 
         /**
-         * Minimises a problem with NSGA-II. One seed gives one front, on every platform.
+         * The volume that points dominate up to `reference`, exactly, for up to five objectives. Points
+         * that are not better than it in every objective add nothing.
+         *
+         * # Errors
+         * [`FogError::InvalidArgument`].
+         */
+    @Throws(FogException::class) fun `hypervolume`(`points`: List<List<kotlin.Double>>, `reference`: List<kotlin.Double>): kotlin.Double {
+            return FfiConverterDouble.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_hypervolume(
+
+
+        FfiConverterSequenceSequenceDouble.lower(`points`),
+        FfiConverterSequenceDouble.lower(`reference`),_status)
+}
+    )
+    }
+
+
+        /**
+         * The mean distance from the points of a known front to the nearest of `points`: less is better.
+         *
+         * # Errors
+         * [`FogError::InvalidArgument`].
+         */
+    @Throws(FogException::class) fun `igd`(`points`: List<List<kotlin.Double>>, `known`: List<List<kotlin.Double>>): kotlin.Double {
+            return FfiConverterDouble.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_igd(
+
+
+        FfiConverterSequenceSequenceDouble.lower(`points`),
+        FfiConverterSequenceSequenceDouble.lower(`known`),_status)
+}
+    )
+    }
+
+
+        /**
+         * As `igd`, where only that counts by which points are worse than known ones (IGD+).
+         *
+         * # Errors
+         * [`FogError::InvalidArgument`].
+         */
+    @Throws(FogException::class) fun `igdPlus`(`points`: List<List<kotlin.Double>>, `known`: List<List<kotlin.Double>>): kotlin.Double {
+            return FfiConverterDouble.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_igd_plus(
+
+
+        FfiConverterSequenceSequenceDouble.lower(`points`),
+        FfiConverterSequenceSequenceDouble.lower(`known`),_status)
+}
+    )
+    }
+
+
+        /**
+         * Minimises the objectives of a problem. One seed gives one front, on every platform.
          *
          * `initial` holds genomes to start from; the rest of the first population is random. The call
-         * returns when the optimisation is done: make it on a thread that may wait.
+         * returns when the search is done: make it on a thread that may wait. `Search` is for those who
+         * want to look at each generation, end early or go on later.
          *
          * # Errors
          * [`FogError::InvalidProblem`], [`FogError::NotFinite`], and [`FogError::HostCallback`] if the
          * problem failed.
          */
-    @Throws(FogException::class) fun `nsga2`(`problem`: Problem, `config`: Nsga2, `seed`: kotlin.ULong, `initial`: List<List<kotlin.Double>> = listOf()): Front {
+    @Throws(FogException::class) fun `minimize`(`problem`: Problem, `config`: SearchConfig, `seed`: kotlin.ULong, `initial`: List<List<kotlin.Double>> = listOf()): Front {
             return FfiConverterTypeFront.lift(
     uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_func_nsga2(
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_minimize(
 
 
         FfiConverterTypeProblem.lower(`problem`),
-        FfiConverterTypeNsga2.lower(`config`),
+        FfiConverterTypeSearchConfig.lower(`config`),
         FfiConverterULong.lower(`seed`),
         FfiConverterSequenceSequenceDouble.lower(`initial`),_status)
+}
+    )
+    }
+
+
+        /**
+         * The rank of each point: 0 where no other dominates it, 1 where only points of rank 0 do, and so
+         * on. All objectives are minimised; infinities are allowed.
+         *
+         * # Errors
+         * [`FogError::InvalidArgument`] if points differ in length or a value is not a number.
+         */
+    @Throws(FogException::class) fun `nonDominatedSort`(`points`: List<List<kotlin.Double>>): List<kotlin.UInt> {
+            return FfiConverterSequenceUInt.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_non_dominated_sort(
+
+
+        FfiConverterSequenceSequenceDouble.lower(`points`),_status)
 }
     )
     }
@@ -13778,6 +14848,64 @@ public object FfiConverterSequenceSequenceTypeDescriptor: FfiConverterRustBuffer
         FfiConverterTypeNsga2.lower(`config`),
         FfiConverterTypePreference.lower(`preference`),
         FfiConverterULong.lower(`seed`),_status)
+}
+    )
+    }
+
+
+        /**
+         * Directions for NSGA-III, evenly spread over the simplex (Das and Dennis): 91 for 3 objectives
+         * and 12 divisions.
+         *
+         * # Errors
+         * [`FogError::InvalidArgument`] beyond 65,536.
+         */
+    @Throws(FogException::class) fun `referenceDirections`(`objectiveCount`: kotlin.UInt, `divisions`: kotlin.UInt): List<List<kotlin.Double>> {
+            return FfiConverterSequenceSequenceDouble.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_reference_directions(
+
+
+        FfiConverterUInt.lower(`objectiveCount`),
+        FfiConverterUInt.lower(`divisions`),_status)
+}
+    )
+    }
+
+
+        /**
+         * The standard deviation of the distances between neighbours (Schott): 0 when all are alike.
+         *
+         * # Errors
+         * [`FogError::InvalidArgument`].
+         */
+    @Throws(FogException::class) fun `spacing`(`points`: List<List<kotlin.Double>>): kotlin.Double {
+            return FfiConverterDouble.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_spacing(
+
+
+        FfiConverterSequenceSequenceDouble.lower(`points`),_status)
+}
+    )
+    }
+
+
+        /**
+         * How unevenly points are spread between `ends`, the ends of the known front: 0 when the ends are
+         * reached and distances between neighbours are equal.
+         *
+         * # Errors
+         * [`FogError::InvalidArgument`].
+         */
+    @Throws(FogException::class) fun `spread`(`points`: List<List<kotlin.Double>>, `ends`: List<List<kotlin.Double>>): kotlin.Double {
+            return FfiConverterDouble.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_spread(
+
+
+        FfiConverterSequenceSequenceDouble.lower(`points`),
+        FfiConverterSequenceSequenceDouble.lower(`ends`),_status)
 }
     )
     }

@@ -20,6 +20,13 @@ class ExampleTest {
         assertEquals("bob is asked: who is there?\nalice is told: bob\n", said)
     }
 
+    @Test
+    fun theProblemOfTheExampleIsSolved() {
+        val fastest = "fastest: 6 nodes at 3.0 GHz, 2.5 s, 426 J\n"
+        val thriftiest = "thriftiest: 3 nodes at 0.9 GHz, 10.0 s, 48 J\n"
+        assertEquals(fastest + thriftiest, said { example.optimise.main() })
+    }
+
     private fun said(program: () -> Unit): String {
         val (console, written) = System.out to ByteArrayOutputStream()
         System.setOut(PrintStream(written))

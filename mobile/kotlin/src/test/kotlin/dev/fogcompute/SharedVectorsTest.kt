@@ -104,14 +104,14 @@ class SharedVectorsTest {
         }
     }
 
-    // --- NSGA-II
+    // --- Optimisation
 
     @Test
     fun schaffersFrontIsTheSame() {
         val area = vectors.child("nsga2")
-        sameFront(area, nsga2(Schaffer(area), config(area), area.long("seed").toULong()))
+        sameFront(area, minimize(Schaffer(area), search(area), area.long("seed").toULong()))
         for (case in area.objects("refused")) {
-            fails(case) { nsga2(Schaffer(case), config(case), case.long("seed").toULong()) }
+            fails(case) { minimize(Schaffer(case), search(case), case.long("seed").toULong()) }
         }
     }
 
@@ -121,7 +121,7 @@ class SharedVectorsTest {
             assertEquals("mixed", area.text("problem"))
             val variables = area.objects("variables").map(::variable)
             val problem = object : Problem {
-                override fun variables() = variables
+                override fun genome() = Genome.Variables(variables)
                 override fun objectiveCount() = 2u
                 override fun evaluate(genes: List<Double>): Evaluation {
                     val (x, n, c) = genes
@@ -129,12 +129,13 @@ class SharedVectorsTest {
                     return Evaluation(listOf(x + n + c, distance), if (x < 1) 1 - x else 0.0)
                 }
             }
-            sameFront(area, nsga2(problem, config(area), area.long("seed").toULong()))
+            sameFront(area, minimize(problem, search(area), area.long("seed").toULong()))
         }
     }
 
     private class Schaffer(private val area: JsonObject) : Problem {
-        override fun variables() = listOf(Variable.Real(area.double("low"), area.double("high")))
+        override fun genome() =
+            Genome.Variables(listOf(Variable.Real(area.double("low"), area.double("high"))))
         override fun objectiveCount() = 2u
         override fun evaluate(genes: List<Double>): Evaluation {
             val x = genes.single()
@@ -151,6 +152,11 @@ class SharedVectorsTest {
             else -> error("no variable $kind")
         }
     }
+
+    private fun search(area: JsonObject) = SearchConfig(
+        population = area.long("population").toUInt(),
+        generations = area.long("generations").toUInt(),
+    )
 
     private fun config(area: JsonObject) = Nsga2(
         population = area.long("population").toUInt(),
