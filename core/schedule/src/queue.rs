@@ -24,8 +24,8 @@
 //!
 //! **Together and apart.** All jobs of a gang start at the same time, as all replicas of a job do.
 //! [`Job::affinity`], [`Job::anti_affinity`] and [`Job::spread`] concern jobs that run at the same
-//! time, or are expected to; a job they name that is not here asks nothing. If one job of a gang
-//! loses its node all of them go back. Where a gang fits only in a way that a search of
+//! time, or are expected to; a job they name that is not here asks nothing, nor does affinity of or
+//! to a job of which a replica is done. If one job of a gang loses its node all of them go back. Where a gang fits only in a way that a search of
 //! [`STEPS_MAX`] steps does not find, it waits for another time.
 //!
 //! **Cost.** A job that no node can take sleeps until a node joins or changes that could. An event
@@ -50,8 +50,8 @@
 //! while queue.poll(Instant::ZERO).is_some() {}
 //! assert_eq!(queue.reservations(job(2))[0].at, Instant::from_millis(10_000));
 //! // The first is done sooner than it said.
-//! queue.finish(job(1), node)?;
 //! let now = Instant::from_millis(7_000);
+//! queue.finish(job(1), node, now)?;
 //! assert_eq!(queue.poll(now), Some(Decision::Start { job: job(2), node }));
 //! # Ok::<(), fogcompute_schedule::queue::QueueError>(())
 //! ```
@@ -225,7 +225,8 @@ pub enum Decision {
         /// For what; [`Queue::why`] knows more.
         obstacle: Obstacle,
     },
-    /// The deadline of a job, or of one of its gang, passed before it started; it was dropped.
+    /// The deadline of a job, or of one of its gang, passed before it or a replica of it started.
+    /// What waited of it was dropped; what runs of it goes on.
     Expire {
         /// The job.
         job: TaskId,
@@ -391,6 +392,8 @@ struct Known {
     job: Job,
     submitted: u64,
     preempted: u32,
+    /// Whether a replica of it is done.
+    is_done_somewhere: bool,
     runs: BTreeSet<usize>,
     parties: BTreeSet<Turn>,
     /// All of its gang, itself too; empty if it is in none.
@@ -448,6 +451,10 @@ pub struct Queue {
     alarms: BTreeSet<(u64, Turn)>,
     /// Nodes on which something is free, now or at some time, that was not.
     dirty: BTreeSet<usize>,
+    /// Nodes on which something was taken until now and is free, as was expected.
+    vacated: BTreeSet<usize>,
+    /// When something that is taken, or reserved, becomes free, and on which node, with how often.
+    frees: BTreeMap<(u64, usize), usize>,
     fresh: BTreeMap<Turn, Fresh>,
     /// Whether something happened since the last pass.
     is_stirred: bool,
@@ -508,6 +515,8 @@ impl Queue {
             due: BTreeSet::new(),
             alarms: BTreeSet::new(),
             dirty: BTreeSet::new(),
+            vacated: BTreeSet::new(),
+            frees: BTreeMap::new(),
             fresh: BTreeMap::new(),
             is_stirred: false,
             decisions: VecDeque::new(),
@@ -569,6 +578,7 @@ impl Queue {
                 job: job.clone(),
                 submitted,
                 preempted: 0,
+                is_done_somewhere: false,
                 runs: BTreeSet::new(),
                 parties: BTreeSet::new(),
                 gang: gang.cloned().unwrap_or_default(),
@@ -608,7 +618,7 @@ impl Queue {
             }
         }
         for &host in &known.runs {
-            self.end_run(job, host);
+            self.end_run(job, host, now.as_nanos());
             self.tell_stop(job, host, Cause::Cancelled);
         }
         if let Some(known) = self.jobs.get_mut(&job) {
@@ -624,13 +634,15 @@ impl Queue {
     /// # Errors
     ///
     /// [`QueueError::JobUnknown`], [`QueueError::NodeUnknown`], [`QueueError::NotRunning`].
-    pub fn finish(&mut self, job: TaskId, node: NodeId) -> Result<(), QueueError> {
+    pub fn finish(&mut self, job: TaskId, node: NodeId, now: Instant) -> Result<(), QueueError> {
         let host = self.host(node)?;
-        let known = self.jobs.get(&job).ok_or(QueueError::JobUnknown { job })?;
+        let known = self.jobs.get_mut(&job);
+        let known = known.ok_or(QueueError::JobUnknown { job })?;
         if !known.runs.contains(&host) {
             return Err(QueueError::NotRunning { job, node });
         }
-        self.end_run(job, host);
+        known.is_done_somewhere = true;
+        self.end_run(job, host, now.as_nanos());
         self.forget_if_done(job);
         self.is_stirred = true;
         Ok(())
@@ -703,6 +715,7 @@ impl Queue {
         }
         self.show_free(index);
         self.dirty.remove(&index);
+        self.vacated.remove(&index);
         self.is_stirred = true;
         Ok(())
     }
@@ -713,20 +726,21 @@ impl Queue {
     /// # Errors
     ///
     /// [`QueueError::NodeUnknown`].
-    pub fn remove_node(&mut self, node: NodeId) -> Result<(), QueueError> {
+    pub fn remove_node(&mut self, node: NodeId, now: Instant) -> Result<(), QueueError> {
         self.drain_node(node)?;
         let index = self.host(node)?;
         let runs = self.hosts[index].as_ref().map(|host| host.runs.clone());
         for job in runs.unwrap_or_default() {
             // The gang of one before it may have taken it along.
             if self.runs.contains_key(&(job, index)) {
-                self.give_up(job, index, None);
+                self.give_up(job, index, None, now.as_nanos());
             }
         }
         self.host_of.remove(&node);
         self.hosts[index] = None;
         self.vacant.insert(index);
         self.dirty.remove(&index);
+        self.vacated.remove(&index);
         Ok(())
     }
 

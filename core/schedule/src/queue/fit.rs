@@ -15,6 +15,10 @@ use crate::{Job, Node};
 /// depends on the job, so that not all are sent to the same.
 const CHOICES_MAX: usize = 64;
 
+/// Nodes that are looked at one by one when something changed on them. If it did on more, the best of
+/// all is sought.
+pub(super) const HOSTS_MAX: usize = 64;
+
 /// Times at which it is tried whether a gang fits.
 const TIMES_MAX: usize = 32;
 
@@ -265,6 +269,11 @@ impl Queue {
                     .get(&name)
                     .is_some_and(|known| list(&known.job).contains(&job.id))
         };
+        // Those that are left may be too few to be wherever the others are.
+        let is_done_somewhere = |job| {
+            let known = self.jobs.get(&job);
+            known.is_some_and(|known| known.is_done_somewhere)
+        };
         let named = self.named_by.get(&job.id).into_iter().flatten();
         for &other in job.affinity.iter().chain(&job.anti_affinity).chain(named) {
             if other == job.id {
@@ -278,7 +287,10 @@ impl Queue {
             // Where it is elsewhere it has to be here too.
             let is_here = |at: u64| here.iter().any(|&(_, start, end)| start <= at && at < end);
             let mut starts = elsewhere.into_iter().map(|(_, start, _)| start.max(from));
-            if names(other, |job| &job.affinity) && !starts.all(is_here) {
+            if names(other, |job| &job.affinity)
+                && ![job.id, other].into_iter().any(is_done_somewhere)
+                && !starts.all(is_here)
+            {
                 return false;
             }
         }
@@ -384,6 +396,34 @@ impl Queue {
         best
     }
 
+    /// The best of the nodes on which a job can start soonest, if it can start on none now.
+    fn spot_later(&self, seek: &Seek<'_>, now: u64, above: Option<Turn>) -> Option<Spot> {
+        let mut best = None;
+        if seek.is_related {
+            // It may wait for others on a node that has room.
+            self.whole.visit(&seek.need, 0, |index| {
+                if let Some(spot) = self.earliest_on(seek, index, now, above) {
+                    best = self.better(best, spot);
+                }
+                ControlFlow::Continue(())
+            });
+            return best;
+        }
+        let mut seen = BTreeSet::new();
+        for &(at, index) in self.frees.keys() {
+            // It starts nowhere before something ends there.
+            if best.is_some_and(|best: Spot| best.at < at) {
+                break;
+            }
+            if seen.insert(index)
+                && let Some(spot) = self.earliest_on(seek, index, now, above)
+            {
+                best = self.better(best, spot);
+            }
+        }
+        best
+    }
+
     /// Where and when a party could first start: now, or if `or_later` at any time.
     pub(super) fn find(
         &self,
@@ -399,12 +439,7 @@ impl Queue {
         let seek = self.seek_member(member, turn)?;
         let mut best = self.spot_now(&seek, now, above);
         if best.is_none() && or_later {
-            self.whole.visit(&seek.need, 0, |index| {
-                if let Some(spot) = self.earliest_on(&seek, index, now, above) {
-                    best = self.better(best, spot);
-                }
-                ControlFlow::Continue(())
-            });
+            best = self.spot_later(&seek, now, above);
         }
         best.map(Spot::booking)
     }
@@ -419,6 +454,10 @@ impl Queue {
         hosts: &[usize],
         sooner_than: u64,
     ) -> Option<Booking> {
+        let or_later = sooner_than > now.saturating_add(1);
+        if hosts.len() > HOSTS_MAX {
+            return self.find(turn, party, now, None, or_later);
+        }
         let spots = |seek: &Seek<'_>| {
             let spots = hosts.iter();
             let spots = spots.filter_map(|&host| self.earliest_on(seek, host, now, None));
@@ -430,7 +469,6 @@ impl Queue {
         }
         let mut seeks = party.members.iter().map(|&it| self.seek_member(it, turn));
         let gains = seeks.any(|seek| seek.is_some_and(|seek| spots(&seek).is_some()));
-        let or_later = sooner_than > now.saturating_add(1);
         gains
             .then(|| self.find(turn, party, now, None, or_later))
             .flatten()

@@ -101,7 +101,7 @@ impl Queue {
             node: step.from,
             cause: Cause::Moved,
         });
-        self.end_run(job, from);
+        self.end_run(job, from, at);
         self.start_run(job, spot.host, at, spot.until);
         self.wake_related(job);
         self.is_stirred = true;

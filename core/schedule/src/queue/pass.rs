@@ -1,11 +1,13 @@
 //! What follows from what happened.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use fogcompute_base::{Instant, TaskId};
 
-use super::profile::{beside, need, within};
+use super::fit::HOSTS_MAX;
+use super::profile::{Amounts, beside, need, within};
 use super::{
     Backfill, Booking, Cause, Decision, Fresh, Obstacle, Party, Queue, Run, Turn, millis, nanos,
 };
@@ -27,6 +29,13 @@ struct Scope {
     dirty: BTreeSet<usize>,
     hosts: Vec<usize>,
     fresh: BTreeMap<Turn, Fresh>,
+}
+
+impl Scope {
+    /// Whether one of the nodes is like this. Many are not asked.
+    fn is_on_any(&self, is_so: impl Fn(usize) -> bool) -> bool {
+        self.hosts.len() > HOSTS_MAX || self.hosts.iter().any(|&index| is_so(index))
+    }
 }
 
 impl Queue {
@@ -55,7 +64,7 @@ impl Queue {
                 self.start_due(now);
                 self.overrun(now);
             }
-            if !preempts && self.dirty.is_empty() && self.fresh.is_empty() {
+            if !preempts && self.has_no_news() {
                 break;
             }
             // What is left, and whoever is late too, is for the next pass.
@@ -64,8 +73,17 @@ impl Queue {
         self.tell_waits();
     }
 
+    fn has_no_news(&self) -> bool {
+        self.dirty.is_empty() && self.vacated.is_empty() && self.fresh.is_empty()
+    }
+
     fn scope(&mut self) -> Scope {
-        let dirty = std::mem::take(&mut self.dirty);
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let vacated = std::mem::take(&mut self.vacated);
+        // Who has a reservation knows already what was expected, and that is everybody then.
+        if self.config.backfill != Backfill::Conservative {
+            dirty.extend(vacated);
+        }
         Scope {
             hosts: dirty.iter().copied().collect(),
             dirty,
@@ -80,10 +98,8 @@ impl Queue {
             }
         }
         if self.config.backfill == Backfill::Conservative {
-            let concerned = self.waiting.iter().filter(|(turn, party)| {
-                scope.fresh.contains_key(turn) || self.may_gain(party, now, scope)
-            });
-            for turn in concerned.map(|(&turn, _)| turn).collect::<Vec<_>>() {
+            let may_gain = |party: &Party| self.may_gain(party, now, scope);
+            for turn in self.concerned(Bound::Unbounded, scope, may_gain) {
                 self.settle(turn, now, scope);
             }
             return;
@@ -118,17 +134,16 @@ impl Queue {
                 Outcome::Stuck => after = Bound::Excluded(turn),
             }
         }
+        let Some(head) = self.head else { return };
+        self.unstick_after(head, now, scope);
         if self.config.backfill == Backfill::None {
             return;
         }
-        let Some(head) = self.head else { return };
-        let others = self
-            .waiting
-            .range((Bound::Excluded(head), Bound::Unbounded));
-        let concerned = others.filter(|(turn, party)| {
-            scope.fresh.contains_key(turn) || self.may_gain(party, now, scope)
-        });
-        for turn in concerned.map(|(&turn, _)| turn).collect::<Vec<_>>() {
+        let could_start = |party: &Party| {
+            !party.victims.is_empty()
+                || scope.is_on_any(|index| self.has_unused(index, &party.least))
+        };
+        for turn in self.concerned(Bound::Excluded(head), scope, could_start) {
             let Some(party) = self.waiting.get(&turn) else {
                 continue;
             };
@@ -147,6 +162,38 @@ impl Queue {
         }
     }
 
+    /// Whom it concerns what happened: those that are to be looked at again, and, of those after
+    /// some turn, whoever could gain by what is free now.
+    fn concerned(
+        &self,
+        after: Bound<Turn>,
+        scope: &Scope,
+        gains: impl Fn(&Party) -> bool,
+    ) -> Vec<Turn> {
+        let range = (after, Bound::Unbounded);
+        if scope.hosts.is_empty() {
+            let fresh = scope.fresh.range(range).map(|(&turn, _)| turn);
+            return fresh
+                .filter(|turn| self.waiting.contains_key(turn))
+                .collect();
+        }
+        let waiting = self.waiting.range(range);
+        let concerned =
+            waiting.filter(|&(turn, party)| scope.fresh.contains_key(turn) || gains(party));
+        concerned.map(|(&turn, _)| turn).collect()
+    }
+
+    /// Has those looked at again, when their turn comes, that could not start at any time before
+    /// this happened.
+    fn unstick_after(&mut self, head: Turn, now: u64, scope: &Scope) {
+        let could = |party: &Party| party.is_stuck && self.may_gain(party, now, scope);
+        for turn in self.concerned(Bound::Excluded(head), scope, could) {
+            if let Some(party) = self.waiting.get_mut(&turn) {
+                party.is_stuck = false;
+            }
+        }
+    }
+
     /// Takes its reservation from who was first in turn, if that is all it has it for.
     fn take_off_head(&mut self, turn: Turn) -> Option<Booking> {
         let is_only_first = |party: &Party| party.victims.is_empty();
@@ -156,6 +203,12 @@ impl Queue {
         self.take_off(turn)
     }
 
+    /// Whether a node has this much that no run takes.
+    fn has_unused(&self, index: usize, amounts: &Amounts) -> bool {
+        let host = self.hosts[index].as_ref();
+        host.is_some_and(|host| within(amounts, &host.unused()))
+    }
+
     /// Whether what is free now could let a party start sooner.
     fn may_gain(&self, party: &Party, now: u64, scope: &Scope) -> bool {
         let at = party
@@ -163,8 +216,8 @@ impl Queue {
             .as_ref()
             .map_or(u64::MAX, |booking| booking.at);
         at > now
-            && scope.dirty.iter().any(|&host| {
-                let host = self.hosts[host].as_ref();
+            && scope.is_on_any(|index| {
+                let host = self.hosts[index].as_ref();
                 host.is_some_and(|host| within(&party.least, &host.capacity))
             })
     }
@@ -222,7 +275,12 @@ impl Queue {
                 }
                 return Outcome::Waits;
             }
-            return self.strand(turn, now);
+            // What was not sought everywhere is as stuck as before.
+            return if is_sought_everywhere {
+                self.strand(turn, now)
+            } else {
+                Outcome::Stuck
+            };
         };
         if before.is_some() {
             if !is_in_its_own_way {
@@ -299,6 +357,9 @@ impl Queue {
                 host.booked.insert(turn);
             }
         }
+        for &(index, until) in &booking.places {
+            *self.frees.entry((until, index)).or_default() += 1;
+        }
         self.due.insert((booking.at, turn));
         party.booking = Some(booking);
     }
@@ -312,6 +373,9 @@ impl Queue {
                 host.profile.remove(booking.at, until, &need(&known.job));
                 host.booked.remove(&turn);
             }
+        }
+        for &(index, until) in &booking.places {
+            self.drop_free(until, index);
         }
         self.due.remove(&(booking.at, turn));
         Some(booking)
@@ -462,13 +526,14 @@ impl Queue {
         };
         self.runs.insert((job, index), run);
         self.ends.insert((ends, job, index));
+        self.add_free(ends, index);
         self.count_prey(job, index);
         self.show_free(index);
         self.decisions.push_back(Decision::Start { job, node });
     }
 
     /// A job runs on a node no longer.
-    pub(super) fn end_run(&mut self, job: TaskId, index: usize) {
+    pub(super) fn end_run(&mut self, job: TaskId, index: usize, now: u64) {
         self.discount_prey(job, index);
         let Some(run) = self.runs.remove(&(job, index)) else {
             return;
@@ -482,12 +547,18 @@ impl Queue {
         if let Some(host) = self.hosts[index].as_mut() {
             host.runs.remove(&job);
             host.profile.remove(run.started, run.held_until, &run.need);
+            host.profile.forget_before(now);
             for (used, &need) in host.used.iter_mut().zip(&run.need) {
                 *used -= u128::from(need);
             }
         }
+        self.drop_free(run.held_until, index);
         self.show_free(index);
-        self.mark_dirty(index);
+        if run.held_until > now {
+            self.mark_dirty(index);
+        } else if self.hosts[index].as_ref().is_some_and(|host| host.is_open) {
+            self.vacated.insert(index);
+        }
         if let Some(known) = self.jobs.get_mut(&job) {
             known.runs.remove(&index);
         }
@@ -496,7 +567,7 @@ impl Queue {
 
     /// Puts a job that lost its node back in line, before all others of its priority, and with it
     /// whoever runs of its gang.
-    pub(super) fn give_up(&mut self, job: TaskId, index: usize, cause: Option<Cause>) {
+    pub(super) fn give_up(&mut self, job: TaskId, index: usize, cause: Option<Cause>, now: u64) {
         let Some(known) = self.jobs.get(&job) else {
             return;
         };
@@ -506,7 +577,7 @@ impl Queue {
         if let Some(cause) = cause {
             self.tell_stop(job, index, cause);
         }
-        self.end_run(job, index);
+        self.end_run(job, index, now);
         for other in gang {
             let Some(known) = self.jobs.get(&other) else {
                 continue;
@@ -514,7 +585,7 @@ impl Queue {
             let urgency = known.job.priority;
             for place in known.runs.clone() {
                 priority = priority.min(urgency);
-                self.end_run(other, place);
+                self.end_run(other, place, now);
                 // A node that is gone has nothing to stop.
                 if cause.is_some() || place != index {
                     self.tell_stop(other, place, Cause::Gang);
@@ -585,7 +656,7 @@ impl Queue {
                 if let Some(known) = self.jobs.get_mut(&job) {
                     known.preempted += 1;
                 }
-                self.give_up(job, index, Some(Cause::Preempted { for_job }));
+                self.give_up(job, index, Some(Cause::Preempted { for_job }), now);
             }
             self.start(turn, &booking, now);
         }
@@ -638,7 +709,24 @@ impl Queue {
             self.ends.insert((until, job, index));
             host.profile.remove(run.started, run.held_until, &run.need);
             host.profile.add(run.started, until, &run.need);
-            run.held_until = until;
+            let before = std::mem::replace(&mut run.held_until, until);
+            self.drop_free(before, index);
+            self.add_free(until, index);
+        }
+    }
+
+    /// Something on a node becomes free at this time.
+    fn add_free(&mut self, at: u64, index: usize) {
+        *self.frees.entry((at, index)).or_default() += 1;
+    }
+
+    /// Takes back what [`add_free`](Self::add_free) said.
+    fn drop_free(&mut self, at: u64, index: usize) {
+        if let Entry::Occupied(mut count) = self.frees.entry((at, index)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 
