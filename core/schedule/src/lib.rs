@@ -46,6 +46,7 @@ pub mod queue;
 mod random;
 mod reputation;
 mod sort;
+pub mod workload;
 
 pub use placement::{
     Constraint, Effort, Explanation, FRONT_MAX, Instance, JOBS_MAX, Job, Lacks, NODES_MAX, Node,
