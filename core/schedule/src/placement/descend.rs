@@ -69,10 +69,12 @@ pub(super) struct Walker<'a, const M: usize, const R: usize> {
     steepness: f64,
     /// Pairs looked at since the start.
     pub(super) work: u64,
+    /// When no more jobs are asked to make way for others.
+    work_max: u64,
 }
 
 impl<'a, const M: usize, const R: usize> Walker<'a, M, R> {
-    pub(super) fn new(batch: &'a Batch<M, R>) -> Self {
+    pub(super) fn new(batch: &'a Batch<M, R>, work_max: u64) -> Self {
         Self {
             chosen: vec![NOWHERE; batch.jobs()],
             seats: Vec::new(),
@@ -90,6 +92,7 @@ impl<'a, const M: usize, const R: usize> Walker<'a, M, R> {
             balance: 0.0,
             steepness: 0.0,
             work: 0,
+            work_max,
             batch,
         }
     }
@@ -433,6 +436,9 @@ impl<'a, const M: usize, const R: usize> Walker<'a, M, R> {
             if chains > 0 {
                 chains -= 1;
                 for job in 0..self.batch.jobs() {
+                    if self.work >= self.work_max {
+                        break;
+                    }
                     moved += usize::from(!self.settled[job] && self.displace(job));
                 }
             }

@@ -2,7 +2,6 @@
 
 use super::OBJECTIVE_COUNT;
 use super::instance::{Instance, NEEDS, Pair, RESOURCES, Sharing};
-use super::limits::Slots;
 
 /// The value of one placement.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,7 +103,6 @@ impl Queue {
 #[derive(Debug)]
 pub(super) struct Evaluator<'a> {
     instance: &'a Instance,
-    slots: Slots,
     needs: Vec<[u64; RESOURCES]>,
     queues: Vec<Queue>,
     uses: Vec<f64>,
@@ -124,9 +122,9 @@ impl<'a> Evaluator<'a> {
     pub(super) fn new(instance: &'a Instance) -> Self {
         let nodes = instance.nodes.len();
         // Jobs that run at once are placed by a search that keeps limits by itself.
-        let slots = match instance.sharing {
-            Sharing::Concurrent => Slots::default(),
-            Sharing::Queued => instance.slots(),
+        let slot_count = match instance.sharing {
+            Sharing::Concurrent => 0,
+            Sharing::Queued => instance.slots.free.len(),
         };
         Self {
             instance,
@@ -137,8 +135,7 @@ impl<'a> Evaluator<'a> {
                 .collect(),
             queues: vec![Queue::default(); nodes],
             uses: vec![0.0; nodes],
-            taken_slots: vec![0; slots.free.len()],
-            slots,
+            taken_slots: vec![0; slot_count],
         }
     }
 
@@ -221,7 +218,7 @@ impl<'a> Evaluator<'a> {
     /// How much more is taken of slots than there is.
     fn crowding(&mut self, choices: &[u32]) -> f64 {
         self.fill_slots(choices);
-        let slots = self.taken_slots.iter().zip(&self.slots.free);
+        let slots = self.taken_slots.iter().zip(&self.instance.slots.free);
         let over: u64 = slots
             .map(|(&taken, &free)| taken.saturating_sub(u64::from(free)))
             .sum();
@@ -231,7 +228,7 @@ impl<'a> Evaluator<'a> {
     fn fill_slots(&mut self, choices: &[u32]) {
         self.taken_slots.fill(0);
         for (copy, &choice) in choices.iter().enumerate() {
-            for (slot, count) in self.slots.of(copy, choice as usize) {
+            for (slot, count) in self.instance.slots.of(copy, choice as usize) {
                 self.taken_slots[slot] += u64::from(count);
             }
         }
@@ -241,8 +238,9 @@ impl<'a> Evaluator<'a> {
     pub(super) fn fault(&mut self, choices: &[u32]) -> Option<Fault> {
         self.fill_slots(choices);
         let crowded = (0..choices.len()).find(|&copy| {
-            let mut slots = self.slots.of(copy, choices[copy] as usize);
-            slots.any(|(slot, _)| self.taken_slots[slot] > u64::from(self.slots.free[slot]))
+            let slots = &self.instance.slots;
+            let mut taken = slots.of(copy, choices[copy] as usize);
+            taken.any(|(slot, _)| self.taken_slots[slot] > u64::from(slots.free[slot]))
         });
         if let Some(copy) = crowded {
             return Some(Fault::Crowded(copy));

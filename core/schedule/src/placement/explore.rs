@@ -42,7 +42,7 @@ pub struct Effort {
     /// Most placements of the front, 1 to [`FRONT_MAX`].
     pub front_max: usize,
     /// About how many times a job and a node that may take it are looked at. The first placements,
-    /// one for each objective, are made in any case. A hundred million take a fraction of a second.
+    /// one for each objective, are made in any case, if only roughly. A hundred million take a fraction of a second.
     pub work: u64,
 }
 
@@ -144,7 +144,8 @@ impl<const M: usize, const R: usize> Batch<M, R> {
         }
         let mut explorer = Explorer {
             batch: self,
-            walker: Walker::new(self),
+            // What is begun within the work may end well, and what is begun anyway must end.
+            walker: Walker::new(self, effort.work.saturating_mul(2)),
             archive: Archive::new(),
             refuge,
         };

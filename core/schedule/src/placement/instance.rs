@@ -7,6 +7,7 @@ use fogcompute_base::{Domain, NodeId, Priority, TaskId, Tier};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::batch::PAIRS_MAX;
 use super::limits::{Limit, Membership, Slots};
 use super::relations::{Group, Relations};
 use super::tier::availability_min;
@@ -542,8 +543,9 @@ pub enum PlacementError {
         /// By how much, in milliseconds.
         late_ms: u64,
     },
-    /// There are too many pairs of a job and a node that may take it; split the batch.
-    #[error("there are too many pairs of a job and a node that may take it")]
+    /// There are more than [`PAIRS_MAX`] pairs of a job and a node that may take it, each counted
+    /// once more for each bound on who may share a domain; split the batch.
+    #[error("more than {PAIRS_MAX} pairs of a job and a node that may take it")]
     TooManyPairs,
     /// The configuration of the search makes no sense.
     #[error(transparent)]
@@ -701,6 +703,8 @@ pub struct Instance {
     pub(super) limits: Vec<Limit>,
     /// The limits each copy is under.
     pub(super) memberships: Vec<Vec<Membership>>,
+    /// The limits, compiled for the choices of each copy.
+    pub(super) slots: Slots,
 }
 
 /// What domains are told apart by, in the order of an instance's partitions.
@@ -714,6 +718,15 @@ impl Instance {
     /// [`PlacementError`] if there are none or too many, a name occurs twice, a number makes no
     /// sense, jobs contradict each other, or a job has no node that may take it.
     pub fn new(jobs: Vec<Job>, nodes: Vec<Node>, sharing: Sharing) -> Result<Self, PlacementError> {
+        Self::with_pairs_max(jobs, nodes, sharing, PAIRS_MAX)
+    }
+
+    fn with_pairs_max(
+        jobs: Vec<Job>,
+        nodes: Vec<Node>,
+        sharing: Sharing,
+        pairs_max: usize,
+    ) -> Result<Self, PlacementError> {
         check_jobs(&jobs)?;
         check_nodes(&nodes)?;
         let relations = Relations::new(&jobs)?;
@@ -728,10 +741,16 @@ impl Instance {
                 .ok_or(PlacementError::DemandOverflow)?;
         }
         let free: Vec<[u64; RESOURCES]> = nodes.iter().map(free).collect();
-        let mut eligible = jobs
-            .iter()
-            .map(|job| eligible(job, &nodes))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut eligible = Vec::with_capacity(jobs.len());
+        let mut pair_count = 0;
+        for job in &jobs {
+            let pairs = self::eligible(job, &nodes)?;
+            pair_count += pairs.len();
+            if pair_count > pairs_max {
+                return Err(PlacementError::TooManyPairs);
+            }
+            eligible.push(pairs);
+        }
         let units = relations.together;
         let unit_needs: Vec<[u64; RESOURCES]> = units
             .iter()
@@ -779,17 +798,25 @@ impl Instance {
                 .collect(),
             limits: Vec::new(),
             memberships: Vec::new(),
+            slots: Slots::default(),
             jobs,
             nodes,
             sharing,
         };
         instance.limit(&relations.apart, &relations.groups, &firsts);
+        let pair_count: usize = (0..instance.copies.len())
+            .map(|copy| instance.pairs(copy).len() * (1 + instance.memberships[copy].len()))
+            .sum();
+        if pair_count > pairs_max {
+            return Err(PlacementError::TooManyPairs);
+        }
+        instance.slots = instance.compile();
         Ok(instance)
     }
 
     /// Writes down what must be apart and spread, and what replicas must differ in, as limits.
     /// `firsts` says which copy is the first of each unit.
-    fn limit(&mut self, apart: &[(usize, usize)], groups: &[Group], firsts: &[usize]) {
+    fn limit(&mut self, apart: &[Vec<usize>], groups: &[Group], firsts: &[usize]) {
         self.memberships = vec![Vec::new(); self.copies.len()];
         for unit in 0..self.units.len() {
             if self.copies_of(unit, firsts).len() < 2 {
@@ -810,8 +837,9 @@ impl Instance {
                 self.limit_units(domain, 1, &[(unit, 1)], firsts);
             }
         }
-        for &(a, b) in apart {
-            self.limit_units(Domain::Node, 1, &[(a, 1), (b, 1)], firsts);
+        for units in apart {
+            let members: Vec<(usize, u32)> = units.iter().map(|&unit| (unit, 1)).collect();
+            self.limit_units(Domain::Node, 1, &members, firsts);
         }
         for group in groups {
             self.limit_units(group.over, group.most, &group.members, firsts);
@@ -876,8 +904,7 @@ impl Instance {
         self.pairs(copy)[choice as usize].node
     }
 
-    /// The limits, compiled for the choices of each copy.
-    pub(super) fn slots(&self) -> Slots {
+    fn compile(&self) -> Slots {
         if self.limits.is_empty() {
             return Slots::default();
         }
@@ -1372,6 +1399,21 @@ pub(super) mod tests {
                 cpu_millis_total: 4_000
             }
         );
+    }
+
+    #[test]
+    fn pairs_are_counted_and_once_more_for_each_bound() {
+        let place = |apart: bool, pairs_max| {
+            let shy = Job {
+                anti_affinity: if apart { vec![job(2).id] } else { vec![] },
+                ..job(1)
+            };
+            let (jobs, nodes) = (vec![shy, job(2)], vec![node(1), node(2), node(3)]);
+            Instance::with_pairs_max(jobs, nodes, Sharing::Queued, pairs_max).err()
+        };
+        let refused = Some(PlacementError::TooManyPairs);
+        assert_eq!((place(false, 5), place(false, 6)), (refused.clone(), None));
+        assert_eq!((place(true, 11), place(true, 12)), (refused, None));
     }
 
     #[test]

@@ -4,15 +4,19 @@ use fogcompute_base::{NodeId, TaskId};
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::evaluate::Queue;
 use super::instance::{
-    Constraint, Instance, Job, Lacks, Node, PlacementError, Sharing, check_jobs, check_nodes,
-    eligible,
+    Constraint, Instance, Job, Lacks, NEEDS, Node, PlacementError, RESOURCES, Sharing, check_jobs,
+    check_nodes, eligible,
 };
 use super::plan::Plan;
 use super::relations::{Relations, Sets};
 use super::room::Room;
-use super::search::Lines;
 use crate::evolution::Nsga2;
+
+/// How many jobs may be asked to make way for others, in one batch, each counted once more for each
+/// node to which it could go. About a second.
+const ASKS_MAX: u64 = 1 << 26;
 
 /// Why a job was left out.
 #[non_exhaustive]
@@ -44,7 +48,7 @@ pub enum Reason {
     },
     /// Wherever it has room, it would be with others that it must not be with.
     Crowded,
-    /// Behind the more urgent jobs it would be late everywhere.
+    /// Wherever it ran, it or a more urgent job would be late.
     Late {
         /// By how much at best, in milliseconds.
         late_ms: u64,
@@ -68,8 +72,8 @@ impl Instance {
     /// then by tier, then in the order given. A gang is left out whole, and so are jobs that must
     /// be together.
     ///
-    /// The urgent are let in one after another, each if there is room, another job making way if
-    /// need be. So what is left out is not proven to have no place.
+    /// The urgent are let in one after another, each if there is room; where jobs run at once,
+    /// another makes way if need be. So what is left out is not proven to have no place.
     ///
     /// # Errors
     ///
@@ -81,6 +85,23 @@ impl Instance {
         sharing: Sharing,
         config: &Nsga2,
         rng: &mut impl Rng,
+    ) -> Result<PartialPlan, PlacementError> {
+        Self::place_what_fits_while(jobs, nodes, sharing, config, rng, &mut || true)
+    }
+
+    /// The same, and asks whether to go on as [`Instance::place_while`] does, and before each job
+    /// that is let in. Asking changes nothing in the plan.
+    ///
+    /// # Errors
+    ///
+    /// [`PlacementError::Stopped`] if not; the others of [`Instance::place_what_fits`].
+    pub fn place_what_fits_while(
+        jobs: &[Job],
+        nodes: &[Node],
+        sharing: Sharing,
+        config: &Nsga2,
+        rng: &mut impl Rng,
+        go_on: &mut dyn FnMut() -> bool,
     ) -> Result<PartialPlan, PlacementError> {
         config.validate()?;
         check_jobs(jobs)?;
@@ -96,7 +117,7 @@ impl Instance {
         let Some(instance) = admission.instance()? else {
             return Ok(admission.plan(None));
         };
-        match instance.place(config, rng) {
+        match instance.place_while(config, rng, go_on) {
             Ok(plan) => return Ok(admission.plan(Some(plan))),
             Err(
                 PlacementError::Impossible { .. }
@@ -106,14 +127,11 @@ impl Instance {
             ) => {}
             Err(error) => return Err(error),
         }
-        let refuge = match sharing {
-            Sharing::Concurrent => admission.admit(&instance),
-            Sharing::Queued => admission.admit_to_queues()?,
-        };
+        let refuge = admission.admit(&instance, go_on)?;
         let Some(instance) = admission.instance()? else {
             return Ok(admission.plan(None));
         };
-        let plan = instance.place_from(Some(refuge), config, rng, &mut || true)?;
+        let plan = instance.place_from(Some(refuge), config, rng, go_on)?;
         Ok(admission.plan(Some(plan)))
     }
 }
@@ -236,9 +254,13 @@ impl Admission<'_> {
         Ok(())
     }
 
-    /// Lets jobs that run at once in, the urgent first. Returns the choices of the copies of those
-    /// that are in.
-    fn admit(&mut self, instance: &Instance) -> Vec<u32> {
+    /// Lets jobs in, the urgent first, and leaves out those that find no place. Returns the choices
+    /// of the copies of those that are in.
+    fn admit(
+        &mut self,
+        instance: &Instance,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<u32>, PlacementError> {
         let kept = self.kept();
         let mut copies_of: Vec<Vec<usize>> = vec![Vec::new(); self.bundles.members.len()];
         for copy in 0..instance.copies.len() {
@@ -254,73 +276,26 @@ impl Admission<'_> {
                 .map(|&job| (self.jobs[job].priority, self.jobs[job].tier, job))
                 .min()
         });
-        let mut guests = Guests {
-            instance,
-            room: Room::new(instance),
-            chosen: vec![None; instance.copies.len()],
-        };
+        let mut guests = Guests::new(instance);
         for bundle in order {
-            let before = guests.chosen.clone();
-            let failed = copies_of[bundle].iter().find(|&&copy| !guests.let_in(copy));
-            let Some(&copy) = failed else { continue };
-            let job = kept[instance.jobs_of(copy)[0]];
-            let reason = match guests.room.nearest(copy) {
-                Some((choice, lacks)) if lacks != [0; 5] => Reason::NoRoom {
-                    node: instance.nodes[instance.node(copy, choice)].id,
-                    lacks: lacks.into(),
-                },
-                _ => Reason::Crowded,
-            };
-            self.leave_out(job, reason);
-            guests.reset(before);
-        }
-        guests.chosen.into_iter().flatten().collect()
-    }
-
-    /// Leaves out, one bundle after another, whose jobs would be late or where they must not be.
-    /// Returns the choices of the copies of those that are in.
-    fn admit_to_queues(&mut self) -> Result<Vec<u32>, PlacementError> {
-        loop {
-            let Some(instance) = self.instance()? else {
-                return Ok(Vec::new());
-            };
-            let kept = self.kept();
-            match queue_up(&instance) {
-                Ok(choices) => return Ok(choices),
-                Err((job, reason)) => self.leave_out(kept[job], reason),
+            if !go_on() {
+                return Err(PlacementError::Stopped);
             }
-        }
-    }
-}
-
-/// Lets each job queue where it is done first, or names the first that has no place.
-fn queue_up(instance: &Instance) -> Result<Vec<u32>, (usize, Reason)> {
-    let mut lines = Lines::new(instance);
-    let mut chosen: Vec<Option<u32>> = vec![None; instance.copies.len()];
-    for &(job, copy) in &instance.order {
-        let choice = match chosen[copy] {
-            Some(choice) => choice,
-            None => {
-                let open = instance
-                    .choices(copy)
-                    .filter(|&choice| lines.room.is_open(copy, choice));
-                let first =
-                    open.min_by(|&a, &b| lines.done_ms(job, a).total_cmp(&lines.done_ms(job, b)));
-                let Some(choice) = first else {
-                    return Err((job, Reason::Crowded));
+            let failed = copies_of[bundle].iter().find_map(|&copy| {
+                let reason = match self.sharing {
+                    Sharing::Concurrent => guests.let_in(copy),
+                    Sharing::Queued => guests.let_queue(copy),
                 };
-                lines.room.put(copy, choice);
-                chosen[copy] = Some(choice);
-                choice
+                Some((copy, reason.err()?))
+            });
+            if let Some((copy, reason)) = failed {
+                self.leave_out(kept[instance.jobs_of(copy)[0]], reason);
+                guests.undo();
             }
-        };
-        let late_ms = instance.late_ms(job, lines.push(job, choice));
-        if late_ms > 0.0 {
-            let late_ms = late_ms.ceil() as u64;
-            return Err((job, Reason::Late { late_ms }));
+            guests.moves.clear();
         }
+        Ok(guests.chosen.into_iter().flatten().collect())
     }
-    Ok(chosen.into_iter().flatten().collect())
 }
 
 /// Copies that are in.
@@ -328,58 +303,226 @@ struct Guests<'a> {
     instance: &'a Instance,
     room: Room<'a>,
     chosen: Vec<Option<u32>>,
+    /// Copies on each node.
+    on: Vec<Vec<usize>>,
+    /// Where each copy was before each change since the last bundle.
+    moves: Vec<(usize, Option<u32>)>,
+    /// How many more guests may be asked to make way.
+    asks: u64,
+    needs: Vec<[u64; RESOURCES]>,
+    /// The places of each copy's jobs in the order in which queues serve them.
+    turns: Vec<Vec<usize>>,
+    /// Whose turn it is on each node, one after another, ascending.
+    served: Vec<Vec<usize>>,
+    /// The queue of each node behind them.
+    queues: Vec<Queue>,
 }
 
-impl Guests<'_> {
-    /// Puts a copy where it fits tightest, or where one other can make way. Says whether it could.
-    fn let_in(&mut self, copy: usize) -> bool {
+impl<'a> Guests<'a> {
+    fn new(instance: &'a Instance) -> Self {
+        let nodes = instance.nodes.len();
+        let mut turns = vec![Vec::new(); instance.copies.len()];
+        for (turn, &(_, copy)) in instance.order.iter().enumerate() {
+            turns[copy].push(turn);
+        }
+        Self {
+            room: Room::new(instance),
+            chosen: vec![None; instance.copies.len()],
+            on: vec![Vec::new(); nodes],
+            moves: Vec::new(),
+            asks: ASKS_MAX,
+            needs: instance
+                .jobs
+                .iter()
+                .map(|job| NEEDS.map(|of| of(job)))
+                .collect(),
+            turns,
+            served: vec![Vec::new(); nodes],
+            queues: vec![Queue::default(); nodes],
+            instance,
+        }
+    }
+
+    /// Puts a copy that runs at once with others where it fits tightest, or where one other can make
+    /// way.
+    fn let_in(&mut self, copy: usize) -> Result<(), Reason> {
         if let Some(choice) = self.room.tightest(copy) {
-            self.put(copy, choice);
-            return true;
+            self.set(copy, Some(choice));
+            return Ok(());
         }
         for choice in self.instance.choices(copy) {
             let node = self.instance.node(copy, choice);
-            for other in 0..self.chosen.len() {
-                let Some(from) = self.chosen[other] else {
-                    continue;
+            for at in 0..self.on[node].len() {
+                let Some(left) = self.asks.checked_sub(1) else {
+                    return Err(self.no_room(copy));
                 };
-                if self.instance.node(other, from) != node {
-                    continue;
+                self.asks = left;
+                if self.make_way(self.on[node][at], copy, choice) {
+                    return Ok(());
                 }
-                self.room.take(other, from);
-                if self.room.fits(copy, choice) {
-                    self.room.put(copy, choice);
-                    if let Some(onward) = self.room.tightest(other) {
-                        self.put(other, onward);
-                        self.chosen[copy] = Some(choice);
-                        return true;
-                    }
-                    self.room.take(copy, choice);
-                }
-                self.room.put(other, from);
             }
         }
-        false
+        Err(self.no_room(copy))
     }
 
-    fn put(&mut self, copy: usize, choice: u32) {
-        self.room.put(copy, choice);
-        self.chosen[copy] = Some(choice);
+    /// Moves `guest` elsewhere if `copy` then fits with its choice, and puts that there.
+    fn make_way(&mut self, guest: usize, copy: usize, choice: u32) -> bool {
+        let Some(from) = self.chosen[guest] else {
+            return false;
+        };
+        self.room.take(guest, from);
+        let mut onward = None;
+        if self.room.fits(copy, choice) {
+            self.room.put(copy, choice);
+            onward = self.room.tightest(guest);
+            self.room.take(copy, choice);
+            self.asks = self
+                .asks
+                .saturating_sub(self.instance.pairs(guest).len() as u64);
+        }
+        self.room.put(guest, from);
+        if onward.is_some() {
+            self.set(guest, onward);
+            self.set(copy, Some(choice));
+        }
+        onward.is_some()
     }
 
-    /// Goes back to an earlier state.
-    fn reset(&mut self, before: Vec<Option<u32>>) {
-        for copy in 0..before.len() {
+    /// What a copy lacks that found no room.
+    fn no_room(&self, copy: usize) -> Reason {
+        match self.room.nearest(copy) {
+            Some((choice, lacks)) if lacks != [0; RESOURCES] => Reason::NoRoom {
+                node: self.instance.nodes[self.instance.node(copy, choice)].id,
+                lacks: lacks.into(),
+            },
+            _ => Reason::Crowded,
+        }
+    }
+
+    /// Lets a copy queue where its jobs are done first and nobody is late.
+    fn let_queue(&mut self, copy: usize) -> Result<(), Reason> {
+        let mut best: Option<(f64, u32)> = None;
+        let mut late_ms_min = f64::INFINITY;
+        for choice in self.instance.choices(copy) {
+            if !self.room.is_open(copy, choice) {
+                continue;
+            }
+            let (done_ms, late_ms) = self.wait(copy, choice);
+            late_ms_min = late_ms_min.min(late_ms);
+            if late_ms <= 0.0 && best.is_none_or(|(least, _)| done_ms < least) {
+                best = Some((done_ms, choice));
+            }
+        }
+        match best {
+            Some((_, choice)) => {
+                self.set(copy, Some(choice));
+                Ok(())
+            }
+            None if late_ms_min.is_finite() => Err(Reason::Late {
+                late_ms: late_ms_min.ceil() as u64,
+            }),
+            None => Err(Reason::Crowded),
+        }
+    }
+
+    /// When the jobs of a copy would be done, added up, and how late the latest on that node.
+    fn wait(&self, copy: usize, choice: u32) -> (f64, f64) {
+        let node = self.instance.node(copy, choice);
+        let turns = &self.turns[copy];
+        let behind = self.served[node].last() < turns.first();
+        if let (true, [turn]) = (behind, turns.as_slice()) {
+            let (job, _) = self.instance.order[*turn];
+            let pair = self.instance.pair(job, choice);
+            let free = &self.instance.free[node];
+            let end_ms = self.queues[node].end_ms(&self.needs[job], pair.held_ms(), free);
+            let done_ms = end_ms as f64 + self.instance.nodes[node].latency_ms;
+            return (done_ms, self.instance.late_ms(job, done_ms));
+        }
+        let mut served = self.served[node].clone();
+        served.extend(turns);
+        served.sort_unstable();
+        let mut queue = Queue::default();
+        let (mut sum_ms, mut late_ms) = (0.0, 0.0);
+        for turn in served {
+            let (job, other) = self.instance.order[turn];
+            let taken = if other == copy { Some(choice) } else { None };
+            let Some(choice) = taken.or(self.chosen[other]) else {
+                continue;
+            };
+            let done_ms = self.push(&mut queue, job, choice);
+            late_ms = f64::max(late_ms, self.instance.late_ms(job, done_ms));
+            if other == copy {
+                sum_ms += done_ms;
+            }
+        }
+        (sum_ms, late_ms)
+    }
+
+    /// Lets a job queue. Returns when it is done and its node has been reached.
+    fn push(&self, queue: &mut Queue, job: usize, choice: u32) -> f64 {
+        let pair = self.instance.pair(job, choice);
+        let free = &self.instance.free[pair.node];
+        let end_ms = queue.push(self.needs[job], pair.held_ms(), free);
+        end_ms as f64 + self.instance.nodes[pair.node].latency_ms
+    }
+
+    /// Puts a copy somewhere, or nowhere.
+    fn set(&mut self, copy: usize, choice: Option<u32>) {
+        let before = std::mem::replace(&mut self.chosen[copy], choice);
+        self.moves.push((copy, before));
+        if let Some(before) = before {
+            let node = self.instance.node(copy, before);
+            self.room.take(copy, before);
+            self.on[node].retain(|&other| other != copy);
+            if self.instance.sharing == Sharing::Queued {
+                let turns = &self.turns[copy];
+                self.served[node].retain(|turn| !turns.contains(turn));
+                self.serve_again(node);
+            }
+        }
+        if let Some(choice) = choice {
+            let node = self.instance.node(copy, choice);
+            self.room.put(copy, choice);
+            self.on[node].push(copy);
+            if self.instance.sharing == Sharing::Queued {
+                self.serve(node, copy, choice);
+            }
+        }
+    }
+
+    /// Lets the jobs of a copy queue on its node.
+    fn serve(&mut self, node: usize, copy: usize, choice: u32) {
+        let behind = self.served[node].last() < self.turns[copy].first();
+        self.served[node].extend(&self.turns[copy]);
+        if !behind {
+            self.served[node].sort_unstable();
+            self.serve_again(node);
+            return;
+        }
+        let mut queue = std::mem::take(&mut self.queues[node]);
+        for &turn in &self.turns[copy] {
+            self.push(&mut queue, self.instance.order[turn].0, choice);
+        }
+        self.queues[node] = queue;
+    }
+
+    /// Lets all of a node queue from the start.
+    fn serve_again(&mut self, node: usize) {
+        let mut queue = Queue::default();
+        for &turn in &self.served[node] {
+            let (job, copy) = self.instance.order[turn];
             if let Some(choice) = self.chosen[copy] {
-                self.room.take(copy, choice);
+                self.push(&mut queue, job, choice);
             }
         }
-        for (copy, choice) in before.iter().enumerate() {
-            if let Some(choice) = *choice {
-                self.room.put(copy, choice);
-            }
+        self.queues[node] = queue;
+    }
+
+    /// Goes back to where the last bundle was done.
+    fn undo(&mut self) {
+        for (copy, before) in std::mem::take(&mut self.moves).into_iter().rev() {
+            self.set(copy, before);
         }
-        self.chosen = before;
     }
 }
 
@@ -531,6 +674,84 @@ mod tests {
         for sharing in [Sharing::Concurrent, Sharing::Queued] {
             let partial = place(&[shy(1), shy(2)], &[node(1)], sharing);
             assert_eq!(partial.left_out, [(job(2).id, Reason::Crowded)]);
+        }
+    }
+
+    #[test]
+    fn who_is_served_before_may_not_make_the_higher_tier_late() {
+        let hurried = |id, tier| Job {
+            cpu_millis: 4_000,
+            deadline_ms: Some(1_500),
+            tier,
+            replicas: Some(1),
+            ..job(id)
+        };
+        let known = Node {
+            availability: Some(0.999),
+            error_rate: Some(0.0),
+            ..node(1)
+        };
+        let jobs = [hurried(1, Tier::Bronze), hurried(2, Tier::Silver)];
+        let partial = place(&jobs, &[known], Sharing::Queued);
+        assert_eq!(placed(&partial), [job(2).id]);
+        let late = Reason::Late { late_ms: 510 };
+        assert_eq!(partial.left_out, [(job(1).id, late)]);
+    }
+
+    #[test]
+    fn a_gang_that_is_late_gives_back_its_turns() {
+        let gang = |id, duration_ms| Job {
+            cpu_millis: 4_000,
+            duration_ms,
+            priority: Priority::High,
+            deadline_ms: Some(3_000),
+            gang: Some("g".to_owned()),
+            ..job(id)
+        };
+        let alone = Job {
+            cpu_millis: 4_000,
+            deadline_ms: Some(1_100),
+            ..job(3)
+        };
+        let jobs = [gang(1, 1_500), gang(2, 1_500), alone];
+        let partial = place(&jobs, &[node(1)], Sharing::Queued);
+        assert_eq!(placed(&partial), [job(3).id]);
+        let late = Reason::Late { late_ms: 10 };
+        let expected = [(job(1).id, Reason::With(job(2).id)), (job(2).id, late)];
+        assert_eq!(partial.left_out, expected);
+    }
+
+    #[test]
+    fn it_can_be_stopped_whenever_it_asks() {
+        let whole = |id| Job {
+            cpu_millis: 4_000,
+            ..job(id)
+        };
+        let jobs = [whole(1), whole(2), whole(3)];
+        let config = Nsga2 {
+            population: 4,
+            generations: 2,
+            ..Nsga2::default()
+        };
+        let run = |go_on: &mut dyn FnMut() -> bool| {
+            let nodes = [node(1), node(2)];
+            let rng = &mut ChaCha8Rng::seed_from_u64(1);
+            Instance::place_what_fits_while(&jobs, &nodes, Sharing::Concurrent, &config, rng, go_on)
+        };
+        let mut asked = 0_u32;
+        let partial = run(&mut || {
+            asked += 1;
+            true
+        });
+        assert_eq!(partial.unwrap().left_out.len(), 1);
+        for last in 0..asked {
+            let mut left = last;
+            let stopped = run(&mut || {
+                let go_on = left > 0;
+                left = left.saturating_sub(1);
+                go_on
+            });
+            assert_eq!(stopped, Err(PlacementError::Stopped));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The placements that were found, and which is taken.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use fogcompute_base::{NodeId, TaskId};
@@ -11,7 +12,7 @@ use super::{OBJECTIVE_COUNT, OBJECTIVE_NAMES};
 /// One placement of all jobs.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Point {
-    /// Where each job runs, in the order in which jobs were given.
+    /// Where each replica of each job runs, in the order in which jobs were given.
     pub assignment: Vec<(TaskId, NodeId)>,
     /// What it is worth, see [`OBJECTIVE_NAMES`].
     pub objectives: [f64; OBJECTIVE_COUNT],
@@ -153,11 +154,11 @@ impl Plan {
     #[must_use]
     pub fn explain(&self) -> Explanation {
         let chosen = self.chosen();
-        let mut nodes: Vec<NodeId> = chosen.assignment.iter().map(|&(_, node)| node).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
+        let jobs: BTreeSet<TaskId> = chosen.assignment.iter().map(|&(job, _)| job).collect();
+        let nodes: BTreeSet<NodeId> = chosen.assignment.iter().map(|&(_, node)| node).collect();
         Explanation {
-            jobs: chosen.assignment.len(),
+            jobs: jobs.len(),
+            replicas: chosen.assignment.len(),
             nodes_used: nodes.len(),
             front_size: self.front.len(),
             trade_offs: std::array::from_fn(|objective| {
@@ -228,6 +229,8 @@ fn least(values: impl Iterator<Item = f64>) -> usize {
 pub struct Explanation {
     /// Jobs placed.
     pub jobs: usize,
+    /// Replicas of them, at least one of each.
+    pub replicas: usize,
     /// Nodes that got at least one.
     pub nodes_used: usize,
     /// Placements there were to choose from.
@@ -288,6 +291,10 @@ impl fmt::Display for Explanation {
             write!(f, "{number} {noun}{ending}")
         };
         count(f, self.jobs, "job")?;
+        if self.replicas > self.jobs {
+            f.write_str(" in ")?;
+            count(f, self.replicas, "replica")?;
+        }
         f.write_str(" on ")?;
         count(f, self.nodes_used, "node")?;
         f.write_str(", chosen from ")?;
@@ -386,5 +393,14 @@ mod tests {
             "cost 40.000: the best, the worst is 90.000"
         );
         assert!(explanation.trade_offs[3].given_up() <= 0.0);
+    }
+
+    #[test]
+    fn an_explanation_tells_jobs_from_their_replicas() {
+        let mut plan = plan();
+        let (job, node) = (TaskId::from_bytes([1; 16]), NodeId::from_bytes([9; 32]));
+        plan.front[1].assignment.insert(1, (job, node));
+        let text = plan.explain().to_string();
+        assert!(text.starts_with("2 jobs in 3 replicas on 2 nodes, chosen"));
     }
 }

@@ -12,8 +12,10 @@ pub(crate) struct Relations {
     /// Jobs that must be on one node, ascending, in the order of the first of each. Each job is in
     /// one of them, alone perhaps.
     pub(super) together: Vec<Vec<usize>>,
-    /// Pairs of [`Self::together`] that must be apart, the lower first, ascending.
-    pub(super) apart: Vec<(usize, usize)>,
+    /// Sets of [`Self::together`], each ascending, of which no two may be on one node. Whoever must
+    /// be apart is in one of them, as many at once as can be: that takes fewer sets, and a set that
+    /// has more members than nodes is a proof.
+    pub(super) apart: Vec<Vec<usize>>,
     /// Groups that are spread.
     pub(super) groups: Vec<Group>,
 }
@@ -79,11 +81,55 @@ impl Relations {
         apart.dedup();
         let groups = groups(jobs, &unit_of)?;
         Ok(Self {
+            apart: cliques(&apart, together.len()),
             together,
-            apart,
             groups,
         })
     }
+}
+
+/// Sets within which each is paired with each, so that each of `pairs`, which are ascending with the
+/// lower first, is in one.
+fn cliques(pairs: &[(usize, usize)], count: usize) -> Vec<Vec<usize>> {
+    let mut paired: Vec<Vec<usize>> = vec![Vec::new(); count];
+    for &(a, b) in pairs {
+        paired[a].push(b);
+        paired[b].push(a);
+    }
+    // In this order those below an index come before those above it, so each list is ascending.
+    let are_paired = |a: usize, b: usize| paired[a].binary_search(&b).is_ok();
+    let mut covered = vec![false; pairs.len()];
+    let mut cliques = Vec::new();
+    for index in 0..pairs.len() {
+        if covered[index] {
+            continue;
+        }
+        let (a, b) = pairs[index];
+        let mut clique = vec![a, b];
+        let (few, other) = if paired[a].len() < paired[b].len() {
+            (&paired[a], b)
+        } else {
+            (&paired[b], a)
+        };
+        for &candidate in few
+            .iter()
+            .filter(|&&candidate| are_paired(candidate, other))
+        {
+            if clique.iter().all(|&member| are_paired(candidate, member)) {
+                clique.push(candidate);
+            }
+        }
+        clique.sort_unstable();
+        for (at, &low) in clique.iter().enumerate() {
+            for &high in &clique[at + 1..] {
+                if let Ok(index) = pairs.binary_search(&(low, high)) {
+                    covered[index] = true;
+                }
+            }
+        }
+        cliques.push(clique);
+    }
+    cliques
 }
 
 fn groups(jobs: &[Job], unit_of: &[usize]) -> Result<Vec<Group>, PlacementError> {
@@ -303,7 +349,25 @@ mod tests {
             },
         ];
         let relations = Relations::new(&jobs).unwrap();
-        assert_eq!(relations.apart, [(0, 1)]);
+        assert_eq!(relations.apart, [[0, 1]]);
         assert_eq!(relations.groups[0].members, [(0, 2), (1, 1)]);
+    }
+
+    #[test]
+    fn who_must_all_be_apart_is_one_set() {
+        let apart = |id, others: &[u16]| Job {
+            anti_affinity: others.iter().map(|&other| job(other).id).collect(),
+            ..job(id)
+        };
+        // Four of which each avoids each, said here and there; the last avoids only one of them.
+        let jobs = [
+            apart(0, &[3, 1]),
+            apart(1, &[2]),
+            apart(2, &[0, 3]),
+            apart(3, &[1]),
+            apart(4, &[2]),
+        ];
+        let relations = Relations::new(&jobs).unwrap();
+        assert_eq!(relations.apart, [vec![0, 1, 2, 3], vec![2, 4]]);
     }
 }

@@ -1,25 +1,21 @@
 //! What is left on nodes and under limits while jobs are placed one after another.
 
 use super::instance::{Instance, RESOURCES, Sharing};
-use super::limits::Slots;
 
 /// What is free. Jobs that queue take no room from each other, only places under limits.
 #[derive(Clone, Debug)]
 pub(super) struct Room<'a> {
     instance: &'a Instance,
-    slots: Slots,
     pub(super) free: Vec<[u64; RESOURCES]>,
     free_slots: Vec<u32>,
 }
 
 impl<'a> Room<'a> {
     pub(super) fn new(instance: &'a Instance) -> Self {
-        let slots = instance.slots();
         Self {
-            instance,
             free: instance.free.clone(),
-            free_slots: slots.free.clone(),
-            slots,
+            free_slots: instance.slots.free.clone(),
+            instance,
         }
     }
 
@@ -32,7 +28,9 @@ impl<'a> Room<'a> {
 
     /// Whether `copy` finds all its slots open with its choice of this number.
     pub(super) fn is_open(&self, copy: usize, choice: u32) -> bool {
-        self.slots.open(&self.free_slots, copy, choice as usize)
+        self.instance
+            .slots
+            .open(&self.free_slots, copy, choice as usize)
     }
 
     /// Whether `copy` fits with its choice of this number.
@@ -54,7 +52,7 @@ impl<'a> Room<'a> {
         for (free, need) in free.iter_mut().zip(needs) {
             *free -= need;
         }
-        for (slot, count) in self.slots.of(copy, choice as usize) {
+        for (slot, count) in self.instance.slots.of(copy, choice as usize) {
             self.free_slots[slot] -= count;
         }
     }
@@ -66,7 +64,7 @@ impl<'a> Room<'a> {
         for (free, need) in free.iter_mut().zip(needs) {
             *free += need;
         }
-        for (slot, count) in self.slots.of(copy, choice as usize) {
+        for (slot, count) in self.instance.slots.of(copy, choice as usize) {
             self.free_slots[slot] += count;
         }
     }

@@ -4,7 +4,7 @@
 use rand_core::Rng;
 
 use super::OBJECTIVE_COUNT;
-use super::batch::{Batch, BatchError, Choice, Demand, Supply};
+use super::batch::{Batch, Choice, Demand, Supply};
 use super::evaluate::{Evaluator, Fault, Queue, Value};
 use super::explore::{Effort, FRONT_MAX, SearchError};
 use super::feasible::{Outcome, settle};
@@ -48,7 +48,6 @@ impl Instance {
     /// # Errors
     ///
     /// [`PlacementError::Config`] if the configuration makes no sense,
-    /// [`PlacementError::TooManyPairs`] if the batch is too large,
     /// [`PlacementError::Impossible`] if jobs are proven not to fit together; and, without a proof
     /// that there is no placement, [`PlacementError::OverCommitted`],
     /// [`PlacementError::Crowded`] or [`PlacementError::Late`].
@@ -105,10 +104,10 @@ impl Instance {
         // What nobody needs would only slow the search.
         let few = self.unit_needs.iter().all(|needs| needs[2..] == [0; 3]);
         let front = if few {
-            self.batch::<2>()?
+            self.batch::<2>()
                 .search_choices(refuge, &effort, rng, go_on)
         } else {
-            self.batch::<RESOURCES>()?
+            self.batch::<RESOURCES>()
                 .search_choices(refuge, &effort, rng, go_on)
         };
         front.map_err(|error| self.search_error(error))
@@ -165,7 +164,7 @@ impl Instance {
 
     /// The instance as numbers alone: the first `R` resources, of which jobs that queue take
     /// nothing from each other.
-    fn batch<const R: usize>(&self) -> Result<Batch<OBJECTIVE_COUNT, R>, PlacementError> {
+    fn batch<const R: usize>(&self) -> Batch<OBJECTIVE_COUNT, R> {
         let supplies = self
             .nodes
             .iter()
@@ -190,12 +189,8 @@ impl Instance {
                 .collect(),
             limits: self.memberships[copy].clone(),
         });
-        Batch::with_limits(supplies.collect(), &self.partitions, &self.limits, demands).map_err(
-            |error| match error {
-                BatchError::TooManyPairs => PlacementError::TooManyPairs,
-                error => unreachable!("a checked instance is a batch: {error}"),
-            },
-        )
+        Batch::with_limits(supplies.collect(), &self.partitions, &self.limits, demands)
+            .expect("a checked instance is a batch")
     }
 
     /// What a copy of a unit adds to each objective, without the imbalance, when its jobs need not
@@ -219,7 +214,7 @@ impl Instance {
         &self,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<u32>, PlacementError> {
-        let batch = self.batch::<RESOURCES>()?;
+        let batch = self.batch::<RESOURCES>();
         match settle(&batch, go_on) {
             Outcome::Settled(chosen) => Ok(batch.choices(&chosen)),
             Outcome::Impossible(copies) => Err(self.impossible(&copies)),
@@ -310,19 +305,8 @@ impl Instance {
                 .then(a.price.cmp(&b.price))
                 .then(choices_a.cmp(choices_b))
         });
-        if let Some((choices, _)) = valued.first()
-            && self.sharing == Sharing::Queued
-            && let Some(fault) = evaluator.fault(choices)
-        {
-            return Err(match fault {
-                Fault::Crowded(copy) => PlacementError::Crowded {
-                    job: self.jobs[self.jobs_of(copy)[0]].id,
-                },
-                Fault::Late(job, late_ms) => PlacementError::Late {
-                    job: self.jobs[job].id,
-                    late_ms,
-                },
-            });
+        if valued.iter().all(|(_, value)| value.violation > 0.0) {
+            return Err(self.fault(&mut evaluator, &valued));
         }
         valued.retain(|(_, value)| value.violation <= 0.0);
         // Equal nodes make many placements of equal worth; one of each is enough.
@@ -350,6 +334,27 @@ impl Instance {
             })
             .collect();
         Ok(Plan::new(front))
+    }
+
+    /// What is worst about the best of placements of jobs that queue, of which all have a fault.
+    fn fault(&self, evaluator: &mut Evaluator<'_>, valued: &[(Vec<u32>, Value)]) -> PlacementError {
+        let faults = valued
+            .iter()
+            .filter_map(|(choices, _)| evaluator.fault(choices));
+        // Being late is nearer to a placement than being where it must not be.
+        let least = faults.min_by_key(|fault| match fault {
+            Fault::Late(_, late_ms) => (false, *late_ms),
+            Fault::Crowded(_) => (true, 0),
+        });
+        match least.expect("a placement that violates something has a fault") {
+            Fault::Crowded(copy) => PlacementError::Crowded {
+                job: self.jobs[self.jobs_of(copy)[0]].id,
+            },
+            Fault::Late(job, late_ms) => PlacementError::Late {
+                job: self.jobs[job].id,
+                late_ms,
+            },
+        }
     }
 
     /// Jobs, each as often as it has replicas, in the order in which they were given.
