@@ -29,8 +29,12 @@
 //! [`STEPS_MAX`] steps does not find, it waits for another time.
 //!
 //! **Cost.** A job that no node can take sleeps until a node joins or changes that could. An event
-//! looks at each waiting job once, against the nodes that the event concerns; only jobs that are
-//! new, first in turn or lost their reservation are held against all nodes.
+//! looks at each waiting job once at most, against the nodes that the event concerns. Only jobs that
+//! are new, first in turn or lost their reservation are sought a place among all nodes: of those
+//! with room now up to 64 are compared, and for later those where something ends soonest. Gangs,
+//! replicas and jobs that others matter to are held against all nodes that are large enough, and so
+//! are up to four late jobs when others could give way. With conservative backfilling, where all
+//! that wait hold places, a new job is held against most nodes.
 //!
 //! ```
 //! use fogcompute_base::{Instant, NodeId, TaskId};

@@ -416,12 +416,30 @@ impl Queue {
                 break;
             }
             if seen.insert(index)
+                && best.is_none_or(|best| self.may_be_by(seek, index, now, above, best.at))
                 && let Some(spot) = self.earliest_on(seek, index, now, above)
             {
                 best = self.better(best, spot);
             }
         }
         best
+    }
+
+    /// Whether a node has room for a job for a moment at least by some time. Quick, and sure only if
+    /// it says no.
+    fn may_be_by(
+        &self,
+        seek: &Seek<'_>,
+        index: usize,
+        now: u64,
+        above: Option<Turn>,
+        by: u64,
+    ) -> bool {
+        let Some(host) = self.hosts[index].as_ref().filter(|_| above.is_none()) else {
+            return true;
+        };
+        let first = host.profile.earliest(&host.capacity, &seek.need, now, 0);
+        first.is_some_and(|first| first <= by)
     }
 
     /// Where and when a party could first start: now, or if `or_later` at any time.
