@@ -1,4 +1,4 @@
-//! NSGA-II, placement of jobs on nodes, reputation.
+//! NSGA-II, placement of jobs on nodes, a queue of jobs over time, reputation.
 //!
 //! [`Instance`] holds the jobs and nodes of one batch and [`Instance::place`] finds a [`Plan`]: the
 //! placements that no other beats in completion time, load balance, trust, cost and price at once,
@@ -6,10 +6,10 @@
 //! [`indicators`] says how good a front is.
 //! [`batch`] is placement as numbers alone, for objectives and constraints of your own, with a search
 //! that finds far better fronts than NSGA-II; [`fogp`] is a family of problems to measure it with.
-//! [`Reputation`] turns a node's record into the trust that placement reads.
+//! [`queue`] decides over time which job waits, starts or gives way; [`workload`] reads logs and
+//! tables of jobs. [`Reputation`] turns a node's record into the trust that placement reads.
 //!
-//! Nothing here dispatches a job, reserves capacity or learns of an outcome; that is the
-//! coordinator's. All arithmetic that reaches a result is the same on every platform.
+//! Nothing here dispatches a job or measures an outcome; that is the coordinator's. All arithmetic that reaches a result is the same on every platform.
 //!
 //! ```
 //! use fogcompute_base::{NodeId, TaskId};
@@ -42,9 +42,11 @@
 pub mod evolution;
 pub mod indicators;
 mod placement;
+pub mod queue;
 mod random;
 mod reputation;
 mod sort;
+pub mod workload;
 
 pub use placement::{
     Constraint, Effort, Explanation, FRONT_MAX, Instance, JOBS_MAX, Job, Lacks, NODES_MAX, Node,

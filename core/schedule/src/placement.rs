@@ -25,9 +25,12 @@ pub use instance::{
     Constraint, Instance, JOBS_MAX, Job, Lacks, NODES_MAX, Node, PlacementError, RUN_MS_MAX,
     Sharing, Spread,
 };
+pub(crate) use instance::{Demands, Pair, check_jobs, check_nodes, eligible};
 pub use partial::{PartialPlan, Reason};
+pub(crate) use placer::RATE_MAX;
 pub use placer::{Placer, PlacerError, Rates};
 pub use plan::{Explanation, Plan, Point, Preference, PreferenceError, TradeOff};
+pub(crate) use relations::Relations;
 
 /// How many objectives a placement has.
 pub const OBJECTIVE_COUNT: usize = 5;

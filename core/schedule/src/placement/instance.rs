@@ -653,22 +653,22 @@ impl fmt::Display for List<'_> {
 
 /// A job on a node that may take it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pair {
+pub(crate) struct Pair {
     /// Index of the node.
-    pub(super) node: usize,
+    pub(crate) node: usize,
     /// How long its input takes to get there.
-    pub(super) transfer_ms: u64,
+    pub(crate) transfer_ms: u64,
     /// How long the job runs there.
-    pub(super) run_ms: u64,
+    pub(crate) run_ms: u64,
     /// What it costs there, in base units.
-    pub(super) cost: u128,
+    pub(crate) cost: u128,
     /// What it costs there on the market, in base units.
-    pub(super) price: u128,
+    pub(crate) price: u128,
 }
 
 impl Pair {
     /// How long the job holds its place there.
-    pub(super) fn held_ms(&self) -> u64 {
+    pub(crate) fn held_ms(&self) -> u64 {
         self.transfer_ms + self.run_ms
     }
 }
@@ -1024,7 +1024,7 @@ fn weight(priority: Priority) -> f64 {
     }
 }
 
-pub(super) fn check_jobs(jobs: &[Job]) -> Result<(), PlacementError> {
+pub(crate) fn check_jobs(jobs: &[Job]) -> Result<(), PlacementError> {
     if jobs.is_empty() {
         return Err(PlacementError::NoJobs);
     }
@@ -1064,7 +1064,7 @@ pub(super) fn check_jobs(jobs: &[Job]) -> Result<(), PlacementError> {
     Ok(())
 }
 
-pub(super) fn check_nodes(nodes: &[Node]) -> Result<(), PlacementError> {
+pub(crate) fn check_nodes(nodes: &[Node]) -> Result<(), PlacementError> {
     if nodes.is_empty() {
         return Err(PlacementError::NoNodes);
     }
@@ -1104,7 +1104,7 @@ pub(super) fn check_nodes(nodes: &[Node]) -> Result<(), PlacementError> {
     Ok(())
 }
 
-pub(super) fn eligible(job: &Job, nodes: &[Node]) -> Result<Vec<Pair>, PlacementError> {
+pub(crate) fn eligible(job: &Job, nodes: &[Node]) -> Result<Vec<Pair>, PlacementError> {
     let mut pairs = Vec::new();
     let mut removed_by = [0; Constraint::ALL.len()];
     let mut nearest: Option<(NodeId, Vec<Constraint>)> = None;
@@ -1140,14 +1140,14 @@ pub(super) fn eligible(job: &Job, nodes: &[Node]) -> Result<Vec<Pair>, Placement
 type Bill = (Option<u64>, Option<u64>, Option<u128>, Option<u128>);
 
 /// What one job asks of a node, with what is the same for all nodes worked out.
-pub(super) struct Demands<'a> {
+pub(crate) struct Demands<'a> {
     job: &'a Job,
     /// Least availability of each of as many nodes as the job has replicas.
     availability_min: f64,
 }
 
 impl<'a> Demands<'a> {
-    pub(super) fn new(job: &'a Job) -> Self {
+    pub(crate) fn new(job: &'a Job) -> Self {
         Self {
             job,
             availability_min: availability_min(job.tier, job.replica_count()),
@@ -1159,7 +1159,7 @@ impl<'a> Demands<'a> {
     }
 
     /// What the job is on `node`, the one of this index, if it may be there.
-    pub(super) fn pair(&self, index: usize, node: &Node) -> Option<Pair> {
+    pub(crate) fn pair(&self, index: usize, node: &Node) -> Option<Pair> {
         let bill = self.bill(node);
         if self.checks(node, bill).iter().any(|&(_, fails)| fails) {
             return None;

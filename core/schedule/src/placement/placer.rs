@@ -10,7 +10,7 @@ use super::instance::{
 };
 
 /// Highest rate: whatever numbers jobs and nodes have, their weighted sum is finite.
-const RATE_MAX: f64 = 1e12;
+pub(crate) const RATE_MAX: f64 = 1e12;
 
 /// Nodes of which one bound is kept.
 const BLOCK: usize = 32;

@@ -8,7 +8,7 @@ use super::instance::{Job, PlacementError};
 
 /// What jobs ask of each other, checked. Jobs are indices.
 #[derive(Clone, Debug)]
-pub(super) struct Relations {
+pub(crate) struct Relations {
     /// Jobs that must be on one node, ascending, in the order of the first of each. Each job is in
     /// one of them, alone perhaps.
     pub(super) together: Vec<Vec<usize>>,
@@ -31,7 +31,7 @@ pub(super) struct Group {
 
 impl Relations {
     /// Reads what the jobs, whose names differ, ask of each other.
-    pub(super) fn new(jobs: &[Job]) -> Result<Self, PlacementError> {
+    pub(crate) fn new(jobs: &[Job]) -> Result<Self, PlacementError> {
         let index_of: BTreeMap<TaskId, usize> = jobs
             .iter()
             .enumerate()
