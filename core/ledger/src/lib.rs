@@ -74,7 +74,9 @@ mod error;
 mod fixtures;
 mod operation;
 mod plan;
+mod purse;
 mod restore;
+pub mod staking;
 
 pub use account::{Account, AccountKind};
 pub use amount::{Amount, AssetId, ParseAmountError};
@@ -83,6 +85,7 @@ pub use entry::{Entry, EntryKind, Head, verify_chain};
 pub use error::{Corruption, LedgerError};
 pub use operation::{Operation, Receipt, Reservation, ReservationState};
 pub use plan::Plan;
+pub use purse::{Movement, Ppm, PpmTooLarge, Purse};
 pub use restore::Restore;
 
 /// Most operations one batch may have, as in TigerBeetle (1 MiB of 128-byte transfers).
