@@ -68,6 +68,7 @@
 mod account;
 mod amount;
 mod book;
+pub mod earning;
 mod entry;
 mod error;
 #[cfg(test)]

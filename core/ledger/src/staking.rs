@@ -11,8 +11,8 @@
 //!   before but by rounding in favour of those who stay; so no first delegator can price the second
 //!   out.
 //! - **Rewards** are counted per share (F1, Ojha and Goes 2019): a claim reads one operator and one
-//!   delegation, whatever the number of delegators. What does not divide is carried to the next
-//!   reward; nothing is lost and nothing made. Rewards that were earned before a slash are not
+//!   delegation, whatever the number of delegators. What does not divide is kept and
+//!   carried to the next reward when it makes a base unit; nothing is lost and nothing made. Rewards that were earned before a slash are not
 //!   touched by it. A reward for an operator on which nothing is staked goes to the treasury: were
 //!   it kept, whoever came first with one base unit would have it all.
 //! - **Leaving** takes [`Rules::unbonding_ms`]. Stake on its way out earns nothing and can be slashed.

@@ -19,7 +19,7 @@ const LACK_BITS: u32 = SCALE_BITS - 20;
 ///
 /// Every share has earned the same since it came: the difference between the index now and the index
 /// then. A reward raises the index by its part per share, in units of 2⁻¹²⁰; what does not divide
-/// is carried in the remainder to the next reward. A third of 15 is not a number of binary digits; so
+/// is kept in the remainder, whose whole base units go out with the next reward. A third of 15 is not a number of binary digits; so
 /// a delegator who lacks less than 2⁻²⁰ base units for a whole one takes them from the remainder, which
 /// holds just what was cut off, and is paid 5.
 ///
@@ -151,13 +151,20 @@ impl Operator {
         !self.tokens.is_zero()
     }
 
-    /// Raises the index by a reward of the delegators. There must be shares.
+    /// Raises the index by a reward of the delegators and the whole base units of the remainder. There
+    /// must be shares.
+    ///
+    /// What is less stays in the remainder, for those from whom it was cut off.
     pub(super) fn reward(&mut self, amount: Amount) -> Result<(), Overflow> {
-        let scaled = scaled(amount).checked_add(self.remainder).ok_or(Overflow)?;
+        let one = U256::ONE << SCALE_BITS;
+        let carried = self.remainder - self.remainder % one;
+        let shared = scaled(amount).checked_add(carried).ok_or(Overflow)?;
         let shares = U256::from(self.shares.0);
-        let per_share = scaled.checked_div(shares).ok_or(Overflow)?;
+        let per_share = shared.checked_div(shares).ok_or(Overflow)?;
         self.index = self.index.checked_add(per_share).ok_or(Overflow)?;
-        self.remainder = scaled - per_share * shares;
+        self.remainder = (self.remainder - carried)
+            .checked_add(shared - per_share * shares)
+            .ok_or(Overflow)?;
         self.unclaimed = self.unclaimed.checked_add(amount).ok_or(Overflow)?;
         Ok(())
     }
