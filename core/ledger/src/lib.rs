@@ -69,6 +69,7 @@ mod account;
 mod amount;
 mod book;
 pub mod earning;
+pub mod economy;
 mod entry;
 mod error;
 #[cfg(test)]
