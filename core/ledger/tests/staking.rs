@@ -435,6 +435,26 @@ fn jailed_operator_takes_neither_stake_nor_rewards_until_it_is_let_out() {
     );
 }
 
+/// x/slashing: absence in jail is not counted.
+#[test]
+fn jailed_operator_is_not_punished_for_being_away() {
+    let mut world = World::new();
+    world.bond(A, ANA, 10_000_000);
+    let infraction = world.now;
+    world.run(accuse(Evidence::Downtime, A, infraction, 10_000_000));
+    assert_eq!(world.tokens(A), 10_000_000 - 1_000);
+    world.now += 60_000;
+    let until = UnixMillis(infraction + 600_000);
+    assert_eq!(
+        world.refused(accuse(Evidence::Downtime, A, world.now, 1_000)),
+        StakingError::Jailed { operator: A, until }
+    );
+    // Other infractions count all the same, and only they can make the term longer.
+    world.slash(A, infraction, 1_000);
+    let jailed = world.staking.operator(A).unwrap().jailed_until;
+    assert_eq!(jailed, Some(UnixMillis(world.now + DAY)));
+}
+
 // Rewards.
 
 #[test]
@@ -744,7 +764,10 @@ fn evidence_is_refused_when_too_old_from_the_future_repeated_or_too_heavy() {
     };
     assert_eq!(world.refused(slash(A, oldest.0, 1_000)), repeated);
     // Another kind at the same time is another infraction. What was slashed since counts as power.
-    world.run(accuse(Evidence::Downtime, A, oldest.0, 1_000));
+    let mut other = world.staking.clone();
+    let double = accuse(Evidence::DoubleResult, A, oldest.0, 1_000);
+    let plan = other.plan(&double, now).unwrap();
+    other.apply(&plan.events[0]).unwrap();
     // When it is too old to be brought up again it is forgotten.
     world.now += UNBONDING;
     world.slash(A, world.now, 100);

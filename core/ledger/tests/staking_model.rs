@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
-use fogcompute_ledger::staking::{Event, EventKind, Evidence, Operation, Rules, Snapshot, Staking};
+use fogcompute_ledger::staking::{
+    Event, EventKind, Evidence, Operation, Rules, Shares, Snapshot, Staking,
+};
 use fogcompute_ledger::{Amount, Movement, Ppm, Purse};
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -372,6 +374,9 @@ impl Model {
         if ago > UNBONDING || power == zero() || self.dead[usize::from(o)] || repeated {
             return None;
         }
+        if kind == 2 && self.jailed[usize::from(o)].is_some() {
+            return None;
+        }
         let ppm = [900_000, 330_000, 100][usize::from(kind)];
         let of = |amount: &BigInt| amount * ppm / 1_000_000;
         let mut rest = of(&power);
@@ -643,6 +648,136 @@ fn less_exact(a: &BigRational, b: &BigInt) -> BigRational {
         exact(&zero())
     } else {
         rest
+    }
+}
+
+fn foreign() -> impl Strategy<Value = EventKind> {
+    let id = 0..OPERATORS + 1;
+    let number = prop_oneof![
+        4 => 0..50_u128,
+        1 => any::<u128>(),
+        1 => Just(u128::MAX),
+    ];
+    let amounts = (number.clone(), number.clone(), number);
+    let flags = (0..3_usize, any::<bool>(), 0..=1_000_000_u32);
+    (
+        0..12_u8,
+        (id.clone(), id.clone(), id),
+        amounts,
+        (0..20_u64, 9_000..12_000_u64),
+        flags,
+    )
+        .prop_map(
+            |(code, (o, d, t), (a, b, c), (entry, time), (kind, tombstone, ppm))| {
+                let (operator, delegator, to) = (node(o), account(d), node(t));
+                let (amount, matures) = (Amount(a), UnixMillis(time));
+                let shares = Shares(b);
+                match code {
+                    0 => EventKind::Bonded {
+                        operator,
+                        delegator,
+                        amount,
+                        shares,
+                    },
+                    1 => EventKind::Unbonded {
+                        operator,
+                        delegator,
+                        amount,
+                        shares,
+                        matures,
+                        entry,
+                    },
+                    2 => EventKind::UnbondingCancelled {
+                        operator,
+                        delegator,
+                        entry,
+                        amount,
+                        shares,
+                    },
+                    3 => EventKind::Redelegated {
+                        delegator,
+                        from: operator,
+                        to,
+                        amount,
+                        left: shares,
+                        joined: shares,
+                        matures,
+                        entry,
+                    },
+                    4 => EventKind::Claimed {
+                        operator,
+                        delegator,
+                        amount,
+                    },
+                    5 => EventKind::Rewarded {
+                        operator,
+                        source: Purse::Mint,
+                        amount,
+                        commission: Amount(a / 10),
+                        treasury: Amount(0),
+                    },
+                    6 | 7 => EventKind::Slashed {
+                        operator,
+                        evidence: Evidence::ALL[kind],
+                        infraction: matures,
+                        power: amount,
+                        fraction: Ppm::new(ppm).unwrap(),
+                        insured: Ppm::new(ppm).unwrap(),
+                        jailed_until: UnixMillis(0),
+                        tombstone,
+                        forget_before: matures,
+                        bonded: Amount(b),
+                        unbonding: Amount(c),
+                    },
+                    8 => EventKind::Released {
+                        operator,
+                        delegator,
+                        entry,
+                        amount,
+                    },
+                    9 => EventKind::RedelegationEnded {
+                        delegator,
+                        from: operator,
+                        to,
+                        entry,
+                    },
+                    10 => EventKind::InsurancePaid {
+                        claim: TransferId::from_bytes([0; 16]),
+                        to: delegator,
+                        amount,
+                    },
+                    _ => EventKind::Registered {
+                        operator,
+                        account: delegator,
+                        commission: Ppm::new(ppm).unwrap(),
+                    },
+                }
+            },
+        )
+}
+
+proptest! {
+    /// Whatever a journal holds: nothing panics, what is refused changes nothing, and what is taken
+    /// leaves a state that adds up.
+    #[test]
+    fn foreign_events_leave_a_sound_state(
+        steps in steps(),
+        events in proptest::collection::vec((0..50_u64, foreign()), 1..60),
+    ) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(step)?;
+        }
+        let mut staking = world.staking;
+        let mut time = world.model.now;
+        for (wait, kind) in events {
+            time += wait;
+            let before = staking.clone();
+            if staking.apply(&Event { time: UnixMillis(time), kind }).is_err() {
+                prop_assert_eq!(&staking, &before);
+            }
+            prop_assert_eq!(staking.check(), Ok(()));
+        }
     }
 }
 

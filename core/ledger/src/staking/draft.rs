@@ -7,8 +7,8 @@ use fogcompute_base::{AccountId, NodeId, UnixMillis};
 use super::arithmetic::{mul_div, mul_div_up};
 use super::state::{Due, Hop, Overflow, Stake};
 use super::{
-    Delegation, EventKind, Loss, Operator, Punished, Purses, Redelegation, Shares, Staking,
-    StakingError, Unbonding,
+    Delegation, EventKind, Evidence, Loss, Operator, Punished, Purses, Redelegation, Shares,
+    Staking, StakingError, Unbonding,
 };
 use crate::{Amount, Movement, Ppm, Purse};
 
@@ -462,6 +462,10 @@ impl<'a> Draft<'a> {
                 infraction,
             });
         }
+        if let (Evidence::Downtime, Some(until)) = (evidence, record.jailed_until) {
+            // In jail it is not expected to be there: x/slashing, `HandleValidatorSignature`.
+            return Err(StakingError::Jailed { operator, until });
+        }
         let most = self.power_most(operator, infraction);
         if power > most {
             return Err(StakingError::PowerTooLarge {
@@ -473,17 +477,16 @@ impl<'a> Draft<'a> {
         let mut remaining = fraction.of(power);
         let left = self.slash_unbondings(operator, infraction, fraction)?;
         remaining.0 = remaining.0.saturating_sub(left.wanted);
-        let moved = self.slash_redelegations(operator, infraction, fraction)?;
+        let moved = self.slash_redelegations(operator, infraction, fraction, forget_before)?;
         remaining.0 = remaining.0.saturating_sub(moved.wanted);
 
         let record = self.operator(operator)?;
         let taken = remaining.min(record.tokens);
-        lose(record, now, taken, operator)?;
+        lose(record, now, forget_before, taken, operator)?;
         record.punished.push(punished);
         record
             .punished
             .retain(|punished| punished.infraction >= forget_before);
-        record.losses.retain(|loss| loss.time >= forget_before);
         record.jailed_until = record.jailed_until.max(Some(jailed_until));
         record.tombstoned = tombstone;
         let mut done = *wish;
@@ -551,6 +554,7 @@ impl<'a> Draft<'a> {
         operator: NodeId,
         infraction: UnixMillis,
         fraction: Ppm,
+        forget_before: UnixMillis,
     ) -> Result<Taken, StakingError> {
         let mut taken = Taken::default();
         let (base, now) = (self.base, self.now);
@@ -573,7 +577,12 @@ impl<'a> Draft<'a> {
                         taken.unbonding = sum(taken.unbonding, take.0, operator)?;
                     }
                 }
-                let seized = self.seize((to, delegator), wanted, fraction, moved.shares)?;
+                let seized = self.seize(
+                    (to, delegator),
+                    wanted,
+                    fraction.of(Amount(moved.shares.0)).0,
+                    forget_before,
+                )?;
                 taken.bonded = sum(taken.bonded, seized.0, operator)?;
             }
         }
@@ -581,13 +590,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Takes stake that came by redelegation from its delegation at the second operator: what is
-    /// wanted, but no more than the fraction of the shares that came.
+    /// wanted, but no more than so many shares.
     fn seize(
         &mut self,
         key: Stake,
         wanted: Amount,
-        fraction: Ppm,
-        came: Shares,
+        shares_most: u128,
+        forget_before: UnixMillis,
     ) -> Result<Amount, StakingError> {
         let Some(delegation) = self
             .delegations
@@ -599,7 +608,7 @@ impl<'a> Draft<'a> {
         let held = delegation.shares;
         let now = self.now;
         let record = self.operator(key.0)?;
-        let most = fraction.of(Amount(came.0)).0.min(held.0);
+        let most = shares_most.min(held.0);
         let needed =
             mul_div_up(wanted.0, record.shares.0, record.tokens.0).map_or(most, |n| n.min(most));
         let taken = record.worth(Shares(needed));
@@ -609,7 +618,7 @@ impl<'a> Draft<'a> {
         let (record, delegation) = self.stake(key)?;
         delegation.shares.0 -= needed;
         record.shares.0 -= needed;
-        lose(record, now, taken, key.0)?;
+        lose(record, now, forget_before, taken, key.0)?;
         Ok(taken)
     }
 
@@ -735,14 +744,14 @@ impl<'a> Draft<'a> {
     /// Counts a movement in the purses.
     fn account(&mut self, movement: &Movement) -> Result<(), StakingError> {
         let Movement { from, to, amount } = *movement;
-        // Only a foreign snapshot can have a purse that is too small.
-        let short = StakingError::SourceNotAllowed { purse: from };
-        let full = StakingError::SourceNotAllowed { purse: to };
-        if let Some(purse) = purse(&mut self.purses, from) {
-            *purse = purse.checked_sub(amount).ok_or(short)?;
+        if let Some(held) = purse(&mut self.purses, from) {
+            *held = held
+                .checked_sub(amount)
+                .ok_or(StakingError::PurseOverflow { purse: from })?;
         }
-        if let Some(purse) = purse(&mut self.purses, to) {
-            *purse = purse.checked_add(amount).ok_or(full)?;
+        let full = StakingError::PurseOverflow { purse: to };
+        if let Some(held) = purse(&mut self.purses, to) {
+            *held = held.checked_add(amount).ok_or(full)?;
         }
         let total = match (from, to) {
             (_, Purse::Rewards) => &mut self.purses.rewards_paid_in,
@@ -787,15 +796,20 @@ fn load_operator<'o>(
     }
 }
 
+/// Takes what a slash takes of an operator's bonded stake, and keeps count of it.
 fn lose(
     record: &mut Operator,
     now: UnixMillis,
+    forget_before: UnixMillis,
     amount: Amount,
     operator: NodeId,
 ) -> Result<(), StakingError> {
     record.tokens = minus(record.tokens, amount, operator)?;
-    if !amount.is_zero() {
-        record.losses.push(Loss { time: now, amount });
+    record.losses.retain(|loss| loss.time >= forget_before);
+    match record.losses.last_mut() {
+        Some(last) if last.time == now => last.amount = plus(last.amount, amount, operator)?,
+        _ if amount.is_zero() => {}
+        _ => record.losses.push(Loss { time: now, amount }),
     }
     Ok(())
 }

@@ -47,6 +47,12 @@ pub enum StakingError {
         /// The operator.
         operator: NodeId,
     },
+    /// A purse cannot count that much more, or less than its records say is in it.
+    #[error("amount overflows {purse}")]
+    PurseOverflow {
+        /// The purse.
+        purse: Purse,
+    },
     /// More was asked for than is staked.
     #[error("account {delegator} has {staked} staked on operator {operator}, not {asked}")]
     ExceedsStake {
@@ -69,7 +75,7 @@ pub enum StakingError {
         /// The shares that are left.
         shares: Shares,
     },
-    /// The operator is in jail: it takes no stake and no rewards.
+    /// The operator is in jail: it takes no stake and no rewards, and its absence is no infraction.
     #[error("operator {operator} is in jail, until {} at least", .until.0)]
     Jailed {
         /// The operator.
