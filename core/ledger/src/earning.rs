@@ -1,20 +1,20 @@
-//! Earning and fees: what is paid for contributions and for sessions of computing, by rules that are
-//! data, with daily limits that hold.
+//! Earning and fees: what is paid for contributions and for sessions of computing, by rules that
+//! are data, with daily limits that hold.
 //!
-//! [`Earning`] decides and a [`Book`](crate::Book) moves the money: [`plan`](Earning::plan) works an
-//! [`Operation`] out without changing anything, [`apply`](Earning::apply) takes its event in.
+//! [`Earning`] decides and a [`Book`](crate::Book) moves the money: [`plan`](Earning::plan) works
+//! an [`Operation`] out without changing anything, [`apply`](Earning::apply) takes its event in.
 //!
-//! - Facts and multipliers are integers in thousandths; a quality of 0.95 is 950. A fact the rule does
-//!   not know is refused, one it requires must be told, one that is too great is refused: a misspelt
-//!   name never pays nothing, nor too much, in silence.
+//! - Facts and multipliers are integers in thousandths; a quality of 0.95 is 950. A fact the rule
+//!   does not know is refused, one it requires must be told, one that is too great is refused: a
+//!   misspelt name never pays nothing, nor too much, in silence.
 //! - Rewards are rounded down to base units, each multiplier's for itself and a session's once.
-//! - A limit holds per rule and account for one UTC day. What it cuts off is told and lost, not owed.
-//!   Past days are forgotten, so the state holds one day's earners.
-//! - Fees are divided exactly: the parts of treasury and sovereign fund are rounded down, and the rest
-//!   is the payee's.
+//! - A limit holds per rule and account for one UTC day. What it cuts off is told and lost, not
+//!   owed. Past days are forgotten, so the state holds one day's earners.
+//! - Fees are divided exactly: the parts of treasury and sovereign fund are rounded down, and the
+//!   rest is the payee's.
 //!
-//! Not here: who may say what is a fact, and that one contribution is told once. A host settles both by
-//! signatures and by the ids of its book.
+//! Not here: who may say what is a fact, and that one contribution is told once. A host settles
+//! both by signatures and by the ids of its book.
 //!
 //! ```
 //! use fogcompute_base::{AccountId, UnixMillis};
@@ -245,12 +245,12 @@ impl Earning {
         })
     }
 
-    /// Takes in an event that was planned, now or earlier. Rules are not asked, so a journal replays
-    /// whatever they have become.
+    /// Takes in an event that was planned, now or earlier. Rules are not asked, so a journal
+    /// replays whatever they have become.
     ///
     /// # Errors
-    /// [`Corruption::OutOfOrder`], [`Corruption::Amounts`], [`Corruption::Overflow`]; nothing changes
-    /// then.
+    /// [`Corruption::OutOfOrder`], [`Corruption::Amounts`], [`Corruption::Overflow`]; nothing
+    /// changes then.
     pub fn apply(&mut self, event: &Event) -> Result<(), Corruption> {
         let (time, last) = (event.time, self.clock);
         if time < last {
@@ -493,8 +493,8 @@ const fn day(time: UnixMillis) -> u64 {
     time.0 / DAY_MS
 }
 
-/// `amount` times the product of `factors` over the product of `divisors`, rounded down once; `None`
-/// above [`Amount::MAX`] or on the way above 256 bits.
+/// `amount` times the product of `factors` over the product of `divisors`, rounded down once;
+/// `None` above [`Amount::MAX`] or on the way above 256 bits.
 fn fraction(amount: Amount, factors: &[u128], divisors: &[u128]) -> Option<Amount> {
     let product = |start: U256, list: &[u128]| {
         list.iter().try_fold(start, |product, &factor| {

@@ -1,7 +1,8 @@
-//! The economy's configuration: every number in one place, each a parameter that governance may set.
+//! The economy's configuration: every number in one place, each a parameter that governance may
+//! set.
 //!
-//! [`Economy`] holds the rules of [staking](crate::staking) and of [earning](crate::earning) and the
-//! supply. [`Economy::parameters`] lists every number with its name, value and bounds, and
+//! [`Economy`] holds the rules of [`staking`] and of [`earning`] and the supply.
+//! [`Economy::parameters`] lists every number with its name, value and bounds, and
 //! [`Economy::set`] changes one, if all of them still agree afterwards.
 //!
 //! The prototype this succeeds named some numbers twice. What was settled, and why:

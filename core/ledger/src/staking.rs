@@ -11,11 +11,13 @@
 //!   before but by rounding in favour of those who stay; so no first delegator can price the second
 //!   out.
 //! - **Rewards** are counted per share (F1, Ojha and Goes 2019): a claim reads one operator and one
-//!   delegation, whatever the number of delegators. What does not divide is kept and
-//!   carried to the next reward when it makes a base unit; nothing is lost and nothing made. Rewards that were earned before a slash are not
-//!   touched by it. A reward for an operator on which nothing is staked goes to the treasury: were
-//!   it kept, whoever came first with one base unit would have it all.
-//! - **Leaving** takes [`Rules::unbonding_ms`]. Stake on its way out earns nothing and can be slashed.
+//!   delegation, whatever the number of delegators. What does not divide is kept and carried to the
+//!   next reward when it makes a base unit; nothing is lost and nothing made. Rewards that were
+//!   earned before a slash are not touched by it. A reward for an operator on which nothing is
+//!   staked goes to the treasury: were it kept, whoever came first with one base unit would have it
+//!   all.
+//! - **Leaving** takes [`Rules::unbonding_ms`]. Stake on its way out earns nothing and can be
+//!   slashed.
 //! - **Slashing** follows Cosmos (x/staking `Keeper.Slash`, x/evidence, x/slashing; named where it
 //!   is done): a fraction of the stake *at the infraction* is taken, from what left since, each
 //!   entry its part, and the rest from what is bonded. What left before the infraction is not
@@ -222,7 +224,8 @@ impl Staking {
         self.operators.iter().map(|(id, operator)| (*id, operator))
     }
 
-    /// What an account has staked on an operator, in base units, rounded down. Nothing if it has not.
+    /// What an account has staked on an operator, in base units, rounded down. Nothing if it has
+    /// not.
     #[must_use]
     pub fn staked(&self, operator: NodeId, delegator: AccountId) -> Amount {
         let stake =

@@ -1,5 +1,5 @@
-//! Staking: the documented behaviour of Cosmos (x/staking `slash_test.go`, x/slashing and x/evidence),
-//! each bad input, and attacks, each of which fails.
+//! Staking: the documented behaviour of Cosmos (x/staking `slash_test.go`, x/slashing and
+//! x/evidence), each bad input, and attacks, each of which fails.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -197,8 +197,8 @@ fn slash_takes_its_part_of_stake_that_unbonds_and_the_rest_of_what_is_bonded() {
     assert_eq!(world.slash(A, infraction + 2, 1), (0, 0));
 }
 
-/// x/staking, `TestSlashUnbondingDelegation`: "unbonding started prior to the infraction height, stake
-/// didn't contribute".
+/// x/staking, `TestSlashUnbondingDelegation`: "unbonding started prior to the infraction height,
+/// stake didn't contribute".
 #[test]
 fn stake_that_began_to_unbond_before_the_infraction_is_not_touched() {
     let mut world = World::new();
@@ -890,8 +890,8 @@ fn foreign_events_are_refused_and_change_nothing() {
 
 // Attacks.
 
-/// The prototype let a negative amount through and minted a million. Amounts have no sign here; what
-/// is left to try is more than there is.
+/// The prototype let a negative amount through and minted a million. Amounts have no sign here;
+/// what is left to try is more than there is.
 #[test]
 fn attack_nothing_leaves_that_was_not_brought() {
     let mut world = World::new();

@@ -69,7 +69,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let part = prop_oneof![3 => 1..1_000_u64, 1 => Just(1_001)];
     let ago = prop_oneof![4 => 0..100_u64, 2 => 0..UNBONDING / 2, 1 => 0..UNBONDING + 20];
     let step = prop_oneof![
-        5 => (op.clone(), del.clone(), amount.clone()).prop_map(|(o, d, a)| Step::Bond(o, d, a)),
+        5 => (op.clone(), del.clone(), amount.clone())
+            .prop_map(|(o, d, amount)| Step::Bond(o, d, amount)),
         4 => (op.clone(), del.clone(), part.clone()).prop_map(|(o, d, p)| Step::Unbond(o, d, p)),
         3 => (op.clone(), del.clone(), op.clone(), part.clone())
             .prop_map(|(o, d, t, p)| Step::Redelegate(o, d, t, p)),
@@ -381,7 +382,14 @@ impl Model {
         let of = |amount: &BigInt| amount * ppm / 1_000_000;
         let mut rest = of(&power);
         let mut total = zero();
-        for place in 0..self.exits.len() {
+        // What each pays is rounded, so that the order is part of the rule: by delegator, where to and
+        // number.
+        let mut order: Vec<_> = (0..self.exits.len()).collect();
+        order.sort_by_key(|&place| {
+            let exit = &self.exits[place];
+            (exit.delegator, exit.to, exit.entry)
+        });
+        for place in order {
             let exit = self.exits[place].clone();
             if exit.from != o || exit.started < at || exit.matures <= now {
                 continue;

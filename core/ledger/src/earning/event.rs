@@ -176,7 +176,8 @@ mod tests {
             let (account, payee) = (AccountId::from_bytes(a), AccountId::from_bytes(b));
             if earned {
                 EventKind::Earned {
-                    rule: rule.parse().unwrap(), account, granted: Amount(x), cut_by_limit: Amount(y),
+                    rule: rule.parse().unwrap(), account,
+                    granted: Amount(x), cut_by_limit: Amount(y),
                 }
             } else {
                 EventKind::FeePaid {

@@ -425,6 +425,9 @@ impl<'a> Draft<'a> {
     /// from what left since (each entry its own part, whatever others have), the rest from what
     /// is bonded.
     ///
+    /// Entries pay in the order of delegator, operator and number, so that rounding is the same
+    /// everywhere.
+    ///
     /// Unlike there, redelegated stake that is unbonding pays no more than its part even if some
     /// of it is still bonded, and only what began to unbond after it came is taken.
     fn slash(&mut self, wish: &EventKind) -> Result<EventKind, StakingError> {

@@ -15,7 +15,8 @@ pub enum Operation {
         operator: NodeId,
         /// Receives its commission.
         account: AccountId,
-        /// Its part of every reward, at most [`Rules::commission_max`](super::Rules::commission_max).
+        /// Its part of every reward, at most
+        /// [`Rules::commission_max`](super::Rules::commission_max).
         commission: Ppm,
     },
     /// Changes an operator's commission, by at most
@@ -56,8 +57,8 @@ pub enum Operation {
         /// Base units; all of it if `None`.
         amount: Option<Amount>,
     },
-    /// Moves stake to another operator at once. It can be slashed for infractions of the first until
-    /// the delay is over, and may not move on before.
+    /// Moves stake to another operator at once. It can be slashed for infractions of the first
+    /// until the delay is over, and may not move on before.
     Redelegate {
         /// Whose stake it is.
         delegator: AccountId,

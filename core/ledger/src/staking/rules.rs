@@ -112,8 +112,8 @@ impl Rules {
     }
 
     /// What that much bonded stake has earned in that time, rounded down: simple interest, not
-    /// compounded. The host pays it in with [`Operation::Reward`](super::Operation::Reward), or does
-    /// not, if there is no budget. `None` above [`Amount::MAX`].
+    /// compounded. The host pays it in with [`Operation::Reward`](super::Operation::Reward), or
+    /// does not, if there is no budget. `None` above [`Amount::MAX`].
     #[must_use]
     pub fn reward_for(&self, bonded: Amount, elapsed_ms: u64) -> Option<Amount> {
         let a_year = self.reward_per_year.of(bonded);

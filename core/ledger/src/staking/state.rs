@@ -8,8 +8,9 @@ use super::arithmetic::mul_div;
 use super::{Evidence, Shares};
 use crate::{Amount, Ppm};
 
-/// Binary digits after the point of rewards per share. All rewards ever, 2¹²⁸ at most, then leave 8 of
-/// 256 bits for the remainder, and 2⁸⁰ shares (a million credits) are rounded to 2⁻⁴⁰ base units.
+/// Binary digits after the point of rewards per share. All rewards ever, 2¹²⁸ at most, then leave 8
+/// of 256 bits for the remainder, and 2⁸⁰ shares (a million credits) are rounded to 2⁻⁴⁰ base
+/// units.
 const SCALE_BITS: u32 = 120;
 
 /// What a delegator may lack for a whole base unit and have it: 2⁻²⁰ base units.
@@ -17,11 +18,11 @@ const LACK_BITS: u32 = SCALE_BITS - 20;
 
 /// An operator: what is staked on it and what it and its delegators have earned.
 ///
-/// Every share has earned the same since it came: the difference between the index now and the index
-/// then. A reward raises the index by its part per share, in units of 2⁻¹²⁰; what does not divide
-/// is kept in the remainder, whose whole base units go out with the next reward. A third of 15 is not a number of binary digits; so
-/// a delegator who lacks less than 2⁻²⁰ base units for a whole one takes them from the remainder, which
-/// holds just what was cut off, and is paid 5.
+/// Every share has earned the same since it came: the difference between the index now and the
+/// index then. A reward raises the index by its part per share, in units of 2⁻¹²⁰; what does not
+/// divide is kept in the remainder, whose whole base units go out with the next reward. A third of
+/// 15 is not a number of binary digits; so a delegator who lacks less than 2⁻²⁰ base units for a
+/// whole one takes them from the remainder, which holds just what was cut off, and is paid 5.
 ///
 /// Source: Ojha and Goes 2019, "F1 Fee Distribution", as Cosmos x/distribution has it, and
 /// simplified: a slash takes tokens and leaves shares, so that no slash needs a record of its own.
@@ -151,8 +152,8 @@ impl Operator {
         !self.tokens.is_zero()
     }
 
-    /// Raises the index by a reward of the delegators and the whole base units of the remainder. There
-    /// must be shares.
+    /// Raises the index by a reward of the delegators and the whole base units of the remainder.
+    /// There must be shares.
     ///
     /// What is less stays in the remainder, for those from whom it was cut off.
     pub(super) fn reward(&mut self, amount: Amount) -> Result<(), Overflow> {
@@ -202,8 +203,8 @@ impl Delegation {
             .ok_or(Overflow)
     }
 
-    /// What settling would make of it: whole base units to accrue, the fraction that stays, and what
-    /// of the operator's remainder makes up a whole one.
+    /// What settling would make of it: whole base units to accrue, the fraction that stays, and
+    /// what of the operator's remainder makes up a whole one.
     fn settling(&self, operator: &Operator) -> Result<(Amount, u128, U256), Overflow> {
         let earned = self.earned(operator)?;
         let lack = (U256::ONE << SCALE_BITS) - earned % (U256::ONE << SCALE_BITS);
