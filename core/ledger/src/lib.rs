@@ -15,9 +15,12 @@
 //! these differences: an id is compared before anything else, a refused batch does not use its ids
 //! up, and a released reservation is an entry of its own.
 //!
-//! Not here: who may move what (signatures, roles), earning rules, staking and governance, fees,
-//! exchange between assets. A book keeps every id it has seen in memory, about 250 bytes an
-//! operation, because an id must never be forgotten.
+//! What money *must* move is decided by [`staking`] and [`earning`]: state machines of their own,
+//! which name [`Purse`]s and leave the moving to a book. [`economy`] holds every number of theirs.
+//!
+//! Not here: who may move what (signatures, roles), governance, exchange between assets. A book
+//! keeps every id it has seen in memory, about 250 bytes an operation, because an id must never be
+//! forgotten.
 //!
 //! Meet [`Book`] and [`Operation`] first.
 //!
