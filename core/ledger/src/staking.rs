@@ -56,6 +56,7 @@
 //! ```
 
 mod arithmetic;
+mod codec;
 mod draft;
 mod error;
 mod event;

@@ -4,6 +4,7 @@ use fogcompute_base::wire::{DecodeError, Reader, Writer};
 use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+use super::codec::{account, amount, evidence, flag, node, ppm, shares, time as time_of};
 use super::{Evidence, Shares};
 use crate::purse::movements;
 use crate::{Amount, Movement, Ppm, Purse};
@@ -474,7 +475,7 @@ impl Event {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let r = &mut reader;
-        let time = time(r)?;
+        let time = time_of(r)?;
         let at = r.position();
         let kind = match r.u8()? {
             1 => EventKind::Registered {
@@ -497,7 +498,7 @@ impl Event {
                 delegator: account(r)?,
                 amount: amount(r)?,
                 shares: shares(r)?,
-                matures: self::time(r)?,
+                matures: time_of(r)?,
                 entry: r.u64()?,
             },
             5 => EventKind::UnbondingCancelled {
@@ -514,7 +515,7 @@ impl Event {
                 amount: amount(r)?,
                 left: shares(r)?,
                 joined: shares(r)?,
-                matures: self::time(r)?,
+                matures: time_of(r)?,
                 entry: r.u64()?,
             },
             7 => EventKind::Claimed {
@@ -537,13 +538,13 @@ impl Event {
             10 => EventKind::Slashed {
                 operator: node(r)?,
                 evidence: evidence(r)?,
-                infraction: self::time(r)?,
+                infraction: time_of(r)?,
                 power: amount(r)?,
                 fraction: ppm(r)?,
                 insured: ppm(r)?,
-                jailed_until: self::time(r)?,
+                jailed_until: time_of(r)?,
                 tombstone: flag(r)?,
-                forget_before: self::time(r)?,
+                forget_before: time_of(r)?,
                 bonded: amount(r)?,
                 unbonding: amount(r)?,
             },
@@ -575,56 +576,6 @@ impl Event {
         reader.finish()?;
         Ok(Self { time, kind })
     }
-}
-
-fn time(r: &mut Reader<'_>) -> Result<UnixMillis, DecodeError> {
-    r.u64().map(UnixMillis)
-}
-
-fn node(r: &mut Reader<'_>) -> Result<NodeId, DecodeError> {
-    r.array().map(NodeId::from_bytes)
-}
-
-fn account(r: &mut Reader<'_>) -> Result<AccountId, DecodeError> {
-    r.array().map(AccountId::from_bytes)
-}
-
-fn amount(r: &mut Reader<'_>) -> Result<Amount, DecodeError> {
-    r.u128().map(Amount)
-}
-
-fn shares(r: &mut Reader<'_>) -> Result<Shares, DecodeError> {
-    r.u128().map(Shares)
-}
-
-fn ppm(r: &mut Reader<'_>) -> Result<Ppm, DecodeError> {
-    let at = r.position();
-    let value = r.u32()?;
-    Ppm::new(value).map_err(|_| DecodeError::Unknown {
-        at,
-        value: u64::from(value),
-    })
-}
-
-fn flag(r: &mut Reader<'_>) -> Result<bool, DecodeError> {
-    let at = r.position();
-    match r.u8()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        value => Err(DecodeError::Unknown {
-            at,
-            value: u64::from(value),
-        }),
-    }
-}
-
-fn evidence(r: &mut Reader<'_>) -> Result<Evidence, DecodeError> {
-    let at = r.position();
-    let code = r.u8()?;
-    Evidence::from_code(code).ok_or(DecodeError::Unknown {
-        at,
-        value: u64::from(code),
-    })
 }
 
 #[cfg(test)]
