@@ -46,6 +46,7 @@ mod error;
 mod event;
 mod name;
 mod rules;
+mod snapshot;
 
 use std::collections::BTreeMap;
 
@@ -62,6 +63,7 @@ pub use name::{Name, NameError};
 pub use rules::{
     Comparison, FeeSplit, Fees, Multiplier, Requirement, Rule, Rules, RulesError, Session,
 };
+pub use snapshot::{GrantedRow, RestoreError, Snapshot};
 
 const DAY_MS: u64 = 86_400_000;
 const MINUTE_MS: u128 = 60_000;
@@ -132,38 +134,6 @@ pub struct Earning {
     /// The time of the last event; its day is that of `granted`.
     clock: UnixMillis,
     granted: BTreeMap<(Name, AccountId), Amount>,
-}
-
-/// The whole state, without the rules, in rows in order.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Snapshot {
-    /// The time of the last event.
-    pub clock: UnixMillis,
-    /// What was granted on its day.
-    pub granted: Vec<GrantedRow>,
-}
-
-/// What an account was granted under one rule, in a [`Snapshot`].
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct GrantedRow {
-    /// The rule.
-    pub rule: Name,
-    /// Received it.
-    pub account: AccountId,
-    /// Base units.
-    pub granted: Amount,
-}
-
-/// Why a snapshot is not restored.
-#[non_exhaustive]
-#[derive(Clone, Debug, Eq, thiserror::Error, PartialEq)]
-pub enum RestoreError {
-    /// The snapshot does not add up.
-    #[error(transparent)]
-    Corrupt(#[from] Corruption),
-    /// The rules contradict themselves.
-    #[error(transparent)]
-    Rules(#[from] RulesError),
 }
 
 impl Earning {
@@ -294,44 +264,6 @@ impl Earning {
         }
         let granted = self.granted.get(&(rule.clone(), account));
         granted.copied().unwrap_or_default()
-    }
-
-    /// The whole state, in rows.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let rows = self.granted.iter();
-        Snapshot {
-            clock: self.clock,
-            granted: rows
-                .map(|((rule, account), granted)| GrantedRow {
-                    rule: rule.clone(),
-                    account: *account,
-                    granted: *granted,
-                })
-                .collect(),
-        }
-    }
-
-    /// The state of a snapshot, under those rules.
-    ///
-    /// # Errors
-    /// [`RestoreError::Rules`]; [`RestoreError::Corrupt`] with [`Corruption::Misplaced`] or
-    /// [`Corruption::Amounts`].
-    pub fn restore(snapshot: &Snapshot, rules: Rules) -> Result<Self, RestoreError> {
-        let mut earning = Self::new(rules)?;
-        earning.clock = snapshot.clock;
-        for row in &snapshot.granted {
-            if row.granted.is_zero() {
-                return Err(Corruption::Amounts.into());
-            }
-            let key = (row.rule.clone(), row.account);
-            let last = earning.granted.last_key_value();
-            if last.is_some_and(|(last, _)| *last >= key) {
-                return Err(Corruption::Misplaced { rule: key.0 }.into());
-            }
-            earning.granted.insert(key, row.granted);
-        }
-        Ok(earning)
     }
 
     /// Moves the clock on and forgets the days that are over.

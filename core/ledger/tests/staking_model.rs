@@ -800,6 +800,7 @@ proptest! {
         }
         let text = serde_json::to_string(&world.staking.snapshot()).unwrap();
         let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(&Snapshot::decode(&snapshot.encode()).unwrap(), &snapshot);
         prop_assert_eq!(Staking::restore(&snapshot, rules()).unwrap(), world.staking);
     }
 }

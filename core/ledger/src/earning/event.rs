@@ -127,20 +127,12 @@ impl Event {
         let time = UnixMillis(reader.u64()?);
         let at = reader.position();
         let kind = match reader.u8()? {
-            1 => {
-                let at = reader.position();
-                let text = reader.text(Name::BYTES_MAX)?;
-                EventKind::Earned {
-                    // The only value a text stands for is its length.
-                    rule: text.parse().map_err(|_| DecodeError::Unknown {
-                        at,
-                        value: u64::try_from(text.len()).unwrap_or(u64::MAX),
-                    })?,
-                    account: AccountId::from_bytes(reader.array()?),
-                    granted: Amount(reader.u128()?),
-                    cut_by_limit: Amount(reader.u128()?),
-                }
-            }
+            1 => EventKind::Earned {
+                rule: name(&mut reader)?,
+                account: AccountId::from_bytes(reader.array()?),
+                granted: Amount(reader.u128()?),
+                cut_by_limit: Amount(reader.u128()?),
+            },
             2 => EventKind::FeePaid {
                 payer: AccountId::from_bytes(reader.array()?),
                 payee: AccountId::from_bytes(reader.array()?),
@@ -160,6 +152,16 @@ impl Event {
         reader.finish()?;
         Ok(Self { time, kind })
     }
+}
+
+pub(super) fn name(reader: &mut Reader<'_>) -> Result<Name, DecodeError> {
+    let at = reader.position();
+    let text = reader.text(Name::BYTES_MAX)?;
+    // The only number to tell of a text that is no name is its length.
+    text.parse().map_err(|_| DecodeError::Unknown {
+        at,
+        value: u64::try_from(text.len()).unwrap_or(u64::MAX),
+    })
 }
 
 #[cfg(test)]
