@@ -15,9 +15,12 @@
 //! these differences: an id is compared before anything else, a refused batch does not use its ids
 //! up, and a released reservation is an entry of its own.
 //!
-//! Not here: who may move what (signatures, roles), earning rules, staking and governance, fees,
-//! exchange between assets. A book keeps every id it has seen in memory, about 250 bytes an
-//! operation, because an id must never be forgotten.
+//! What money *must* move is decided by [`staking`] and [`earning`]: state machines of their own,
+//! which name [`Purse`]s and leave the moving to a book. [`economy`] holds every number of theirs.
+//!
+//! Not here: who may move what (signatures, roles), governance, exchange between assets. A book
+//! keeps every id it has seen in memory, about 250 bytes an operation, because an id must never be
+//! forgotten.
 //!
 //! Meet [`Book`] and [`Operation`] first.
 //!
@@ -68,13 +71,17 @@
 mod account;
 mod amount;
 mod book;
+pub mod earning;
+pub mod economy;
 mod entry;
 mod error;
 #[cfg(test)]
 mod fixtures;
 mod operation;
 mod plan;
+mod purse;
 mod restore;
+pub mod staking;
 
 pub use account::{Account, AccountKind};
 pub use amount::{Amount, AssetId, ParseAmountError};
@@ -83,6 +90,7 @@ pub use entry::{Entry, EntryKind, Head, verify_chain};
 pub use error::{Corruption, LedgerError};
 pub use operation::{Operation, Receipt, Reservation, ReservationState};
 pub use plan::Plan;
+pub use purse::{Movement, Ppm, PpmTooLarge, Purse};
 pub use restore::Restore;
 
 /// Most operations one batch may have, as in TigerBeetle (1 MiB of 128-byte transfers).
