@@ -65,9 +65,9 @@ mod rules;
 mod snapshot;
 mod state;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use fogcompute_base::{AccountId, NodeId, UnixMillis};
+use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
 
 use crate::{Amount, Movement};
 use draft::{Changes, Draft};
@@ -115,6 +115,8 @@ pub struct Staking {
     receiving: BTreeMap<(AccountId, NodeId), UnixMillis>,
     next_entry: u64,
     purses: Purses,
+    /// Claims the insurance has paid. Never forgotten, so that none is paid twice.
+    claims_paid: BTreeSet<TransferId>,
 }
 
 impl Staking {
@@ -135,6 +137,7 @@ impl Staking {
             receiving: BTreeMap::new(),
             next_entry: 1,
             purses: Purses::default(),
+            claims_paid: BTreeSet::new(),
         })
     }
 
@@ -529,6 +532,7 @@ impl Staking {
         self.clock = changes.now;
         self.next_entry = changes.next_entry;
         self.purses = changes.purses;
+        self.claims_paid.extend(changes.claim_paid);
         self.operators.extend(changes.operators);
         for (key, delegation) in changes.delegations {
             if delegation.is_empty() {

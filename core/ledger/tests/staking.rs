@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
 use fogcompute_ledger::staking::{
-    Corruption, Event, EventKind, Evidence, MATURE_MAX, Operation, Rules, Shares, Staking,
-    StakingError,
+    Corruption, Event, EventKind, Evidence, MATURE_MAX, Operation, RestoreError, Rules, Shares,
+    Staking, StakingError,
 };
 use fogcompute_ledger::{Amount, Movement, Ppm, Purse};
 
@@ -529,8 +529,19 @@ fn insurance_is_filled_by_slashes_and_pays_no_more_than_it_has() {
         }
     );
     assert_eq!(world.refused(pay(0)), StakingError::AmountZero);
-    world.run(pay(250));
-    assert_eq!(world.balance(Purse::Account(BEN)), 250);
+    world.run(pay(200));
+    assert_eq!(world.balance(Purse::Account(BEN)), 200);
+    // No claim is paid twice, not even after a restart.
+    let claim = TransferId::from_bytes([5; 16]);
+    let snapshot = world.staking.snapshot();
+    world.staking = Staking::restore(&snapshot, *world.staking.rules()).unwrap();
+    assert_eq!(world.refused(pay(1)), StakingError::ClaimRepeated { claim });
+    let mut twice = snapshot;
+    twice.claims_paid.push(claim);
+    assert_eq!(
+        Staking::restore(&twice, Rules::default()),
+        Err(RestoreError::Corrupt(Corruption::ClaimMisplaced { claim }))
+    );
 }
 
 // Bad input.

@@ -532,7 +532,11 @@ impl World {
             Step::Unjail(o) => Operation::Unjail { operator: node(o) },
             Step::Mature => Operation::Mature,
             Step::Insurance(amount) => Operation::PayInsurance {
-                claim: TransferId::from_bytes([0; 16]),
+                claim: TransferId::from_bytes(
+                    u128::try_from(self.staking.snapshot().claims_paid.len())
+                        .unwrap()
+                        .to_be_bytes(),
+                ),
                 to: account(100),
                 amount: Amount(amount),
             },

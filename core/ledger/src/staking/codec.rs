@@ -2,7 +2,7 @@
 
 use ethnum::U256;
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
-use fogcompute_base::{AccountId, NodeId, UnixMillis};
+use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
 
 use super::{
     Delegation, DelegationRow, Evidence, Loss, Operator, OperatorRow, Punished, Purses,
@@ -30,6 +30,7 @@ const VERSION: u8 = 1;
 /// | 72 | delegator 16, entry `u64`, started `u64`, matures `u64`, initial `u128`, balance `u128` |
 /// | 4 | number of redelegations, `u32`; each: |
 /// | 136 | from 32, delegator 16, to 32, entry `u64`, started `u64`, matures `u64`, initial `u128`, shares `u128` |
+/// | 4 + 16 n | number of paid claims `u32`, each its id 16 |
 impl Snapshot {
     /// Its bytes.
     ///
@@ -99,6 +100,10 @@ impl Snapshot {
             w.u64(row.record.matures.0);
             w.u128(row.record.initial.0);
             w.u128(row.record.shares.0);
+        }
+        count(&mut w, self.claims_paid.len());
+        for claim in &self.claims_paid {
+            w.raw(claim.as_bytes());
         }
         w.finish()
     }
@@ -170,6 +175,7 @@ impl Snapshot {
                 },
             })
         })?;
+        let claims_paid = list(r, |r| r.array().map(TransferId::from_bytes))?;
         reader.finish()?;
         Ok(Self {
             clock,
@@ -179,6 +185,7 @@ impl Snapshot {
             delegations,
             unbondings,
             redelegations,
+            claims_paid,
         })
     }
 }
@@ -430,6 +437,10 @@ mod tests {
                         initial: money(1), shares: Shares(numbers[2]),
                     },
                 }).collect(),
+                claims_paid: exits
+                    .iter()
+                    .map(|&(o, _)| TransferId::from_bytes([o; 16]))
+                    .collect(),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fogcompute_base::{AccountId, NodeId, UnixMillis};
+use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
 
 use super::arithmetic::{mul_div, mul_div_up};
 use super::state::{Due, Hop, Overflow, Stake};
@@ -32,6 +32,7 @@ pub(super) struct Draft<'a> {
     due_removed: Vec<(UnixMillis, u64)>,
     next_entry: u64,
     purses: Purses,
+    claim_paid: Option<TransferId>,
 }
 
 /// The finished draft: free of the state it was made for.
@@ -45,6 +46,7 @@ pub(super) struct Changes {
     pub(super) due_removed: Vec<(UnixMillis, u64)>,
     pub(super) next_entry: u64,
     pub(super) purses: Purses,
+    pub(super) claim_paid: Option<TransferId>,
 }
 
 impl<'a> Draft<'a> {
@@ -60,6 +62,7 @@ impl<'a> Draft<'a> {
             due_removed: Vec::new(),
             next_entry: base.next_entry,
             purses: base.purses,
+            claim_paid: None,
         }
     }
 
@@ -95,6 +98,7 @@ impl<'a> Draft<'a> {
             due_removed: self.due_removed,
             next_entry: self.next_entry,
             purses: self.purses,
+            claim_paid: self.claim_paid,
         };
         Ok((changes, done))
     }
@@ -229,8 +233,12 @@ impl<'a> Draft<'a> {
                 to,
                 entry,
             } => self.end((from, delegator, to), entry).map(|()| *wish),
-            EventKind::InsurancePaid { amount, .. } => {
+            EventKind::InsurancePaid { claim, amount, .. } => {
                 positive(amount)?;
+                if self.base.claims_paid.contains(&claim) {
+                    return Err(StakingError::ClaimRepeated { claim });
+                }
+                self.claim_paid = Some(claim);
                 if amount > self.purses.insurance {
                     return Err(StakingError::InsuranceShort {
                         available: self.purses.insurance,

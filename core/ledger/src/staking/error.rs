@@ -1,6 +1,6 @@
 //! Why staking refuses, and what is wrong with an event or a snapshot.
 
-use fogcompute_base::{AccountId, NodeId, UnixMillis};
+use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
 use thiserror::Error;
 
 use super::{Evidence, Shares};
@@ -244,6 +244,12 @@ pub enum StakingError {
         /// When it may change.
         again: UnixMillis,
     },
+    /// The claim was paid already.
+    #[error("claim {claim} was paid already")]
+    ClaimRepeated {
+        /// The claim.
+        claim: TransferId,
+    },
     /// The insurance fund does not have that much.
     #[error("insurance fund has {available}, not {asked}")]
     InsuranceShort {
@@ -273,6 +279,12 @@ pub enum Corruption {
     Misplaced {
         /// The operator.
         operator: NodeId,
+    },
+    /// The snapshot holds a paid claim twice or out of order.
+    #[error("snapshot holds claim {claim} twice or out of order")]
+    ClaimMisplaced {
+        /// The claim.
+        claim: TransferId,
     },
     /// The operator's stake and its shares do not match those of its delegators.
     #[error("shares of operator {operator} do not match its delegators")]

@@ -109,7 +109,7 @@ pub enum Operation {
     /// Pays out the unbondings whose time has come and forgets such redelegations, soonest first:
     /// at most [`MATURE_MAX`](super::MATURE_MAX) of them. Ask again until the plan is empty.
     Mature,
-    /// Pays from the insurance fund.
+    /// Pays a claim from the insurance fund, once.
     PayInsurance {
         /// The claim that was granted.
         claim: TransferId,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ethnum::U256;
-use fogcompute_base::{AccountId, NodeId, UnixMillis};
+use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::state::{Due, Overflow, scaled};
@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub unbondings: Vec<UnbondingRow>,
     /// All redelegated stake that still answers for the operator it left.
     pub redelegations: Vec<RedelegationRow>,
+    /// All claims the insurance has paid.
+    pub claims_paid: Vec<TransferId>,
 }
 
 /// An operator in a [`Snapshot`].
@@ -139,6 +141,7 @@ impl Staking {
                     })
                 })
                 .collect(),
+            claims_paid: self.claims_paid.iter().copied().collect(),
         }
     }
 
@@ -200,6 +203,12 @@ impl Staking {
                 .entry((row.delegator, row.to))
                 .or_insert(record.matures);
             *until = record.matures.max(*until);
+        }
+        for &claim in &snapshot.claims_paid {
+            if staking.claims_paid.last() >= Some(&claim) {
+                return Err(Corruption::ClaimMisplaced { claim }.into());
+            }
+            staking.claims_paid.insert(claim);
         }
         staking.check()?;
         Ok(staking)
