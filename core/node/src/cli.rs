@@ -64,7 +64,8 @@ enum Command {
 enum ScheduleCommand {
     /// Place the jobs of one file on the nodes of another, and print where each goes.
     ///
-    /// Both are arrays in JSON. Exit code 1 if there is no placement of all jobs.
+    /// Both are arrays in JSON, or tables if their names end in .csv; jobs may also be a log in the
+    /// Standard Workload Format, ending in .swf. Exit code 1 if there is no placement of all jobs.
     Place(PlaceArguments),
     /// Print the JSON Schema of such a file.
     Schema {
@@ -191,10 +192,10 @@ struct MixnodeArguments {
 #[derive(Debug, Parser)]
 struct PlaceArguments {
     /// The jobs. Ids are hexadecimal, or any other text as a name.
-    #[arg(value_name = "JOBS.json")]
+    #[arg(value_name = "JOBS")]
     jobs: PathBuf,
     /// The nodes.
-    #[arg(value_name = "NODES.json")]
+    #[arg(value_name = "NODES")]
     nodes: PathBuf,
     /// How jobs share a node.
     #[arg(long, value_enum, default_value_t = SharingName::Concurrent)]

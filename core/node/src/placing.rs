@@ -91,8 +91,9 @@ impl PlacingError {
 /// Places the jobs of one file on the nodes of another, and returns what is to be said of it.
 pub(crate) fn place(config: &PlacingConfig) -> Result<String, PlacingError> {
     config.preference.validate()?;
-    let (jobs, job_names) = input::jobs(&config.jobs)?;
     let (nodes, node_names) = input::nodes(&config.nodes)?;
+    let largest = nodes.iter().map(|node| node.cpu_millis_total / 1_000).max();
+    let (jobs, job_names) = input::jobs(&config.jobs, largest.unwrap_or(1))?;
     let names = job_names.and(node_names);
     let refused = |error: PlacementError| PlacingError::Placement {
         text: names.put_into(&error.to_string()),
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_report_names_jobs_nodes_and_what_was_left_out() {
-        let (mut jobs, job_names) = input::jobs(&example("jobs.json")).unwrap();
+        let (mut jobs, job_names) = input::jobs(&example("jobs.json"), 1).unwrap();
         let (nodes, node_names) = input::nodes(&example("nodes.json")).unwrap();
         jobs[4].gpus = 9;
         let names = job_names.and(node_names);

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::Utf8Error;
 
 use fogcompute_base::{Digest, NodeId, TaskId};
+use fogcompute_schedule::workload::csv::{self, CsvError};
+use fogcompute_schedule::workload::swf::{Log, SwfError};
 use fogcompute_schedule::{Job, Node};
 use schemars::transform::{RecursiveTransform, Transform as _};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -62,6 +65,36 @@ pub(crate) enum InputError {
         index: usize,
         /// What is wrong with it.
         source: serde_json::Error,
+    },
+    /// It is no text.
+    #[error("{}: no text", .path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// Where not.
+        source: Utf8Error,
+    },
+    /// It is no table.
+    #[error("{}", .path.display())]
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// Where and why not.
+        source: CsvError,
+    },
+    /// It is no log.
+    #[error("{}", .path.display())]
+    Swf {
+        /// The file.
+        path: PathBuf,
+        /// Where and why not.
+        source: SwfError,
+    },
+    /// It is a log where nodes are wanted.
+    #[error("{}: a log in SWF has no nodes", .path.display())]
+    NoNodes {
+        /// The file.
+        path: PathBuf,
     },
     /// A name is empty or too long.
     #[error("{}: entry {index}: a name of {length} bytes: 1 to {NAME_MAX} are allowed", .path.display())]
@@ -137,14 +170,73 @@ impl Names {
     }
 }
 
-/// The jobs of a file.
-pub(crate) fn jobs(path: &Path) -> Result<(Vec<Job>, Names), InputError> {
-    jobs_in(path, &read(path)?)
+/// How a file says what it holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Form {
+    Json,
+    Csv,
+    Swf,
+}
+
+impl Form {
+    /// By the ending of the file's name. What says nothing else is JSON.
+    fn of(path: &Path) -> Self {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        match ending.map(str::to_ascii_lowercase).as_deref() {
+            Some("csv") => Self::Csv,
+            Some("swf") => Self::Swf,
+            _ => Self::Json,
+        }
+    }
+}
+
+/// The jobs of a file, for nodes of which the largest has so many processors: a job of a log that
+/// takes more is a gang.
+pub(crate) fn jobs(path: &Path, processors_max: u64) -> Result<(Vec<Job>, Names), InputError> {
+    let bytes = read(path)?;
+    let arrivals = match Form::of(path) {
+        Form::Json => return jobs_in(path, &bytes),
+        Form::Csv => csv::read_jobs(text(path, &bytes)?).map_err(|source| InputError::Csv {
+            path: path.to_owned(),
+            source,
+        })?,
+        Form::Swf => {
+            let log: Result<Log, SwfError> = text(path, &bytes)?.parse();
+            log.and_then(|log| log.arrivals(processors_max))
+                .map_err(|source| InputError::Swf {
+                    path: path.to_owned(),
+                    source,
+                })?
+        }
+    };
+    let jobs = arrivals.into_iter().map(|arrival| arrival.job).collect();
+    Ok((jobs, Names::default()))
 }
 
 /// The nodes of a file.
 pub(crate) fn nodes(path: &Path) -> Result<(Vec<Node>, Names), InputError> {
-    nodes_in(path, &read(path)?)
+    let bytes = read(path)?;
+    match Form::of(path) {
+        Form::Csv => {
+            let nodes = csv::read_nodes(text(path, &bytes)?);
+            let nodes = nodes.map_err(|source| InputError::Csv {
+                path: path.to_owned(),
+                source,
+            })?;
+            Ok((nodes, Names::default()))
+        }
+        Form::Swf => Err(InputError::NoNodes {
+            path: path.to_owned(),
+        }),
+        Form::Json => nodes_in(path, &bytes),
+    }
+}
+
+fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, InputError> {
+    std::str::from_utf8(bytes).map_err(|source| InputError::Text {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, InputError> {
@@ -319,6 +411,43 @@ mod tests {
             assert_eq!(entry["additionalProperties"], json!(false));
             assert_eq!(entry["properties"].as_object().unwrap().len(), fields);
             assert!(!schema.to_string().contains("pattern"));
+        }
+    }
+
+    #[test]
+    fn the_ending_of_a_name_says_what_a_file_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let id = "0123456789abcdef0123456789abcdef";
+        let table = format!("id,cpu_millis,memory_bytes,duration_ms\n{id},1,2,3\n");
+        let (found, _) = jobs(&file("jobs.CSV", table.as_bytes()), 1).unwrap();
+        assert_eq!(found[0].id.to_string(), id);
+        let table =
+            format!("id,cpu_millis_free,cpu_millis_total,memory_bytes_free\n{id}{id},1,2,3\n");
+        let (found, _) = nodes(&file("nodes.csv", table.as_bytes())).unwrap();
+        assert_eq!(found[0].cpu_millis_total, 2);
+        let log = file(
+            "jobs.swf",
+            b"1 0 5 60 4 -1 -1 4 120 -1 1 1 1 -1 1 -1 -1 -1\n",
+        );
+        assert_eq!(jobs(&log, 2).unwrap().0.len(), 2);
+        for (refused, why) in [
+            (nodes(&log).unwrap_err(), "no nodes"),
+            (
+                nodes(&file("bad.csv", b"id\n")).unwrap_err(),
+                "cpu_millis_free",
+            ),
+            (jobs(&file("bad.swf", b"1 2\n"), 2).unwrap_err(), "line 1"),
+            (jobs(&file("bad.csv", b"\xff"), 2).unwrap_err(), "no text"),
+        ] {
+            let source = std::error::Error::source(&refused).map(ToString::to_string);
+            let told = format!("{refused}: {}", source.unwrap_or_default());
+            assert!(told.contains(why), "{told}");
+            assert_eq!(refused.kind(), "invalid");
         }
     }
 }
