@@ -7327,7 +7327,7 @@ public struct Point: Equatable, Hashable, Codable {
      */
     public let assignment: [Assignment]
     /**
-     * What it is worth: mean completion time in milliseconds, imbalance, distrust, cost.
+     * What it is worth: mean completion time in milliseconds, imbalance, distrust, cost, price.
      */
     public let objectives: [Double]
     /**
@@ -7342,7 +7342,7 @@ public struct Point: Equatable, Hashable, Codable {
          * Where each job runs, in the order in which jobs were given.
          */assignment: [Assignment],
         /**
-         * What it is worth: mean completion time in milliseconds, imbalance, distrust, cost.
+         * What it is worth: mean completion time in milliseconds, imbalance, distrust, cost, price.
          */objectives: [Double],
         /**
          * What it costs, as decimal text of base units.
@@ -10161,7 +10161,7 @@ public enum Preference: Equatable, Hashable, Codable {
      */
     case weights(
         /**
-         * Four weights: completion time, imbalance, distrust, cost.
+         * Five weights: completion time, imbalance, distrust, cost, price.
          */weights: [Double]
     )
     /**
@@ -12153,7 +12153,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_topology() != 56811) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_request() != 10444) {
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_request() != 44683) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_send() != 42728) {

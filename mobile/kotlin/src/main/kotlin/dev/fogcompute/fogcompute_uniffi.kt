@@ -1434,7 +1434,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_topology() and 0xFFFF) != 56811) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_request() and 0xFFFF) != 10444) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_request() and 0xFFFF) != 44683) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_send() and 0xFFFF) != 42728) {
@@ -10841,7 +10841,7 @@ data class Point (
     val `assignment`: List<Assignment>
     ,
     /**
-     * What it is worth: mean completion time in milliseconds, imbalance, distrust, cost.
+     * What it is worth: mean completion time in milliseconds, imbalance, distrust, cost, price.
      */
     val `objectives`: List<kotlin.Double>
     ,
@@ -12858,7 +12858,7 @@ sealed class Preference {
      */
     data class Weights(
         /**
-         * Four weights: completion time, imbalance, distrust, cost.
+         * Five weights: completion time, imbalance, distrust, cost, price.
          */
         val `weights`: List<kotlin.Double>) : Preference()
 
