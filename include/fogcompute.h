@@ -76,9 +76,9 @@
 
 /**
  * Objectives of a placement, all minimised: completion in milliseconds, imbalance, distrust, cost
- * in base units.
+ * and market price in base units.
  */
-#define FOG_OBJECTIVE_COUNT 4
+#define FOG_OBJECTIVE_COUNT 5
 
 /**
  * Most hops of a route in a network that chose nothing else.
@@ -1905,7 +1905,7 @@ typedef struct fog_preference {
  */
 typedef struct fog_point {
   /**
-   * What it is worth: completion in milliseconds, imbalance, distrust, cost.
+   * What it is worth: completion in milliseconds, imbalance, distrust, cost, price.
    */
   double objectives[FOG_OBJECTIVE_COUNT];
   /**

@@ -839,6 +839,61 @@ mod tests {
     }
 
     #[test]
+    fn without_a_proof_the_nearest_miss_is_named() {
+        let large = |id| Job {
+            cpu_millis: 2_500,
+            ..job(id)
+        };
+        let jobs = vec![large(1), large(2), large(3)];
+        let nodes = vec![node(1), node(2)];
+        let instance = Instance::new(jobs, nodes.clone(), Sharing::Concurrent).unwrap();
+        let error = instance.nearest_miss(2);
+        assert_eq!(
+            error,
+            PlacementError::OverCommitted {
+                job: job(3).id,
+                node: node(1).id,
+                lacks: Lacks {
+                    cpu_millis: 1_000,
+                    ..Lacks::default()
+                }
+            }
+        );
+        assert!(error.to_string().contains("lacks 1000 millicores for job"));
+        let apart = |id, others: [u16; 2]| Job {
+            anti_affinity: others.map(|other| job(other).id).to_vec(),
+            ..job(id)
+        };
+        let jobs = vec![apart(1, [2, 3]), apart(2, [1, 3]), job(3)];
+        for sharing in [Sharing::Concurrent, Sharing::Queued] {
+            let instance = Instance::new(jobs.clone(), nodes.clone(), sharing).unwrap();
+            let job = job(3).id;
+            assert_eq!(instance.nearest_miss(2), PlacementError::Crowded { job });
+        }
+    }
+
+    #[test]
+    fn more_jobs_that_must_be_apart_than_nodes_are_a_proof() {
+        let ids = 0..30;
+        let jobs: Vec<Job> = ids
+            .clone()
+            .map(|id| Job {
+                anti_affinity: (0..id).map(|other| job(other).id).collect(),
+                ..job(id)
+            })
+            .collect();
+        for sharing in [Sharing::Concurrent, Sharing::Queued] {
+            let nodes = (0..29).map(node).collect();
+            let instance = Instance::new(jobs.clone(), nodes, sharing).unwrap();
+            let jobs = ids.clone().map(|id| job(id).id).collect();
+            assert_eq!(
+                instance.place(&small(), &mut rng(9)),
+                Err(PlacementError::Impossible { jobs })
+            );
+        }
+    }
+
+    #[test]
     fn a_configuration_that_makes_no_sense_is_refused() {
         let instance = Instance::new(vec![job(1)], vec![node(1)], Sharing::Queued).unwrap();
         let config = Nsga2 {
