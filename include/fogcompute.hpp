@@ -1033,6 +1033,21 @@ private:
     handle handle_;
 };
 
+/// What to answer a message with that came to a client before.
+class reply_blocks {
+public:
+    /// How many there are: packets an answer may have.
+    std::size_t count() const noexcept { return fog_reply_blocks_count(handle_.get()); }
+
+    const fog_reply_blocks *native_handle() const noexcept { return handle_.get(); }
+
+private:
+    friend class mixnet_client;
+    using handle = detail::handle<fog_reply_blocks, fog_reply_blocks_free>;
+    explicit reply_blocks(handle raw) noexcept : handle_(std::move(raw)) {}
+    handle handle_;
+};
+
 namespace detail {
 
 inline bytes read_answer(const fog_mixnet_answer *from) {
@@ -1074,19 +1089,26 @@ public:
     /// Starts a client of a network.
     explicit mixnet_client(const topology &network, const mixnet_client_config &config = {})
         : handle_(detail::take<handle>([&](fog_mixnet_client **out) {
-              fog_mixnet_client_config raw{};
-              raw.listen = config.listen.c_str();
-              if (config.identity) {
-                  raw.identity = config.identity->data();
-                  raw.identity_len = config.identity->size();
-              }
-              raw.cover_loops_ns = detail::nanoseconds(config.cover_loops);
-              raw.cover_drops_ns = detail::nanoseconds(config.cover_drops);
-              raw.inbox_messages_max = config.inbox_messages_max;
+              const auto raw = native(config);
               return fog_mixnet_client_start(network.native_handle(), &raw, out);
           })) {}
 
-    /// What others need to send it messages. It is another one with each start and each epoch.
+    /// Starts a client that goes on where another one was suspended under this key. In the epoch of
+    /// that client it has the same contact. The configuration need not say the identity.
+    ///
+    /// Open each state once: of two clients from one state, the mixnodes drop the second use of a
+    /// reply block as a replay. A state that does not open with this key is `storage_corrupt`.
+    static mixnet_client restore(const topology &network, bytes_view state, bytes_view key,
+                                 const mixnet_client_config &config = {}) {
+        return mixnet_client(detail::take<handle>([&](fog_mixnet_client **out) {
+            const auto raw = native(config);
+            return fog_mixnet_client_restore(network.native_handle(), &raw, state.data(),
+                                             state.size(), key.data(), key.size(), out);
+        }));
+    }
+
+    /// What others need to send it messages. It is another one with each epoch, and with each start
+    /// that does not restore the client.
     std::string contact() const {
         return detail::fill<fog_contact>([&](fog_contact *out) {
                    return fog_mixnet_client_contact(handle_.get(), out);
@@ -1117,13 +1139,10 @@ public:
     bytes request(const std::string &to, bytes_view body, std::size_t answer_bytes_max,
                   std::chrono::nanoseconds within) const {
         const auto within_ns = detail::nanoseconds(within);
-        const auto answer =
-            detail::take<detail::handle<fog_mixnet_answer, fog_mixnet_answer_free>>(
-                [&](fog_mixnet_answer **out) {
-                    return fog_mixnet_client_request(handle_.get(), to.c_str(), body.data(),
-                                                     body.size(), answer_bytes_max, within_ns,
-                                                     out);
-                });
+        const auto answer = detail::take<answer_handle>([&](fog_mixnet_answer **out) {
+            return fog_mixnet_client_request(handle_.get(), to.c_str(), body.data(), body.size(),
+                                             answer_bytes_max, within_ns, out);
+        });
         return detail::read_answer(answer.get());
     }
 
@@ -1189,6 +1208,57 @@ public:
                                               body.size()));
     }
 
+    /// Identifiers of messages that came to the client before this one and were not answered, less
+    /// what was taken since.
+    std::vector<std::string> restored_messages() const {
+        return restored(fog_mixnet_client_restored_messages);
+    }
+
+    /// Identifiers of requests that the client before this one made and that were not answered,
+    /// less what was taken since.
+    std::vector<std::string> restored_requests() const {
+        return restored(fog_mixnet_client_restored_requests);
+    }
+
+    /// What to answer a message with that came to the client before this one, once. Nothing if it
+    /// was answered, wants no answer, or came before the last epoch.
+    std::optional<fogcompute::reply_blocks> reply_blocks(const std::string &message) const {
+        auto blocks =
+            detail::take<fogcompute::reply_blocks::handle>([&](fog_reply_blocks **out) {
+                return fog_mixnet_client_reply_blocks(handle_.get(), message.c_str(), out);
+            });
+        if (!blocks) {
+            return std::nullopt;
+        }
+        return fogcompute::reply_blocks(std::move(blocks));
+    }
+
+    /// Answers a message that came to the client before this one, once.
+    void reply_with(const fogcompute::reply_blocks &blocks, bytes_view body) const {
+        detail::check(fog_mixnet_client_reply_with(handle_.get(), blocks.native_handle(),
+                                                   body.data(), body.size()));
+    }
+
+    /// Waits for the answer to a request that the client before this one made, once. It may be
+    /// there already.
+    bytes answer_to(const std::string &request, std::chrono::nanoseconds within) const {
+        const auto within_ns = detail::nanoseconds(within);
+        const auto answer = detail::take<answer_handle>([&](fog_mixnet_answer **out) {
+            return fog_mixnet_client_answer_to(handle_.get(), request.c_str(), within_ns, out);
+        });
+        return detail::read_answer(answer.get());
+    }
+
+    /// The same, but returns at once.
+    std::future<bytes> answer_to_async(const std::string &request,
+                                       std::chrono::nanoseconds within) const {
+        const auto within_ns = detail::nanoseconds(within);
+        return detail::promised<bytes>([&](void *promise) {
+            return fog_mixnet_client_answer_to_async(handle_.get(), request.c_str(), within_ns,
+                                                     detail::on_answered, promise);
+        });
+    }
+
     /// Goes on with another topology of the network.
     void set_topology(const topology &network) const {
         detail::check(fog_mixnet_client_set_topology(handle_.get(), network.native_handle()));
@@ -1206,6 +1276,22 @@ public:
             [&](fog_client_stats *out) { return fog_mixnet_client_stats(handle_.get(), out); });
     }
 
+    /// Ends it as close() does, and returns what one after it needs to go on, sealed under a key of
+    /// FOG_KEY_BYTES random bytes; keep both for restore().
+    ///
+    /// In it are the identity, the mix keys, the reply blocks of messages that were not answered
+    /// and not destroyed, and the keys for answers that were asked for and did not come. A reply
+    /// block is good for five minutes, a stop included, and no longer than the epoch after its own.
+    bytes suspend(bytes_view key) const {
+        const auto state =
+            detail::take<detail::handle<fog_mixnet_state, fog_mixnet_state_free>>(
+                [&](fog_mixnet_state **out) {
+                    return fog_mixnet_client_suspend(handle_.get(), key.data(), key.size(), out);
+                });
+        const std::uint8_t *data = fog_mixnet_state_data(state.get());
+        return bytes(data, data + fog_mixnet_state_len(state.get()));
+    }
+
     /// Ends it: what was asked for ends with `closed`, messages that came in can still be received.
     /// Closing again does nothing.
     void close() const { detail::check(fog_mixnet_client_close(handle_.get())); }
@@ -1214,6 +1300,41 @@ public:
 
 private:
     using handle = detail::handle<fog_mixnet_client, fog_mixnet_client_free>;
+    using answer_handle = detail::handle<fog_mixnet_answer, fog_mixnet_answer_free>;
+
+    explicit mixnet_client(handle raw) noexcept : handle_(std::move(raw)) {}
+
+    /// As long as the configuration lives.
+    static fog_mixnet_client_config native(const mixnet_client_config &config) {
+        fog_mixnet_client_config raw{};
+        raw.listen = config.listen.c_str();
+        if (config.identity) {
+            raw.identity = config.identity->data();
+            raw.identity_len = config.identity->size();
+        }
+        raw.cover_loops_ns = detail::nanoseconds(config.cover_loops);
+        raw.cover_drops_ns = detail::nanoseconds(config.cover_drops);
+        raw.inbox_messages_max = config.inbox_messages_max;
+        return raw;
+    }
+
+    std::vector<std::string> restored(fog_status (*which)(const fog_mixnet_client *, fog_id *,
+                                                          std::size_t, std::size_t *)) const {
+        std::size_t count = 0;
+        const fog_status asked = which(handle_.get(), nullptr, 0, &count);
+        if (asked != FOG_STATUS_BUFFER_TOO_SMALL) {
+            detail::check(asked);
+        }
+        // There can be fewer by now, but not more.
+        std::vector<fog_id> ids(count);
+        detail::check(which(handle_.get(), ids.data(), count, &count));
+        std::vector<std::string> result;
+        for (std::size_t i = 0; i < count; i++) {
+            result.push_back(ids[i].text);
+        }
+        return result;
+    }
+
     handle handle_;
 };
 

@@ -1,8 +1,9 @@
 """The mixnet: batches, reply blocks, nodes, clients, and the names of `fogcompute.mix`."""
 
 import asyncio
+import concurrent.futures
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -269,6 +270,104 @@ async def test_closing_ends_what_is_awaited(network: Network) -> None:
         for awaited in (asked, receiving):
             with pytest.raises(f.ClosedError):
                 await awaited
+
+
+async def test_a_client_started_again_from_its_state_answers_and_is_answered(
+    network: Network,
+) -> None:
+    key = bytes(range(32))
+    quiet: dict[str, Any] = {"loops": None, "drops": None}
+    old_alice, old_bob = network.client(), network.client()
+    asked = asyncio.ensure_future(
+        old_alice.request(old_bob.contact, b"?", answer_bytes_max=64, within=LONG)
+    )
+    question = await old_bob.receive()
+    contacts = (old_alice.contact, old_bob.contact)
+    state = old_alice.suspend(key)
+    with pytest.raises(f.ClosedError):
+        await asked
+    for call in (lambda: old_alice.suspend(key), old_alice.restored):
+        with pytest.raises(f.ClosedError):
+            call()
+    alice = mix.MixnetClient.restore(network.topology, state, key, **quiet)
+    bob = mix.MixnetClient.restore(network.topology, old_bob.suspend(key), key, **quiet)
+    async with alice, bob:
+        assert (alice.contact, bob.contact) == contacts
+        assert alice.restored() == mix.Restored([], [question.id])
+        assert bob.restored() == mix.Restored([question.id], [])
+        # Its acknowledgement comes over the last layer, which then knows where alice is now.
+        await asyncio.gather(alice.send(bob.contact, b"back"), bob.receive())
+        with pytest.raises(f.ReplyBlockError):
+            bob.reply(question, b"")
+        blocks = bob.reply_blocks(question.id)
+        assert blocks is not None
+        assert (blocks.count, repr(blocks)) == (1, "<fogcompute.mix.ReplyBlocks: 1>")
+        assert bob.reply_blocks(question.id) is None
+        with pytest.raises(f.PayloadTooLargeError):
+            bob.reply_with(blocks, bytes(4096))
+        bob.reply_with(blocks, b"later")
+        with pytest.raises(f.ReplyBlockError):
+            bob.reply_with(blocks, b"again")
+        assert await alice.answer_to(question.id, within=LONG) == b"later"
+        assert alice.restored() == bob.restored() == mix.Restored([], [])
+        with pytest.raises(f.ArgumentError, match=question.id.hex()):
+            alice.answer_to(question.id)
+
+
+def test_an_answer_is_waited_for_after_a_restart_without_a_loop(network: Network) -> None:
+    key = bytes(32)
+    old = network.client()
+    with network.client() as bob:
+        with pytest.raises(f.NoAnswerError):
+            old.request_blocking(bob.contact, b"given up", within=QUICK)
+
+        def ask() -> None:
+            with pytest.raises(f.ClosedError):
+                old.request_blocking(bob.contact, b"?", within=LONG)
+
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            asking = threads.submit(ask)
+            questions = (bob.receive_blocking(LONG) for _ in range(2))
+            question = next(each for each in questions if each is not None and each.body == b"?")
+            state = old.suspend(key)
+            asking.result()
+        client = mix.MixnetClient.restore(network.topology, state, key, loops=None, drops=None)
+        with client as alice:
+            assert alice.restored().requests == (question.id,)
+            alice.send_blocking(bob.contact, b"back")
+            bob.reply(question, b"!")
+            assert alice.answer_to_blocking(question.id, within=LONG) == b"!"
+            with pytest.raises(f.ArgumentError):
+                alice.answer_to_blocking(question.id)
+
+
+def test_a_state_that_does_not_open_is_refused(network: Network) -> None:
+    def restore(state: bytes, key: bytes, **options: Any) -> mix.MixnetClient:
+        options = {"loops": None, "drops": None} | options
+        return mix.MixnetClient.restore(network.topology, state, key, **options)
+
+    key, identity = bytes(range(32)), bytes(range(1, 33))
+    client = network.client(identity=identity)
+    with pytest.raises(f.ArgumentError, match="key has 5 bytes"):
+        client.suspend(b"short")
+    state = client.suspend(key)
+    damaged = bytearray(state)
+    damaged[-1] ^= 1
+    for bad, other in [(state, bytes(32)), (bytes(damaged), key), (state[:-1], key), (b"", key)]:
+        with pytest.raises(f.StorageCorruptError):
+            restore(bad, other)
+    wrong: list[dict[str, Any]] = [{"identity": bytes(32)}, {"identity": b"1"}, {"listen": "here"}]
+    for options in wrong:
+        with pytest.raises(f.ArgumentError):
+            restore(state, key, **options)
+    with pytest.raises(f.ArgumentError, match="key has 31 bytes"):
+        restore(state, key[1:])
+    with restore(state, key, identity=identity) as again:
+        calls: list[Callable[[bytes], object]] = [again.reply_blocks, again.answer_to_blocking]
+        for call in calls:
+            with pytest.raises(f.ArgumentError, match="id has 2 bytes"):
+                call(b"id")
+        assert again.reply_blocks(bytes(16)) is None
 
 
 async def test_a_circuit_is_taken_as_it_was_chosen(network: Network) -> None:

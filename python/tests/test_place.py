@@ -40,7 +40,7 @@ def test_a_placement_names_every_job_and_its_node() -> None:
     plan = f.place(jobs(6, 0.5), nodes(0.9, 0.9, 0.2), f.Sharing.QUEUED, SMALL, seed=1)
     assert [job for job, _ in plan.chosen.assignment] == [job.id for job in jobs(6)]
     assert {node for _, node in plan.chosen.assignment} <= {node.id for node in nodes(1, 1)}
-    assert len(plan.chosen.objectives) == len(f.OBJECTIVE_NAMES) == 4
+    assert len(plan.chosen.objectives) == len(f.OBJECTIVE_NAMES) == 5
     assert plan.explanation.startswith("6 jobs on ")
 
 
@@ -50,19 +50,19 @@ def test_a_preference_chooses_a_corner_of_the_front() -> None:
             jobs(6), nodes(0.9, 0.5), f.Sharing.QUEUED, f.Nsga2(20, 20), preference=preference
         ).chosen
 
-    cheapest = chosen(f.Weights([0, 0, 0, 1]))
-    fastest = chosen(f.Lexicographic([0, 1, 2, 3]))
+    cheapest = chosen(f.Weights([0, 0, 0, 1, 0]))
+    fastest = chosen(f.Lexicographic([0, 1, 2, 3, 4]))
     assert cheapest.cost < fastest.cost
     assert fastest.objectives[0] < cheapest.objectives[0]
 
 
 def test_a_preference_that_prefers_nothing_is_refused() -> None:
     for preference in (
-        f.Weights([0, 0, 0, 0]),
-        f.Weights([1, 1, 1, -1]),
-        f.Weights([1, 1, 1, float("nan")]),
-        f.Lexicographic([0, 0, 1, 2]),
-        f.Lexicographic([1, 2, 3, 4]),
+        f.Weights([0, 0, 0, 0, 0]),
+        f.Weights([1, 1, 1, 1, -1]),
+        f.Weights([1, 1, 1, 1, float("nan")]),
+        f.Lexicographic([0, 0, 1, 2, 3]),
+        f.Lexicographic([1, 2, 3, 4, 5]),
     ):
         with pytest.raises(f.ArgumentError):
             f.place(jobs(1), nodes(1.0), f.Sharing.QUEUED, SMALL, preference=preference)

@@ -62,8 +62,8 @@ VALUES: list[tuple[Any, Any]] = [
             price_per_cpu_second=8,
         ),
     ),
-    (f.Weights([1, 2, 3, 4]), f.Weights([1, 2, 3, 0])),
-    (f.Lexicographic([3, 2, 1, 0]), f.Lexicographic([0, 1, 2, 3])),
+    (f.Weights([1, 2, 3, 4, 5]), f.Weights([1, 2, 3, 4, 0])),
+    (f.Lexicographic([4, 3, 2, 1, 0]), f.Lexicographic([0, 1, 2, 3, 4])),
     (POINT, f.Point([], [1.0], 0)),
     (f.Plan([POINT], 0, "why"), f.Plan([POINT], 0, "")),
     (

@@ -7,7 +7,6 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use cpu_time::ThreadTime;
-use fogcompute::base::Priority;
 use fogcompute::schedule::evolution::{
     BatchProblem, Bounded, Evolution, Nsga2, Settings, Variable,
 };
@@ -443,6 +442,7 @@ fn one_at_a_time(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Erro
         node_use: 10.0,
         distrust: 50.0,
         cost: 1e-4,
+        price: 0.0,
     };
     let mut placer = Placer::new(nodes.clone(), rates)?;
     let start = ThreadTime::now();
@@ -469,28 +469,29 @@ fn one_at_a_time(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Erro
 
 fn node((id, node): (u64, &fogcompute::schedule::fogp::Node)) -> Node {
     Node {
-        id: NodeId::from_bytes(std::array::from_fn(|at| id.to_be_bytes()[at % 8])),
         cpu_millis_free: node.cpu_millis - node.cpu_millis_used,
-        cpu_millis_total: node.cpu_millis,
-        memory_bytes_free: node.memory_mib << 20,
         speed: node.speed,
         latency_ms: node.base_ms,
         trust: node.trust,
         price_per_cpu_second: whole(node.ask_rate * 100.0),
+        ..Node::new(
+            NodeId::from_bytes(std::array::from_fn(|at| id.to_be_bytes()[at % 8])),
+            node.cpu_millis,
+            node.memory_mib << 20,
+        )
     }
 }
 
 fn job((id, job): (u64, &fogcompute::schedule::fogp::Job)) -> Job {
     Job {
-        id: TaskId::from_bytes(std::array::from_fn(|at| id.to_be_bytes()[at % 8])),
-        cpu_millis: job.cpu_millis,
-        memory_bytes: job.memory_mib << 20,
-        duration_ms: 1_000 * job.duration_s,
-        priority: Priority::Normal,
         min_trust: job.trust_min,
-        max_cost: None,
         max_latency_ms: Some(job.latency_ms_max),
-        excluded: vec![],
+        ..Job::new(
+            TaskId::from_bytes(std::array::from_fn(|at| id.to_be_bytes()[at % 8])),
+            job.cpu_millis,
+            job.memory_mib << 20,
+            1_000 * job.duration_s,
+        )
     }
 }
 

@@ -11,8 +11,8 @@ use crate::support::{
 use crate::{FOG_ID_SIZE, FOG_NODE_ID_SIZE, fog_amount, fog_status};
 
 /// Objectives of a placement, all minimised: completion in milliseconds, imbalance, distrust, cost
-/// in base units.
-pub const FOG_OBJECTIVE_COUNT: usize = 4;
+/// and market price in base units.
+pub const FOG_OBJECTIVE_COUNT: usize = 5;
 
 /// How urgent something is. Lower is sooner.
 #[repr(i32)]
@@ -120,7 +120,7 @@ pub struct fog_preference {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct fog_point {
-    /// What it is worth: completion in milliseconds, imbalance, distrust, cost.
+    /// What it is worth: completion in milliseconds, imbalance, distrust, cost, price.
     pub objectives: [f64; FOG_OBJECTIVE_COUNT],
     /// What it costs, in base units. The objective of this name is only near to it when large.
     pub cost: fog_amount,
@@ -159,31 +159,27 @@ unsafe fn read_job(job: &fog_job) -> Result<Job, Failure> {
         (parsed(job.id, "job")?, excluded.collect::<Result<_, _>>()?)
     };
     Ok(Job {
-        id,
-        cpu_millis: job.cpu_millis,
-        memory_bytes: job.memory_bytes,
-        duration_ms: job.duration_ms,
         priority,
         min_trust: job.min_trust,
         max_cost: job.has_max_cost.then_some(job.max_cost),
         max_latency_ms: job.has_max_latency_ms.then_some(job.max_latency_ms),
         excluded,
+        ..Job::new(id, job.cpu_millis, job.memory_bytes, job.duration_ms)
     })
 }
 
 /// # Safety
 /// The node's identifier is a string or NULL.
 unsafe fn read_node(node: &fog_node) -> Result<Node, Failure> {
+    // SAFETY: as the caller promises.
+    let id = unsafe { parsed(node.id, "node") }?;
     Ok(Node {
-        // SAFETY: as the caller promises.
-        id: unsafe { parsed(node.id, "node") }?,
         cpu_millis_free: node.cpu_millis_free,
-        cpu_millis_total: node.cpu_millis_total,
-        memory_bytes_free: node.memory_bytes_free,
         speed: node.speed,
         latency_ms: node.latency_ms,
         trust: node.trust,
         price_per_cpu_second: node.price_per_cpu_second,
+        ..Node::new(id, node.cpu_millis_total, node.memory_bytes_free)
     })
 }
 

@@ -315,17 +315,31 @@ static void test_null_is_refused_or_ignored_by_the_mixnet(void) {
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mixnet_client_start(NULL, NULL, NULL));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mixnet_client_receive(NULL, 0, NULL));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mixnet_client_close(NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_mixnet_client_restore(NULL, NULL, NULL, 0, NULL, 0, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mixnet_client_suspend(NULL, NULL, 0, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mixnet_client_restored_messages(NULL, NULL, 0, &len));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mixnet_client_restored_requests(NULL, NULL, 0, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mixnet_client_reply_blocks(NULL, NULL, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mixnet_client_reply_with(NULL, NULL, NULL, 0));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mixnet_client_answer_to(NULL, NULL, 0, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_mixnet_client_answer_to_async(NULL, NULL, 0, NULL, NULL));
     CHECK(fog_sphinx_hops_max(NULL) == 0 && fog_sphinx_surb_bytes(NULL) == 0);
     CHECK(fog_topology_layer_count(NULL) == 0 && fog_topology_node_count(NULL, 0) == 0);
     CHECK(fog_mixnet_message_data(NULL) == NULL && fog_mixnet_message_len(NULL) == 0);
     CHECK(fog_mixnet_message_reply_blocks(NULL) == 0);
     CHECK(fog_mixnet_answer_data(NULL) == NULL && fog_mixnet_answer_len(NULL) == 0);
+    CHECK(fog_mixnet_state_data(NULL) == NULL && fog_mixnet_state_len(NULL) == 0);
+    CHECK(fog_reply_blocks_count(NULL) == 0);
     fog_reply_key_free(NULL);
     fog_sphinx_processor_free(NULL);
     fog_topology_free(NULL);
     fog_mixnet_node_free(NULL);
     fog_mixnet_message_free(NULL);
     fog_mixnet_answer_free(NULL);
+    fog_mixnet_state_free(NULL);
+    fog_reply_blocks_free(NULL);
     fog_mixnet_client_free(NULL);
     fog_private_key_free(key);
     fog_sphinx_free(sphinx);
@@ -1946,11 +1960,16 @@ struct mixnet {
     fog_contact to_alice, to_bob;
 };
 
-static fog_mixnet_client *quiet_client(const fog_topology *topology, fog_contact *contact) {
+static fog_mixnet_client_config quiet_config(void) {
     fog_mixnet_client_config config;
     OK(fog_mixnet_client_config_default(&config));
     CHECK(config.cover_loops_ns == 5000000000 && config.cover_drops_ns == 5000000000);
     config.cover_loops_ns = config.cover_drops_ns = 0;
+    return config;
+}
+
+static fog_mixnet_client *quiet_client(const fog_topology *topology, fog_contact *contact) {
+    const fog_mixnet_client_config config = quiet_config();
     fog_mixnet_client *client = NULL;
     OK(fog_mixnet_client_start(topology, &config, &client));
     OK(fog_mixnet_client_contact(client, contact));
@@ -2126,6 +2145,146 @@ static void test_a_message_is_answered_once(void) {
     end_mixnet(&mixnet);
 }
 
+static const uint8_t STORE_KEY[FOG_KEY_BYTES] = {7};
+
+/* Suspends a client, and puts one into its place that goes on. */
+static void start_again(const struct mixnet *mixnet, fog_mixnet_client **client) {
+    const fog_mixnet_client_config config = quiet_config();
+    fog_mixnet_state *state = NULL;
+    OK(fog_mixnet_client_suspend(*client, STORE_KEY, sizeof STORE_KEY, &state));
+    FAILS(FOG_STATUS_CLOSED,
+          fog_mixnet_client_suspend(*client, STORE_KEY, sizeof STORE_KEY, &state));
+    fog_mixnet_client_free(*client);
+    OK(fog_mixnet_client_restore(mixnet->topology, &config, fog_mixnet_state_data(state),
+                                 fog_mixnet_state_len(state), STORE_KEY, sizeof STORE_KEY,
+                                 client));
+    fog_mixnet_state_free(state);
+}
+
+static void test_a_client_started_again_answers_and_is_answered(void) {
+    struct mixnet mixnet = start_mixnet();
+    struct ending endings[2];
+    fog_id ids[2];
+    for (size_t i = 0; i < 2; i++) {
+        ending_init(&endings[i]);
+        OK(fog_mixnet_client_request_async(mixnet.alice, mixnet.to_bob.text, NULL, 0, 64, LONG_NS,
+                                           on_answered, &endings[i]));
+    }
+    /* Its reply blocks are kept as long as somebody holds them. */
+    fog_mixnet_message *questions[2];
+    for (size_t i = 0; i < 2; i++) {
+        questions[i] = receive(mixnet.bob);
+        OK(fog_mixnet_message_id(questions[i], &ids[i]));
+    }
+    start_again(&mixnet, &mixnet.alice);
+    start_again(&mixnet, &mixnet.bob);
+    for (size_t i = 0; i < 2; i++) {
+        CHECK(endings[i].status == FOG_STATUS_CLOSED && endings[i].calls == 1);
+        ending_destroy(&endings[i]);
+        FAILS(FOG_STATUS_INVALID_REPLY_BLOCK,
+              fog_mixnet_client_reply(mixnet.bob, questions[i], NULL, 0));
+        fog_mixnet_message_free(questions[i]);
+    }
+    fog_contact contact;
+    OK(fog_mixnet_client_contact(mixnet.bob, &contact));
+    CHECK(strcmp(contact.text, mixnet.to_bob.text) == 0);
+
+    fog_id left[2];
+    size_t len = 0;
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL,
+          fog_mixnet_client_restored_messages(mixnet.bob, NULL, 0, &len));
+    CHECK(len == 2);
+    OK(fog_mixnet_client_restored_messages(mixnet.bob, left, len, &len));
+    CHECK(len == 2 && strlen(left[0].text) == 32);
+    CHECK(strcmp(left[0].text, ids[0].text) == 0 || strcmp(left[0].text, ids[1].text) == 0);
+    OK(fog_mixnet_client_restored_requests(mixnet.bob, NULL, 0, &len));
+    CHECK(len == 0);
+    OK(fog_mixnet_client_restored_requests(mixnet.alice, left, 2, &len));
+    CHECK(len == 2);
+
+    /* Its acknowledgement comes over the last layer, which then knows where alice is now. */
+    bool delivered = false;
+    OK(fog_mixnet_client_send(mixnet.alice, mixnet.to_bob.text, NULL, 0, LONG_NS, NULL,
+                              &delivered));
+    CHECK(delivered);
+    fog_mixnet_message_free(receive(mixnet.bob));
+    for (size_t i = 0; i < 2; i++) {
+        const uint8_t body = (uint8_t)i;
+        fog_reply_blocks *blocks = NULL, *again = NULL;
+        OK(fog_mixnet_client_reply_blocks(mixnet.bob, ids[i].text, &blocks));
+        CHECK(fog_reply_blocks_count(blocks) == 1);
+        OK(fog_mixnet_client_reply_blocks(mixnet.bob, ids[i].text, &again));
+        CHECK(again == NULL);
+        uint8_t *too_long = must(calloc(1, 4096));
+        FAILS(FOG_STATUS_PAYLOAD_TOO_LARGE,
+              fog_mixnet_client_reply_with(mixnet.bob, blocks, too_long, 4096));
+        free(too_long);
+        OK(fog_mixnet_client_reply_with(mixnet.bob, blocks, &body, 1));
+        FAILS(FOG_STATUS_INVALID_REPLY_BLOCK,
+              fog_mixnet_client_reply_with(mixnet.bob, blocks, &body, 1));
+        fog_reply_blocks_free(blocks);
+    }
+
+    fog_mixnet_answer *answer = NULL;
+    OK(fog_mixnet_client_answer_to(mixnet.alice, ids[0].text, LONG_NS, &answer));
+    CHECK(fog_mixnet_answer_len(answer) == 1 && fog_mixnet_answer_data(answer)[0] == 0);
+    fog_mixnet_answer_free(answer);
+    struct ending ending;
+    ending_init(&ending);
+    OK(fog_mixnet_client_answer_to_async(mixnet.alice, ids[1].text, LONG_NS, on_answered,
+                                         &ending));
+    wait_for(&ending);
+    CHECK(ending.status == FOG_STATUS_OK && ending.output_len == 1 && ending.output[0] == 1);
+    ending_destroy(&ending);
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_mixnet_client_answer_to(mixnet.alice, ids[0].text, LONG_NS, &answer));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_mixnet_client_answer_to_async(
+                                           mixnet.alice, "none", LONG_NS, on_answered, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_mixnet_client_answer_to_async(mixnet.alice, ids[0].text, LONG_NS, NULL, NULL));
+    OK(fog_mixnet_client_restored_requests(mixnet.alice, NULL, 0, &len));
+    CHECK(len == 0);
+    end_mixnet(&mixnet);
+}
+
+static void test_a_state_that_does_not_open_is_refused(void) {
+    struct mixnet mixnet = start_mixnet();
+    fog_mixnet_state *state = NULL;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_mixnet_client_suspend(mixnet.alice, STORE_KEY, 31, &state));
+    OK(fog_mixnet_client_suspend(mixnet.alice, STORE_KEY, sizeof STORE_KEY, &state));
+    const size_t len = fog_mixnet_state_len(state);
+    uint8_t *bytes = must(malloc(len));
+    memcpy(bytes, fog_mixnet_state_data(state), len);
+    fog_mixnet_state_free(state);
+
+    fog_mixnet_client_config config = quiet_config();
+    fog_mixnet_client *none = NULL;
+    const uint8_t other[FOG_KEY_BYTES] = {8};
+#define RESTORE(len, key, key_len) \
+    fog_mixnet_client_restore(mixnet.topology, &config, bytes, len, key, key_len, &none)
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, RESTORE(len, STORE_KEY, 31));
+    FAILS(FOG_STATUS_STORAGE_CORRUPT, RESTORE(len, other, sizeof other));
+    FAILS(FOG_STATUS_STORAGE_CORRUPT, RESTORE(len - 1, STORE_KEY, sizeof STORE_KEY));
+    FAILS(FOG_STATUS_STORAGE_CORRUPT, RESTORE(0, STORE_KEY, sizeof STORE_KEY));
+    bytes[len / 2] ^= 1;
+    FAILS(FOG_STATUS_STORAGE_CORRUPT, RESTORE(len, STORE_KEY, sizeof STORE_KEY));
+    bytes[len / 2] ^= 1;
+    config.identity = other;
+    config.identity_len = sizeof other;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, RESTORE(len, STORE_KEY, sizeof STORE_KEY));
+    CHECK(strstr(fog_last_error_message(), "identity") != NULL && none == NULL);
+    config.identity_len = 0;
+    OK(RESTORE(len, STORE_KEY, sizeof STORE_KEY));
+#undef RESTORE
+    fog_contact contact;
+    OK(fog_mixnet_client_contact(none, &contact));
+    CHECK(strcmp(contact.text, mixnet.to_alice.text) == 0);
+    fog_mixnet_client_free(none);
+    free(bytes);
+    end_mixnet(&mixnet);
+}
+
 static void test_a_chosen_route_is_taken(void) {
     struct mixnet mixnet = start_mixnet();
     fog_node_id nodes[4];
@@ -2269,6 +2428,14 @@ static void test_closing_ends_what_is_waited_for(void) {
     FAILS(FOG_STATUS_CLOSED, fog_mixnet_client_set_power(alice, FOG_POWER_CLASS_MAINS));
     FAILS(FOG_STATUS_CLOSED, fog_mixnet_client_reply(alice, message, NULL, 0));
     fog_mixnet_message_free(message);
+    fog_reply_blocks *blocks = NULL;
+    size_t len = 0;
+    const char *id = "00000000000000000000000000000000";
+    FAILS(FOG_STATUS_CLOSED, fog_mixnet_client_restored_messages(alice, NULL, 0, &len));
+    FAILS(FOG_STATUS_CLOSED, fog_mixnet_client_reply_blocks(alice, id, &blocks));
+    FAILS(FOG_STATUS_CLOSED, fog_mixnet_client_answer_to(alice, id, 1, &answer));
+    FAILS(FOG_STATUS_CLOSED,
+          fog_mixnet_client_answer_to_async(alice, id, 1, on_answered, NULL));
 
     fog_engine_stats counted;
     OK(fog_mixnet_node_drain(mixnet.nodes[0], LONG_NS, &counted));
@@ -2366,6 +2533,9 @@ static void test_a_forked_child_cannot_use_its_parents_mixnet(void) {
         FAILS(FOG_STATUS_CLOSED, fog_mixnet_client_send_async(mixnet.alice, mixnet.to_bob.text,
                                                               NULL, 0, on_sent, &ending, NULL));
         FAILS(FOG_STATUS_CLOSED, fog_mixnet_node_stats(mixnet.nodes[0], &counted));
+        fog_mixnet_state *state = NULL;
+        FAILS(FOG_STATUS_CLOSED,
+              fog_mixnet_client_suspend(mixnet.alice, STORE_KEY, sizeof STORE_KEY, &state));
         OK(fog_mixnet_client_close(mixnet.alice));
         end_mixnet(&mixnet);
         CHECK(ending.calls == 0);
@@ -2430,6 +2600,8 @@ int main(int argc, char **argv) {
         TEST(what_makes_no_topology_is_refused),
         TEST(a_message_and_its_answer_cross_the_mixnet),
         TEST(a_message_is_answered_once),
+        TEST(a_client_started_again_answers_and_is_answered),
+        TEST(a_state_that_does_not_open_is_refused),
         TEST(a_chosen_route_is_taken),
         TEST(what_a_mixnet_cannot_do_is_refused_by_name),
         TEST(closing_ends_what_is_waited_for),

@@ -877,11 +877,13 @@ struct mixnet {
         return made;
     }
 
-    fc::mixnet_client client() const {
+    static fc::mixnet_client_config quiet() {
         fc::mixnet_client_config config;
         config.cover_loops = config.cover_drops = std::chrono::nanoseconds(0);
-        return fc::mixnet_client(topology, config);
+        return config;
     }
+
+    fc::mixnet_client client() const { return fc::mixnet_client(topology, quiet()); }
 };
 
 void test_a_topology_is_read_as_it_was_signed() {
@@ -955,6 +957,59 @@ void test_messages_and_answers_cross_the_mixnet() {
     CHECK(stats.sent == 2 && stats.answers == 1 && stats.given_up == 0);
     CHECK(stats.cover.loops_sent == 0 && stats.engine.mix.delivered > 0);
     CHECK(mixnet.nodes.at(2).stats().mix.forwarded > 0);
+}
+
+void test_a_client_goes_on_from_its_state() {
+    const mixnet mixnet;
+    const fc::key_bytes key{7};
+    std::optional<fc::mixnet_client> alice(mixnet.client()), bob(mixnet.client());
+    const auto to = bob->contact();
+    auto asked = alice->request_async(to, {}, 10, LONG);
+    auto second = alice->request_async(to, {}, 10, LONG);
+    const auto question = bob->receive(LONG).value(), other = bob->receive(LONG).value();
+    const auto requests = alice->suspend(key), messages = bob->suspend(key);
+    THROWS(fc::closed, asked.get());
+    THROWS(fc::closed, alice->suspend(key));
+
+    auto config = mixnet::quiet();
+    auto damaged = requests;
+    damaged.back() ^= 1;
+    THROWS(fc::storage_corrupt,
+           fc::mixnet_client::restore(mixnet.topology, requests, fc::key_bytes{8}, config));
+    THROWS(fc::storage_corrupt,
+           fc::mixnet_client::restore(mixnet.topology, damaged, key, config));
+    THROWS(fc::invalid_argument,
+           fc::mixnet_client::restore(mixnet.topology, requests, std::string("short"), config));
+    config.identity = fc::key_bytes{9};
+    THROWS(fc::invalid_argument,
+           fc::mixnet_client::restore(mixnet.topology, requests, key, config));
+    config.identity.reset();
+    alice = fc::mixnet_client::restore(mixnet.topology, requests, key, config);
+    bob = fc::mixnet_client::restore(mixnet.topology, messages, key, config);
+    CHECK(bob->contact() == to);
+    CHECK(alice->restored_requests().size() == 2 && alice->restored_messages().empty());
+    CHECK(bob->restored_messages() == alice->restored_requests());
+    CHECK(bob->restored_requests().empty());
+
+    // Its acknowledgement comes over the last layer, which then knows where alice is now.
+    CHECK(alice->send(to, {}, LONG));
+    CHECK(bob->receive(LONG).has_value());
+    THROWS(fc::invalid_reply_block, bob->reply(question, {}));
+    for (const auto *message : {&question, &other}) {
+        const auto blocks = bob->reply_blocks(message->id());
+        CHECK(blocks && blocks->count() == 1);
+        CHECK(!bob->reply_blocks(message->id()));
+        THROWS(fc::payload_too_large, bob->reply_with(blocks.value(), fc::bytes(4096)));
+        bob->reply_with(blocks.value(), message->id());
+        THROWS(fc::invalid_reply_block, bob->reply_with(blocks.value(), {}));
+    }
+    auto answer = alice->answer_to_async(other.id(), LONG);
+    CHECK(text(alice->answer_to(question.id(), LONG)) == question.id());
+    CHECK(text(answer.get()) == other.id());
+    THROWS(fc::invalid_argument, alice->answer_to(question.id(), LONG));
+    THROWS(fc::invalid_argument, alice->answer_to_async("none", LONG));
+    THROWS(fc::invalid_argument, bob->reply_blocks("none"));
+    CHECK(alice->restored_requests().empty() && bob->restored_messages().empty());
 }
 
 void test_a_chosen_route_is_taken() {
@@ -1055,6 +1110,7 @@ int main(int argc, char **argv) {
         TEST(destroying_a_fog_ends_its_tasks),
         TEST(a_topology_is_read_as_it_was_signed),
         TEST(messages_and_answers_cross_the_mixnet),
+        TEST(a_client_goes_on_from_its_state),
         TEST(a_chosen_route_is_taken),
         TEST(what_a_mixnet_cannot_do_is_thrown_by_name),
         TEST(closing_a_client_ends_what_is_waited_for),

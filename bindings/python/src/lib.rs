@@ -35,7 +35,8 @@ mod _native {
     use crate::fog::{Fog, FogStats, FogTask, Limits, TaskOutput, Usage};
     #[pymodule_export]
     use crate::mixnet::{
-        Descriptor, Message, MixnetClient, MixnetClientStats, MixnetNode, MixnetNodeStats, Topology,
+        Descriptor, Message, MixnetClient, MixnetClientStats, MixnetNode, MixnetNodeStats,
+        ReplyBlocks, Restored, Topology,
     };
     #[pymodule_export]
     use crate::optimise::{

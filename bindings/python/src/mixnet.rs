@@ -9,7 +9,7 @@ use fogcompute::base::UnixMillis;
 use fogcompute::mix::EpochParity;
 use fogcompute::{
     Contact, CoverConfig, Error, MessageId, MixnetClientConfig, MixnetNodeConfig, NodeId, Pending,
-    PowerClass, TopologyFile, TopologyOptions,
+    PowerClass, StoreKey, TopologyFile, TopologyOptions,
 };
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -469,6 +469,73 @@ impl Message {
     }
 }
 
+/// What to answer a message with that came to a client before.
+#[pyclass(frozen, module = "fogcompute.mix")]
+pub(crate) struct ReplyBlocks(fogcompute::ReplyBlocks);
+
+#[pymethods]
+impl ReplyBlocks {
+    /// How many there are: packets an answer may have.
+    #[getter]
+    fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<fogcompute.mix.ReplyBlocks: {}>", self.0.count())
+    }
+}
+
+/// What a client that was restored can go on with: ids of 16 bytes.
+#[pyclass(frozen, get_all, module = "fogcompute.mix")]
+pub(crate) struct Restored {
+    /// Messages that came before and were not answered: `MixnetClient.reply_blocks`.
+    messages: Tuple<Id>,
+    /// Requests that were made before and not answered: `MixnetClient.answer_to`.
+    requests: Tuple<Id>,
+}
+
+value! {
+    Restored { messages, requests }
+
+    #[new]
+    fn new(messages: Tuple<Id>, requests: Tuple<Id>) -> Self {
+        Self { messages, requests }
+    }
+}
+
+/// The id of a message.
+#[derive(Clone, Copy)]
+struct Id(MessageId);
+
+impl FromPyObject<'_, '_> for Id {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let bytes: Buffer = object.extract()?;
+        let id = bytes.array(object.py(), "id")?;
+        Ok(Self(MessageId::from_bytes(id)))
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Id {
+    type Target = PyBytes;
+    type Output = Bound<'py, PyBytes>;
+    type Error = std::convert::Infallible;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        Ok(PyBytes::new(py, self.0.as_bytes()))
+    }
+}
+
+fn ids(ids: Vec<MessageId>) -> Tuple<Id> {
+    Tuple(ids.into_iter().map(Id).collect())
+}
+
+fn store_key(py: Python<'_>, key: &Buffer) -> PyResult<StoreKey> {
+    Ok(StoreKey::from_bytes(key.array(py, "key")?))
+}
+
 stats! {
     /// What a mixnet client counted since its start.
     MixnetClientStats {
@@ -558,6 +625,31 @@ impl MixnetClient {
         let to = contact(py, to)?;
         error::call(py, || ask(&client, to))
     }
+
+    fn kept(&self, py: Python<'_>, request: Id, within: Span) -> PyResult<Pending<Vec<u8>>> {
+        let client = self.0.get(py)?;
+        error::call(py, || Ok(client.answer_to(request.0, within.0)?))
+    }
+}
+
+/// The keywords by which a client is made.
+fn config(
+    py: Python<'_>,
+    listen: &str,
+    identity: Option<Buffer>,
+    loops: Option<Span>,
+    drops: Option<Span>,
+    inbox_messages_max: Number<usize>,
+) -> PyResult<MixnetClientConfig> {
+    Ok(MixnetClientConfig {
+        listen: address(py, listen)?,
+        identity: secret(py, identity, "identity")?,
+        cover: CoverConfig {
+            loops: loops.map(|span| span.0),
+            drops: drops.map(|span| span.0),
+        },
+        inbox_messages_max: inbox_messages_max.0,
+    })
 }
 
 #[pymethods]
@@ -582,17 +674,54 @@ impl MixnetClient {
         drops: Option<Span>,
         inbox_messages_max: Number<usize>,
     ) -> PyResult<Self> {
-        let config = MixnetClientConfig {
-            listen: address(py, listen)?,
-            identity: secret(py, identity, "identity")?,
-            cover: CoverConfig {
-                loops: loops.map(|span| span.0),
-                drops: drops.map(|span| span.0),
-            },
-            inbox_messages_max: inbox_messages_max.0,
-        };
+        let config = config(py, listen, identity, loops, drops, inbox_messages_max)?;
         let file = TopologyFile::clone(&topology.0);
         let client = error::call(py, || Ok(fogcompute::MixnetClient::start(file, config)?))?;
+        Ok(Self(Handle::new("mixnet client", client)))
+    }
+
+    /// Starts a client that goes on where another one was suspended, under the same `key`.
+    ///
+    /// It has the identity, the mix keys and the reply blocks of that client, and in its epoch the
+    /// same contact. The other arguments are those of `MixnetClient`; `identity` can be left out.
+    ///
+    /// Open each state once: of two clients from one state, the mixnodes drop the second use of a
+    /// reply block as a replay. Raises `StorageCorruptError` if the state does not open with this
+    /// key, was changed or is of a network with other packets, `ArgumentError` if `identity` is
+    /// another, and what `MixnetClient` does.
+    #[staticmethod]
+    #[pyo3(signature = (
+        topology,
+        state,
+        key,
+        listen = "0.0.0.0:0",
+        *,
+        identity = None,
+        loops = MixnetClientConfig::default().cover.loops.map(Span),
+        drops = MixnetClientConfig::default().cover.drops.map(Span),
+        inbox_messages_max = Number(MixnetClientConfig::default().inbox_messages_max),
+    ), text_signature = "(topology, state, key, listen=\"0.0.0.0:0\", *, identity=None, \
+        loops=..., drops=..., inbox_messages_max=1024)")]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn restore(
+        py: Python<'_>,
+        topology: &Topology,
+        state: Buffer,
+        key: Buffer,
+        listen: &str,
+        identity: Option<Buffer>,
+        loops: Option<Span>,
+        drops: Option<Span>,
+        inbox_messages_max: Number<usize>,
+    ) -> PyResult<Self> {
+        let key = store_key(py, &key)?;
+        let config = config(py, listen, identity, loops, drops, inbox_messages_max)?;
+        let file = TopologyFile::clone(&topology.0);
+        let client = error::call(py, || {
+            Ok(fogcompute::MixnetClient::restore(
+                file, config, &state, &key,
+            )?)
+        })?;
         Ok(Self(Handle::new("mixnet client", client)))
     }
 
@@ -698,6 +827,72 @@ impl MixnetClient {
         error::call(py, || Ok(client.reply(&message.message.reply, &body)?))
     }
 
+    /// What the client before this one left to go on with, less what was taken since.
+    ///
+    /// Raises `ClosedError`.
+    fn restored(&self, py: Python<'_>) -> PyResult<Restored> {
+        let client = self.0.get(py)?;
+        let restored = error::call(py, || Ok(client.restored()?))?;
+        Ok(Restored {
+            messages: ids(restored.messages),
+            requests: ids(restored.requests),
+        })
+    }
+
+    /// What to answer a message with that came to the client before this one, once.
+    ///
+    /// `message` is its id. `None` if it was answered, wants no answer, or came before the last
+    /// epoch. Raises `ClosedError`.
+    fn reply_blocks(&self, py: Python<'_>, message: Id) -> PyResult<Option<ReplyBlocks>> {
+        let client = self.0.get(py)?;
+        let blocks = error::call(py, || Ok(client.reply_blocks(message.0)?))?;
+        Ok(blocks.map(ReplyBlocks))
+    }
+
+    /// Answers a message that came to the client before this one, once.
+    ///
+    /// Raises what `reply` does.
+    fn reply_with(&self, py: Python<'_>, blocks: &ReplyBlocks, body: Buffer) -> PyResult<()> {
+        let client = self.0.get(py)?;
+        error::call(py, || Ok(client.reply(&blocks.0, &body)?))
+    }
+
+    /// Await the answer to a request of the client before this one, once. It may be there already.
+    ///
+    /// `request` is its id. Raises `ArgumentError` if there is no such request or its answer was
+    /// asked for before, `ClosedError`, and `NoAnswerError` after `within`, a minute unless said
+    /// otherwise.
+    #[pyo3(
+        signature = (request, *, within = Span(ANSWER)),
+        text_signature = "($self, request, *, within=...)"
+    )]
+    fn answer_to<'py>(
+        &self,
+        py: Python<'py>,
+        request: Id,
+        within: Span,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let event_loop = asyncio::event_loop(py)?;
+        let pending = self.kept(py, request, within)?;
+        asyncio::awaitable(&event_loop, answer(pending))
+    }
+
+    /// Waits on this thread for the answer to a request of the client before this one.
+    #[pyo3(
+        signature = (request, *, within = Span(ANSWER)),
+        text_signature = "($self, request, *, within=...)"
+    )]
+    fn answer_to_blocking<'py>(
+        &self,
+        py: Python<'py>,
+        request: Id,
+        within: Span,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let pending = self.kept(py, request, within)?;
+        let Answer(answer) = asyncio::wait(py, answer(pending))?;
+        Ok(PyBytes::new(py, &answer))
+    }
+
     /// The next message, if one is there.
     fn try_receive(&self, py: Python<'_>) -> PyResult<Option<Message>> {
         let client = self.0.get(py)?;
@@ -785,6 +980,20 @@ impl MixnetClient {
             loops_lost: stats.cover.loops_lost,
             drops_sent: stats.cover.drops_sent,
         })
+    }
+
+    /// Ends the client, and returns what one after it needs to go on, sealed under 32 random bytes.
+    ///
+    /// Keep both for `MixnetClient.restore`. In the state are the identity, the mix keys, the reply
+    /// blocks of messages that were not answered and are still held, and the keys for answers that
+    /// did not come. A reply block is good for five minutes, a stop included, and no longer than
+    /// the epoch after its own. What is awaited ends with `ClosedError`; messages that came in can
+    /// still be received here and are not in the state. Raises `ClosedError`.
+    fn suspend<'py>(&self, py: Python<'py>, key: Buffer) -> PyResult<Bound<'py, PyBytes>> {
+        let key = store_key(py, &key)?;
+        let client = self.0.get(py)?;
+        let state = error::call(py, || Ok(client.suspend(&key)?))?;
+        Ok(PyBytes::new(py, &state))
     }
 
     /// Ends the client; what is awaited ends with `ClosedError`.

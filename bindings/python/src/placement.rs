@@ -95,15 +95,12 @@ value! {
 impl From<Job> for fogcompute::schedule::Job {
     fn from(job: Job) -> Self {
         Self {
-            id: job.id.0,
-            cpu_millis: job.cpu_millis,
-            memory_bytes: job.memory_bytes,
-            duration_ms: job.duration_ms,
             priority: job.priority.0,
             min_trust: job.min_trust,
             max_cost: job.max_cost,
             max_latency_ms: job.max_latency_ms,
             excluded: job.excluded.0.into_iter().map(|node| node.0).collect(),
+            ..Self::new(job.id.0, job.cpu_millis, job.memory_bytes, job.duration_ms)
         }
     }
 }
@@ -181,14 +178,12 @@ value! {
 impl From<Node> for fogcompute::schedule::Node {
     fn from(node: Node) -> Self {
         Self {
-            id: node.id.0,
             cpu_millis_free: node.cpu_millis_free,
-            cpu_millis_total: node.cpu_millis_total,
-            memory_bytes_free: node.memory_bytes_free,
             speed: node.speed,
             latency_ms: node.latency_ms,
             trust: node.trust,
             price_per_cpu_second: node.price_per_cpu_second,
+            ..Self::new(node.id.0, node.cpu_millis_total, node.memory_bytes_free)
         }
     }
 }

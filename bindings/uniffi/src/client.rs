@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fogcompute::node::MixnetError;
-use fogcompute::{CoverConfig, PowerClass};
+use fogcompute::{CoverConfig, MessageId, Pending, PowerClass, StoreKey, TransferId};
 
 use crate::FogError;
 use crate::error::guarded;
@@ -144,6 +144,47 @@ impl MixnetMessage {
     }
 }
 
+/// What to answer a message with that came to a client before.
+#[derive(uniffi::Object)]
+pub struct ReplyBlocks(fogcompute::ReplyBlocks);
+
+#[uniffi::export]
+impl ReplyBlocks {
+    /// How many there are: packets an answer may have.
+    pub fn count(&self) -> u32 {
+        self.0.count() as u32
+    }
+}
+
+/// What a client that was restored can go on with: ids of 32 hexadecimal digits.
+#[derive(Clone, Debug, Default, Eq, PartialEq, uniffi::Record)]
+pub struct Restored {
+    /// Messages that came before and were not answered: [`MixnetClient::reply_blocks`].
+    pub messages: Vec<String>,
+    /// Requests that were made before and not answered: [`MixnetClient::start_answer_to`].
+    pub requests: Vec<String>,
+}
+
+impl From<fogcompute::Restored> for Restored {
+    fn from(restored: fogcompute::Restored) -> Self {
+        let digits = |ids: &[MessageId]| ids.iter().map(|id| hex(id.as_bytes())).collect();
+        Self {
+            messages: digits(&restored.messages),
+            requests: digits(&restored.requests),
+        }
+    }
+}
+
+/// All ids of 16 bytes are written alike, and only some kinds of them read their text.
+fn message_id(text: &str) -> Result<MessageId, FogError> {
+    let id: TransferId = text.parse()?;
+    Ok(MessageId::from_bytes(*id.as_bytes()))
+}
+
+fn store_key(key: &[u8]) -> Result<StoreKey, FogError> {
+    Ok(StoreKey::from_bytes(key_bytes(key)?))
+}
+
 /// A message on its way: wait for its acknowledgement, or do not. It is sent to its end whether or
 /// not anybody waits.
 #[derive(uniffi::Object)]
@@ -180,6 +221,15 @@ impl PendingDelivery {
 pub struct PendingAnswer {
     id: String,
     answer: Waiting<Vec<u8>>,
+}
+
+impl PendingAnswer {
+    fn of(pending: Pending<Vec<u8>>) -> Arc<Self> {
+        Arc::new(Self {
+            id: hex(pending.id().as_bytes()),
+            answer: Waiting::new(async move { Ok(pending.await?) }),
+        })
+    }
 }
 
 #[uniffi::export]
@@ -256,13 +306,40 @@ impl MixnetClient {
         })
     }
 
+    /// Starts a client that goes on where another one was suspended: with its identity, its mix
+    /// keys and what was seen under them, the reply blocks it held and those it gave out. In the
+    /// epoch of that client it has the same contact; in the one after it still receives what is
+    /// sent to the old one; later, only the identity is the same.
+    ///
+    /// Open each state once: of two clients from one state, the mixnodes drop the second use of a
+    /// reply block as a replay.
+    ///
+    /// # Errors
+    /// Those of [`MixnetClient::new`]; [`FogError::StorageCorrupt`] if the state does not open with
+    /// this key, was changed or is of a network with other packets; [`FogError::InvalidArgument`]
+    /// if the configuration says another identity.
+    #[uniffi::constructor(default(config = None))]
+    pub fn restore(
+        topology: &Topology,
+        state: Vec<u8>,
+        key: Vec<u8>,
+        config: Option<MixnetClientConfig>,
+    ) -> Result<Arc<Self>, FogError> {
+        guarded(|| {
+            let (config, key) = (config.unwrap_or_default().parse()?, store_key(&key)?);
+            let file = topology.file().clone();
+            let client = fogcompute::MixnetClient::restore(file, config, &state, &key)?;
+            Ok(Arc::new(Self(client)))
+        })
+    }
+
     /// Who this client is on its links, 64 hexadecimal digits.
     pub fn node(&self) -> String {
         self.0.node().to_string()
     }
 
     /// What others need to send it messages, as text: its node, its key and the key's epoch. It is
-    /// new with each start and each epoch.
+    /// new with each epoch, and with each start that does not restore the client.
     ///
     /// # Errors
     /// [`FogError::Closed`].
@@ -308,10 +385,7 @@ impl MixnetClient {
             let pending = self
                 .0
                 .request(to.parse()?, &body, answer_bytes_max as usize, within)?;
-            Ok(Arc::new(PendingAnswer {
-                id: hex(pending.id().as_bytes()),
-                answer: Waiting::new(async move { Ok(pending.await?) }),
-            }))
+            Ok(PendingAnswer::of(pending))
         })
     }
 
@@ -355,6 +429,53 @@ impl MixnetClient {
     /// one can still be given. [`FogError::Closed`].
     pub fn reply(&self, message: &MixnetMessage, body: Vec<u8>) -> Result<(), FogError> {
         guarded(|| Ok(self.0.reply(&message.0.reply, &body)?))
+    }
+
+    /// What the client before this one left to go on with, less what was taken since.
+    ///
+    /// # Errors
+    /// [`FogError::Closed`].
+    pub fn restored(&self) -> Result<Restored, FogError> {
+        guarded(|| Ok(self.0.restored()?.into()))
+    }
+
+    /// What to answer a message with that came to the client before this one, once. Nothing if it
+    /// was answered, wants no answer, or came before the last epoch.
+    ///
+    /// # Errors
+    /// [`FogError::InvalidArgument`] for an id that is none, [`FogError::Closed`].
+    pub fn reply_blocks(&self, message: &str) -> Result<Option<Arc<ReplyBlocks>>, FogError> {
+        guarded(|| {
+            let blocks = self.0.reply_blocks(message_id(message)?)?;
+            Ok(blocks.map(|blocks| Arc::new(ReplyBlocks(blocks))))
+        })
+    }
+
+    /// Answers a message that came to the client before this one, once.
+    ///
+    /// # Errors
+    /// As [`MixnetClient::reply`].
+    pub fn reply_with(&self, blocks: &ReplyBlocks, body: Vec<u8>) -> Result<(), FogError> {
+        guarded(|| Ok(self.0.reply(&blocks.0, &body)?))
+    }
+
+    /// The answer to a request that the client before this one made, once, within `within_ms`
+    /// milliseconds; it can be waited for. It may be there already.
+    ///
+    /// # Errors
+    /// [`FogError::InvalidArgument`] if there is no such request or its answer was asked for
+    /// before, [`FogError::Closed`].
+    #[uniffi::method(default(within_ms = 60000))]
+    pub fn start_answer_to(
+        &self,
+        request: &str,
+        within_ms: u64,
+    ) -> Result<Arc<PendingAnswer>, FogError> {
+        guarded(|| {
+            let within = Duration::from_millis(within_ms);
+            let pending = self.0.answer_to(message_id(request)?, within)?;
+            Ok(PendingAnswer::of(pending))
+        })
     }
 
     /// The next message, if one is there.
@@ -408,6 +529,21 @@ impl MixnetClient {
     /// [`FogError::Closed`].
     pub fn stats(&self) -> Result<MixnetClientStats, FogError> {
         guarded(|| Ok(self.0.stats()?.into()))
+    }
+
+    /// Ends the client, and returns what one after it needs to go on ([`MixnetClient::restore`]),
+    /// sealed under `key`, 32 random bytes; keep both.
+    ///
+    /// In it are the identity, the mix keys, the reply blocks of messages that were not answered
+    /// and not released, and the keys for answers that were asked for and did not come. A reply
+    /// block is good for five minutes, a stop included, and no longer than the epoch after its own.
+    /// What is waited for ends with [`FogError::Closed`]; messages that came in can still be
+    /// received here and are not in it.
+    ///
+    /// # Errors
+    /// [`FogError::InvalidArgument`] for a key of another length, [`FogError::Closed`].
+    pub fn suspend(&self, key: Vec<u8>) -> Result<Vec<u8>, FogError> {
+        guarded(|| Ok(self.0.suspend(&store_key(&key)?)?))
     }
 
     /// Ends the client: what is waited for ends with [`FogError::Closed`], messages that came in
@@ -483,15 +619,18 @@ mod tests {
             }
         }
 
-        fn client(&self) -> Arc<MixnetClient> {
-            let config = MixnetClientConfig {
+        fn quiet() -> MixnetClientConfig {
+            MixnetClientConfig {
                 cover: Some(Cover {
                     loops_ms: None,
                     drops_ms: None,
                 }),
                 ..MixnetClientConfig::default()
-            };
-            MixnetClient::new(&self.topology, Some(config)).unwrap()
+            }
+        }
+
+        fn client(&self) -> Arc<MixnetClient> {
+            MixnetClient::new(&self.topology, Some(Self::quiet())).unwrap()
         }
     }
 
@@ -545,6 +684,67 @@ mod tests {
         bob.start_send(&to, b"done".to_vec()).unwrap();
         assert_eq!(receive(&alice).unwrap().body(), b"done");
         assert_eq!(alice.stats().unwrap().answers, 0);
+    }
+
+    #[test]
+    fn a_client_goes_on_from_its_state() {
+        let network = Network::start();
+        let (alice, bob) = (network.client(), network.client());
+        let (to, key) = (bob.contact().unwrap(), vec![7; 32]);
+        let asked = alice.start_request(&to, b"?".to_vec(), 10, 60_000).unwrap();
+        let question = receive(&bob).unwrap();
+        let states = [&alice, &bob].map(|client| client.suspend(key.clone()).unwrap());
+        assert!(matches!(wait(asked.wait()), Err(FogError::Closed { .. })));
+        let again = alice.suspend(key.clone());
+        assert!(matches!(again, Err(FogError::Closed { .. })));
+
+        let restore = |state: &[u8], key: &[u8], identity| {
+            let config = MixnetClientConfig {
+                identity,
+                ..Network::quiet()
+            };
+            let (state, key) = (state.to_vec(), key.to_vec());
+            MixnetClient::restore(&network.topology, state, key, Some(config))
+        };
+        let mut damaged = states[0].clone();
+        damaged[100] ^= 1;
+        for (state, key) in [(&states[0], vec![8; 32]), (&damaged, key.clone())] {
+            let refused = restore(state, &key, None);
+            assert!(matches!(refused, Err(FogError::StorageCorrupt { .. })));
+        }
+        for (key, identity) in [(&key[1..], None), (&key[..], Some(vec![1; 32]))] {
+            let refused = restore(&states[0], key, identity);
+            assert!(matches!(refused, Err(FogError::InvalidArgument { .. })));
+        }
+
+        let [alice, bob] = states.map(|state| restore(&state, &key, None).unwrap());
+        assert_eq!(bob.contact().unwrap(), to);
+        let (asked, taken) = (asked.id(), Restored::default());
+        let [requests, messages] = [&alice, &bob].map(|client| client.restored().unwrap());
+        assert_eq!(requests.requests, [asked.as_str()]);
+        assert_eq!(messages.messages, [question.id()]);
+        // Its acknowledgement comes over the last layer, which then knows where alice is now.
+        let back = alice.start_send(&to, b"back".to_vec()).unwrap();
+        assert_eq!(receive(&bob).unwrap().body(), b"back");
+        wait(back.wait()).unwrap();
+        let refused = bob.reply(&question, vec![]);
+        assert!(matches!(refused, Err(FogError::InvalidReplyBlock { .. })));
+        let blocks = bob.reply_blocks(&asked).unwrap().unwrap();
+        assert_eq!(blocks.count(), 1);
+        assert!(bob.reply_blocks(&asked).unwrap().is_none());
+        let long = bob.reply_with(&blocks, vec![0; 4096]);
+        assert!(matches!(long, Err(FogError::PayloadTooLarge { .. })));
+        bob.reply_with(&blocks, b"later".to_vec()).unwrap();
+        let answer = alice.start_answer_to(&asked, 60_000).unwrap();
+        assert_eq!(answer.id(), asked);
+        assert_eq!(wait(answer.wait()).unwrap(), b"later");
+        for request in [&asked, "no id"] {
+            let refused = alice.start_answer_to(request, 1);
+            assert!(matches!(refused, Err(FogError::InvalidArgument { .. })));
+        }
+        for client in [alice, bob] {
+            assert_eq!(client.restored().unwrap(), taken);
+        }
     }
 
     #[test]

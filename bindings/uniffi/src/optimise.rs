@@ -633,15 +633,17 @@ impl TryFrom<Job> for fogcompute::schedule::Job {
     fn try_from(job: Job) -> Result<Self, FogError> {
         let excluded = job.excluded.iter().map(|node| node.parse());
         Ok(Self {
-            id: job.id.parse()?,
-            cpu_millis: job.cpu_millis,
-            memory_bytes: job.memory_bytes,
-            duration_ms: job.duration_ms,
             priority: job.priority,
             min_trust: job.min_trust,
             max_cost: job.max_cost,
             max_latency_ms: job.max_latency_ms,
             excluded: excluded.collect::<Result<_, _>>()?,
+            ..Self::new(
+                job.id.parse()?,
+                job.cpu_millis,
+                job.memory_bytes,
+                job.duration_ms,
+            )
         })
     }
 }
@@ -672,14 +674,16 @@ impl TryFrom<Node> for fogcompute::schedule::Node {
 
     fn try_from(node: Node) -> Result<Self, FogError> {
         Ok(Self {
-            id: node.id.parse()?,
             cpu_millis_free: node.cpu_millis_free,
-            cpu_millis_total: node.cpu_millis_total,
-            memory_bytes_free: node.memory_bytes_free,
             speed: node.speed,
             latency_ms: node.latency_ms,
             trust: node.trust,
             price_per_cpu_second: node.price_per_cpu_second,
+            ..Self::new(
+                node.id.parse()?,
+                node.cpu_millis_total,
+                node.memory_bytes_free,
+            )
         })
     }
 }
@@ -691,7 +695,7 @@ pub enum Preference {
     Knee,
     /// The one with the least weighted sum of objectives.
     Weights {
-        /// Four weights: completion time, imbalance, distrust, cost.
+        /// Five weights: completion time, imbalance, distrust, cost, price.
         weights: Vec<f64>,
     },
     /// The best by the first objective named, of equals the best by the second, and so on.
@@ -738,7 +742,7 @@ pub struct Assignment {
 pub struct Point {
     /// Where each job runs, in the order in which jobs were given.
     pub assignment: Vec<Assignment>,
-    /// What it is worth: mean completion time in milliseconds, imbalance, distrust, cost.
+    /// What it is worth: mean completion time in milliseconds, imbalance, distrust, cost, price.
     pub objectives: Vec<f64>,
     /// What it costs, as decimal text of base units.
     pub cost: String,
@@ -882,13 +886,13 @@ mod tests {
 
     #[test]
     fn preferences_need_one_number_for_each_objective() {
-        let weights = vec![1.0; 3];
+        let weights = vec![1.0; 4];
         let error = fogcompute::Preference::try_from(Preference::Weights { weights });
         assert!(matches!(error, Err(FogError::InvalidArgument { .. })));
-        let order = vec![3, 2, 1, 0];
+        let order = vec![4, 3, 2, 1, 0];
         assert_eq!(
             fogcompute::Preference::try_from(Preference::Lexicographic { order }).unwrap(),
-            fogcompute::Preference::Lexicographic([3, 2, 1, 0])
+            fogcompute::Preference::Lexicographic([4, 3, 2, 1, 0])
         );
     }
 }

@@ -20,6 +20,7 @@ mod entropy;
 mod id;
 pub mod limits;
 mod priority;
+mod tier;
 mod time;
 pub mod wire;
 
@@ -28,4 +29,5 @@ pub use entropy::OsEntropy;
 pub use id::{AccountId, JobId, NodeId, ParseIdError, TaskId, TransferId};
 pub use priority::Priority;
 pub use rand_core::{CryptoRng, Rng};
+pub use tier::{Domain, Preemption, Terms, Tier};
 pub use time::{Clock, Instant, SystemClock, UnixMillis};

@@ -834,14 +834,11 @@ impl Coordinator {
                 let per_second =
                     price(offer.fuel_per_second, offer.price_per_gigafuel, Amount::MAX);
                 placement::Node {
-                    id: *id,
-                    cpu_millis_total: offer.cpu_millis,
-                    cpu_millis_free: offer.cpu_millis,
-                    memory_bytes_free: offer.memory_bytes,
                     speed: speed(offer),
                     latency_ms: offer.latency_ms,
                     trust: node.reputation.lower_bound(),
                     price_per_cpu_second: u64::try_from(per_second.0).unwrap_or(u64::MAX),
+                    ..placement::Node::new(*id, offer.cpu_millis, offer.memory_bytes)
                 }
             })
             .collect()

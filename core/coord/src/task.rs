@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fogcompute_base::{JobId, NodeId, Priority, TaskId};
+use fogcompute_base::{JobId, NodeId, TaskId, Tier};
 use fogcompute_exec::{TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
 use fogcompute_schedule::{self as placement, PlacementError, RUN_MS_MAX};
@@ -51,6 +51,7 @@ impl Task {
     pub(crate) fn fits(&self, offer: &Offer) -> bool {
         offer.slots() > 0
             && self.memory_bytes <= offer.memory_bytes
+            && offer.latency_ms <= Tier::default().terms().latency_ms_p95
             && !self.is_too_dear_at(offer)
             && (duration_ms(self.fuel_estimate) as f64 / speed(offer)).ceil() <= RUN_MS_MAX as f64
     }
@@ -58,15 +59,13 @@ impl Task {
     /// The task as the optimiser sees it.
     pub(crate) fn to_placement_job(&self, id: TaskId, excluded: Vec<NodeId>) -> placement::Job {
         placement::Job {
-            id,
-            cpu_millis: TASK_CPU_MILLIS,
-            memory_bytes: self.memory_bytes,
-            duration_ms: duration_ms(self.fuel_estimate),
-            priority: Priority::Normal,
-            min_trust: 0.0,
-            max_cost: None,
-            max_latency_ms: None,
             excluded,
+            ..placement::Job::new(
+                id,
+                TASK_CPU_MILLIS,
+                self.memory_bytes,
+                duration_ms(self.fuel_estimate),
+            )
         }
     }
 }
@@ -142,6 +141,7 @@ mod tests {
             memory_bytes in any_size(),
             fuel_per_second in any_size().prop_map(|speed| speed.max(1)),
             rate in 0..100_u128,
+            latency_ms in 0.0..5_000.0,
             fuel_estimate in any_size(),
             memory_needed in any_size(),
             price_max in 1..1_000_u128,
@@ -151,19 +151,15 @@ mod tests {
                 memory_bytes,
                 fuel_per_second,
                 price_per_gigafuel: Amount(rate),
-                latency_ms: 0.0,
+                latency_ms,
             };
             prop_assert_eq!(offer.check(), Ok(()));
             let task = task(fuel_estimate, memory_needed, price_max);
             let node = placement::Node {
-                id: NODE,
-                cpu_millis_free: cpu_millis,
-                cpu_millis_total: cpu_millis,
-                memory_bytes_free: memory_bytes,
                 speed: speed(&offer),
-                latency_ms: 0.0,
+                latency_ms,
                 trust: 0.5,
-                price_per_cpu_second: 0,
+                ..placement::Node::new(NODE, cpu_millis, memory_bytes)
             };
             let excluded = if task.is_too_dear_at(&offer) { vec![NODE] } else { vec![] };
             let job = task.to_placement_job(ID, excluded);

@@ -266,7 +266,12 @@ impl Error {
                 EvolutionError::Objective { .. } | EvolutionError::Violation { .. },
             ) => ErrorCode::NotFinite,
             Self::Placement(
-                PlacementError::Infeasible { .. } | PlacementError::OverCommitted { .. },
+                PlacementError::Infeasible { .. }
+                | PlacementError::NoCommonNode { .. }
+                | PlacementError::Impossible { .. }
+                | PlacementError::OverCommitted { .. }
+                | PlacementError::Crowded { .. }
+                | PlacementError::Late { .. },
             ) => ErrorCode::Infeasible,
             Self::Placement(PlacementError::Stopped) => ErrorCode::Cancelled,
             Self::Evolution(_) | Self::SearchState(_) | Self::Placement(_) => {
@@ -485,6 +490,18 @@ mod tests {
             ErrorCode::InvalidProblem
         );
         assert_eq!(code(PlacementError::Stopped.into()), ErrorCode::Cancelled);
+        let job = fogcompute_base::TaskId::from_bytes([1; 16]);
+        for error in [
+            PlacementError::NoCommonNode {
+                jobs: vec![job],
+                shared: 1,
+            },
+            PlacementError::Impossible { jobs: vec![job] },
+            PlacementError::Crowded { job },
+            PlacementError::Late { job, late_ms: 1 },
+        ] {
+            assert_eq!(code(error.into()), ErrorCode::Infeasible);
+        }
         assert_eq!(
             code(FogError::Task(TaskError::OutOfFuel { limit: 1 }).into()),
             ErrorCode::OutOfFuel

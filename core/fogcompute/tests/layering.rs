@@ -82,6 +82,7 @@ const CORE: &[(&str, &[&str])] = &[
             "fogcompute-net",
             "fogcompute-node",
             "fogcompute-runtime",
+            "fogcompute-schedule",
         ],
     ),
 ];

@@ -20,6 +20,9 @@
 //! these differences: an id is compared before anything else, a refused batch does not use its ids
 //! up, and a released reservation is an entry of its own.
 //!
+//! What money *must* move is decided by [`staking`] and [`earning`]: state machines of their own,
+//! which name [`Purse`]s and leave the moving to a book. [`economy`] holds every number of theirs.
+//!
 //! Not here: roles, governance, exchange between assets. Whether an operation needs a signature is
 //! the host's to say: unsigned ones are its own word. A state keeps every id it has seen, because an
 //! id must never be forgotten, and asks a [`History`] for everything else about the past.
@@ -77,6 +80,8 @@ mod amount;
 mod book;
 mod checkpoint;
 mod codec;
+pub mod earning;
+pub mod economy;
 mod entry;
 mod error;
 #[cfg(test)]
@@ -85,9 +90,11 @@ mod history;
 mod journal;
 mod operation;
 mod plan;
+mod purse;
 mod restore;
 mod signed;
 mod snapshot;
+pub mod staking;
 mod state;
 
 pub use account::{Account, AccountKind, Limits, Spent};
@@ -100,6 +107,7 @@ pub use history::History;
 pub use journal::{BATCH_ENTRIES_MAX, Batch};
 pub use operation::{Memo, Operation, Receipt, Reservation, ReservationState};
 pub use plan::Plan;
+pub use purse::{Movement, Ppm, PpmTooLarge, Purse};
 pub use restore::Restore;
 pub use signed::{PublicKey, SignedBatch};
 pub use snapshot::Snapshot;

@@ -190,9 +190,9 @@ mod tests {
         assert!(wheel.insert(1, micros(200)));
         assert!(wheel.insert(2, micros(201)));
         assert_eq!(wheel.next_expiry(), Some(micros(200)));
-        assert_eq!(expired(&mut wheel, micros(199)), []);
+        assert_eq!(expired(&mut wheel, micros(199)), [0; 0]);
         assert_eq!(expired(&mut wheel, micros(200)), [0, 1]);
-        assert_eq!(expired(&mut wheel, micros(299)), []);
+        assert_eq!(expired(&mut wheel, micros(299)), [0; 0]);
         assert_eq!(expired(&mut wheel, micros(300)), [2]);
         assert!(wheel.is_empty() && wheel.next_expiry().is_none());
     }
@@ -206,7 +206,7 @@ mod tests {
         // Even if the clock goes backwards.
         assert_eq!(expired(&mut wheel, micros(1_000)), [0]);
         assert!(wheel.insert(0, Instant::from_nanos(u64::MAX)));
-        assert_eq!(expired(&mut wheel, micros(1 << 40)), []);
+        assert_eq!(expired(&mut wheel, micros(1 << 40)), [0; 0]);
         assert_eq!(wheel.len(), 1);
     }
 

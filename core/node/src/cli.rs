@@ -13,6 +13,9 @@ use fogcompute_base::NodeId;
 use fogcompute_harvest::HarvestPolicy;
 use fogcompute_ledger::Amount;
 use fogcompute_mix::Contact;
+use fogcompute_schedule::evolution::Nsga2;
+use fogcompute_schedule::strategy::Name;
+use fogcompute_schedule::{OBJECTIVE_COUNT, OBJECTIVE_NAMES, Preference, Sharing};
 
 use crate::demo::{
     DemoConfig, DemoError, NODES_MAX, NODES_MIN, TILES_MAX, TILES_MIN, WIDTH_MAX, WIDTH_MIN,
@@ -23,6 +26,7 @@ use crate::messages::{self, Wanted};
 use crate::mixnode;
 use crate::network::NetworkConfig;
 use crate::ping::{PingConfig, ping};
+use crate::placing::{self, Kind, PlacingConfig};
 use crate::protocol::Role;
 use crate::serve::{NodeConfig, run_node};
 
@@ -51,6 +55,24 @@ enum Command {
     /// Use a network of mixnodes.
     #[command(subcommand)]
     Mix(MixCommand),
+    /// Choose which nodes take which jobs.
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ScheduleCommand {
+    /// Place the jobs of one file on the nodes of another, and print where each goes.
+    ///
+    /// Both are arrays in JSON, or tables if their names end in .csv; jobs may also be a log in the
+    /// Standard Workload Format, ending in .swf. Exit code 1 if there is no placement of all jobs.
+    Place(PlaceArguments),
+    /// Print the JSON Schema of such a file.
+    Schema {
+        /// Which file.
+        #[arg(value_enum)]
+        of: Kind,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -165,6 +187,112 @@ struct MixnodeArguments {
     /// Print the self-test as JSON.
     #[arg(long, requires = "self_test")]
     json: bool,
+}
+
+#[derive(Debug, Parser)]
+struct PlaceArguments {
+    /// The jobs. Ids are hexadecimal, or any other text as a name.
+    #[arg(value_name = "JOBS")]
+    jobs: PathBuf,
+    /// The nodes.
+    #[arg(value_name = "NODES")]
+    nodes: PathBuf,
+    /// How jobs share a node.
+    #[arg(long, value_enum, default_value_t = SharingName::Concurrent)]
+    sharing: SharingName,
+    /// How to place: nsga_ii, latency_first, load_balance, trust_first, cost_optimize, round_robin,
+    /// bin_pack, topology_spread.
+    ///
+    /// The first searches for placements that no other beats in every objective, and chooses one;
+    /// the others make one placement, in one pass.
+    #[arg(long, default_value_t = Name::NsgaIi, value_name = "NAME")]
+    strategy: Name,
+    /// Which of the placements found to choose: knee, or objectives in the order in which they
+    /// count, separated by commas, or weights as OBJECTIVE=WEIGHT.
+    ///
+    /// The knee is nearest to the best of every objective. The objectives are completion_ms,
+    /// imbalance, distrust, cost, price; what is not named comes last, or weighs nothing.
+    #[arg(long, default_value = "knee", value_name = "CHOICE", value_parser = preference)]
+    prefer: Preference,
+    /// Leave out what does not fit, and say why, instead of placing nothing.
+    #[arg(long)]
+    what_fits: bool,
+    /// Placements kept from one generation to the next.
+    #[arg(long, default_value_t = Nsga2::default().population)]
+    population: u32,
+    /// Generations of the search.
+    #[arg(long, default_value_t = Nsga2::default().generations)]
+    generations: u32,
+    /// Seed of the search: 0 to 2⁶⁴ − 1. The same seed gives the same placement.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Say what the placement gives up against the best found in each objective.
+    #[arg(long)]
+    explain: bool,
+    /// Print one JSON object with all placements found.
+    ///
+    /// {"ok": true, …}, or {"ok": false, "kind": …, "error": …}. Kinds: arguments, file, invalid,
+    /// infeasible, output.
+    #[arg(long)]
+    json: bool,
+    /// Draw the placements found, and how busy the chosen one makes each node, as SVG.
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum SharingName {
+    /// All run at once: together they must fit what is free.
+    Concurrent,
+    /// They queue: each alone must fit what is free.
+    Queued,
+}
+
+/// Reads a preference among placements.
+fn preference(text: &str) -> Result<Preference, String> {
+    let index = |name: &str| {
+        let found = OBJECTIVE_NAMES.iter().position(|known| *known == name);
+        found.ok_or_else(|| {
+            format!(
+                "{name:?} is no objective; there are {}",
+                OBJECTIVE_NAMES.join(", ")
+            )
+        })
+    };
+    if text == "knee" {
+        return Ok(Preference::Knee);
+    }
+    let preference = if text.contains('=') {
+        let mut weights = [0.0; OBJECTIVE_COUNT];
+        for part in text.split(',') {
+            let (name, weight) = part
+                .split_once('=')
+                .ok_or_else(|| format!("{part:?} has no weight"))?;
+            weights[index(name)?] = weight
+                .parse()
+                .map_err(|_| format!("{weight:?} is no number"))?;
+        }
+        Preference::Weights(weights)
+    } else {
+        let mut order = Vec::with_capacity(OBJECTIVE_COUNT);
+        for name in text.split(',') {
+            let objective = index(name)?;
+            if order.contains(&objective) {
+                return Err(format!("{name} is named twice"));
+            }
+            order.push(objective);
+        }
+        order.extend(
+            (0..OBJECTIVE_COUNT)
+                .filter(|other| !order.contains(other))
+                .collect::<Vec<_>>(),
+        );
+        let mut all = [0; OBJECTIVE_COUNT];
+        all.copy_from_slice(&order);
+        Preference::Lexicographic(all)
+    };
+    preference.validate().map_err(|error| error.to_string())?;
+    Ok(preference)
 }
 
 #[derive(Debug, Parser)]
@@ -292,7 +420,9 @@ struct NodeArguments {
 /// `node_command` is how another process of this same command is started.
 pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
     // Whoever reads JSON reads it of arguments that make no sense as well.
-    let json_asked = args.get(1).is_some_and(|task| task == "demo")
+    let json_asked = args
+        .get(1)
+        .is_some_and(|task| task == "demo" || task == "schedule")
         && args.iter().any(|argument| argument == "--json");
     let arguments = match Arguments::try_parse_from(args).and_then(checked) {
         Ok(arguments) => arguments,
@@ -394,6 +524,43 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
             Ok(()) => 0,
             Err(error) => failed(&error),
         },
+        Command::Schedule(ScheduleCommand::Schema { of }) => {
+            match placing::print(&placing::schema(of)) {
+                Ok(()) => 0,
+                Err(error) => failed(&error),
+            }
+        }
+        Command::Schedule(ScheduleCommand::Place(arguments)) => {
+            let config = PlacingConfig {
+                jobs: arguments.jobs,
+                nodes: arguments.nodes,
+                sharing: match arguments.sharing {
+                    SharingName::Concurrent => Sharing::Concurrent,
+                    SharingName::Queued => Sharing::Queued,
+                },
+                strategy: arguments.strategy,
+                preference: arguments.prefer,
+                what_fits: arguments.what_fits,
+                search: Nsga2 {
+                    population: arguments.population,
+                    generations: arguments.generations,
+                    ..Nsga2::default()
+                },
+                seed: arguments.seed,
+                explain: arguments.explain,
+                json: arguments.json,
+                plot: arguments.plot,
+            };
+            match placing::place(&config).and_then(|said| placing::print(&said)) {
+                Ok(()) => 0,
+                Err(error) => {
+                    if config.json {
+                        print_failure(error.kind(), &with_causes(&error));
+                    }
+                    failed(&error)
+                }
+            }
+        }
         Command::Node(arguments) => {
             let role = match (arguments.role, arguments.layer) {
                 (RoleName::Mix, layer) => Role::Mix {
@@ -446,6 +613,15 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// Refuses what each argument allows and all together do not.
 fn checked(arguments: Arguments) -> Result<Arguments, clap::Error> {
+    if let Command::Schedule(ScheduleCommand::Place(place)) = &arguments.command
+        && place.what_fits
+        && place.strategy != Name::NsgaIi
+    {
+        return Err(Arguments::command().error(
+            ErrorKind::ArgumentConflict,
+            "--what-fits is for --strategy nsga_ii",
+        ));
+    }
     if let Command::Node(node) = &arguments.command
         && node.role == RoleName::Compute
         && node.layer.is_some()
@@ -548,6 +724,31 @@ mod tests {
         }
         for refused in ["--new-key --next-key", "--self-test --new-key", "--json"] {
             assert!(parse(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_preference_is_the_knee_an_order_or_weights() {
+        let last = OBJECTIVE_COUNT - 1;
+        assert_eq!(preference("knee"), Ok(Preference::Knee));
+        let order = preference("price,cost").unwrap();
+        assert_eq!(order, Preference::Lexicographic([last, 3, 0, 1, 2]));
+        let weights = preference("cost=2,distrust=0.5").unwrap();
+        assert_eq!(weights, Preference::Weights([0.0, 0.0, 0.5, 2.0, 0.0]));
+        for (refused, why) in [
+            (
+                "speed",
+                "\"speed\" is no objective; there are completion_ms",
+            ),
+            ("", "no objective"),
+            ("cost,cost", "cost is named twice"),
+            ("cost=1,price", "\"price\" has no weight"),
+            ("cost=much", "\"much\" is no number"),
+            ("cost=-1", "-1"),
+            ("cost=0", "all weights are zero"),
+        ] {
+            let told = preference(refused).unwrap_err();
+            assert!(told.contains(why), "{refused}: {told}");
         }
     }
 }

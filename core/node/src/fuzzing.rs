@@ -1,5 +1,10 @@
 //! Ways into private parsers, for `core/fuzz` alone: this module exists under `cfg(fuzzing)` only.
 
+use std::path::Path;
+
+use fogcompute_schedule::{Job, Node};
+
+use crate::placing::input;
 use crate::protocol::{FromNode, TaskMessage, ToNode};
 
 /// Reads bytes as every message of the control link and of the mixnet.
@@ -16,4 +21,13 @@ pub fn protocol(bytes: &[u8]) {
     if let Ok(message) = TaskMessage::decode(bytes) {
         assert_eq!(message.encode(), bytes);
     }
+}
+
+/// Reads bytes as a file of jobs and as one of nodes.
+#[must_use]
+pub fn placing(bytes: &[u8]) -> (Vec<Job>, Vec<Node>) {
+    let path = Path::new("");
+    let jobs = input::jobs_in(path, bytes).map(|(jobs, _)| jobs);
+    let nodes = input::nodes_in(path, bytes).map(|(nodes, _)| nodes);
+    (jobs.unwrap_or_default(), nodes.unwrap_or_default())
 }

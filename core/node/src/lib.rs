@@ -36,6 +36,7 @@ mod mixnet;
 mod mixnode;
 mod network;
 mod ping;
+mod placing;
 mod protocol;
 mod report;
 mod report_page;

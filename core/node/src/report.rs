@@ -79,7 +79,7 @@ pub(crate) struct NodeReport {
 /// The placements the optimiser found for the whole job.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Front {
-    /// Names of the four objectives, all minimised.
+    /// Names of the objectives, all minimised.
     pub objectives: Vec<String>,
     /// One row a point.
     pub points: Vec<Vec<f64>>,

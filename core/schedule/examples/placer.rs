@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use fogcompute_base::{NodeId, Priority, TaskId};
+use fogcompute_base::{NodeId, TaskId};
 use fogcompute_schedule::fogp::{Problem, Spec};
 use fogcompute_schedule::{Job, Node, Placer, Rates};
 
@@ -18,28 +18,29 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let nodes: Vec<Node> = (0_u64..)
         .zip(problem.nodes())
         .map(|(id, node)| Node {
-            id: NodeId::from_bytes(std::array::from_fn(|at| id.to_le_bytes()[at % 8])),
             cpu_millis_free: node.cpu_millis - node.cpu_millis_used,
-            cpu_millis_total: node.cpu_millis,
-            memory_bytes_free: node.memory_mib << 20,
             speed: node.speed,
             latency_ms: node.base_ms,
             trust: node.trust,
             price_per_cpu_second: (node.ask_rate * 100.0) as u64,
+            ..Node::new(
+                NodeId::from_bytes(std::array::from_fn(|at| id.to_le_bytes()[at % 8])),
+                node.cpu_millis,
+                node.memory_mib << 20,
+            )
         })
         .collect();
     let jobs: Vec<Job> = (0_u64..)
         .zip(problem.jobs())
         .map(|(id, job)| Job {
-            id: TaskId::from_bytes(std::array::from_fn(|at| id.to_le_bytes()[at % 8])),
-            cpu_millis: job.cpu_millis,
-            memory_bytes: job.memory_mib << 20,
-            duration_ms: 1_000 * job.duration_s,
-            priority: Priority::Normal,
             min_trust: job.trust_min,
-            max_cost: None,
             max_latency_ms: Some(job.latency_ms_max),
-            excluded: vec![],
+            ..Job::new(
+                TaskId::from_bytes(std::array::from_fn(|at| id.to_le_bytes()[at % 8])),
+                job.cpu_millis,
+                job.memory_mib << 20,
+                1_000 * job.duration_s,
+            )
         })
         .collect();
     let rates = Rates {
@@ -47,6 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         node_use: 10.0,
         distrust: 50.0,
         cost: 1e-4,
+        price: 0.0,
     };
     let mut placer = Placer::new(nodes, rates)?;
     let start = Instant::now();

@@ -1,42 +1,31 @@
-//! NSGA-II, placement of jobs on nodes, reputation.
+//! NSGA-II, placement of jobs on nodes, a queue of jobs over time, reputation.
 //!
 //! [`Instance`] holds the jobs and nodes of one batch and [`Instance::place`] finds a [`Plan`]: the
-//! placements that no other beats in completion time, load balance, trust and cost at once, and one
-//! chosen among them. Underneath is [`evolution`], general NSGA-II and its kin for any problem, and
+//! placements that no other beats in completion time, load balance, trust, cost and price at once,
+//! and one chosen among them. Underneath is [`evolution`], general NSGA-II and its kin for any problem, and
 //! [`indicators`] says how good a front is.
 //! [`batch`] is placement as numbers alone, for objectives and constraints of your own, with a search
 //! that finds far better fronts than NSGA-II; [`fogp`] is a family of problems to measure it with.
-//! [`Reputation`] turns a node's record into the trust that placement reads.
+//! [`queue`] decides over time which job waits, starts or gives way; [`workload`] reads logs and
+//! tables of jobs. [`Reputation`] turns a node's record into the trust that placement reads.
 //!
-//! Nothing here dispatches a job, reserves capacity or learns of an outcome; that is the
-//! coordinator's. All arithmetic that reaches a result is the same on every platform.
+//! Nothing here dispatches a job or measures an outcome; that is the coordinator's. All arithmetic that reaches a result is the same on every platform.
 //!
 //! ```
-//! use fogcompute_base::{NodeId, Priority, TaskId};
+//! use fogcompute_base::{NodeId, TaskId};
 //! use fogcompute_schedule::evolution::Nsga2;
 //! use fogcompute_schedule::{Instance, Job, Node, Sharing};
 //! use rand_chacha::rand_core::SeedableRng;
 //!
 //! let node = |id, trust| Node {
-//!     id: NodeId::from_bytes([id; 32]),
-//!     cpu_millis_free: 1_000,
-//!     cpu_millis_total: 1_000,
-//!     memory_bytes_free: 1 << 30,
-//!     speed: 1.0,
 //!     latency_ms: 10.0,
 //!     trust,
 //!     price_per_cpu_second: 3,
+//!     ..Node::new(NodeId::from_bytes([id; 32]), 1_000, 1 << 30)
 //! };
 //! let tile = |id| Job {
-//!     id: TaskId::from_bytes([id; 16]),
-//!     cpu_millis: 1_000,
-//!     memory_bytes: 64 << 20,
-//!     duration_ms: 500,
-//!     priority: Priority::Normal,
 //!     min_trust: 0.5,
-//!     max_cost: None,
-//!     max_latency_ms: None,
-//!     excluded: vec![],
+//!     ..Job::new(TaskId::from_bytes([id; 16]), 1_000, 64 << 20, 500)
 //! };
 //! let nodes = vec![node(1, 0.9), node(2, 0.9), node(3, 0.2)];
 //! let instance = Instance::new((0..6).map(tile).collect(), nodes, Sharing::Queued)?;
@@ -53,15 +42,17 @@
 pub mod evolution;
 pub mod indicators;
 mod placement;
+pub mod queue;
 mod random;
 mod reputation;
 mod sort;
+pub mod workload;
 
 pub use placement::{
-    Constraint, Effort, Explanation, FRONT_MAX, Instance, JOBS_MAX, Job, NODES_MAX, Node,
-    OBJECTIVE_COUNT, OBJECTIVE_NAMES, Placement, PlacementError, Placer, PlacerError, Plan, Point,
-    Preference, PreferenceError, RUN_MS_MAX, Rates, SearchError, Sharing, TradeOff, batch, fogp,
-    hypervolume,
+    Constraint, Effort, Explanation, FRONT_MAX, Instance, JOBS_MAX, Job, Lacks, NODES_MAX, Node,
+    OBJECTIVE_COUNT, OBJECTIVE_NAMES, PartialPlan, Placement, PlacementError, Placer, PlacerError,
+    Plan, Point, Preference, PreferenceError, RUN_MS_MAX, Rates, Reason, SearchError, Sharing,
+    Spread, TradeOff, batch, fogp, hypervolume, strategy,
 };
 pub use reputation::{EVIDENCE_MAX, LOWER_BOUND_QUANTILE, Reputation, ReputationError};
 pub use sort::{SortError, non_dominated_sort};

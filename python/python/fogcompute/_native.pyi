@@ -652,6 +652,32 @@ class Message:
         """Packets an answer may have; 0 if none is wanted."""
 
 @final
+class ReplyBlocks:
+    """What to answer a message with that came to a client before."""
+
+    @property
+    def count(self) -> int:
+        """How many there are: packets an answer may have."""
+
+@final
+class Restored:
+    """What a client that was restored can go on with: ids of 16 bytes."""
+
+    __match_args__: Final = ("messages", "requests")
+    def __new__(cls, messages: Sequence[Buffer], requests: Sequence[Buffer]) -> Self: ...
+    @property
+    def messages(self) -> tuple[bytes, ...]:
+        """Messages that came before and were not answered: `MixnetClient.reply_blocks`."""
+
+    @property
+    def requests(self) -> tuple[bytes, ...]:
+        """Requests that were made before and not answered: `MixnetClient.answer_to`."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
 class MixnetClientStats:
     """What a mixnet client counted since its start."""
 
@@ -753,6 +779,29 @@ class MixnetClient:
         `TopologyError`, `ArgumentError`.
         """
 
+    @staticmethod
+    def restore(
+        topology: Topology,
+        state: Buffer,
+        key: Buffer,
+        listen: str = "0.0.0.0:0",
+        *,
+        identity: Buffer | None = None,
+        loops: timedelta | None = ...,
+        drops: timedelta | None = ...,
+        inbox_messages_max: int = 1024,
+    ) -> MixnetClient:
+        """Starts a client that goes on where another one was suspended, under the same `key`.
+
+        It has the identity, the mix keys and the reply blocks of that client, and in its epoch the
+        same contact. The other arguments are those of `MixnetClient`; `identity` can be left out.
+
+        Open each state once: of two clients from one state, the mixnodes drop the second use of a
+        reply block as a replay. Raises `StorageCorruptError` if the state does not open with this
+        key, was changed or is of a network with other packets, `ArgumentError` if `identity` is
+        another, and what `MixnetClient` does.
+        """
+
     @property
     def contact(self) -> str:
         """What others need to send it messages: its node, its key and the key's epoch."""
@@ -801,6 +850,37 @@ class MixnetClient:
         it is longer than was asked for; then a shorter one can still be given.
         """
 
+    def restored(self) -> Restored:
+        """What the client before this one left to go on with, less what was taken since.
+
+        Raises `ClosedError`.
+        """
+
+    def reply_blocks(self, message: Buffer) -> ReplyBlocks | None:
+        """What to answer a message with that came to the client before this one, once.
+
+        `message` is its id. `None` if it was answered, wants no answer, or came before the last
+        epoch. Raises `ClosedError`.
+        """
+
+    def reply_with(self, blocks: ReplyBlocks, body: Buffer) -> None:
+        """Answers a message that came to the client before this one, once.
+
+        Raises what `reply` does.
+        """
+
+    def answer_to(self, request: Buffer, *, within: timedelta = ...) -> Awaitable[bytes]:
+        """Await the answer to a request of the client before this one, once. It may be there
+        already.
+
+        `request` is its id. Raises `ArgumentError` if there is no such request or its answer was
+        asked for before, `ClosedError`, and `NoAnswerError` after `within`, a minute unless said
+        otherwise.
+        """
+
+    def answer_to_blocking(self, request: Buffer, *, within: timedelta = ...) -> bytes:
+        """Waits on this thread for the answer to a request of the client before this one."""
+
     def try_receive(self) -> Message | None:
         """The next message, if one is there."""
 
@@ -829,6 +909,17 @@ class MixnetClient:
 
     def stats(self) -> MixnetClientStats:
         """What it counted since its start."""
+
+    def suspend(self, key: Buffer) -> bytes:
+        """Ends the client, and returns what one after it needs to go on, sealed under 32 random
+        bytes.
+
+        Keep both for `MixnetClient.restore`. In the state are the identity, the mix keys, the reply
+        blocks of messages that were not answered and are still held, and the keys for answers that
+        did not come. A reply block is good for five minutes, a stop included, and no longer than
+        the epoch after its own. What is awaited ends with `ClosedError`; messages that came in can
+        still be received here and are not in the state. Raises `ClosedError`.
+        """
 
     def close(self) -> None:
         """Ends the client; what is awaited ends with `ClosedError`.

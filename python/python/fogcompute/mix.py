@@ -16,6 +16,9 @@ async with MixnetClient(topology) as alice, MixnetClient(topology) as bob:
     message = await bob.receive()
 ```
 
+`MixnetClient.suspend` ends a client and returns what `MixnetClient.restore` starts the next one
+from, which answers what came before and waits for answers that were asked for before.
+
 What it protects against and what not stands in the project's documentation. Above all: there is no
 gateway yet, so the nodes of the last layer see who their clients are, and there is one authority.
 """
@@ -41,6 +44,8 @@ from ._native import (
     MixnetNodeStats,
     ProcessorStats,
     Reply,
+    ReplyBlocks,
+    Restored,
     SphinxProcessor,
     Topology,
 )
@@ -61,6 +66,8 @@ __all__ = [
     "PacketPipeline",
     "PipelineStats",
     "ProcessorStats",
+    "ReplyBlocks",
+    "Restored",
     "SphinxProcessor",
     "Topology",
 ]

@@ -9,18 +9,19 @@ use std::time::Duration;
 use fogcompute::base::{Clock, SystemClock};
 use fogcompute::node::MixnetError;
 use fogcompute::{
-    Contact, CoverConfig, MixnetClient, MixnetClientConfig, MixnetClientStats, Pending, PowerClass,
+    Contact, CoverConfig, MessageId, MixnetClient, MixnetClientConfig, MixnetClientStats, Pending,
+    PowerClass, Restored, StoreKey,
 };
 
 use super::node::read_identity;
 use super::{
-    fog_cover_stats, fog_engine_stats, fog_mixnet_answer, fog_mixnet_message, fog_node_id,
-    fog_topology,
+    fog_cover_stats, fog_engine_stats, fog_mixnet_answer, fog_mixnet_message, fog_mixnet_state,
+    fog_node_id, fog_reply_blocks, fog_topology, read_id,
 };
 use crate::completions::{Callback, Completions, UserData};
 use crate::support::{
-    Failure, c_string, chars, fill_items, free, give, guard, optional_result, parse_address,
-    parsed, parsed_chars, reference, result, slice, text,
+    Failure, c_string, chars, check_room, fill_items, free, give, guard, key_bytes,
+    optional_result, parse_address, parsed, parsed_chars, reference, result, slice, text,
 };
 use crate::{FOG_CONTACT_SIZE, fog_id, fog_status};
 
@@ -120,6 +121,10 @@ pub type fog_mixnet_answered = Option<
     ),
 >;
 
+/// A [`fog_mixnet_answered`] that is not NULL.
+type Answered =
+    unsafe extern "C" fn(*mut c_void, fog_status, *const fog_mixnet_answer, *const c_char);
+
 /// Sends and receives messages through a mixnet, over UDP.
 ///
 /// Messages are cut into packets, each over a route of its own, sent until they are acknowledged,
@@ -134,6 +139,15 @@ pub type fog_mixnet_answered = Option<
 pub struct fog_mixnet_client {
     client: MixnetClient,
     completions: Completions,
+}
+
+impl From<MixnetClient> for fog_mixnet_client {
+    fn from(client: MixnetClient) -> Self {
+        Self {
+            client,
+            completions: Completions::default(),
+        }
+    }
 }
 
 impl Drop for fog_mixnet_client {
@@ -220,17 +234,70 @@ pub unsafe extern "C" fn fog_mixnet_client_start(
             )
         };
         let client = MixnetClient::start(topology.0.clone(), config.unwrap_or_default())?;
-        let client = fog_mixnet_client {
-            client,
-            completions: Completions::default(),
-        };
-        give(out, client);
+        give(out, client.into());
         Ok(())
     })
 }
 
+/// Starts a client that goes on where another one was suspended: with its identity, its mix keys
+/// and what was seen under them, the reply blocks it held and those it gave out. In the epoch of
+/// that client it has the same contact; in the one after it still receives what is sent to the old
+/// one; later, only the identity is the same.
+///
+/// Open each state once: of two clients from one state, the mixnodes drop the second use of a reply
+/// block as a replay.
+///
+/// Thread safety: any thread.
+/// @param topology  the network
+/// @param config    the configuration, or NULL for the usual; the identity can be left out
+/// @param state     the bytes of what fog_mixnet_client_suspend() gave
+/// @param state_len how many
+/// @param key       the key they were sealed under
+/// @param key_len   FOG_KEY_BYTES
+/// @param out       receives the client; free it with fog_mixnet_client_free()
+/// @return as of fog_mixnet_client_start(); FOG_STATUS_STORAGE_CORRUPT if the state does not open
+///         with this key, was changed or is of a network with other packets;
+///         FOG_STATUS_INVALID_ARGUMENT if the configuration says another identity
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mixnet_client_restore(
+    topology: *const fog_topology,
+    config: *const fog_mixnet_client_config,
+    state: *const u8,
+    state_len: usize,
+    key: *const u8,
+    key_len: usize,
+    out: *mut *mut fog_mixnet_client,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle, a configuration of strings and bytes or NULL, as
+        // many bytes as it says, and room for a handle.
+        let (topology, config, state, key, out) = unsafe {
+            let config = config.as_ref().map(|config| read_config(config));
+            (
+                reference(topology, "topology")?,
+                config.transpose()?.unwrap_or_default(),
+                slice(state, state_len, "state")?,
+                read_store_key(key, key_len)?,
+                result(out, "out")?,
+            )
+        };
+        let client = MixnetClient::restore(topology.0.clone(), config, state, &key)?;
+        give(out, client.into());
+        Ok(())
+    })
+}
+
+/// # Safety
+/// As [`key_bytes`].
+unsafe fn read_store_key(key: *const u8, key_len: usize) -> Result<StoreKey, Failure> {
+    // SAFETY: as the caller promises.
+    Ok(StoreKey::from_bytes(unsafe {
+        key_bytes(key, key_len, "key")
+    }?))
+}
+
 /// Puts what others need to send messages to a client into a struct. It is another one with each
-/// start and each epoch.
+/// epoch, and with each start that does not restore the client.
 ///
 /// Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
 /// @param client the client
@@ -414,6 +481,18 @@ impl fog_mixnet_client {
             message: format!("thread: {error}"),
         })
     }
+
+    fn tell_answer(&self, pending: Pending<Vec<u8>>, done: Answered, user_data: UserData) {
+        let callback = Callback::new(move |result: Result<Vec<u8>, Failure>| {
+            let (status, message) = told(&result);
+            let answer = result.ok().map(fog_mixnet_answer);
+            let answer = answer.as_ref().map_or(ptr::null(), ptr::from_ref);
+            // SAFETY: the answer and the message outlive the call; the rest is as the caller
+            // of the function that was given `done` promises.
+            unsafe { done(user_data.into_pointer(), status, answer, message.as_ptr()) };
+        });
+        self.completions.add(pending, callback);
+    }
 }
 
 /// Sends a message that asks for an answer, and waits for that.
@@ -496,16 +575,7 @@ pub unsafe extern "C" fn fog_mixnet_client_request_async(
         client.start_completions()?;
         let within = Duration::from_nanos(within_ns);
         let pending = client.client.request(to, body, answer_bytes_max, within)?;
-        let user_data = UserData::new(user_data);
-        let callback = Callback::new(move |result: Result<Vec<u8>, Failure>| {
-            let (status, message) = told(&result);
-            let answer = result.ok().map(fog_mixnet_answer);
-            let answer = answer.as_ref().map_or(ptr::null(), ptr::from_ref);
-            // SAFETY: the answer and the message outlive the call; the rest is as the caller
-            // promises.
-            unsafe { done(user_data.into_pointer(), status, answer, message.as_ptr()) };
-        });
-        client.completions.add(pending, callback);
+        client.tell_answer(pending, done, UserData::new(user_data));
         Ok(())
     })
 }
@@ -643,6 +713,202 @@ pub unsafe extern "C" fn fog_mixnet_client_reply(
     })
 }
 
+/// Puts the identifiers of messages that came to the client before this one into an array: those
+/// that were not answered, less what was taken since.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+/// @param client   the client
+/// @param out      receives the identifiers, for fog_mixnet_client_reply_blocks()
+/// @param capacity identifiers there is room for; with 0, the call only tells how many
+/// @param out_len  receives the number of identifiers, written or needed
+/// @return FOG_STATUS_BUFFER_TOO_SMALL, FOG_STATUS_CLOSED
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mixnet_client_restored_messages(
+    client: *const fog_mixnet_client,
+    out: *mut fog_id,
+    capacity: usize,
+    out_len: *mut usize,
+) -> fog_status {
+    // SAFETY: as the caller promises.
+    unsafe { fill_restored(client, |restored| restored.messages, out, capacity, out_len) }
+}
+
+/// Puts the identifiers of requests that the client before this one made into an array: those that
+/// were not answered, less what was taken since.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+/// @param client   the client
+/// @param out      receives the identifiers, for fog_mixnet_client_answer_to()
+/// @param capacity identifiers there is room for; with 0, the call only tells how many
+/// @param out_len  receives the number of identifiers, written or needed
+/// @return FOG_STATUS_BUFFER_TOO_SMALL, FOG_STATUS_CLOSED
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mixnet_client_restored_requests(
+    client: *const fog_mixnet_client,
+    out: *mut fog_id,
+    capacity: usize,
+    out_len: *mut usize,
+) -> fog_status {
+    // SAFETY: as the caller promises.
+    unsafe { fill_restored(client, |restored| restored.requests, out, capacity, out_len) }
+}
+
+/// # Safety
+/// The handle is live, and there is room for `capacity` identifiers and their number.
+unsafe fn fill_restored(
+    client: *const fog_mixnet_client,
+    which: impl FnOnce(Restored) -> Vec<MessageId>,
+    out: *mut fog_id,
+    capacity: usize,
+    out_len: *mut usize,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let (client, out_len) =
+            unsafe { (reference(client, "client")?, result(out_len, "out_len")?) };
+        let ids: Vec<fog_id> = which(client.client.restored()?)
+            .into_iter()
+            .map(fog_id::from)
+            .collect();
+        check_room(ids.len(), capacity, out_len)?;
+        // SAFETY: the caller gives room for as many, which was checked.
+        unsafe { fill_items(&ids, out, "out") }?;
+        out_len.write(ids.len());
+        Ok(())
+    })
+}
+
+/// What to answer a message with that came to the client before this one, once.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+/// @param client  the client
+/// @param message the message's identifier, the text of a fog_id
+/// @param out     receives the reply blocks, or NULL if the message was answered, wants no answer,
+///                or came before the last epoch; free them with fog_reply_blocks_free()
+/// @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mixnet_client_reply_blocks(
+    client: *const fog_mixnet_client,
+    message: *const c_char,
+    out: *mut *mut fog_reply_blocks,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle, a string, and room for a handle.
+        let (client, message, out) = unsafe {
+            (
+                reference(client, "client")?,
+                read_id(message, "message")?,
+                result(out, "out")?,
+            )
+        };
+        match client.client.reply_blocks(message)? {
+            Some(blocks) => give(out, fog_reply_blocks(blocks)),
+            None => {
+                out.write(ptr::null_mut());
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Answers a message that came to the client before this one, once. The answer is sent once,
+/// without an acknowledgement.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+/// @param client   the client that gave the reply blocks
+/// @param blocks   the reply blocks
+/// @param body     the answer
+/// @param body_len its length
+/// @return as of fog_mixnet_client_reply()
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mixnet_client_reply_with(
+    client: *const fog_mixnet_client,
+    blocks: *const fog_reply_blocks,
+    body: *const u8,
+    body_len: usize,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes live handles and as many bytes as it says.
+        let (client, blocks, body) = unsafe {
+            (
+                reference(client, "client")?,
+                reference(blocks, "blocks")?,
+                slice(body, body_len, "body")?,
+            )
+        };
+        Ok(client.client.reply(&blocks.0, body)?)
+    })
+}
+
+/// Waits for the answer to a request that the client before this one made, once. It may be there
+/// already.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free(). Another
+/// thread ends the waiting with fog_mixnet_client_close().
+/// @param client    the client
+/// @param request   the request's identifier, the text of a fog_id
+/// @param within_ns how long to wait for the answer, in nanoseconds
+/// @param out       receives the answer; free it with fog_mixnet_answer_free()
+/// @return FOG_STATUS_NO_ANSWER; FOG_STATUS_INVALID_ARGUMENT if there is no such request or its
+///         answer was asked for before; FOG_STATUS_CLOSED
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mixnet_client_answer_to(
+    client: *const fog_mixnet_client,
+    request: *const c_char,
+    within_ns: u64,
+    out: *mut *mut fog_mixnet_answer,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle, a string, and room for a handle.
+        let (client, request, out) = unsafe {
+            (
+                reference(client, "client")?,
+                read_id(request, "request")?,
+                result(out, "out")?,
+            )
+        };
+        let pending = client
+            .client
+            .answer_to(request, Duration::from_nanos(within_ns))?;
+        give(out, fog_mixnet_answer(pending.wait()?));
+        Ok(())
+    })
+}
+
+/// Asks for the answer to a request that the client before this one made, once, and returns at
+/// once. If this succeeds, `done` runs once, whatever becomes of the request; if it fails, `done`
+/// does not run.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+/// @param client    the client
+/// @param request   the request's identifier, the text of a fog_id
+/// @param within_ns how long to wait for the answer, in nanoseconds
+/// @param done      tells what became of it, maybe before this call returns
+/// @param user_data passed to `done` as it is; must be usable from another thread until then
+/// @return as of fog_mixnet_client_answer_to(), but for FOG_STATUS_NO_ANSWER; FOG_STATUS_NODE if
+///         the system gives no thread
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mixnet_client_answer_to_async(
+    client: *const fog_mixnet_client,
+    request: *const c_char,
+    within_ns: u64,
+    done: fog_mixnet_answered,
+    user_data: *mut c_void,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle and a string.
+        let (client, request) =
+            unsafe { (reference(client, "client")?, read_id(request, "request")?) };
+        let done = done.ok_or_else(|| Failure::argument("done is NULL"))?;
+        client.start_completions()?;
+        let pending = client
+            .client
+            .answer_to(request, Duration::from_nanos(within_ns))?;
+        client.tell_answer(pending, done, UserData::new(user_data));
+        Ok(())
+    })
+}
+
 /// Goes on with another topology of the network: nodes joined or left, or an epoch began. In
 /// another epoch the client has another contact; for the old one it keeps receiving until the epoch
 /// after.
@@ -729,6 +995,42 @@ pub unsafe extern "C" fn fog_mixnet_client_stats(
             cover: cover.into(),
             engine: engine.into(),
         });
+        Ok(())
+    })
+}
+
+/// Ends a client, and gives what one after it needs to go on (fog_mixnet_client_restore()), sealed
+/// under a key; keep both.
+///
+/// In it are the identity, the mix keys, the reply blocks of messages that were not answered and
+/// not freed, and the keys for answers that were asked for and did not come. A reply block is good
+/// for five minutes, a stop included, and no longer than the epoch after its own. What was asked
+/// for ends with FOG_STATUS_CLOSED; messages that came in can still be received here and are not in
+/// it. The client is freed as any other.
+///
+/// Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+/// @param client  the client
+/// @param key     random bytes that nobody else knows
+/// @param key_len FOG_KEY_BYTES
+/// @param out     receives the state; free it with fog_mixnet_state_free()
+/// @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_mixnet_client_suspend(
+    client: *const fog_mixnet_client,
+    key: *const u8,
+    key_len: usize,
+    out: *mut *mut fog_mixnet_state,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle, as many bytes as it says, and room for a handle.
+        let (client, key, out) = unsafe {
+            (
+                reference(client, "client")?,
+                read_store_key(key, key_len)?,
+                result(out, "out")?,
+            )
+        };
+        give(out, fog_mixnet_state(client.client.suspend(&key)?));
         Ok(())
     })
 }

@@ -67,7 +67,7 @@ fn config() -> Config {
             ..Nsga2::default()
         },
         // Tasks spread over equal nodes.
-        preference: Preference::Lexicographic([0, 1, 2, 3]),
+        preference: Preference::Lexicographic([0, 1, 2, 3, 4]),
         attempts_max: 3,
         ..Config::default()
     }
@@ -1257,7 +1257,7 @@ fn a_configuration_that_cannot_work_is_refused() {
     ));
     assert!(matches!(
         refused(Config {
-            preference: Preference::Weights([0.0; 4]),
+            preference: Preference::Weights([0.0; 5]),
             ..Config::default()
         }),
         ConfigError::Preference(PreferenceError::NoWeight)

@@ -412,15 +412,14 @@ fn nsga2_mixed() -> Result<Vec<Value>> {
 
 fn job(number: u8, priority: Priority) -> Job {
     Job {
-        id: TaskId::from_bytes([number; 16]),
-        cpu_millis: 500 + 100 * u64::from(number),
-        memory_bytes: 64 << 20,
-        duration_ms: 1_000 + 250 * u64::from(number),
         priority,
         min_trust: 0.25,
-        max_cost: None,
-        max_latency_ms: None,
-        excluded: Vec::new(),
+        ..Job::new(
+            TaskId::from_bytes([number; 16]),
+            500 + 100 * u64::from(number),
+            64 << 20,
+            1_000 + 250 * u64::from(number),
+        )
     }
 }
 
@@ -442,14 +441,12 @@ fn jobs() -> Vec<Job> {
 
 fn node(number: u8, speed: f64, latency_ms: f64, trust: f64, price: u64) -> Node {
     Node {
-        id: NodeId::from_bytes([0xa0 + number; 32]),
         cpu_millis_free: 3_000,
-        cpu_millis_total: 4_000,
-        memory_bytes_free: 2 << 30,
         speed,
         latency_ms,
         trust,
         price_per_cpu_second: price,
+        ..Node::new(NodeId::from_bytes([0xa0 + number; 32]), 4_000, 2 << 30)
     }
 }
 
@@ -468,6 +465,7 @@ fn point_json(plan: &Plan) -> Value {
         "assignment": chosen.assignment,
         "objectives": chosen.objectives,
         "cost": chosen.cost.to_string(),
+        "price": chosen.price.to_string(),
     })
 }
 
@@ -536,18 +534,18 @@ fn place_more() -> Result<Vec<Value>> {
         (
             all.clone(),
             Sharing::Queued,
-            Preference::Weights([0.0, 0.0, 0.0, 1.0]),
+            Preference::Weights([0.0, 0.0, 0.0, 1.0, 0.0]),
         ),
         (
             all.clone(),
             Sharing::Queued,
-            Preference::Lexicographic([2, 0, 1, 3]),
+            Preference::Lexicographic([2, 0, 1, 3, 4]),
         ),
-        (all.clone(), Sharing::Queued, Preference::Weights([0.0; 4])),
+        (all.clone(), Sharing::Queued, Preference::Weights([0.0; 5])),
         (
             all.clone(),
             Sharing::Queued,
-            Preference::Lexicographic([0, 0, 1, 2]),
+            Preference::Lexicographic([0, 0, 1, 2, 3]),
         ),
         (vec![], Sharing::Queued, Preference::Knee),
         (

@@ -2,10 +2,12 @@
 
 use thiserror::Error;
 
+use super::limits::Slots;
+pub use super::limits::{Limit, Membership};
 use super::{JOBS_MAX, NODES_MAX};
 
-/// How many resources a node has: processor in thousandths of a core, memory and disk, the latter
-/// two in any unit.
+/// How many resources a node has unless a batch says otherwise: processor in thousandths of a core,
+/// memory and disk, the latter two in any unit.
 pub const RESOURCES: usize = 3;
 
 /// Index of the resource whose use is to be balanced.
@@ -17,14 +19,15 @@ pub const IMBALANCE: usize = 1;
 /// The imbalance that counts as much as an average placement does in the other objectives.
 pub(super) const IMBALANCE_REFERENCE: f64 = 0.5;
 
-/// Most pairs of a job and a node that may take it, in one batch. Each takes about a hundred bytes.
+/// Most pairs of a job and a node that may take it, in one batch, each counted once more for each
+/// limit that the job is under. Each takes about a hundred bytes.
 pub const PAIRS_MAX: usize = 1 << 25;
 
 /// What a node has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Supply {
-    /// What is free of each resource.
-    pub free: [u64; RESOURCES],
+pub struct Supply<const R: usize = RESOURCES> {
+    /// What is free of each resource, processor first.
+    pub free: [u64; R],
     /// Processor that is taken already.
     pub cpu_taken: u64,
 }
@@ -40,11 +43,13 @@ pub struct Choice<const M: usize> {
 
 /// What a job needs and where it may go.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Demand<const M: usize> {
+pub struct Demand<const M: usize, const R: usize = RESOURCES> {
     /// What it needs of each resource.
-    pub needs: [u64; RESOURCES],
+    pub needs: [u64; R],
     /// The nodes that may take it, ascending. Those it does not fit even alone are left out.
     pub choices: Vec<Choice<M>>,
+    /// The limits it is under, each once.
+    pub limits: Vec<Membership>,
 }
 
 /// Why numbers make no batch.
@@ -62,6 +67,9 @@ pub enum BatchError {
     /// Too many pairs of a job and a node that may take it.
     #[error("more than {PAIRS_MAX} pairs of a job and a node that may take it")]
     TooManyPairs,
+    /// There must be processor at least.
+    #[error("there are no resources")]
+    Resources,
     /// Two objectives at least are needed: the imbalance has index 1.
     #[error("{objectives} objectives are fewer than two")]
     Objectives {
@@ -75,6 +83,28 @@ pub enum BatchError {
         job: usize,
         /// What was given.
         node: u32,
+    },
+    /// A partition does not give each node a domain below the number of nodes.
+    #[error("partition {partition} does not give each node a domain")]
+    Partition {
+        /// Its index.
+        partition: usize,
+    },
+    /// A limit names a partition that there is not.
+    #[error("limit {limit} names partition {partition}, which there is not")]
+    Limit {
+        /// Index of the limit.
+        limit: usize,
+        /// What it names.
+        partition: u32,
+    },
+    /// A job is under a limit that there is not, under one twice, or counts for more than its cap.
+    #[error("job {job} cannot be under limit {limit}")]
+    Membership {
+        /// Index of the job.
+        job: usize,
+        /// The limit it names.
+        limit: u32,
     },
     /// What a job adds is not finite.
     #[error("job {job} adds {value} on node {node}")]
@@ -105,11 +135,11 @@ pub enum BatchError {
 
 /// Jobs and nodes, compiled for searching: only pairs that may be, in flat rows.
 #[derive(Clone, Debug)]
-pub struct Batch<const M: usize> {
-    pub(super) supplies: Vec<Supply>,
+pub struct Batch<const M: usize, const R: usize = RESOURCES> {
+    pub(super) supplies: Vec<Supply<R>>,
     /// One over the processor of each node, 0 of none.
     pub(super) inverse_cpu: Vec<f64>,
-    pub(super) needs: Vec<[u64; RESOURCES]>,
+    pub(super) needs: Vec<[u64; R]>,
     /// Where the pairs of each job start, and where those of the last end.
     pub(super) starts: Vec<u32>,
     /// The node of each pair.
@@ -126,24 +156,46 @@ pub struct Batch<const M: usize> {
     pub(super) largest_inverse_cpu: Vec<f64>,
     /// Jobs with few nodes to go to first, and of those alike the ones that need most.
     pub(super) hardest_first: Vec<u32>,
+    pub(super) slots: Slots,
 }
 
-impl<const M: usize> Batch<M> {
-    /// Compiles what nodes have and what jobs need.
+impl<const M: usize, const R: usize> Batch<M, R> {
+    /// Compiles what nodes have and what jobs, which are under no limits, need.
     ///
     /// # Errors
     ///
     /// [`BatchError`], each as its name says.
     pub fn new(
-        supplies: Vec<Supply>,
-        demands: impl IntoIterator<Item = Demand<M>>,
+        supplies: Vec<Supply<R>>,
+        demands: impl IntoIterator<Item = Demand<M, R>>,
+    ) -> Result<Self, BatchError> {
+        Self::with_limits(supplies, &[], &[], demands)
+    }
+
+    /// Compiles what nodes have, what jobs need and which of them may share what.
+    ///
+    /// A partition gives each node its domain, a number below the number of nodes.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError`], each as its name says.
+    pub fn with_limits(
+        supplies: Vec<Supply<R>>,
+        partitions: &[Vec<u32>],
+        limits: &[Limit],
+        demands: impl IntoIterator<Item = Demand<M, R>>,
     ) -> Result<Self, BatchError> {
         if M < 2 {
             return Err(BatchError::Objectives { objectives: M });
         }
+        if R == 0 {
+            return Err(BatchError::Resources);
+        }
+        check_limits(supplies.len(), partitions, limits)?;
+        let (mut memberships, mut slot_count) = (Vec::new(), 0);
         let (mut needs, mut starts) = (Vec::new(), vec![0]);
         let (mut nodes, mut adds) = (Vec::new(), Vec::new());
-        let mut total = [0_u64; RESOURCES];
+        let mut total = [0_u64; R];
         for (job, demand) in demands.into_iter().enumerate() {
             if job == JOBS_MAX {
                 return Err(BatchError::Size {
@@ -180,9 +232,12 @@ impl<const M: usize> Batch<M> {
             if nodes.len() == before {
                 return Err(BatchError::NoChoice { job });
             }
-            if nodes.len() > PAIRS_MAX {
+            check_memberships(job, limits, &demand.limits)?;
+            slot_count += (nodes.len() - before) * demand.limits.len();
+            if nodes.len() + slot_count > PAIRS_MAX {
                 return Err(BatchError::TooManyPairs);
             }
+            memberships.push(demand.limits);
             for (total, need) in total.iter_mut().zip(demand.needs) {
                 *total = total.checked_add(need).ok_or(BatchError::DemandOverflow)?;
             }
@@ -214,7 +269,13 @@ impl<const M: usize> Batch<M> {
             spans: [0.0; M],
             largest_inverse_cpu: Vec::new(),
             hardest_first: Vec::new(),
+            slots: Slots::default(),
         };
+        if slot_count > 0 {
+            batch.slots = Slots::new(partitions, limits, &memberships, |job| {
+                batch.nodes[batch.pairs(job)].to_vec()
+            });
+        }
         batch.measure();
         batch.order(total);
         Ok(batch)
@@ -271,7 +332,7 @@ impl<const M: usize> Batch<M> {
     }
 
     /// Finds the smallest node of each job and the order in which jobs are placed.
-    fn order(&mut self, total: [u64; RESOURCES]) {
+    fn order(&mut self, total: [u64; R]) {
         let share = |job: usize| {
             let needs = self.needs[job].iter().zip(total);
             needs
@@ -298,6 +359,22 @@ impl<const M: usize> Batch<M> {
     /// Indices of the pairs of `job`.
     pub(super) fn pairs(&self, job: usize) -> std::ops::Range<usize> {
         self.starts[job] as usize..self.starts[job + 1] as usize
+    }
+
+    /// The slots that `job` takes with one of its pairs, with how much of each.
+    pub(super) fn slots_of(&self, job: usize, pair: u32) -> impl Iterator<Item = (usize, u32)> {
+        self.slots.of(job, (pair - self.starts[job]) as usize)
+    }
+
+    /// Whether `job`, of all limits it is under, finds what it takes with one of its pairs free.
+    pub(super) fn is_open(&self, free_slots: &[u32], job: usize, pair: usize) -> bool {
+        self.slots
+            .open(free_slots, job, pair - self.starts[job] as usize)
+    }
+
+    /// Whether limits concern `job`.
+    pub(super) fn is_limited(&self, job: usize) -> bool {
+        !self.slots.memberships(job).is_empty()
     }
 
     /// The objectives of the placement that puts each job where its pair says.
@@ -342,10 +419,46 @@ impl<const M: usize> Batch<M> {
     }
 }
 
+fn check_limits(nodes: usize, partitions: &[Vec<u32>], limits: &[Limit]) -> Result<(), BatchError> {
+    for (partition, domains) in partitions.iter().enumerate() {
+        if domains.len() != nodes || domains.iter().any(|&domain| domain as usize >= nodes) {
+            return Err(BatchError::Partition { partition });
+        }
+    }
+    for (limit, named) in limits.iter().enumerate() {
+        if named.partition as usize >= partitions.len() {
+            return Err(BatchError::Limit {
+                limit,
+                partition: named.partition,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_memberships(
+    job: usize,
+    limits: &[Limit],
+    memberships: &[Membership],
+) -> Result<(), BatchError> {
+    let mut named: Vec<u32> = memberships.iter().map(|one| one.limit).collect();
+    named.sort_unstable();
+    let twice = named.windows(2).find(|pair| pair[0] == pair[1]);
+    let wrong = memberships.iter().find(|one| {
+        let limit = limits.get(one.limit as usize);
+        limit.is_none_or(|limit| one.count > limit.cap)
+    });
+    match wrong.map(|one| one.limit).or(twice.map(|pair| pair[0])) {
+        Some(limit) => Err(BatchError::Membership { job, limit }),
+        None => Ok(()),
+    }
+}
+
 /// Whether `needs` fits into what is `free`.
-pub(super) fn has_room(free: &[u64; RESOURCES], needs: &[u64; RESOURCES]) -> bool {
-    // Not `all`: three comparisons without a branch are faster than one with.
-    (needs[0] <= free[0]) & (needs[1] <= free[1]) & (needs[2] <= free[2])
+pub(super) fn has_room<const R: usize>(free: &[u64; R], needs: &[u64; R]) -> bool {
+    // Not `all`: comparisons without a branch are faster than fewer with.
+    let pairs = needs.iter().zip(free);
+    pairs.fold(true, |fits, (need, free)| fits & (need <= free))
 }
 
 #[cfg(test)]
@@ -368,6 +481,7 @@ pub(super) mod tests {
         Demand {
             needs: [cpu, memory, 0],
             choices: choices.collect(),
+            limits: vec![],
         }
     }
 
@@ -444,10 +558,60 @@ pub(super) mod tests {
         let one: Demand<1> = Demand {
             needs: [0; RESOURCES],
             choices: vec![],
+            limits: vec![],
         };
         assert_eq!(
             Batch::new(vec![], [one]).unwrap_err(),
             BatchError::Objectives { objectives: 1 }
         );
+        let nothing: Demand<3, 0> = Demand {
+            needs: [],
+            choices: vec![],
+            limits: vec![],
+        };
+        assert_eq!(
+            Batch::new(vec![], [nothing]).unwrap_err(),
+            BatchError::Resources
+        );
+    }
+
+    #[test]
+    fn limits_that_make_no_sense_are_named() {
+        let refused = |partitions: &[Vec<u32>], limits: &[Limit], under: &[(u32, u32)]| {
+            let mut demand = demand(1, 1, &[1.0]);
+            demand.limits = under
+                .iter()
+                .map(|&(limit, count)| Membership { limit, count })
+                .collect();
+            Batch::with_limits(vec![supply(4, 4)], partitions, limits, [demand]).unwrap_err()
+        };
+        let limit = |partition| Limit { cap: 2, partition };
+        let partition = BatchError::Partition { partition: 0 };
+        assert_eq!(refused(&[vec![]], &[], &[]), partition);
+        assert_eq!(refused(&[vec![1]], &[], &[]), partition);
+        assert_eq!(
+            refused(&[vec![0]], &[limit(0), limit(1)], &[]),
+            BatchError::Limit {
+                limit: 1,
+                partition: 1
+            }
+        );
+        for (under, limit) in [
+            (vec![(1, 1)], 1),
+            (vec![(0, 3)], 0),
+            (vec![(0, 1), (0, 1)], 0),
+        ] {
+            assert_eq!(
+                refused(
+                    &[vec![0]],
+                    &[Limit {
+                        cap: 2,
+                        partition: 0
+                    }],
+                    &under
+                ),
+                BatchError::Membership { job: 0, limit }
+            );
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::batch::{Batch, IMBALANCE, IMBALANCE_REFERENCE, RESOURCES, has_room};
+use super::batch::{Batch, IMBALANCE, IMBALANCE_REFERENCE, has_room};
 
 /// A job that has no place yet.
 const NOWHERE: u32 = u32::MAX;
@@ -28,19 +28,21 @@ const STEP_LAST: f64 = 0.02;
 
 /// A node as a placement has it.
 #[derive(Clone, Copy, Debug)]
-struct Seat {
-    free: [u64; RESOURCES],
+struct Seat<const R: usize> {
+    free: [u64; R],
     share: f64,
     inverse_cpu: f64,
 }
 
 /// A placement and what is kept of it so that a move is judged at once.
 #[derive(Debug)]
-pub(super) struct Walker<'a, const M: usize> {
-    batch: &'a Batch<M>,
+pub(super) struct Walker<'a, const M: usize, const R: usize> {
+    batch: &'a Batch<M, R>,
     /// The pair of each job, or [`NOWHERE`].
     chosen: Vec<u32>,
-    seats: Vec<Seat>,
+    seats: Vec<Seat<R>>,
+    /// What is free of each slot.
+    free_slots: Vec<u32>,
     /// Jobs on each node.
     guests: Vec<Vec<u32>>,
     /// Sum over nodes of their use.
@@ -52,7 +54,7 @@ pub(super) struct Walker<'a, const M: usize> {
     /// The least of the row for each job.
     least: Vec<f32>,
     /// What a unit of each resource costs on each node on top, where it is scarce.
-    tolls: Vec<[f32; RESOURCES]>,
+    tolls: Vec<[f32; R]>,
     /// What a unit of processor adds to the imbalance on each node, as tolls see it.
     slopes: Vec<f32>,
     /// The row with the tolls.
@@ -67,19 +69,22 @@ pub(super) struct Walker<'a, const M: usize> {
     steepness: f64,
     /// Pairs looked at since the start.
     pub(super) work: u64,
+    /// When no more jobs are asked to make way for others.
+    work_max: u64,
 }
 
-impl<'a, const M: usize> Walker<'a, M> {
-    pub(super) fn new(batch: &'a Batch<M>) -> Self {
+impl<'a, const M: usize, const R: usize> Walker<'a, M, R> {
+    pub(super) fn new(batch: &'a Batch<M, R>, work_max: u64) -> Self {
         Self {
             chosen: vec![NOWHERE; batch.jobs()],
             seats: Vec::new(),
+            free_slots: Vec::new(),
             guests: vec![Vec::new(); batch.supplies.len()],
             sum: 0.0,
             squares: 0.0,
             row: vec![0.0; batch.nodes.len()],
             least: vec![0.0; batch.jobs()],
-            tolls: vec![[0.0; RESOURCES]; batch.supplies.len()],
+            tolls: vec![[0.0; R]; batch.supplies.len()],
             slopes: vec![0.0; batch.supplies.len()],
             priced: Vec::new(),
             least_priced: vec![0.0; batch.jobs()],
@@ -87,6 +92,7 @@ impl<'a, const M: usize> Walker<'a, M> {
             balance: 0.0,
             steepness: 0.0,
             work: 0,
+            work_max,
             batch,
         }
     }
@@ -125,6 +131,7 @@ impl<'a, const M: usize> Walker<'a, M> {
         self.chosen.fill(NOWHERE);
         self.guests.iter_mut().for_each(Vec::clear);
         self.seats.clear();
+        self.free_slots.clone_from(&self.batch.slots.free);
         let supplies = self.batch.supplies.iter().zip(&self.batch.inverse_cpu);
         self.seats
             .extend(supplies.map(|(supply, &inverse_cpu)| Seat {
@@ -154,6 +161,9 @@ impl<'a, const M: usize> Walker<'a, M> {
         self.sum += added;
         self.squares += added * (2.0 * seat.share + added);
         seat.share += added;
+        for (slot, count) in self.batch.slots_of(job, pair) {
+            self.free_slots[slot] -= count;
+        }
         self.guests[node].push(job as u32);
         self.chosen[job] = pair;
     }
@@ -169,6 +179,9 @@ impl<'a, const M: usize> Walker<'a, M> {
         seat.share -= added;
         self.sum -= added;
         self.squares -= added * (2.0 * seat.share + added);
+        for (slot, count) in self.batch.slots_of(job, pair) {
+            self.free_slots[slot] += count;
+        }
         let guests = &mut self.guests[node];
         if let Some(position) = guests.iter().position(|&guest| guest as usize == job) {
             guests.swap_remove(position);
@@ -177,7 +190,7 @@ impl<'a, const M: usize> Walker<'a, M> {
     }
 
     /// What putting `job`, which is nowhere, on the node of a pair adds to the imbalance.
-    fn unbalance(&self, seat: &Seat, cpu: f64) -> f64 {
+    fn unbalance(&self, seat: &Seat<R>, cpu: f64) -> f64 {
         let count = self.seats.len() as f64;
         let added = cpu * seat.inverse_cpu;
         let squares = added * (2.0 * seat.share + added);
@@ -193,6 +206,7 @@ impl<'a, const M: usize> Walker<'a, M> {
         // Nothing unbalances by less than a lightly used node of the least processor would.
         let count = self.seats.len() as f64;
         let relief = self.relief(job) / count;
+        let limited = self.batch.is_limited(job);
         self.work += pairs.len() as u64;
         let mut best = (limit, NOWHERE);
         let mut threshold = (limit + relief) as f32;
@@ -207,7 +221,9 @@ impl<'a, const M: usize> Walker<'a, M> {
                     continue;
                 }
                 let seat = &self.seats[self.batch.nodes[pair] as usize];
-                if !has_room(&seat.free, &need) {
+                if !has_room(&seat.free, &need)
+                    || (limited && !self.batch.is_open(&self.free_slots, job, pair))
+                {
                     continue;
                 }
                 let score = f64::from(cost) + self.unbalance(seat, cpu);
@@ -237,16 +253,16 @@ impl<'a, const M: usize> Walker<'a, M> {
     pub(super) fn adapt_tolls(&mut self, rounds: u32) {
         let batch = self.batch;
         let mean_row = self.row.iter().map(|&x| f64::from(x)).sum::<f64>() / self.row.len() as f64;
-        let mean_need: [f64; RESOURCES] = std::array::from_fn(|resource| {
+        let mean_need: [f64; R] = std::array::from_fn(|resource| {
             let total: f64 = batch.needs.iter().map(|need| need[resource] as f64).sum();
             f64::max(total / batch.jobs() as f64, 1.0)
         });
-        let mut loads = vec![[0.0_f64; RESOURCES]; batch.supplies.len()];
+        let mut loads = vec![[0.0_f64; R]; batch.supplies.len()];
         let mut shares: Vec<f64> = Vec::new();
         let mut step = mean_row * STEP_FIRST;
         let shrink = libm::pow(STEP_LAST / STEP_FIRST, 1.0 / f64::from(rounds.max(1)));
         for _ in 0..rounds {
-            loads.fill([0.0; RESOURCES]);
+            loads.fill([0.0; R]);
             for job in 0..batch.jobs() {
                 let node = self.cheapest_with_tolls(job);
                 for (load, &need) in loads[node].iter_mut().zip(&batch.needs[job]) {
@@ -255,7 +271,7 @@ impl<'a, const M: usize> Walker<'a, M> {
             }
             self.work += self.row.len() as u64;
             for ((tolls, load), supply) in self.tolls.iter_mut().zip(&loads).zip(&batch.supplies) {
-                for resource in 0..RESOURCES {
+                for resource in 0..R {
                     let unit = mean_need[resource];
                     let free = f64::max(supply.free[resource] as f64, unit);
                     let excess = (load[resource] / free - 1.0).clamp(-1.0, 2.0);
@@ -285,7 +301,7 @@ impl<'a, const M: usize> Walker<'a, M> {
 
     /// Lets the slopes follow the uses of nodes that `loads` brings about, slowly, for all jobs
     /// move at once. `shares` holds the uses that are followed.
-    fn adapt_slopes(&mut self, loads: &[[f64; RESOURCES]], shares: &mut Vec<f64>) {
+    fn adapt_slopes(&mut self, loads: &[[f64; R]], shares: &mut Vec<f64>) {
         let batch = self.batch;
         let count = batch.supplies.len() as f64;
         let supplies = batch.supplies.iter().zip(&batch.inverse_cpu);
@@ -356,7 +372,7 @@ impl<'a, const M: usize> Walker<'a, M> {
             let node = self.batch.nodes[pair] as usize;
             for index in 0..self.guests[node].len() {
                 let guest = self.guests[node][index] as usize;
-                if !self.makes_room(guest, node, job) {
+                if !self.makes_room(guest, node, job, pair as u32) {
                     continue;
                 }
                 let from = self.take(guest);
@@ -389,11 +405,19 @@ impl<'a, const M: usize> Walker<'a, M> {
         self.guests[node].swap(index, last);
     }
 
-    /// Whether `job` would fit `node` without `guest`.
-    fn makes_room(&self, guest: usize, node: usize, job: usize) -> bool {
+    /// Whether `job` would fit `node` without `guest`, with that pair.
+    fn makes_room(&self, guest: usize, node: usize, job: usize, pair: u32) -> bool {
         let free = self.seats[node].free;
         let (gives, need) = (self.batch.needs[guest], self.batch.needs[job]);
-        (0..RESOURCES).all(|resource| need[resource] <= free[resource] + gives[resource])
+        (0..R).all(|resource| need[resource] <= free[resource] + gives[resource])
+            && self.batch.slots_of(job, pair).all(|(slot, count)| {
+                let given = || {
+                    let mut slots = self.batch.slots_of(guest, self.chosen[guest]);
+                    slots.find(|&(other, _)| other == slot)
+                };
+                count <= self.free_slots[slot]
+                    || given().is_some_and(|(_, given)| count <= self.free_slots[slot] + given)
+            })
     }
 
     /// Moves jobs, alone and then in chains of two, until nothing is gained any more.
@@ -412,6 +436,9 @@ impl<'a, const M: usize> Walker<'a, M> {
             if chains > 0 {
                 chains -= 1;
                 for job in 0..self.batch.jobs() {
+                    if self.work >= self.work_max {
+                        break;
+                    }
                     moved += usize::from(!self.settled[job] && self.displace(job));
                 }
             }
@@ -463,7 +490,7 @@ impl<'a, const M: usize> Walker<'a, M> {
                 // cost everybody else.
                 let tolled = self.priced[pair as usize] + self.least_priced[guest];
                 if tolled >= self.priced[from as usize] + self.priced[guest_from as usize]
-                    || !self.makes_room(guest, node, job)
+                    || !self.makes_room(guest, node, job, pair)
                 {
                     continue;
                 }
@@ -520,7 +547,8 @@ impl<'a, const M: usize> Walker<'a, M> {
                 let node = self.batch.nodes[pair] as usize;
                 if self.row[pair] >= limit
                     || rank >= highest
-                    || has_room(&self.seats[node].free, &self.batch.needs[job])
+                    || (has_room(&self.seats[node].free, &self.batch.needs[job])
+                        && self.batch.is_open(&self.free_slots, job, pair))
                 {
                     continue;
                 }
@@ -564,8 +592,12 @@ impl<'a, const M: usize> Walker<'a, M> {
 }
 
 /// What `need` costs by the tolls of a node.
-fn toll(tolls: &[f32; RESOURCES], need: &[f32; RESOURCES]) -> f32 {
-    tolls[0] * need[0] + tolls[1] * need[1] + tolls[2] * need[2]
+fn toll<const R: usize>(tolls: &[f32; R], need: &[f32; R]) -> f32 {
+    let mut sum = tolls[0] * need[0];
+    for resource in 1..R {
+        sum += tolls[resource] * need[resource];
+    }
+    sum
 }
 
 fn least(values: &[f32]) -> f32 {

@@ -1,66 +1,18 @@
 //! What a placement is worth.
 
 use super::OBJECTIVE_COUNT;
-use super::instance::{Instance, Job, Node, Pair, Sharing};
+use super::instance::{Instance, NEEDS, Pair, RESOURCES, Sharing};
 
 /// The value of one placement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Value {
     pub(super) objectives: [f64; OBJECTIVE_COUNT],
-    /// By how much nodes are overcommitted, as a share of what they have free; 0 if none is.
+    /// By how much limits are exceeded and jobs late, 0 if none is; only where jobs queue.
     pub(super) violation: f64,
     /// In base units.
     pub(super) cost: u128,
-}
-
-/// What the jobs on one node need together.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Load {
-    pub(super) cpu_millis: u64,
-    pub(super) memory_bytes: u64,
-}
-
-impl Load {
-    pub(super) fn add(&mut self, job: &Job) {
-        // The instance has checked that all jobs together fit 64 bits.
-        self.cpu_millis += job.cpu_millis;
-        self.memory_bytes += job.memory_bytes;
-    }
-
-    pub(super) fn remove(&mut self, job: &Job) {
-        self.cpu_millis -= job.cpu_millis;
-        self.memory_bytes -= job.memory_bytes;
-    }
-
-    /// What there is room for on `node`.
-    pub(super) fn free_on(node: &Node) -> Self {
-        Self {
-            cpu_millis: node.cpu_millis_free,
-            memory_bytes: node.memory_bytes_free,
-        }
-    }
-
-    /// By how much the load exceeds what is free on `node`.
-    pub(super) fn over(self, node: &Node) -> Self {
-        Self {
-            cpu_millis: self.cpu_millis.saturating_sub(node.cpu_millis_free),
-            memory_bytes: self.memory_bytes.saturating_sub(node.memory_bytes_free),
-        }
-    }
-
-    /// The excess over what is free on `node`, as a share of it.
-    pub(super) fn violation(self, node: &Node) -> f64 {
-        let over = self.over(node);
-        ratio(over.cpu_millis as f64, node.cpu_millis_free as f64)
-            + ratio(over.memory_bytes as f64, node.memory_bytes_free as f64)
-    }
-
-    /// Whether `job` fits `node` as well.
-    pub(super) fn has_room(self, job: &Job, node: &Node) -> bool {
-        // Saturating for a node that is overcommitted already.
-        job.cpu_millis <= node.cpu_millis_free.saturating_sub(self.cpu_millis)
-            && job.memory_bytes <= node.memory_bytes_free.saturating_sub(self.memory_bytes)
-    }
+    /// In base units.
+    pub(super) price: u128,
 }
 
 /// Jobs of one node that run one after another as far as they must.
@@ -70,7 +22,7 @@ pub(super) struct Queue {
     clock_ms: u64,
     /// What runs, or has run and was not yet asked for its room, by end.
     running: Vec<Running>,
-    used: Load,
+    used: [u64; RESOURCES],
     /// Core time taken, in thousandths of a core times milliseconds.
     pub(super) busy: f64,
 }
@@ -78,8 +30,7 @@ pub(super) struct Queue {
 #[derive(Clone, Copy, Debug)]
 struct Running {
     end_ms: u64,
-    cpu_millis: u64,
-    memory_bytes: u64,
+    needs: [u64; RESOURCES],
 }
 
 impl Queue {
@@ -91,50 +42,59 @@ impl Queue {
         };
     }
 
-    /// When `job` would start, how many of `running` must be over, and what is used then.
-    fn earliest(&self, job: &Job, free: Load) -> (u64, usize, Load) {
+    /// When a job would start, how many of `running` must be over, and what is used then.
+    fn earliest(
+        &self,
+        needs: &[u64; RESOURCES],
+        free: &[u64; RESOURCES],
+    ) -> (u64, usize, [u64; RESOURCES]) {
         let (mut start_ms, mut used) = (self.clock_ms, self.used);
-        let fits = |used: Load| {
-            job.cpu_millis <= free.cpu_millis - used.cpu_millis
-                && job.memory_bytes <= free.memory_bytes - used.memory_bytes
+        let fits = |used: &[u64; RESOURCES]| {
+            (0..RESOURCES).all(|resource| needs[resource] <= free[resource] - used[resource])
         };
         let mut over = 0;
         // Eligible jobs fit an empty node, so this ends at the latest when nothing runs.
-        while !fits(used) {
+        while !fits(&used) {
             let Some(first) = self.running.get(over) else {
                 break;
             };
             start_ms = start_ms.max(first.end_ms);
-            used.cpu_millis -= first.cpu_millis;
-            used.memory_bytes -= first.memory_bytes;
+            for (used, need) in used.iter_mut().zip(first.needs) {
+                *used -= need;
+            }
             over += 1;
         }
         (start_ms, over, used)
     }
 
-    /// When `job` would end that runs for `run_ms`.
-    pub(super) fn end_ms(&self, job: &Job, run_ms: u64, free: Load) -> u64 {
-        self.earliest(job, free).0 + run_ms
+    /// When a job would end that holds its place for `held_ms`.
+    pub(super) fn end_ms(
+        &self,
+        needs: &[u64; RESOURCES],
+        held_ms: u64,
+        free: &[u64; RESOURCES],
+    ) -> u64 {
+        self.earliest(needs, free).0 + held_ms
     }
 
-    /// Lets `job` queue and returns when it ends.
-    pub(super) fn push(&mut self, job: &Job, run_ms: u64, free: Load) -> u64 {
-        let (start_ms, over, used) = self.earliest(job, free);
+    /// Lets a job queue and returns when it ends.
+    pub(super) fn push(
+        &mut self,
+        needs: [u64; RESOURCES],
+        held_ms: u64,
+        free: &[u64; RESOURCES],
+    ) -> u64 {
+        let (start_ms, over, used) = self.earliest(&needs, free);
         self.running.drain(..over);
         self.clock_ms = start_ms;
         self.used = used;
-        self.used.add(job);
-        let end_ms = start_ms + run_ms;
+        for (used, need) in self.used.iter_mut().zip(needs) {
+            *used += need;
+        }
+        let end_ms = start_ms + held_ms;
         let position = self.running.partition_point(|other| other.end_ms <= end_ms);
-        self.running.insert(
-            position,
-            Running {
-                end_ms,
-                cpu_millis: job.cpu_millis,
-                memory_bytes: job.memory_bytes,
-            },
-        );
-        self.busy += run_ms as f64 * job.cpu_millis as f64;
+        self.running.insert(position, Running { end_ms, needs });
+        self.busy += held_ms as f64 * needs[0] as f64;
         end_ms
     }
 }
@@ -143,34 +103,58 @@ impl Queue {
 #[derive(Debug)]
 pub(super) struct Evaluator<'a> {
     instance: &'a Instance,
-    loads: Vec<Load>,
+    needs: Vec<[u64; RESOURCES]>,
     queues: Vec<Queue>,
     uses: Vec<f64>,
+    taken_slots: Vec<u64>,
+}
+
+/// What is worst about a placement of jobs that queue.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fault {
+    /// This copy is where too many are.
+    Crowded(usize),
+    /// This job is this many milliseconds late.
+    Late(usize, u64),
 }
 
 impl<'a> Evaluator<'a> {
     pub(super) fn new(instance: &'a Instance) -> Self {
         let nodes = instance.nodes.len();
+        // Jobs that run at once are placed by a search that keeps limits by itself.
+        let slot_count = match instance.sharing {
+            Sharing::Concurrent => 0,
+            Sharing::Queued => instance.slots.free.len(),
+        };
         Self {
             instance,
-            loads: vec![Load::default(); nodes],
+            needs: instance
+                .jobs
+                .iter()
+                .map(|job| NEEDS.map(|of| of(job)))
+                .collect(),
             queues: vec![Queue::default(); nodes],
             uses: vec![0.0; nodes],
+            taken_slots: vec![0; slot_count],
         }
     }
 
-    /// The value of the placement that puts each job on the node of its chosen pair.
+    /// The value of the placement that puts each copy on the node of its chosen pair.
     pub(super) fn value(&mut self, choices: &[u32]) -> Value {
         let instance = self.instance;
-        let (mut distrust, mut cost) = (0.0, 0_u128);
-        for (job, &choice) in choices.iter().enumerate() {
-            let pair = instance.pair(job, choice);
+        let (mut distrust, mut cost, mut price) = (0.0, 0_u128, 0_u128);
+        for &(job, copy) in &instance.order {
+            let pair = instance.pair(job, choices[copy]);
             distrust += instance.weights[job] * (1.0 - instance.nodes[pair.node].trust);
             cost += pair.cost;
+            price += pair.price;
         }
         let (completion, violation) = match instance.sharing {
-            Sharing::Concurrent => self.run_together(choices),
-            Sharing::Queued => (self.run_in_turn(choices), 0.0),
+            Sharing::Concurrent => (self.run_together(choices), 0.0),
+            Sharing::Queued => {
+                let (completion, late) = self.run_in_turn(choices);
+                (completion, late + self.crowding(choices))
+            }
         };
         Value {
             objectives: [
@@ -178,57 +162,103 @@ impl<'a> Evaluator<'a> {
                 deviation(&self.uses),
                 distrust / instance.weight_sum,
                 cost as f64,
+                price as f64,
             ],
             violation,
             cost,
+            price,
         }
     }
 
-    /// Weighted sum of completions, and the violation, when all jobs run at once.
-    fn run_together(&mut self, choices: &[u32]) -> (f64, f64) {
+    /// Weighted sum of completions when all jobs run at once.
+    fn run_together(&mut self, choices: &[u32]) -> f64 {
         let instance = self.instance;
-        self.loads.fill(Load::default());
+        let mut taken: Vec<f64> = instance
+            .nodes
+            .iter()
+            .map(|node| (node.cpu_millis_total - node.cpu_millis_free) as f64)
+            .collect();
         let mut completion = 0.0;
-        for (job, &choice) in choices.iter().enumerate() {
-            let pair = instance.pair(job, choice);
-            self.loads[pair.node].add(&instance.jobs[job]);
+        for &(job, copy) in &instance.order {
+            let pair = instance.pair(job, choices[copy]);
+            taken[pair.node] += instance.jobs[job].cpu_millis as f64;
             completion += instance.weights[job] * instance.alone_ms(pair);
         }
-        let mut violation = 0.0;
-        for ((load, node), share) in self.loads.iter().zip(&instance.nodes).zip(&mut self.uses) {
-            let taken = node.cpu_millis_total - node.cpu_millis_free;
-            *share = ratio(
-                taken as f64 + load.cpu_millis as f64,
-                node.cpu_millis_total as f64,
-            );
-            violation += load.violation(node);
-        }
-        (completion, violation)
-    }
-
-    /// Weighted sum of completions when jobs queue.
-    fn run_in_turn(&mut self, choices: &[u32]) -> f64 {
-        let instance = self.instance;
-        self.queues.iter_mut().for_each(Queue::clear);
-        let (mut completion, mut last_ms) = (0.0, 0);
-        for &job in &instance.order {
-            let pair = instance.pair(job, choices[job]);
-            let node = &instance.nodes[pair.node];
-            let end_ms =
-                self.queues[pair.node].push(&instance.jobs[job], pair.run_ms, Load::free_on(node));
-            completion += instance.weights[job] * (end_ms as f64 + node.latency_ms);
-            last_ms = last_ms.max(end_ms);
-        }
-        for ((queue, node), share) in self.queues.iter().zip(&instance.nodes).zip(&mut self.uses) {
-            *share = ratio(queue.busy, last_ms as f64 * node.cpu_millis_free as f64);
+        for ((share, taken), node) in self.uses.iter_mut().zip(taken).zip(&instance.nodes) {
+            *share = ratio(taken, node.cpu_millis_total as f64);
         }
         completion
     }
 
-    /// What each node is loaded with after [`value`](Self::value) of an instance whose jobs run
-    /// at once.
-    pub(super) fn loads(&self) -> &[Load] {
-        &self.loads
+    /// Weighted sum of completions when jobs queue, and by what part of their deadlines jobs are
+    /// late.
+    fn run_in_turn(&mut self, choices: &[u32]) -> (f64, f64) {
+        let instance = self.instance;
+        self.queues.iter_mut().for_each(Queue::clear);
+        let (mut completion, mut late, mut last_ms) = (0.0, 0.0, 0);
+        for &(job, copy) in &instance.order {
+            let pair = instance.pair(job, choices[copy]);
+            let free = &instance.free[pair.node];
+            let end_ms = self.queues[pair.node].push(self.needs[job], pair.held_ms(), free);
+            let done_ms = end_ms as f64 + instance.nodes[pair.node].latency_ms;
+            completion += instance.weights[job] * done_ms;
+            last_ms = last_ms.max(end_ms);
+            let late_ms = instance.late_ms(job, done_ms);
+            if late_ms > 0.0 {
+                late += late_ms / f64::max(done_ms - late_ms, 1.0);
+            }
+        }
+        let nodes = self.queues.iter().zip(&instance.nodes);
+        for ((queue, node), share) in nodes.zip(&mut self.uses) {
+            *share = ratio(queue.busy, last_ms as f64 * node.cpu_millis_free as f64);
+        }
+        (completion, late)
+    }
+
+    /// How much more is taken of slots than there is.
+    fn crowding(&mut self, choices: &[u32]) -> f64 {
+        self.fill_slots(choices);
+        let slots = self.taken_slots.iter().zip(&self.instance.slots.free);
+        let over: u64 = slots
+            .map(|(&taken, &free)| taken.saturating_sub(u64::from(free)))
+            .sum();
+        over as f64
+    }
+
+    fn fill_slots(&mut self, choices: &[u32]) {
+        self.taken_slots.fill(0);
+        for (copy, &choice) in choices.iter().enumerate() {
+            for (slot, count) in self.instance.slots.of(copy, choice as usize) {
+                self.taken_slots[slot] += u64::from(count);
+            }
+        }
+    }
+
+    /// What is worst about a placement of jobs that queue, if anything is.
+    pub(super) fn fault(&mut self, choices: &[u32]) -> Option<Fault> {
+        self.fill_slots(choices);
+        let crowded = (0..choices.len()).find(|&copy| {
+            let slots = &self.instance.slots;
+            let mut taken = slots.of(copy, choices[copy] as usize);
+            taken.any(|(slot, _)| self.taken_slots[slot] > u64::from(slots.free[slot]))
+        });
+        if let Some(copy) = crowded {
+            return Some(Fault::Crowded(copy));
+        }
+        let instance = self.instance;
+        self.queues.iter_mut().for_each(Queue::clear);
+        let mut worst: Option<(f64, usize)> = None;
+        for &(job, copy) in &instance.order {
+            let pair = instance.pair(job, choices[copy]);
+            let free = &instance.free[pair.node];
+            let end_ms = self.queues[pair.node].push(self.needs[job], pair.held_ms(), free);
+            let done_ms = end_ms as f64 + instance.nodes[pair.node].latency_ms;
+            let late_ms = instance.late_ms(job, done_ms);
+            if late_ms > worst.map_or(0.0, |(most, _)| most) {
+                worst = Some((late_ms, job));
+            }
+        }
+        worst.map(|(late_ms, job)| Fault::Late(job, late_ms.ceil() as u64))
     }
 }
 
@@ -239,7 +269,15 @@ impl Instance {
 
     /// Time until a job is done that need not wait.
     pub(super) fn alone_ms(&self, pair: Pair) -> f64 {
-        pair.run_ms as f64 + self.nodes[pair.node].latency_ms
+        pair.held_ms() as f64 + self.nodes[pair.node].latency_ms
+    }
+
+    /// By how much a job that is done then misses its deadline, 0 if it does not.
+    pub(super) fn late_ms(&self, job: usize, done_ms: f64) -> f64 {
+        let deadline_ms = self.jobs[job].deadline_ms;
+        deadline_ms.map_or(0.0, |deadline_ms| {
+            f64::max(done_ms - deadline_ms as f64, 0.0)
+        })
     }
 }
 
@@ -264,6 +302,7 @@ mod tests {
     use fogcompute_base::Priority;
 
     use super::super::instance::tests::{job, node};
+    use super::super::instance::{Job, Node};
     use super::*;
 
     fn close(actual: [f64; OBJECTIVE_COUNT], expected: [f64; OBJECTIVE_COUNT]) {
@@ -307,6 +346,7 @@ mod tests {
                 0.125,
                 (8.0 * 0.2 + 4.0 * 0.5) / 12.0,
                 13.0,
+                13.0,
             ],
         );
         assert_eq!(value.cost, 13);
@@ -314,22 +354,26 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_a_violation() {
-        let jobs = vec![
-            Job {
-                cpu_millis: 3_000,
-                ..job(1)
-            },
-            Job {
-                cpu_millis: 3_000,
-                memory_bytes: 999_500,
-                ..job(2)
-            },
-        ];
-        let instance = Instance::new(jobs, vec![node(1)], Sharing::Concurrent).unwrap();
+    fn a_crowd_and_a_missed_deadline_are_violations_where_jobs_queue() {
+        let apart = Job {
+            anti_affinity: vec![job(2).id],
+            deadline_ms: Some(2_000),
+            ..job(1)
+        };
+        let urgent = Job {
+            priority: Priority::High,
+            cpu_millis: 4_000,
+            ..job(2)
+        };
+        let jobs = vec![apart, urgent];
+        let instance = Instance::new(jobs, vec![node(1), node(2)], Sharing::Queued).unwrap();
         let mut evaluator = Evaluator::new(&instance);
+        assert_eq!(evaluator.fault(&[0, 1]), None);
+        assert!(evaluator.value(&[0, 1]).violation <= 0.0);
+        // Job 1 waits for job 2 and is done after 2010 ms, on one node with it.
         let violation = evaluator.value(&[0, 0]).violation;
-        assert!((violation - (2_000.0 / 4_000.0 + 500.0 / 1e6)).abs() < 1e-12);
+        assert!((violation - (1.0 + 10.0 / 2_000.0)).abs() < 1e-12);
+        assert_eq!(evaluator.fault(&[0, 0]), Some(Fault::Crowded(0)));
     }
 
     #[test]
@@ -373,6 +417,7 @@ mod tests {
                 0.375,
                 0.2,
                 30.0,
+                30.0,
             ],
         );
     }
@@ -410,7 +455,7 @@ mod tests {
             let jobs: &Vec<Job> = &jobs;
             let instance = Instance::new(jobs.clone(), nodes.clone(), sharing).unwrap();
             let value = Evaluator::new(&instance).value(&[0, 0]);
-            close(value.objectives, [10.0, 0.0, 0.2, 0.0]);
+            close(value.objectives, [10.0, 0.0, 0.2, 0.0, 0.0]);
             assert!(value.violation <= 0.0);
         }
     }

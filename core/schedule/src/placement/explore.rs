@@ -42,7 +42,7 @@ pub struct Effort {
     /// Most placements of the front, 1 to [`FRONT_MAX`].
     pub front_max: usize,
     /// About how many times a job and a node that may take it are looked at. The first placements,
-    /// one for each objective, are made in any case. A hundred million take a fraction of a second.
+    /// one for each objective, are made in any case, if only roughly. A hundred million take a fraction of a second.
     pub work: u64,
 }
 
@@ -66,7 +66,8 @@ pub enum SearchError {
         /// What was asked for.
         front_max: usize,
     },
-    /// These jobs do not fit together, whatever else is done: all ways to place them were tried.
+    /// These jobs do not fit together, whatever else is done: there are too many of them, or all ways
+    /// to place them were tried.
     #[error("{} jobs cannot be placed together, whatever becomes of the others", jobs.len())]
     Impossible {
         /// Indices of the jobs, ascending. Without any one of them the others were placed, or it
@@ -93,7 +94,7 @@ pub struct Placement<const M: usize> {
     pub objectives: [f64; M],
 }
 
-impl<const M: usize> Batch<M> {
+impl<const M: usize, const R: usize> Batch<M, R> {
     /// Finds placements of which none beats another and which together dominate much: at most
     /// `effort.front_max`, the best found of each objective among them.
     ///
@@ -125,6 +126,17 @@ impl<const M: usize> Batch<M> {
         rng: &mut impl Rng,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Placement<M>>, SearchError> {
+        self.search_from(None, effort, rng, go_on)
+    }
+
+    /// The same from a placement, as the pair of each job, in which all fit.
+    pub(super) fn search_from(
+        &self,
+        refuge: Option<Vec<u32>>,
+        effort: &Effort,
+        rng: &mut impl Rng,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Placement<M>>, SearchError> {
         if !(1..=FRONT_MAX).contains(&effort.front_max) {
             return Err(SearchError::Front {
                 front_max: effort.front_max,
@@ -132,9 +144,10 @@ impl<const M: usize> Batch<M> {
         }
         let mut explorer = Explorer {
             batch: self,
-            walker: Walker::new(self),
+            // What is begun within the work may end well, and what is begun anyway must end.
+            walker: Walker::new(self, effort.work.saturating_mul(2)),
             archive: Archive::new(),
-            refuge: None,
+            refuge,
         };
         explorer.sow(effort, rng, go_on)?;
         explorer.polish(effort, rng, go_on)?;
@@ -149,15 +162,15 @@ fn corner_weights<const M: usize>(objective: usize) -> [f64; M] {
     std::array::from_fn(|other| if other == objective { 1.0 } else { CORNER_REST })
 }
 
-struct Explorer<'a, const M: usize> {
-    batch: &'a Batch<M>,
-    walker: Walker<'a, M>,
+struct Explorer<'a, const M: usize, const R: usize> {
+    batch: &'a Batch<M, R>,
+    walker: Walker<'a, M, R>,
     archive: Archive<M>,
     /// A placement in which everything fits, if one had to be sought.
     refuge: Option<Vec<u32>>,
 }
 
-impl<const M: usize> Explorer<'_, M> {
+impl<const M: usize, const R: usize> Explorer<'_, M, R> {
     /// Greedy placements, walked downhill: one for each objective, one for all, then by chance.
     fn sow(
         &mut self,

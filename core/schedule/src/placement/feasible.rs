@@ -1,12 +1,15 @@
 //! Whether all jobs fit together at all.
 
-use super::batch::{Batch, RESOURCES, has_room};
+use super::batch::{Batch, has_room};
 
 /// Most pairs of a job and a node that one exhaustive search looks at.
 const LOOKS_MAX: u64 = 20_000_000;
 
 /// The same when a job is left out to see whether the others fail without it.
 const LOOKS_SHRINKING_MAX: u64 = 1_000_000;
+
+/// Most pairs that are looked at while jobs push each other out of the way.
+const LOOKS_PUSHING_MAX: u64 = 20_000_000;
 
 /// Most jobs that are placed by trying everything.
 const CORE_MAX: usize = 300;
@@ -37,7 +40,13 @@ enum Verdict {
 /// The jobs that found no room form a core, which is placed first and by trying everything; the
 /// others follow greedily, and whoever finds no room joins the core. A core that cannot be placed
 /// is a proof for the batch.
-pub(super) fn settle<const M: usize>(batch: &Batch<M>, go_on: &mut dyn FnMut() -> bool) -> Outcome {
+pub(super) fn settle<const M: usize, const R: usize>(
+    batch: &Batch<M, R>,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Outcome {
+    if let Some(jobs) = overfull(batch) {
+        return Outcome::Impossible(jobs);
+    }
     let mut core: Vec<usize> = Vec::new();
     let mut trial = Trial::new(batch);
     loop {
@@ -47,32 +56,69 @@ pub(super) fn settle<const M: usize>(batch: &Batch<M>, go_on: &mut dyn FnMut() -
         match trial.solve(&core, LOOKS_MAX) {
             Verdict::Fits => {}
             Verdict::Fails => return Outcome::Impossible(trial.shrink(core)),
-            Verdict::Unknown => {
-                return Outcome::Unknown(core.last().copied().unwrap_or(0));
-            }
+            Verdict::Unknown => return trial.push_about(core.last().copied().unwrap_or(0), go_on),
         }
         match trial.extend() {
             None => return Outcome::Settled(trial.chosen.iter().flatten().copied().collect()),
-            Some(job) if core.len() == CORE_MAX => return Outcome::Unknown(job),
+            Some(job) if core.len() == CORE_MAX => return trial.push_about(job, go_on),
             Some(job) => core.push(job),
         }
     }
 }
 
-struct Trial<'a, const M: usize> {
-    batch: &'a Batch<M>,
-    free: Vec<[u64; RESOURCES]>,
+/// Jobs that show at once that not all fit: a limit has too few domains for them, or they need
+/// more of a resource than all nodes have to which any of the jobs may go.
+fn overfull<const M: usize, const R: usize>(batch: &Batch<M, R>) -> Option<Vec<usize>> {
+    let mut reachable = vec![false; batch.supplies.len()];
+    for &node in &batch.nodes {
+        reachable[node as usize] = true;
+    }
+    for resource in 0..R {
+        let nodes = batch.supplies.iter().zip(&reachable);
+        let free: u128 = nodes
+            .filter(|&(_, &reachable)| reachable)
+            .map(|(supply, _)| u128::from(supply.free[resource]))
+            .sum();
+        let need = |job: usize| u128::from(batch.needs[job][resource]);
+        if (0..batch.jobs()).map(need).sum::<u128>() <= free {
+            continue;
+        }
+        let mut jobs: Vec<usize> = (0..batch.jobs()).collect();
+        jobs.sort_by_key(|&job| std::cmp::Reverse(need(job)));
+        let mut sum = 0;
+        let enough = jobs.iter().position(|&job| {
+            sum += need(job);
+            sum > free
+        });
+        jobs.truncate(enough.map_or(jobs.len(), |last| last + 1));
+        jobs.sort_unstable();
+        return Some(jobs);
+    }
+    batch.slots.overfull(|job| batch.pairs(job).len())
+}
+
+struct Trial<'a, const M: usize, const R: usize> {
+    batch: &'a Batch<M, R>,
+    free: Vec<[u64; R]>,
+    free_slots: Vec<u32>,
     chosen: Vec<Option<u32>>,
+    /// Jobs on each node.
+    guests: Vec<Vec<u32>>,
+    /// Jobs that have taken of each slot.
+    holders: Vec<Vec<u32>>,
     /// How many more pairs may be looked at.
     looks: u64,
 }
 
-impl<'a, const M: usize> Trial<'a, M> {
-    fn new(batch: &'a Batch<M>) -> Self {
+impl<'a, const M: usize, const R: usize> Trial<'a, M, R> {
+    fn new(batch: &'a Batch<M, R>) -> Self {
         Self {
             batch,
             free: Vec::new(),
+            free_slots: Vec::new(),
             chosen: Vec::new(),
+            guests: Vec::new(),
+            holders: Vec::new(),
             looks: 0,
         }
     }
@@ -82,8 +128,13 @@ impl<'a, const M: usize> Trial<'a, M> {
         self.free.clear();
         self.free
             .extend(self.batch.supplies.iter().map(|supply| supply.free));
+        self.free_slots.clone_from(&self.batch.slots.free);
         self.chosen.clear();
         self.chosen.resize(self.batch.jobs(), None);
+        self.guests.clear();
+        self.guests.resize(self.batch.supplies.len(), Vec::new());
+        self.holders.clear();
+        self.holders.resize(self.free_slots.len(), Vec::new());
         self.looks = looks;
         let mut open = core.to_vec();
         self.descend(&mut open)
@@ -136,32 +187,188 @@ impl<'a, const M: usize> Trial<'a, M> {
         let need = &self.batch.needs[job];
         self.batch
             .pairs(job)
-            .filter(move |&pair| has_room(&self.free[self.batch.nodes[pair] as usize], need))
+            .filter(move |&pair| {
+                has_room(&self.free[self.batch.nodes[pair] as usize], need)
+                    && self.batch.is_open(&self.free_slots, job, pair)
+            })
             .map(|pair| pair as u32)
     }
 
     /// Places the jobs outside the core where they leave the least of a node unused in its
-    /// scarcest resource. Returns the first that finds no room.
+    /// scarcest resource, another making way if need be. Returns the first that finds no room.
     fn extend(&mut self) -> Option<usize> {
         for &job in &self.batch.hardest_first {
             let job = job as usize;
             if self.chosen[job].is_some() {
                 continue;
             }
-            let need = self.batch.needs[job];
-            let fill = |pair: u32| {
-                let free = self.free[self.batch.nodes[pair as usize] as usize];
-                (0..RESOURCES)
-                    .map(|r| need[r] as f64 / f64::max(free[r] as f64, 1.0))
-                    .fold(f64::INFINITY, f64::min)
-            };
-            let tightest = self.roomy(job).max_by(|&a, &b| fill(a).total_cmp(&fill(b)));
-            match tightest {
+            match self.tightest(job) {
                 Some(pair) => self.put(job, pair),
+                None if self.squeeze_in(job) => {}
                 None => return Some(job),
             }
         }
         None
+    }
+
+    /// The pair with room for `job` that leaves the least of a node unused in what is scarcest
+    /// there.
+    fn tightest(&self, job: usize) -> Option<u32> {
+        let need = self.batch.needs[job];
+        let fill = |pair: u32| {
+            let free = self.free[self.batch.nodes[pair as usize] as usize];
+            (0..R)
+                .filter(|&resource| need[resource] > 0)
+                .map(|resource| need[resource] as f64 / free[resource] as f64)
+                .fold(f64::INFINITY, f64::min)
+        };
+        self.roomy(job).max_by(|&a, &b| fill(a).total_cmp(&fill(b)))
+    }
+
+    /// Places all jobs from nothing: whoever finds no room pushes others out, those that were least
+    /// trouble to place so far, and these are placed next. Proves nothing. `last` is the job to
+    /// name if it fails.
+    ///
+    /// Source: Nagata & Bräysy 2009, "A powerful route minimization heuristic for the vehicle
+    /// routing problem with time windows": an ejection pool with penalty counters.
+    fn push_about(&mut self, last: usize, go_on: &mut dyn FnMut() -> bool) -> Outcome {
+        self.solve(&[], 0);
+        self.looks = LOOKS_PUSHING_MAX;
+        let mut trouble = vec![1_u64; self.batch.jobs()];
+        let mut pool: Vec<usize> = self
+            .batch
+            .hardest_first
+            .iter()
+            .rev()
+            .map(|&job| job as usize)
+            .collect();
+        while let Some(job) = pool.pop() {
+            if !go_on() {
+                return Outcome::Stopped;
+            }
+            if let Some(pair) = self.tightest(job) {
+                self.put(job, pair);
+                continue;
+            }
+            if self.squeeze_in(job) {
+                continue;
+            }
+            trouble[job] += 1;
+            let mut best: Option<(u64, u32, Vec<usize>)> = None;
+            for pair in self.batch.pairs(job) {
+                let Some(left) = self.looks.checked_sub(1) else {
+                    return Outcome::Unknown(last);
+                };
+                self.looks = left;
+                let pushed = self.in_the_way(job, pair, &trouble);
+                let sum = pushed.iter().map(|&job| trouble[job]).sum();
+                if best.as_ref().is_none_or(|&(least, ..)| sum < least) {
+                    best = Some((sum, pair as u32, pushed));
+                }
+            }
+            let Some((_, pair, pushed)) = best else {
+                return Outcome::Unknown(last);
+            };
+            for &other in &pushed {
+                if let Some(pair) = self.chosen[other] {
+                    self.take(other, pair);
+                }
+            }
+            self.put(job, pair);
+            pool.extend(pushed);
+        }
+        Outcome::Settled(self.chosen.iter().flatten().copied().collect())
+    }
+
+    /// Jobs of little trouble without which `job` has room with a pair.
+    fn in_the_way(&self, job: usize, pair: usize, trouble: &[u64]) -> Vec<usize> {
+        let node = self.batch.nodes[pair] as usize;
+        let mut pushed: Vec<usize> = Vec::new();
+        let by_trouble = |jobs: &[u32]| {
+            let mut jobs: Vec<usize> = jobs.iter().map(|&job| job as usize).collect();
+            jobs.sort_by_key(|&job| (trouble[job], job));
+            jobs
+        };
+        for (slot, count) in self.batch.slots_of(job, pair as u32) {
+            let given = |jobs: &[usize]| -> u32 {
+                let pairs = jobs
+                    .iter()
+                    .filter_map(|&job| Some((job, self.chosen[job]?)));
+                pairs
+                    .flat_map(|(job, pair)| self.batch.slots_of(job, pair))
+                    .filter(|&(other, _)| other == slot)
+                    .map(|(_, count)| count)
+                    .sum()
+            };
+            for holder in by_trouble(&self.holders[slot]) {
+                if count <= self.free_slots[slot] + given(&pushed) {
+                    break;
+                }
+                if !pushed.contains(&holder) {
+                    pushed.push(holder);
+                }
+            }
+        }
+        let need = &self.batch.needs[job];
+        let free = |pushed: &[usize]| {
+            let mut free = self.free[node];
+            let mine = pushed.iter().filter(|&&job| {
+                self.chosen[job]
+                    .is_some_and(|pair| self.batch.nodes[pair as usize] as usize == node)
+            });
+            for &job in mine {
+                for (free, given) in free.iter_mut().zip(self.batch.needs[job]) {
+                    *free += given;
+                }
+            }
+            free
+        };
+        let of_limits = pushed.len();
+        for guest in by_trouble(&self.guests[node]) {
+            if has_room(&free(&pushed), need) {
+                break;
+            }
+            if !pushed.contains(&guest) {
+                pushed.push(guest);
+            }
+        }
+        // Whoever was pushed before it was clear that another suffices may stay.
+        for at in (of_limits..pushed.len()).rev() {
+            let kept = pushed.remove(at);
+            if !has_room(&free(&pushed), need) {
+                pushed.insert(at, kept);
+            }
+        }
+        pushed
+    }
+
+    /// Places `job`, for which nobody has room, where another can make way for it.
+    fn squeeze_in(&mut self, job: usize) -> bool {
+        for pair in self.batch.pairs(job) {
+            let node = self.batch.nodes[pair] as usize;
+            for index in 0..self.guests[node].len() {
+                let guest = self.guests[node][index] as usize;
+                let Some(from) = self.chosen[guest] else {
+                    continue;
+                };
+                self.take(guest, from);
+                if has_room(&self.free[node], &self.batch.needs[job])
+                    && self.batch.is_open(&self.free_slots, job, pair)
+                {
+                    self.put(job, pair as u32);
+                    let onward = self.roomy(guest).next();
+                    if let Some(onward) = onward {
+                        self.put(guest, onward);
+                        return true;
+                    }
+                    self.take(job, pair as u32);
+                }
+                self.put(guest, from);
+                let last = self.guests[node].len() - 1;
+                self.guests[node].swap(index, last);
+            }
+        }
+        false
     }
 
     /// Leaves jobs out of a core that fails as long as it fails without them.
@@ -185,6 +392,11 @@ impl<'a, const M: usize> Trial<'a, M> {
         for (free, need) in self.free[node].iter_mut().zip(self.batch.needs[job]) {
             *free -= need;
         }
+        for (slot, count) in self.batch.slots_of(job, pair) {
+            self.free_slots[slot] -= count;
+            self.holders[slot].push(job as u32);
+        }
+        self.guests[node].push(job as u32);
         self.chosen[job] = Some(pair);
     }
 
@@ -192,6 +404,14 @@ impl<'a, const M: usize> Trial<'a, M> {
         let node = self.batch.nodes[pair as usize] as usize;
         for (free, need) in self.free[node].iter_mut().zip(self.batch.needs[job]) {
             *free += need;
+        }
+        for (slot, count) in self.batch.slots_of(job, pair) {
+            self.free_slots[slot] += count;
+            self.holders[slot].retain(|&holder| holder as usize != job);
+        }
+        let guests = &mut self.guests[node];
+        if let Some(position) = guests.iter().position(|&guest| guest as usize == job) {
+            guests.swap_remove(position);
         }
         self.chosen[job] = None;
     }

@@ -483,6 +483,7 @@ impl Problem {
                 adds: job.adds(&self.nodes[node as usize], self.weight_sum),
             });
             Demand {
+                limits: Vec::new(),
                 needs: job.needs(),
                 choices: choices.collect(),
             }

@@ -6,11 +6,11 @@ use fogcompute_base::{NodeId, TaskId};
 use thiserror::Error;
 
 use super::instance::{
-    Job, NODES_MAX, Node, PlacementError, check_jobs, check_nodes, cost, eligible, run_ms,
+    Demands, Job, NODES_MAX, Node, PlacementError, check_jobs, check_nodes, eligible, run_ms,
 };
 
 /// Highest rate: whatever numbers jobs and nodes have, their weighted sum is finite.
-const RATE_MAX: f64 = 1e12;
+pub(crate) const RATE_MAX: f64 = 1e12;
 
 /// Nodes of which one bound is kept.
 const BLOCK: usize = 32;
@@ -29,6 +29,8 @@ pub struct Rates {
     pub distrust: f64,
     /// For each base unit the job costs.
     pub cost: f64,
+    /// For each base unit the job costs on the market.
+    pub price: f64,
 }
 
 /// Why a job could not be placed or a node not be taken in.
@@ -43,6 +45,15 @@ pub enum PlacerError {
         /// What it says.
         value: f64,
     },
+    /// The job asks for something that concerns other jobs, or for replicas: place it together with
+    /// those.
+    #[error("{field} of job {job} cannot be seen to while jobs are placed one at a time")]
+    Together {
+        /// The job.
+        job: TaskId,
+        /// The field.
+        field: &'static str,
+    },
     /// The job or the node makes no sense, or no node may take the job now. The reason says which
     /// constraint rules out how many nodes, measured by what is free now.
     #[error(transparent)]
@@ -55,6 +66,9 @@ struct Placed {
     node: NodeId,
     cpu_millis: u64,
     memory_bytes: u64,
+    disk_bytes: u64,
+    gpus: u64,
+    bandwidth_bps: u64,
 }
 
 /// The best of anything in a block of nodes, of different nodes perhaps.
@@ -68,6 +82,8 @@ struct Bound {
     trust: f64,
     /// Price of one core for one second of a job's duration.
     price: f64,
+    /// The same on the market, for the lowest tier.
+    ask: f64,
     /// See [`standing`].
     standing: f64,
 }
@@ -79,31 +95,21 @@ struct Bound {
 /// that they do not take each other's place, use [`Instance`](super::Instance).
 ///
 /// ```
-/// use fogcompute_base::{NodeId, Priority, TaskId};
+/// use fogcompute_base::{NodeId, TaskId};
 /// use fogcompute_schedule::{Job, Node, Placer, Rates};
 ///
 /// let node = |id, trust| Node {
-///     id: NodeId::from_bytes([id; 32]),
-///     cpu_millis_free: 1_000,
-///     cpu_millis_total: 1_000,
-///     memory_bytes_free: 1 << 30,
-///     speed: 1.0,
 ///     latency_ms: 10.0,
 ///     trust,
 ///     price_per_cpu_second: 3,
+///     ..Node::new(NodeId::from_bytes([id; 32]), 1_000, 1 << 30)
 /// };
 /// let job = |id| Job {
-///     id: TaskId::from_bytes([id; 16]),
-///     cpu_millis: 1_000,
-///     memory_bytes: 64 << 20,
-///     duration_ms: 500,
-///     priority: Priority::Normal,
 ///     min_trust: 0.5,
-///     max_cost: None,
-///     max_latency_ms: None,
-///     excluded: vec![],
+///     ..Job::new(TaskId::from_bytes([id; 16]), 1_000, 64 << 20, 500)
 /// };
-/// let rates = Rates { completion_ms: 0.01, node_use: 1.0, distrust: 10.0, cost: 0.1 };
+/// let rates =
+///     Rates { completion_ms: 0.01, node_use: 1.0, distrust: 10.0, cost: 0.1, price: 0.0 };
 /// let mut placer = Placer::new(vec![node(1, 0.9), node(2, 0.6)], rates)?;
 /// assert_eq!(placer.place(&job(1))?, NodeId::from_bytes([1; 32]));
 /// // The first is full now.
@@ -137,6 +143,7 @@ impl Placer {
             ("node_use", rates.node_use),
             ("distrust", rates.distrust),
             ("cost", rates.cost),
+            ("price", rates.price),
         ] {
             if !(0.0..=RATE_MAX).contains(&value) {
                 return Err(PlacerError::Rate { rate, value });
@@ -234,10 +241,22 @@ impl Placer {
     ///
     /// # Errors
     ///
-    /// [`PlacerError::Placement`] if the job is placed already, a number of it makes no sense, or no
-    /// node may take it now: then with what each constraint rules out.
+    /// [`PlacerError::Together`] if the job has replicas or asks for something that concerns other
+    /// jobs, [`PlacerError::Placement`] if it is placed already, a number of it makes no sense, or
+    /// no node may take it now: then with what each constraint rules out.
     pub fn place(&mut self, job: &Job) -> Result<NodeId, PlacerError> {
         check_jobs(std::slice::from_ref(job))?;
+        for (field, concerns_others) in [
+            ("affinity", !job.affinity.is_empty()),
+            ("anti_affinity", !job.anti_affinity.is_empty()),
+            ("spread", job.spread.is_some()),
+            ("gang", job.gang.is_some()),
+            ("replicas", job.replica_count() > 1),
+        ] {
+            if concerns_others {
+                return Err(PlacerError::Together { job: job.id, field });
+            }
+        }
         if self.placed.contains_key(&job.id) {
             return Err(PlacementError::DuplicateJob { job: job.id }.into());
         }
@@ -250,10 +269,16 @@ impl Placer {
         let node = &mut self.nodes[position];
         node.cpu_millis_free -= job.cpu_millis;
         node.memory_bytes_free -= job.memory_bytes;
+        node.disk_bytes_free -= job.disk_bytes;
+        node.gpus_free -= job.gpus;
+        node.bandwidth_bps_free -= job.bandwidth_bps;
         let placed = Placed {
             node: node.id,
             cpu_millis: job.cpu_millis,
             memory_bytes: job.memory_bytes,
+            disk_bytes: job.disk_bytes,
+            gpus: job.gpus,
+            bandwidth_bps: job.bandwidth_bps,
         };
         self.placed.insert(job.id, placed);
         self.rebound(position);
@@ -267,6 +292,9 @@ impl Placer {
         let node = &mut self.nodes[position];
         node.cpu_millis_free += placed.cpu_millis;
         node.memory_bytes_free += placed.memory_bytes;
+        node.disk_bytes_free += placed.disk_bytes;
+        node.gpus_free += placed.gpus;
+        node.bandwidth_bps_free += placed.bandwidth_bps;
         self.rebound(position);
         Some(placed.node)
     }
@@ -286,6 +314,7 @@ impl Placer {
             .iter()
             .map(|bound| self.least(bound, job))
             .collect();
+        let demands = Demands::new(job);
         let mut best: Option<(f64, NodeId, usize)> = None;
         let first = (0..bounds.len()).min_by(|&a, &b| bounds[a].total_cmp(&bounds[b]))?;
         for block in std::iter::once(first).chain((0..bounds.len()).filter(|&block| block != first))
@@ -298,7 +327,7 @@ impl Placer {
             let end = self.nodes.len().min(start + BLOCK);
             for (position, node) in (start..end).zip(&self.nodes[start..end]) {
                 let least = best.map_or(f64::INFINITY, |(least, ..)| least);
-                let Some(score) = self.score(job, node, least) else {
+                let Some(score) = self.score(&demands, node, least) else {
                     continue;
                 };
                 if best
@@ -324,12 +353,14 @@ impl Placer {
         let score = bound.standing
             + self.rates.completion_ms * (duration_ms / bound.speed)
             + self.rates.node_use * (cpu_millis / f64::max(bound.cpu_millis_total as f64, 1.0))
-            + self.rates.cost * (duration_ms * cpu_millis * 1e-6 * bound.price);
+            + self.rates.cost * (duration_ms * cpu_millis * 1e-6 * bound.price)
+            + self.rates.price * (duration_ms * cpu_millis * 1e-6 * bound.ask * tier_factor(job));
         score * (1.0 - BOUND_SLACK)
     }
 
-    /// The weighted sum for `job` on `node`, if it may take it and that can be at most `limit`.
-    fn score(&self, job: &Job, node: &Node, limit: f64) -> Option<f64> {
+    /// The weighted sum for a job on `node`, if it may take it and that can be at most `limit`.
+    fn score(&self, demands: &Demands<'_>, node: &Node, limit: f64) -> Option<f64> {
+        let job = demands.job();
         if job.cpu_millis > node.cpu_millis_free
             || job.memory_bytes > node.memory_bytes_free
             || job.min_trust > node.trust
@@ -346,12 +377,13 @@ impl Placer {
         if before_cost > limit {
             return None;
         }
-        let cost = cost(job, node, run_ms)?;
-        if job.max_cost.is_some_and(|max| cost > u128::from(max)) || job.excluded.contains(&node.id)
-        {
-            return None;
-        }
-        Some(before_cost + self.rates.cost * cost as f64)
+        let pair = demands.pair(0, node)?;
+        Some(
+            before_cost
+                + self.rates.completion_ms * pair.transfer_ms as f64
+                + self.rates.cost * pair.cost as f64
+                + self.rates.price * pair.price as f64,
+        )
     }
 
     /// Brings the bound of the block of a node up to date.
@@ -364,6 +396,11 @@ impl Placer {
             None => self.bounds.push(fresh),
         }
     }
+}
+
+/// What the job's tier costs, against the lowest.
+fn tier_factor(job: &Job) -> f64 {
+    job.tier.terms().price_permille as f64 / 1_000.0
 }
 
 /// Price of one core for one second of a job's duration.
@@ -388,6 +425,7 @@ fn bound(rates: &Rates, nodes: &[Node]) -> Bound {
         latency_ms: f64::INFINITY,
         trust: 0.0,
         price: f64::INFINITY,
+        ask: f64::INFINITY,
         standing: f64::INFINITY,
     };
     for node in nodes {
@@ -398,6 +436,7 @@ fn bound(rates: &Rates, nodes: &[Node]) -> Bound {
         best.latency_ms = best.latency_ms.min(node.latency_ms);
         best.trust = best.trust.max(node.trust);
         best.price = best.price.min(price(node));
+        best.ask = best.ask.min(node.ask() as f64 / node.speed);
         best.standing = best.standing.min(standing(rates, node));
     }
     best
@@ -405,6 +444,7 @@ fn bound(rates: &Rates, nodes: &[Node]) -> Bound {
 
 #[cfg(test)]
 mod tests {
+    use fogcompute_base::Tier;
     use proptest::prelude::*;
     use rand_chacha::ChaCha8Rng;
     use rand_core::SeedableRng;
@@ -422,6 +462,7 @@ mod tests {
         node_use: 3.0,
         distrust: 10.0,
         cost: 0.2,
+        price: 0.1,
     };
 
     #[test]
@@ -447,6 +488,27 @@ mod tests {
         assert_eq!(placer.place(&job(1)), Ok(node(1).id));
         let twice = PlacementError::DuplicateJob { job: job(1).id };
         assert_eq!(placer.place(&job(1)), Err(refused(twice)));
+    }
+
+    #[test]
+    fn a_job_that_concerns_others_is_refused() {
+        let mut placer = Placer::new(vec![node(1), node(2)], RATES).unwrap();
+        for (change, field) in [
+            (
+                (|job| job.affinity = vec![job.id]) as fn(&mut Job),
+                "affinity",
+            ),
+            (|job| job.gang = Some("all".to_owned()), "gang"),
+            (|job| job.tier = Tier::Silver, "replicas"),
+        ] {
+            let mut wanted = job(1);
+            change(&mut wanted);
+            let refused = PlacerError::Together {
+                job: wanted.id,
+                field,
+            };
+            assert_eq!(placer.place(&wanted), Err(refused));
+        }
     }
 
     #[test]
@@ -496,6 +558,11 @@ mod tests {
             latency_ms: 100.0 * unit(rng),
             trust: unit(rng),
             price_per_cpu_second: below(rng, 20),
+            disk_bytes_free: below(rng, 1_000),
+            gpus_free: below(rng, 3),
+            bandwidth_bps_free: below(rng, 1_000_000),
+            ask_per_cpu_second: (unit(rng) < 0.5).then(|| below(rng, 20)),
+            availability: (unit(rng) < 0.5).then(|| 0.9 + 0.1 * unit(rng)),
             ..node(id)
         }
     }
@@ -509,6 +576,18 @@ mod tests {
             max_cost: (unit(rng) < 0.5).then(|| below(rng, 100)),
             max_latency_ms: (unit(rng) < 0.5).then(|| 100.0 * unit(rng)),
             excluded: vec![node(below(rng, 300) as u16).id],
+            disk_bytes: below(rng, 500),
+            gpus: below(rng, 8) / 7,
+            bandwidth_bps: below(rng, 100_000),
+            input_bytes: below(rng, 2) * below(rng, 10_000),
+            tier: if unit(rng) < 0.2 {
+                Tier::Silver
+            } else {
+                Tier::Bronze
+            },
+            replicas: Some(1),
+            max_price: (unit(rng) < 0.5).then(|| below(rng, 100)),
+            deadline_ms: (unit(rng) < 0.3).then(|| below(rng, 10_000)),
             ..job(id)
         }
     }
@@ -526,9 +605,10 @@ mod tests {
             let mut next_node = LATER;
             for id in 0..150 {
                 let wanted = some_job(id, &mut rng);
+                let demands = Demands::new(&wanted);
                 let all = placer.nodes.iter();
                 let scores = all.filter_map(|node| {
-                    Some((placer.score(&wanted, node, f64::INFINITY)?, node.id))
+                    Some((placer.score(&demands, node, f64::INFINITY)?, node.id))
                 });
                 let best = scores.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
                 let placed = placer.place(&wanted).ok();

@@ -1,5 +1,6 @@
 //! The placements that were found, and which is taken.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use fogcompute_base::{NodeId, TaskId};
@@ -11,12 +12,14 @@ use super::{OBJECTIVE_COUNT, OBJECTIVE_NAMES};
 /// One placement of all jobs.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Point {
-    /// Where each job runs, in the order in which jobs were given.
+    /// Where each replica of each job runs, in the order in which jobs were given.
     pub assignment: Vec<(TaskId, NodeId)>,
     /// What it is worth, see [`OBJECTIVE_NAMES`].
     pub objectives: [f64; OBJECTIVE_COUNT],
     /// What it costs, in base units. The objective of this name is only near to it when large.
     pub cost: u128,
+    /// What it costs on the market, in base units, likewise exact.
+    pub price: u128,
 }
 
 /// How one placement is chosen among those that nothing beats.
@@ -71,7 +74,7 @@ impl Preference {
             Self::Lexicographic(order) => {
                 let mut sorted = *order;
                 sorted.sort_unstable();
-                if sorted == [0, 1, 2, 3] {
+                if sorted.into_iter().eq(0..OBJECTIVE_COUNT) {
                     Ok(())
                 } else {
                     Err(PreferenceError::Order { order: *order })
@@ -151,11 +154,11 @@ impl Plan {
     #[must_use]
     pub fn explain(&self) -> Explanation {
         let chosen = self.chosen();
-        let mut nodes: Vec<NodeId> = chosen.assignment.iter().map(|&(_, node)| node).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
+        let jobs: BTreeSet<TaskId> = chosen.assignment.iter().map(|&(job, _)| job).collect();
+        let nodes: BTreeSet<NodeId> = chosen.assignment.iter().map(|&(_, node)| node).collect();
         Explanation {
-            jobs: chosen.assignment.len(),
+            jobs: jobs.len(),
+            replicas: chosen.assignment.len(),
             nodes_used: nodes.len(),
             front_size: self.front.len(),
             trade_offs: std::array::from_fn(|objective| {
@@ -226,6 +229,8 @@ fn least(values: impl Iterator<Item = f64>) -> usize {
 pub struct Explanation {
     /// Jobs placed.
     pub jobs: usize,
+    /// Replicas of them, at least one of each.
+    pub replicas: usize,
     /// Nodes that got at least one.
     pub nodes_used: usize,
     /// Placements there were to choose from.
@@ -286,6 +291,10 @@ impl fmt::Display for Explanation {
             write!(f, "{number} {noun}{ending}")
         };
         count(f, self.jobs, "job")?;
+        if self.replicas > self.jobs {
+            f.write_str(" in ")?;
+            count(f, self.replicas, "replica")?;
+        }
         f.write_str(" on ")?;
         count(f, self.nodes_used, "node")?;
         f.write_str(", chosen from ")?;
@@ -303,13 +312,14 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        let point = |node, objectives: [f64; 4]| Point {
+        let point = |node, [a, b, c, d]: [f64; 4]| Point {
             assignment: vec![
                 (TaskId::from_bytes([1; 16]), NodeId::from_bytes([node; 32])),
                 (TaskId::from_bytes([2; 16]), NodeId::from_bytes([2; 32])),
             ],
-            objectives,
-            cost: objectives[3] as u128,
+            objectives: [a, b, c, d, 7.0],
+            cost: d as u128,
+            price: 7,
         };
         Plan::new(vec![
             point(1, [100.0, 0.0, 0.5, 90.0]),
@@ -328,17 +338,17 @@ mod tests {
     #[test]
     fn weights_and_orders_choose_the_corners() {
         let chosen = |preference| plan().prefer(preference).unwrap().chosen_index();
-        assert_eq!(chosen(Preference::Weights([1.0, 0.0, 0.0, 0.0])), 0);
-        assert_eq!(chosen(Preference::Weights([0.0, 0.0, 1.0, 0.0])), 2);
-        assert_eq!(chosen(Preference::Weights([f64::MAX; 4])), 1);
-        assert_eq!(chosen(Preference::Lexicographic([0, 1, 2, 3])), 0);
-        assert_eq!(chosen(Preference::Lexicographic([1, 3, 0, 2])), 2);
+        assert_eq!(chosen(Preference::Weights([1.0, 0.0, 0.0, 0.0, 0.0])), 0);
+        assert_eq!(chosen(Preference::Weights([0.0, 0.0, 1.0, 0.0, 0.0])), 2);
+        assert_eq!(chosen(Preference::Weights([f64::MAX; 5])), 1);
+        assert_eq!(chosen(Preference::Lexicographic([0, 1, 2, 3, 4])), 0);
+        assert_eq!(chosen(Preference::Lexicographic([4, 1, 3, 0, 2])), 2);
     }
 
     #[test]
     fn preferences_that_make_no_sense_are_named() {
         assert_eq!(
-            plan().prefer(Preference::Weights([1.0, -1.0, 0.0, 0.0])),
+            plan().prefer(Preference::Weights([1.0, -1.0, 0.0, 0.0, 0.0])),
             Err(PreferenceError::Weight {
                 objective: 1,
                 value: -1.0
@@ -346,14 +356,14 @@ mod tests {
         );
         assert!(
             plan()
-                .prefer(Preference::Weights([f64::NAN, 1.0, 0.0, 0.0]))
+                .prefer(Preference::Weights([f64::NAN, 1.0, 0.0, 0.0, 0.0]))
                 .is_err()
         );
         assert_eq!(
-            plan().prefer(Preference::Weights([0.0; 4])),
+            plan().prefer(Preference::Weights([0.0; 5])),
             Err(PreferenceError::NoWeight)
         );
-        for order in [[0, 1, 2, 2], [1, 2, 3, 4]] {
+        for order in [[0, 1, 2, 2, 3], [1, 2, 3, 4, 5]] {
             assert_eq!(
                 plan().prefer(Preference::Lexicographic(order)),
                 Err(PreferenceError::Order { order })
@@ -370,10 +380,11 @@ mod tests {
              completion_ms 120.000: 20 % of the way from the best, 100.000, to the worst, 200.000\n  \
              imbalance 0.000: the same in all of them\n  \
              distrust 0.300: 33 % of the way from the best, 0.200, to the worst, 0.500\n  \
-             cost 50.000: 20 % of the way from the best, 40.000, to the worst, 90.000"
+             cost 50.000: 20 % of the way from the best, 40.000, to the worst, 90.000\n  \
+             price 7.000: the same in all of them"
         );
         let cheapest = plan()
-            .prefer(Preference::Lexicographic([3, 0, 1, 2]))
+            .prefer(Preference::Lexicographic([3, 0, 1, 2, 4]))
             .unwrap();
         let explanation = cheapest.explain();
         assert_eq!(explanation.nodes_used, 2);
@@ -382,5 +393,14 @@ mod tests {
             "cost 40.000: the best, the worst is 90.000"
         );
         assert!(explanation.trade_offs[3].given_up() <= 0.0);
+    }
+
+    #[test]
+    fn an_explanation_tells_jobs_from_their_replicas() {
+        let mut plan = plan();
+        let (job, node) = (TaskId::from_bytes([1; 16]), NodeId::from_bytes([9; 32]));
+        plan.front[1].assignment.insert(1, (job, node));
+        let text = plan.explain().to_string();
+        assert!(text.starts_with("2 jobs in 3 replicas on 2 nodes, chosen"));
     }
 }

@@ -1,27 +1,32 @@
-//! Finding placements: greedy ones first, then NSGA-II from there.
+//! Finding placements: by the search of batches when jobs run at once, by NSGA-II from greedy ones
+//! when they queue.
 
 use rand_core::Rng;
 
 use super::OBJECTIVE_COUNT;
-use super::batch::{Batch, BatchError, Choice, Demand, Supply};
-use super::evaluate::{Evaluator, Load, Queue, Value};
+use super::batch::{Batch, Choice, Demand, Supply};
+use super::evaluate::{Evaluator, Fault, Queue, Value};
 use super::explore::{Effort, FRONT_MAX, SearchError};
-use super::instance::{Instance, PlacementError, Sharing};
+use super::feasible::{Outcome, settle};
+use super::instance::{Instance, NEEDS, PlacementError, RESOURCES, Sharing};
 use super::plan::{Plan, Point};
+use super::room::Room;
 use crate::evolution::{EvolutionError, Nsga2, Problem, Variable};
 use crate::random::simplex;
 use crate::sort::{lexicographic, ranks};
 
-/// How many pairs of a job and a node a search may look at for each job of each child that NSGA-II
-/// makes. Together they take about as long as NSGA-II does.
-const WORK_PER_GENE: u64 = 8;
+/// How many pairs of a job and a node a search of jobs that run at once may look at for each job of
+/// each individual and generation that is asked for. Together they take about as long as NSGA-II
+/// would.
+const WORK_PER_GENE: u64 = 4;
 
-type Weights = [f64; OBJECTIVE_COUNT];
+pub(super) type Weights = [f64; OBJECTIVE_COUNT];
 
-const COMPLETION: usize = 0;
-const IMBALANCE: usize = 1;
-const DISTRUST: usize = 2;
-const COST: usize = 3;
+pub(super) const COMPLETION: usize = 0;
+pub(super) const IMBALANCE: usize = 1;
+pub(super) const DISTRUST: usize = 2;
+pub(super) const COST: usize = 3;
+pub(super) const PRICE: usize = 4;
 
 /// How much a squared change of a node's use counts against the other objectives, which are one
 /// per job on average. Found by trial on generated instances; not critical.
@@ -34,24 +39,24 @@ impl Instance {
     /// Finds placements that no other beats and chooses the knee among them; choose otherwise with
     /// [`Plan::prefer`].
     ///
-    /// The first population of NSGA-II are the front of [`Batch::search`] when jobs run at once, and
-    /// greedy placements when they queue or that is not enough: one for each objective, one for all
-    /// alike, the others for random weights. On such problems they are far better than random ones.
-    /// A child in which a node is overcommitted is repaired before it is judged. The plan holds what
-    /// nothing beats among the first and the last population. The same generator gives
-    /// the same plan on every platform.
+    /// When jobs run at once, this is the front of [`Batch::search`], as large as the population and
+    /// with about the work of NSGA-II of that configuration. When they queue, what a job adds depends
+    /// on the others, so it is NSGA-II from greedy placements: one for each objective, one for all
+    /// alike, the others for random weights. The plan then holds what nothing beats among the first
+    /// and the last population. The same generator gives the same plan on every platform.
     ///
     /// # Errors
     ///
-    /// [`PlacementError::Config`] if the configuration makes no sense, and
-    /// [`PlacementError::OverCommitted`] if jobs share nodes at once and no placement was found in
-    /// which they fit. That is a proof only when the demand exceeds what all nodes have.
+    /// [`PlacementError::Config`] if the configuration makes no sense,
+    /// [`PlacementError::Impossible`] if jobs are proven not to fit together; and, without a proof
+    /// that there is no placement, [`PlacementError::OverCommitted`],
+    /// [`PlacementError::Crowded`] or [`PlacementError::Late`].
     pub fn place(&self, config: &Nsga2, rng: &mut impl Rng) -> Result<Plan, PlacementError> {
         self.place_while(config, rng, &mut || true)
     }
 
-    /// The same, and asks between generations, and between the greedy placements before the first,
-    /// whether to go on. Asking changes nothing in the plan.
+    /// The same, and asks between generations, and between the placements before the first, whether
+    /// to go on. Asking changes nothing in the plan.
     ///
     /// # Errors
     ///
@@ -62,65 +67,202 @@ impl Instance {
         rng: &mut impl Rng,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Plan, PlacementError> {
-        config.validate()?;
-        let candidates = self
-            .candidates(config, rng, go_on)
-            .map_err(|Stopped| PlacementError::Stopped)?;
-        self.plan(candidates)
+        self.place_from(None, config, rng, go_on)
     }
 
-    /// The greedy placements and what NSGA-II makes of them. `config` is valid.
-    fn candidates(
+    /// The same from a placement in which all jobs fit.
+    pub(super) fn place_from(
         &self,
+        refuge: Option<Vec<u32>>,
         config: &Nsga2,
         rng: &mut impl Rng,
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Vec<Vec<u32>>, Stopped> {
+    ) -> Result<Plan, PlacementError> {
+        config.validate()?;
+        let candidates = match self.sharing {
+            Sharing::Concurrent => self.search_together(refuge, config, rng, go_on)?,
+            Sharing::Queued => self.search_in_turn(refuge, config, rng, go_on)?,
+        };
+        self.plan(candidates)
+    }
+
+    /// The front that [`Batch::search`] finds of jobs that run at once.
+    fn search_together(
+        &self,
+        refuge: Option<Vec<u32>>,
+        config: &Nsga2,
+        rng: &mut impl Rng,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Vec<u32>>, PlacementError> {
+        let genes = u64::from(config.population).saturating_mul(self.copies.len() as u64);
+        let effort = Effort {
+            front_max: (config.population as usize).min(FRONT_MAX),
+            work: genes
+                .saturating_mul(WORK_PER_GENE)
+                .saturating_mul(u64::from(config.generations) + 1),
+        };
+        // What nobody needs would only slow the search.
+        let few = self.unit_needs.iter().all(|needs| needs[2..] == [0; 3]);
+        let front = if few {
+            self.batch::<2>()
+                .search_choices(refuge, &effort, rng, go_on)
+        } else {
+            self.batch::<RESOURCES>()
+                .search_choices(refuge, &effort, rng, go_on)
+        };
+        front.map_err(|error| self.search_error(error))
+    }
+
+    fn search_error(&self, error: SearchError) -> PlacementError {
+        match error {
+            SearchError::Impossible { jobs } => self.impossible(&jobs),
+            SearchError::NotFound { job } => self.nearest_miss(job),
+            SearchError::Stopped => PlacementError::Stopped,
+            SearchError::Front { .. } => {
+                unreachable!("a population is not empty and the front no larger than allowed")
+            }
+        }
+    }
+
+    /// The error that names the jobs of copies that cannot be together.
+    fn impossible(&self, copies: &[usize]) -> PlacementError {
+        let mut jobs: Vec<usize> = copies
+            .iter()
+            .flat_map(|&copy| self.jobs_of(copy))
+            .copied()
+            .collect();
+        jobs.sort_unstable();
+        jobs.dedup();
+        PlacementError::Impossible {
+            jobs: jobs.into_iter().map(|job| self.jobs[job].id).collect(),
+        }
+    }
+
+    /// The error that says what a copy lacks that found no room, when the others are packed.
+    fn nearest_miss(&self, last: usize) -> PlacementError {
+        let mut room = Room::new(self);
+        let mut missed = last;
+        for copy in self.hardest_first() {
+            if copy == last {
+                continue;
+            }
+            match room.tightest(copy) {
+                Some(choice) => room.put(copy, choice),
+                None => missed = copy,
+            }
+        }
+        let job = self.jobs[self.jobs_of(missed)[0]].id;
+        match room.nearest(missed) {
+            Some((choice, lacks)) if lacks != [0; RESOURCES] => PlacementError::OverCommitted {
+                job,
+                node: self.nodes[self.node(missed, choice)].id,
+                lacks: lacks.into(),
+            },
+            _ => PlacementError::Crowded { job },
+        }
+    }
+
+    /// The instance as numbers alone: the first `R` resources, of which jobs that queue take
+    /// nothing from each other.
+    fn batch<const R: usize>(&self) -> Batch<OBJECTIVE_COUNT, R> {
+        let supplies = self
+            .nodes
+            .iter()
+            .zip(&self.free)
+            .map(|(node, free)| Supply {
+                free: std::array::from_fn(|resource| free[resource]),
+                cpu_taken: node.cpu_millis_total - node.cpu_millis_free,
+            });
+        let demands = self.copies.iter().enumerate().map(|(copy, &unit)| Demand {
+            needs: match self.sharing {
+                Sharing::Concurrent => {
+                    std::array::from_fn(|resource| self.unit_needs[unit][resource])
+                }
+                Sharing::Queued => [0; R],
+            },
+            choices: self
+                .choices(copy)
+                .map(|choice| Choice {
+                    node: self.node(copy, choice) as u32,
+                    adds: self.adds(unit, choice),
+                })
+                .collect(),
+            limits: self.memberships[copy].clone(),
+        });
+        Batch::with_limits(supplies.collect(), &self.partitions, &self.limits, demands)
+            .expect("a checked instance is a batch")
+    }
+
+    /// What a copy of a unit adds to each objective, without the imbalance, when its jobs need not
+    /// wait.
+    pub(super) fn adds(&self, unit: usize, choice: u32) -> Weights {
+        let mut adds = [0.0; OBJECTIVE_COUNT];
+        for &job in &self.units[unit] {
+            let pair = self.pair(job, choice);
+            let weight = self.weights[job] / self.weight_sum;
+            adds[COMPLETION] += weight * self.alone_ms(pair);
+            adds[DISTRUST] += weight * (1.0 - self.nodes[pair.node].trust);
+            adds[COST] += pair.cost as f64;
+            adds[PRICE] += pair.price as f64;
+        }
+        adds
+    }
+
+    /// A placement in which all fit and limits are kept, whatever it is worth. Deadlines of jobs
+    /// that queue are not looked at.
+    pub(super) fn settled(
+        &self,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<u32>, PlacementError> {
+        let batch = self.batch::<RESOURCES>();
+        match settle(&batch, go_on) {
+            Outcome::Settled(chosen) => Ok(batch.choices(&chosen)),
+            Outcome::Impossible(copies) => Err(self.impossible(&copies)),
+            Outcome::Unknown(copy) => Err(self.nearest_miss(copy)),
+            Outcome::Stopped => Err(PlacementError::Stopped),
+        }
+    }
+
+    /// The greedy placements of jobs that queue and what NSGA-II makes of them. `config` is valid.
+    fn search_in_turn(
+        &self,
+        refuge: Option<Vec<u32>>,
+        config: &Nsga2,
+        rng: &mut impl Rng,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Vec<u32>>, PlacementError> {
+        // Where limits bind, one placement that keeps them is among the first.
+        let refuge = match refuge {
+            None if !self.limits.is_empty() => Some(self.settled(go_on)?),
+            refuge => refuge,
+        };
         let count = config.population as usize;
         let weights = seed_weights(count, rng);
         let metrics = Metrics::new(self);
         let mut search = Search {
             instance: self,
-            variables: self
-                .eligible
-                .iter()
-                .map(|pairs| Variable::Choice {
-                    count: pairs.len() as u32,
+            variables: (0..self.copies.len())
+                .map(|copy| Variable::Choice {
+                    count: self.pairs(copy).len() as u32,
                 })
                 .collect(),
             evaluator: Evaluator::new(self),
+            room: Room::new(self),
             metrics: &metrics,
             weights: &weights,
             turn: 0,
-            choices: vec![0; self.jobs.len()],
+            choices: vec![0; self.copies.len()],
             evaluations: 0,
             ask_every: count,
             go_on,
         };
-        let mut candidates = self.searched_together(config, rng, search.go_on)?;
-        // What the search has found takes the place of greedy placements, which it is based on.
-        let depth = if candidates.is_empty() {
-            Depth::Chain
-        } else {
-            Depth::Single
-        };
-        for weights in weights.iter().skip(candidates.len()) {
-            search.ask()?;
-            let mut choices = self.greedy(&metrics, weights);
-            self.make_fit(&metrics, weights, &mut choices, depth);
-            candidates.push(choices);
+        let mut candidates = Vec::with_capacity(count);
+        for weights in &weights {
+            search.ask().map_err(|Stopped| PlacementError::Stopped)?;
+            candidates.push(self.greedy_in_turn(&metrics, weights));
         }
-        let worst = candidates
-            .iter()
-            .map(|choices| search.evaluator.value(choices).violation)
-            .enumerate()
-            .max_by(|(_, a), (_, b)| a.total_cmp(b));
-        if let Some((worst, violation)) = worst
-            && violation > 0.0
-        {
-            let mut choices = self.pack();
-            self.make_fit(&metrics, &weights[worst], &mut choices, Depth::Chain);
-            candidates[worst] = choices;
+        if let (Some(refuge), Some(last)) = (refuge, candidates.last_mut()) {
+            *last = refuge;
         }
         let seeds: Vec<Vec<f64>> = candidates
             .iter()
@@ -131,90 +273,22 @@ impl Instance {
             .map_err(EvolutionError::into_problem)
         {
             Ok(front) => front,
-            Err(Ok(stopped)) => return Err(stopped),
+            Err(Ok(Stopped)) => return Err(PlacementError::Stopped),
             Err(Err(error)) => unreachable!(
                 "a checked instance is a problem with variables, objectives and finite values: \
                  {error}"
             ),
         };
         candidates.extend(front.individuals.iter().map(|individual| {
-            let mut choices = vec![0; self.jobs.len()];
+            let mut choices = vec![0; self.copies.len()];
             decode(&individual.genes, &mut choices);
             choices
         }));
         Ok(candidates)
     }
 
-    /// The front that [`Batch::search`] finds with about the work of the greedy placements and of
-    /// NSGA-II, at most one for each individual. Empty if jobs queue, for then what a job adds
-    /// depends on the others, or if nothing was found in which all jobs fit.
-    fn searched_together(
-        &self,
-        config: &Nsga2,
-        rng: &mut impl Rng,
-        go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Vec<Vec<u32>>, Stopped> {
-        if self.sharing == Sharing::Queued {
-            return Ok(Vec::new());
-        }
-        // Too many pairs for a batch are not too many for what follows.
-        let Ok(batch) = self.batch() else {
-            return Ok(Vec::new());
-        };
-        let (population, generations) =
-            (u64::from(config.population), u64::from(config.generations));
-        let genes = population.saturating_mul(self.jobs.len() as u64);
-        let effort = Effort {
-            front_max: (config.population as usize).min(FRONT_MAX),
-            work: genes
-                .saturating_mul(WORK_PER_GENE)
-                .saturating_mul(generations + 1),
-        };
-        match batch.search_while(&effort, rng, go_on) {
-            Ok(front) => Ok(front
-                .iter()
-                .map(|placement| self.choices(&placement.nodes))
-                .collect()),
-            Err(SearchError::Stopped) => Err(Stopped),
-            Err(_) => Ok(Vec::new()),
-        }
-    }
-
-    /// The instance as numbers alone, when jobs run at once.
-    fn batch(&self) -> Result<Batch<OBJECTIVE_COUNT>, BatchError> {
-        let supplies = self.nodes.iter().map(|node| Supply {
-            free: [node.cpu_millis_free, node.memory_bytes_free, 0],
-            cpu_taken: node.cpu_millis_total - node.cpu_millis_free,
-        });
-        let demands = self.jobs.iter().enumerate().map(|(index, job)| {
-            let weight = self.weights[index] / self.weight_sum;
-            let choices = self.eligible[index].iter().map(|&pair| Choice {
-                node: pair.node as u32,
-                adds: [
-                    weight * self.alone_ms(pair),
-                    0.0,
-                    weight * (1.0 - self.nodes[pair.node].trust),
-                    pair.cost as f64,
-                ],
-            });
-            Demand {
-                needs: [job.cpu_millis, job.memory_bytes, 0],
-                choices: choices.collect(),
-            }
-        });
-        Batch::new(supplies.collect(), demands)
-    }
-
-    /// The choice of each job that means the node named for it, which is eligible.
-    fn choices(&self, nodes: &[u32]) -> Vec<u32> {
-        let named = nodes.iter().zip(&self.eligible);
-        named
-            .map(|(&node, pairs)| pairs.partition_point(|pair| pair.node < node as usize) as u32)
-            .collect()
-    }
-
     /// The plan of those candidates that are feasible and that no other beats.
-    fn plan(&self, candidates: Vec<Vec<u32>>) -> Result<Plan, PlacementError> {
+    pub(super) fn plan(&self, candidates: Vec<Vec<u32>>) -> Result<Plan, PlacementError> {
         let mut evaluator = Evaluator::new(self);
         let mut valued: Vec<(Vec<u32>, Value)> = candidates
             .into_iter()
@@ -228,12 +302,11 @@ impl Instance {
                 .total_cmp(&b.violation)
                 .then(lexicographic(&a.objectives, &b.objectives))
                 .then(a.cost.cmp(&b.cost))
+                .then(a.price.cmp(&b.price))
                 .then(choices_a.cmp(choices_b))
         });
-        if let Some((choices, value)) = valued.first()
-            && value.violation > 0.0
-        {
-            return Err(self.over_committed(choices, &mut evaluator));
+        if valued.iter().all(|(_, value)| value.violation > 0.0) {
+            return Err(self.fault(&mut evaluator, &valued));
         }
         valued.retain(|(_, value)| value.violation <= 0.0);
         // Equal nodes make many placements of equal worth; one of each is enough.
@@ -242,322 +315,190 @@ impl Instance {
             .iter()
             .map(|(_, value)| value.objectives.as_slice())
             .collect();
+        let given = self.given_order();
         let front = ranks(&points)
             .into_iter()
             .zip(&valued)
             .filter(|&(rank, _)| rank == 0)
             .map(|(_, (choices, value))| Point {
-                assignment: choices
+                assignment: given
                     .iter()
-                    .enumerate()
-                    .map(|(job, &choice)| {
-                        let node = self.pair(job, choice).node;
+                    .map(|&(job, copy)| {
+                        let node = self.pair(job, choices[copy]).node;
                         (self.jobs[job].id, self.nodes[node].id)
                     })
                     .collect(),
                 objectives: value.objectives,
                 cost: value.cost,
+                price: value.price,
             })
             .collect();
         Ok(Plan::new(front))
     }
 
-    /// The error that names the node which lacks most in a placement.
-    fn over_committed(&self, choices: &[u32], evaluator: &mut Evaluator<'_>) -> PlacementError {
-        evaluator.value(choices);
-        let (node, load) = self
-            .nodes
+    /// What is worst about the best of placements of jobs that queue, of which all have a fault.
+    fn fault(&self, evaluator: &mut Evaluator<'_>, valued: &[(Vec<u32>, Value)]) -> PlacementError {
+        let faults = valued
             .iter()
-            .zip(evaluator.loads())
-            .max_by(|(node_a, a), (node_b, b)| a.violation(node_a).total_cmp(&b.violation(node_b)))
-            .expect("an instance has nodes");
-        let over = load.over(node);
-        PlacementError::OverCommitted {
-            node: node.id,
-            cpu_millis_over: over.cpu_millis,
-            memory_bytes_over: over.memory_bytes,
-        }
-    }
-
-    /// Puts each job where the weighted sum of objectives grows least.
-    fn greedy(&self, metrics: &Metrics, weights: &Weights) -> Vec<u32> {
-        match self.sharing {
-            Sharing::Concurrent => self.greedy_together(metrics, weights),
-            Sharing::Queued => self.greedy_in_turn(metrics, weights),
-        }
-    }
-
-    fn greedy_together(&self, metrics: &Metrics, weights: &Weights) -> Vec<u32> {
-        let mut loads = vec![Load::default(); self.nodes.len()];
-        let mut choices = vec![0; self.jobs.len()];
-        for job in self.hardest_first() {
-            let best = self
-                .cheapest(metrics, weights, &loads, job, |_| true)
-                .map(|(_, choice)| choice);
-            let choice = best.unwrap_or_else(|| self.least_overcommitting(&loads, job));
-            choices[job] = choice;
-            loads[self.pair(job, choice).node].add(&self.jobs[job]);
-        }
-        choices
-    }
-
-    /// Puts each job where it fills both what is left of processor and of memory, whatever that
-    /// does to the objectives. For tight batches, in which placing by objectives strands one of the
-    /// two on most nodes.
-    fn pack(&self) -> Vec<u32> {
-        let mut loads = vec![Load::default(); self.nodes.len()];
-        let mut choices = vec![0; self.jobs.len()];
-        for job in self.hardest_first() {
-            let need = &self.jobs[job];
-            let mut best: Option<(f64, u32)> = None;
-            for (choice, pair) in self.eligible[job].iter().enumerate() {
-                let (node, load) = (&self.nodes[pair.node], loads[pair.node]);
-                if !load.has_room(need, node) {
-                    continue;
-                }
-                let fill = |need: u64, free: u64| need as f64 / f64::max(free as f64, 1.0);
-                // A job that needs none of what is overcommitted still has room there.
-                let cpu_free = node.cpu_millis_free.saturating_sub(load.cpu_millis);
-                let memory_free = node.memory_bytes_free.saturating_sub(load.memory_bytes);
-                let cpu = fill(need.cpu_millis, cpu_free);
-                let memory = fill(need.memory_bytes, memory_free);
-                let filled = cpu.min(memory);
-                if best.is_none_or(|(most, _)| filled > most) {
-                    best = Some((filled, choice as u32));
-                }
-            }
-            let choice = best.map_or_else(
-                || self.least_overcommitting(&loads, job),
-                |(_, choice)| choice,
-            );
-            choices[job] = choice;
-            loads[self.pair(job, choice).node].add(need);
-        }
-        choices
-    }
-
-    /// Jobs with few nodes to go to, and of those alike the ones that need much of what there is.
-    fn hardest_first(&self) -> Vec<usize> {
-        let mut free = [0.0, 0.0];
-        for node in &self.nodes {
-            free[0] += node.cpu_millis_free as f64;
-            free[1] += node.memory_bytes_free as f64;
-        }
-        let share = |job: usize| {
-            let cpu = self.jobs[job].cpu_millis as f64 / f64::max(free[0], 1.0);
-            let memory = self.jobs[job].memory_bytes as f64 / f64::max(free[1], 1.0);
-            cpu.max(memory)
-        };
-        let mut order: Vec<usize> = (0..self.jobs.len()).collect();
-        order.sort_by(|&a, &b| {
-            let nodes = self.eligible[a].len().cmp(&self.eligible[b].len());
-            nodes.then(share(b).total_cmp(&share(a)))
+            .filter_map(|(choices, _)| evaluator.fault(choices));
+        // Being late is nearer to a placement than being where it must not be.
+        let least = faults.min_by_key(|fault| match fault {
+            Fault::Late(_, late_ms) => (false, *late_ms),
+            Fault::Crowded(_) => (true, 0),
         });
-        order
+        match least.expect("a placement that violates something has a fault") {
+            Fault::Crowded(copy) => PlacementError::Crowded {
+                job: self.jobs[self.jobs_of(copy)[0]].id,
+            },
+            Fault::Late(job, late_ms) => PlacementError::Late {
+                job: self.jobs[job].id,
+                late_ms,
+            },
+        }
     }
 
-    fn greedy_in_turn(&self, metrics: &Metrics, weights: &Weights) -> Vec<u32> {
-        let mut queues = vec![Queue::default(); self.nodes.len()];
-        let mut choices = vec![0; self.jobs.len()];
-        for &job in &self.order {
-            let mut best = (f64::INFINITY, 0);
-            for (choice, pair) in self.eligible[job].iter().enumerate() {
-                let node = &self.nodes[pair.node];
-                let queue = &queues[pair.node];
-                let end_ms = queue.end_ms(&self.jobs[job], pair.run_ms, Load::free_on(node));
-                let capacity = metrics.busy_scale_ms * node.cpu_millis_free as f64;
-                let (before, added) = if capacity > 0.0 {
-                    let work = pair.run_ms as f64 * self.jobs[job].cpu_millis as f64;
-                    (queue.busy / capacity, work / capacity)
-                } else {
-                    (0.0, 0.0)
-                };
-                let completion = self.weights[job] * (end_ms as f64 + node.latency_ms);
-                let score = metrics.steady(weights, job, choice)
+    /// Jobs, each as often as it has replicas, in the order in which they were given.
+    fn given_order(&self) -> Vec<(usize, usize)> {
+        let mut given = self.order.clone();
+        given.sort_unstable();
+        given
+    }
+
+    /// Puts each job that queues where the weighted sum of objectives grows least, if it can be
+    /// where no limit is exceeded, and in time.
+    pub(super) fn greedy_in_turn(&self, metrics: &Metrics, weights: &Weights) -> Vec<u32> {
+        let mut lines = Lines::new(self);
+        let mut choices: Vec<Option<u32>> = vec![None; self.copies.len()];
+        for &(job, copy) in &self.order {
+            if let Some(choice) = choices[copy] {
+                lines.push(job, choice);
+                continue;
+            }
+            let unit = self.copies[copy];
+            // Of the worse evils first: an exceeded limit, then a missed deadline.
+            let mut best = ((true, true, f64::INFINITY), 0);
+            for choice in self.choices(copy) {
+                let (before, added) = lines.use_of(metrics, unit, choice);
+                let done_ms = lines.done_ms(job, choice);
+                let completion = self.weights[job] * done_ms;
+                let score = metrics.steady(weights, unit, choice)
                     + weights[COMPLETION] * completion * metrics.scale[COMPLETION]
                     + weights[IMBALANCE] * IMBALANCE_GAIN * added * (2.0 * before + added);
-                if score < best.0 {
-                    best = (score, choice as u32);
+                let key = (
+                    !lines.room.is_open(copy, choice),
+                    self.late_ms(job, done_ms) > 0.0,
+                    score,
+                );
+                if key < best.0 {
+                    best = (key, choice);
                 }
             }
-            choices[job] = best.1;
-            let pair = self.pair(job, best.1);
-            let free = Load::free_on(&self.nodes[pair.node]);
-            queues[pair.node].push(&self.jobs[job], pair.run_ms, free);
-        }
-        choices
-    }
-
-    /// What putting a job on a node that carries `load` adds to the weighted objectives, when jobs
-    /// run at once.
-    fn score(
-        &self,
-        metrics: &Metrics,
-        weights: &Weights,
-        load: Load,
-        job: usize,
-        choice: u32,
-    ) -> f64 {
-        let node = &self.nodes[self.pair(job, choice).node];
-        let total = node.cpu_millis_total as f64;
-        let imbalance = if total > 0.0 {
-            let taken = node.cpu_millis_total - node.cpu_millis_free;
-            let before = (taken as f64 + load.cpu_millis as f64) / total;
-            let added = self.jobs[job].cpu_millis as f64 / total;
-            added * (2.0 * before + added)
-        } else {
-            0.0
-        };
-        metrics.steady(weights, job, choice as usize)
-            + weights[IMBALANCE] * IMBALANCE_GAIN * imbalance
-    }
-
-    /// The choice of least score among the nodes that `allowed` admits and that have room.
-    fn cheapest(
-        &self,
-        metrics: &Metrics,
-        weights: &Weights,
-        loads: &[Load],
-        job: usize,
-        allowed: impl Fn(usize) -> bool,
-    ) -> Option<(f64, u32)> {
-        let mut best: Option<(f64, u32)> = None;
-        for (choice, pair) in self.eligible[job].iter().enumerate() {
-            let load = loads[pair.node];
-            if !allowed(pair.node) || !load.has_room(&self.jobs[job], &self.nodes[pair.node]) {
-                continue;
+            let choice = best.1;
+            choices[copy] = Some(choice);
+            if lines.room.is_open(copy, choice) {
+                lines.room.put(copy, choice);
             }
-            let score = self.score(metrics, weights, load, job, choice as u32);
-            if best.is_none_or(|(least, _)| score < least) {
-                best = Some((score, choice as u32));
-            }
+            lines.push(job, choice);
         }
-        best
-    }
-
-    /// Where a job does the least harm that fits nowhere.
-    fn least_overcommitting(&self, loads: &[Load], job: usize) -> u32 {
-        let mut best = (f64::INFINITY, 0);
-        for (choice, pair) in self.eligible[job].iter().enumerate() {
-            let mut load = loads[pair.node];
-            load.add(&self.jobs[job]);
-            let violation = load.violation(&self.nodes[pair.node]);
-            if violation < best.0 {
-                best = (violation, choice as u32);
-            }
-        }
-        best.1
-    }
-
-    /// Moves jobs off overcommitted nodes as long as one can be moved. Jobs that queue always fit.
-    fn make_fit(&self, metrics: &Metrics, weights: &Weights, choices: &mut [u32], depth: Depth) {
-        if self.sharing == Sharing::Queued {
-            return;
-        }
-        let mut loads = vec![Load::default(); self.nodes.len()];
-        for (job, &choice) in choices.iter().enumerate() {
-            loads[self.pair(job, choice).node].add(&self.jobs[job]);
-        }
-        for node in 0..self.nodes.len() {
-            // Each turn takes one job off the node and puts none on it, so there is an end.
-            while loads[node].violation(&self.nodes[node]) > 0.0 {
-                if !self.move_one(metrics, weights, choices, &mut loads, node)
-                    && (depth == Depth::Single || !self.move_chain(choices, &mut loads, node))
-                {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Moves the job off `node` for which that is cheapest, if one has a node with room.
-    fn move_one(
-        &self,
-        metrics: &Metrics,
-        weights: &Weights,
-        choices: &mut [u32],
-        loads: &mut [Load],
-        node: usize,
-    ) -> bool {
-        let mut best: Option<(f64, usize, u32)> = None;
-        for (job, &choice) in choices.iter().enumerate() {
-            if self.pair(job, choice).node != node {
-                continue;
-            }
-            let mut without = loads[node];
-            without.remove(&self.jobs[job]);
-            let gain = self.score(metrics, weights, without, job, choice);
-            let target = self.cheapest(metrics, weights, loads, job, |other| other != node);
-            if let Some((score, choice)) = target
-                && best.is_none_or(|(least, ..)| score - gain < least)
-            {
-                best = Some((score - gain, job, choice));
-            }
-        }
-        let Some((_, job, choice)) = best else {
-            return false;
-        };
-        self.relocate(choices, loads, job, choice);
-        true
-    }
-
-    /// Moves a job off `node` to one that makes room by moving another job on to a third.
-    fn move_chain(&self, choices: &mut [u32], loads: &mut [Load], node: usize) -> bool {
-        for job in 0..choices.len() {
-            if self.pair(job, choices[job]).node != node {
-                continue;
-            }
-            for (choice, pair) in self.eligible[job].iter().enumerate() {
-                let second = pair.node;
-                if second == node {
-                    continue;
-                }
-                for other in 0..choices.len() {
-                    if self.pair(other, choices[other]).node != second {
-                        continue;
-                    }
-                    let mut without = loads[second];
-                    without.remove(&self.jobs[other]);
-                    if !without.has_room(&self.jobs[job], &self.nodes[second]) {
-                        continue;
-                    }
-                    let third = self.eligible[other].iter().position(|pair| {
-                        pair.node != node
-                            && pair.node != second
-                            && loads[pair.node].has_room(&self.jobs[other], &self.nodes[pair.node])
-                    });
-                    if let Some(third) = third {
-                        self.relocate(choices, loads, other, third as u32);
-                        self.relocate(choices, loads, job, choice as u32);
-                        return true;
-                    }
-                }
-            }
-        }
-        false
-    }
-
-    fn relocate(&self, choices: &mut [u32], loads: &mut [Load], job: usize, choice: u32) {
-        loads[self.pair(job, choices[job]).node].remove(&self.jobs[job]);
-        loads[self.pair(job, choice).node].add(&self.jobs[job]);
-        choices[job] = choice;
+        choices.into_iter().flatten().collect()
     }
 }
 
-/// How far a repair goes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Depth {
-    /// A job moves to a node with room.
-    Single,
-    /// A job may also move to a node that moves another on. Too slow for every child.
-    Chain,
+/// The queues of all nodes while jobs are placed in the order in which queues serve them.
+pub(super) struct Lines<'a> {
+    instance: &'a Instance,
+    pub(super) room: Room<'a>,
+    queues: Vec<Queue>,
+    needs: Vec<[u64; RESOURCES]>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(instance: &'a Instance) -> Self {
+        Self {
+            room: Room::new(instance),
+            queues: vec![Queue::default(); instance.nodes.len()],
+            needs: instance
+                .jobs
+                .iter()
+                .map(|job| NEEDS.map(|of| of(job)))
+                .collect(),
+            instance,
+        }
+    }
+
+    /// When a job would be done and its node have been reached.
+    pub(super) fn done_ms(&self, job: usize, choice: u32) -> f64 {
+        let pair = self.instance.pair(job, choice);
+        let free = &self.instance.free[pair.node];
+        let end_ms = self.queues[pair.node].end_ms(&self.needs[job], pair.held_ms(), free);
+        end_ms as f64 + self.instance.nodes[pair.node].latency_ms
+    }
+
+    /// For how much of the time a node is used before a unit joins, and by how much that grows.
+    fn use_of(&self, metrics: &Metrics, unit: usize, choice: u32) -> (f64, f64) {
+        let jobs = &self.instance.units[unit];
+        let node = self.instance.pair(jobs[0], choice).node;
+        let capacity = metrics.busy_scale_ms * self.instance.free[node][0] as f64;
+        if capacity <= 0.0 {
+            return (0.0, 0.0);
+        }
+        let work: f64 = jobs
+            .iter()
+            .map(|&job| {
+                self.instance.pair(job, choice).held_ms() as f64 * self.needs[job][0] as f64
+            })
+            .sum();
+        (self.queues[node].busy / capacity, work / capacity)
+    }
+
+    /// Lets a job queue. Returns when it is done and its node has been reached.
+    pub(super) fn push(&mut self, job: usize, choice: u32) -> f64 {
+        let pair = self.instance.pair(job, choice);
+        let free = &self.instance.free[pair.node];
+        let end_ms = self.queues[pair.node].push(self.needs[job], pair.held_ms(), free);
+        end_ms as f64 + self.instance.nodes[pair.node].latency_ms
+    }
+}
+
+impl<const R: usize> Batch<OBJECTIVE_COUNT, R> {
+    /// The choice of each copy that its pair means.
+    fn choices(&self, pairs: &[u32]) -> Vec<u32> {
+        let starts = pairs.iter().zip(&self.starts);
+        starts.map(|(&pair, &start)| pair - start).collect()
+    }
+
+    /// The front of a search, as the choice of each copy. No choice of an instance is left out of
+    /// its batch, so numbers agree.
+    fn search_choices(
+        &self,
+        refuge: Option<Vec<u32>>,
+        effort: &Effort,
+        rng: &mut impl Rng,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Vec<u32>>, SearchError> {
+        let refuge = refuge.map(|choices| {
+            let starts = choices.iter().zip(&self.starts);
+            starts.map(|(&choice, &start)| start + choice).collect()
+        });
+        let front = self.search_from(refuge, effort, rng, go_on)?;
+        Ok(front
+            .iter()
+            .map(|placement| {
+                let named = placement.nodes.iter().enumerate();
+                named
+                    .map(|(copy, node)| {
+                        let nodes = &self.nodes[self.pairs(copy)];
+                        nodes.partition_point(|other| other < node) as u32
+                    })
+                    .collect()
+            })
+            .collect())
+    }
 }
 
 /// One weight vector for each objective, one for all alike, then random ones, `count` in all.
 fn seed_weights(count: usize, rng: &mut impl Rng) -> Vec<Weights> {
-    let corner =
-        |objective| std::array::from_fn(|other| if other == objective { 1.0 } else { CORNER_REST });
-    let mut weights: Vec<Weights> = (0..OBJECTIVE_COUNT).map(corner).collect();
+    let mut weights: Vec<Weights> = (0..OBJECTIVE_COUNT).map(corner_weights).collect();
     weights.push([1.0 / OBJECTIVE_COUNT as f64; OBJECTIVE_COUNT]);
     weights.truncate(count);
     while weights.len() < count {
@@ -566,10 +507,15 @@ fn seed_weights(count: usize, rng: &mut impl Rng) -> Vec<Weights> {
     weights
 }
 
-/// What each job adds to each objective on each node, scaled so that objectives compare: one is
-/// the mean distance per job from the best nodes to the average ones.
-struct Metrics {
-    /// For each job and each eligible node, scaled; without what depends on other jobs.
+/// Weights of a placement that seeks one objective.
+pub(super) fn corner_weights(objective: usize) -> Weights {
+    std::array::from_fn(|other| if other == objective { 1.0 } else { CORNER_REST })
+}
+
+/// What each unit of jobs that queue adds to each objective on each node, scaled so that objectives
+/// compare: one is the mean distance per unit from the best nodes to the average ones.
+pub(super) struct Metrics {
+    /// For each unit and each eligible node, scaled; without what depends on other jobs.
     steady: Vec<Vec<Weights>>,
     /// What an objective is multiplied by.
     scale: Weights,
@@ -578,51 +524,49 @@ struct Metrics {
 }
 
 impl Metrics {
-    fn new(instance: &Instance) -> Self {
-        let jobs = instance.jobs.len() as f64;
-        let raw = |job: usize, choice: usize| -> Weights {
-            let pair = instance.eligible[job][choice];
-            let weight = instance.weights[job];
-            let mut raw = [0.0; OBJECTIVE_COUNT];
-            raw[COMPLETION] = weight * instance.alone_ms(pair);
-            raw[DISTRUST] = weight * (1.0 - instance.nodes[pair.node].trust);
-            raw[COST] = pair.cost as f64;
+    pub(super) fn new(instance: &Instance) -> Self {
+        let choices = |unit: &Vec<usize>| 0..instance.eligible[unit[0]].len() as u32;
+        let raw = |unit: usize, choice: u32| -> Weights {
+            let mut raw = instance.adds(unit, choice);
+            raw[COMPLETION] *= instance.weight_sum;
+            raw[DISTRUST] *= instance.weight_sum;
             raw
         };
         let (mut best, mut mean) = ([0.0; OBJECTIVE_COUNT], [0.0; OBJECTIVE_COUNT]);
         let mut work = 0.0;
-        for (job, pairs) in instance.eligible.iter().enumerate() {
-            let count = pairs.len() as f64;
-            for objective in [COMPLETION, DISTRUST, COST] {
-                let values = (0..pairs.len()).map(|choice| raw(job, choice)[objective]);
+        for (unit, jobs) in instance.units.iter().enumerate() {
+            let count = f64::from(choices(jobs).end);
+            for objective in [COMPLETION, DISTRUST, COST, PRICE] {
+                let values = choices(jobs).map(|choice| raw(unit, choice)[objective]);
                 best[objective] += values.clone().fold(f64::INFINITY, f64::min);
                 mean[objective] += values.sum::<f64>() / count;
             }
-            let run_ms = pairs.iter().map(|pair| pair.run_ms as f64).sum::<f64>() / count;
-            work += run_ms * instance.jobs[job].cpu_millis as f64;
+            for &job in jobs {
+                let pairs = instance.eligible[job].iter();
+                let held_ms = pairs.map(|pair| pair.held_ms() as f64).sum::<f64>() / count;
+                work += held_ms * instance.jobs[job].cpu_millis as f64;
+            }
         }
+        let units = instance.units.len() as f64;
         let scale = std::array::from_fn(|objective| {
-            // Where jobs queue, time is lost even between equal nodes, so it is measured against
-            // the whole of it.
-            let queued = objective == COMPLETION && instance.sharing == Sharing::Queued;
-            let span = mean[objective] - if queued { 0.0 } else { best[objective] };
-            if span > 0.0 { jobs / span } else { 0.0 }
+            // Time is lost even between equal nodes, so it is measured against the whole of it.
+            let whole = objective == COMPLETION;
+            let span = mean[objective] - if whole { 0.0 } else { best[objective] };
+            if span > 0.0 { units / span } else { 0.0 }
         });
         let steady = instance
-            .eligible
+            .units
             .iter()
             .enumerate()
-            .map(|(job, pairs)| {
-                (0..pairs.len())
+            .map(|(unit, jobs)| {
+                choices(jobs)
                     .map(|choice| {
-                        let mut steady = raw(job, choice);
+                        let mut steady = raw(unit, choice);
                         for (value, scale) in steady.iter_mut().zip(&scale) {
                             *value *= scale;
                         }
-                        if instance.sharing == Sharing::Queued {
-                            // It depends on the queue there.
-                            steady[COMPLETION] = 0.0;
-                        }
+                        // It depends on the queue there.
+                        steady[COMPLETION] = 0.0;
                         steady
                     })
                     .collect()
@@ -645,19 +589,21 @@ impl Metrics {
     }
 
     /// The part of a score that does not depend on where other jobs are.
-    fn steady(&self, weights: &Weights, job: usize, choice: usize) -> f64 {
-        let steady = &self.steady[job][choice];
-        weights[COMPLETION] * steady[COMPLETION]
-            + weights[DISTRUST] * steady[DISTRUST]
+    fn steady(&self, weights: &Weights, unit: usize, choice: u32) -> f64 {
+        let steady = &self.steady[unit][choice as usize];
+        weights[DISTRUST] * steady[DISTRUST]
             + weights[COST] * steady[COST]
+            + weights[PRICE] * steady[PRICE]
     }
 }
 
-/// Placement as a problem of NSGA-II: one gene for each job, its choice of node.
+/// Placement of jobs that queue as a problem of NSGA-II: one gene for each copy, its choice of node.
 struct Search<'a> {
     instance: &'a Instance,
     variables: Vec<Variable>,
     evaluator: Evaluator<'a>,
+    /// With nothing placed.
+    room: Room<'a>,
     metrics: &'a Metrics,
     /// Whose turn it is to say where a repair moves a job.
     weights: &'a [Weights],
@@ -676,6 +622,34 @@ struct Stopped;
 impl Search<'_> {
     fn ask(&mut self) -> Result<(), Stopped> {
         if (self.go_on)() { Ok(()) } else { Err(Stopped) }
+    }
+
+    /// Moves copies that exceed a limit to where they exceed none, if there is such a node.
+    fn keep_limits(&mut self) {
+        let weights = self.weights[self.turn % self.weights.len()];
+        self.turn += 1;
+        let mut room = self.room.clone();
+        let mut homeless = Vec::new();
+        for (copy, &choice) in self.choices.iter().enumerate() {
+            if room.is_open(copy, choice) {
+                room.put(copy, choice);
+            } else {
+                homeless.push(copy);
+            }
+        }
+        for copy in homeless {
+            let unit = self.instance.copies[copy];
+            let score = |choice: u32| self.metrics.steady(&weights, unit, choice);
+            let best = self
+                .instance
+                .choices(copy)
+                .filter(|&choice| room.is_open(copy, choice))
+                .min_by(|&a, &b| score(a).total_cmp(&score(b)));
+            if let Some(choice) = best {
+                room.put(copy, choice);
+                self.choices[copy] = choice;
+            }
+        }
     }
 }
 
@@ -697,14 +671,11 @@ impl Problem for Search<'_> {
     }
 
     fn repair(&mut self, genes: &mut [f64]) {
-        if self.instance.sharing == Sharing::Queued {
+        if self.instance.limits.is_empty() {
             return;
         }
         decode(genes, &mut self.choices);
-        let weights = &self.weights[self.turn % self.weights.len()];
-        self.turn += 1;
-        self.instance
-            .make_fit(self.metrics, weights, &mut self.choices, Depth::Single);
+        self.keep_limits();
         for (gene, &choice) in genes.iter_mut().zip(&self.choices) {
             *gene = f64::from(choice);
         }
@@ -736,7 +707,7 @@ mod tests {
     use crate::evolution::ConfigError;
     use crate::random::below;
     use crate::sort::dominates;
-    use crate::{Job, Node, Preference};
+    use crate::{Job, Lacks, Node, Preference};
 
     fn small() -> Nsga2 {
         Nsga2 {
@@ -851,8 +822,8 @@ mod tests {
     }
 
     #[test]
-    fn jobs_that_do_not_fit_together_are_reported() {
-        let jobs = (1..=5).map(job).collect();
+    fn jobs_that_do_not_fit_together_are_reported_with_the_proof() {
+        let jobs: Vec<Job> = (1..=5).map(job).collect();
         let nodes = vec![
             node(1),
             Node {
@@ -860,17 +831,66 @@ mod tests {
                 ..node(2)
             },
         ];
-        let instance = Instance::new(jobs, nodes, Sharing::Concurrent).unwrap();
+        let instance = Instance::new(jobs.clone(), nodes, Sharing::Concurrent).unwrap();
         let error = instance.place(&small(), &mut rng(4)).unwrap_err();
+        let all = jobs.iter().map(|job| job.id).collect();
+        assert_eq!(error, PlacementError::Impossible { jobs: all });
+        assert!(error.to_string().contains("cannot be placed together"));
+    }
+
+    #[test]
+    fn without_a_proof_the_nearest_miss_is_named() {
+        let large = |id| Job {
+            cpu_millis: 2_500,
+            ..job(id)
+        };
+        let jobs = vec![large(1), large(2), large(3)];
+        let nodes = vec![node(1), node(2)];
+        let instance = Instance::new(jobs, nodes.clone(), Sharing::Concurrent).unwrap();
+        let error = instance.nearest_miss(2);
         assert_eq!(
             error,
             PlacementError::OverCommitted {
+                job: job(3).id,
                 node: node(1).id,
-                cpu_millis_over: 1_000,
-                memory_bytes_over: 0
+                lacks: Lacks {
+                    cpu_millis: 1_000,
+                    ..Lacks::default()
+                }
             }
         );
-        assert!(error.to_string().contains("lacks 1000 millicores"));
+        assert!(error.to_string().contains("lacks 1000 millicores for job"));
+        let apart = |id, others: [u16; 2]| Job {
+            anti_affinity: others.map(|other| job(other).id).to_vec(),
+            ..job(id)
+        };
+        let jobs = vec![apart(1, [2, 3]), apart(2, [1, 3]), job(3)];
+        for sharing in [Sharing::Concurrent, Sharing::Queued] {
+            let instance = Instance::new(jobs.clone(), nodes.clone(), sharing).unwrap();
+            let job = job(3).id;
+            assert_eq!(instance.nearest_miss(2), PlacementError::Crowded { job });
+        }
+    }
+
+    #[test]
+    fn more_jobs_that_must_be_apart_than_nodes_are_a_proof() {
+        let ids = 0..30;
+        let jobs: Vec<Job> = ids
+            .clone()
+            .map(|id| Job {
+                anti_affinity: (0..id).map(|other| job(other).id).collect(),
+                ..job(id)
+            })
+            .collect();
+        for sharing in [Sharing::Concurrent, Sharing::Queued] {
+            let nodes = (0..29).map(node).collect();
+            let instance = Instance::new(jobs.clone(), nodes, sharing).unwrap();
+            let jobs = ids.clone().map(|id| job(id).id).collect();
+            assert_eq!(
+                instance.place(&small(), &mut rng(9)),
+                Err(PlacementError::Impossible { jobs })
+            );
+        }
     }
 
     #[test]
@@ -930,33 +950,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_chain_of_moves_makes_room_where_no_single_move_can() {
-        let sized = |id, cpu_millis| Job {
-            cpu_millis,
-            ..job(id)
-        };
-        let room = |id, cpu_millis_free| Node {
-            cpu_millis_free,
-            ..node(id)
-        };
-        // Node 1 holds 3 + 1 of 3 cores, node 2 holds 1 of 1, node 3 has room for one that may not
-        // come from node 1.
-        let banned = Job {
-            excluded: vec![node(3).id],
-            ..sized(2, 1_000)
-        };
-        let jobs = vec![sized(1, 3_000), banned, sized(3, 1_000)];
-        let nodes = vec![room(1, 3_000), room(2, 1_000), room(3, 1_000)];
-        let instance = Instance::new(jobs, nodes, Sharing::Concurrent).unwrap();
-        let metrics = Metrics::new(&instance);
-        let mut choices = vec![0, 0, 1];
-        instance.make_fit(&metrics, &[0.25; 4], &mut choices, Depth::Single);
-        assert_eq!(choices, [0, 0, 1]);
-        instance.make_fit(&metrics, &[0.25; 4], &mut choices, Depth::Chain);
-        assert_eq!(choices, [0, 1, 2]);
-    }
-
     /// Checks one point against the jobs and nodes, without the code that made it.
     fn check(instance: &Instance, point: &Point) {
         assert_eq!(point.assignment.len(), instance.jobs().len());
@@ -992,6 +985,11 @@ mod tests {
         }
     }
 
+    /// Without what sums in another order would change.
+    fn rounded(objectives: &[f64; OBJECTIVE_COUNT]) -> [f64; OBJECTIVE_COUNT] {
+        objectives.map(|value| (value * 1e9).round() / 1e9)
+    }
+
     /// The values of all placements that no other beats, by trying every one.
     fn pareto(instance: &Instance) -> Vec<[f64; OBJECTIVE_COUNT]> {
         let mut evaluator = Evaluator::new(instance);
@@ -999,8 +997,16 @@ mod tests {
         let mut choices = vec![0; instance.jobs.len()];
         'all: loop {
             let value = evaluator.value(&choices);
-            if value.violation <= 0.0 {
-                values.push(value.objectives);
+            let mut room = Room::new(instance);
+            let fits = choices.iter().enumerate().all(|(copy, &choice)| {
+                let fits = room.fits(copy, choice);
+                if fits {
+                    room.put(copy, choice);
+                }
+                fits
+            });
+            if fits && value.violation <= 0.0 {
+                values.push(rounded(&value.objectives));
             }
             for (choice, pairs) in choices.iter_mut().zip(&instance.eligible) {
                 *choice += 1;
@@ -1043,7 +1049,10 @@ mod tests {
                 ..Nsga2::default()
             };
             let plan = instance.place(&config, &mut rng(7)).unwrap();
-            let found: Vec<_> = plan.front().iter().map(|point| point.objectives).collect();
+            let points = plan.front().iter();
+            let mut found: Vec<_> = points.map(|point| rounded(&point.objectives)).collect();
+            let all = found.clone();
+            found.retain(|a| !all.iter().any(|b| dominates(b, a)));
             let expected = pareto(&instance);
             assert!(expected.len() > 10);
             assert_eq!(found, expected);
@@ -1056,7 +1065,7 @@ mod tests {
         let instance = Instance::new(jobs, nodes, Sharing::Queued).unwrap();
         let plan = instance.place(&small(), &mut rng(8)).unwrap();
         for objective in 0..OBJECTIVE_COUNT {
-            let mut order = [0, 1, 2, 3];
+            let mut order = [0, 1, 2, 3, 4];
             order.swap(0, objective);
             let plan = plan
                 .clone()
@@ -1120,29 +1129,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_job_that_needs_nothing_goes_to_an_overcommitted_node() {
-        let jobs = [0, 3_000, 3_000]
-            .into_iter()
-            .zip(1..)
-            .map(|(cpu_millis, id)| Job {
-                cpu_millis,
-                memory_bytes: 0,
-                ..job(id)
-            })
-            .collect();
-        let instance = Instance::new(jobs, vec![node(1)], Sharing::Concurrent).unwrap();
-        let placed = instance.place(&small(), &mut rng(1));
-        assert_eq!(
-            placed.unwrap_err(),
-            PlacementError::OverCommitted {
-                node: node(1).id,
-                cpu_millis_over: 2_000,
-                memory_bytes_over: 0
-            }
-        );
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(128))]
 
@@ -1184,9 +1170,13 @@ mod tests {
                     let given: Vec<TaskId> = instance.jobs().iter().map(|job| job.id).collect();
                     prop_assert_eq!(ids, given);
                 }
-                Err(PlacementError::OverCommitted { cpu_millis_over, memory_bytes_over, .. }) => {
+                Err(PlacementError::OverCommitted { lacks, .. }) => {
                     prop_assert!(!queued, "queues cannot be overcommitted");
-                    prop_assert!(cpu_millis_over > 0 || memory_bytes_over > 0);
+                    prop_assert!(lacks != Lacks::default());
+                }
+                Err(PlacementError::Impossible { jobs }) => {
+                    prop_assert!(!queued, "queues have room for all");
+                    prop_assert!(!jobs.is_empty());
                 }
                 Err(error) => prop_assert!(false, "{error}"),
             }

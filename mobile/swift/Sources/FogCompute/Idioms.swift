@@ -155,6 +155,15 @@ extension MixnetClient {
         ).wait()
     }
 
+    /// Waits for the answer to a request that the client before this one made, `withinMs`
+    /// milliseconds at most, once. It may be there already.
+    ///
+    /// Cancelling the Swift task that waits cancels the question, which then ends with
+    /// `FogError.Cancelled`.
+    public func answerTo(request: String, withinMs: UInt64 = 60_000) async throws -> Data {
+        try await startAnswerTo(request: request, withinMs: withinMs).wait()
+    }
+
     /// Waits for the next message.
     ///
     /// Cancelling the Swift task that waits ends the wait with `FogError.Cancelled`; no message is

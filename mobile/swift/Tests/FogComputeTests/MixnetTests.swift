@@ -166,6 +166,61 @@ final class MixnetTests: XCTestCase {
         }
     }
 
+    func testAClientGoesOnFromItsState() async throws {
+        let network = try Network()
+        let (oldAlice, oldBob) = (try network.client(), try network.client())
+        let (to, key) = (try oldBob.contact(), Data(repeating: 7, count: 32))
+        let asked = try oldAlice.startRequest(to: to, body: Data("?".utf8), answerBytesMax: 10)
+        let question = try await oldBob.receive()
+        let states = try [oldAlice, oldBob].map { try $0.suspend(key: key) }
+        await assertFails(.closed) { try await asked.wait() }
+        assertFails(.closed) { try oldBob.suspend(key: key) }
+
+        let quiet = MixnetClientConfig(cover: Cover())
+        let other = Data(repeating: 8, count: 32)
+        var damaged = states[0]
+        damaged[damaged.startIndex + 100] ^= 1
+        for (state, opener) in [(states[0], other), (damaged, key)] {
+            assertFails(.storageCorrupt) {
+                try MixnetClient.restore(
+                    topology: network.topology, state: state, key: opener, config: quiet)
+            }
+        }
+        let stranger = MixnetClientConfig(identity: other, cover: Cover())
+        for (config, opener) in [(stranger, key), (quiet, Data())] {
+            assertFails(.invalidArgument) {
+                try MixnetClient.restore(
+                    topology: network.topology, state: states[0], key: opener, config: config)
+            }
+        }
+        let clients = try states.map {
+            try MixnetClient.restore(topology: network.topology, state: $0, key: key, config: quiet)
+        }
+        let (alice, bob, id) = (clients[0], clients[1], question.id())
+        XCTAssertEqual(try bob.contact(), to)
+        XCTAssertEqual(try alice.restored(), Restored(messages: [], requests: [id]))
+        XCTAssertEqual(try bob.restored(), Restored(messages: [id], requests: []))
+        // Its acknowledgement comes over the last layer, which then knows where alice is now.
+        async let back: Void = alice.send(to: to, body: Data("back".utf8))
+        let message = try await bob.receive()
+        XCTAssertEqual(message.body(), Data("back".utf8))
+        try await back
+        assertFails(.invalidReplyBlock) { try bob.reply(message: question, body: Data()) }
+        let blocks = try XCTUnwrap(try bob.replyBlocks(message: id))
+        XCTAssertEqual(blocks.count(), 1)
+        XCTAssertNil(try bob.replyBlocks(message: id))
+        let long = Data(count: 4096)
+        assertFails(.payloadTooLarge) { try bob.replyWith(blocks: blocks, body: long) }
+        try bob.replyWith(blocks: blocks, body: Data("later".utf8))
+        let answer = try await alice.answerTo(request: id)
+        XCTAssertEqual(answer, Data("later".utf8))
+        for unknown in [id, "none"] {
+            assertFails(.invalidArgument) { try alice.startAnswerTo(request: unknown) }
+        }
+        let nothing = Restored(messages: [], requests: [])
+        XCTAssertEqual(try [alice.restored(), bob.restored()], [nothing, nothing])
+    }
+
     func testAChosenRouteIsTaken() async throws {
         let network = try Network()
         let (alice, bob) = (try network.client(), try network.client())

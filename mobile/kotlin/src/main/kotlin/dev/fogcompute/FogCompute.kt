@@ -93,6 +93,16 @@ suspend fun MixnetClient.request(
 }
 
 /**
+ * Suspends until the answer to a request that the client before this one made is there, [withinMs]
+ * milliseconds at most, once. It may be there already.
+ *
+ * Cancelling the coroutine cancels the question.
+ */
+@Throws(FogException::class, CancellationException::class)
+suspend fun MixnetClient.answerTo(request: String, withinMs: ULong = 60_000u): ByteArray =
+    startAnswerTo(request, withinMs).use { pending -> offLibraryThreads { pending.wait() } }
+
+/**
  * Suspends until the next message is there.
  *
  * Cancelling the coroutine loses no message; but a `withTimeout` around the call may discard what

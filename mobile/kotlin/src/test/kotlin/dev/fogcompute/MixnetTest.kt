@@ -15,6 +15,7 @@ import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.async
 import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.flow.map
 import kotlinx.coroutines.flow.take
 import kotlinx.coroutines.flow.toList
@@ -202,6 +203,67 @@ class MixnetTest {
         val stats = alice.stats()
         assertEquals(Triple(1uL, 1uL, 0uL), Triple(stats.sent, stats.answers, stats.loopsSent))
         assertFailsWith<FogException.NoAnswer> { alice.request(to, byteArrayOf(), withinMs = 1u) }
+    }
+
+    @Test
+    fun aClientGoesOnFromItsState() = onNetwork { network, oldAlice, oldBob ->
+        val (to, key) = oldBob.contact() to ByteArray(32) { 7 }
+        val (question, states) = coroutineScope {
+            val asking = async {
+                assertFailsWith<FogException.Closed> {
+                    oldAlice.request(to, "?".toByteArray(), answerBytesMax = 10u)
+                }
+            }
+            val question = oldBob.receive()
+            val states = listOf(oldAlice.suspend(key), oldBob.suspend(key))
+            asking.await()
+            question to states
+        }
+        val id = question.id()
+        assertFailsWith<FogException.Closed> { oldBob.suspend(key) }
+        val quiet = MixnetClientConfig(cover = Cover())
+        val other = ByteArray(32) { 8 }
+        val damaged = states[0].copyOf().also { it[100] = (it[100].toInt() xor 1).toByte() }
+        for ((state, opener) in listOf(states[0] to other, damaged to key)) {
+            assertFailsWith<FogException.StorageCorrupt> {
+                MixnetClient.restore(network.topology, state, opener, quiet)
+            }
+        }
+        for ((config, opener) in listOf(
+            quiet.copy(identity = other) to key,
+            quiet to byteArrayOf(),
+        )) {
+            assertFailsWith<FogException.InvalidArgument> {
+                MixnetClient.restore(network.topology, states[0], opener, config)
+            }
+        }
+        val (alice, bob) = states.map { MixnetClient.restore(network.topology, it, key, quiet) }
+        alice.use {
+            bob.use {
+                assertEquals(to, bob.contact())
+                assertEquals(Restored(listOf(), listOf(id)), alice.restored())
+                assertEquals(Restored(listOf(id), listOf()), bob.restored())
+                // Its acknowledgement comes over the last layer, which then knows where alice is.
+                val back = alice.startSend(to, "back".toByteArray())
+                assertEquals("back", bob.receive().body().decodeToString())
+                back.wait()
+                val none = byteArrayOf()
+                assertFailsWith<FogException.InvalidReplyBlock> { bob.reply(question, none) }
+                val blocks = assertNotNull(bob.replyBlocks(id))
+                assertEquals(1u, blocks.count())
+                assertNull(bob.replyBlocks(id))
+                assertFailsWith<FogException.PayloadTooLarge> {
+                    bob.replyWith(blocks, ByteArray(4096))
+                }
+                bob.replyWith(blocks, "later".toByteArray())
+                assertEquals("later", alice.answerTo(id).decodeToString())
+                for (unknown in listOf(id, "none")) {
+                    assertFailsWith<FogException.InvalidArgument> { alice.answerTo(unknown) }
+                }
+                val nothing = Restored(listOf(), listOf())
+                assertEquals(nothing to nothing, alice.restored() to bob.restored())
+            }
+        }
     }
 
     @Test

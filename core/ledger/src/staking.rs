@@ -1,0 +1,710 @@
+//! Staking: operators, delegators, rewards, slashing and insurance, in integers.
+//!
+//! [`Staking`] decides which money must move and leaves the moving to a [`Book`](crate::Book):
+//! [`plan`](Staking::plan) works an [`Operation`] out without changing anything, and
+//! [`apply`](Staking::apply) takes its [`Event`]s in, now or when a journal is replayed. Between
+//! the two a host writes the events down and makes the [`Movement`]s in its book, in one
+//! transaction.
+//!
+//! - **Shares.** A delegator holds shares of an operator's stake. A slash takes tokens, not shares,
+//!   so one subtraction slashes everybody. A share is worth at most one token and never more than
+//!   before but by rounding in favour of those who stay; so no first delegator can price the second
+//!   out.
+//! - **Rewards** are counted per share (F1, Ojha and Goes 2019): a claim reads one operator and one
+//!   delegation, whatever the number of delegators. What does not divide is kept and carried to the
+//!   next reward when it makes a base unit; nothing is lost and nothing made. Rewards that were
+//!   earned before a slash are not touched by it. A reward for an operator on which nothing is
+//!   staked goes to the treasury: were it kept, whoever came first with one base unit would have it
+//!   all.
+//! - **Leaving** takes [`Rules::unbonding_ms`]. Stake on its way out earns nothing and can be
+//!   slashed.
+//! - **Slashing** follows Cosmos (x/staking `Keeper.Slash`, x/evidence, x/slashing; named where it
+//!   is done): a fraction of the stake *at the infraction* is taken, from what left since, each
+//!   entry its part, and the rest from what is bonded. What left before the infraction is not
+//!   touched. Who joined after it shares the loss of what is bonded, as there. The cost grows with
+//!   the entries on their way out of the operator, not with its delegators.
+//! - **Insurance.** A part of what is slashed fills a fund that pays claims; the rest is burned.
+//!
+//! Times within one event are those of its plan and never run backwards. Not here: who may ask for
+//! what (signatures), whether evidence is true, which operators are given work.
+//!
+//! ```
+//! use fogcompute_base::{AccountId, NodeId, UnixMillis};
+//! use fogcompute_ledger::staking::{Operation, Rules, Staking};
+//! use fogcompute_ledger::{Amount, Movement, Ppm, Purse};
+//!
+//! let operator = NodeId::from_bytes([1; 32]);
+//! let (owner, ana) = (AccountId::from_bytes([1; 16]), AccountId::from_bytes([2; 16]));
+//! let mut staking = Staking::new(Rules::default())?;
+//! let mut run = |operation, day: u64| {
+//!     let plan = staking.plan(&operation, UnixMillis(day * 86_400_000))?;
+//!     for event in &plan.events {
+//!         staking.apply(event).expect("it was planned for this state");
+//!     }
+//!     Ok::<_, fogcompute_ledger::staking::StakingError>(plan.movements)
+//! };
+//!
+//! run(Operation::Register { operator, account: owner, commission: Ppm::percent(10) }, 1)?;
+//! run(Operation::Bond { operator, delegator: ana, amount: Amount(1_000) }, 1)?;
+//! run(Operation::Reward { operator, source: Purse::Mint, amount: Amount(50) }, 2)?;
+//! let paid = run(Operation::Claim { operator, delegator: ana }, 3)?;
+//! assert_eq!(
+//!     paid,
+//!     [Movement { from: Purse::Rewards, to: Purse::Account(ana), amount: Amount(45) }]
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod arithmetic;
+mod codec;
+mod draft;
+mod error;
+mod event;
+mod operation;
+mod rules;
+mod snapshot;
+mod state;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
+
+use crate::{Amount, Movement};
+use draft::{Changes, Draft};
+use state::{Due, Hop, Stake};
+
+pub use arithmetic::Shares;
+pub use error::{Corruption, StakingError};
+pub use event::{Event, EventKind};
+pub use operation::Operation;
+pub use rules::{Evidence, Penalty, Rules, RulesError};
+pub use snapshot::{
+    DelegationRow, OperatorRow, RedelegationRow, RestoreError, Snapshot, UnbondingRow,
+};
+pub use state::{Delegation, Loss, Operator, Punished, Purses, Redelegation, Unbonding};
+
+/// Most entries one [`Operation::Mature`] closes.
+pub const MATURE_MAX: usize = 1_024;
+
+/// What an operation will do: for a host to write down and to move money by.
+///
+/// It fits the one state it was made for; [`Staking::apply`] refuses the events otherwise.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[must_use = "a plan does nothing until its events are applied"]
+pub struct Plan {
+    /// What will have happened, in order. Empty only if nothing was due.
+    pub events: Vec<Event>,
+    /// The money that moves with it, in order.
+    pub movements: Vec<Movement>,
+}
+
+/// Who has staked what on whom.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Staking {
+    rules: Rules,
+    /// The time of the last event.
+    clock: UnixMillis,
+    operators: BTreeMap<NodeId, Operator>,
+    /// Hashed, so that a claim costs the same among a million; nothing ever walks it but checks.
+    delegations: HashMap<Stake, Delegation>,
+    unbondings: BTreeMap<Stake, Vec<Unbonding>>,
+    redelegations: BTreeMap<Hop, Vec<Redelegation>>,
+    /// Open entries, soonest first.
+    due: BTreeMap<(UnixMillis, u64), Due>,
+    /// Until when a delegator's stake on an operator answers for another one.
+    receiving: BTreeMap<(AccountId, NodeId), UnixMillis>,
+    next_entry: u64,
+    purses: Purses,
+    /// Claims the insurance has paid. Never forgotten, so that none is paid twice.
+    claims_paid: BTreeSet<TransferId>,
+}
+
+impl Staking {
+    /// No operators, nothing staked.
+    ///
+    /// # Errors
+    /// [`RulesError`] if the rules contradict each other.
+    pub fn new(rules: Rules) -> Result<Self, RulesError> {
+        rules.validate()?;
+        Ok(Self {
+            rules,
+            clock: UnixMillis(0),
+            operators: BTreeMap::new(),
+            delegations: HashMap::new(),
+            unbondings: BTreeMap::new(),
+            redelegations: BTreeMap::new(),
+            due: BTreeMap::new(),
+            receiving: BTreeMap::new(),
+            next_entry: 1,
+            purses: Purses::default(),
+            claims_paid: BTreeSet::new(),
+        })
+    }
+
+    /// The rules for what is planned next.
+    #[must_use]
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Sets the rules for what is planned from now on. What has begun keeps its times.
+    ///
+    /// # Errors
+    /// [`RulesError`] if they contradict each other; the old ones stay.
+    pub fn set_rules(&mut self, rules: Rules) -> Result<(), RulesError> {
+        rules.validate()?;
+        self.rules = rules;
+        Ok(())
+    }
+
+    /// Works out what an operation would do at the time `now`, without doing it.
+    ///
+    /// # Errors
+    /// Any [`StakingError`].
+    pub fn plan(&self, operation: &Operation, now: UnixMillis) -> Result<Plan, StakingError> {
+        if let Operation::Mature = operation {
+            return self.mature(now);
+        }
+        let (_, kind) = Draft::new(self, now).perform(&self.wish(operation, now)?)?;
+        Ok(Plan {
+            movements: kind.movements(),
+            events: vec![Event { time: now, kind }],
+        })
+    }
+
+    /// Takes in an event that was planned for this state, now or earlier.
+    ///
+    /// The event is worked out again from its inputs, and its effects are compared: rules are not
+    /// asked, so a journal replays whatever they have become.
+    ///
+    /// # Errors
+    /// [`Corruption::Impossible`], [`Corruption::Inconsistent`]; nothing changes then.
+    pub fn apply(&mut self, event: &Event) -> Result<(), Corruption> {
+        let (changes, kind) = Draft::new(self, event.time)
+            .perform(&event.kind)
+            .map_err(|reason| Corruption::Impossible { reason })?;
+        if kind != event.kind {
+            return Err(Corruption::Inconsistent);
+        }
+        self.absorb(changes);
+        if let EventKind::Redelegated {
+            delegator,
+            to,
+            matures,
+            ..
+        } = kind
+        {
+            let until = self.receiving.entry((delegator, to)).or_insert(matures);
+            *until = matures.max(*until);
+        }
+        if let EventKind::RedelegationEnded { delegator, to, .. } = kind
+            && self.receiving.get(&(delegator, to)) <= Some(&event.time)
+        {
+            self.receiving.remove(&(delegator, to));
+        }
+        Ok(())
+    }
+
+    /// When [`Operation::Mature`] next has something to do.
+    #[must_use]
+    pub fn next_due(&self) -> Option<UnixMillis> {
+        self.due.keys().next().map(|(time, _)| *time)
+    }
+
+    /// What staking holds: the balances that a host's book must show.
+    #[must_use]
+    pub const fn purses(&self) -> Purses {
+        self.purses
+    }
+
+    /// An operator.
+    #[must_use]
+    pub fn operator(&self, operator: NodeId) -> Option<&Operator> {
+        self.operators.get(&operator)
+    }
+
+    /// All operators, by id.
+    pub fn operators(&self) -> impl Iterator<Item = (NodeId, &Operator)> {
+        self.operators.iter().map(|(id, operator)| (*id, operator))
+    }
+
+    /// What an account has staked on an operator, in base units, rounded down. Nothing if it has
+    /// not.
+    #[must_use]
+    pub fn staked(&self, operator: NodeId, delegator: AccountId) -> Amount {
+        let stake =
+            (self.operators.get(&operator)).zip(self.delegations.get(&(operator, delegator)));
+        stake.map_or(Amount::ZERO, |(operator, delegation)| {
+            operator.worth(delegation.shares)
+        })
+    }
+
+    /// The shares an account has of an operator's stake.
+    #[must_use]
+    pub fn shares(&self, operator: NodeId, delegator: AccountId) -> Shares {
+        let delegation = self.delegations.get(&(operator, delegator));
+        delegation.map_or(Shares::ZERO, |delegation| delegation.shares)
+    }
+
+    /// What an account would be paid by [`Operation::Claim`] now.
+    #[must_use]
+    pub fn claimable(&self, operator: NodeId, delegator: AccountId) -> Amount {
+        let Some((operator, delegation)) = self
+            .find_operator(operator)
+            .zip(self.find_delegation((operator, delegator)))
+        else {
+            return Amount::ZERO;
+        };
+        // Only a foreign state overflows, and that is found when it is restored.
+        delegation.claimable(operator).unwrap_or_default()
+    }
+
+    /// An account's stake on its way out of an operator, oldest first.
+    #[must_use]
+    pub fn unbondings(&self, operator: NodeId, delegator: AccountId) -> &[Unbonding] {
+        self.unbondings
+            .get(&(operator, delegator))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// An account's stake that went from one operator to the other and still answers for the first.
+    #[must_use]
+    pub fn redelegations(&self, from: NodeId, delegator: AccountId, to: NodeId) -> &[Redelegation] {
+        self.redelegations
+            .get(&(from, delegator, to))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    fn find_operator(&self, operator: NodeId) -> Option<&Operator> {
+        #[cfg(test)]
+        tests::count_read();
+        self.operators.get(&operator)
+    }
+
+    fn find_delegation(&self, stake: Stake) -> Option<&Delegation> {
+        #[cfg(test)]
+        tests::count_read();
+        self.delegations.get(&stake)
+    }
+
+    /// The event an operation asks for, checked against the rules; its effects are still to be
+    /// worked out.
+    fn wish(&self, operation: &Operation, now: UnixMillis) -> Result<EventKind, StakingError> {
+        let later = |ms: u64| UnixMillis(now.0.saturating_add(ms));
+        Ok(match *operation {
+            Operation::Register {
+                operator,
+                account,
+                commission,
+            } => {
+                self.commission_allowed(commission)?;
+                EventKind::Registered {
+                    operator,
+                    account,
+                    commission,
+                }
+            }
+            Operation::SetCommission {
+                operator,
+                commission,
+            } => {
+                self.commission_changes(operator, commission, now)?;
+                EventKind::CommissionSet {
+                    operator,
+                    commission,
+                }
+            }
+            Operation::Bond {
+                operator,
+                delegator,
+                amount,
+            } => EventKind::Bonded {
+                operator,
+                delegator,
+                amount,
+                shares: Shares::ZERO,
+            },
+            Operation::Unbond {
+                operator,
+                delegator,
+                amount,
+            } => {
+                let open = self.unbondings(operator, delegator).len();
+                self.entry_allowed(open, operator, delegator)?;
+                EventKind::Unbonded {
+                    operator,
+                    delegator,
+                    amount: asked(amount, || self.staked(operator, delegator))?,
+                    shares: Shares::ZERO,
+                    matures: later(self.rules.unbonding_ms),
+                    entry: 0,
+                }
+            }
+            Operation::CancelUnbonding {
+                operator,
+                delegator,
+                entry,
+                amount,
+            } => {
+                let all = || {
+                    let list = self.unbondings(operator, delegator);
+                    let found = list.iter().find(|unbonding| unbonding.entry == entry);
+                    found.ok_or(StakingError::UnknownEntry {
+                        operator,
+                        delegator,
+                        entry,
+                    })
+                };
+                EventKind::UnbondingCancelled {
+                    operator,
+                    delegator,
+                    entry,
+                    amount: match amount {
+                        Some(amount) => amount,
+                        None => all()?.balance,
+                    },
+                    shares: Shares::ZERO,
+                }
+            }
+            Operation::Redelegate {
+                delegator,
+                from,
+                to,
+                amount,
+            } => {
+                let open = self.redelegations(from, delegator, to).len();
+                self.entry_allowed(open, from, delegator)?;
+                EventKind::Redelegated {
+                    delegator,
+                    from,
+                    to,
+                    amount: asked(amount, || self.staked(from, delegator))?,
+                    left: Shares::ZERO,
+                    joined: Shares::ZERO,
+                    matures: later(self.rules.unbonding_ms),
+                    entry: 0,
+                }
+            }
+            Operation::Claim {
+                operator,
+                delegator,
+            } => EventKind::Claimed {
+                operator,
+                delegator,
+                amount: Amount::ZERO,
+            },
+            Operation::ClaimCommission { operator } => EventKind::CommissionClaimed {
+                operator,
+                account: AccountId::from_bytes([0; AccountId::LEN]),
+                amount: Amount::ZERO,
+            },
+            Operation::Reward {
+                operator,
+                source,
+                amount,
+            } => EventKind::Rewarded {
+                operator,
+                source,
+                amount,
+                commission: Amount::ZERO,
+                treasury: Amount::ZERO,
+            },
+            Operation::Slash {
+                operator,
+                evidence,
+                infraction,
+                power,
+            } => {
+                let oldest = UnixMillis(now.0.saturating_sub(self.rules.evidence_age_ms));
+                if infraction < oldest {
+                    return Err(StakingError::EvidenceTooOld { infraction, oldest });
+                }
+                let penalty = self.rules.penalty(evidence);
+                EventKind::Slashed {
+                    operator,
+                    evidence,
+                    infraction,
+                    power,
+                    fraction: penalty.fraction,
+                    insured: self.rules.insured,
+                    jailed_until: later(penalty.jail_ms),
+                    tombstone: penalty.tombstone,
+                    forget_before: oldest,
+                    bonded: Amount::ZERO,
+                    unbonding: Amount::ZERO,
+                }
+            }
+            Operation::Unjail { operator } => EventKind::Unjailed { operator },
+            Operation::PayInsurance { claim, to, amount } => {
+                EventKind::InsurancePaid { claim, to, amount }
+            }
+            Operation::Mature => unreachable!("planned by `mature`"),
+        })
+    }
+
+    fn mature(&self, now: UnixMillis) -> Result<Plan, StakingError> {
+        if now < self.clock {
+            return Err(StakingError::ClockBehind {
+                now,
+                last: self.clock,
+            });
+        }
+        let mut plan = Plan::default();
+        let due = self.due.iter().take_while(|((time, _), _)| *time <= now);
+        for (&(_, entry), due) in due.take(MATURE_MAX) {
+            let kind = match *due {
+                Due::Unbonding((operator, delegator)) => {
+                    let list = self.unbondings(operator, delegator);
+                    let found = list.iter().find(|unbonding| unbonding.entry == entry);
+                    EventKind::Released {
+                        operator,
+                        delegator,
+                        entry,
+                        amount: found.map_or(Amount::ZERO, |unbonding| unbonding.balance),
+                    }
+                }
+                Due::Redelegation((from, delegator, to)) => EventKind::RedelegationEnded {
+                    delegator,
+                    from,
+                    to,
+                    entry,
+                },
+            };
+            plan.movements.extend(kind.movements());
+            plan.events.push(Event { time: now, kind });
+        }
+        Ok(plan)
+    }
+
+    fn commission_allowed(&self, asked: crate::Ppm) -> Result<(), StakingError> {
+        let limit = self.rules.commission_max;
+        if asked > limit {
+            return Err(StakingError::CommissionTooLarge { asked, limit });
+        }
+        Ok(())
+    }
+
+    /// As Cosmos x/staking, `Commission.ValidateNewRate`: a limited step, once in 24 hours.
+    fn commission_changes(
+        &self,
+        operator: NodeId,
+        asked: crate::Ppm,
+        now: UnixMillis,
+    ) -> Result<(), StakingError> {
+        self.commission_allowed(asked)?;
+        let record = self
+            .operators
+            .get(&operator)
+            .ok_or(StakingError::UnknownOperator { operator })?;
+        let again = UnixMillis(record.commission_set.0.saturating_add(rules::DAY_MS));
+        if now < again {
+            return Err(StakingError::CommissionTooSoon { operator, again });
+        }
+        let (current, step) = (record.commission, self.rules.commission_step);
+        if asked.get().abs_diff(current.get()) > step.get() {
+            return Err(StakingError::CommissionTooFast {
+                asked,
+                current,
+                step,
+            });
+        }
+        Ok(())
+    }
+
+    fn entry_allowed(
+        &self,
+        open: usize,
+        operator: NodeId,
+        delegator: AccountId,
+    ) -> Result<(), StakingError> {
+        let limit = self.rules.entries_max;
+        if u32::try_from(open).is_ok_and(|open| open < limit) {
+            return Ok(());
+        }
+        Err(StakingError::TooManyEntries {
+            operator,
+            delegator,
+            limit,
+        })
+    }
+
+    fn absorb(&mut self, changes: Changes) {
+        self.clock = changes.now;
+        self.next_entry = changes.next_entry;
+        self.purses = changes.purses;
+        self.claims_paid.extend(changes.claim_paid);
+        self.operators.extend(changes.operators);
+        for (key, delegation) in changes.delegations {
+            if delegation.is_empty() {
+                self.delegations.remove(&key);
+            } else {
+                self.delegations.insert(key, delegation);
+            }
+        }
+        put_lists(&mut self.unbondings, changes.unbondings);
+        put_lists(&mut self.redelegations, changes.redelegations);
+        for (time, entry, due) in changes.due_added {
+            self.due.insert((time, entry), due);
+        }
+        for key in changes.due_removed {
+            self.due.remove(&key);
+        }
+    }
+}
+
+fn put_lists<K: Ord, T>(map: &mut BTreeMap<K, Vec<T>>, changes: BTreeMap<K, Vec<T>>) {
+    for (key, list) in changes {
+        if list.is_empty() {
+            map.remove(&key);
+        } else {
+            map.insert(key, list);
+        }
+    }
+}
+
+/// What was asked for, or all. Nothing may not be asked for, but all may be nothing.
+fn asked(amount: Option<Amount>, all: impl FnOnce() -> Amount) -> Result<Amount, StakingError> {
+    match amount {
+        Some(Amount::ZERO) => Err(StakingError::AmountZero),
+        Some(amount) => Ok(amount),
+        None => Ok(all()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Ppm, Purse};
+    use std::cell::Cell;
+
+    thread_local! {
+        static READS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Counts a record that was looked up.
+    pub(super) fn count_read() {
+        READS.set(READS.get() + 1);
+    }
+
+    const OPERATOR: NodeId = NodeId::from_bytes([1; 32]);
+
+    fn account(n: u32) -> AccountId {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        AccountId::from_bytes(bytes)
+    }
+
+    fn run(staking: &mut Staking, operation: &Operation, now: u64) -> Vec<Movement> {
+        let plan = staking.plan(operation, UnixMillis(now)).unwrap();
+        for event in &plan.events {
+            staking.apply(event).unwrap();
+        }
+        plan.movements
+    }
+
+    fn with_stakers(count: u32) -> Staking {
+        let mut staking = Staking::new(Rules::default()).unwrap();
+        let register = Operation::Register {
+            operator: OPERATOR,
+            account: account(0),
+            commission: Ppm::percent(10),
+        };
+        run(&mut staking, &register, 1);
+        for n in 1..=count {
+            let bond = Operation::Bond {
+                operator: OPERATOR,
+                delegator: account(n),
+                amount: Amount(1_000),
+            };
+            run(&mut staking, &bond, 2);
+        }
+        staking
+    }
+
+    #[test]
+    fn rewards_slashes_and_claims_read_as_many_records_whatever_the_number_of_stakers() {
+        let counts = [10, 1_000, 100_000].map(|stakers| {
+            let mut staking = with_stakers(stakers);
+            READS.set(0);
+            let reward = Operation::Reward {
+                operator: OPERATOR,
+                source: Purse::Mint,
+                amount: Amount(10_000_000),
+            };
+            run(&mut staking, &reward, 3);
+            let rewarding = READS.replace(0);
+            let slash = Operation::Slash {
+                operator: OPERATOR,
+                evidence: Evidence::InvalidResult,
+                infraction: UnixMillis(3),
+                power: Amount(1_000 * u128::from(stakers)),
+            };
+            run(&mut staking, &slash, 4);
+            let slashing = READS.replace(0);
+            let claim = Operation::Claim {
+                operator: OPERATOR,
+                delegator: account(7),
+            };
+            let movements = run(&mut staking, &claim, 5);
+            assert_eq!(movements[0].amount.0, 9_000_000 / u128::from(stakers));
+            let claiming = READS.replace(0);
+            staking.check().unwrap();
+            (rewarding, slashing, claiming)
+        });
+        // Twice each: once planned, once applied. A claim reads an operator and a delegation.
+        assert_eq!(counts, [(2, 2, 4); 3]);
+    }
+
+    #[test]
+    fn snapshot_restores_the_same_state() {
+        let mut staking = with_stakers(5);
+        let leave = Operation::Unbond {
+            operator: OPERATOR,
+            delegator: account(1),
+            amount: Some(Amount(300)),
+        };
+        run(&mut staking, &leave, 3);
+        let text = serde_json::to_string(&staking.snapshot()).unwrap();
+        let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
+        let restored = Staking::restore(&snapshot, Rules::default()).unwrap();
+        assert_eq!(restored, staking);
+    }
+
+    #[test]
+    fn snapshot_that_does_not_add_up_is_refused() {
+        let good = with_stakers(2).snapshot();
+        let restored = |change: &dyn Fn(&mut Snapshot)| {
+            let mut bad = good.clone();
+            change(&mut bad);
+            Staking::restore(&bad, Rules::default())
+        };
+        let corrupt = |corruption| Err(RestoreError::Corrupt(corruption));
+        let operator = OPERATOR;
+        assert_eq!(
+            restored(&|bad| bad.delegations[0].record.shares.0 += 1),
+            corrupt(Corruption::SharesDiffer { operator })
+        );
+        assert_eq!(
+            restored(&|bad| bad.delegations[0].record.accrued.0 += 1),
+            corrupt(Corruption::RewardsDiffer { operator })
+        );
+        assert_eq!(
+            restored(&|bad| bad.purses.bonded.0 += 1),
+            corrupt(Corruption::PurseDiffers {
+                purse: Purse::Bonded
+            })
+        );
+        assert_eq!(
+            restored(&|bad| bad.delegations.swap_remove(0).record = bad.delegations[0].record),
+            corrupt(Corruption::SharesDiffer { operator })
+        );
+        assert_eq!(
+            restored(&|bad| bad.delegations.push(bad.delegations[0])),
+            corrupt(Corruption::Misplaced { operator })
+        );
+        assert_eq!(
+            restored(&|bad| bad.operators.clear()),
+            corrupt(Corruption::Misplaced { operator })
+        );
+    }
+}

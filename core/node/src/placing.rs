@@ -1,0 +1,319 @@
+//! `fogcompute schedule`: jobs and nodes from files, and where the jobs go.
+
+pub(crate) mod input;
+mod plot;
+mod report;
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use fogcompute_schedule::evolution::Nsga2;
+use fogcompute_schedule::strategy::{Name, NsgaII, Strategy as _};
+use fogcompute_schedule::{Instance, PlacementError, Preference, PreferenceError, Sharing};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
+use thiserror::Error;
+
+use crate::files::{self, Readers};
+pub(crate) use input::{InputError, Kind, schema};
+use report::Report;
+
+/// What to place, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct PlacingConfig {
+    pub(crate) jobs: PathBuf,
+    pub(crate) nodes: PathBuf,
+    pub(crate) sharing: Sharing,
+    pub(crate) strategy: Name,
+    pub(crate) preference: Preference,
+    /// Leave out what does not fit.
+    pub(crate) what_fits: bool,
+    /// How much the strategy that searches does so.
+    pub(crate) search: Nsga2,
+    pub(crate) seed: u64,
+    pub(crate) explain: bool,
+    pub(crate) json: bool,
+    /// Where to draw the placements to.
+    pub(crate) plot: Option<PathBuf>,
+}
+
+/// Why nothing was placed.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub(crate) enum PlacingError {
+    /// A file of jobs or nodes.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The jobs have no placement. The text has names in place of ids.
+    #[error("{text}")]
+    Placement {
+        /// What was wrong.
+        text: String,
+        /// The same with ids.
+        error: PlacementError,
+    },
+    /// The preference makes no sense.
+    #[error(transparent)]
+    Preference(#[from] PreferenceError),
+    /// The picture cannot be written.
+    #[error("writing {}", .path.display())]
+    Plot {
+        /// Where to.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The standard output takes no more.
+    #[error("writing to the standard output")]
+    Output(#[source] io::Error),
+}
+
+impl PlacingError {
+    /// What went wrong, for programs.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Input(error) => error.kind(),
+            Self::Placement { error, .. } => match error {
+                PlacementError::Infeasible { .. }
+                | PlacementError::Impossible { .. }
+                | PlacementError::OverCommitted { .. }
+                | PlacementError::Crowded { .. }
+                | PlacementError::Late { .. } => "infeasible",
+                _ => "invalid",
+            },
+            Self::Preference(_) => "arguments",
+            Self::Plot { .. } => "file",
+            Self::Output(_) => "output",
+        }
+    }
+}
+
+/// Places the jobs of one file on the nodes of another, and returns what is to be said of it.
+pub(crate) fn place(config: &PlacingConfig) -> Result<String, PlacingError> {
+    config.preference.validate()?;
+    let (nodes, node_names) = input::nodes(&config.nodes)?;
+    let largest = nodes.iter().map(|node| node.cpu_millis_total / 1_000).max();
+    let (jobs, job_names) = input::jobs(&config.jobs, largest.unwrap_or(1))?;
+    let names = job_names.and(node_names);
+    let refused = |error: PlacementError| PlacingError::Placement {
+        text: names.put_into(&error.to_string()),
+        error,
+    };
+    let mut rng = ChaCha20Rng::seed_from_u64(config.seed);
+    let (plan, left_out) = if config.what_fits {
+        let (sharing, search) = (config.sharing, &config.search);
+        let partial = Instance::place_what_fits(&jobs, &nodes, sharing, search, &mut rng);
+        let partial = partial.map_err(refused)?;
+        (partial.plan, partial.left_out)
+    } else {
+        let instance = Instance::new(jobs.clone(), nodes.clone(), config.sharing);
+        let instance = instance.map_err(refused)?;
+        let plan = match config.strategy {
+            Name::NsgaIi => {
+                let search = NsgaII {
+                    config: config.search,
+                };
+                search.place(&instance, &mut rng)
+            }
+            rule => rule.strategy().place(&instance, &mut rng),
+        };
+        (Some(plan.map_err(refused)?), Vec::new())
+    };
+    let plan = plan
+        .map(|plan| plan.prefer(config.preference))
+        .transpose()?;
+    let report = Report {
+        jobs: &jobs,
+        nodes: &nodes,
+        names: &names,
+        plan: plan.as_ref(),
+        left_out: &left_out,
+        explain: config.explain,
+    };
+    if let (Some(path), Some(plan)) = (&config.plot, &plan) {
+        let picture = plot::draw(plan, &jobs, &nodes, &names, config.sharing);
+        write(path, &picture)?;
+    }
+    Ok(if config.json {
+        format!("{:#}\n", report.json())
+    } else {
+        report.text()
+    })
+}
+
+fn write(path: &Path, picture: &str) -> Result<(), PlacingError> {
+    files::replace(path, picture.as_bytes(), Readers::Everybody).map_err(|source| {
+        PlacingError::Plot {
+            path: path.to_owned(),
+            source,
+        }
+    })
+}
+
+/// Writes to the standard output.
+pub(crate) fn print(text: &str) -> Result<(), PlacingError> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(PlacingError::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use fogcompute_base::{Domain, Preemption, Tier};
+
+    use super::*;
+
+    fn example(file: &str) -> PathBuf {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/schedule/");
+        PathBuf::from(format!("{folder}{file}"))
+    }
+
+    fn config() -> PlacingConfig {
+        PlacingConfig {
+            jobs: example("jobs.json"),
+            nodes: example("nodes.json"),
+            sharing: Sharing::Concurrent,
+            strategy: Name::NsgaIi,
+            preference: Preference::Knee,
+            what_fits: false,
+            search: Nsga2::default(),
+            seed: 1,
+            explain: true,
+            json: true,
+            plot: None,
+        }
+    }
+
+    #[test]
+    fn the_example_is_placed_and_drawn() {
+        let folder = tempfile::tempdir().unwrap();
+        let picture = folder.path().join("front.svg");
+        let said = place(&PlacingConfig {
+            plot: Some(picture.clone()),
+            ..config()
+        });
+        assert!(said.unwrap().contains("\"ok\": true"));
+        assert!(std::fs::read_to_string(&picture).unwrap().contains("tower"));
+        for strategy in Name::ALL {
+            let said = place(&PlacingConfig {
+                strategy,
+                json: false,
+                ..config()
+            });
+            assert!(
+                said.unwrap().contains("7 jobs in 9 replicas on"),
+                "{strategy}"
+            );
+        }
+        let refused = place(&PlacingConfig {
+            plot: Some(folder.path().join("none").join("front.svg")),
+            ..config()
+        });
+        assert_eq!(refused.unwrap_err().kind(), "file");
+    }
+
+    #[test]
+    fn what_cannot_be_placed_is_told_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let nodes = folder.path().join("nodes.json");
+        let text = std::fs::read_to_string(example("nodes.json")).unwrap();
+        // Nobody has a GPU.
+        std::fs::write(&nodes, text.replace("\"gpus_free\": 1,", "")).unwrap();
+        let config = PlacingConfig { nodes, ..config() };
+        let error = place(&config).unwrap_err();
+        assert_eq!(error.kind(), "infeasible");
+        let text = error.to_string();
+        assert!(
+            text.contains("job train") && text.contains("GPUs"),
+            "{text}"
+        );
+        let said = place(&PlacingConfig {
+            what_fits: true,
+            ..config
+        });
+        assert!(said.unwrap().contains("no node may take it"));
+    }
+
+    #[test]
+    fn a_report_names_jobs_nodes_and_what_was_left_out() {
+        let (mut jobs, job_names) = input::jobs(&example("jobs.json"), 1).unwrap();
+        let (nodes, node_names) = input::nodes(&example("nodes.json")).unwrap();
+        jobs[4].gpus = 9;
+        let names = job_names.and(node_names);
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let (sharing, search) = (Sharing::Concurrent, Nsga2::default());
+        let partial = Instance::place_what_fits(&jobs, &nodes, sharing, &search, &mut rng).unwrap();
+        let report = Report {
+            jobs: &jobs,
+            nodes: &nodes,
+            names: &names,
+            plan: partial.plan.as_ref(),
+            left_out: &partial.left_out,
+            explain: true,
+        };
+        let text = report.text();
+        assert!(text.contains("\nrender-1  "), "{text}");
+        assert!(
+            text.contains("left out train: no node may take it"),
+            "{text}"
+        );
+        assert!(
+            text.contains("node tower comes nearest, failing on GPUs"),
+            "{text}"
+        );
+        let json = report.json();
+        assert_eq!(json["left_out"][0]["job"], "train");
+        let front = json["front"].as_array().unwrap();
+        let chosen = &front[json["chosen"].as_u64().unwrap() as usize];
+        assert_eq!(chosen["assignment"][0]["job"], "api");
+        assert!(chosen["objectives"]["cost"].is_f64() && chosen["cost"].is_string());
+        assert!(
+            json["explanation"]
+                .as_str()
+                .unwrap()
+                .starts_with("6 jobs in 8 replicas")
+        );
+    }
+
+    const MANUAL: &str = include_str!("../../../docs/scheduling.md");
+
+    #[test]
+    fn the_manual_shows_what_the_command_says() {
+        let said = place(&PlacingConfig {
+            json: false,
+            ..config()
+        });
+        let said = said.unwrap();
+        assert!(MANUAL.contains(&format!("```text\n{said}```")), "{said}");
+    }
+
+    #[test]
+    fn the_manual_has_the_tiers_as_they_are() {
+        for tier in Tier::ALL {
+            let terms = tier.terms();
+            let percent = |share: f64| format!("{} %", (share * 1e6).round() / 1e4);
+            let distinct = match terms.distinct {
+                _ if terms.replicas == 1 => "",
+                [Domain::Node] => ", nodes",
+                [Domain::Node, Domain::Zone, Domain::Operator] => ", nodes, zones and operators",
+                other => panic!("{other:?}"),
+            };
+            let preempted = match terms.preemption {
+                Preemption::Never => "never".to_owned(),
+                Preemption::AfterNotice { notice_ms } => {
+                    format!("after {} s notice", notice_ms / 1_000)
+                }
+            };
+            let row = format!(
+                "| {} | {}{distinct} | {} ms | {} | {} | {preempted} | ×{} |",
+                serde_json::to_value(tier).unwrap().as_str().unwrap(),
+                terms.replicas,
+                terms.latency_ms_p95,
+                percent(terms.availability),
+                percent(terms.error_rate),
+                terms.price_permille as f64 / 1e3,
+            );
+            assert!(MANUAL.contains(&row), "{row}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What `fogcompute schedule place` says.
+
+use std::fmt::Write as _;
+
+use fogcompute_base::TaskId;
+use fogcompute_schedule::{Job, Node, OBJECTIVE_NAMES, Plan, Point, Reason};
+use serde_json::{Map, Value, json};
+
+use super::input::Names;
+
+/// A placement, to be told.
+pub(super) struct Report<'a> {
+    pub(super) jobs: &'a [Job],
+    pub(super) nodes: &'a [Node],
+    pub(super) names: &'a Names,
+    /// `None` if nothing fits.
+    pub(super) plan: Option<&'a Plan>,
+    pub(super) left_out: &'a [(TaskId, Reason)],
+    pub(super) explain: bool,
+}
+
+impl Report<'_> {
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        if let Some(plan) = self.plan {
+            let rows: Vec<[String; 2]> = plan
+                .chosen()
+                .assignment
+                .iter()
+                .map(|(job, node)| [self.names.of(job), self.names.of(node)])
+                .collect();
+            let head = ["job".to_owned(), "node".to_owned()];
+            let rows = std::iter::once(&head).chain(&rows);
+            let width = rows.clone().map(|[job, _]| job.chars().count()).max();
+            let width = width.unwrap_or(0);
+            for [job, node] in rows {
+                let _ = writeln!(text, "{job:width$}  {node}");
+            }
+            text.push('\n');
+            if self.explain {
+                let _ = writeln!(text, "{}", plan.explain());
+            } else {
+                let chosen = plan.chosen();
+                let said = OBJECTIVE_NAMES.iter().zip(chosen.objectives);
+                let said: Vec<String> = said
+                    .map(|(name, value)| format!("{name} {value:.3}"))
+                    .collect();
+                let _ = writeln!(text, "{}", said.join(", "));
+            }
+        }
+        for (job, reason) in self.left_out {
+            let reason = self.names.put_into(&reason.to_string());
+            let _ = writeln!(text, "left out {}: {reason}", self.names.of(job));
+        }
+        text
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        let left_out: Vec<Value> = self
+            .left_out
+            .iter()
+            .map(|(job, reason)| {
+                json!({
+                    "job": self.names.of(job),
+                    "reason": reason,
+                    "text": self.names.put_into(&reason.to_string()),
+                })
+            })
+            .collect();
+        let mut report = json!({
+            "ok": true,
+            "jobs": self.jobs.len(),
+            "nodes": self.nodes.len(),
+            "left_out": left_out,
+        });
+        if let Some(plan) = self.plan {
+            report["chosen"] = json!(plan.chosen_index());
+            report["front"] = plan.front().iter().map(|point| self.point(point)).collect();
+            if self.explain {
+                report["explanation"] = json!(plan.explain().to_string());
+            }
+        }
+        report
+    }
+
+    fn point(&self, point: &Point) -> Value {
+        let objectives = OBJECTIVE_NAMES.iter().zip(point.objectives);
+        let objectives: Map<_, _> = objectives
+            .map(|(name, value)| ((*name).to_owned(), json!(value)))
+            .collect();
+        let assignment: Vec<_> = point
+            .assignment
+            .iter()
+            .map(|(job, node)| json!({"job": self.names.of(job), "node": self.names.of(node)}))
+            .collect();
+        // Amounts are text: programs that read numbers as doubles would round them.
+        json!({
+            "assignment": assignment,
+            "objectives": objectives,
+            "cost": point.cost.to_string(),
+            "price": point.price.to_string(),
+        })
+    }
+}
