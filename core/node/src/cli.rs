@@ -65,7 +65,8 @@ enum ScheduleCommand {
     /// Place the jobs of one file on the nodes of another, and print where each goes.
     ///
     /// Both are arrays in JSON, or tables if their names end in .csv; jobs may also be a log in the
-    /// Standard Workload Format, ending in .swf. Exit code 1 if there is no placement of all jobs.
+    /// Standard Workload Format, ending in .swf. Exit codes: 1 for files that are not read or make no sense, 2 for arguments that
+    /// make none, 3 if no placement of all jobs was found.
     Place(PlaceArguments),
     /// Print the JSON Schema of such a file.
     Schema {
@@ -191,7 +192,7 @@ struct MixnodeArguments {
 
 #[derive(Debug, Parser)]
 struct PlaceArguments {
-    /// The jobs. Ids are hexadecimal, or any other text as a name.
+    /// The jobs. Ids are hexadecimal, or in JSON any other text as a name.
     #[arg(value_name = "JOBS")]
     jobs: PathBuf,
     /// The nodes.
@@ -214,16 +215,20 @@ struct PlaceArguments {
     /// imbalance, distrust, cost, price; what is not named comes last, or weighs nothing.
     #[arg(long, default_value = "knee", value_name = "CHOICE", value_parser = preference)]
     prefer: Preference,
-    /// Leave out what does not fit, and say why, instead of placing nothing.
+    /// Leave out what does not fit, and say why, instead of placing nothing. For nsga_ii alone.
     #[arg(long)]
     what_fits: bool,
-    /// Placements kept from one generation to the next.
-    #[arg(long, default_value_t = Nsga2::default().population)]
+    /// Placements kept from one generation of nsga_ii to the next: even, 4 to 65536.
+    #[arg(
+        long,
+        default_value_t = Nsga2::default().population,
+        value_parser = clap::value_parser!(u32).range(4..=65_536)
+    )]
     population: u32,
-    /// Generations of the search.
+    /// Generations of nsga_ii.
     #[arg(long, default_value_t = Nsga2::default().generations)]
     generations: u32,
-    /// Seed of the search: 0 to 2⁶⁴ − 1. The same seed gives the same placement.
+    /// Seed of nsga_ii: 0 to 2⁶⁴ − 1. The same seed gives the same placement.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Say what the placement gives up against the best found in each objective.
@@ -236,7 +241,9 @@ struct PlaceArguments {
     #[arg(long)]
     json: bool,
     /// Draw the placements found, and how busy the chosen one makes each node, as SVG.
-    #[arg(long, value_name = "FILE.svg")]
+    ///
+    /// Where nothing fits, nothing is drawn.
+    #[arg(long, value_name = "FILE.svg", value_parser = picture)]
     plot: Option<PathBuf>,
 }
 
@@ -250,49 +257,63 @@ enum SharingName {
 
 /// Reads a preference among placements.
 fn preference(text: &str) -> Result<Preference, String> {
-    let index = |name: &str| {
-        let found = OBJECTIVE_NAMES.iter().position(|known| *known == name);
-        found.ok_or_else(|| {
-            format!(
-                "{name:?} is no objective; there are {}",
-                OBJECTIVE_NAMES.join(", ")
-            )
-        })
-    };
     if text == "knee" {
         return Ok(Preference::Knee);
     }
-    let preference = if text.contains('=') {
+    let mut named: Vec<(usize, Option<f64>)> = Vec::with_capacity(OBJECTIVE_COUNT);
+    for part in text.split(',') {
+        let (name, weight) = match part.split_once('=') {
+            Some((name, weight)) => (name.trim(), Some(weight.trim())),
+            None => (part.trim(), None),
+        };
+        let Some(objective) = OBJECTIVE_NAMES.iter().position(|known| *known == name) else {
+            let known = OBJECTIVE_NAMES.join(", ");
+            return Err(format!("{name:?} is no objective; there are {known}"));
+        };
+        if named.iter().any(|&(other, _)| other == objective) {
+            return Err(format!("{name} is named twice"));
+        }
+        let weight = match weight {
+            Some(weight) => {
+                let weight = weight.parse::<f64>().ok();
+                let weight = weight.filter(|weight| weight.is_finite() && *weight >= 0.0);
+                Some(weight.ok_or_else(|| format!("the weight of {name} is no number from 0"))?)
+            }
+            None => None,
+        };
+        named.push((objective, weight));
+    }
+    let preference = if named.iter().any(|(_, weight)| weight.is_some()) {
         let mut weights = [0.0; OBJECTIVE_COUNT];
-        for part in text.split(',') {
-            let (name, weight) = part
-                .split_once('=')
-                .ok_or_else(|| format!("{part:?} has no weight"))?;
-            weights[index(name)?] = weight
-                .parse()
-                .map_err(|_| format!("{weight:?} is no number"))?;
+        for (objective, weight) in named {
+            let name = OBJECTIVE_NAMES[objective];
+            weights[objective] = weight.ok_or_else(|| format!("{name} has no weight"))?;
         }
         Preference::Weights(weights)
     } else {
-        let mut order = Vec::with_capacity(OBJECTIVE_COUNT);
-        for name in text.split(',') {
-            let objective = index(name)?;
-            if order.contains(&objective) {
-                return Err(format!("{name} is named twice"));
+        let mut order: Vec<usize> = named.iter().map(|&(objective, _)| objective).collect();
+        for other in 0..OBJECTIVE_COUNT {
+            if !order.contains(&other) {
+                order.push(other);
             }
-            order.push(objective);
         }
-        order.extend(
-            (0..OBJECTIVE_COUNT)
-                .filter(|other| !order.contains(other))
-                .collect::<Vec<_>>(),
-        );
         let mut all = [0; OBJECTIVE_COUNT];
         all.copy_from_slice(&order);
         Preference::Lexicographic(all)
     };
     preference.validate().map_err(|error| error.to_string())?;
     Ok(preference)
+}
+
+/// Reads where a picture is to be written.
+fn picture(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    if ending.is_some_and(|ending| ending.eq_ignore_ascii_case("svg")) {
+        Ok(path)
+    } else {
+        Err("pictures are SVG: the name must end in .svg".to_owned())
+    }
 }
 
 #[derive(Debug, Parser)]
@@ -557,7 +578,8 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                     if config.json {
                         print_failure(error.kind(), &with_causes(&error));
                     }
-                    failed(&error)
+                    failed(&error);
+                    error.exit_code()
                 }
             }
         }
@@ -659,7 +681,13 @@ fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
         }
         cause = inner.source();
     }
-    text
+    // What files and peers say may be in it: nothing of that controls a terminal.
+    let shown = text.chars().map(|c| match c {
+        '\n' => "\n".to_owned(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    });
+    shown.collect()
 }
 
 #[cfg(test)]
@@ -731,7 +759,7 @@ mod tests {
     fn a_preference_is_the_knee_an_order_or_weights() {
         let last = OBJECTIVE_COUNT - 1;
         assert_eq!(preference("knee"), Ok(Preference::Knee));
-        let order = preference("price,cost").unwrap();
+        let order = preference("price, cost").unwrap();
         assert_eq!(order, Preference::Lexicographic([last, 3, 0, 1, 2]));
         let weights = preference("cost=2,distrust=0.5").unwrap();
         assert_eq!(weights, Preference::Weights([0.0, 0.0, 0.5, 2.0, 0.0]));
@@ -742,13 +770,28 @@ mod tests {
             ),
             ("", "no objective"),
             ("cost,cost", "cost is named twice"),
-            ("cost=1,price", "\"price\" has no weight"),
-            ("cost=much", "\"much\" is no number"),
-            ("cost=-1", "-1"),
+            ("cost=1,price", "price has no weight"),
+            ("cost=much", "the weight of cost is no number"),
+            ("cost=-1", "the weight of cost is no number from 0"),
+            ("cost=1,cost=2", "cost is named twice"),
             ("cost=0", "all weights are zero"),
         ] {
             let told = preference(refused).unwrap_err();
             assert!(told.contains(why), "{refused}: {told}");
         }
+    }
+
+    #[test]
+    fn a_picture_is_svg() {
+        assert!(picture("a/b.SVG").is_ok());
+        for other in ["a.png", "jobs.json", "/dev/full", "svg"] {
+            assert!(picture(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_does_not_control_a_terminal() {
+        let error = io::Error::other("unknown field `\u{1b}[2J`");
+        assert_eq!(with_causes(&error), "unknown field `\\u{1b}[2J`");
     }
 }

@@ -4,9 +4,11 @@ pub(crate) mod input;
 mod plot;
 mod report;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use fogcompute_base::NodeId;
 use fogcompute_schedule::evolution::Nsga2;
 use fogcompute_schedule::strategy::{Name, NsgaII, Strategy as _};
 use fogcompute_schedule::{Instance, PlacementError, Preference, PreferenceError, Sharing};
@@ -52,9 +54,23 @@ pub(crate) enum PlacingError {
         /// The same with ids.
         error: PlacementError,
     },
+    /// A job excludes a node of a name that no node has.
+    #[error("job {job} excludes {node}, which is no node of the batch")]
+    UnknownNode {
+        /// The job.
+        job: String,
+        /// The name.
+        node: String,
+    },
     /// The preference makes no sense.
     #[error(transparent)]
     Preference(#[from] PreferenceError),
+    /// There is something else where the picture is to be.
+    #[error("{} is no regular file: no picture is written there", .path.display())]
+    PlotPlace {
+        /// Where to.
+        path: PathBuf,
+    },
     /// The picture cannot be written.
     #[error("writing {}", .path.display())]
     Plot {
@@ -74,16 +90,28 @@ impl PlacingError {
         match self {
             Self::Input(error) => error.kind(),
             Self::Placement { error, .. } => match error {
+                PlacementError::Config(_) => "arguments",
                 PlacementError::Infeasible { .. }
+                | PlacementError::NoCommonNode { .. }
                 | PlacementError::Impossible { .. }
                 | PlacementError::OverCommitted { .. }
                 | PlacementError::Crowded { .. }
                 | PlacementError::Late { .. } => "infeasible",
                 _ => "invalid",
             },
+            Self::UnknownNode { .. } => "invalid",
             Self::Preference(_) => "arguments",
-            Self::Plot { .. } => "file",
+            Self::Plot { .. } | Self::PlotPlace { .. } => "file",
             Self::Output(_) => "output",
+        }
+    }
+
+    /// The exit code for it.
+    pub(crate) fn exit_code(&self) -> i32 {
+        match self.kind() {
+            "arguments" => 2,
+            "infeasible" => 3,
+            _ => 1,
         }
     }
 }
@@ -93,7 +121,22 @@ pub(crate) fn place(config: &PlacingConfig) -> Result<String, PlacingError> {
     config.preference.validate()?;
     let (nodes, node_names) = input::nodes(&config.nodes)?;
     let largest = nodes.iter().map(|node| node.cpu_millis_total / 1_000).max();
-    let (jobs, job_names) = input::jobs(&config.jobs, largest.unwrap_or(1))?;
+    let input::Jobs {
+        jobs,
+        names: job_names,
+        skipped,
+    } = input::jobs(&config.jobs, largest.unwrap_or(1))?;
+    let known: BTreeSet<NodeId> = nodes.iter().map(|node| node.id).collect();
+    for job in &jobs {
+        // An id may be of a node that is not offered now; a name that nobody has is a mistake.
+        let unknown = job.excluded.iter().find(|node| !known.contains(node));
+        if let Some(node) = unknown.and_then(|node| job_names.given(node)) {
+            return Err(PlacingError::UnknownNode {
+                job: job_names.of(&job.id),
+                node: node.to_owned(),
+            });
+        }
+    }
     let names = job_names.and(node_names);
     let refused = |error: PlacementError| PlacingError::Placement {
         text: names.put_into(&error.to_string()),
@@ -128,6 +171,7 @@ pub(crate) fn place(config: &PlacingConfig) -> Result<String, PlacingError> {
         names: &names,
         plan: plan.as_ref(),
         left_out: &left_out,
+        skipped,
         explain: config.explain,
     };
     if let (Some(path), Some(plan)) = (&config.plot, &plan) {
@@ -141,8 +185,16 @@ pub(crate) fn place(config: &PlacingConfig) -> Result<String, PlacingError> {
     })
 }
 
+/// Writes to a file, which may be there, or be linked to. Anything else is left alone: a device
+/// would be replaced.
 fn write(path: &Path, picture: &str) -> Result<(), PlacingError> {
-    files::replace(path, picture.as_bytes(), Readers::Everybody).map_err(|source| {
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if std::fs::metadata(&target).is_ok_and(|there| !there.is_file()) {
+        return Err(PlacingError::PlotPlace {
+            path: path.to_owned(),
+        });
+    }
+    files::replace(&target, picture.as_bytes(), Readers::Everybody).map_err(|source| {
         PlacingError::Plot {
             path: path.to_owned(),
             source,
@@ -210,6 +262,47 @@ mod tests {
             ..config()
         });
         assert_eq!(refused.unwrap_err().kind(), "file");
+        // What is there and no file stays what it is: devices too.
+        let there = folder.path().join("folder.svg");
+        std::fs::create_dir(&there).unwrap();
+        let refused = place(&PlacingConfig {
+            plot: Some(there.clone()),
+            ..config()
+        });
+        assert!(matches!(refused, Err(PlacingError::PlotPlace { .. })));
+        assert!(there.is_dir());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_picture_goes_where_a_link_points() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (
+            folder.path().join("target.svg"),
+            folder.path().join("link.svg"),
+        );
+        std::fs::write(&target, "old").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let placed = place(&PlacingConfig {
+            plot: Some(link.clone()),
+            ..config()
+        });
+        assert!(placed.is_ok());
+        assert!(link.is_symlink());
+        assert!(std::fs::read_to_string(&target).unwrap().contains("</svg>"));
+    }
+
+    #[test]
+    fn excluding_a_name_that_no_node_has_is_a_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = folder.path().join("jobs.json");
+        let text = std::fs::read_to_string(example("jobs.json")).unwrap();
+        std::fs::write(&jobs, text.replace("[\"phone\"]", "[\"Phone\"]")).unwrap();
+        let refused = place(&PlacingConfig { jobs, ..config() }).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "job render-1 excludes Phone, which is no node of the batch"
+        );
     }
 
     #[test]
@@ -236,7 +329,11 @@ mod tests {
 
     #[test]
     fn a_report_names_jobs_nodes_and_what_was_left_out() {
-        let (mut jobs, job_names) = input::jobs(&example("jobs.json"), 1).unwrap();
+        let input::Jobs {
+            mut jobs,
+            names: job_names,
+            ..
+        } = input::jobs(&example("jobs.json"), 1).unwrap();
         let (nodes, node_names) = input::nodes(&example("nodes.json")).unwrap();
         jobs[4].gpus = 9;
         let names = job_names.and(node_names);
@@ -249,6 +346,7 @@ mod tests {
             names: &names,
             plan: partial.plan.as_ref(),
             left_out: &partial.left_out,
+            skipped: 0,
             explain: true,
         };
         let text = report.text();
@@ -263,6 +361,12 @@ mod tests {
         );
         let json = report.json();
         assert_eq!(json["left_out"][0]["job"], "train");
+        let reason = &json["left_out"][0]["reason"]["no_node"];
+        assert_eq!(reason["nearest"], "tower");
+        assert_eq!(
+            reason["removed_by"],
+            serde_json::json!({"gpu": 4, "memory": 1})
+        );
         let front = json["front"].as_array().unwrap();
         let chosen = &front[json["chosen"].as_u64().unwrap() as usize];
         assert_eq!(chosen["assignment"][0]["job"], "api");

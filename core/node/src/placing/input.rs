@@ -1,21 +1,23 @@
 //! Files of jobs and nodes, and the names in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::Utf8Error;
 
 use fogcompute_base::{Digest, NodeId, TaskId};
+use fogcompute_schedule::workload::Arrival;
 use fogcompute_schedule::workload::csv::{self, CsvError};
-use fogcompute_schedule::workload::swf::{Log, SwfError};
-use fogcompute_schedule::{Job, Node};
+use fogcompute_schedule::workload::swf::{self, Log, SwfError};
+use fogcompute_schedule::{JOBS_MAX, Job, NODES_MAX, Node};
 use schemars::transform::{RecursiveTransform, Transform as _};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-/// Longest name of a job or node, in bytes.
+/// Longest name of a job or node, in characters.
 const NAME_MAX: usize = 100;
 
 /// Names become ids under this context.
@@ -28,6 +30,24 @@ pub(crate) enum Kind {
     Jobs,
     /// An array of nodes.
     Nodes,
+}
+
+/// Where an entry is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Place {
+    /// From 1.
+    number: usize,
+    /// What it calls itself.
+    id: Option<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            Some(id) => write!(f, "{} ({id:?})", self.number),
+            None => write!(f, "{}", self.number),
+        }
+    }
 }
 
 /// Why a file was not read.
@@ -57,12 +77,12 @@ pub(crate) enum InputError {
         path: PathBuf,
     },
     /// One of its entries is no job or no node.
-    #[error("{}: entry {index}", .path.display())]
+    #[error("{}: entry {entry}", .path.display())]
     Entry {
         /// The file.
         path: PathBuf,
-        /// Which entry, from 0.
-        index: usize,
+        /// Which entry.
+        entry: Place,
         /// What is wrong with it.
         source: serde_json::Error,
     },
@@ -96,15 +116,33 @@ pub(crate) enum InputError {
         /// The file.
         path: PathBuf,
     },
-    /// A name is empty or too long.
-    #[error("{}: entry {index}: a name of {length} bytes: 1 to {NAME_MAX} are allowed", .path.display())]
+    /// A text is no name.
+    #[error("{}: entry {entry}", .path.display())]
     Name {
         /// The file.
         path: PathBuf,
-        /// Which entry, from 0.
-        index: usize,
-        /// How long the name is.
-        length: usize,
+        /// Which entry.
+        entry: Place,
+        /// Why not.
+        source: BadName,
+    },
+    /// There are too many entries.
+    #[error("{}: {entries} entries are more than {limit}", .path.display())]
+    TooMany {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        entries: usize,
+        /// How many may be placed at once.
+        limit: usize,
+    },
+    /// An entry has no fields.
+    #[error("{}: entry {entry} is no object", .path.display())]
+    NoObject {
+        /// The file.
+        path: PathBuf,
+        /// Which entry.
+        entry: Place,
     },
 }
 
@@ -155,19 +193,72 @@ impl Names {
         out
     }
 
+    /// Calls the jobs of a log by their numbers. Returns how many there are.
+    fn number(&mut self, arrivals: &[Arrival]) -> usize {
+        let mut numbers = BTreeSet::new();
+        for job in arrivals.iter().map(|arrival| &arrival.job) {
+            // A log's jobs are named by their number and the part of a gang, from 0.
+            let (number, part) = swf::number(job.id);
+            numbers.insert(number);
+            let name = if job.gang.is_some() {
+                format!("{number}/{}", part + 1)
+            } else {
+                number.to_string()
+            };
+            self.0.insert(job.id.to_string(), name);
+        }
+        numbers.len()
+    }
+
+    /// The name that was given to an id, if one was.
+    pub(crate) fn given(&self, id: &impl ToString) -> Option<&str> {
+        self.0.get(&id.to_string()).map(String::as_str)
+    }
+
     /// Turns a name into an id; an id stays what it is.
-    fn resolve(&mut self, text: &mut String, digits: usize) -> Result<(), usize> {
+    fn resolve(&mut self, text: &mut String, digits: usize) -> Result<(), BadName> {
         if text.len() == digits && text.bytes().all(|c| c.is_ascii_hexdigit()) {
             return Ok(());
         }
-        if text.is_empty() || text.len() > NAME_MAX {
-            return Err(text.len());
+        let length = text.chars().count();
+        if !(1..=NAME_MAX).contains(&length) {
+            return Err(BadName::Length(length));
+        }
+        if let Some(character) = text.chars().find(|&c| is_unprintable(c)) {
+            return Err(BadName::Character(character));
         }
         let mut id = Digest::derive(CONTEXT, text.as_bytes()).to_string();
         id.truncate(digits);
         self.0.insert(id.clone(), std::mem::replace(text, id));
         Ok(())
     }
+}
+
+/// Why a text is no name.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub(crate) enum BadName {
+    /// It is empty or too long.
+    #[error("a name has {0} characters, not 1 to {NAME_MAX}")]
+    Length(usize),
+    /// It cannot be shown on a terminal or in a picture as it is.
+    #[error("a name has the character {0:?}")]
+    Character(char),
+}
+
+/// What controls terminals, turns the direction of writing, or may not be in XML.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
+/// The jobs of a file.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) names: Names,
+    /// Lines of a log that are no whole jobs, or do not say enough of one.
+    pub(crate) skipped: usize,
 }
 
 /// How a file says what it holds.
@@ -192,25 +283,41 @@ impl Form {
 
 /// The jobs of a file, for nodes of which the largest has so many processors: a job of a log that
 /// takes more is a gang.
-pub(crate) fn jobs(path: &Path, processors_max: u64) -> Result<(Vec<Job>, Names), InputError> {
+pub(crate) fn jobs(path: &Path, processors_max: u64) -> Result<Jobs, InputError> {
     let bytes = read(path)?;
+    let mut names = Names::default();
+    let mut skipped = 0;
     let arrivals = match Form::of(path) {
-        Form::Json => return jobs_in(path, &bytes),
+        Form::Json => {
+            let (jobs, names) = jobs_in(path, &bytes)?;
+            return Ok(Jobs {
+                jobs,
+                names,
+                skipped,
+            });
+        }
         Form::Csv => csv::read_jobs(text(path, &bytes)?).map_err(|source| InputError::Csv {
             path: path.to_owned(),
             source,
         })?,
         Form::Swf => {
-            let log: Result<Log, SwfError> = text(path, &bytes)?.parse();
-            log.and_then(|log| log.arrivals(processors_max))
-                .map_err(|source| InputError::Swf {
-                    path: path.to_owned(),
-                    source,
-                })?
+            let refused = |source| InputError::Swf {
+                path: path.to_owned(),
+                source,
+            };
+            let log: Log = text(path, &bytes)?.parse().map_err(refused)?;
+            let arrivals = log.arrivals(processors_max).map_err(refused)?;
+            let parts = names.number(&arrivals);
+            skipped = log.records.len() - parts;
+            arrivals
         }
     };
     let jobs = arrivals.into_iter().map(|arrival| arrival.job).collect();
-    Ok((jobs, Names::default()))
+    Ok(Jobs {
+        jobs,
+        names,
+        skipped,
+    })
 }
 
 /// The nodes of a file.
@@ -253,6 +360,7 @@ pub(crate) fn jobs_in(path: &Path, text: &[u8]) -> Result<(Vec<Job>, Names), Inp
     entries(
         path,
         text,
+        JOBS_MAX,
         &[
             ("id", JOB),
             ("affinity", JOB),
@@ -265,16 +373,19 @@ pub(crate) fn jobs_in(path: &Path, text: &[u8]) -> Result<(Vec<Job>, Names), Inp
 
 /// The nodes in what a file holds.
 pub(crate) fn nodes_in(path: &Path, text: &[u8]) -> Result<(Vec<Node>, Names), InputError> {
-    entries(path, text, &[("id", 2 * NodeId::LEN)])
+    entries(path, text, NODES_MAX, &[("id", 2 * NodeId::LEN)])
 }
 
 /// Reads an array; the texts in the fields named are names or ids of so many digits.
 fn entries<T: DeserializeOwned>(
     path: &Path,
     text: &[u8],
+    limit: usize,
     named: &[(&str, usize)],
 ) -> Result<(Vec<T>, Names), InputError> {
     let path_buf = || path.to_owned();
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let value: Value = serde_json::from_slice(text).map_err(|source| InputError::Json {
         path: path_buf(),
         source,
@@ -282,9 +393,27 @@ fn entries<T: DeserializeOwned>(
     let Value::Array(values) = value else {
         return Err(InputError::NoArray { path: path_buf() });
     };
+    if values.len() > limit {
+        return Err(InputError::TooMany {
+            path: path_buf(),
+            entries: values.len(),
+            limit,
+        });
+    }
     let mut names = Names::default();
     let mut entries = Vec::with_capacity(values.len());
     for (index, mut value) in values.into_iter().enumerate() {
+        let id = value.get("id").and_then(Value::as_str).map(str::to_owned);
+        let place = || Place {
+            number: index + 1,
+            id: id.clone(),
+        };
+        if !value.is_object() {
+            return Err(InputError::NoObject {
+                path: path_buf(),
+                entry: place(),
+            });
+        }
         for &(field, digits) in named {
             let texts = match value.get_mut(field) {
                 Some(Value::Array(texts)) => texts.as_mut_slice(),
@@ -295,10 +424,10 @@ fn entries<T: DeserializeOwned>(
                 // Anything but a text is refused below, where it is told what is expected.
                 if let Value::String(text) = text {
                     let resolved = names.resolve(text, digits);
-                    resolved.map_err(|length| InputError::Name {
+                    resolved.map_err(|source| InputError::Name {
                         path: path_buf(),
-                        index,
-                        length,
+                        entry: place(),
+                        source,
                     })?;
                 }
             }
@@ -306,7 +435,7 @@ fn entries<T: DeserializeOwned>(
         entries.push(
             serde_json::from_value(value).map_err(|source| InputError::Entry {
                 path: path_buf(),
-                index,
+                entry: place(),
                 source,
             })?,
         );
@@ -376,7 +505,7 @@ mod tests {
         assert!(what.contains("not an array"), "{what}");
         let (what, why) = told(&format!("[{sound}, {{\"id\": \"b\"}}]"));
         assert!(
-            what.contains("entry 1") && why.contains("cpu_millis"),
+            what.contains("entry 2 (\"b\")") && why.contains("cpu_millis"),
             "{what}: {why}"
         );
         let (what, why) = told(
@@ -386,21 +515,35 @@ mod tests {
                 .replace('}', "}]"),
         );
         assert!(
-            what.contains("entry 0") && why.contains("expected a string"),
+            what.contains("entry 1") && why.contains("expected a string"),
             "{why}"
         );
         let (_, why) = told(&format!("[{}]", sound.replace("cpu_millis", "cpu_milis")));
         assert!(why.contains("unknown field `cpu_milis`"), "{why}");
-        for name in [String::new(), "x".repeat(NAME_MAX + 1)] {
-            let (what, _) = told(&format!(
+        let named = |name: &str| {
+            told(&format!(
                 "[{}]",
                 sound.replace("\"a\"", &format!("{name:?}"))
+            ))
+        };
+        let (_, why) = named("");
+        assert!(why.contains("0 characters"), "{why}");
+        let (_, why) = named(&"é".repeat(NAME_MAX + 1));
+        assert!(why.contains("101 characters"), "{why}");
+        for bad in ["\\u001b[2J", "\\u0000", "\\u202e", "\\uffff"] {
+            let (_, why) = told(&format!(
+                "[{}]",
+                sound.replace("\"a\"", &format!("\"{bad}\""))
             ));
-            assert!(
-                what.contains(&format!("a name of {} bytes", name.len())),
-                "{what}"
-            );
+            assert!(why.contains("a name has the character"), "{why}");
+            assert!(why.chars().all(|c| !is_unprintable(c)), "{why}");
         }
+        let (what, _) = told("[[\"0123456789abcdef0123456789abcdef\", 1, 1, 1]]");
+        assert!(what.contains("entry 1 is no object"), "{what}");
+        let many = format!("[{}{sound}]", format!("{sound},").repeat(JOBS_MAX));
+        let (what, _) = told(&many);
+        assert!(what.contains("65537 entries are more than 65536"), "{what}");
+        assert!(read(&format!("\u{feff}[{sound}]")).is_ok());
     }
 
     #[test]
@@ -424,7 +567,7 @@ mod tests {
         };
         let id = "0123456789abcdef0123456789abcdef";
         let table = format!("id,cpu_millis,memory_bytes,duration_ms\n{id},1,2,3\n");
-        let (found, _) = jobs(&file("jobs.CSV", table.as_bytes()), 1).unwrap();
+        let found = jobs(&file("jobs.CSV", table.as_bytes()), 1).unwrap().jobs;
         assert_eq!(found[0].id.to_string(), id);
         let table =
             format!("id,cpu_millis_free,cpu_millis_total,memory_bytes_free\n{id}{id},1,2,3\n");
@@ -432,9 +575,14 @@ mod tests {
         assert_eq!(found[0].cpu_millis_total, 2);
         let log = file(
             "jobs.swf",
-            b"1 0 5 60 4 -1 -1 4 120 -1 1 1 1 -1 1 -1 -1 -1\n",
+            b"7 0 5 60 4 -1 -1 4 120 -1 1 1 1 -1 1 -1 -1 -1\n\
+              8 0 5 60 1 -1 -1 1 120 -1 1 1 1 -1 1 -1 -1 -1\n\
+              9 0 5 -1 1 -1 -1 1 -1 -1 1 1 1 -1 1 -1 -1 -1\n",
         );
-        assert_eq!(jobs(&log, 2).unwrap().0.len(), 2);
+        let read = jobs(&log, 2).unwrap();
+        assert_eq!((read.jobs.len(), read.skipped), (3, 1));
+        let named: Vec<_> = read.jobs.iter().map(|job| read.names.of(&job.id)).collect();
+        assert_eq!(named, ["7/1", "7/2", "8"]);
         for (refused, why) in [
             (nodes(&log).unwrap_err(), "no nodes"),
             (

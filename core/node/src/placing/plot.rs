@@ -17,8 +17,8 @@ const WIDTH: u32 = 960;
 const PANEL: u32 = 360;
 /// Most nodes that are drawn.
 const NODES_DRAWN_MAX: usize = 20;
-/// Longest name that is drawn whole, in characters.
-const NAME_DRAWN_MAX: usize = 10;
+/// Characters that fit under the axis in one row.
+const NAMES_CHARS: usize = 110;
 const OTHERS: RGBColor = RGBColor(0x9a, 0xa5, 0xb1);
 const CHOSEN: RGBColor = RGBColor(0xd9, 0x48, 0x0f);
 const TAKEN: RGBColor = RGBColor(0xcb, 0xd5, 0xe0);
@@ -151,7 +151,9 @@ fn draw_work<'a>(
     let bars = bars(plan, jobs, nodes, sharing);
     let drawn = &bars[..bars.len().min(NODES_DRAWN_MAX)];
     let of = match sharing {
-        Sharing::Concurrent => "Cores in use on each node: before, and for these jobs",
+        Sharing::Concurrent => {
+            "Cores of each node: grey in use before, red for these jobs, the rest free"
+        }
         Sharing::Queued => "Seconds of all its cores that each node has to work",
     };
     let title = if bars.len() > drawn.len() {
@@ -161,7 +163,7 @@ fn draw_work<'a>(
     };
     let most = bars
         .iter()
-        .map(|bar| bar.before + bar.added)
+        .map(|bar| bar.all.max(bar.before + bar.added))
         .fold(0.0, f64::max);
     let most = if most > 0.0 { 1.05 * most } else { 1.0 };
     // An axis of whole numbers would have the labels, but overflows when there are few.
@@ -188,6 +190,13 @@ fn draw_work<'a>(
     let before = drawn.iter().enumerate();
     let before = before.map(|(index, bar)| rectangle(index, 0.0, bar.before, TAKEN));
     chart.draw_series(before)?;
+    let all = drawn.iter().enumerate();
+    chart.draw_series(all.map(|(index, bar)| {
+        let corners = [(index as f64, 0.0), (index as f64 + 1.0, bar.all)];
+        let mut outline = Rectangle::new(corners, OTHERS.stroke_width(1));
+        outline.set_margin(0, 0, 3, 3);
+        outline
+    }))?;
     let added = drawn.iter().enumerate();
     let added =
         added.map(|(index, bar)| rectangle(index, bar.before, bar.before + bar.added, CHOSEN));
@@ -197,8 +206,9 @@ fn draw_work<'a>(
         .pos(Pos::new(HPos::Center, VPos::Top));
     // Many names are written in two rows.
     let rows = if drawn.len() > 8 { 2 } else { 1 };
+    let chars = rows as usize * NAMES_CHARS / drawn.len().max(1);
     let labels = drawn.iter().enumerate().map(|(index, bar)| {
-        let name = short(&names.of(&bar.node));
+        let name = short(&names.of(&bar.node), chars);
         let below = 8 + 16 * (index as i32 % rows);
         EmptyElement::at((index as f64 + 0.5, 0.0)) + Text::new(name, (0, below), centred.clone())
     });
@@ -210,6 +220,8 @@ struct Bar {
     node: NodeId,
     before: f64,
     added: f64,
+    /// All there is, if that is a limit.
+    all: f64,
 }
 
 /// One for each node, the longest first.
@@ -238,6 +250,10 @@ fn bars(plan: &Plan, jobs: &[Job], nodes: &[Node], sharing: Sharing) -> Vec<Bar>
                 node: node.id,
                 before,
                 added,
+                all: match sharing {
+                    Sharing::Concurrent => cores,
+                    Sharing::Queued => 0.0,
+                },
             }
         })
         .collect();
@@ -245,13 +261,16 @@ fn bars(plan: &Plan, jobs: &[Job], nodes: &[Node], sharing: Sharing) -> Vec<Bar>
     bars
 }
 
-/// A name that fits under a bar.
-fn short(name: &str) -> String {
-    if name.chars().count() <= NAME_DRAWN_MAX {
+/// A name of at most so many characters: its beginning and its end, by which names differ.
+fn short(name: &str, chars: usize) -> String {
+    let count = name.chars().count();
+    if count <= chars {
         return name.to_owned();
     }
-    let start: String = name.chars().take(NAME_DRAWN_MAX - 1).collect();
-    start + "…"
+    let half = chars.saturating_sub(1) / 2;
+    let start: String = name.chars().take(half).collect();
+    let end: String = name.chars().skip(count - half).collect();
+    format!("{start}…{end}")
 }
 
 #[cfg(test)]
@@ -303,7 +322,7 @@ mod tests {
         for name in OBJECTIVE_NAMES {
             assert!(picture.contains(name), "{name}");
         }
-        assert!(picture.contains("010101010…"));
+        assert!(picture.contains("010…101"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use fogcompute_base::TaskId;
-use fogcompute_schedule::{Job, Node, OBJECTIVE_NAMES, Plan, Point, Reason};
+use fogcompute_schedule::{Constraint, Job, Node, OBJECTIVE_NAMES, Plan, Point, Reason};
 use serde_json::{Map, Value, json};
 
 use super::input::Names;
@@ -16,6 +16,8 @@ pub(super) struct Report<'a> {
     /// `None` if nothing fits.
     pub(super) plan: Option<&'a Plan>,
     pub(super) left_out: &'a [(TaskId, Reason)],
+    /// Lines of a log that are no jobs.
+    pub(super) skipped: usize,
     pub(super) explain: bool,
 }
 
@@ -53,6 +55,13 @@ impl Report<'_> {
             let reason = self.names.put_into(&reason.to_string());
             let _ = writeln!(text, "left out {}: {reason}", self.names.of(job));
         }
+        if self.skipped > 0 {
+            let _ = writeln!(
+                text,
+                "{} lines of the log are no jobs: parts of one, or of unknown time or size",
+                self.skipped
+            );
+        }
         text
     }
 
@@ -64,7 +73,7 @@ impl Report<'_> {
             .map(|(job, reason)| {
                 json!({
                     "job": self.names.of(job),
-                    "reason": reason,
+                    "reason": self.reason(reason),
                     "text": self.names.put_into(&reason.to_string()),
                 })
             })
@@ -74,6 +83,9 @@ impl Report<'_> {
             "jobs": self.jobs.len(),
             "nodes": self.nodes.len(),
             "left_out": left_out,
+            "skipped": self.skipped,
+            "chosen": null,
+            "front": [],
         });
         if let Some(plan) = self.plan {
             report["chosen"] = json!(plan.chosen_index());
@@ -83,6 +95,42 @@ impl Report<'_> {
             }
         }
         report
+    }
+
+    /// A reason with names in place of ids, and of constraints.
+    fn reason(&self, reason: &Reason) -> Value {
+        let mut value = json!(reason);
+        if let Some(Value::Array(counts)) =
+            value.pointer_mut("/no_node/removed_by").map(Value::take)
+        {
+            let counted = Constraint::ALL
+                .iter()
+                .zip(counts)
+                .filter(|(_, count)| *count != 0);
+            let counted: Map<_, _> = counted
+                .filter_map(|(constraint, count)| {
+                    Some((json!(constraint).as_str()?.to_owned(), count))
+                })
+                .collect();
+            value["no_node"]["removed_by"] = Value::Object(counted);
+        }
+        self.put_names_into(&mut value);
+        value
+    }
+
+    fn put_names_into(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.names.of(text),
+            Value::Array(values) => values
+                .iter_mut()
+                .for_each(|value| self.put_names_into(value)),
+            Value::Object(fields) => {
+                fields
+                    .values_mut()
+                    .for_each(|value| self.put_names_into(value));
+            }
+            _ => {}
+        }
     }
 
     fn point(&self, point: &Point) -> Value {

@@ -47,12 +47,14 @@ pub struct Job {
     pub priority: Priority,
     /// Least trust of its node, 0 to 1.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub min_trust: f64,
     /// Most it may cost, in base units. Each of its replicas may cost as much.
     #[serde(default)]
     pub max_cost: Option<u64>,
     /// Highest latency of its node, in milliseconds.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0)))]
     pub max_latency_ms: Option<f64>,
     /// Nodes it must not run on.
     #[serde(default)]
@@ -102,6 +104,7 @@ pub struct Job {
     /// How many nodes run it; if that is not said, as many as its tier has. If there are several, they differ
     /// in what the tier asks for.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub replicas: Option<u8>,
     /// Whether it may be preempted at once, whatever its tier says.
     #[serde(default)]
@@ -157,6 +160,7 @@ pub struct Spread {
     /// What is a domain.
     pub over: Domain,
     /// Most jobs of the group in one domain, each replica counted, at least 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub most: u32,
 }
 
@@ -177,10 +181,13 @@ pub struct Node {
     /// Memory that is free, in bytes.
     pub memory_bytes_free: u64,
     /// How fast it is: a job takes its duration divided by this. More than 0.
+    #[cfg_attr(feature = "schema", schemars(extend("exclusiveMinimum" = 0)))]
     pub speed: f64,
     /// Time to reach it and back, in milliseconds, 0 to 10¹².
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1e12)))]
     pub latency_ms: f64,
     /// How far it is trusted, 0 to 1: the lower bound of its reputation is a good value.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub trust: f64,
     /// Price of one core for one second, in base units.
     pub price_per_cpu_second: u64,
@@ -208,9 +215,11 @@ pub struct Node {
     pub operator: String,
     /// Share of the time for which it is there, 0 to 1, if known.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub availability: Option<f64>,
     /// Share of its answers that are wrong or missing, 0 to 1, if known.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub error_rate: Option<f64>,
 }
 

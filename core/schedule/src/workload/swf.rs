@@ -284,6 +284,18 @@ fn name(number: u64, part: u64) -> TaskId {
     TaskId::from_bytes(bytes)
 }
 
+/// The number in the log of a job that [`Log::arrivals`] made, and which of its gang it is, from 0.
+#[must_use]
+pub fn number(job: TaskId) -> (u64, u64) {
+    let (number, part) = job.as_bytes().split_at(8);
+    let read = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+    };
+    (read(number), read(part))
+}
+
 impl FromStr for Log {
     type Err = SwfError;
 
