@@ -565,18 +565,8 @@ fn place_more() -> Result<Vec<Value>> {
         |batch| batch.jobs[1].affinity = vec![TaskId::from_bytes([99; 16])],
         |batch| batch.jobs[2].replicas = Some(2),
         |batch| batch.jobs[0].replicas = Some(0),
-        |batch| {
-            batch.jobs[0]
-                .spread
-                .iter_mut()
-                .for_each(|spread| spread.most = 0)
-        },
-        |batch| {
-            batch.jobs[0]
-                .spread
-                .iter_mut()
-                .for_each(|spread| spread.most = 1)
-        },
+        |batch| set_most(batch, 0),
+        |batch| set_most(batch, 1),
         |batch| batch.nodes[0].availability = Some(1.5),
         |batch| batch.nodes[1].error_rate = Some(-0.5),
         |batch| batch.jobs[4].gpus = 3,
@@ -595,6 +585,12 @@ fn place_more() -> Result<Vec<Value>> {
         case
     });
     Ok(cases.collect())
+}
+
+fn set_most(batch: &mut Batch, most: u32) {
+    if let Some(spread) = &mut batch.jobs[0].spread {
+        spread.most = most;
+    }
 }
 
 /// A batch that says something of every field.
