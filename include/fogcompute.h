@@ -81,6 +81,11 @@
 #define FOG_OBJECTIVE_COUNT 5
 
 /**
+ * How many values fog_constraint has.
+ */
+#define FOG_CONSTRAINT_COUNT 16
+
+/**
  * Most hops of a route in a network that chose nothing else.
  */
 #define FOG_SPHINX_HOPS 7
@@ -413,6 +418,87 @@ typedef int32_t fog_battery_kind;
 #endif // __cplusplus
 
 /**
+ * A reason why a node may not take a job.
+ */
+enum fog_constraint
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * The job excludes the node.
+   */
+  FOG_CONSTRAINT_EXCLUDED = 0,
+  /**
+   * The node is not trusted enough.
+   */
+  FOG_CONSTRAINT_TRUST = 1,
+  /**
+   * The node is too far away.
+   */
+  FOG_CONSTRAINT_LATENCY = 2,
+  /**
+   * The job would cost more than it may, or more than an account can hold.
+   */
+  FOG_CONSTRAINT_COST = 3,
+  /**
+   * The job needs more processor than is free.
+   */
+  FOG_CONSTRAINT_CPU = 4,
+  /**
+   * The job needs more memory than is free.
+   */
+  FOG_CONSTRAINT_MEMORY = 5,
+  /**
+   * The job would run, or fetch its input, for longer than can be counted.
+   */
+  FOG_CONSTRAINT_RUN_TIME = 6,
+  /**
+   * The job needs more disk than is free.
+   */
+  FOG_CONSTRAINT_DISK = 7,
+  /**
+   * The job needs more GPUs than are free.
+   */
+  FOG_CONSTRAINT_GPU = 8,
+  /**
+   * The job needs more bandwidth than is free, or any at all to fetch its input.
+   */
+  FOG_CONSTRAINT_BANDWIDTH = 9,
+  /**
+   * The node is in none of the job's regions.
+   */
+  FOG_CONSTRAINT_REGION = 10,
+  /**
+   * The market price is higher than the job may pay, or more than an account can hold.
+   */
+  FOG_CONSTRAINT_PRICE = 11,
+  /**
+   * The job could not be done in time even if it started at once.
+   */
+  FOG_CONSTRAINT_DEADLINE = 12,
+  /**
+   * The node is farther away than the job's tier allows.
+   */
+  FOG_CONSTRAINT_TIER_LATENCY = 13,
+  /**
+   * Nodes like this one are not there as often as the job's tier promises, or nobody knows.
+   */
+  FOG_CONSTRAINT_TIER_AVAILABILITY = 14,
+  /**
+   * The node errs more often than the job's tier allows, or nobody knows.
+   */
+  FOG_CONSTRAINT_TIER_ERRORS = 15,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_constraint fog_constraint;
+#else
+typedef int32_t fog_constraint;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * What kind of device this is. It decides what an unknown reading means.
  */
 enum fog_device_class
@@ -446,6 +532,39 @@ typedef int32_t fog_device_class;
 #endif // __cplusplus
 
 /**
+ * What nodes are told apart by.
+ */
+enum fog_domain
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Each node is a domain of its own.
+   */
+  FOG_DOMAIN_NODE = 0,
+  /**
+   * Nodes that share power and network.
+   */
+  FOG_DOMAIN_ZONE = 1,
+  /**
+   * Nodes of one part of the world.
+   */
+  FOG_DOMAIN_REGION = 2,
+  /**
+   * Nodes that one party runs.
+   */
+  FOG_DOMAIN_OPERATOR = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_domain fog_domain;
+#else
+typedef int32_t fog_domain;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Which of two mix keys that are in use side by side is meant.
  */
 enum fog_epoch_parity
@@ -467,6 +586,47 @@ enum fog_epoch_parity
 typedef enum fog_epoch_parity fog_epoch_parity;
 #else
 typedef int32_t fog_epoch_parity;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Why a job was left out.
+ */
+enum fog_left_out_reason
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * No node may take it: removed_by, node and node_fails say why.
+   */
+  FOG_LEFT_OUT_REASON_NO_NODE = 0,
+  /**
+   * No node may take it together with those that must be with it: together_count and shared.
+   */
+  FOG_LEFT_OUT_REASON_NO_COMMON_NODE = 1,
+  /**
+   * Beside the more urgent jobs no node has room for it: node and lacks.
+   */
+  FOG_LEFT_OUT_REASON_NO_ROOM = 2,
+  /**
+   * Wherever it has room, it would be with others that it must not be with.
+   */
+  FOG_LEFT_OUT_REASON_CROWDED = 3,
+  /**
+   * Wherever it ran, it or a more urgent job would be late: late_ms.
+   */
+  FOG_LEFT_OUT_REASON_LATE = 4,
+  /**
+   * The job in other, which it must be with or which is of its gang, was left out.
+   */
+  FOG_LEFT_OUT_REASON_GOES_WITH = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_left_out_reason fog_left_out_reason;
+#else
+typedef int32_t fog_left_out_reason;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -658,6 +818,88 @@ typedef int32_t fog_sharing;
 #endif // __cplusplus
 
 /**
+ * How placements are found. All of them respect every constraint.
+ */
+enum fog_strategy
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Searches for placements that no other beats; the others make one in one pass.
+   */
+  FOG_STRATEGY_NSGA_II = 0,
+  /**
+   * Each job where it is done first.
+   */
+  FOG_STRATEGY_LATENCY_FIRST = 1,
+  /**
+   * Each job where it leaves the use of nodes most even.
+   */
+  FOG_STRATEGY_LOAD_BALANCE = 2,
+  /**
+   * Each job on the node that is trusted most.
+   */
+  FOG_STRATEGY_TRUST_FIRST = 3,
+  /**
+   * Each job where it costs least.
+   */
+  FOG_STRATEGY_COST_OPTIMIZE = 4,
+  /**
+   * Each job on the next node in the order given that may take it.
+   */
+  FOG_STRATEGY_ROUND_ROBIN = 5,
+  /**
+   * Each job on a node that has others already, if there is one, where it leaves least unused.
+   */
+  FOG_STRATEGY_BIN_PACK = 6,
+  /**
+   * Each job in the zone with the fewest, there with the operator and on the node with them.
+   */
+  FOG_STRATEGY_TOPOLOGY_SPREAD = 7,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_strategy fog_strategy;
+#else
+typedef int32_t fog_strategy;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What a job is promised.
+ */
+enum fog_tier
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Best effort on one node.
+   */
+  FOG_TIER_BRONZE = 0,
+  /**
+   * For what should not be done twice.
+   */
+  FOG_TIER_SILVER = 1,
+  /**
+   * For what somebody depends on.
+   */
+  FOG_TIER_GOLD = 2,
+  /**
+   * For what must not fail.
+   */
+  FOG_TIER_PLATINUM = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_tier fog_tier;
+#else
+typedef int32_t fog_tier;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * What a gene may be.
  */
 enum fog_variable_kind
@@ -720,6 +962,11 @@ typedef struct fog_harvest_policy fog_harvest_policy;
 typedef struct fog_ledger fog_ledger;
 
 /**
+ * The jobs that were left out, in the order given, and why.
+ */
+typedef struct fog_left_out fog_left_out;
+
+/**
  * What came back for a request.
  */
 typedef struct fog_mixnet_answer fog_mixnet_answer;
@@ -756,11 +1003,6 @@ typedef struct fog_mixnet_message fog_mixnet_message;
 typedef struct fog_mixnet_node fog_mixnet_node;
 
 /**
- * What a client that was suspended left to the one after it, sealed.
- */
-typedef struct fog_mixnet_state fog_mixnet_state;
-
-/**
  * What a task returned.
  */
 typedef struct fog_output fog_output;
@@ -774,11 +1016,6 @@ typedef struct fog_plan fog_plan;
  * A node's private mix key. Erased from memory when freed.
  */
 typedef struct fog_private_key fog_private_key;
-
-/**
- * What to answer a message with that came to a client before.
- */
-typedef struct fog_reply_blocks fog_reply_blocks;
 
 /**
  * Opens the reply that comes by one reply block.
@@ -1791,7 +2028,26 @@ typedef struct fog_individual {
 } fog_individual;
 
 /**
- * A job to be placed.
+ * A bound on how many jobs of a group share a domain.
+ */
+typedef struct fog_job_spread {
+  /**
+   * Name of the group. All its jobs say the same of the others.
+   */
+  const char *group;
+  /**
+   * A fog_domain.
+   */
+  int32_t over;
+  /**
+   * Most jobs of the group in one domain, each replica counted, at least 1.
+   */
+  uint32_t most;
+} fog_job_spread;
+
+/**
+ * A job to be placed. Of what is zero, nothing is said, but for the priority:
+ * fog_job_default() makes that normal.
  */
 typedef struct fog_job {
   /**
@@ -1823,7 +2079,7 @@ typedef struct fog_job {
    */
   bool has_max_cost;
   /**
-   * Most it may cost, in base units.
+   * Most it may cost, in base units. Each of its replicas may cost as much.
    */
   uint64_t max_cost;
   /**
@@ -1842,10 +2098,104 @@ typedef struct fog_job {
    * How many.
    */
   size_t excluded_count;
+  /**
+   * Disk it needs, in bytes.
+   */
+  uint64_t disk_bytes;
+  /**
+   * Whole GPUs it needs.
+   */
+  uint64_t gpus;
+  /**
+   * Bandwidth it needs while it runs, in bits per second.
+   */
+  uint64_t bandwidth_bps;
+  /**
+   * Size of what it reads, in bytes. Where that is not yet, it is fetched before the job runs.
+   */
+  uint64_t input_bytes;
+  /**
+   * Identifiers of nodes that hold its input already. They need not be among those offered.
+   */
+  const char *const *input_on;
+  /**
+   * How many.
+   */
+  size_t input_on_count;
+  /**
+   * Whether max_price is read.
+   */
+  bool has_max_price;
+  /**
+   * Highest market price of one replica, in base units.
+   */
+  uint64_t max_price;
+  /**
+   * Whether deadline_ms is read.
+   */
+  bool has_deadline_ms;
+  /**
+   * When it must be done and its node have been reached, from now, in milliseconds.
+   */
+  uint64_t deadline_ms;
+  /**
+   * Names of regions it may run in; none stands for any.
+   */
+  const char *const *regions;
+  /**
+   * How many.
+   */
+  size_t region_count;
+  /**
+   * A fog_tier: what it is promised. Nodes that cannot keep the promise are no choice for it.
+   */
+  int32_t tier;
+  /**
+   * Identifiers of jobs that must be on the same node as this one. Saying so of one of two is
+   * enough.
+   */
+  const char *const *affinity;
+  /**
+   * How many.
+   */
+  size_t affinity_count;
+  /**
+   * Identifiers of jobs that must be on another node than this one. Saying so of one of two is
+   * enough.
+   */
+  const char *const *anti_affinity;
+  /**
+   * How many.
+   */
+  size_t anti_affinity_count;
+  /**
+   * How thinly it is spread together with others, or NULL.
+   */
+  const struct fog_job_spread *spread;
+  /**
+   * Name of the gang it is part of, or NULL: all jobs of a gang are placed, or none.
+   */
+  const char *gang;
+  /**
+   * Whether replicas is read. Without, it has as many as its tier.
+   */
+  bool has_replicas;
+  /**
+   * How many nodes run it, at least 1.
+   */
+  uint8_t replicas;
+  /**
+   * Whether it may be preempted at once, whatever its tier says.
+   */
+  bool preemptible;
 } fog_job;
 
 /**
- * A node that takes jobs.
+ * A node that takes jobs. Of what is zero, nothing is said, but for the speed: fog_node_default()
+ * makes that 1.
+ *
+ * Region, zone and operator may be NULL if they are not known. All nodes of which one is not known
+ * count as one domain of it, for nobody can show that they differ.
  */
 typedef struct fog_node {
   /**
@@ -1880,7 +2230,93 @@ typedef struct fog_node {
    * Price of one core for one second, in base units.
    */
   uint64_t price_per_cpu_second;
+  /**
+   * Disk that is free, in bytes.
+   */
+  uint64_t disk_bytes_free;
+  /**
+   * Whole GPUs that are free.
+   */
+  uint64_t gpus_free;
+  /**
+   * Bandwidth that is free, in bits per second.
+   */
+  uint64_t bandwidth_bps_free;
+  /**
+   * Whether ask_per_cpu_second is read. Without, it asks for its price.
+   */
+  bool has_ask_per_cpu_second;
+  /**
+   * What it asks on the market for one core for one second, in base units.
+   */
+  uint64_t ask_per_cpu_second;
+  /**
+   * The part of the world it is in, or NULL.
+   */
+  const char *region;
+  /**
+   * What it shares power and network with, or NULL.
+   */
+  const char *zone;
+  /**
+   * Who runs it, or NULL.
+   */
+  const char *operator_name;
+  /**
+   * Whether availability is read. Without, it is not known.
+   */
+  bool has_availability;
+  /**
+   * Share of the time for which it is there, 0 to 1.
+   */
+  double availability;
+  /**
+   * Whether error_rate is read. Without, it is not known.
+   */
+  bool has_error_rate;
+  /**
+   * Share of its answers that are wrong or missing, 0 to 1.
+   */
+  double error_rate;
 } fog_node;
+
+/**
+ * What a tier promises and what it costs.
+ */
+typedef struct fog_terms {
+  /**
+   * How many nodes run the job, each on its own.
+   */
+  uint8_t replicas;
+  /**
+   * Whether the nodes of two replicas must differ in each fog_domain.
+   */
+  bool distinct[4];
+  /**
+   * Latency of a node that at most one answer in twenty exceeds, in milliseconds.
+   */
+  double latency_ms_p95;
+  /**
+   * Share of the time for which at least one replica is there, 0 to 1.
+   */
+  double availability;
+  /**
+   * Largest share of wrong or missing answers, 0 to 1.
+   */
+  double error_rate;
+  /**
+   * Whether the job gives up its place for a more urgent one.
+   */
+  bool preempted;
+  /**
+   * The notice before it does, in milliseconds.
+   */
+  uint64_t preemption_notice_ms;
+  /**
+   * What a node's asking price is multiplied by, in thousandths.
+   */
+  uint64_t price_permille;
+} fog_terms;
 
 /**
  * How one placement is chosen.
@@ -1901,6 +2337,105 @@ typedef struct fog_preference {
 } fog_preference;
 
 /**
+ * How jobs are placed. What is zero is as usual: jobs run at once, a search of the usual size from
+ * seed 0, the knee.
+ */
+typedef struct fog_placing {
+  /**
+   * A fog_sharing.
+   */
+  int32_t sharing;
+  /**
+   * A fog_strategy.
+   */
+  int32_t strategy;
+  /**
+   * How much FOG_STRATEGY_NSGA_II searches, or NULL for the usual.
+   */
+  const struct fog_nsga2_config *config;
+  /**
+   * Which of the placements found is chosen.
+   */
+  struct fog_preference preference;
+  /**
+   * Where randomness starts.
+   */
+  uint64_t seed;
+} fog_placing;
+
+/**
+ * What a node lacks for a job.
+ */
+typedef struct fog_lacks {
+  /**
+   * Processor, in thousandths of a core.
+   */
+  uint64_t cpu_millis;
+  /**
+   * Memory, in bytes.
+   */
+  uint64_t memory_bytes;
+  /**
+   * Disk, in bytes.
+   */
+  uint64_t disk_bytes;
+  /**
+   * Whole GPUs.
+   */
+  uint64_t gpus;
+  /**
+   * Bandwidth, in bits per second.
+   */
+  uint64_t bandwidth_bps;
+} fog_lacks;
+
+/**
+ * A job that was left out. What its reason does not name is zero.
+ */
+typedef struct fog_left_out_job {
+  /**
+   * Its identifier.
+   */
+  char job[FOG_ID_SIZE];
+  /**
+   * A fog_left_out_reason.
+   */
+  int32_t reason;
+  /**
+   * How many nodes each fog_constraint removes.
+   */
+  uint32_t removed_by[FOG_CONSTRAINT_COUNT];
+  /**
+   * The node that comes nearest.
+   */
+  char node[FOG_NODE_ID_SIZE];
+  /**
+   * Whether it fails on each fog_constraint.
+   */
+  bool node_fails[FOG_CONSTRAINT_COUNT];
+  /**
+   * What it lacks.
+   */
+  struct fog_lacks lacks;
+  /**
+   * How many jobs must be on one node; fog_left_out_together() names them.
+   */
+  size_t together_count;
+  /**
+   * How many nodes may take each of them alone.
+   */
+  uint32_t shared;
+  /**
+   * By how much it would be late at best, in milliseconds.
+   */
+  uint64_t late_ms;
+  /**
+   * The identifier of the job it goes with.
+   */
+  char other[FOG_ID_SIZE];
+} fog_left_out_job;
+
+/**
  * One placement of all jobs.
  */
 typedef struct fog_point {
@@ -1913,13 +2448,17 @@ typedef struct fog_point {
    */
   struct fog_amount cost;
   /**
-   * How many jobs were placed.
+   * What it costs on the market, in base units, likewise exact.
+   */
+  struct fog_amount price;
+  /**
+   * How many replicas of jobs were placed.
    */
   size_t assignment_count;
 } fog_point;
 
 /**
- * Where one job runs.
+ * Where one replica of a job runs.
  */
 typedef struct fog_assignment {
   /**
@@ -2546,37 +3085,8 @@ fog_status fog_mixnet_client_start(const struct fog_topology *topology,
                                    struct fog_mixnet_client **out);
 
 /**
- * Starts a client that goes on where another one was suspended: with its identity, its mix keys
- * and what was seen under them, the reply blocks it held and those it gave out. In the epoch of
- * that client it has the same contact; in the one after it still receives what is sent to the old
- * one; later, only the identity is the same.
- *
- * Open each state once: of two clients from one state, the mixnodes drop the second use of a reply
- * block as a replay.
- *
- * Thread safety: any thread.
- * @param topology  the network
- * @param config    the configuration, or NULL for the usual; the identity can be left out
- * @param state     the bytes of what fog_mixnet_client_suspend() gave
- * @param state_len how many
- * @param key       the key they were sealed under
- * @param key_len   FOG_KEY_BYTES
- * @param out       receives the client; free it with fog_mixnet_client_free()
- * @return as of fog_mixnet_client_start(); FOG_STATUS_STORAGE_CORRUPT if the state does not open
- *         with this key, was changed or is of a network with other packets;
- *         FOG_STATUS_INVALID_ARGUMENT if the configuration says another identity
- */
-fog_status fog_mixnet_client_restore(const struct fog_topology *topology,
-                                     const struct fog_mixnet_client_config *config,
-                                     const uint8_t *state,
-                                     size_t state_len,
-                                     const uint8_t *key,
-                                     size_t key_len,
-                                     struct fog_mixnet_client **out);
-
-/**
  * Puts what others need to send messages to a client into a struct. It is another one with each
- * epoch, and with each start that does not restore the client.
+ * start and each epoch.
  *
  * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
  * @param client the client
@@ -2757,106 +3267,6 @@ fog_status fog_mixnet_client_reply(const struct fog_mixnet_client *client,
                                    size_t body_len);
 
 /**
- * Puts the identifiers of messages that came to the client before this one into an array: those
- * that were not answered, less what was taken since.
- *
- * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
- * @param client   the client
- * @param out      receives the identifiers, for fog_mixnet_client_reply_blocks()
- * @param capacity identifiers there is room for; with 0, the call only tells how many
- * @param out_len  receives the number of identifiers, written or needed
- * @return FOG_STATUS_BUFFER_TOO_SMALL, FOG_STATUS_CLOSED
- */
-fog_status fog_mixnet_client_restored_messages(const struct fog_mixnet_client *client,
-                                               struct fog_id *out,
-                                               size_t capacity,
-                                               size_t *out_len);
-
-/**
- * Puts the identifiers of requests that the client before this one made into an array: those that
- * were not answered, less what was taken since.
- *
- * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
- * @param client   the client
- * @param out      receives the identifiers, for fog_mixnet_client_answer_to()
- * @param capacity identifiers there is room for; with 0, the call only tells how many
- * @param out_len  receives the number of identifiers, written or needed
- * @return FOG_STATUS_BUFFER_TOO_SMALL, FOG_STATUS_CLOSED
- */
-fog_status fog_mixnet_client_restored_requests(const struct fog_mixnet_client *client,
-                                               struct fog_id *out,
-                                               size_t capacity,
-                                               size_t *out_len);
-
-/**
- * What to answer a message with that came to the client before this one, once.
- *
- * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
- * @param client  the client
- * @param message the message's identifier, the text of a fog_id
- * @param out     receives the reply blocks, or NULL if the message was answered, wants no answer,
- *                or came before the last epoch; free them with fog_reply_blocks_free()
- * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED
- */
-fog_status fog_mixnet_client_reply_blocks(const struct fog_mixnet_client *client,
-                                          const char *message,
-                                          struct fog_reply_blocks **out);
-
-/**
- * Answers a message that came to the client before this one, once. The answer is sent once,
- * without an acknowledgement.
- *
- * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
- * @param client   the client that gave the reply blocks
- * @param blocks   the reply blocks
- * @param body     the answer
- * @param body_len its length
- * @return as of fog_mixnet_client_reply()
- */
-fog_status fog_mixnet_client_reply_with(const struct fog_mixnet_client *client,
-                                        const struct fog_reply_blocks *blocks,
-                                        const uint8_t *body,
-                                        size_t body_len);
-
-/**
- * Waits for the answer to a request that the client before this one made, once. It may be there
- * already.
- *
- * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free(). Another
- * thread ends the waiting with fog_mixnet_client_close().
- * @param client    the client
- * @param request   the request's identifier, the text of a fog_id
- * @param within_ns how long to wait for the answer, in nanoseconds
- * @param out       receives the answer; free it with fog_mixnet_answer_free()
- * @return FOG_STATUS_NO_ANSWER; FOG_STATUS_INVALID_ARGUMENT if there is no such request or its
- *         answer was asked for before; FOG_STATUS_CLOSED
- */
-fog_status fog_mixnet_client_answer_to(const struct fog_mixnet_client *client,
-                                       const char *request,
-                                       uint64_t within_ns,
-                                       struct fog_mixnet_answer **out);
-
-/**
- * Asks for the answer to a request that the client before this one made, once, and returns at
- * once. If this succeeds, `done` runs once, whatever becomes of the request; if it fails, `done`
- * does not run.
- *
- * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
- * @param client    the client
- * @param request   the request's identifier, the text of a fog_id
- * @param within_ns how long to wait for the answer, in nanoseconds
- * @param done      tells what became of it, maybe before this call returns
- * @param user_data passed to `done` as it is; must be usable from another thread until then
- * @return as of fog_mixnet_client_answer_to(), but for FOG_STATUS_NO_ANSWER; FOG_STATUS_NODE if
- *         the system gives no thread
- */
-fog_status fog_mixnet_client_answer_to_async(const struct fog_mixnet_client *client,
-                                             const char *request,
-                                             uint64_t within_ns,
-                                             fog_mixnet_answered done,
-                                             void *user_data);
-
-/**
  * Goes on with another topology of the network: nodes joined or left, or an epoch began. In
  * another epoch the client has another contact; for the old one it keeps receiving until the epoch
  * after.
@@ -2890,28 +3300,6 @@ fog_status fog_mixnet_client_set_power(const struct fog_mixnet_client *client, i
  */
 fog_status fog_mixnet_client_stats(const struct fog_mixnet_client *client,
                                    struct fog_client_stats *out);
-
-/**
- * Ends a client, and gives what one after it needs to go on (fog_mixnet_client_restore()), sealed
- * under a key; keep both.
- *
- * In it are the identity, the mix keys, the reply blocks of messages that were not answered and
- * not freed, and the keys for answers that were asked for and did not come. A reply block is good
- * for five minutes, a stop included, and no longer than the epoch after its own. What was asked
- * for ends with FOG_STATUS_CLOSED; messages that came in can still be received here and are not in
- * it. The client is freed as any other.
- *
- * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
- * @param client  the client
- * @param key     random bytes that nobody else knows
- * @param key_len FOG_KEY_BYTES
- * @param out     receives the state; free it with fog_mixnet_state_free()
- * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED
- */
-fog_status fog_mixnet_client_suspend(const struct fog_mixnet_client *client,
-                                     const uint8_t *key,
-                                     size_t key_len,
-                                     struct fog_mixnet_state **out);
 
 /**
  * Ends a client: what was asked for ends with FOG_STATUS_CLOSED, messages that came in can still
@@ -3002,50 +3390,6 @@ size_t fog_mixnet_answer_len(const struct fog_mixnet_answer *answer);
  * @param answer the answer, or NULL
  */
 void fog_mixnet_answer_free(struct fog_mixnet_answer *answer);
-
-/**
- * How many reply blocks there are: packets an answer may have.
- *
- * Thread safety: any thread, at the same time as other calls.
- * @param blocks the reply blocks
- * @return 0 if `blocks` is NULL
- */
-size_t fog_reply_blocks_count(const struct fog_reply_blocks *blocks);
-
-/**
- * Frees reply blocks, whether or not they were used.
- *
- * Thread safety: no other call may use them.
- * @param blocks the reply blocks, or NULL
- */
-void fog_reply_blocks_free(struct fog_reply_blocks *blocks);
-
-/**
- * The bytes of a state.
- *
- * Thread safety: any thread, at the same time as other calls.
- * @param state the state
- * @return the bytes, as many as fog_mixnet_state_len() says, valid until the state is freed; NULL
- *         if `state` is NULL
- */
-const uint8_t *fog_mixnet_state_data(const struct fog_mixnet_state *state);
-
-/**
- * How many bytes a state has.
- *
- * Thread safety: any thread, at the same time as other calls.
- * @param state the state
- * @return 0 if `state` is NULL
- */
-size_t fog_mixnet_state_len(const struct fog_mixnet_state *state);
-
-/**
- * Frees a state.
- *
- * Thread safety: no other call may use it.
- * @param state the state, or NULL
- */
-void fog_mixnet_state_free(struct fog_mixnet_state *state);
 
 /**
  * Puts the usual configuration into a struct: any free port of the loopback, a new identity, one
@@ -3569,17 +3913,40 @@ fog_status fog_reference_directions(size_t objective_count,
                                     size_t *out_count);
 
 /**
- * Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
+ * Makes a job that says nothing of itself, of normal priority.
+ *
+ * Thread safety: any thread.
+ * @param out receives the job
+ */
+fog_status fog_job_default(struct fog_job *out);
+
+/**
+ * Makes a node of speed 1 that says nothing else of itself.
+ *
+ * Thread safety: any thread.
+ * @param out receives the node
+ */
+fog_status fog_node_default(struct fog_node *out);
+
+/**
+ * What a tier promises and what it costs.
+ *
+ * Thread safety: any thread.
+ * @param tier a fog_tier
+ * @param out  receives the terms
+ * @return FOG_STATUS_INVALID_ARGUMENT if there is no such tier
+ */
+fog_status fog_tier_terms(int32_t tier, struct fog_terms *out);
+
+/**
+ * Places jobs on nodes and chooses one placement. One seed gives one plan.
  *
  * Thread safety: any thread.
  * @param jobs       the jobs
  * @param job_count  how many, at least 1
  * @param nodes      the nodes
  * @param node_count how many, at least 1
- * @param sharing    a fog_sharing
- * @param config     parameters of the search, or NULL for the usual
- * @param preference how one placement is chosen, or NULL for the knee
- * @param seed       where randomness starts
+ * @param placing    how, or NULL for the usual
  * @param out        receives the plan; free it with fog_plan_free()
  * @return FOG_STATUS_INFEASIBLE, FOG_STATUS_INVALID_PROBLEM, FOG_STATUS_INVALID_ARGUMENT
  */
@@ -3587,11 +3954,89 @@ fog_status fog_place(const struct fog_job *jobs,
                      size_t job_count,
                      const struct fog_node *nodes,
                      size_t node_count,
-                     int32_t sharing,
-                     const struct fog_nsga2_config *config,
-                     const struct fog_preference *preference,
-                     uint64_t seed,
+                     const struct fog_placing *placing,
                      struct fog_plan **out);
+
+/**
+ * Places the jobs that fit and says why the others are left out: those that no node may take, then
+ * the less urgent, by priority, by tier, then in the order given. A gang is left out whole, and so
+ * are jobs that must be together. What is left out is not proven to have no place.
+ *
+ * Thread safety: any thread.
+ * @param jobs       the jobs
+ * @param job_count  how many, at least 1
+ * @param nodes      the nodes
+ * @param node_count how many, at least 1
+ * @param placing    how, or NULL for the usual; no strategy but FOG_STRATEGY_NSGA_II leaves out
+ *                   jobs
+ * @param plan       receives where the others run, or NULL if none fits; free it with
+ *                   fog_plan_free()
+ * @param left_out   receives the jobs left out, if any; free it with fog_left_out_free()
+ * @return FOG_STATUS_INVALID_PROBLEM, FOG_STATUS_INVALID_ARGUMENT
+ */
+fog_status fog_place_what_fits(const struct fog_job *jobs,
+                               size_t job_count,
+                               const struct fog_node *nodes,
+                               size_t node_count,
+                               const struct fog_placing *placing,
+                               struct fog_plan **plan,
+                               struct fog_left_out **left_out);
+
+/**
+ * How many jobs were left out.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param left_out the jobs left out
+ * @return 0 if `left_out` is NULL
+ */
+size_t fog_left_out_count(const struct fog_left_out *left_out);
+
+/**
+ * One job that was left out, and why.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param left_out the jobs left out
+ * @param index    which job, below fog_left_out_count()
+ * @param out      receives the job and the reason
+ * @return FOG_STATUS_INVALID_ARGUMENT if there is no such job
+ */
+fog_status fog_left_out_get(const struct fog_left_out *left_out,
+                            size_t index,
+                            struct fog_left_out_job *out);
+
+/**
+ * One of the jobs that must be together, of a job left out for FOG_LEFT_OUT_REASON_NO_COMMON_NODE.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param left_out the jobs left out
+ * @param index    which job, below fog_left_out_count()
+ * @param job      which of its together_count jobs
+ * @param out      receives the identifier, 32 digits and a NUL byte
+ * @return FOG_STATUS_INVALID_ARGUMENT if there is no such job
+ */
+fog_status fog_left_out_together(const struct fog_left_out *left_out,
+                                 size_t index,
+                                 size_t job,
+                                 char (*out)[FOG_ID_SIZE]);
+
+/**
+ * Why a job was left out, for people.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param left_out the jobs left out
+ * @param index    which job, below fog_left_out_count()
+ * @param out      receives the text; free it with fog_string_free()
+ * @return FOG_STATUS_INVALID_ARGUMENT if there is no such job
+ */
+fog_status fog_left_out_explain(const struct fog_left_out *left_out, size_t index, char **out);
+
+/**
+ * Frees the jobs left out.
+ *
+ * Thread safety: no other call may use it.
+ * @param left_out the jobs left out, or NULL
+ */
+void fog_left_out_free(struct fog_left_out *left_out);
 
 /**
  * How many placements a plan has.
@@ -3623,18 +4068,18 @@ size_t fog_plan_chosen(const struct fog_plan *plan);
 fog_status fog_plan_point(const struct fog_plan *plan, size_t index, struct fog_point *out);
 
 /**
- * Where one job runs in one placement of a plan.
+ * Where one replica of a job runs in one placement of a plan.
  *
  * Thread safety: any thread, at the same time as other calls.
- * @param plan  the plan
- * @param index which placement, below fog_plan_size()
- * @param job   which job, in the order in which jobs were given
- * @param out   receives the job and its node
- * @return FOG_STATUS_INVALID_ARGUMENT if there is no such placement or job
+ * @param plan    the plan
+ * @param index   which placement, below fog_plan_size()
+ * @param replica which replica, of the first job first, below the placement's assignment_count
+ * @param out     receives the job and its node
+ * @return FOG_STATUS_INVALID_ARGUMENT if there is no such placement or replica
  */
 fog_status fog_plan_assignment(const struct fog_plan *plan,
                                size_t index,
-                               size_t job,
+                               size_t replica,
                                struct fog_assignment *out);
 
 /**

@@ -1843,6 +1843,102 @@ enum class sharing : std::int32_t {
     queued = FOG_SHARING_QUEUED,
 };
 
+/// How placements are found. All of them respect every constraint.
+enum class strategy : std::int32_t {
+    /// Searches for placements that no other beats; the others make one in one pass.
+    nsga_ii = FOG_STRATEGY_NSGA_II,
+    /// Each job where it is done first.
+    latency_first = FOG_STRATEGY_LATENCY_FIRST,
+    /// Each job where it leaves the use of nodes most even.
+    load_balance = FOG_STRATEGY_LOAD_BALANCE,
+    /// Each job on the node that is trusted most.
+    trust_first = FOG_STRATEGY_TRUST_FIRST,
+    /// Each job where it costs least.
+    cost_optimize = FOG_STRATEGY_COST_OPTIMIZE,
+    /// Each job on the next node in the order given that may take it.
+    round_robin = FOG_STRATEGY_ROUND_ROBIN,
+    /// Each job on a node that has others already, if there is one, where it leaves least unused.
+    bin_pack = FOG_STRATEGY_BIN_PACK,
+    /// Each job in the zone with the fewest, there with the operator and on the node with them.
+    topology_spread = FOG_STRATEGY_TOPOLOGY_SPREAD,
+};
+
+/// What a job is promised.
+enum class tier : std::int32_t {
+    /// Best effort on one node.
+    bronze = FOG_TIER_BRONZE,
+    /// For what should not be done twice.
+    silver = FOG_TIER_SILVER,
+    /// For what somebody depends on.
+    gold = FOG_TIER_GOLD,
+    /// For what must not fail.
+    platinum = FOG_TIER_PLATINUM,
+};
+
+/// What nodes are told apart by.
+enum class domain : std::int32_t {
+    /// Each node is a domain of its own.
+    node = FOG_DOMAIN_NODE,
+    /// Nodes that share power and network.
+    zone = FOG_DOMAIN_ZONE,
+    /// Nodes of one part of the world.
+    region = FOG_DOMAIN_REGION,
+    /// Nodes that one party runs.
+    operated = FOG_DOMAIN_OPERATOR,
+};
+
+/// A reason why a node may not take a job: the values of fog_constraint.
+using constraint = fog_constraint;
+
+/// What a tier promises and what it costs.
+struct terms {
+    /// How many nodes run the job, each on its own.
+    std::uint8_t replicas = 0;
+    /// What the nodes of two replicas must differ in, all of it.
+    std::vector<domain> distinct;
+    /// Latency of a node that at most one answer in twenty exceeds.
+    double latency_ms_p95 = 0;
+    /// Share of the time for which at least one replica is there, 0 to 1.
+    double availability = 0;
+    /// Largest share of wrong or missing answers, 0 to 1.
+    double error_rate = 0;
+    /// The notice after which the job gives up its place; without, it never does.
+    std::optional<std::uint64_t> preemption_notice_ms;
+    /// What a node's asking price is multiplied by, in thousandths.
+    std::uint64_t price_permille = 0;
+};
+
+/// What a tier promises and what it costs.
+inline terms terms_of(tier of) {
+    const auto raw = detail::fill<fog_terms>(
+        [&](fog_terms *out) { return fog_tier_terms(static_cast<std::int32_t>(of), out); });
+    terms result;
+    result.replicas = raw.replicas;
+    for (const auto each : {domain::node, domain::zone, domain::region, domain::operated}) {
+        if (raw.distinct[static_cast<std::size_t>(each)]) {
+            result.distinct.push_back(each);
+        }
+    }
+    result.latency_ms_p95 = raw.latency_ms_p95;
+    result.availability = raw.availability;
+    result.error_rate = raw.error_rate;
+    if (raw.preempted) {
+        result.preemption_notice_ms = raw.preemption_notice_ms;
+    }
+    result.price_permille = raw.price_permille;
+    return result;
+}
+
+/// A bound on how many jobs of a group share a domain.
+struct job_spread {
+    /// Name of the group. All its jobs say the same of the others.
+    std::string group;
+    /// What is a domain.
+    domain over = domain::node;
+    /// Most jobs of the group in one domain, each replica counted, at least 1.
+    std::uint32_t most = 1;
+};
+
 /// A job to be placed.
 struct job {
     /// 32 hexadecimal digits.
@@ -1855,15 +1951,47 @@ struct job {
     fogcompute::priority priority = fogcompute::priority::normal;
     /// Least trust of its node, 0 to 1.
     double min_trust = 0;
-    /// Most it may cost, in base units.
+    /// Most it may cost, in base units. Each of its replicas may cost as much.
     std::optional<std::uint64_t> max_cost;
     /// Highest latency of its node.
     std::optional<double> max_latency_ms;
     /// Nodes it must not run on.
     std::vector<std::string> excluded;
+    std::uint64_t disk_bytes = 0;
+    /// Whole GPUs it needs.
+    std::uint64_t gpus = 0;
+    /// Bandwidth it needs while it runs, in bits per second.
+    std::uint64_t bandwidth_bps = 0;
+    /// Size of what it reads. Where that is not yet, it is fetched before the job runs.
+    std::uint64_t input_bytes = 0;
+    /// Nodes that hold its input already. They need not be among those offered.
+    std::vector<std::string> input_on;
+    /// Highest market price of one replica, in base units.
+    std::optional<std::uint64_t> max_price;
+    /// When it must be done and its node have been reached, from now.
+    std::optional<std::uint64_t> deadline_ms;
+    /// Regions it may run in; none stands for any.
+    std::vector<std::string> regions;
+    /// What it is promised. Nodes that cannot keep the promise are no choice for it.
+    fogcompute::tier tier = fogcompute::tier::bronze;
+    /// Jobs that must be on the same node as this one. Saying so of one of two is enough.
+    std::vector<std::string> affinity;
+    /// Jobs that must be on another node than this one. Saying so of one of two is enough.
+    std::vector<std::string> anti_affinity;
+    /// How thinly it is spread together with others.
+    std::optional<job_spread> spread;
+    /// The gang it is part of: all jobs of a gang are placed, or none.
+    std::optional<std::string> gang;
+    /// How many nodes run it; without, as many as its tier has.
+    std::optional<std::uint8_t> replicas;
+    /// Whether it may be preempted at once, whatever its tier says.
+    bool preemptible = false;
 };
 
 /// A node that takes jobs.
+///
+/// Region, zone and operator may be empty if they are not known. All nodes of which one is not
+/// known count as one domain of it, for nobody can show that they differ.
 struct node {
     /// 64 hexadecimal digits.
     std::string id;
@@ -1880,6 +2008,23 @@ struct node {
     double trust = 0;
     /// Price of one core for one second, in base units.
     std::uint64_t price_per_cpu_second = 0;
+    std::uint64_t disk_bytes_free = 0;
+    /// Whole GPUs that are free.
+    std::uint64_t gpus_free = 0;
+    /// Bandwidth that is free, in bits per second.
+    std::uint64_t bandwidth_bps_free = 0;
+    /// What it asks on the market for one core for one second; without, its price.
+    std::optional<std::uint64_t> ask_per_cpu_second;
+    /// The part of the world it is in.
+    std::string region;
+    /// What it shares power and network with.
+    std::string zone;
+    /// Who runs it.
+    std::string operator_name;
+    /// Share of the time for which it is there, 0 to 1, if known.
+    std::optional<double> availability;
+    /// Share of its answers that are wrong or missing, 0 to 1, if known.
+    std::optional<double> error_rate;
 };
 
 /// The placement nearest to the best of every objective.
@@ -1899,7 +2044,7 @@ struct lexicographic {
 /// How one placement is chosen among those that nothing beats.
 using preference = std::variant<knee, weights, lexicographic>;
 
-/// Where one job runs.
+/// Where one replica of a job runs.
 struct assignment {
     std::string job;
     std::string node;
@@ -1909,10 +2054,12 @@ struct assignment {
 struct point {
     /// In the order in which jobs were given.
     std::vector<fogcompute::assignment> assignment;
-    /// Completion in milliseconds, imbalance, distrust, cost.
+    /// Completion in milliseconds, imbalance, distrust, cost, price.
     std::array<double, FOG_OBJECTIVE_COUNT> objectives{};
     /// What it costs, in base units.
     std::string cost;
+    /// What it costs on the market, in base units.
+    std::string price;
 };
 
 /// Placements that no other beats, and the one chosen.
@@ -1946,6 +2093,7 @@ inline point read_point(const fog_plan *from, std::size_t index) {
         fill<fog_point>([&](fog_point *out) { return fog_plan_point(from, index, out); });
     point result;
     result.cost = raw.cost.text;
+    result.price = raw.price.text;
     std::copy(std::begin(raw.objectives), std::end(raw.objectives), result.objectives.begin());
     for (std::size_t i = 0; i < raw.assignment_count; i++) {
         const auto placed = fill<fog_assignment>([&](fog_assignment *out) {
@@ -1956,52 +2104,281 @@ inline point read_point(const fog_plan *from, std::size_t index) {
     return result;
 }
 
+inline std::string explain(const fog_plan *from) {
+    const auto text = take<handle<char, fog_string_free>>(
+        [&](char **out) { return fog_plan_explain(from, out); });
+    return text.get();
+}
+
+inline plan read_plan(const fog_plan *from) {
+    plan result;
+    for (std::size_t i = 0; i < fog_plan_size(from); i++) {
+        result.front.push_back(read_point(from, i));
+    }
+    result.chosen_index = fog_plan_chosen(from);
+    result.explanation = explain(from);
+    return result;
+}
+
+/// What C is given of a batch. It points to the jobs and nodes it was made of.
+class native_batch {
+public:
+    native_batch(const std::vector<job> &jobs, const std::vector<node> &nodes, sharing how,
+                 strategy by, const nsga2_config &config, const preference &preferred,
+                 std::uint64_t seed)
+        : parameters_(config.native()) {
+        spreads_.reserve(jobs.size());
+        for (const auto &each : jobs) {
+            jobs_.push_back(native(each));
+        }
+        for (const auto &each : nodes) {
+            nodes_.push_back(native(each));
+        }
+        placing_.sharing = static_cast<std::int32_t>(how);
+        placing_.strategy = static_cast<std::int32_t>(by);
+        placing_.config = &parameters_;
+        placing_.preference = detail::native(preferred);
+        placing_.seed = seed;
+    }
+    native_batch(const native_batch &) = delete;
+    native_batch &operator=(const native_batch &) = delete;
+
+    const std::vector<fog_job> &jobs() const noexcept { return jobs_; }
+    const std::vector<fog_node> &nodes() const noexcept { return nodes_; }
+    const fog_placing *placing() const noexcept { return &placing_; }
+
+private:
+    const char *const *texts(const std::vector<std::string> &from) {
+        std::vector<const char *> result;
+        for (const auto &each : from) {
+            result.push_back(each.c_str());
+        }
+        texts_.push_back(std::move(result));
+        return texts_.back().data();
+    }
+
+    fog_job native(const job &from) {
+        fog_job raw{};
+        raw.id = from.id.c_str();
+        raw.cpu_millis = from.cpu_millis;
+        raw.memory_bytes = from.memory_bytes;
+        raw.duration_ms = from.duration_ms;
+        raw.priority = static_cast<std::int32_t>(from.priority);
+        raw.min_trust = from.min_trust;
+        raw.has_max_cost = from.max_cost.has_value();
+        raw.max_cost = from.max_cost.value_or(0);
+        raw.has_max_latency_ms = from.max_latency_ms.has_value();
+        raw.max_latency_ms = from.max_latency_ms.value_or(0);
+        raw.excluded = texts(from.excluded);
+        raw.excluded_count = from.excluded.size();
+        raw.disk_bytes = from.disk_bytes;
+        raw.gpus = from.gpus;
+        raw.bandwidth_bps = from.bandwidth_bps;
+        raw.input_bytes = from.input_bytes;
+        raw.input_on = texts(from.input_on);
+        raw.input_on_count = from.input_on.size();
+        raw.has_max_price = from.max_price.has_value();
+        raw.max_price = from.max_price.value_or(0);
+        raw.has_deadline_ms = from.deadline_ms.has_value();
+        raw.deadline_ms = from.deadline_ms.value_or(0);
+        raw.regions = texts(from.regions);
+        raw.region_count = from.regions.size();
+        raw.tier = static_cast<std::int32_t>(from.tier);
+        raw.affinity = texts(from.affinity);
+        raw.affinity_count = from.affinity.size();
+        raw.anti_affinity = texts(from.anti_affinity);
+        raw.anti_affinity_count = from.anti_affinity.size();
+        if (from.spread) {
+            spreads_.push_back({from.spread->group.c_str(),
+                                static_cast<std::int32_t>(from.spread->over), from.spread->most});
+            raw.spread = &spreads_.back();
+        }
+        raw.gang = from.gang ? from.gang->c_str() : nullptr;
+        raw.has_replicas = from.replicas.has_value();
+        raw.replicas = from.replicas.value_or(0);
+        raw.preemptible = from.preemptible;
+        return raw;
+    }
+
+    static fog_node native(const node &from) noexcept {
+        fog_node raw{};
+        raw.id = from.id.c_str();
+        raw.cpu_millis_free = from.cpu_millis_free;
+        raw.cpu_millis_total = from.cpu_millis_total;
+        raw.memory_bytes_free = from.memory_bytes_free;
+        raw.speed = from.speed;
+        raw.latency_ms = from.latency_ms;
+        raw.trust = from.trust;
+        raw.price_per_cpu_second = from.price_per_cpu_second;
+        raw.disk_bytes_free = from.disk_bytes_free;
+        raw.gpus_free = from.gpus_free;
+        raw.bandwidth_bps_free = from.bandwidth_bps_free;
+        raw.has_ask_per_cpu_second = from.ask_per_cpu_second.has_value();
+        raw.ask_per_cpu_second = from.ask_per_cpu_second.value_or(0);
+        raw.region = from.region.c_str();
+        raw.zone = from.zone.c_str();
+        raw.operator_name = from.operator_name.c_str();
+        raw.has_availability = from.availability.has_value();
+        raw.availability = from.availability.value_or(0);
+        raw.has_error_rate = from.error_rate.has_value();
+        raw.error_rate = from.error_rate.value_or(0);
+        return raw;
+    }
+
+    fog_nsga2_config parameters_;
+    std::vector<fog_job> jobs_;
+    std::vector<fog_node> nodes_;
+    std::vector<std::vector<const char *>> texts_;
+    std::vector<fog_job_spread> spreads_;
+    fog_placing placing_{};
+};
+
 } // namespace detail
 
-/// Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
+/// Places jobs on nodes and chooses one placement. One seed gives one plan. strategy::nsga_ii
+/// searches, as much as the configuration says; the others read nothing of that.
 inline plan place(const std::vector<job> &jobs, const std::vector<node> &nodes, sharing how,
                   const nsga2_config &config = {}, const preference &preferred = knee{},
-                  std::uint64_t seed = 0) {
-    std::vector<std::vector<const char *>> excluded(jobs.size());
-    std::vector<fog_job> raw_jobs(jobs.size());
-    for (std::size_t i = 0; i < jobs.size(); i++) {
-        for (const auto &id : jobs[i].excluded) {
-            excluded[i].push_back(id.c_str());
-        }
-        fog_job &raw = raw_jobs[i];
-        raw.id = jobs[i].id.c_str();
-        raw.cpu_millis = jobs[i].cpu_millis;
-        raw.memory_bytes = jobs[i].memory_bytes;
-        raw.duration_ms = jobs[i].duration_ms;
-        raw.priority = static_cast<std::int32_t>(jobs[i].priority);
-        raw.min_trust = jobs[i].min_trust;
-        raw.has_max_cost = jobs[i].max_cost.has_value();
-        raw.max_cost = jobs[i].max_cost.value_or(0);
-        raw.has_max_latency_ms = jobs[i].max_latency_ms.has_value();
-        raw.max_latency_ms = jobs[i].max_latency_ms.value_or(0);
-        raw.excluded = excluded[i].data();
-        raw.excluded_count = excluded[i].size();
-    }
-    std::vector<fog_node> raw_nodes;
-    for (const auto &each : nodes) {
-        raw_nodes.push_back({each.id.c_str(), each.cpu_millis_free, each.cpu_millis_total,
-                             each.memory_bytes_free, each.speed, each.latency_ms, each.trust,
-                             each.price_per_cpu_second});
-    }
-    const fog_nsga2_config parameters = config.native();
-    const fog_preference raw_preference = detail::native(preferred);
+                  std::uint64_t seed = 0, strategy by = strategy::nsga_ii) {
+    const detail::native_batch batch(jobs, nodes, how, by, config, preferred, seed);
     const auto found = detail::take<detail::handle<fog_plan, fog_plan_free>>([&](fog_plan **out) {
-        return fog_place(raw_jobs.data(), raw_jobs.size(), raw_nodes.data(), raw_nodes.size(),
-                         static_cast<std::int32_t>(how), &parameters, &raw_preference, seed, out);
+        return fog_place(batch.jobs().data(), batch.jobs().size(), batch.nodes().data(),
+                         batch.nodes().size(), batch.placing(), out);
     });
-    plan result;
-    for (std::size_t i = 0; i < fog_plan_size(found.get()); i++) {
-        result.front.push_back(detail::read_point(found.get(), i));
+    return detail::read_plan(found.get());
+}
+
+/// No node may take the job.
+struct no_node {
+    /// The constraints that remove nodes, with how many.
+    std::vector<std::pair<constraint, std::uint32_t>> removed_by;
+    /// The node that fails the fewest constraints.
+    std::string nearest;
+    /// Those constraints.
+    std::vector<constraint> nearest_fails;
+};
+
+/// No node may take the job together with those that must be with it.
+struct no_common_node {
+    /// All of them.
+    std::vector<std::string> jobs;
+    /// How many nodes may take each of them alone.
+    std::uint32_t shared = 0;
+};
+
+/// Beside the more urgent jobs no node has room for the job.
+struct no_room {
+    /// The node that lacks least.
+    std::string node;
+    /// What it lacks.
+    fog_lacks lacks{};
+};
+
+/// Wherever the job has room, it would be with others that it must not be with.
+struct crowded {};
+
+/// Wherever the job ran, it or a more urgent one would be late.
+struct late {
+    /// By how much at best.
+    std::uint64_t late_ms = 0;
+};
+
+/// Another job, which this must be with or which is of its gang, was left out.
+struct goes_with {
+    /// The other.
+    std::string job;
+};
+
+/// A job that was left out.
+struct left_out {
+    std::string job;
+    /// Why.
+    std::variant<no_node, no_common_node, no_room, crowded, late, goes_with> reason;
+    /// The same for people.
+    std::string explanation;
+};
+
+/// A placement of those jobs that fit.
+struct partial_plan {
+    /// Where they run, if any fits.
+    std::optional<fogcompute::plan> plan;
+    /// The others in the order given.
+    std::vector<fogcompute::left_out> left_out;
+};
+
+namespace detail {
+
+inline left_out read_left_out(const fog_left_out *from, std::size_t index) {
+    const auto raw = fill<fog_left_out_job>(
+        [&](fog_left_out_job *out) { return fog_left_out_get(from, index, out); });
+    left_out result{raw.job, crowded{}, {}};
+    switch (raw.reason) {
+    case FOG_LEFT_OUT_REASON_NO_NODE: {
+        no_node why{{}, raw.node, {}};
+        for (std::size_t i = 0; i < FOG_CONSTRAINT_COUNT; i++) {
+            const auto each = static_cast<constraint>(i);
+            if (raw.removed_by[i] > 0) {
+                why.removed_by.emplace_back(each, raw.removed_by[i]);
+            }
+            if (raw.node_fails[i]) {
+                why.nearest_fails.push_back(each);
+            }
+        }
+        result.reason = std::move(why);
+        break;
     }
-    result.chosen_index = fog_plan_chosen(found.get());
-    const auto text = detail::take<detail::handle<char, fog_string_free>>(
-        [&](char **out) { return fog_plan_explain(found.get(), out); });
+    case FOG_LEFT_OUT_REASON_NO_COMMON_NODE: {
+        no_common_node why{{}, raw.shared};
+        for (std::size_t i = 0; i < raw.together_count; i++) {
+            char id[FOG_ID_SIZE];
+            check(fog_left_out_together(from, index, i, &id));
+            why.jobs.emplace_back(id);
+        }
+        result.reason = std::move(why);
+        break;
+    }
+    case FOG_LEFT_OUT_REASON_NO_ROOM:
+        result.reason = no_room{raw.node, raw.lacks};
+        break;
+    case FOG_LEFT_OUT_REASON_LATE:
+        result.reason = late{raw.late_ms};
+        break;
+    case FOG_LEFT_OUT_REASON_GOES_WITH:
+        result.reason = goes_with{raw.other};
+        break;
+    default:
+        break;
+    }
+    const auto text = take<handle<char, fog_string_free>>(
+        [&](char **out) { return fog_left_out_explain(from, index, out); });
     result.explanation = text.get();
+    return result;
+}
+
+} // namespace detail
+
+/// Places the jobs that fit and says why the others are left out: those that no node may take, then
+/// the less urgent, by priority, by tier, then in the order given. A gang is left out whole, and so
+/// are jobs that must be together. What is left out is not proven to have no place.
+inline partial_plan place_what_fits(const std::vector<job> &jobs, const std::vector<node> &nodes,
+                                    sharing how, const nsga2_config &config = {},
+                                    const preference &preferred = knee{}, std::uint64_t seed = 0) {
+    const detail::native_batch batch(jobs, nodes, how, strategy::nsga_ii, config, preferred, seed);
+    fog_plan *plan = nullptr;
+    const auto left =
+        detail::take<detail::handle<fog_left_out, fog_left_out_free>>([&](fog_left_out **out) {
+            return fog_place_what_fits(batch.jobs().data(), batch.jobs().size(),
+                                       batch.nodes().data(), batch.nodes().size(), batch.placing(),
+                                       &plan, out);
+        });
+    const detail::handle<fog_plan, fog_plan_free> found(plan);
+    partial_plan result;
+    if (plan != nullptr) {
+        result.plan = detail::read_plan(plan);
+    }
+    for (std::size_t i = 0; i < fog_left_out_count(left.get()); i++) {
+        result.left_out.push_back(detail::read_left_out(left.get(), i));
+    }
     return result;
 }
 

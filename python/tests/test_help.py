@@ -56,19 +56,25 @@ def test_defaults_are_shown_and_are_those_that_hold() -> None:
     shown = inspect.signature(f.Job).parameters
     job: Any = f.Job(ID, cpu_millis=1, memory_bytes=1, duration_ms=1)
     state: Any = f.DeviceState(f.DeviceClass.SERVER)
-    for name in ["priority", "min_trust", "max_cost", "max_latency_ms", "excluded"]:
-        assert shown[name].default == getattr(job, name)
+    for name, parameter in shown.items():
+        if parameter.default is not inspect.Parameter.empty:
+            assert parameter.default == getattr(job, name), name
+    node: Any = f.Node(ID * 2, cpu_millis_free=1, cpu_millis_total=1, memory_bytes_free=1)
+    for name, parameter in inspect.signature(f.Node).parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            assert parameter.default == getattr(node, name), name
     for name, parameter in inspect.signature(f.DeviceState).parameters.items():
         if name != "device_class":
             assert parameter.default == getattr(state, name)
     fog = inspect.signature(f.Fog).parameters
-    functions: list[Any] = [schedule.minimize, f.place]
+    functions: list[Any] = [schedule.minimize, f.place, f.place_what_fits]
     with f.Fog() as running:
         assert running.stats().available == fog["endowment"].default
     for parameter in [*fog.values(), *inspect.signature(functions[0]).parameters.values()]:
         assert parameter.default is not ...
     for function in functions:
         assert inspect.signature(function).parameters["seed"].default == 0
+    assert inspect.signature(f.place).parameters["strategy"].default is f.Strategy.NSGA_II
 
 
 def test_a_wrong_argument_is_named() -> None:

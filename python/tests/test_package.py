@@ -31,6 +31,14 @@ def test_the_problem_of_the_example_is_solved_and_drawn() -> None:
     assert "<svg" in (ROOT / "out/front.svg").read_text()
 
 
+def test_the_jobs_of_the_example_are_placed() -> None:
+    lines = run("examples/python/placement.py").splitlines()
+    assert [line.split()[0] for line in lines] == ["a0", "a0", "a0", "b0", "c0", "d0"]
+    assert {line.split()[-1] for line in lines[:3]} > {"2", "3"}
+    assert lines[3].split()[1:] == lines[4].split()[1:]
+    assert lines[5] == "d0 is left out: no node may take it: GPUs rules out 4"
+
+
 def test_nothing_but_the_package_is_needed_to_import_it() -> None:
     script = "import sys; sys.modules['typing_extensions'] = None; import fogcompute.mix"
     assert run("-c", script) == ""

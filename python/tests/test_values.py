@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+import enum
 import pickle
 from datetime import timedelta
 from typing import Any
@@ -16,7 +17,20 @@ NEXT = "cd" * 8
 KEY = bytes(range(32))
 USAGE = f.Usage(1, 2, timedelta(microseconds=3))
 BUDGET = f.Budget(0.5, 2, 3)
-POINT = f.Point([(TASK, NODE)], [1.0, 2.0, 3.0, 4.0], 2**100)
+POINT = f.Point([(TASK, NODE)], [1.0, 2.0, 3.0, 4.0, 5.0], 2**100, 2**101)
+PLAN = f.Plan([POINT], 0, "why")
+LACKS = f.Lacks(1, 2, 3, 4, 5)
+
+ENUMERATIONS: list[type[enum.Enum]] = [
+    f.AccountKind,
+    f.Constraint,
+    f.DeviceClass,
+    f.Domain,
+    f.Network,
+    f.Priority,
+    f.Tier,
+    f.Verdict,
+]
 
 # Each beside another one of its class.
 VALUES: list[tuple[Any, Any]] = [
@@ -37,6 +51,21 @@ VALUES: list[tuple[Any, Any]] = [
             max_cost=2**60,
             max_latency_ms=1.5,
             excluded=[NODE],
+            disk_bytes=1,
+            gpus=2,
+            bandwidth_bps=3,
+            input_bytes=4,
+            input_on=[NODE],
+            max_price=5,
+            deadline_ms=6,
+            regions=["eu", "us"],
+            tier=f.Tier.GOLD,
+            affinity=[TASK],
+            anti_affinity=["01" * 16],
+            spread=f.Spread("web", f.Domain.ZONE, 2),
+            gang="band",
+            replicas=3,
+            preemptible=True,
         ),
         f.Job(TASK, cpu_millis=1, memory_bytes=2, duration_ms=3),
     ),
@@ -50,6 +79,15 @@ VALUES: list[tuple[Any, Any]] = [
             latency_ms=2.5,
             trust=0.5,
             price_per_cpu_second=7,
+            disk_bytes_free=8,
+            gpus_free=9,
+            bandwidth_bps_free=10,
+            ask_per_cpu_second=11,
+            region="eu",
+            zone="a",
+            operator="p",
+            availability=0.75,
+            error_rate=0.25,
         ),
         f.Node(
             NODE,
@@ -64,8 +102,24 @@ VALUES: list[tuple[Any, Any]] = [
     ),
     (f.Weights([1, 2, 3, 4, 5]), f.Weights([1, 2, 3, 4, 0])),
     (f.Lexicographic([4, 3, 2, 1, 0]), f.Lexicographic([0, 1, 2, 3, 4])),
-    (POINT, f.Point([], [1.0], 0)),
-    (f.Plan([POINT], 0, "why"), f.Plan([POINT], 0, "")),
+    (f.Spread("web", f.Domain.ZONE, 2), f.Spread("web", f.Domain.REGION, 2)),
+    (f.Tier.GOLD.terms, f.Tier.PLATINUM.terms),
+    (POINT, f.Point([], [1.0], 0, 0)),
+    (PLAN, f.Plan([POINT], 0, "")),
+    (LACKS, f.Lacks(1, 2, 3, 4, 6)),
+    (
+        f.NoNode([(f.Constraint.CPU, 2)], NODE, [f.Constraint.CPU]),
+        f.NoNode([(f.Constraint.GPU, 2)], NODE, [f.Constraint.GPU]),
+    ),
+    (f.NoCommonNode([TASK], 2), f.NoCommonNode([TASK], 3)),
+    (f.NoRoom(NODE, LACKS), f.NoRoom("01" * 32, LACKS)),
+    (f.Late(5), f.Late(6)),
+    (f.GoesWith(TASK), f.GoesWith("01" * 16)),
+    (
+        f.PartialPlan(PLAN, [(TASK, f.Late(5))]),
+        f.PartialPlan(None, [(TASK, f.Crowded())]),
+    ),
+    (f.Crowded(), f.Late(0)),
     (
         f.Account(TASK, 0, f.AccountKind.HOLDER, 2**127, 5, 6, 7),
         f.Account(TASK, 0, f.AccountKind.ISSUER, 2**127, 5, 6, 7),
@@ -152,7 +206,7 @@ def test_the_text_of_a_value_makes_it_again(value: Any, other: Any) -> None:
     for original in (value, other):
         # Members of enumerations write themselves as <Name.MEMBER: value>.
         text = repr(original)
-        for enumeration in (f.AccountKind, f.DeviceClass, f.Network, f.Priority, f.Verdict):
+        for enumeration in ENUMERATIONS:
             for member in enumeration:
                 text = text.replace(repr(member), f"{type(member).__name__}.{member.name}")
         assert eval(text, names) == original

@@ -169,31 +169,35 @@ def test_optimisation_is_refused(case: dict[str, Any]) -> None:
     refused(case, lambda: optimise(case))
 
 
-def place(case: dict[str, Any], jobs: list[dict[str, Any]]) -> f.Plan:
+def batch(case: dict[str, Any], jobs: list[dict[str, Any]]) -> dict[str, Any]:
     preference: f.Weights | f.Lexicographic | None = None
-    match case.get("preference", "knee"):
+    match case["preference"]:
         case {"weights": weights}:
             preference = f.Weights(weights)
         case {"lexicographic": order}:
             preference = f.Lexicographic(order)
         case other:
             assert other == "knee"
-    return f.place(
-        [f.Job(**job | {"priority": f.Priority[job["priority"].upper()]}) for job in jobs],
-        [f.Node(**node) for node in case["nodes"]],
-        f.Sharing(case["sharing"]),
-        f.Nsga2(case["population"], case["generations"]),
-        preference=preference,
-        seed=case["seed"],
-    )
+    return {
+        "jobs": [job_of(job) for job in jobs],
+        "nodes": [f.Node(**node) for node in case["nodes"]],
+        "sharing": f.Sharing(case["sharing"]),
+        "config": f.Nsga2(case["population"], case["generations"]),
+        "preference": preference,
+        "seed": case["seed"],
+    }
 
 
-@pytest.mark.parametrize("case", numbered([VECTORS["place"], *VECTORS["place_more"]]))
-def test_placement_chooses_the_same(case: dict[str, Any]) -> None:
-    if "error" in case:
-        refused(case, lambda: place(case, case["jobs"]))
-        return
-    plan = place(case, case["jobs"])
+def job_of(job: dict[str, Any]) -> f.Job:
+    spread = job["spread"] and f.Spread(**job["spread"])
+    return f.Job(**job | {"priority": f.Priority[job["priority"].upper()], "spread": spread})
+
+
+def place(case: dict[str, Any], jobs: list[dict[str, Any]]) -> f.Plan:
+    return f.place(**batch(case, jobs), strategy=f.Strategy(case["strategy"]))
+
+
+def same_plan(plan: f.Plan, case: dict[str, Any]) -> None:
     assert len(plan.front) == case["front_size"]
     assert plan.chosen_index == case["chosen_index"]
     assert plan.explanation == case["explanation"]
@@ -201,11 +205,61 @@ def test_placement_chooses_the_same(case: dict[str, Any]) -> None:
     assert [list(pair) for pair in plan.chosen.assignment] == case["chosen"]["assignment"]
     assert list(plan.chosen.objectives) == case["chosen"]["objectives"]
     assert str(plan.chosen.cost) == case["chosen"]["cost"]
+    assert str(plan.chosen.price) == case["chosen"]["price"]
+
+
+@pytest.mark.parametrize("case", numbered([VECTORS["place"], *VECTORS["place_more"]]))
+def test_placement_chooses_the_same(case: dict[str, Any]) -> None:
+    if "error" in case:
+        refused(case, lambda: place(case, case["jobs"]))
+        return
+    same_plan(place(case, case["jobs"]), case)
 
 
 def test_placement_is_infeasible() -> None:
     case = VECTORS["place"]
     refused(case["infeasible"], lambda: place(case, case["infeasible"]["jobs"]))
+
+
+def reason_of(value: Any) -> f.LeftOut:
+    match value:
+        case "crowded":
+            return f.Crowded()
+        case {"no_node": {"removed_by": counts, "nearest": nearest, "nearest_fails": fails}}:
+            removed = zip(f.Constraint, counts, strict=True)
+            return f.NoNode([pair for pair in removed if pair[1]], nearest, fails)
+        case {"no_common_node": fields}:
+            return f.NoCommonNode(**fields)
+        case {"no_room": {"node": node, "lacks": lacks}}:
+            return f.NoRoom(node, f.Lacks(**lacks))
+        case {"late": fields}:
+            return f.Late(**fields)
+        case {"with": job}:
+            return f.GoesWith(job)
+        case _:
+            pytest.fail(f"no reason {value}")
+
+
+@pytest.mark.parametrize("case", numbered(VECTORS["place_what_fits"]))
+def test_placement_leaves_out_the_same(case: dict[str, Any]) -> None:
+    if case["strategy"] != "nsga_ii":
+        return  # Only that leaves out jobs, so there is no argument to say another.
+    if "error" in case:
+        refused(case, lambda: f.place_what_fits(**batch(case, case["jobs"])))
+        return
+    partial = f.place_what_fits(**batch(case, case["jobs"]))
+    assert (partial.plan is not None) == ("chosen" in case)
+    if partial.plan is not None:
+        same_plan(partial.plan, case)
+    assert [
+        {"job": job, "reason": reason, "text": str(reason)} for job, reason in partial.left_out
+    ] == [left | {"reason": reason_of(left["reason"])} for left in case["left_out"]]
+
+
+@pytest.mark.parametrize("case", VECTORS["tiers"], ids=lambda case: case["tier"])
+def test_tiers_have_the_same_terms(case: dict[str, Any]) -> None:
+    fields = {name: value for name, value in case.items() if name != "tier"}
+    assert f.Tier(case["tier"]).terms == f.Terms(**fields)
 
 
 def step(ledger: f.Ledger, case: dict[str, Any]) -> f.Receipt:

@@ -57,6 +57,18 @@ def optimisation() -> None:
     assert_type(plan.chosen, f.Point)
     assert_type(plan.chosen.cost, int)
     f.place([], [], 5)  # type: ignore[arg-type]
+    f.place([], [], f.Sharing.QUEUED, strategy="fast")  # type: ignore[arg-type]
+    partial = f.place_what_fits([], [], f.Sharing.QUEUED)
+    assert_type(partial.plan, f.Plan | None)
+    for _, reason in partial.left_out:
+        match reason:
+            case f.NoNode() | f.NoCommonNode() | f.NoRoom() | f.GoesWith():
+                pass
+            case f.Crowded() | f.Late():
+                pass
+            case never:
+                assert_never(never)
+    assert_type(f.Tier.GOLD.terms.distinct, tuple[f.Domain, ...])
 
 
 def ledger() -> None:

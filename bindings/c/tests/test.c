@@ -1085,7 +1085,7 @@ static void test_fronts_are_measured(void) {
 /* ---- placement ---------------------------------------------------------------------------- */
 
 static int32_t priority_named(const char *name) {
-    const char *names[] = {"Critical", "High", "Normal", "Low", "Bulk"};
+    const char *names[] = {"critical", "high", "normal", "low", "bulk"};
     const fog_priority values[] = {FOG_PRIORITY_CRITICAL, FOG_PRIORITY_HIGH, FOG_PRIORITY_NORMAL,
                                    FOG_PRIORITY_LOW, FOG_PRIORITY_BULK};
     for (size_t i = 0; i < 5; i++) {
@@ -1096,6 +1096,50 @@ static int32_t priority_named(const char *name) {
     return -1;
 }
 
+static int32_t named(const char *name, const char *const *names, int32_t count) {
+    for (int32_t i = 0; i < count; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return i;
+        }
+    }
+    fprintf(stderr, "the vectors have an unknown %s\n", name);
+    exit(2);
+}
+
+static int32_t tier_named(const char *name) {
+    const char *const names[] = {"bronze", "silver", "gold", "platinum"};
+    return named(name, names, 4);
+}
+
+static int32_t domain_named(const char *name) {
+    const char *const names[] = {"node", "zone", "region", "operator"};
+    return named(name, names, 4);
+}
+
+static int32_t strategy_named(const char *name) {
+    const char *const names[] = {"nsga_ii",     "latency_first", "load_balance",
+                                 "trust_first", "cost_optimize", "round_robin",
+                                 "bin_pack",    "topology_spread"};
+    return named(name, names, 8);
+}
+
+static int32_t constraint_named(const char *name) {
+    const char *const names[] = {
+        "excluded", "trust",        "latency",           "cost",      "cpu",    "memory",
+        "run_time", "disk",         "gpu",               "bandwidth", "region", "price",
+        "deadline", "tier_latency", "tier_availability", "tier_errors"};
+    return named(name, names, FOG_CONSTRAINT_COUNT);
+}
+
+static const char **read_texts(const cJSON *items, size_t *count) {
+    *count = (size_t)cJSON_GetArraySize(items);
+    const char **texts = must(calloc(*count + 1, sizeof *texts));
+    for (size_t i = 0; i < *count; i++) {
+        texts[i] = cJSON_GetStringValue(cJSON_GetArrayItem(items, (int)i));
+    }
+    return texts;
+}
+
 static fog_job *read_jobs(const cJSON *items, size_t *count) {
     *count = (size_t)cJSON_GetArraySize(items);
     fog_job *jobs = must(calloc(*count + 1, sizeof *jobs));
@@ -1103,6 +1147,7 @@ static fog_job *read_jobs(const cJSON *items, size_t *count) {
     size_t i = 0;
     cJSON_ArrayForEach(item, items) {
         fog_job *job = &jobs[i++];
+        OK(fog_job_default(job));
         job->id = text(item, "id");
         job->cpu_millis = whole(item, "cpu_millis");
         job->memory_bytes = whole(item, "memory_bytes");
@@ -1113,13 +1158,32 @@ static fog_job *read_jobs(const cJSON *items, size_t *count) {
         job->max_cost = job->has_max_cost ? whole(item, "max_cost") : 0;
         job->has_max_latency_ms = maybe(item, "max_latency_ms") != NULL;
         job->max_latency_ms = job->has_max_latency_ms ? number(item, "max_latency_ms") : 0;
-        const cJSON *excluded = get(item, "excluded");
-        job->excluded_count = (size_t)cJSON_GetArraySize(excluded);
-        const char **nodes = must(calloc(job->excluded_count + 1, sizeof *nodes));
-        for (size_t n = 0; n < job->excluded_count; n++) {
-            nodes[n] = cJSON_GetStringValue(cJSON_GetArrayItem(excluded, (int)n));
+        job->excluded = read_texts(get(item, "excluded"), &job->excluded_count);
+        job->disk_bytes = whole(item, "disk_bytes");
+        job->gpus = whole(item, "gpus");
+        job->bandwidth_bps = whole(item, "bandwidth_bps");
+        job->input_bytes = whole(item, "input_bytes");
+        job->input_on = read_texts(get(item, "input_on"), &job->input_on_count);
+        job->has_max_price = maybe(item, "max_price") != NULL;
+        job->max_price = job->has_max_price ? whole(item, "max_price") : 0;
+        job->has_deadline_ms = maybe(item, "deadline_ms") != NULL;
+        job->deadline_ms = job->has_deadline_ms ? whole(item, "deadline_ms") : 0;
+        job->regions = read_texts(get(item, "regions"), &job->region_count);
+        job->tier = tier_named(text(item, "tier"));
+        job->affinity = read_texts(get(item, "affinity"), &job->affinity_count);
+        job->anti_affinity = read_texts(get(item, "anti_affinity"), &job->anti_affinity_count);
+        const cJSON *bound = maybe(item, "spread");
+        if (bound != NULL) {
+            fog_job_spread *spread = must(calloc(1, sizeof *spread));
+            spread->group = text(bound, "group");
+            spread->over = domain_named(text(bound, "over"));
+            spread->most = (uint32_t)whole(bound, "most");
+            job->spread = spread;
         }
-        job->excluded = nodes;
+        job->gang = maybe(item, "gang") != NULL ? text(item, "gang") : NULL;
+        job->has_replicas = maybe(item, "replicas") != NULL;
+        job->replicas = job->has_replicas ? (uint8_t)whole(item, "replicas") : 0;
+        job->preemptible = truth(item, "preemptible");
     }
     return jobs;
 }
@@ -1127,6 +1191,11 @@ static fog_job *read_jobs(const cJSON *items, size_t *count) {
 static void free_jobs(fog_job *jobs, size_t count) {
     for (size_t i = 0; i < count; i++) {
         free((void *)jobs[i].excluded);
+        free((void *)jobs[i].input_on);
+        free((void *)jobs[i].regions);
+        free((void *)jobs[i].affinity);
+        free((void *)jobs[i].anti_affinity);
+        free((void *)jobs[i].spread);
     }
     free(jobs);
 }
@@ -1138,6 +1207,7 @@ static fog_node *read_nodes(const cJSON *items, size_t *count) {
     size_t i = 0;
     cJSON_ArrayForEach(item, items) {
         fog_node *node = &nodes[i++];
+        OK(fog_node_default(node));
         node->id = text(item, "id");
         node->cpu_millis_free = whole(item, "cpu_millis_free");
         node->cpu_millis_total = whole(item, "cpu_millis_total");
@@ -1146,6 +1216,19 @@ static fog_node *read_nodes(const cJSON *items, size_t *count) {
         node->latency_ms = number(item, "latency_ms");
         node->trust = number(item, "trust");
         node->price_per_cpu_second = whole(item, "price_per_cpu_second");
+        node->disk_bytes_free = whole(item, "disk_bytes_free");
+        node->gpus_free = whole(item, "gpus_free");
+        node->bandwidth_bps_free = whole(item, "bandwidth_bps_free");
+        node->has_ask_per_cpu_second = maybe(item, "ask_per_cpu_second") != NULL;
+        node->ask_per_cpu_second =
+            node->has_ask_per_cpu_second ? whole(item, "ask_per_cpu_second") : 0;
+        node->region = text(item, "region");
+        node->zone = text(item, "zone");
+        node->operator_name = text(item, "operator");
+        node->has_availability = maybe(item, "availability") != NULL;
+        node->availability = node->has_availability ? number(item, "availability") : 0;
+        node->has_error_rate = maybe(item, "error_rate") != NULL;
+        node->error_rate = node->has_error_rate ? number(item, "error_rate") : 0;
     }
     return nodes;
 }
@@ -1168,21 +1251,28 @@ static void read_preference(const cJSON *item, fog_preference *preference) {
     }
 }
 
-static fog_status run_place(const cJSON *area, const cJSON *job_items, fog_plan **plan) {
+static fog_placing read_placing(const cJSON *area, const fog_nsga2_config *config) {
+    fog_placing placing = {.strategy = strategy_named(text(area, "strategy")),
+                           .config = config,
+                           .seed = whole(area, "seed")};
+    placing.sharing = strcmp(text(area, "sharing"), "queued") == 0 ? FOG_SHARING_QUEUED
+                                                                   : FOG_SHARING_CONCURRENT;
+    read_preference(get(area, "preference"), &placing.preference);
+    return placing;
+}
+
+/* Leaves out what does not fit if there is a `left_out` to receive it. */
+static fog_status run_place(const cJSON *area, const cJSON *job_items, fog_plan **plan,
+                            fog_left_out **left_out) {
     size_t job_count, node_count;
     fog_job *jobs = read_jobs(job_items, &job_count);
     fog_node *nodes = read_nodes(get(area, "nodes"), &node_count);
     fog_nsga2_config config = read_config(area);
-    bool queued = strcmp(text(area, "sharing"), "queued") == 0;
-    const cJSON *named = maybe(area, "preference");
-    fog_preference preference;
-    if (named != NULL) {
-        read_preference(named, &preference);
-    }
+    fog_placing placing = read_placing(area, &config);
     fog_status status =
-        fog_place(jobs, job_count, nodes, node_count,
-                  queued ? FOG_SHARING_QUEUED : FOG_SHARING_CONCURRENT, &config,
-                  named != NULL ? &preference : NULL, whole(area, "seed"), plan);
+        left_out == NULL
+            ? fog_place(jobs, job_count, nodes, node_count, &placing, plan)
+            : fog_place_what_fits(jobs, job_count, nodes, node_count, &placing, plan, left_out);
     free_jobs(jobs, job_count);
     free(nodes);
     return status;
@@ -1198,6 +1288,7 @@ static void same_plan(const fog_plan *plan, const cJSON *area) {
     OK(fog_plan_point(plan, index, &point));
     same_numbers(point.objectives, FOG_OBJECTIVE_COUNT, get(chosen, "objectives"));
     CHECK(strcmp(point.cost.text, text(chosen, "cost")) == 0);
+    CHECK(strcmp(point.price.text, text(chosen, "price")) == 0);
     CHECK(point.assignment_count == (size_t)cJSON_GetArraySize(assignment));
     fog_assignment placed;
     for (size_t i = 0; i < point.assignment_count; i++) {
@@ -1218,42 +1309,221 @@ static void same_plan(const fog_plan *plan, const cJSON *area) {
 static void test_placement_chooses_the_same_plans(void) {
     const cJSON *area = get(shared, "place");
     fog_plan *plan = NULL;
-    OK(run_place(area, get(area, "jobs"), &plan));
+    OK(run_place(area, get(area, "jobs"), &plan, NULL));
     same_plan(plan, area);
     fog_plan_free(plan);
     const cJSON *infeasible = get(area, "infeasible");
-    FAILS(expected(infeasible), run_place(area, get(infeasible, "jobs"), &plan));
+    FAILS(expected(infeasible), run_place(area, get(infeasible, "jobs"), &plan, NULL));
     cJSON_ArrayForEach(area, get(shared, "place_more")) {
         if (expected(area) != FOG_STATUS_OK) {
-            FAILS(expected(area), run_place(area, get(area, "jobs"), &plan));
+            FAILS(expected(area), run_place(area, get(area, "jobs"), &plan, NULL));
             continue;
         }
-        OK(run_place(area, get(area, "jobs"), &plan));
+        OK(run_place(area, get(area, "jobs"), &plan, NULL));
         same_plan(plan, area);
         fog_plan_free(plan);
     }
 }
 
-static void test_placement_refuses_numbers_of_no_enumeration(void) {
-    const cJSON *area = get(shared, "place");
-    size_t job_count, node_count;
-    fog_job *jobs = read_jobs(get(area, "jobs"), &job_count);
-    fog_node *nodes = read_nodes(get(area, "nodes"), &node_count);
+static void same_reason(const fog_left_out *left_out, size_t index, const fog_left_out_job *left,
+                        const cJSON *reason) {
+    const cJSON *fields = maybe(reason, "no_node");
+    if (fields != NULL) {
+        CHECK(left->reason == FOG_LEFT_OUT_REASON_NO_NODE);
+        for (int i = 0; i < FOG_CONSTRAINT_COUNT; i++) {
+            const cJSON *count = cJSON_GetArrayItem(get(fields, "removed_by"), i);
+            CHECK(left->removed_by[i] == (uint32_t)cJSON_GetNumberValue(count));
+        }
+        CHECK(strcmp(left->node, text(fields, "nearest")) == 0);
+        bool fails[FOG_CONSTRAINT_COUNT] = {false};
+        const cJSON *item;
+        cJSON_ArrayForEach(item, get(fields, "nearest_fails")) {
+            fails[constraint_named(cJSON_GetStringValue(item))] = true;
+        }
+        CHECK(memcmp(fails, left->node_fails, sizeof fails) == 0);
+    } else if ((fields = maybe(reason, "no_common_node")) != NULL) {
+        CHECK(left->reason == FOG_LEFT_OUT_REASON_NO_COMMON_NODE);
+        CHECK(left->shared == whole(fields, "shared"));
+        const cJSON *jobs = get(fields, "jobs");
+        CHECK(left->together_count == (size_t)cJSON_GetArraySize(jobs));
+        char id[FOG_ID_SIZE];
+        for (size_t i = 0; i < left->together_count; i++) {
+            OK(fog_left_out_together(left_out, index, i, &id));
+            CHECK(strcmp(id, cJSON_GetStringValue(cJSON_GetArrayItem(jobs, (int)i))) == 0);
+        }
+    } else if ((fields = maybe(reason, "no_room")) != NULL) {
+        CHECK(left->reason == FOG_LEFT_OUT_REASON_NO_ROOM);
+        CHECK(strcmp(left->node, text(fields, "node")) == 0);
+        const cJSON *lacks = get(fields, "lacks");
+        CHECK(left->lacks.cpu_millis == whole(lacks, "cpu_millis"));
+        CHECK(left->lacks.memory_bytes == whole(lacks, "memory_bytes"));
+        CHECK(left->lacks.disk_bytes == whole(lacks, "disk_bytes"));
+        CHECK(left->lacks.gpus == whole(lacks, "gpus"));
+        CHECK(left->lacks.bandwidth_bps == whole(lacks, "bandwidth_bps"));
+    } else if ((fields = maybe(reason, "late")) != NULL) {
+        CHECK(left->reason == FOG_LEFT_OUT_REASON_LATE);
+        CHECK(left->late_ms == whole(fields, "late_ms"));
+    } else if (maybe(reason, "with") != NULL) {
+        CHECK(left->reason == FOG_LEFT_OUT_REASON_GOES_WITH);
+        CHECK(strcmp(left->other, text(reason, "with")) == 0);
+    } else {
+        CHECK(strcmp(cJSON_GetStringValue(reason), "crowded") == 0);
+        CHECK(left->reason == FOG_LEFT_OUT_REASON_CROWDED);
+    }
+}
+
+static void test_placement_leaves_out_the_same_jobs(void) {
+    const cJSON *area;
+    cJSON_ArrayForEach(area, get(shared, "place_what_fits")) {
+        fog_plan *plan = NULL;
+        fog_left_out *left_out = NULL;
+        if (expected(area) != FOG_STATUS_OK) {
+            FAILS(expected(area), run_place(area, get(area, "jobs"), &plan, &left_out));
+            continue;
+        }
+        OK(run_place(area, get(area, "jobs"), &plan, &left_out));
+        CHECK((plan != NULL) == (maybe(area, "chosen") != NULL));
+        if (plan != NULL) {
+            same_plan(plan, area);
+        }
+        size_t count = fog_left_out_count(left_out);
+        CHECK(count == (size_t)cJSON_GetArraySize(get(area, "left_out")));
+        fog_left_out_job left;
+        char *why = NULL;
+        for (size_t i = 0; i < count; i++) {
+            const cJSON *item = cJSON_GetArrayItem(get(area, "left_out"), (int)i);
+            OK(fog_left_out_get(left_out, i, &left));
+            CHECK(strcmp(left.job, text(item, "job")) == 0);
+            same_reason(left_out, i, &left, get(item, "reason"));
+            OK(fog_left_out_explain(left_out, i, &why));
+            CHECK(strcmp(why, text(item, "text")) == 0);
+            fog_string_free(why);
+        }
+        char id[FOG_ID_SIZE];
+        FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_left_out_get(left_out, count, &left));
+        FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_left_out_explain(left_out, count, &why));
+        FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_left_out_together(left_out, 0, 99, &id));
+        fog_left_out_free(left_out);
+        fog_plan_free(plan);
+    }
+}
+
+static void test_tiers_have_the_same_terms(void) {
+    const cJSON *area, *item;
+    fog_terms terms;
+    cJSON_ArrayForEach(area, get(shared, "tiers")) {
+        OK(fog_tier_terms(tier_named(text(area, "tier")), &terms));
+        CHECK(terms.replicas == whole(area, "replicas"));
+        bool distinct[4] = {false};
+        cJSON_ArrayForEach(item, get(area, "distinct")) {
+            distinct[domain_named(cJSON_GetStringValue(item))] = true;
+        }
+        CHECK(memcmp(distinct, terms.distinct, sizeof distinct) == 0);
+        CHECK(terms.latency_ms_p95 == number(area, "latency_ms_p95"));
+        CHECK(terms.availability == number(area, "availability"));
+        CHECK(terms.error_rate == number(area, "error_rate"));
+        CHECK(terms.preempted == (maybe(area, "preemption_notice_ms") != NULL));
+        CHECK(!terms.preempted ||
+              terms.preemption_notice_ms == whole(area, "preemption_notice_ms"));
+        CHECK(terms.price_permille == whole(area, "price_permille"));
+    }
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_tier_terms(4, &terms));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_tier_terms(FOG_TIER_GOLD, NULL));
+}
+
+/* What is zero says nothing, but for the priority and the speed. */
+static void test_zeroed_jobs_and_nodes_are_placed(void) {
+    fog_job job = {.id = "01010101010101010101010101010101", .cpu_millis = 1};
+    fog_node node = {
+        .id = "0202020202020202020202020202020202020202020202020202020202020202",
+        .cpu_millis_free = 1,
+        .cpu_millis_total = 1,
+        .speed = 1};
     fog_plan *plan = NULL;
+    OK(fog_place(&job, 1, &node, 1, NULL, &plan));
+    CHECK(fog_plan_size(plan) == 1);
+    fog_plan_free(plan);
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_job_default(NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_node_default(NULL));
+    fog_left_out *left_out = NULL;
     FAILS(FOG_STATUS_INVALID_ARGUMENT,
-          fog_place(jobs, job_count, nodes, node_count, 2, NULL, NULL, 1, &plan));
-    fog_preference preference = {.kind = -1};
-    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_place(jobs, job_count, nodes, node_count,
-                                                 FOG_SHARING_QUEUED, NULL, &preference, 1, &plan));
-    jobs[0].priority = 5;
-    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_place(jobs, job_count, nodes, node_count,
-                                                 FOG_SHARING_QUEUED, NULL, NULL, 1, &plan));
-    jobs[0].priority = FOG_PRIORITY_LOW;
-    jobs[0].id = "a job";
-    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_place(jobs, job_count, nodes, node_count,
-                                                 FOG_SHARING_QUEUED, NULL, NULL, 1, &plan));
-    free_jobs(jobs, job_count);
-    free(nodes);
+          fog_place_what_fits(&job, 1, &node, 1, NULL, NULL, &left_out));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_place_what_fits(&job, 1, &node, 1, NULL, &plan, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_left_out_get(NULL, 0, NULL));
+    CHECK(fog_left_out_count(NULL) == 0);
+    fog_left_out_free(NULL);
+}
+
+/* Refused by fog_place() and by fog_place_what_fits(). */
+static void refused(fog_status status, const fog_job *job, const fog_node *node,
+                    const fog_placing *placing) {
+    fog_plan *plan = NULL;
+    fog_left_out *left_out = NULL;
+    FAILS(status, fog_place(job, 1, node, 1, placing, &plan));
+    FAILS(status, fog_place_what_fits(job, 1, node, 1, placing, &plan, &left_out));
+}
+
+static void test_placement_refuses_what_makes_no_sense(void) {
+    const fog_status argument = FOG_STATUS_INVALID_ARGUMENT, problem = FOG_STATUS_INVALID_PROBLEM;
+    fog_job usual, job;
+    fog_node offered, node;
+    OK(fog_job_default(&usual));
+    OK(fog_node_default(&offered));
+    usual.id = "01010101010101010101010101010101";
+    offered.id = "0202020202020202020202020202020202020202020202020202020202020202";
+    fog_placing placing = {.sharing = 2};
+    refused(argument, &usual, &offered, &placing);
+    placing = (fog_placing){.strategy = 8};
+    refused(argument, &usual, &offered, &placing);
+    placing = (fog_placing){.strategy = -1};
+    refused(argument, &usual, &offered, &placing);
+    placing = (fog_placing){.preference = {.kind = -1}};
+    refused(argument, &usual, &offered, &placing);
+    job = usual;
+    job.priority = 5;
+    refused(argument, &job, &offered, NULL);
+    job = usual;
+    job.tier = 4;
+    refused(argument, &job, &offered, NULL);
+    job = usual;
+    job.id = "a job";
+    refused(argument, &job, &offered, NULL);
+    job = usual;
+    job.affinity_count = 1;
+    refused(argument, &job, &offered, NULL);
+    const char *other = "03030303030303030303030303030303";
+    job.affinity = &other;
+    refused(problem, &job, &offered, NULL);
+    job = usual;
+    job.anti_affinity = &usual.id;
+    job.anti_affinity_count = 1;
+    refused(problem, &job, &offered, NULL);
+    fog_job_spread spread = {.group = "web", .over = 4, .most = 1};
+    job = usual;
+    job.spread = &spread;
+    refused(argument, &job, &offered, NULL);
+    spread = (fog_job_spread){.over = FOG_DOMAIN_ZONE, .most = 1};
+    refused(argument, &job, &offered, NULL);
+    spread.group = "web";
+    spread.most = 0;
+    refused(problem, &job, &offered, NULL);
+    job = usual;
+    job.has_replicas = true;
+    refused(problem, &job, &offered, NULL);
+    double zero = 0.0;
+    job = usual;
+    job.min_trust = zero / zero;
+    refused(problem, &job, &offered, NULL);
+    node = offered;
+    node.speed = -1;
+    refused(problem, &usual, &node, NULL);
+    node = offered;
+    node.has_availability = true;
+    node.availability = 1.5;
+    refused(problem, &usual, &node, NULL);
+    node = offered;
+    node.zone = "\xff";
+    refused(argument, &usual, &node, NULL);
 }
 
 /* ---- ledger ------------------------------------------------------------------------------- */
@@ -1424,16 +1694,6 @@ static void test_a_forked_child_cannot_use_what_its_parent_opened(void) {
 }
 
 /* ---- harvesting --------------------------------------------------------------------------- */
-
-static int32_t named(const char *name, const char *const *names, int32_t count) {
-    for (int32_t i = 0; i < count; i++) {
-        if (strcmp(names[i], name) == 0) {
-            return i;
-        }
-    }
-    fprintf(stderr, "the vectors have an unknown %s\n", name);
-    exit(2);
-}
 
 static fog_device_state read_state(const cJSON *item) {
     const char *const classes[] = {"phone", "laptop", "desktop", "server"};
@@ -2584,7 +2844,10 @@ int main(int argc, char **argv) {
         TEST(an_order_is_found),
         TEST(fronts_are_measured),
         TEST(placement_chooses_the_same_plans),
-        TEST(placement_refuses_numbers_of_no_enumeration),
+        TEST(placement_leaves_out_the_same_jobs),
+        TEST(tiers_have_the_same_terms),
+        TEST(zeroed_jobs_and_nodes_are_placed),
+        TEST(placement_refuses_what_makes_no_sense),
         TEST(the_ledger_takes_the_same_steps),
         TEST(a_ledger_file_outlives_its_handle_and_has_one_owner),
         TEST(a_forked_child_cannot_use_what_its_parent_opened),

@@ -507,42 +507,129 @@ void test_fronts_are_measured() {
 
 // ---- placement --------------------------------------------------------------------------------
 
-fc::plan run_place(const json &area, const json &items) {
-    const std::vector<std::string> priorities{"Critical", "High", "Normal", "Low", "Bulk"};
+/// What the vectors call T.
+template <class T>
+T named(const std::vector<std::string> &names, const json &name) {
+    const auto found = std::find(names.begin(), names.end(), name.get<std::string>());
+    return static_cast<T>(found - names.begin());
+}
+
+fc::domain domain_named(const json &name) {
+    return named<fc::domain>({"node", "zone", "region", "operator"}, name);
+}
+
+template <class T>
+void read(std::optional<T> &value, const json &item) {
+    if (!item.is_null()) {
+        value = item.get<T>();
+    }
+}
+
+/// A batch as the vectors give it.
+struct batch {
     std::vector<fc::job> jobs;
-    for (const auto &item : items) {
+    std::vector<fc::node> nodes;
+    fc::sharing sharing;
+    fc::strategy strategy;
+    fc::nsga2_config config;
+    fc::preference preference;
+    std::uint64_t seed;
+
+    batch(const json &area, const json &items)
+        : sharing(area["sharing"] == "queued" ? fc::sharing::queued : fc::sharing::concurrent),
+          strategy(named<fc::strategy>({"nsga_ii", "latency_first", "load_balance", "trust_first",
+                                        "cost_optimize", "round_robin", "bin_pack",
+                                        "topology_spread"},
+                                       area["strategy"])),
+          config(read_config(area)), seed(area["seed"]) {
+        for (const auto &item : items) {
+            jobs.push_back(job(item));
+        }
+        for (const auto &item : area["nodes"]) {
+            nodes.push_back(node(item));
+        }
+        if (area["preference"].contains("weights")) {
+            preference = fc::weights{area["preference"]["weights"]};
+        } else if (area["preference"].contains("lexicographic")) {
+            preference = fc::lexicographic{area["preference"]["lexicographic"]};
+        }
+    }
+
+    static fc::job job(const json &item) {
+        using texts = std::vector<std::string>;
         fc::job job;
         job.id = item["id"];
         job.cpu_millis = item["cpu_millis"];
         job.memory_bytes = item["memory_bytes"];
         job.duration_ms = item["duration_ms"];
-        const auto priority = std::find(priorities.begin(), priorities.end(), item["priority"]);
-        job.priority = static_cast<fc::priority>(priority - priorities.begin());
+        job.priority = named<fc::priority>({"critical", "high", "normal", "low", "bulk"},
+                                           item["priority"]);
         job.min_trust = item["min_trust"];
-        if (!item["max_cost"].is_null()) {
-            job.max_cost = item["max_cost"].get<std::uint64_t>();
+        read(job.max_cost, item["max_cost"]);
+        read(job.max_latency_ms, item["max_latency_ms"]);
+        job.excluded = item["excluded"].get<texts>();
+        job.disk_bytes = item["disk_bytes"];
+        job.gpus = item["gpus"];
+        job.bandwidth_bps = item["bandwidth_bps"];
+        job.input_bytes = item["input_bytes"];
+        job.input_on = item["input_on"].get<texts>();
+        read(job.max_price, item["max_price"]);
+        read(job.deadline_ms, item["deadline_ms"]);
+        job.regions = item["regions"].get<texts>();
+        job.tier = named<fc::tier>({"bronze", "silver", "gold", "platinum"}, item["tier"]);
+        job.affinity = item["affinity"].get<texts>();
+        job.anti_affinity = item["anti_affinity"].get<texts>();
+        if (!item["spread"].is_null()) {
+            const auto &bound = item["spread"];
+            job.spread =
+                fc::job_spread{bound["group"], domain_named(bound["over"]), bound["most"]};
         }
-        if (!item["max_latency_ms"].is_null()) {
-            job.max_latency_ms = item["max_latency_ms"].get<double>();
-        }
-        job.excluded = item["excluded"].get<std::vector<std::string>>();
-        jobs.push_back(job);
+        read(job.gang, item["gang"]);
+        read(job.replicas, item["replicas"]);
+        job.preemptible = item["preemptible"];
+        return job;
     }
-    std::vector<fc::node> nodes;
-    for (const auto &item : area["nodes"]) {
-        nodes.push_back({item["id"], item["cpu_millis_free"], item["cpu_millis_total"],
-                         item["memory_bytes_free"], item["speed"], item["latency_ms"],
-                         item["trust"], item["price_per_cpu_second"]});
+
+    static fc::node node(const json &item) {
+        fc::node node;
+        node.id = item["id"];
+        node.cpu_millis_free = item["cpu_millis_free"];
+        node.cpu_millis_total = item["cpu_millis_total"];
+        node.memory_bytes_free = item["memory_bytes_free"];
+        node.speed = item["speed"];
+        node.latency_ms = item["latency_ms"];
+        node.trust = item["trust"];
+        node.price_per_cpu_second = item["price_per_cpu_second"];
+        node.disk_bytes_free = item["disk_bytes_free"];
+        node.gpus_free = item["gpus_free"];
+        node.bandwidth_bps_free = item["bandwidth_bps_free"];
+        read(node.ask_per_cpu_second, item["ask_per_cpu_second"]);
+        node.region = item["region"];
+        node.zone = item["zone"];
+        node.operator_name = item["operator"];
+        read(node.availability, item["availability"]);
+        read(node.error_rate, item["error_rate"]);
+        return node;
     }
-    fc::preference preference;
-    if (area.contains("preference") && area["preference"].contains("weights")) {
-        preference = fc::weights{area["preference"]["weights"]};
-    } else if (area.contains("preference") && area["preference"].contains("lexicographic")) {
-        preference = fc::lexicographic{area["preference"]["lexicographic"]};
+
+    fc::plan place() const {
+        return fc::place(jobs, nodes, sharing, config, preference, seed, strategy);
     }
-    const auto sharing =
-        area["sharing"] == "queued" ? fc::sharing::queued : fc::sharing::concurrent;
-    return fc::place(jobs, nodes, sharing, read_config(area), preference, area["seed"]);
+};
+
+void same_plan(const fc::plan &plan, const json &area) {
+    const auto &chosen = area["chosen"];
+    CHECK(plan.front.size() == area["front_size"]);
+    CHECK(plan.chosen_index == area["chosen_index"]);
+    CHECK(plan.explanation == area["explanation"]);
+    CHECK(plan.chosen().cost == chosen["cost"]);
+    CHECK(plan.chosen().price == chosen["price"]);
+    CHECK(json(plan.chosen().objectives) == chosen["objectives"]);
+    json assignment = json::array();
+    for (const auto &placed : plan.chosen().assignment) {
+        assignment.push_back({placed.job, placed.node});
+    }
+    CHECK(assignment == chosen["assignment"]);
 }
 
 void test_placement_chooses_the_same_plans() {
@@ -550,23 +637,99 @@ void test_placement_chooses_the_same_plans() {
     areas.push_back(shared["place"]);
     for (const auto &area : areas) {
         fc::plan plan;
-        if (!ends(area, [&] { plan = run_place(area, area["jobs"]); })) {
-            continue;
+        if (ends(area, [&] { plan = batch(area, area["jobs"]).place(); })) {
+            same_plan(plan, area);
         }
-        const auto &chosen = area["chosen"];
-        CHECK(plan.front.size() == area["front_size"]);
-        CHECK(plan.chosen_index == area["chosen_index"]);
-        CHECK(plan.explanation == area["explanation"]);
-        CHECK(plan.chosen().cost == chosen["cost"]);
-        CHECK(json(plan.chosen().objectives) == chosen["objectives"]);
-        json assignment = json::array();
-        for (const auto &placed : plan.chosen().assignment) {
-            assignment.push_back({placed.job, placed.node});
-        }
-        CHECK(assignment == chosen["assignment"]);
     }
     const auto &infeasible = shared["place"]["infeasible"];
-    ends(infeasible, [&] { run_place(shared["place"], infeasible["jobs"]); });
+    ends(infeasible, [&] { batch(shared["place"], infeasible["jobs"]).place(); });
+}
+
+/// The reason as the vectors write it.
+json written(const fc::left_out &left) {
+    const std::vector<std::string> names{
+        "excluded", "trust", "latency",   "cost",   "cpu",   "memory",   "run_time",
+        "disk",     "gpu",   "bandwidth", "region", "price", "deadline", "tier_latency",
+        "tier_availability", "tier_errors"};
+    if (const auto *why = std::get_if<fc::no_node>(&left.reason)) {
+        std::vector<std::uint32_t> counts(FOG_CONSTRAINT_COUNT);
+        for (const auto &[constraint, count] : why->removed_by) {
+            counts[static_cast<std::size_t>(constraint)] = count;
+        }
+        std::vector<std::string> fails;
+        for (const auto constraint : why->nearest_fails) {
+            fails.push_back(names[static_cast<std::size_t>(constraint)]);
+        }
+        return {{"no_node",
+                 {{"removed_by", counts}, {"nearest", why->nearest}, {"nearest_fails", fails}}}};
+    }
+    if (const auto *why = std::get_if<fc::no_common_node>(&left.reason)) {
+        return {{"no_common_node", {{"jobs", why->jobs}, {"shared", why->shared}}}};
+    }
+    if (const auto *why = std::get_if<fc::no_room>(&left.reason)) {
+        const json lacks{{"cpu_millis", why->lacks.cpu_millis},
+                         {"memory_bytes", why->lacks.memory_bytes},
+                         {"disk_bytes", why->lacks.disk_bytes},
+                         {"gpus", why->lacks.gpus},
+                         {"bandwidth_bps", why->lacks.bandwidth_bps}};
+        return {{"no_room", {{"node", why->node}, {"lacks", lacks}}}};
+    }
+    if (const auto *why = std::get_if<fc::late>(&left.reason)) {
+        return {{"late", {{"late_ms", why->late_ms}}}};
+    }
+    if (const auto *why = std::get_if<fc::goes_with>(&left.reason)) {
+        return {{"with", why->job}};
+    }
+    return "crowded";
+}
+
+void test_placement_leaves_out_the_same_jobs() {
+    for (const auto &area : shared["place_what_fits"]) {
+        const batch given(area, area["jobs"]);
+        if (given.strategy != fc::strategy::nsga_ii) {
+            continue; // Only that leaves out jobs, so there is no argument to say another.
+        }
+        fc::partial_plan partial;
+        const auto place = [&] {
+            partial = fc::place_what_fits(given.jobs, given.nodes, given.sharing, given.config,
+                                          given.preference, given.seed);
+        };
+        if (!ends(area, place)) {
+            continue;
+        }
+        CHECK(partial.plan.has_value() == area.contains("chosen"));
+        if (partial.plan) {
+            same_plan(*partial.plan, area);
+        }
+        json left_out = json::array();
+        for (const auto &left : partial.left_out) {
+            left_out.push_back(
+                {{"job", left.job}, {"reason", written(left)}, {"text", left.explanation}});
+        }
+        CHECK(left_out == area["left_out"]);
+    }
+}
+
+void test_tiers_have_the_same_terms() {
+    for (const auto &area : shared["tiers"]) {
+        const auto tier =
+            named<fc::tier>({"bronze", "silver", "gold", "platinum"}, area["tier"]);
+        const auto terms = fc::terms_of(tier);
+        CHECK(terms.replicas == area["replicas"]);
+        std::vector<fc::domain> distinct;
+        for (const auto &name : area["distinct"]) {
+            distinct.push_back(domain_named(name));
+        }
+        CHECK(terms.distinct == distinct);
+        CHECK(terms.latency_ms_p95 == area["latency_ms_p95"]);
+        CHECK(terms.availability == area["availability"]);
+        CHECK(terms.error_rate == area["error_rate"]);
+        std::optional<std::uint64_t> notice_ms;
+        read(notice_ms, area["preemption_notice_ms"]);
+        CHECK(terms.preemption_notice_ms == notice_ms);
+        CHECK(terms.price_permille == area["price_permille"]);
+    }
+    THROWS(fc::invalid_argument, fc::terms_of(static_cast<fc::tier>(4)));
 }
 
 // ---- ledger -----------------------------------------------------------------------------------
@@ -1100,6 +1263,8 @@ int main(int argc, char **argv) {
         TEST(generations_are_evaluated_at_once_and_saved),
         TEST(fronts_are_measured),
         TEST(placement_chooses_the_same_plans),
+        TEST(placement_leaves_out_the_same_jobs),
+        TEST(tiers_have_the_same_terms),
         TEST(the_ledger_takes_the_same_steps),
         TEST(threads_share_a_ledger),
         TEST(policies_decide_alike),

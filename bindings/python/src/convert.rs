@@ -29,6 +29,7 @@ macro_rules! ranged {
 }
 
 ranged! {
+    u8: "0 to 255",
     u16: "0 to 65535",
     u32: "0 to 2**32 - 1",
     u64: "0 to 2**64 - 1",
@@ -313,11 +314,35 @@ enumeration!(AccountKind, AccountKind {
     "issuer" => Issuer,
     "holder" => Holder,
 });
+enumeration!(Constraint, Constraint {
+    "excluded" => Excluded,
+    "trust" => Trust,
+    "latency" => Latency,
+    "cost" => Cost,
+    "cpu" => Cpu,
+    "memory" => Memory,
+    "run_time" => RunTime,
+    "disk" => Disk,
+    "gpu" => Gpu,
+    "bandwidth" => Bandwidth,
+    "region" => Region,
+    "price" => Price,
+    "deadline" => Deadline,
+    "tier_latency" => TierLatency,
+    "tier_availability" => TierAvailability,
+    "tier_errors" => TierErrors,
+});
 enumeration!(DeviceClass, DeviceClass {
     "phone" => Phone,
     "laptop" => Laptop,
     "desktop" => Desktop,
     "server" => Server,
+});
+enumeration!(Domain, Domain {
+    "node" => Node,
+    "zone" => Zone,
+    "region" => Region,
+    "operator" => Operator,
 });
 enumeration!(Network, Network {
     "unknown" => Unknown,
@@ -329,6 +354,22 @@ enumeration!(Network, Network {
 enumeration!(Sharing, Sharing {
     "concurrent" => Concurrent,
     "queued" => Queued,
+});
+enumeration!(Strategy, Strategy {
+    "nsga_ii" => NsgaIi,
+    "latency_first" => LatencyFirst,
+    "load_balance" => LoadBalance,
+    "trust_first" => TrustFirst,
+    "cost_optimize" => CostOptimize,
+    "round_robin" => RoundRobin,
+    "bin_pack" => BinPack,
+    "topology_spread" => TopologySpread,
+});
+enumeration!(Tier, Tier {
+    "platinum" => Platinum,
+    "gold" => Gold,
+    "silver" => Silver,
+    "bronze" => Bronze,
 });
 enumeration!(Verdict, Verdict {
     "allow" => Allow,

@@ -48,7 +48,10 @@ mod _native {
         SphinxProcessor,
     };
     #[pymodule_export]
-    use crate::placement::{Job, Lexicographic, Node, Plan, Point, Weights, place};
+    use crate::placement::{
+        _terms, Crowded, GoesWith, Job, Lacks, Late, Lexicographic, NoCommonNode, NoNode, NoRoom,
+        Node, PartialPlan, Plan, Point, Spread, Terms, Weights, place, place_what_fits,
+    };
     #[pymodule_export]
     use crate::policy::{Battery, Budget, Decision, DeviceState, HarvestPolicy, Reason};
     #[pymodule_export]

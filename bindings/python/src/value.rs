@@ -15,7 +15,8 @@ macro_rules! value {
 
             #[classattr]
             fn __match_args__(py: Python<'_>) -> PyResult<Bound<'_, pyo3::types::PyTuple>> {
-                pyo3::types::PyTuple::new(py, [$(stringify!($field)),*])
+                let names: &[&str] = &[$(stringify!($field)),*];
+                pyo3::types::PyTuple::new(py, names)
             }
 
             fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

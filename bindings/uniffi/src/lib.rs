@@ -38,9 +38,10 @@ pub use error::{ErrorCode, ErrorCodeEntry, FogError, error_codes, panic_on_purpo
 pub use fog::{Fog, FogStats, FogTask, Limits, TaskOutput};
 pub use mixnode::{MixnetNode, MixnetNodeConfig, MixnetNodeStats};
 pub use optimise::{
-    Assignment, Ended, Evaluation, Genome, Job, Node, Nsga2, Plan, Point, Preference, Problem,
-    ProblemError, Search, SearchConfig, Selection, Stagnation, hypervolume, igd, igd_plus,
-    minimize, non_dominated_sort, place, reference_directions, spacing, spread,
+    Assignment, Ended, Evaluation, Genome, Job, LeftOut, LeftOutReason, Node, Nsga2, PartialPlan,
+    Plan, Point, Preference, Problem, ProblemError, Removed, Search, SearchConfig, Selection,
+    Spread, Stagnation, Terms, hypervolume, igd, igd_plus, minimize, non_dominated_sort, place,
+    place_what_fits, reference_directions, spacing, spread, tier_terms,
 };
 pub use packets::{
     BatchResult, Hop, PacketOrder, PrivateKey, Processed, ReplyKey, ReplyPacket, Sphinx,

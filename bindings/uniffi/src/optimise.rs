@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fogcompute::base::Priority;
-use fogcompute::schedule::OBJECTIVE_COUNT;
+use fogcompute::schedule::{self, Lacks, OBJECTIVE_COUNT};
 use fogcompute::{
-    BatchProblem, Front, Individual, Rates, SearchFailure, Settings, Sharing, Variable, indicators,
+    BatchProblem, Constraint, Domain, Front, Individual, Placing, Preemption, Rates, SearchFailure,
+    Settings, Sharing, Strategy, Tier, Variable, indicators,
 };
 use thiserror::Error;
 
@@ -601,6 +602,107 @@ pub enum Sharing {
     Queued,
 }
 
+/// How placements are found. All of them respect every constraint.
+#[uniffi::remote(Enum)]
+pub enum Strategy {
+    /// Searches for placements that no other beats; the others make one in one pass.
+    NsgaIi,
+    /// Each job where it is done first.
+    LatencyFirst,
+    /// Each job where it leaves the use of nodes most even.
+    LoadBalance,
+    /// Each job on the node that is trusted most.
+    TrustFirst,
+    /// Each job where it costs least.
+    CostOptimize,
+    /// Each job on the next node in the order given that may take it.
+    RoundRobin,
+    /// Each job on a node that has others already, if there is one, where it leaves least unused.
+    BinPack,
+    /// Each job in the zone with the fewest, there with the operator and on the node with them.
+    TopologySpread,
+}
+
+/// What a job is promised.
+#[uniffi::remote(Enum)]
+pub enum Tier {
+    /// For what must not fail.
+    Platinum,
+    /// For what somebody depends on.
+    Gold,
+    /// For what should not be done twice.
+    Silver,
+    /// The default: best effort on one node.
+    Bronze,
+}
+
+/// What nodes are told apart by.
+#[uniffi::remote(Enum)]
+pub enum Domain {
+    /// Each node is a domain of its own.
+    Node,
+    /// Nodes that share power and network.
+    Zone,
+    /// Nodes of one part of the world.
+    Region,
+    /// Nodes that one party runs.
+    Operator,
+}
+
+/// What a tier promises and what it costs.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Terms {
+    /// How many nodes run the job, each on its own.
+    pub replicas: u8,
+    /// What the nodes of two replicas must differ in, all of it.
+    pub distinct: Vec<Domain>,
+    /// Latency of a node that at most one answer in twenty exceeds, in milliseconds.
+    pub latency_ms_p95: f64,
+    /// Share of the time for which at least one replica is there, 0 to 1.
+    pub availability: f64,
+    /// Largest share of wrong or missing answers, 0 to 1.
+    pub error_rate: f64,
+    /// The notice after which the job gives up its place, in milliseconds; without, it never does.
+    pub preemption_notice_ms: Option<u64>,
+    /// What a node's asking price is multiplied by, in thousandths.
+    pub price_permille: u64,
+}
+
+/// What a tier promises and what it costs.
+#[uniffi::export]
+pub fn tier_terms(tier: Tier) -> Terms {
+    let terms = tier.terms();
+    Terms {
+        replicas: terms.replicas,
+        distinct: terms.distinct.to_vec(),
+        latency_ms_p95: terms.latency_ms_p95,
+        availability: terms.availability,
+        error_rate: terms.error_rate,
+        preemption_notice_ms: match terms.preemption {
+            Preemption::Never => None,
+            Preemption::AfterNotice { notice_ms } => Some(notice_ms),
+        },
+        price_permille: terms.price_permille,
+    }
+}
+
+/// A bound on how many jobs of a group share a domain.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Spread {
+    /// Name of the group. All its jobs say the same of `over` and `most`.
+    pub group: String,
+    /// What is a domain.
+    pub over: Domain,
+    /// Most jobs of the group in one domain, each replica counted, at least 1.
+    pub most: u32,
+}
+
+impl From<Spread> for schedule::Spread {
+    fn from(Spread { group, over, most }: Spread) -> Self {
+        Self { group, over, most }
+    }
+}
+
 /// A job to be placed.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Job {
@@ -612,11 +714,13 @@ pub struct Job {
     pub memory_bytes: u64,
     /// How long it runs on a node of speed 1, in milliseconds.
     pub duration_ms: u64,
-    /// How urgent it is.
-    pub priority: Priority,
+    /// How urgent it is; normal if that is left out.
+    #[uniffi(default = None)]
+    pub priority: Option<Priority>,
     /// Least trust of its node, 0 to 1.
+    #[uniffi(default = 0.0)]
     pub min_trust: f64,
-    /// Most it may cost, in base units.
+    /// Most it may cost, in base units. Each of its replicas may cost as much.
     #[uniffi(default = None)]
     pub max_cost: Option<u64>,
     /// Highest latency of its node, in milliseconds.
@@ -625,30 +729,99 @@ pub struct Job {
     /// Ids of nodes it must not run on.
     #[uniffi(default = [])]
     pub excluded: Vec<String>,
+    /// Disk it needs, in bytes.
+    #[uniffi(default = 0)]
+    pub disk_bytes: u64,
+    /// Whole GPUs it needs.
+    #[uniffi(default = 0)]
+    pub gpus: u64,
+    /// Bandwidth it needs while it runs, in bits per second.
+    #[uniffi(default = 0)]
+    pub bandwidth_bps: u64,
+    /// Size of what it reads, in bytes. Where that is not yet, it is fetched before the job runs.
+    #[uniffi(default = 0)]
+    pub input_bytes: u64,
+    /// Ids of nodes that hold its input already. They need not be among those offered.
+    #[uniffi(default = [])]
+    pub input_on: Vec<String>,
+    /// Highest market price of one replica, in base units.
+    #[uniffi(default = None)]
+    pub max_price: Option<u64>,
+    /// When it must be done and its node have been reached, from now, in milliseconds.
+    #[uniffi(default = None)]
+    pub deadline_ms: Option<u64>,
+    /// Regions it may run in; none stands for any.
+    #[uniffi(default = [])]
+    pub regions: Vec<String>,
+    /// What it is promised; Bronze if that is left out. Nodes that cannot keep the promise are no
+    /// choice for it.
+    #[uniffi(default = None)]
+    pub tier: Option<Tier>,
+    /// Ids of jobs that must be on the same node as this one. Saying so of one of two is enough.
+    #[uniffi(default = [])]
+    pub affinity: Vec<String>,
+    /// Ids of jobs that must be on another node than this one. Saying so of one of two is enough.
+    #[uniffi(default = [])]
+    pub anti_affinity: Vec<String>,
+    /// How thinly it is spread together with others.
+    #[uniffi(default = None)]
+    pub spread: Option<Spread>,
+    /// The gang it is part of: all jobs of a gang are placed, or none.
+    #[uniffi(default = None)]
+    pub gang: Option<String>,
+    /// How many nodes run it; left out, as many as its tier has.
+    #[uniffi(default = None)]
+    pub replicas: Option<u8>,
+    /// Whether it may be preempted at once, whatever its tier says.
+    #[uniffi(default = false)]
+    pub preemptible: bool,
 }
 
-impl TryFrom<Job> for fogcompute::schedule::Job {
+fn ids<T>(ids: &[String]) -> Result<Vec<T>, FogError>
+where
+    T: std::str::FromStr,
+    FogError: From<T::Err>,
+{
+    ids.iter().map(|id| Ok(id.parse()?)).collect()
+}
+
+impl TryFrom<Job> for schedule::Job {
     type Error = FogError;
 
     fn try_from(job: Job) -> Result<Self, FogError> {
-        let excluded = job.excluded.iter().map(|node| node.parse());
         Ok(Self {
-            priority: job.priority,
+            id: job.id.parse()?,
+            cpu_millis: job.cpu_millis,
+            memory_bytes: job.memory_bytes,
+            duration_ms: job.duration_ms,
+            priority: job.priority.unwrap_or_default(),
             min_trust: job.min_trust,
             max_cost: job.max_cost,
             max_latency_ms: job.max_latency_ms,
-            excluded: excluded.collect::<Result<_, _>>()?,
-            ..Self::new(
-                job.id.parse()?,
-                job.cpu_millis,
-                job.memory_bytes,
-                job.duration_ms,
-            )
+            excluded: ids(&job.excluded)?,
+            disk_bytes: job.disk_bytes,
+            gpus: job.gpus,
+            bandwidth_bps: job.bandwidth_bps,
+            input_bytes: job.input_bytes,
+            input_on: ids(&job.input_on)?,
+            max_price: job.max_price,
+            deadline_ms: job.deadline_ms,
+            regions: job.regions,
+            tier: job.tier.unwrap_or_default(),
+            affinity: ids(&job.affinity)?,
+            anti_affinity: ids(&job.anti_affinity)?,
+            spread: job.spread.map(Into::into),
+            gang: job.gang,
+            replicas: job.replicas,
+            preemptible: job.preemptible,
         })
     }
 }
 
 /// A node that takes jobs.
+///
+/// Region, zone and operator may be empty if they are not known. All nodes of which one is not
+/// known count as one domain of it, for nobody can show that they differ.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Node {
     /// Id, 64 hexadecimal digits.
@@ -660,30 +833,68 @@ pub struct Node {
     /// Memory that is free, in bytes.
     pub memory_bytes_free: u64,
     /// How fast it is: a job takes its duration divided by this. More than 0.
+    #[uniffi(default = 1.0)]
     pub speed: f64,
     /// Time to reach it and back, in milliseconds.
+    #[uniffi(default = 0.0)]
     pub latency_ms: f64,
     /// How far it is trusted, 0 to 1.
+    #[uniffi(default = 0.0)]
     pub trust: f64,
     /// Price of one core for one second, in base units.
+    #[uniffi(default = 0)]
     pub price_per_cpu_second: u64,
+    /// Disk that is free, in bytes.
+    #[uniffi(default = 0)]
+    pub disk_bytes_free: u64,
+    /// Whole GPUs that are free.
+    #[uniffi(default = 0)]
+    pub gpus_free: u64,
+    /// Bandwidth that is free, in bits per second.
+    #[uniffi(default = 0)]
+    pub bandwidth_bps_free: u64,
+    /// What it asks on the market for one core for one second, in base units; left out, its price.
+    #[uniffi(default = None)]
+    pub ask_per_cpu_second: Option<u64>,
+    /// The part of the world it is in.
+    #[uniffi(default = "")]
+    pub region: String,
+    /// What it shares power and network with.
+    #[uniffi(default = "")]
+    pub zone: String,
+    /// Who runs it.
+    #[uniffi(default = "")]
+    pub operator: String,
+    /// Share of the time for which it is there, 0 to 1, if known.
+    #[uniffi(default = None)]
+    pub availability: Option<f64>,
+    /// Share of its answers that are wrong or missing, 0 to 1, if known.
+    #[uniffi(default = None)]
+    pub error_rate: Option<f64>,
 }
 
-impl TryFrom<Node> for fogcompute::schedule::Node {
+impl TryFrom<Node> for schedule::Node {
     type Error = FogError;
 
     fn try_from(node: Node) -> Result<Self, FogError> {
         Ok(Self {
+            id: node.id.parse()?,
             cpu_millis_free: node.cpu_millis_free,
+            cpu_millis_total: node.cpu_millis_total,
+            memory_bytes_free: node.memory_bytes_free,
             speed: node.speed,
             latency_ms: node.latency_ms,
             trust: node.trust,
             price_per_cpu_second: node.price_per_cpu_second,
-            ..Self::new(
-                node.id.parse()?,
-                node.cpu_millis_total,
-                node.memory_bytes_free,
-            )
+            disk_bytes_free: node.disk_bytes_free,
+            gpus_free: node.gpus_free,
+            bandwidth_bps_free: node.bandwidth_bps_free,
+            ask_per_cpu_second: node.ask_per_cpu_second,
+            region: node.region,
+            zone: node.zone,
+            operator: node.operator,
+            availability: node.availability,
+            error_rate: node.error_rate,
         })
     }
 }
@@ -700,7 +911,7 @@ pub enum Preference {
     },
     /// The best by the first objective named, of equals the best by the second, and so on.
     Lexicographic {
-        /// The objectives 0 to 3, each once.
+        /// The objectives 0 to 4, each once.
         order: Vec<u32>,
     },
 }
@@ -728,7 +939,7 @@ fn per_objective<T>(values: Vec<T>) -> Result<[T; OBJECTIVE_COUNT], FogError> {
     })
 }
 
-/// Where one job runs.
+/// Where one replica of a job runs.
 #[derive(Clone, Debug, Eq, PartialEq, uniffi::Record)]
 pub struct Assignment {
     /// Id of the task, 32 hexadecimal digits.
@@ -740,12 +951,14 @@ pub struct Assignment {
 /// One placement of all jobs.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Point {
-    /// Where each job runs, in the order in which jobs were given.
+    /// Where each replica of each job runs, in the order in which jobs were given.
     pub assignment: Vec<Assignment>,
     /// What it is worth: mean completion time in milliseconds, imbalance, distrust, cost, price.
     pub objectives: Vec<f64>,
     /// What it costs, as decimal text of base units.
     pub cost: String,
+    /// What it costs on the market, as decimal text of base units.
+    pub price: String,
 }
 
 /// Placements that no other beats, and the one chosen.
@@ -769,6 +982,7 @@ impl From<&fogcompute::Plan> for Plan {
             assignment: point.assignment.iter().map(assignment).collect(),
             objectives: point.objectives.to_vec(),
             cost: point.cost.to_string(),
+            price: point.price.to_string(),
         };
         Self {
             front: plan.front().iter().map(point).collect(),
@@ -778,12 +992,189 @@ impl From<&fogcompute::Plan> for Plan {
     }
 }
 
-/// Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
+/// A reason why a node may not take a job.
+#[uniffi::remote(Enum)]
+pub enum Constraint {
+    /// The job excludes the node.
+    Excluded,
+    /// The node is not trusted enough.
+    Trust,
+    /// The node is too far away.
+    Latency,
+    /// The job would cost more than it may, or more than an account can hold.
+    Cost,
+    /// The job needs more processor than is free.
+    Cpu,
+    /// The job needs more memory than is free.
+    Memory,
+    /// The job would run, or fetch its input, for longer than can be counted.
+    RunTime,
+    /// The job needs more disk than is free.
+    Disk,
+    /// The job needs more GPUs than are free.
+    Gpu,
+    /// The job needs more bandwidth than is free, or any at all to fetch its input.
+    Bandwidth,
+    /// The node is in none of the job's regions.
+    Region,
+    /// The market price is higher than the job may pay, or more than an account can hold.
+    Price,
+    /// The job could not be done in time even if it started at once.
+    Deadline,
+    /// The node is farther away than the job's tier allows.
+    TierLatency,
+    /// Nodes like this one are not there as often as the job's tier promises, or nobody knows.
+    TierAvailability,
+    /// The node errs more often than the job's tier allows, or nobody knows.
+    TierErrors,
+}
+
+/// How many nodes a constraint removes.
+#[derive(Clone, Debug, Eq, PartialEq, uniffi::Record)]
+pub struct Removed {
+    /// The constraint.
+    pub constraint: Constraint,
+    /// How many nodes, at least 1. A node may be removed by several constraints.
+    pub nodes: u32,
+}
+
+/// What a node lacks for a job.
+#[uniffi::remote(Record)]
+pub struct Lacks {
+    /// Processor, in thousandths of a core.
+    pub cpu_millis: u64,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// Disk, in bytes.
+    pub disk_bytes: u64,
+    /// Whole GPUs.
+    pub gpus: u64,
+    /// Bandwidth, in bits per second.
+    pub bandwidth_bps: u64,
+}
+
+/// Why a job was left out.
+#[derive(Clone, Debug, PartialEq, uniffi::Enum)]
+pub enum LeftOutReason {
+    /// No node may take it.
+    NoNode {
+        /// The constraints that remove nodes.
+        removed_by: Vec<Removed>,
+        /// Id of the node that fails the fewest constraints.
+        nearest: String,
+        /// Those constraints.
+        nearest_fails: Vec<Constraint>,
+    },
+    /// No node may take it together with those that must be with it.
+    NoCommonNode {
+        /// Ids of all of them.
+        jobs: Vec<String>,
+        /// How many nodes may take each of them alone.
+        shared: u32,
+    },
+    /// Beside the more urgent jobs no node has room for it.
+    NoRoom {
+        /// Id of the node that lacks least.
+        node: String,
+        /// What it lacks.
+        lacks: Lacks,
+    },
+    /// Wherever it has room, it would be with others that it must not be with.
+    Crowded,
+    /// Wherever it ran, it or a more urgent job would be late.
+    Late {
+        /// By how much at best, in milliseconds.
+        late_ms: u64,
+    },
+    /// Another job, which it must be with or which is of its gang, was left out.
+    GoesWith {
+        /// Id of the other.
+        job: String,
+    },
+}
+
+impl From<schedule::Reason> for LeftOutReason {
+    fn from(reason: schedule::Reason) -> Self {
+        match reason {
+            schedule::Reason::NoNode {
+                removed_by,
+                nearest,
+                nearest_fails,
+            } => {
+                let removed_by = Constraint::ALL.into_iter().zip(removed_by);
+                let removed_by =
+                    removed_by.map(|(constraint, nodes)| Removed { constraint, nodes });
+                Self::NoNode {
+                    removed_by: removed_by.filter(|removed| removed.nodes > 0).collect(),
+                    nearest: nearest.to_string(),
+                    nearest_fails,
+                }
+            }
+            schedule::Reason::NoCommonNode { jobs, shared } => Self::NoCommonNode {
+                jobs: jobs.iter().map(ToString::to_string).collect(),
+                shared,
+            },
+            schedule::Reason::NoRoom { node, lacks } => Self::NoRoom {
+                node: node.to_string(),
+                lacks,
+            },
+            schedule::Reason::Crowded => Self::Crowded,
+            schedule::Reason::Late { late_ms } => Self::Late { late_ms },
+            schedule::Reason::With(job) => Self::GoesWith {
+                job: job.to_string(),
+            },
+            other => unreachable!("{other} is a reason without a case"),
+        }
+    }
+}
+
+/// A job that was left out.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct LeftOut {
+    /// Id of the task, 32 hexadecimal digits.
+    pub task: String,
+    /// Why.
+    pub reason: LeftOutReason,
+    /// The same for people.
+    pub explanation: String,
+}
+
+/// A placement of those jobs that fit.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct PartialPlan {
+    /// Where they run, if any fits.
+    pub plan: Option<Plan>,
+    /// The others in the order given.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl From<fogcompute::PartialPlan> for PartialPlan {
+    fn from(partial: fogcompute::PartialPlan) -> Self {
+        let left_out = partial.left_out.into_iter().map(|(task, reason)| LeftOut {
+            task: task.to_string(),
+            explanation: reason.to_string(),
+            reason: reason.into(),
+        });
+        Self {
+            plan: partial.plan.as_ref().map(Into::into),
+            left_out: left_out.collect(),
+        }
+    }
+}
+
+fn read_all<T, U: TryFrom<T, Error = FogError>>(items: Vec<T>) -> Result<Vec<U>, FogError> {
+    items.into_iter().map(TryInto::try_into).collect()
+}
+
+/// Places jobs on nodes and chooses one placement. One seed gives one plan.
+///
+/// Without a strategy, `NsgaIi` searches, as much as `config` says; the others read nothing of
+/// that.
 ///
 /// # Errors
 /// [`FogError::Infeasible`] if there is no placement, [`FogError::InvalidProblem`] for numbers
 /// that make no sense, [`FogError::InvalidArgument`] for ids and preferences that do not.
-#[uniffi::export]
+#[uniffi::export(default(strategy = None))]
 pub fn place(
     jobs: Vec<Job>,
     nodes: Vec<Node>,
@@ -791,19 +1182,52 @@ pub fn place(
     config: Nsga2,
     preference: Preference,
     seed: u64,
+    strategy: Option<Strategy>,
 ) -> Result<Plan, FogError> {
     guarded(|| {
-        let jobs = jobs.into_iter().map(TryInto::try_into);
-        let nodes = nodes.into_iter().map(TryInto::try_into);
-        let plan = fogcompute::place(
-            jobs.collect::<Result<_, FogError>>()?,
-            nodes.collect::<Result<_, FogError>>()?,
-            sharing,
-            &config.into(),
-            preference.try_into()?,
-            seed,
-        )?;
+        let placing = Placing {
+            strategy: strategy.unwrap_or(Strategy::NsgaIi),
+            ..placing(sharing, config, preference, seed)?
+        };
+        let plan = placing.place(read_all(jobs)?, read_all(nodes)?)?;
         Ok((&plan).into())
+    })
+}
+
+/// Places the jobs that fit and says why the others are left out: those that no node may take, then
+/// the less urgent, by priority, by tier, then in the order given. A gang is left out whole, and so
+/// are jobs that must be together. What is left out is not proven to have no place.
+///
+/// # Errors
+/// [`FogError::InvalidProblem`] for numbers that make no sense, [`FogError::InvalidArgument`] for
+/// ids and preferences that do not.
+#[uniffi::export]
+pub fn place_what_fits(
+    jobs: Vec<Job>,
+    nodes: Vec<Node>,
+    sharing: Sharing,
+    config: Nsga2,
+    preference: Preference,
+    seed: u64,
+) -> Result<PartialPlan, FogError> {
+    guarded(|| {
+        let placing = placing(sharing, config, preference, seed)?;
+        let (jobs, nodes): (Vec<_>, Vec<_>) = (read_all(jobs)?, read_all(nodes)?);
+        Ok(placing.place_what_fits(&jobs, &nodes)?.into())
+    })
+}
+
+fn placing(
+    sharing: Sharing,
+    config: Nsga2,
+    preference: Preference,
+    seed: u64,
+) -> Result<Placing, FogError> {
+    Ok(Placing {
+        search: config.into(),
+        preference: preference.try_into()?,
+        seed,
+        ..Placing::new(sharing)
     })
 }
 

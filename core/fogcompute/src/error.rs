@@ -15,6 +15,7 @@ use fogcompute_net::EngineError;
 use fogcompute_node::{FogError, MixnetError, NodeError};
 use fogcompute_schedule::evolution::{DirectionsError, EvolutionError};
 use fogcompute_schedule::indicators::IndicatorError;
+use fogcompute_schedule::strategy::Name as Strategy;
 use fogcompute_schedule::{PlacementError, PreferenceError, SortError};
 use fogcompute_store::StoreError;
 use thiserror::Error;
@@ -204,6 +205,12 @@ pub enum Error {
     /// Choosing a placement.
     #[error(transparent)]
     Preference(#[from] PreferenceError),
+    /// A strategy was asked to leave out what does not fit, which it cannot.
+    #[error("{strategy} places all jobs or none; nsga_ii leaves out what does not fit")]
+    AllOrNone {
+        /// The strategy.
+        strategy: Strategy,
+    },
     /// The ledger and its storage.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -247,6 +254,7 @@ impl Error {
         match self {
             Self::Geometry(_)
             | Self::Preference(_)
+            | Self::AllOrNone { .. }
             | Self::Directions(_)
             | Self::Sort(_)
             | Self::Indicator(_)

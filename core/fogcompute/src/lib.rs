@@ -10,7 +10,7 @@
 //! | a mixnet: nodes and clients | [`MixnetNode`], [`MixnetClient`] | [`mix`], [`net`], [`node`] |
 //! | multi-objective optimisation | [`minimize`], [`Search`] | [`schedule`] |
 //! | how good a front is | [`indicators`], [`non_dominated_sort`] | [`schedule`] |
-//! | placement of jobs on nodes | [`place`] | [`schedule`] |
+//! | placement of jobs on nodes | [`place`], [`Placing`] | [`schedule`] |
 //! | double-entry credits | [`Ledger`] | [`ledger`], [`store`] |
 //! | may this device lend compute | [`HarvestPolicy`] | [`harvest`] |
 //! | a fog in this process | [`Fog`] | [`node`], [`coord`], [`exec`], [`runtime`] |
@@ -47,7 +47,9 @@ pub use fogcompute_store as store;
 
 pub use credits::Ledger;
 pub use error::{Error, ErrorCode};
-pub use fogcompute_base::{AccountId, JobId, NodeId, TaskId, TransferId};
+pub use fogcompute_base::{
+    AccountId, Domain, JobId, NodeId, Preemption, TaskId, Terms, Tier, TransferId,
+};
 pub use fogcompute_exec::{Limits, TaskError, TaskOutput, TaskSpec, Usage};
 pub use fogcompute_harvest::{
     Battery, BatteryProbe, Decision, DeviceClass, DeviceState, HarvestPolicy, Network, ProbeError,
@@ -67,9 +69,14 @@ pub use fogcompute_schedule::evolution::{
     BatchProblem, Ended, Front, Individual, Nsga2, OneByOne, Problem, Rates, Selection, Settings,
     Stagnation, Variable, das_dennis,
 };
-pub use fogcompute_schedule::{Plan, Point, Preference, Sharing, indicators, non_dominated_sort};
+pub use fogcompute_schedule::strategy::Name as Strategy;
+pub use fogcompute_schedule::{
+    Constraint, PartialPlan, Plan, Point, Preference, Sharing, indicators, non_dominated_sort,
+};
 pub use mixnet::{TopologyOptions, topology, verify_topology};
-pub use optimise::{Genome, Search, SearchConfig, SearchFailure, minimize, place, place_while};
+pub use optimise::{
+    Genome, Placing, Search, SearchConfig, SearchFailure, minimize, place, place_while,
+};
 pub use packets::{Opened, ProcessorStats, Sphinx, SphinxProcessor, Step};
 pub use policy::{POLICY_ERROR_LINE_CHARS_MAX, decide, decide_with_probe, policy_from_toml};
 

@@ -7,7 +7,8 @@ use fogcompute_schedule::evolution::{
     BatchProblem, Bounded, Ended, Evolution, EvolutionError, Front, Nsga2, Permutation, Rates,
     Saved, Settings, Stream, Variable, Variation,
 };
-use fogcompute_schedule::{Instance, Job, Node, Plan, Preference, Sharing};
+use fogcompute_schedule::strategy::Name as Strategy;
+use fogcompute_schedule::{Instance, Job, Node, PartialPlan, Plan, Preference, Sharing};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -348,7 +349,121 @@ pub fn minimize<P: BatchProblem>(
     Ok(search.front())
 }
 
-/// Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
+/// How jobs are placed, and which of the placements found is chosen.
+///
+/// ```
+/// use fogcompute::schedule::{Job, Node};
+/// use fogcompute::{NodeId, Placing, Sharing, Strategy, TaskId, Tier};
+///
+/// let home = Node::new(NodeId::from_bytes([1; 32]), 4_000, 1 << 30);
+/// let job = |id, tier| Job { tier, ..Job::new(TaskId::from_bytes([id; 16]), 1_000, 1 << 20, 500) };
+/// let placing = Placing::new(Sharing::Queued);
+/// let partial = placing.place_what_fits(&[job(1, Tier::Bronze), job(2, Tier::Gold)], &[home])?;
+/// assert_eq!(partial.plan.map(|plan| plan.chosen().assignment.len()), Some(1));
+/// let (left, why) = &partial.left_out[0];
+/// assert_eq!(*left, TaskId::from_bytes([2; 16]));
+/// assert!(why.to_string().contains("the tier's availability"));
+/// # Ok::<(), fogcompute::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Placing {
+    /// How jobs share a node.
+    pub sharing: Sharing,
+    /// How placements are found.
+    pub strategy: Strategy,
+    /// How much [`Strategy::NsgaIi`] searches; the others read nothing of it.
+    pub search: Nsga2,
+    /// Which of the placements found is chosen.
+    pub preference: Preference,
+    /// One seed gives one plan.
+    pub seed: u64,
+}
+
+impl Placing {
+    /// The usual search, the knee and seed 0.
+    #[must_use]
+    pub fn new(sharing: Sharing) -> Self {
+        Self {
+            sharing,
+            strategy: Strategy::NsgaIi,
+            search: Nsga2::default(),
+            preference: Preference::default(),
+            seed: 0,
+        }
+    }
+
+    fn rng(&self) -> ChaCha20Rng {
+        ChaCha20Rng::seed_from_u64(self.seed)
+    }
+
+    /// Places all jobs and chooses one placement.
+    ///
+    /// # Errors
+    /// [`Error::Placement`], [`Error::Preference`].
+    pub fn place(&self, jobs: Vec<Job>, nodes: Vec<Node>) -> Result<Plan, Error> {
+        self.place_while(jobs, nodes, &mut || true)
+    }
+
+    /// The same, and asks between generations whether to go on: for hosts where somebody may lose
+    /// patience. The strategies that search nothing do not ask.
+    ///
+    /// # Errors
+    /// [`Error::Placement`], with [`PlacementError::Stopped`](fogcompute_schedule::PlacementError)
+    /// and the code [`Cancelled`](crate::ErrorCode::Cancelled) if not to; [`Error::Preference`].
+    pub fn place_while(
+        &self,
+        jobs: Vec<Job>,
+        nodes: Vec<Node>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Plan, Error> {
+        self.preference.validate()?;
+        let instance = Instance::new(jobs, nodes, self.sharing)?;
+        let plan = match self.strategy {
+            Strategy::NsgaIi => instance.place_while(&self.search, &mut self.rng(), go_on)?,
+            rule => rule.strategy().place(&instance, &mut self.rng())?,
+        };
+        Ok(plan.prefer(self.preference)?)
+    }
+
+    /// Places the jobs that fit and says why the others are left out, the less urgent first, as
+    /// [`Instance::place_what_fits`] does.
+    ///
+    /// # Errors
+    /// [`Error::Placement`], but not if jobs have no placement; [`Error::Preference`];
+    /// [`Error::AllOrNone`] with another strategy than [`Strategy::NsgaIi`].
+    pub fn place_what_fits(&self, jobs: &[Job], nodes: &[Node]) -> Result<PartialPlan, Error> {
+        self.place_what_fits_while(jobs, nodes, &mut || true)
+    }
+
+    /// The same, and asks whether to go on as [`place_while`](Self::place_while) does.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn place_what_fits_while(
+        &self,
+        jobs: &[Job],
+        nodes: &[Node],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<PartialPlan, Error> {
+        self.preference.validate()?;
+        if self.strategy != Strategy::NsgaIi {
+            return Err(Error::AllOrNone {
+                strategy: self.strategy,
+            });
+        }
+        let (search, mut rng) = (&self.search, self.rng());
+        let partial =
+            Instance::place_what_fits_while(jobs, nodes, self.sharing, search, &mut rng, go_on)?;
+        let plan = partial.plan.map(|plan| plan.prefer(self.preference));
+        Ok(PartialPlan {
+            plan: plan.transpose()?,
+            ..partial
+        })
+    }
+}
+
+/// Places jobs on nodes by [`Strategy::NsgaIi`] and chooses one placement. One seed gives one plan.
+/// [`Placing`] has other ways.
 ///
 /// # Errors
 /// [`Error::Placement`], [`Error::Preference`].
@@ -363,12 +478,10 @@ pub fn place(
     place_while(jobs, nodes, sharing, config, preference, seed, &mut || true)
 }
 
-/// The same, and asks between generations whether to go on: for hosts where somebody may lose
-/// patience.
+/// The same, and asks whether to go on as [`Placing::place_while`] does.
 ///
 /// # Errors
-/// [`Error::Placement`], with [`PlacementError::Stopped`](fogcompute_schedule::PlacementError) and
-/// the code [`Cancelled`](crate::ErrorCode::Cancelled) if not to; [`Error::Preference`].
+/// Those of [`Placing::place_while`].
 pub fn place_while(
     jobs: Vec<Job>,
     nodes: Vec<Node>,
@@ -378,9 +491,13 @@ pub fn place_while(
     seed: u64,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Plan, Error> {
-    let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    let plan = Instance::new(jobs, nodes, sharing)?.place_while(config, &mut rng, go_on)?;
-    Ok(plan.prefer(preference)?)
+    let placing = Placing {
+        search: *config,
+        preference,
+        seed,
+        ..Placing::new(sharing)
+    };
+    placing.place_while(jobs, nodes, go_on)
 }
 
 #[cfg(test)]
@@ -388,7 +505,7 @@ mod tests {
     use fogcompute_schedule::evolution::{Selection, Stagnation, das_dennis};
 
     use super::*;
-    use crate::ErrorCode;
+    use crate::{ErrorCode, NodeId, TaskId};
 
     /// The sum and the spread of the genes, which must sum to at least 1.
     struct Sums;
@@ -520,5 +637,45 @@ mod tests {
         let mut search = Search::start(&mut Sums, &genome(), &config, &[], 3).unwrap();
         let ended = search.run(&mut Sums, |_| Ok(ControlFlow::Continue(())));
         assert_eq!(ended.unwrap(), Ended::Stagnation);
+    }
+
+    fn batch() -> (Vec<Job>, Vec<Node>) {
+        let job = |id| Job::new(TaskId::from_bytes([id; 16]), 1_000, 1 << 20, 500);
+        let node = |id| Node::new(NodeId::from_bytes([id; 32]), 2_000, 1 << 30);
+        ((1..=5).map(job).collect(), vec![node(1), node(2)])
+    }
+
+    #[test]
+    fn every_strategy_places_a_batch() {
+        let (jobs, nodes) = batch();
+        for strategy in Strategy::ALL {
+            let placing = Placing {
+                strategy,
+                ..Placing::new(Sharing::Queued)
+            };
+            let plan = placing.place(jobs.clone(), nodes.clone()).unwrap();
+            assert_eq!(plan.chosen().assignment.len(), 5, "{strategy}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_by_the_search_alone() {
+        let (jobs, nodes) = batch();
+        let mut placing = Placing::new(Sharing::Concurrent);
+        let error = placing.place(jobs.clone(), nodes.clone()).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Infeasible);
+        placing.preference = Preference::Lexicographic([1, 0, 2, 3, 4]);
+        let partial = placing.place_what_fits(&jobs, &nodes).unwrap();
+        assert_eq!(partial.plan.unwrap().chosen().assignment.len(), 4);
+        assert_eq!(partial.left_out[0].0, jobs[4].id);
+        let error = placing.place_what_fits_while(&jobs, &nodes, &mut || false);
+        assert_eq!(error.unwrap_err().code(), ErrorCode::Cancelled);
+        placing.strategy = Strategy::BinPack;
+        let error = placing.place_what_fits(&jobs, &nodes).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidArgument);
+        assert_eq!(
+            error.to_string(),
+            "bin_pack places all jobs or none; nsga_ii leaves out what does not fit"
+        );
     }
 }

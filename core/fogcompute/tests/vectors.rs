@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use fogcompute::base::Digest;
+use fogcompute::schedule::{Job, Node};
 use fogcompute::{
     AccountKind, DeviceState, Error, ErrorCode, Fog, FogConfig, Hop, Ledger, Limits, NodeId, Nsga2,
-    Preference, PrivateKey, Problem, Processed, PublicKey, Sharing, Sphinx, TaskSpec, Variable,
+    Placing, Plan, PrivateKey, Problem, Processed, PublicKey, Sphinx, TaskSpec, Variable,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 #[path = "vectors/generate.rs"]
@@ -234,44 +236,86 @@ fn nsga2_finds_the_same_fronts() {
     }
 }
 
+fn placing(case: &Value) -> Placing {
+    Placing {
+        sharing: read(&case["sharing"]),
+        strategy: read(&case["strategy"]),
+        search: config(case),
+        preference: read(&case["preference"]),
+        seed: number(case, "seed"),
+    }
+}
+
+fn same_plan(plan: &Plan, case: &Value) {
+    assert_eq!(plan.front().len() as u64, number(case, "front_size"));
+    assert_eq!(plan.chosen_index() as u64, number(case, "chosen_index"));
+    assert_eq!(plan.explain().to_string(), text(case, "explanation"));
+    let chosen = plan.chosen();
+    assert_eq!(chosen.cost.to_string(), text(&case["chosen"], "cost"));
+    assert_eq!(chosen.price.to_string(), text(&case["chosen"], "price"));
+    assert_eq!(
+        reread(&json!(chosen.assignment)),
+        case["chosen"]["assignment"]
+    );
+    assert_eq!(
+        reread(&json!(chosen.objectives)),
+        case["chosen"]["objectives"]
+    );
+}
+
 #[test]
 fn placement_chooses_the_same_plans() {
     let shared = shared();
-    let place = |case: &Value, jobs: &Value| {
-        let preference = case.get("preference").map_or(Preference::Knee, read);
-        fogcompute::place(
-            read(jobs),
-            read(&case["nodes"]),
-            read::<Sharing>(&case["sharing"]),
-            &config(case),
-            preference,
-            number(case, "seed"),
-        )
-    };
     let usual = &shared["place"];
+    let place = |case: &Value, jobs: &Value| placing(case).place(read(jobs), read(&case["nodes"]));
     let infeasible = &usual["infeasible"];
     fails(place(usual, &infeasible["jobs"]), infeasible);
     for case in [usual].into_iter().chain(list(&shared, "place_more")) {
         let plan = place(case, &case["jobs"]);
         if case.get("error").is_some() {
             fails(plan, case);
+        } else {
+            same_plan(&plan.unwrap(), case);
+        }
+    }
+}
+
+#[test]
+fn placement_leaves_out_the_same_jobs() {
+    let shared = shared();
+    let mut reasons = BTreeSet::new();
+    for case in list(&shared, "place_what_fits") {
+        let (jobs, nodes): (Vec<Job>, Vec<Node>) = (read(&case["jobs"]), read(&case["nodes"]));
+        let partial = placing(case).place_what_fits(&jobs, &nodes);
+        if case.get("error").is_some() {
+            fails(partial, case);
             continue;
         }
-        let plan = plan.unwrap();
-        assert_eq!(plan.front().len() as u64, number(case, "front_size"));
-        assert_eq!(plan.chosen_index() as u64, number(case, "chosen_index"));
-        assert_eq!(plan.explain().to_string(), text(case, "explanation"));
-        let chosen = plan.chosen();
-        assert_eq!(chosen.cost.to_string(), text(&case["chosen"], "cost"));
-        assert_eq!(
-            reread(&json!(chosen.assignment)),
-            case["chosen"]["assignment"]
-        );
-        assert_eq!(
-            reread(&json!(chosen.objectives)),
-            case["chosen"]["objectives"]
-        );
+        let partial = partial.unwrap();
+        assert_eq!(partial.plan.is_some(), case.get("chosen").is_some());
+        if let Some(plan) = &partial.plan {
+            same_plan(plan, case);
+        }
+        assert_eq!(partial.left_out.len(), list(case, "left_out").len());
+        for ((job, reason), expected) in partial.left_out.iter().zip(list(case, "left_out")) {
+            assert_eq!(job.to_string(), text(expected, "job"));
+            assert_eq!(reason.to_string(), text(expected, "text"));
+            assert_eq!(reread(&json!(reason)), expected["reason"]);
+            reasons.insert(match &expected["reason"] {
+                Value::String(name) => name.clone(),
+                named => named.as_object().unwrap().keys().next().unwrap().clone(),
+            });
+        }
     }
+    let all = [
+        "crowded",
+        "late",
+        "no_common_node",
+        "no_node",
+        "no_room",
+        "with",
+    ];
+    assert!(reasons.iter().eq(all), "{reasons:?}");
 }
 
 #[test]

@@ -12,5 +12,6 @@ let package = Package(
             name: "Example", dependencies: [library], path: ".", sources: ["main.swift"]),
         .executableTarget(name: "Mixnet", dependencies: [library], path: "Mixnet"),
         .executableTarget(name: "Optimise", dependencies: [library], path: "Optimise"),
+        .executableTarget(name: "Placement", dependencies: [library], path: "Placement"),
     ]
 )

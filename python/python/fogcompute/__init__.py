@@ -2,7 +2,8 @@
 
 - `Sphinx`, `PrivateKey`, `Hop`: packets that hide who talks to whom; `fogcompute.mix`: mixnodes
   and clients that send them.
-- `place`: jobs onto nodes; `fogcompute.schedule`: optimisation of many objectives at once.
+- `place`, `place_what_fits`: jobs onto nodes; `fogcompute.schedule`: optimisation of many
+  objectives at once.
 - `Ledger`: double-entry credits in a SQLite file.
 - `HarvestPolicy`: may this device lend compute now, and how much.
 - `Fog`: WebAssembly tasks in sandboxes of this process.
@@ -15,7 +16,18 @@ A `Fog` or `Ledger` is of no use in a forked child: make it there, or start proc
 import atexit
 from typing import TypeAlias
 
-from ._enums import AccountKind, DeviceClass, Network, Priority, Sharing, Verdict
+from ._enums import (
+    AccountKind,
+    Constraint,
+    DeviceClass,
+    Domain,
+    Network,
+    Priority,
+    Sharing,
+    Strategy,
+    Tier,
+    Verdict,
+)
 from ._native import (
     ERROR_CLASSES,
     OBJECTIVE_NAMES,
@@ -28,6 +40,7 @@ from ._native import (
     BufferTooSmallError,
     CancelledError,
     ClosedError,
+    Crowded,
     Decision,
     Deliver,
     DeviceState,
@@ -36,6 +49,7 @@ from ._native import (
     FogStats,
     FogTask,
     Forward,
+    GoesWith,
     HarvestError,
     HarvestPolicy,
     Hop,
@@ -44,6 +58,8 @@ from ._native import (
     InfeasibleError,
     InsufficientFundsError,
     Job,
+    Lacks,
+    Late,
     Ledger,
     LedgerError,
     Lexicographic,
@@ -53,6 +69,9 @@ from ._native import (
     MixnetBusyError,
     ModuleError,
     NoAnswerError,
+    NoCommonNode,
+    NoNode,
+    NoRoom,
     Node,
     NodeError,
     NotDeliveredError,
@@ -64,6 +83,7 @@ from ._native import (
     OutputError,
     PacketError,
     PanicError,
+    PartialPlan,
     PayloadTooLargeError,
     Plan,
     Point,
@@ -81,12 +101,14 @@ from ._native import (
     RouteError,
     ScheduleError,
     Sphinx,
+    Spread,
     StorageCorruptError,
     StorageError,
     StorageLockedError,
     TaskError,
     TaskLostError,
     TaskOutput,
+    Terms,
     TopologyError,
     TrapError,
     UnknownAccountError,
@@ -96,12 +118,16 @@ from ._native import (
     Weights,
     _stop_async,
     place,
+    place_what_fits,
     version,
 )
 from ._protocols import BatteryProbe
 
 Processed: TypeAlias = Forward | Deliver | Reply
 """What `Sphinx.process` returns."""
+
+LeftOut: TypeAlias = NoNode | NoCommonNode | NoRoom | Crowded | Late | GoesWith
+"""Why `place_what_fits` left a job out. The `str` of it is for people to read."""
 
 __version__ = version()
 
@@ -119,15 +145,19 @@ __all__ = [
     "BufferTooSmallError",
     "CancelledError",
     "ClosedError",
+    "Constraint",
+    "Crowded",
     "Decision",
     "Deliver",
     "DeviceClass",
     "DeviceState",
+    "Domain",
     "Fog",
     "FogError",
     "FogStats",
     "FogTask",
     "Forward",
+    "GoesWith",
     "HarvestError",
     "HarvestPolicy",
     "Hop",
@@ -136,8 +166,11 @@ __all__ = [
     "InfeasibleError",
     "InsufficientFundsError",
     "Job",
+    "Lacks",
+    "Late",
     "Ledger",
     "LedgerError",
+    "LeftOut",
     "Lexicographic",
     "Limits",
     "ListenError",
@@ -146,6 +179,9 @@ __all__ = [
     "ModuleError",
     "Network",
     "NoAnswerError",
+    "NoCommonNode",
+    "NoNode",
+    "NoRoom",
     "Node",
     "NodeError",
     "NotDeliveredError",
@@ -157,6 +193,7 @@ __all__ = [
     "OutputError",
     "PacketError",
     "PanicError",
+    "PartialPlan",
     "PayloadTooLargeError",
     "Plan",
     "Point",
@@ -177,12 +214,16 @@ __all__ = [
     "ScheduleError",
     "Sharing",
     "Sphinx",
+    "Spread",
     "StorageCorruptError",
     "StorageError",
     "StorageLockedError",
+    "Strategy",
     "TaskError",
     "TaskLostError",
     "TaskOutput",
+    "Terms",
+    "Tier",
     "TopologyError",
     "TrapError",
     "UnknownAccountError",
@@ -193,6 +234,7 @@ __all__ = [
     "Weights",
     "__version__",
     "place",
+    "place_what_fits",
     "version",
 ]
 

@@ -2,6 +2,8 @@
 
 from enum import IntEnum, StrEnum
 
+from ._native import Terms, _terms
+
 
 class AccountKind(StrEnum):
     """What an account may do."""
@@ -12,6 +14,43 @@ class AccountKind(StrEnum):
     """Holds what it was given, never less than nothing."""
 
 
+class Constraint(StrEnum):
+    """A reason why a node may not take a job."""
+
+    EXCLUDED = "excluded"
+    """The job excludes the node."""
+    TRUST = "trust"
+    """The node is not trusted enough."""
+    LATENCY = "latency"
+    """The node is too far away."""
+    COST = "cost"
+    """The job would cost more than it may, or more than an account can hold."""
+    CPU = "cpu"
+    """The job needs more processor than is free."""
+    MEMORY = "memory"
+    """The job needs more memory than is free."""
+    RUN_TIME = "run_time"
+    """The job would run, or fetch its input, for longer than can be counted."""
+    DISK = "disk"
+    """The job needs more disk than is free."""
+    GPU = "gpu"
+    """The job needs more GPUs than are free."""
+    BANDWIDTH = "bandwidth"
+    """The job needs more bandwidth than is free, or any at all to fetch its input."""
+    REGION = "region"
+    """The node is in none of the job's regions."""
+    PRICE = "price"
+    """The market price is higher than the job may pay, or more than an account can hold."""
+    DEADLINE = "deadline"
+    """The job could not be done in time even if it started at once."""
+    TIER_LATENCY = "tier_latency"
+    """The node is farther away than the job's tier allows."""
+    TIER_AVAILABILITY = "tier_availability"
+    """Nodes like this one are not there as often as the job's tier promises, or nobody knows."""
+    TIER_ERRORS = "tier_errors"
+    """The node errs more often than the job's tier allows, or nobody knows."""
+
+
 class DeviceClass(StrEnum):
     """What kind of device this is. It decides what an unknown reading means."""
 
@@ -19,6 +58,19 @@ class DeviceClass(StrEnum):
     LAPTOP = "laptop"
     DESKTOP = "desktop"
     SERVER = "server"
+
+
+class Domain(StrEnum):
+    """What nodes are told apart by."""
+
+    NODE = "node"
+    """Each node is a domain of its own."""
+    ZONE = "zone"
+    """Nodes that share power and network."""
+    REGION = "region"
+    """Nodes of one part of the world."""
+    OPERATOR = "operator"
+    """Nodes that one party runs."""
 
 
 class Network(StrEnum):
@@ -48,6 +100,45 @@ class Sharing(StrEnum):
     """All jobs run at once: together they must fit what is free."""
     QUEUED = "queued"
     """Jobs queue: each alone must fit what is free."""
+
+
+class Strategy(StrEnum):
+    """How placements are found. All of them respect every constraint."""
+
+    NSGA_II = "nsga_ii"
+    """Searches for placements that no other beats; the others make one in one pass."""
+    LATENCY_FIRST = "latency_first"
+    """Each job where it is done first."""
+    LOAD_BALANCE = "load_balance"
+    """Each job where it leaves the use of nodes most even."""
+    TRUST_FIRST = "trust_first"
+    """Each job on the node that is trusted most."""
+    COST_OPTIMIZE = "cost_optimize"
+    """Each job where it costs least."""
+    ROUND_ROBIN = "round_robin"
+    """Each job on the next node in the order given that may take it."""
+    BIN_PACK = "bin_pack"
+    """Each job on a node that has others already, if there is one, where it leaves least unused."""
+    TOPOLOGY_SPREAD = "topology_spread"
+    """Each job in the zone with the fewest, there with the operator and on the node with them."""
+
+
+class Tier(StrEnum):
+    """What a job is promised."""
+
+    PLATINUM = "platinum"
+    """For what must not fail."""
+    GOLD = "gold"
+    """For what somebody depends on."""
+    SILVER = "silver"
+    """For what should not be done twice."""
+    BRONZE = "bronze"
+    """Best effort on one node."""
+
+    @property
+    def terms(self) -> Terms:
+        """What the tier promises and what it costs."""
+        return _terms(self)
 
 
 class Verdict(StrEnum):

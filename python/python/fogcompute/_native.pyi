@@ -12,7 +12,18 @@ from uuid import UUID
 
 from typing_extensions import Buffer, Self
 
-from ._enums import AccountKind, DeviceClass, Network, Priority, Sharing, Verdict
+from ._enums import (
+    AccountKind,
+    Constraint,
+    DeviceClass,
+    Domain,
+    Network,
+    Priority,
+    Sharing,
+    Strategy,
+    Tier,
+    Verdict,
+)
 from ._protocols import BatteryProbe
 
 # --- Errors
@@ -1043,6 +1054,87 @@ OBJECTIVE_NAMES: Final[Sequence[str]]
 """The objectives of a placement in their order. All are minimised."""
 
 @final
+class Terms:
+    """What a tier promises and what it costs."""
+
+    __match_args__: Final = (
+        "replicas",
+        "distinct",
+        "latency_ms_p95",
+        "availability",
+        "error_rate",
+        "preemption_notice_ms",
+        "price_permille",
+    )
+    def __new__(
+        cls,
+        replicas: int,
+        distinct: Sequence[Domain],
+        latency_ms_p95: float,
+        availability: float,
+        error_rate: float,
+        preemption_notice_ms: int | None,
+        price_permille: int,
+    ) -> Self: ...
+    @property
+    def replicas(self) -> int:
+        """How many nodes run the job, each on its own."""
+
+    @property
+    def distinct(self) -> tuple[Domain, ...]:
+        """What the nodes of two replicas must differ in, all of it."""
+
+    @property
+    def latency_ms_p95(self) -> float:
+        """Latency of a node that at most one answer in twenty exceeds, in milliseconds."""
+
+    @property
+    def availability(self) -> float:
+        """Share of the time for which at least one replica is there, 0 to 1."""
+
+    @property
+    def error_rate(self) -> float:
+        """Largest share of wrong or missing answers, 0 to 1."""
+
+    @property
+    def preemption_notice_ms(self) -> int | None:
+        """The notice after which the job gives up its place, in milliseconds; `None`: it never
+        does.
+        """
+
+    @property
+    def price_permille(self) -> int:
+        """What a node's asking price is multiplied by, in thousandths."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+def _terms(tier: Tier) -> Terms: ...
+
+@final
+class Spread:
+    """A bound on how many jobs of a group share a domain."""
+
+    __match_args__: Final = ("group", "over", "most")
+    def __new__(cls, group: str, over: Domain, most: int) -> Self: ...
+    @property
+    def group(self) -> str:
+        """Name of the group. All its jobs say the same of `over` and `most`."""
+
+    @property
+    def over(self) -> Domain:
+        """What is a domain."""
+
+    @property
+    def most(self) -> int:
+        """Most jobs of the group in one domain, each replica counted, at least 1."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
 class Job:
     """A job to be placed."""
 
@@ -1056,6 +1148,21 @@ class Job:
         "max_cost",
         "max_latency_ms",
         "excluded",
+        "disk_bytes",
+        "gpus",
+        "bandwidth_bps",
+        "input_bytes",
+        "input_on",
+        "max_price",
+        "deadline_ms",
+        "regions",
+        "tier",
+        "affinity",
+        "anti_affinity",
+        "spread",
+        "gang",
+        "replicas",
+        "preemptible",
     )
     def __new__(
         cls,
@@ -1069,6 +1176,21 @@ class Job:
         max_cost: int | None = None,
         max_latency_ms: float | None = None,
         excluded: Sequence[str] = (),
+        disk_bytes: int = 0,
+        gpus: int = 0,
+        bandwidth_bps: int = 0,
+        input_bytes: int = 0,
+        input_on: Sequence[str] = (),
+        max_price: int | None = None,
+        deadline_ms: int | None = None,
+        regions: Sequence[str] = (),
+        tier: Tier = Tier.BRONZE,
+        affinity: Sequence[str | UUID] = (),
+        anti_affinity: Sequence[str | UUID] = (),
+        spread: Spread | None = None,
+        gang: str | None = None,
+        replicas: int | None = None,
+        preemptible: bool = False,
     ) -> Self: ...
     @property
     def id(self) -> str:
@@ -1096,7 +1218,7 @@ class Job:
 
     @property
     def max_cost(self) -> int | None:
-        """Most it may cost, in base units."""
+        """Most it may cost, in base units. Each of its replicas may cost as much."""
 
     @property
     def max_latency_ms(self) -> float | None:
@@ -1106,13 +1228,79 @@ class Job:
     def excluded(self) -> tuple[str, ...]:
         """Nodes it must not run on."""
 
+    @property
+    def disk_bytes(self) -> int:
+        """Disk it needs, in bytes."""
+
+    @property
+    def gpus(self) -> int:
+        """Whole GPUs it needs."""
+
+    @property
+    def bandwidth_bps(self) -> int:
+        """Bandwidth it needs while it runs, in bits per second."""
+
+    @property
+    def input_bytes(self) -> int:
+        """Size of what it reads, in bytes. Where that is not yet, it is fetched before the job
+        runs.
+        """
+
+    @property
+    def input_on(self) -> tuple[str, ...]:
+        """Nodes that hold its input already. They need not be among those offered."""
+
+    @property
+    def max_price(self) -> int | None:
+        """Highest market price of one replica, in base units."""
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When it must be done and its node have been reached, from now, in milliseconds."""
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions it may run in; none stands for any."""
+
+    @property
+    def tier(self) -> Tier:
+        """What it is promised. Nodes that cannot keep the promise are no choice for it."""
+
+    @property
+    def affinity(self) -> tuple[str, ...]:
+        """Jobs that must be on the same node as this one. Saying so of one of two is enough."""
+
+    @property
+    def anti_affinity(self) -> tuple[str, ...]:
+        """Jobs that must be on another node than this one. Saying so of one of two is enough."""
+
+    @property
+    def spread(self) -> Spread | None:
+        """How thinly it is spread together with others."""
+
+    @property
+    def gang(self) -> str | None:
+        """The gang it is part of: all jobs of a gang are placed, or none."""
+
+    @property
+    def replicas(self) -> int | None:
+        """How many nodes run it; if `None`, as many as its tier has."""
+
+    @property
+    def preemptible(self) -> bool:
+        """Whether it may be preempted at once, whatever its tier says."""
+
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
 class Node:
-    """A node that takes jobs."""
+    """A node that takes jobs.
+
+    Region, zone and operator may be empty if they are not known. All nodes of which one is not
+    known count as one domain of it, for nobody can show that they differ.
+    """
 
     __match_args__: Final = (
         "id",
@@ -1123,6 +1311,15 @@ class Node:
         "latency_ms",
         "trust",
         "price_per_cpu_second",
+        "disk_bytes_free",
+        "gpus_free",
+        "bandwidth_bps_free",
+        "ask_per_cpu_second",
+        "region",
+        "zone",
+        "operator",
+        "availability",
+        "error_rate",
     )
     def __new__(
         cls,
@@ -1131,10 +1328,19 @@ class Node:
         cpu_millis_free: int,
         cpu_millis_total: int,
         memory_bytes_free: int,
-        speed: float,
-        latency_ms: float,
-        trust: float,
-        price_per_cpu_second: int,
+        speed: float = 1.0,
+        latency_ms: float = 0.0,
+        trust: float = 0.0,
+        price_per_cpu_second: int = 0,
+        disk_bytes_free: int = 0,
+        gpus_free: int = 0,
+        bandwidth_bps_free: int = 0,
+        ask_per_cpu_second: int | None = None,
+        region: str = "",
+        zone: str = "",
+        operator: str = "",
+        availability: float | None = None,
+        error_rate: float | None = None,
     ) -> Self: ...
     @property
     def id(self) -> str:
@@ -1154,7 +1360,7 @@ class Node:
 
     @property
     def speed(self) -> float:
-        """A job takes its duration divided by this."""
+        """A job takes its duration divided by this. More than 0."""
 
     @property
     def latency_ms(self) -> float:
@@ -1167,6 +1373,42 @@ class Node:
     @property
     def price_per_cpu_second(self) -> int:
         """Price of one core for one second, in base units."""
+
+    @property
+    def disk_bytes_free(self) -> int:
+        """Disk that is free, in bytes."""
+
+    @property
+    def gpus_free(self) -> int:
+        """Whole GPUs that are free."""
+
+    @property
+    def bandwidth_bps_free(self) -> int:
+        """Bandwidth that is free, in bits per second."""
+
+    @property
+    def ask_per_cpu_second(self) -> int | None:
+        """What it asks on the market for one core for one second; if `None`, its price."""
+
+    @property
+    def region(self) -> str:
+        """The part of the world it is in."""
+
+    @property
+    def zone(self) -> str:
+        """What it shares power and network with."""
+
+    @property
+    def operator(self) -> str:
+        """Who runs it."""
+
+    @property
+    def availability(self) -> float | None:
+        """Share of the time for which it is there, 0 to 1, if known."""
+
+    @property
+    def error_rate(self) -> float | None:
+        """Share of its answers that are wrong or missing, 0 to 1, if known."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -1204,13 +1446,17 @@ class Lexicographic:
 class Point:
     """One placement of all jobs."""
 
-    __match_args__: Final = ("assignment", "objectives", "cost")
+    __match_args__: Final = ("assignment", "objectives", "cost", "price")
     def __new__(
-        cls, assignment: Sequence[tuple[str, str]], objectives: Sequence[float], cost: int
+        cls,
+        assignment: Sequence[tuple[str, str]],
+        objectives: Sequence[float],
+        cost: int,
+        price: int,
     ) -> Self: ...
     @property
     def assignment(self) -> tuple[tuple[str, str], ...]:
-        """Job and node, in the order in which jobs were given."""
+        """Job and node of each replica, in the order in which jobs were given."""
 
     @property
     def objectives(self) -> tuple[float, ...]:
@@ -1219,6 +1465,10 @@ class Point:
     @property
     def cost(self) -> int:
         """What it costs, in base units."""
+
+    @property
+    def price(self) -> int:
+        """What it costs on the market, in base units."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -1250,7 +1500,194 @@ class Plan:
     def __hash__(self) -> int: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
+@final
+class Lacks:
+    """What a node lacks for a job."""
+
+    __match_args__: Final = ("cpu_millis", "memory_bytes", "disk_bytes", "gpus", "bandwidth_bps")
+    def __new__(
+        cls, cpu_millis: int, memory_bytes: int, disk_bytes: int, gpus: int, bandwidth_bps: int
+    ) -> Self: ...
+    @property
+    def cpu_millis(self) -> int:
+        """Processor, in thousandths of a core."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory, in bytes."""
+
+    @property
+    def disk_bytes(self) -> int:
+        """Disk, in bytes."""
+
+    @property
+    def gpus(self) -> int:
+        """Whole GPUs."""
+
+    @property
+    def bandwidth_bps(self) -> int:
+        """Bandwidth, in bits per second."""
+
+    def __str__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class NoNode:
+    """A job was left out because no node may take it."""
+
+    __match_args__: Final = ("removed_by", "nearest", "nearest_fails")
+    def __new__(
+        cls,
+        removed_by: Sequence[tuple[Constraint, int]],
+        nearest: str,
+        nearest_fails: Sequence[Constraint],
+    ) -> Self: ...
+    @property
+    def removed_by(self) -> tuple[tuple[Constraint, int], ...]:
+        """Each constraint that removes nodes, with how many."""
+
+    @property
+    def nearest(self) -> str:
+        """The node that fails the fewest constraints."""
+
+    @property
+    def nearest_fails(self) -> tuple[Constraint, ...]:
+        """Those constraints."""
+
+    def __str__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class NoCommonNode:
+    """A job was left out because no node may take it together with those that must be with it."""
+
+    __match_args__: Final = ("jobs", "shared")
+    def __new__(cls, jobs: Sequence[str | UUID], shared: int) -> Self: ...
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """All of them."""
+
+    @property
+    def shared(self) -> int:
+        """How many nodes may take each of them alone."""
+
+    def __str__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class NoRoom:
+    """A job was left out because beside the more urgent jobs no node has room for it."""
+
+    __match_args__: Final = ("node", "lacks")
+    def __new__(cls, node: str, lacks: Lacks) -> Self: ...
+    @property
+    def node(self) -> str:
+        """The node that lacks least."""
+
+    @property
+    def lacks(self) -> Lacks:
+        """What it lacks."""
+
+    def __str__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Crowded:
+    """A job was left out because wherever it has room, it would be with others that it must not be
+    with.
+    """
+
+    __match_args__: Final = ()
+    def __new__(cls) -> Self: ...
+    def __str__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Late:
+    """A job was left out because wherever it ran, it or a more urgent job would be late."""
+
+    __match_args__: Final = ("late_ms",)
+    def __new__(cls, late_ms: int) -> Self: ...
+    @property
+    def late_ms(self) -> int:
+        """By how much at best, in milliseconds."""
+
+    def __str__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class GoesWith:
+    """A job was left out because another was that it must be with or that is of its gang."""
+
+    __match_args__: Final = ("job",)
+    def __new__(cls, job: str | UUID) -> Self: ...
+    @property
+    def job(self) -> str:
+        """The other."""
+
+    def __str__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class PartialPlan:
+    """A placement of those jobs that fit."""
+
+    __match_args__: Final = ("plan", "left_out")
+    def __new__(
+        cls,
+        plan: Plan | None,
+        left_out: Sequence[tuple[str, NoNode | NoCommonNode | NoRoom | Crowded | Late | GoesWith]],
+    ) -> Self: ...
+    @property
+    def plan(self) -> Plan | None:
+        """Where they run; `None` if none fits."""
+
+    @property
+    def left_out(
+        self,
+    ) -> tuple[tuple[str, NoNode | NoCommonNode | NoRoom | Crowded | Late | GoesWith], ...]:
+        """The others in the order given, each with the reason, whose `str` is for people to read.
+
+        """
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
 def place(
+    jobs: Sequence[Job],
+    nodes: Sequence[Node],
+    sharing: Sharing,
+    config: Nsga2 | None = None,
+    *,
+    strategy: Strategy = Strategy.NSGA_II,
+    preference: Weights | Lexicographic | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Places jobs on nodes and chooses one placement. One seed gives one plan.
+
+    `Strategy.NSGA_II` searches, as much as `config` says, for placements that no other beats; the
+    other strategies make one placement in one pass. Without a preference the placement nearest to
+    the best of every objective is chosen. Ctrl-C ends the search between two generations.
+
+    Raises `InfeasibleError`, `ProblemError`, `ArgumentError`.
+    """
+
+def place_what_fits(
     jobs: Sequence[Job],
     nodes: Sequence[Node],
     sharing: Sharing,
@@ -1258,13 +1695,14 @@ def place(
     *,
     preference: Weights | Lexicographic | None = None,
     seed: int = 0,
-) -> Plan:
-    """Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
+) -> PartialPlan:
+    """Places the jobs that fit and says why the others are left out: those that no node may take,
+    then the less urgent, by priority, by tier, then in the order given. A gang is left out whole,
+    and so are jobs that must be together.
 
-    Without a preference the placement nearest to the best of every objective is chosen. Ctrl-C ends
-    the search between two generations.
+    It searches as `place` does. What is left out is not proven to have no place.
 
-    Raises `InfeasibleError`, `ProblemError`, `ArgumentError`.
+    Raises `ProblemError`, `ArgumentError`.
     """
 
 # --- Ledger

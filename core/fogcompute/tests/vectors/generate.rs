@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use fogcompute::base::{Digest, Instant, OsEntropy, Priority};
 use fogcompute::mix::{Geometry, HOPS_MAX, Surb};
-use fogcompute::schedule::{Job, Node};
+use fogcompute::schedule::{Job, Node, Spread};
 use fogcompute::{
-    AccountId, AccountKind, Amount, Battery, DeviceClass, DeviceState, Error, ErrorCode, Fog,
-    FogConfig, Genome, HarvestPolicy, Hop, Ledger, Limits, Network, NodeId, Nsga2, OneByOne, Plan,
-    Preference, PrivateKey, Problem, Processed, PublicKey, Receipt, SearchConfig, SearchFailure,
-    Sharing, Sphinx, TaskId, TaskSpec, TransferId, Variable,
+    AccountId, AccountKind, Amount, Battery, DeviceClass, DeviceState, Domain, Error, ErrorCode,
+    Fog, FogConfig, Genome, HarvestPolicy, Hop, Ledger, Limits, Network, NodeId, Nsga2, OneByOne,
+    PartialPlan, Placing, Plan, Preemption, Preference, PrivateKey, Problem, Processed, PublicKey,
+    Receipt, SearchConfig, SearchFailure, Sharing, Sphinx, Strategy, TaskId, TaskSpec, Tier,
+    TransferId, Variable,
 };
 use serde_json::{Map, Value, json};
 
@@ -44,6 +45,8 @@ pub(crate) fn vectors(existing: Option<&Value>) -> Result<Value> {
         "nsga2_more": nsga2_mixed()?,
         "place": place()?,
         "place_more": place_more()?,
+        "place_what_fits": place_what_fits()?,
+        "tiers": tiers(),
         "ledger": ledger()?,
         "harvest": harvest()?,
         "wasm": wasm()?,
@@ -469,113 +472,308 @@ fn point_json(plan: &Plan) -> Value {
     })
 }
 
-fn run_place(
+/// Jobs and nodes, and how they are placed.
+struct Batch {
     jobs: Vec<Job>,
-    sharing: Sharing,
-    preference: Preference,
-    (population, generations, seed): (u32, u32, u64),
-) -> std::result::Result<Plan, Error> {
-    let config = Nsga2 {
-        population,
-        generations,
-        ..Nsga2::default()
+    nodes: Vec<Node>,
+    placing: Placing,
+}
+
+fn batch(jobs: Vec<Job>, sharing: Sharing, preference: Preference) -> Batch {
+    let placing = Placing {
+        search: Nsga2 {
+            population: 20,
+            generations: 20,
+            ..Nsga2::default()
+        },
+        preference,
+        seed: 8,
+        ..Placing::new(sharing)
     };
-    fogcompute::place(jobs, nodes(), sharing, &config, preference, seed)
+    Batch {
+        jobs,
+        nodes: nodes(),
+        placing,
+    }
+}
+
+impl Batch {
+    fn place(&self) -> std::result::Result<Plan, Error> {
+        self.placing.place(self.jobs.clone(), self.nodes.clone())
+    }
+
+    /// What the vectors say of it.
+    fn json(&self) -> Value {
+        json!({
+            "jobs": self.jobs,
+            "nodes": self.nodes,
+            "sharing": self.placing.sharing,
+            "strategy": self.placing.strategy,
+            "preference": self.placing.preference,
+            "population": self.placing.search.population,
+            "generations": self.placing.search.generations,
+            "seed": self.placing.seed,
+        })
+    }
+}
+
+fn add_plan(case: &mut Value, plan: &Plan) {
+    case["front_size"] = plan.front().len().into();
+    case["chosen_index"] = plan.chosen_index().into();
+    case["chosen"] = point_json(plan);
+    case["explanation"] = plan.explain().to_string().into();
 }
 
 fn place() -> Result<Value> {
-    let search = (20, 20, 7);
-    let plan = run_place(jobs(), Sharing::Queued, Preference::Knee, search)?;
-    let mut impossible = jobs();
-    impossible[0].min_trust = 1.0;
-    let error = run_place(
-        impossible.clone(),
-        Sharing::Queued,
-        Preference::Knee,
-        search,
-    )
-    .err()
-    .ok_or("an impossible job was placed")?;
-    Ok(json!({
-        "jobs": jobs(),
-        "nodes": nodes(),
-        "sharing": Sharing::Queued,
-        "population": search.0,
-        "generations": search.1,
-        "seed": search.2,
-        "front_size": plan.front().len(),
-        "chosen_index": plan.chosen_index(),
-        "chosen": point_json(&plan),
-        "explanation": plan.explain().to_string(),
-        "infeasible": {"jobs": impossible, "error": error.code().name()},
-    }))
+    let mut batch = batch(jobs(), Sharing::Queued, Preference::Knee);
+    batch.placing.seed = 7;
+    let mut case = batch.json();
+    add_plan(&mut case, &batch.place()?);
+    batch.jobs[0].min_trust = 1.0;
+    let error = batch.place().err().ok_or("an impossible job was placed")?;
+    case["infeasible"] = json!({"jobs": batch.jobs, "error": error.code().name()});
+    Ok(case)
 }
 
 fn place_more() -> Result<Vec<Value>> {
-    let mut cases = Vec::new();
-    let search = (20, 20, 8);
     let all = jobs();
-    let too_many = vec![
-        Job {
-            cpu_millis: 3_000,
-            ..job(1, Priority::Normal)
-        };
-        5
-    ]
-    .into_iter()
-    .zip(1..)
-    .map(|(job, number)| Job {
+    let too_many = (1..=5).map(|number| Job {
+        cpu_millis: 3_000,
         id: TaskId::from_bytes([number; 16]),
-        ..job
-    })
-    .collect();
-    for (jobs, sharing, preference) in [
-        (all.clone(), Sharing::Concurrent, Preference::Knee),
-        (
-            all.clone(),
-            Sharing::Queued,
-            Preference::Weights([0.0, 0.0, 0.0, 1.0, 0.0]),
-        ),
-        (
-            all.clone(),
-            Sharing::Queued,
-            Preference::Lexicographic([2, 0, 1, 3, 4]),
-        ),
-        (all.clone(), Sharing::Queued, Preference::Weights([0.0; 5])),
-        (
-            all.clone(),
-            Sharing::Queued,
-            Preference::Lexicographic([0, 0, 1, 2, 3]),
-        ),
-        (vec![], Sharing::Queued, Preference::Knee),
-        (
-            vec![all[0].clone(), all[0].clone()],
-            Sharing::Queued,
-            Preference::Knee,
-        ),
-        (too_many, Sharing::Concurrent, Preference::Knee),
-    ] {
-        let mut case = json!({
-            "jobs": jobs,
-            "nodes": nodes(),
-            "sharing": sharing,
-            "preference": preference,
-            "population": search.0,
-            "generations": search.1,
-            "seed": search.2,
-        });
-        match run_place(jobs, sharing, preference, search) {
-            Ok(plan) => {
-                case["front_size"] = plan.front().len().into();
-                case["chosen_index"] = plan.chosen_index().into();
-                case["chosen"] = point_json(&plan);
-                case["explanation"] = plan.explain().to_string().into();
-            }
+        ..job(1, Priority::Normal)
+    });
+    let queued = |jobs, preference| batch(jobs, Sharing::Queued, preference);
+    let mut batches = vec![
+        batch(all.clone(), Sharing::Concurrent, Preference::Knee),
+        queued(all.clone(), Preference::Weights([0.0, 0.0, 0.0, 1.0, 0.0])),
+        queued(all.clone(), Preference::Lexicographic([2, 0, 1, 3, 4])),
+        queued(all.clone(), Preference::Weights([0.0; 5])),
+        queued(all.clone(), Preference::Lexicographic([0, 0, 1, 2, 3])),
+        queued(vec![], Preference::Knee),
+        queued(vec![all[0].clone(), all[0].clone()], Preference::Knee),
+        batch(too_many.collect(), Sharing::Concurrent, Preference::Knee),
+    ];
+    for strategy in Strategy::ALL {
+        for sharing in [Sharing::Concurrent, Sharing::Queued] {
+            let mut batch = demanding(sharing);
+            batch.placing.strategy = strategy;
+            batches.push(batch);
+        }
+    }
+    let wrong: [fn(&mut Batch); 9] = [
+        |batch| batch.jobs[1].anti_affinity = batch.jobs[1].affinity.clone(),
+        |batch| batch.jobs[1].affinity = vec![TaskId::from_bytes([99; 16])],
+        |batch| batch.jobs[2].replicas = Some(2),
+        |batch| batch.jobs[0].replicas = Some(0),
+        |batch| set_most(batch, 0),
+        |batch| set_most(batch, 1),
+        |batch| batch.nodes[0].availability = Some(1.5),
+        |batch| batch.nodes[1].error_rate = Some(-0.5),
+        |batch| batch.jobs[4].gpus = 3,
+    ];
+    for change in wrong {
+        let mut batch = demanding(Sharing::Concurrent);
+        change(&mut batch);
+        batches.push(batch);
+    }
+    let cases = batches.iter().map(|batch| {
+        let mut case = batch.json();
+        match batch.place() {
+            Ok(plan) => add_plan(&mut case, &plan),
             Err(error) => case["error"] = error.code().name().into(),
         }
-        cases.push(case);
+        case
+    });
+    Ok(cases.collect())
+}
+
+fn set_most(batch: &mut Batch, most: u32) {
+    if let Some(spread) = &mut batch.jobs[0].spread {
+        spread.most = most;
     }
-    Ok(cases)
+}
+
+/// A batch that says something of every field.
+fn demanding(sharing: Sharing) -> Batch {
+    let id = |number: u8| TaskId::from_bytes([number; 16]);
+    let web = || {
+        Some(Spread {
+            group: "web".to_owned(),
+            over: Domain::Zone,
+            most: 2,
+        })
+    };
+    let usual = |number| Job::new(id(number), 500, 64 << 20, 2_000);
+    let jobs = vec![
+        Job {
+            tier: Tier::Gold,
+            spread: web(),
+            max_price: Some(1_000),
+            ..usual(11)
+        },
+        Job {
+            affinity: vec![id(13)],
+            spread: web(),
+            preemptible: true,
+            ..usual(12)
+        },
+        Job {
+            input_bytes: 1_000_000,
+            input_on: vec![NodeId::from_bytes([0xb1; 32])],
+            bandwidth_bps: 2_000_000,
+            deadline_ms: Some(60_000),
+            ..usual(13)
+        },
+        Job {
+            tier: Tier::Silver,
+            anti_affinity: vec![id(12)],
+            ..usual(14)
+        },
+        Job {
+            priority: Priority::Bulk,
+            gpus: 1,
+            disk_bytes: 1 << 30,
+            gang: Some("render".to_owned()),
+            ..usual(15)
+        },
+        Job {
+            regions: vec!["us".to_owned(), "ap".to_owned()],
+            replicas: Some(2),
+            gang: Some("render".to_owned()),
+            ..usual(16)
+        },
+    ];
+    let nodes = (0..6).map(|index| {
+        let at = usize::from(index);
+        Node {
+            disk_bytes_free: 2 << 30,
+            gpus_free: u64::from(index % 2),
+            bandwidth_bps_free: 10_000_000,
+            ask_per_cpu_second: (index > 2).then_some(2 + u64::from(index)),
+            region: ["eu", "us"][at % 2].to_owned(),
+            zone: ["a", "b", "c"][at % 3].to_owned(),
+            operator: ["p", "q", "r", "q", "r", "p"][at].to_owned(),
+            availability: Some(0.98),
+            error_rate: Some(0.0005),
+            ..Node {
+                id: NodeId::from_bytes([0xb1 + index; 32]),
+                ..node(1, 1.0 + f64::from(index) / 4.0, 10.0, 0.75, 4)
+            }
+        }
+    });
+    Batch {
+        nodes: nodes.collect(),
+        ..batch(jobs, sharing, Preference::Knee)
+    }
+}
+
+/// Batches of which some jobs are left out, for every reason there is.
+fn place_what_fits() -> Result<Vec<Value>> {
+    let id = |number: u8| TaskId::from_bytes([number; 16]);
+    let usual = |number| Job::new(id(number), 500, 64 << 20, 2_000);
+    let of_region = |number, region: &str| Job {
+        regions: vec![region.to_owned()],
+        ..usual(number)
+    };
+    let mut tight = demanding(Sharing::Concurrent);
+    tight.nodes.push(Node {
+        region: "ap".to_owned(),
+        ..Node::new(NodeId::from_bytes([0xc1; 32]), 4_000, 2 << 30)
+    });
+    tight.jobs.extend([
+        Job {
+            gpus: 9,
+            ..usual(17)
+        },
+        Job {
+            affinity: vec![id(17)],
+            ..usual(18)
+        },
+        of_region(19, "ap"),
+        Job {
+            anti_affinity: vec![id(19)],
+            ..of_region(20, "ap")
+        },
+        of_region(21, "us"),
+        Job {
+            affinity: vec![id(21)],
+            ..of_region(22, "eu")
+        },
+        Job {
+            cpu_millis: 3_000,
+            priority: Priority::Low,
+            replicas: Some(7),
+            ..usual(23)
+        },
+    ]);
+    let hasty = |number| Job {
+        deadline_ms: Some(5_000),
+        cpu_millis: 4_000,
+        ..usual(number)
+    };
+    let mut late = batch(
+        (1..=4).map(hasty).collect(),
+        Sharing::Queued,
+        Preference::Lexicographic([0, 1, 2, 3, 4]),
+    );
+    late.nodes = vec![Node::new(NodeId::from_bytes([0xc1; 32]), 4_000, 2 << 30)];
+    let mut nothing = batch(
+        vec![Job {
+            gpus: 1,
+            ..usual(1)
+        }],
+        Sharing::Concurrent,
+        Preference::Knee,
+    );
+    let mut rule = batch(jobs(), Sharing::Concurrent, Preference::Knee);
+    rule.placing.strategy = Strategy::BinPack;
+    nothing.nodes.truncate(1);
+    let mut wrong = demanding(Sharing::Concurrent);
+    wrong.jobs[0].replicas = Some(0);
+    let cases = [tight, late, nothing, rule, wrong]
+        .into_iter()
+        .map(|batch| {
+            let mut case = batch.json();
+            match batch.placing.place_what_fits(&batch.jobs, &batch.nodes) {
+                Ok(partial) => {
+                    if let Some(plan) = &partial.plan {
+                        add_plan(&mut case, plan);
+                    }
+                    case["left_out"] = left_out_json(&partial);
+                }
+                Err(error) => case["error"] = error.code().name().into(),
+            }
+            case
+        });
+    Ok(cases.collect())
+}
+
+fn left_out_json(partial: &PartialPlan) -> Value {
+    let jobs = partial
+        .left_out
+        .iter()
+        .map(|(job, reason)| json!({"job": job, "reason": reason, "text": reason.to_string()}));
+    jobs.collect()
+}
+
+fn tiers() -> Value {
+    let tiers = Tier::ALL.into_iter().map(|tier| {
+        let terms = tier.terms();
+        json!({
+            "tier": tier,
+            "replicas": terms.replicas,
+            "distinct": terms.distinct,
+            "latency_ms_p95": terms.latency_ms_p95,
+            "availability": terms.availability,
+            "error_rate": terms.error_rate,
+            "preemption_notice_ms": match terms.preemption {
+                Preemption::Never => None,
+                Preemption::AfterNotice { notice_ms } => Some(notice_ms),
+            },
+            "price_permille": terms.price_permille,
+        })
+    });
+    tiers.collect()
 }
 
 // --- Ledger -------------------------------------------------------------------------------------

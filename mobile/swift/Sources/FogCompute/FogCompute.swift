@@ -471,6 +471,22 @@ private let UNIFFI_CALLBACK_UNEXPECTED_ERROR: Int32 = 2
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterUInt8: FfiConverterPrimitive {
+    typealias FfiType = UInt8
+    typealias SwiftType = UInt8
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> UInt8 {
+        return try lift(readInt(&buf))
+    }
+
+    public static func write(_ value: UInt8, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterUInt16: FfiConverterPrimitive {
     typealias FfiType = UInt16
     typealias SwiftType = UInt16
@@ -1857,7 +1873,7 @@ public protocol MixnetClientProtocol: AnyObject, Sendable {
 
     /**
      * What others need to send it messages, as text: its node, its key and the key's epoch. It is
-     * new with each epoch, and with each start that does not restore the client.
+     * new with each start and each epoch.
      *
      * # Errors
      * [`FogError::Closed`].
@@ -1886,31 +1902,6 @@ public protocol MixnetClientProtocol: AnyObject, Sendable {
     func reply(message: MixnetMessage, body: Data) throws
 
     /**
-     * What to answer a message with that came to the client before this one, once. Nothing if it
-     * was answered, wants no answer, or came before the last epoch.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`] for an id that is none, [`FogError::Closed`].
-     */
-    func replyBlocks(message: String) throws  -> ReplyBlocks?
-
-    /**
-     * Answers a message that came to the client before this one, once.
-     *
-     * # Errors
-     * As [`MixnetClient::reply`].
-     */
-    func replyWith(blocks: ReplyBlocks, body: Data) throws
-
-    /**
-     * What the client before this one left to go on with, less what was taken since.
-     *
-     * # Errors
-     * [`FogError::Closed`].
-     */
-    func restored() throws  -> Restored
-
-    /**
      * Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
      * order. Returns its id, 32 hexadecimal digits.
      *
@@ -1936,16 +1927,6 @@ public protocol MixnetClientProtocol: AnyObject, Sendable {
      * [`FogError::InvalidTopology`], then the old one stays; [`FogError::Closed`].
      */
     func setTopology(topology: Topology) throws
-
-    /**
-     * The answer to a request that the client before this one made, once, within `within_ms`
-     * milliseconds; it can be waited for. It may be there already.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`] if there is no such request or its answer was asked for
-     * before, [`FogError::Closed`].
-     */
-    func startAnswerTo(request: String, withinMs: UInt64) throws  -> PendingAnswer
 
     /**
      * Sends a message that asks for an answer of at most `answer_bytes_max` bytes, within
@@ -1977,21 +1958,6 @@ public protocol MixnetClientProtocol: AnyObject, Sendable {
      * [`FogError::Closed`].
      */
     func stats() throws  -> MixnetClientStats
-
-    /**
-     * Ends the client, and returns what one after it needs to go on ([`MixnetClient::restore`]),
-     * sealed under `key`, 32 random bytes; keep both.
-     *
-     * In it are the identity, the mix keys, the reply blocks of messages that were not answered
-     * and not released, and the keys for answers that were asked for and did not come. A reply
-     * block is good for five minutes, a stop included, and no longer than the epoch after its own.
-     * What is waited for ends with [`FogError::Closed`]; messages that came in can still be
-     * received here and are not in it.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`] for a key of another length, [`FogError::Closed`].
-     */
-    func suspend(key: Data) throws  -> Data
 
     /**
      * The next message, if one is there.
@@ -2081,32 +2047,6 @@ public convenience init(topology: Topology, config: MixnetClientConfig? = nil)th
     }
 
 
-    /**
-     * Starts a client that goes on where another one was suspended: with its identity, its mix
-     * keys and what was seen under them, the reply blocks it held and those it gave out. In the
-     * epoch of that client it has the same contact; in the one after it still receives what is
-     * sent to the old one; later, only the identity is the same.
-     *
-     * Open each state once: of two clients from one state, the mixnodes drop the second use of a
-     * reply block as a replay.
-     *
-     * # Errors
-     * Those of [`MixnetClient::new`]; [`FogError::StorageCorrupt`] if the state does not open with
-     * this key, was changed or is of a network with other packets; [`FogError::InvalidArgument`]
-     * if the configuration says another identity.
-     */
-public static func restore(topology: Topology, state: Data, key: Data, config: MixnetClientConfig? = nil)throws  -> MixnetClient  {
-    return try  FfiConverterTypeMixnetClient_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_constructor_mixnetclient_restore(
-        FfiConverterTypeTopology_lower(topology),
-        FfiConverterData.lower(state),
-        FfiConverterData.lower(key),
-        FfiConverterOptionTypeMixnetClientConfig.lower(config),uniffiCallStatus
-    )
-})
-}
-
 
 
     /**
@@ -2140,7 +2080,7 @@ open func close()  {try! rustCall() {
 
     /**
      * What others need to send it messages, as text: its node, its key and the key's epoch. It is
-     * new with each epoch, and with each start that does not restore the client.
+     * new with each start and each epoch.
      *
      * # Errors
      * [`FogError::Closed`].
@@ -2198,54 +2138,6 @@ open func reply(message: MixnetMessage, body: Data)throws   {try rustCallWithErr
 }
 
     /**
-     * What to answer a message with that came to the client before this one, once. Nothing if it
-     * was answered, wants no answer, or came before the last epoch.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`] for an id that is none, [`FogError::Closed`].
-     */
-open func replyBlocks(message: String)throws  -> ReplyBlocks?  {
-    return try  FfiConverterOptionTypeReplyBlocks.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply_blocks(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(message),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * Answers a message that came to the client before this one, once.
-     *
-     * # Errors
-     * As [`MixnetClient::reply`].
-     */
-open func replyWith(blocks: ReplyBlocks, body: Data)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply_with(
-            self.uniffiCloneHandle(),
-        FfiConverterTypeReplyBlocks_lower(blocks),
-        FfiConverterData.lower(body),uniffiCallStatus
-    )
-}
-}
-
-    /**
-     * What the client before this one left to go on with, less what was taken since.
-     *
-     * # Errors
-     * [`FogError::Closed`].
-     */
-open func restored()throws  -> Restored  {
-    return try  FfiConverterTypeRestored_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_mixnetclient_restored(
-            self.uniffiCloneHandle(),uniffiCallStatus
-    )
-})
-}
-
-    /**
      * Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
      * order. Returns its id, 32 hexadecimal digits.
      *
@@ -2294,25 +2186,6 @@ open func setTopology(topology: Topology)throws   {try rustCallWithError(FfiConv
         FfiConverterTypeTopology_lower(topology),uniffiCallStatus
     )
 }
-}
-
-    /**
-     * The answer to a request that the client before this one made, once, within `within_ms`
-     * milliseconds; it can be waited for. It may be there already.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`] if there is no such request or its answer was asked for
-     * before, [`FogError::Closed`].
-     */
-open func startAnswerTo(request: String, withinMs: UInt64 = UInt64(60000))throws  -> PendingAnswer  {
-    return try  FfiConverterTypePendingAnswer_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_answer_to(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(request),
-        FfiConverterUInt64.lower(withinMs),uniffiCallStatus
-    )
-})
 }
 
     /**
@@ -2369,29 +2242,6 @@ open func stats()throws  -> MixnetClientStats  {
         uniffiCallStatus in
     uniffi_fogcompute_uniffi_fn_method_mixnetclient_stats(
             self.uniffiCloneHandle(),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * Ends the client, and returns what one after it needs to go on ([`MixnetClient::restore`]),
-     * sealed under `key`, 32 random bytes; keep both.
-     *
-     * In it are the identity, the mix keys, the reply blocks of messages that were not answered
-     * and not released, and the keys for answers that were asked for and did not come. A reply
-     * block is good for five minutes, a stop included, and no longer than the epoch after its own.
-     * What is waited for ends with [`FogError::Closed`]; messages that came in can still be
-     * received here and are not in it.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`] for a key of another length, [`FogError::Closed`].
-     */
-open func suspend(key: Data)throws  -> Data  {
-    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_mixnetclient_suspend(
-            self.uniffiCloneHandle(),
-        FfiConverterData.lower(key),uniffiCallStatus
     )
 })
 }
@@ -3872,135 +3722,6 @@ public func FfiConverterTypeReadiness_lower(_ value: Readiness) -> UInt64 {
 
 
 /**
- * What to answer a message with that came to a client before.
- */
-public protocol ReplyBlocksProtocol: AnyObject, Sendable {
-
-    /**
-     * How many there are: packets an answer may have.
-     */
-    func count()  -> UInt32
-
-}
-/**
- * What to answer a message with that came to a client before.
- */
-open class ReplyBlocks: ReplyBlocksProtocol, @unchecked Sendable {
-    fileprivate let handle: UInt64
-
-    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
-#if swift(>=5.8)
-    @_documentation(visibility: private)
-#endif
-    public struct NoHandle {
-        public init() {}
-    }
-
-    // TODO: We'd like this to be `private` but for Swifty reasons,
-    // we can't implement `FfiConverter` without making this `required` and we can't
-    // make it `required` without making it `public`.
-#if swift(>=5.8)
-    @_documentation(visibility: private)
-#endif
-    required public init(unsafeFromHandle handle: UInt64) {
-        self.handle = handle
-    }
-
-    // This constructor can be used to instantiate a fake object.
-    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
-    //
-    // - Warning:
-    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
-#if swift(>=5.8)
-    @_documentation(visibility: private)
-#endif
-    public init(noHandle: NoHandle) {
-        self.handle = 0
-    }
-
-#if swift(>=5.8)
-    @_documentation(visibility: private)
-#endif
-    public func uniffiCloneHandle() -> UInt64 {
-        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_replyblocks(self.handle, $0) }
-    }
-    // No primary constructor declared for this class.
-
-    deinit {
-        if handle == 0 {
-            // Mock objects have handle=0 don't try to free them
-            return
-        }
-
-        try! rustCall { uniffi_fogcompute_uniffi_fn_free_replyblocks(handle, $0) }
-    }
-
-
-
-
-    /**
-     * How many there are: packets an answer may have.
-     */
-open func count() -> UInt32  {
-    return try!  FfiConverterUInt32.lift(try! rustCall() {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_replyblocks_count(
-            self.uniffiCloneHandle(),uniffiCallStatus
-    )
-})
-}
-
-
-
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeReplyBlocks: FfiConverter {
-    typealias FfiType = UInt64
-    typealias SwiftType = ReplyBlocks
-
-    public static func lift(_ handle: UInt64) throws -> ReplyBlocks {
-        return ReplyBlocks(unsafeFromHandle: handle)
-    }
-
-    public static func lower(_ value: ReplyBlocks) -> UInt64 {
-        return value.uniffiCloneHandle()
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ReplyBlocks {
-        let handle: UInt64 = try readInt(&buf)
-        return try lift(handle)
-    }
-
-    public static func write(_ value: ReplyBlocks, into buf: inout [UInt8]) {
-        writeInt(&buf, lower(value))
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeReplyBlocks_lift(_ handle: UInt64) throws -> ReplyBlocks {
-    return try FfiConverterTypeReplyBlocks.lift(handle)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeReplyBlocks_lower(_ value: ReplyBlocks) -> UInt64 {
-    return FfiConverterTypeReplyBlocks.lower(value)
-}
-
-
-
-
-
-
-/**
  * The secret key of a reply block. It stays with its maker.
  */
 public protocol ReplyKeyProtocol: AnyObject, Sendable {
@@ -5381,7 +5102,7 @@ public func FfiConverterTypeAccount_lower(_ value: Account) -> RustBuffer {
 
 
 /**
- * Where one job runs.
+ * Where one replica of a job runs.
  */
 public struct Assignment: Equatable, Hashable, Codable {
     /**
@@ -6434,15 +6155,15 @@ public struct Job: Equatable, Hashable, Codable {
      */
     public let durationMs: UInt64
     /**
-     * How urgent it is.
+     * How urgent it is; normal if that is left out.
      */
-    public let priority: Priority
+    public let priority: Priority?
     /**
      * Least trust of its node, 0 to 1.
      */
     public let minTrust: Double
     /**
-     * Most it may cost, in base units.
+     * Most it may cost, in base units. Each of its replicas may cost as much.
      */
     public let maxCost: UInt64?
     /**
@@ -6453,6 +6174,67 @@ public struct Job: Equatable, Hashable, Codable {
      * Ids of nodes it must not run on.
      */
     public let excluded: [String]
+    /**
+     * Disk it needs, in bytes.
+     */
+    public let diskBytes: UInt64
+    /**
+     * Whole GPUs it needs.
+     */
+    public let gpus: UInt64
+    /**
+     * Bandwidth it needs while it runs, in bits per second.
+     */
+    public let bandwidthBps: UInt64
+    /**
+     * Size of what it reads, in bytes. Where that is not yet, it is fetched before the job runs.
+     */
+    public let inputBytes: UInt64
+    /**
+     * Ids of nodes that hold its input already. They need not be among those offered.
+     */
+    public let inputOn: [String]
+    /**
+     * Highest market price of one replica, in base units.
+     */
+    public let maxPrice: UInt64?
+    /**
+     * When it must be done and its node have been reached, from now, in milliseconds.
+     */
+    public let deadlineMs: UInt64?
+    /**
+     * Regions it may run in; none stands for any.
+     */
+    public let regions: [String]
+    /**
+     * What it is promised; Bronze if that is left out. Nodes that cannot keep the promise are no
+     * choice for it.
+     */
+    public let tier: Tier?
+    /**
+     * Ids of jobs that must be on the same node as this one. Saying so of one of two is enough.
+     */
+    public let affinity: [String]
+    /**
+     * Ids of jobs that must be on another node than this one. Saying so of one of two is enough.
+     */
+    public let antiAffinity: [String]
+    /**
+     * How thinly it is spread together with others.
+     */
+    public let spread: Spread?
+    /**
+     * The gang it is part of: all jobs of a gang are placed, or none.
+     */
+    public let gang: String?
+    /**
+     * How many nodes run it; left out, as many as its tier has.
+     */
+    public let replicas: UInt8?
+    /**
+     * Whether it may be preempted at once, whatever its tier says.
+     */
+    public let preemptible: Bool
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -6470,20 +6252,66 @@ public struct Job: Equatable, Hashable, Codable {
          * How long it runs on a node of speed 1, in milliseconds.
          */durationMs: UInt64,
         /**
-         * How urgent it is.
-         */priority: Priority,
+         * How urgent it is; normal if that is left out.
+         */priority: Priority? = nil,
         /**
          * Least trust of its node, 0 to 1.
-         */minTrust: Double,
+         */minTrust: Double = Double(0.0),
         /**
-         * Most it may cost, in base units.
+         * Most it may cost, in base units. Each of its replicas may cost as much.
          */maxCost: UInt64? = nil,
         /**
          * Highest latency of its node, in milliseconds.
          */maxLatencyMs: Double? = nil,
         /**
          * Ids of nodes it must not run on.
-         */excluded: [String] = []) {
+         */excluded: [String] = [],
+        /**
+         * Disk it needs, in bytes.
+         */diskBytes: UInt64 = UInt64(0),
+        /**
+         * Whole GPUs it needs.
+         */gpus: UInt64 = UInt64(0),
+        /**
+         * Bandwidth it needs while it runs, in bits per second.
+         */bandwidthBps: UInt64 = UInt64(0),
+        /**
+         * Size of what it reads, in bytes. Where that is not yet, it is fetched before the job runs.
+         */inputBytes: UInt64 = UInt64(0),
+        /**
+         * Ids of nodes that hold its input already. They need not be among those offered.
+         */inputOn: [String] = [],
+        /**
+         * Highest market price of one replica, in base units.
+         */maxPrice: UInt64? = nil,
+        /**
+         * When it must be done and its node have been reached, from now, in milliseconds.
+         */deadlineMs: UInt64? = nil,
+        /**
+         * Regions it may run in; none stands for any.
+         */regions: [String] = [],
+        /**
+         * What it is promised; Bronze if that is left out. Nodes that cannot keep the promise are no
+         * choice for it.
+         */tier: Tier? = nil,
+        /**
+         * Ids of jobs that must be on the same node as this one. Saying so of one of two is enough.
+         */affinity: [String] = [],
+        /**
+         * Ids of jobs that must be on another node than this one. Saying so of one of two is enough.
+         */antiAffinity: [String] = [],
+        /**
+         * How thinly it is spread together with others.
+         */spread: Spread? = nil,
+        /**
+         * The gang it is part of: all jobs of a gang are placed, or none.
+         */gang: String? = nil,
+        /**
+         * How many nodes run it; left out, as many as its tier has.
+         */replicas: UInt8? = nil,
+        /**
+         * Whether it may be preempted at once, whatever its tier says.
+         */preemptible: Bool = false) {
         self.id = id
         self.cpuMillis = cpuMillis
         self.memoryBytes = memoryBytes
@@ -6493,6 +6321,21 @@ public struct Job: Equatable, Hashable, Codable {
         self.maxCost = maxCost
         self.maxLatencyMs = maxLatencyMs
         self.excluded = excluded
+        self.diskBytes = diskBytes
+        self.gpus = gpus
+        self.bandwidthBps = bandwidthBps
+        self.inputBytes = inputBytes
+        self.inputOn = inputOn
+        self.maxPrice = maxPrice
+        self.deadlineMs = deadlineMs
+        self.regions = regions
+        self.tier = tier
+        self.affinity = affinity
+        self.antiAffinity = antiAffinity
+        self.spread = spread
+        self.gang = gang
+        self.replicas = replicas
+        self.preemptible = preemptible
     }
 
 
@@ -6515,11 +6358,26 @@ public struct FfiConverterTypeJob: FfiConverterRustBuffer {
                 cpuMillis: FfiConverterUInt64.read(from: &buf),
                 memoryBytes: FfiConverterUInt64.read(from: &buf),
                 durationMs: FfiConverterUInt64.read(from: &buf),
-                priority: FfiConverterTypePriority.read(from: &buf),
+                priority: FfiConverterOptionTypePriority.read(from: &buf),
                 minTrust: FfiConverterDouble.read(from: &buf),
                 maxCost: FfiConverterOptionUInt64.read(from: &buf),
                 maxLatencyMs: FfiConverterOptionDouble.read(from: &buf),
-                excluded: FfiConverterSequenceString.read(from: &buf)
+                excluded: FfiConverterSequenceString.read(from: &buf),
+                diskBytes: FfiConverterUInt64.read(from: &buf),
+                gpus: FfiConverterUInt64.read(from: &buf),
+                bandwidthBps: FfiConverterUInt64.read(from: &buf),
+                inputBytes: FfiConverterUInt64.read(from: &buf),
+                inputOn: FfiConverterSequenceString.read(from: &buf),
+                maxPrice: FfiConverterOptionUInt64.read(from: &buf),
+                deadlineMs: FfiConverterOptionUInt64.read(from: &buf),
+                regions: FfiConverterSequenceString.read(from: &buf),
+                tier: FfiConverterOptionTypeTier.read(from: &buf),
+                affinity: FfiConverterSequenceString.read(from: &buf),
+                antiAffinity: FfiConverterSequenceString.read(from: &buf),
+                spread: FfiConverterOptionTypeSpread.read(from: &buf),
+                gang: FfiConverterOptionString.read(from: &buf),
+                replicas: FfiConverterOptionUInt8.read(from: &buf),
+                preemptible: FfiConverterBool.read(from: &buf)
         )
     }
 
@@ -6528,11 +6386,26 @@ public struct FfiConverterTypeJob: FfiConverterRustBuffer {
         FfiConverterUInt64.write(value.cpuMillis, into: &buf)
         FfiConverterUInt64.write(value.memoryBytes, into: &buf)
         FfiConverterUInt64.write(value.durationMs, into: &buf)
-        FfiConverterTypePriority.write(value.priority, into: &buf)
+        FfiConverterOptionTypePriority.write(value.priority, into: &buf)
         FfiConverterDouble.write(value.minTrust, into: &buf)
         FfiConverterOptionUInt64.write(value.maxCost, into: &buf)
         FfiConverterOptionDouble.write(value.maxLatencyMs, into: &buf)
         FfiConverterSequenceString.write(value.excluded, into: &buf)
+        FfiConverterUInt64.write(value.diskBytes, into: &buf)
+        FfiConverterUInt64.write(value.gpus, into: &buf)
+        FfiConverterUInt64.write(value.bandwidthBps, into: &buf)
+        FfiConverterUInt64.write(value.inputBytes, into: &buf)
+        FfiConverterSequenceString.write(value.inputOn, into: &buf)
+        FfiConverterOptionUInt64.write(value.maxPrice, into: &buf)
+        FfiConverterOptionUInt64.write(value.deadlineMs, into: &buf)
+        FfiConverterSequenceString.write(value.regions, into: &buf)
+        FfiConverterOptionTypeTier.write(value.tier, into: &buf)
+        FfiConverterSequenceString.write(value.affinity, into: &buf)
+        FfiConverterSequenceString.write(value.antiAffinity, into: &buf)
+        FfiConverterOptionTypeSpread.write(value.spread, into: &buf)
+        FfiConverterOptionString.write(value.gang, into: &buf)
+        FfiConverterOptionUInt8.write(value.replicas, into: &buf)
+        FfiConverterBool.write(value.preemptible, into: &buf)
     }
 }
 
@@ -6549,6 +6422,184 @@ public func FfiConverterTypeJob_lift(_ buf: RustBuffer) throws -> Job {
 #endif
 public func FfiConverterTypeJob_lower(_ value: Job) -> RustBuffer {
     return FfiConverterTypeJob.lower(value)
+}
+
+
+/**
+ * What a node lacks for a job.
+ */
+public struct Lacks: Equatable, Hashable, Codable {
+    /**
+     * Processor, in thousandths of a core.
+     */
+    public let cpuMillis: UInt64
+    /**
+     * Memory, in bytes.
+     */
+    public let memoryBytes: UInt64
+    /**
+     * Disk, in bytes.
+     */
+    public let diskBytes: UInt64
+    /**
+     * Whole GPUs.
+     */
+    public let gpus: UInt64
+    /**
+     * Bandwidth, in bits per second.
+     */
+    public let bandwidthBps: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Processor, in thousandths of a core.
+         */cpuMillis: UInt64,
+        /**
+         * Memory, in bytes.
+         */memoryBytes: UInt64,
+        /**
+         * Disk, in bytes.
+         */diskBytes: UInt64,
+        /**
+         * Whole GPUs.
+         */gpus: UInt64,
+        /**
+         * Bandwidth, in bits per second.
+         */bandwidthBps: UInt64) {
+        self.cpuMillis = cpuMillis
+        self.memoryBytes = memoryBytes
+        self.diskBytes = diskBytes
+        self.gpus = gpus
+        self.bandwidthBps = bandwidthBps
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Lacks: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLacks: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Lacks {
+        return
+            try Lacks(
+                cpuMillis: FfiConverterUInt64.read(from: &buf),
+                memoryBytes: FfiConverterUInt64.read(from: &buf),
+                diskBytes: FfiConverterUInt64.read(from: &buf),
+                gpus: FfiConverterUInt64.read(from: &buf),
+                bandwidthBps: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Lacks, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.cpuMillis, into: &buf)
+        FfiConverterUInt64.write(value.memoryBytes, into: &buf)
+        FfiConverterUInt64.write(value.diskBytes, into: &buf)
+        FfiConverterUInt64.write(value.gpus, into: &buf)
+        FfiConverterUInt64.write(value.bandwidthBps, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLacks_lift(_ buf: RustBuffer) throws -> Lacks {
+    return try FfiConverterTypeLacks.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLacks_lower(_ value: Lacks) -> RustBuffer {
+    return FfiConverterTypeLacks.lower(value)
+}
+
+
+/**
+ * A job that was left out.
+ */
+public struct LeftOut: Equatable, Hashable, Codable {
+    /**
+     * Id of the task, 32 hexadecimal digits.
+     */
+    public let task: String
+    /**
+     * Why.
+     */
+    public let reason: LeftOutReason
+    /**
+     * The same for people.
+     */
+    public let explanation: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Id of the task, 32 hexadecimal digits.
+         */task: String,
+        /**
+         * Why.
+         */reason: LeftOutReason,
+        /**
+         * The same for people.
+         */explanation: String) {
+        self.task = task
+        self.reason = reason
+        self.explanation = explanation
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LeftOut: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLeftOut: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LeftOut {
+        return
+            try LeftOut(
+                task: FfiConverterString.read(from: &buf),
+                reason: FfiConverterTypeLeftOutReason.read(from: &buf),
+                explanation: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: LeftOut, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.task, into: &buf)
+        FfiConverterTypeLeftOutReason.write(value.reason, into: &buf)
+        FfiConverterString.write(value.explanation, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLeftOut_lift(_ buf: RustBuffer) throws -> LeftOut {
+    return try FfiConverterTypeLeftOut.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLeftOut_lower(_ value: LeftOut) -> RustBuffer {
+    return FfiConverterTypeLeftOut.lower(value)
 }
 
 
@@ -7229,6 +7280,9 @@ public func FfiConverterTypeMixnetNodeStats_lower(_ value: MixnetNodeStats) -> R
 
 /**
  * A node that takes jobs.
+ *
+ * Region, zone and operator may be empty if they are not known. All nodes of which one is not
+ * known count as one domain of it, for nobody can show that they differ.
  */
 public struct Node: Equatable, Hashable, Codable {
     /**
@@ -7263,6 +7317,42 @@ public struct Node: Equatable, Hashable, Codable {
      * Price of one core for one second, in base units.
      */
     public let pricePerCpuSecond: UInt64
+    /**
+     * Disk that is free, in bytes.
+     */
+    public let diskBytesFree: UInt64
+    /**
+     * Whole GPUs that are free.
+     */
+    public let gpusFree: UInt64
+    /**
+     * Bandwidth that is free, in bits per second.
+     */
+    public let bandwidthBpsFree: UInt64
+    /**
+     * What it asks on the market for one core for one second, in base units; left out, its price.
+     */
+    public let askPerCpuSecond: UInt64?
+    /**
+     * The part of the world it is in.
+     */
+    public let region: String
+    /**
+     * What it shares power and network with.
+     */
+    public let zone: String
+    /**
+     * Who runs it.
+     */
+    public let `operator`: String
+    /**
+     * Share of the time for which it is there, 0 to 1, if known.
+     */
+    public let availability: Double?
+    /**
+     * Share of its answers that are wrong or missing, 0 to 1, if known.
+     */
+    public let errorRate: Double?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -7281,16 +7371,43 @@ public struct Node: Equatable, Hashable, Codable {
          */memoryBytesFree: UInt64,
         /**
          * How fast it is: a job takes its duration divided by this. More than 0.
-         */speed: Double,
+         */speed: Double = Double(1.0),
         /**
          * Time to reach it and back, in milliseconds.
-         */latencyMs: Double,
+         */latencyMs: Double = Double(0.0),
         /**
          * How far it is trusted, 0 to 1.
-         */trust: Double,
+         */trust: Double = Double(0.0),
         /**
          * Price of one core for one second, in base units.
-         */pricePerCpuSecond: UInt64) {
+         */pricePerCpuSecond: UInt64 = UInt64(0),
+        /**
+         * Disk that is free, in bytes.
+         */diskBytesFree: UInt64 = UInt64(0),
+        /**
+         * Whole GPUs that are free.
+         */gpusFree: UInt64 = UInt64(0),
+        /**
+         * Bandwidth that is free, in bits per second.
+         */bandwidthBpsFree: UInt64 = UInt64(0),
+        /**
+         * What it asks on the market for one core for one second, in base units; left out, its price.
+         */askPerCpuSecond: UInt64? = nil,
+        /**
+         * The part of the world it is in.
+         */region: String = "",
+        /**
+         * What it shares power and network with.
+         */zone: String = "",
+        /**
+         * Who runs it.
+         */`operator`: String = "",
+        /**
+         * Share of the time for which it is there, 0 to 1, if known.
+         */availability: Double? = nil,
+        /**
+         * Share of its answers that are wrong or missing, 0 to 1, if known.
+         */errorRate: Double? = nil) {
         self.id = id
         self.cpuMillisFree = cpuMillisFree
         self.cpuMillisTotal = cpuMillisTotal
@@ -7299,6 +7416,15 @@ public struct Node: Equatable, Hashable, Codable {
         self.latencyMs = latencyMs
         self.trust = trust
         self.pricePerCpuSecond = pricePerCpuSecond
+        self.diskBytesFree = diskBytesFree
+        self.gpusFree = gpusFree
+        self.bandwidthBpsFree = bandwidthBpsFree
+        self.askPerCpuSecond = askPerCpuSecond
+        self.region = region
+        self.zone = zone
+        self.`operator` = `operator`
+        self.availability = availability
+        self.errorRate = errorRate
     }
 
 
@@ -7324,7 +7450,16 @@ public struct FfiConverterTypeNode: FfiConverterRustBuffer {
                 speed: FfiConverterDouble.read(from: &buf),
                 latencyMs: FfiConverterDouble.read(from: &buf),
                 trust: FfiConverterDouble.read(from: &buf),
-                pricePerCpuSecond: FfiConverterUInt64.read(from: &buf)
+                pricePerCpuSecond: FfiConverterUInt64.read(from: &buf),
+                diskBytesFree: FfiConverterUInt64.read(from: &buf),
+                gpusFree: FfiConverterUInt64.read(from: &buf),
+                bandwidthBpsFree: FfiConverterUInt64.read(from: &buf),
+                askPerCpuSecond: FfiConverterOptionUInt64.read(from: &buf),
+                region: FfiConverterString.read(from: &buf),
+                zone: FfiConverterString.read(from: &buf),
+                operator: FfiConverterString.read(from: &buf),
+                availability: FfiConverterOptionDouble.read(from: &buf),
+                errorRate: FfiConverterOptionDouble.read(from: &buf)
         )
     }
 
@@ -7337,6 +7472,15 @@ public struct FfiConverterTypeNode: FfiConverterRustBuffer {
         FfiConverterDouble.write(value.latencyMs, into: &buf)
         FfiConverterDouble.write(value.trust, into: &buf)
         FfiConverterUInt64.write(value.pricePerCpuSecond, into: &buf)
+        FfiConverterUInt64.write(value.diskBytesFree, into: &buf)
+        FfiConverterUInt64.write(value.gpusFree, into: &buf)
+        FfiConverterUInt64.write(value.bandwidthBpsFree, into: &buf)
+        FfiConverterOptionUInt64.write(value.askPerCpuSecond, into: &buf)
+        FfiConverterString.write(value.region, into: &buf)
+        FfiConverterString.write(value.zone, into: &buf)
+        FfiConverterString.write(value.`operator`, into: &buf)
+        FfiConverterOptionDouble.write(value.availability, into: &buf)
+        FfiConverterOptionDouble.write(value.errorRate, into: &buf)
     }
 }
 
@@ -7535,6 +7679,75 @@ public func FfiConverterTypePacketOrder_lower(_ value: PacketOrder) -> RustBuffe
 
 
 /**
+ * A placement of those jobs that fit.
+ */
+public struct PartialPlan: Equatable, Hashable, Codable {
+    /**
+     * Where they run, if any fits.
+     */
+    public let plan: Plan?
+    /**
+     * The others in the order given.
+     */
+    public let leftOut: [LeftOut]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Where they run, if any fits.
+         */plan: Plan?,
+        /**
+         * The others in the order given.
+         */leftOut: [LeftOut]) {
+        self.plan = plan
+        self.leftOut = leftOut
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PartialPlan: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePartialPlan: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PartialPlan {
+        return
+            try PartialPlan(
+                plan: FfiConverterOptionTypePlan.read(from: &buf),
+                leftOut: FfiConverterSequenceTypeLeftOut.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: PartialPlan, into buf: inout [UInt8]) {
+        FfiConverterOptionTypePlan.write(value.plan, into: &buf)
+        FfiConverterSequenceTypeLeftOut.write(value.leftOut, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePartialPlan_lift(_ buf: RustBuffer) throws -> PartialPlan {
+    return try FfiConverterTypePartialPlan.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePartialPlan_lower(_ value: PartialPlan) -> RustBuffer {
+    return FfiConverterTypePartialPlan.lower(value)
+}
+
+
+/**
  * Placements that no other beats, and the one chosen.
  */
 public struct Plan: Equatable, Hashable, Codable {
@@ -7618,33 +7831,41 @@ public func FfiConverterTypePlan_lower(_ value: Plan) -> RustBuffer {
  */
 public struct Point: Equatable, Hashable, Codable {
     /**
-     * Where each job runs, in the order in which jobs were given.
+     * Where each replica of each job runs, in the order in which jobs were given.
      */
     public let assignment: [Assignment]
     /**
-     * What it is worth: mean completion time in milliseconds, imbalance, distrust, cost.
+     * What it is worth: mean completion time in milliseconds, imbalance, distrust, cost, price.
      */
     public let objectives: [Double]
     /**
      * What it costs, as decimal text of base units.
      */
     public let cost: String
+    /**
+     * What it costs on the market, as decimal text of base units.
+     */
+    public let price: String
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(
         /**
-         * Where each job runs, in the order in which jobs were given.
+         * Where each replica of each job runs, in the order in which jobs were given.
          */assignment: [Assignment],
         /**
-         * What it is worth: mean completion time in milliseconds, imbalance, distrust, cost.
+         * What it is worth: mean completion time in milliseconds, imbalance, distrust, cost, price.
          */objectives: [Double],
         /**
          * What it costs, as decimal text of base units.
-         */cost: String) {
+         */cost: String,
+        /**
+         * What it costs on the market, as decimal text of base units.
+         */price: String) {
         self.assignment = assignment
         self.objectives = objectives
         self.cost = cost
+        self.price = price
     }
 
 
@@ -7665,7 +7886,8 @@ public struct FfiConverterTypePoint: FfiConverterRustBuffer {
             try Point(
                 assignment: FfiConverterSequenceTypeAssignment.read(from: &buf),
                 objectives: FfiConverterSequenceDouble.read(from: &buf),
-                cost: FfiConverterString.read(from: &buf)
+                cost: FfiConverterString.read(from: &buf),
+                price: FfiConverterString.read(from: &buf)
         )
     }
 
@@ -7673,6 +7895,7 @@ public struct FfiConverterTypePoint: FfiConverterRustBuffer {
         FfiConverterSequenceTypeAssignment.write(value.assignment, into: &buf)
         FfiConverterSequenceDouble.write(value.objectives, into: &buf)
         FfiConverterString.write(value.cost, into: &buf)
+        FfiConverterString.write(value.price, into: &buf)
     }
 }
 
@@ -7960,6 +8183,75 @@ public func FfiConverterTypeReceipt_lower(_ value: Receipt) -> RustBuffer {
 
 
 /**
+ * How many nodes a constraint removes.
+ */
+public struct Removed: Equatable, Hashable, Codable {
+    /**
+     * The constraint.
+     */
+    public let constraint: Constraint
+    /**
+     * How many nodes, at least 1. A node may be removed by several constraints.
+     */
+    public let nodes: UInt32
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The constraint.
+         */constraint: Constraint,
+        /**
+         * How many nodes, at least 1. A node may be removed by several constraints.
+         */nodes: UInt32) {
+        self.constraint = constraint
+        self.nodes = nodes
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Removed: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRemoved: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Removed {
+        return
+            try Removed(
+                constraint: FfiConverterTypeConstraint.read(from: &buf),
+                nodes: FfiConverterUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Removed, into buf: inout [UInt8]) {
+        FfiConverterTypeConstraint.write(value.constraint, into: &buf)
+        FfiConverterUInt32.write(value.nodes, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRemoved_lift(_ buf: RustBuffer) throws -> Removed {
+    return try FfiConverterTypeRemoved.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRemoved_lower(_ value: Removed) -> RustBuffer {
+    return FfiConverterTypeRemoved.lower(value)
+}
+
+
+/**
  * A packet that carries a reply.
  */
 public struct ReplyPacket: Equatable, Hashable, Codable {
@@ -8025,75 +8317,6 @@ public func FfiConverterTypeReplyPacket_lift(_ buf: RustBuffer) throws -> ReplyP
 #endif
 public func FfiConverterTypeReplyPacket_lower(_ value: ReplyPacket) -> RustBuffer {
     return FfiConverterTypeReplyPacket.lower(value)
-}
-
-
-/**
- * What a client that was restored can go on with: ids of 32 hexadecimal digits.
- */
-public struct Restored: Equatable, Hashable, Codable {
-    /**
-     * Messages that came before and were not answered: [`MixnetClient::reply_blocks`].
-     */
-    public let messages: [String]
-    /**
-     * Requests that were made before and not answered: [`MixnetClient::start_answer_to`].
-     */
-    public let requests: [String]
-
-    // Default memberwise initializers are never public by default, so we
-    // declare one manually.
-    public init(
-        /**
-         * Messages that came before and were not answered: [`MixnetClient::reply_blocks`].
-         */messages: [String],
-        /**
-         * Requests that were made before and not answered: [`MixnetClient::start_answer_to`].
-         */requests: [String]) {
-        self.messages = messages
-        self.requests = requests
-    }
-
-
-
-
-}
-
-#if compiler(>=6)
-extension Restored: Sendable {}
-#endif
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeRestored: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Restored {
-        return
-            try Restored(
-                messages: FfiConverterSequenceString.read(from: &buf),
-                requests: FfiConverterSequenceString.read(from: &buf)
-        )
-    }
-
-    public static func write(_ value: Restored, into buf: inout [UInt8]) {
-        FfiConverterSequenceString.write(value.messages, into: &buf)
-        FfiConverterSequenceString.write(value.requests, into: &buf)
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeRestored_lift(_ buf: RustBuffer) throws -> Restored {
-    return try FfiConverterTypeRestored.lift(buf)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeRestored_lower(_ value: Restored) -> RustBuffer {
-    return FfiConverterTypeRestored.lower(value)
 }
 
 
@@ -8235,6 +8458,85 @@ public func FfiConverterTypeSearchConfig_lift(_ buf: RustBuffer) throws -> Searc
 #endif
 public func FfiConverterTypeSearchConfig_lower(_ value: SearchConfig) -> RustBuffer {
     return FfiConverterTypeSearchConfig.lower(value)
+}
+
+
+/**
+ * A bound on how many jobs of a group share a domain.
+ */
+public struct Spread: Equatable, Hashable, Codable {
+    /**
+     * Name of the group. All its jobs say the same of `over` and `most`.
+     */
+    public let group: String
+    /**
+     * What is a domain.
+     */
+    public let over: Domain
+    /**
+     * Most jobs of the group in one domain, each replica counted, at least 1.
+     */
+    public let most: UInt32
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Name of the group. All its jobs say the same of `over` and `most`.
+         */group: String,
+        /**
+         * What is a domain.
+         */over: Domain,
+        /**
+         * Most jobs of the group in one domain, each replica counted, at least 1.
+         */most: UInt32) {
+        self.group = group
+        self.over = over
+        self.most = most
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Spread: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSpread: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Spread {
+        return
+            try Spread(
+                group: FfiConverterString.read(from: &buf),
+                over: FfiConverterTypeDomain.read(from: &buf),
+                most: FfiConverterUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Spread, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.group, into: &buf)
+        FfiConverterTypeDomain.write(value.over, into: &buf)
+        FfiConverterUInt32.write(value.most, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSpread_lift(_ buf: RustBuffer) throws -> Spread {
+    return try FfiConverterTypeSpread.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSpread_lower(_ value: Spread) -> RustBuffer {
+    return FfiConverterTypeSpread.lower(value)
 }
 
 
@@ -8442,6 +8744,125 @@ public func FfiConverterTypeTaskOutput_lift(_ buf: RustBuffer) throws -> TaskOut
 #endif
 public func FfiConverterTypeTaskOutput_lower(_ value: TaskOutput) -> RustBuffer {
     return FfiConverterTypeTaskOutput.lower(value)
+}
+
+
+/**
+ * What a tier promises and what it costs.
+ */
+public struct Terms: Equatable, Hashable, Codable {
+    /**
+     * How many nodes run the job, each on its own.
+     */
+    public let replicas: UInt8
+    /**
+     * What the nodes of two replicas must differ in, all of it.
+     */
+    public let distinct: [Domain]
+    /**
+     * Latency of a node that at most one answer in twenty exceeds, in milliseconds.
+     */
+    public let latencyMsP95: Double
+    /**
+     * Share of the time for which at least one replica is there, 0 to 1.
+     */
+    public let availability: Double
+    /**
+     * Largest share of wrong or missing answers, 0 to 1.
+     */
+    public let errorRate: Double
+    /**
+     * The notice after which the job gives up its place, in milliseconds; without, it never does.
+     */
+    public let preemptionNoticeMs: UInt64?
+    /**
+     * What a node's asking price is multiplied by, in thousandths.
+     */
+    public let pricePermille: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * How many nodes run the job, each on its own.
+         */replicas: UInt8,
+        /**
+         * What the nodes of two replicas must differ in, all of it.
+         */distinct: [Domain],
+        /**
+         * Latency of a node that at most one answer in twenty exceeds, in milliseconds.
+         */latencyMsP95: Double,
+        /**
+         * Share of the time for which at least one replica is there, 0 to 1.
+         */availability: Double,
+        /**
+         * Largest share of wrong or missing answers, 0 to 1.
+         */errorRate: Double,
+        /**
+         * The notice after which the job gives up its place, in milliseconds; without, it never does.
+         */preemptionNoticeMs: UInt64?,
+        /**
+         * What a node's asking price is multiplied by, in thousandths.
+         */pricePermille: UInt64) {
+        self.replicas = replicas
+        self.distinct = distinct
+        self.latencyMsP95 = latencyMsP95
+        self.availability = availability
+        self.errorRate = errorRate
+        self.preemptionNoticeMs = preemptionNoticeMs
+        self.pricePermille = pricePermille
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Terms: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTerms: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Terms {
+        return
+            try Terms(
+                replicas: FfiConverterUInt8.read(from: &buf),
+                distinct: FfiConverterSequenceTypeDomain.read(from: &buf),
+                latencyMsP95: FfiConverterDouble.read(from: &buf),
+                availability: FfiConverterDouble.read(from: &buf),
+                errorRate: FfiConverterDouble.read(from: &buf),
+                preemptionNoticeMs: FfiConverterOptionUInt64.read(from: &buf),
+                pricePermille: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Terms, into buf: inout [UInt8]) {
+        FfiConverterUInt8.write(value.replicas, into: &buf)
+        FfiConverterSequenceTypeDomain.write(value.distinct, into: &buf)
+        FfiConverterDouble.write(value.latencyMsP95, into: &buf)
+        FfiConverterDouble.write(value.availability, into: &buf)
+        FfiConverterDouble.write(value.errorRate, into: &buf)
+        FfiConverterOptionUInt64.write(value.preemptionNoticeMs, into: &buf)
+        FfiConverterUInt64.write(value.pricePermille, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTerms_lift(_ buf: RustBuffer) throws -> Terms {
+    return try FfiConverterTypeTerms.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTerms_lower(_ value: Terms) -> RustBuffer {
+    return FfiConverterTypeTerms.lower(value)
 }
 
 
@@ -9057,6 +9478,221 @@ public func FfiConverterTypeBattery_lower(_ value: Battery) -> RustBuffer {
 
 
 /**
+ * A reason why a node may not take a job.
+ */
+
+public enum Constraint: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * The job excludes the node.
+     */
+    case excluded
+    /**
+     * The node is not trusted enough.
+     */
+    case trust
+    /**
+     * The node is too far away.
+     */
+    case latency
+    /**
+     * The job would cost more than it may, or more than an account can hold.
+     */
+    case cost
+    /**
+     * The job needs more processor than is free.
+     */
+    case cpu
+    /**
+     * The job needs more memory than is free.
+     */
+    case memory
+    /**
+     * The job would run, or fetch its input, for longer than can be counted.
+     */
+    case runTime
+    /**
+     * The job needs more disk than is free.
+     */
+    case disk
+    /**
+     * The job needs more GPUs than are free.
+     */
+    case gpu
+    /**
+     * The job needs more bandwidth than is free, or any at all to fetch its input.
+     */
+    case bandwidth
+    /**
+     * The node is in none of the job's regions.
+     */
+    case region
+    /**
+     * The market price is higher than the job may pay, or more than an account can hold.
+     */
+    case price
+    /**
+     * The job could not be done in time even if it started at once.
+     */
+    case deadline
+    /**
+     * The node is farther away than the job's tier allows.
+     */
+    case tierLatency
+    /**
+     * Nodes like this one are not there as often as the job's tier promises, or nobody knows.
+     */
+    case tierAvailability
+    /**
+     * The node errs more often than the job's tier allows, or nobody knows.
+     */
+    case tierErrors
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Constraint: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeConstraint: FfiConverterRustBuffer {
+    typealias SwiftType = Constraint
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Constraint {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .excluded
+
+        case 2: return .trust
+
+        case 3: return .latency
+
+        case 4: return .cost
+
+        case 5: return .cpu
+
+        case 6: return .memory
+
+        case 7: return .runTime
+
+        case 8: return .disk
+
+        case 9: return .gpu
+
+        case 10: return .bandwidth
+
+        case 11: return .region
+
+        case 12: return .price
+
+        case 13: return .deadline
+
+        case 14: return .tierLatency
+
+        case 15: return .tierAvailability
+
+        case 16: return .tierErrors
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Constraint, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .excluded:
+            writeInt(&buf, Int32(1))
+
+
+        case .trust:
+            writeInt(&buf, Int32(2))
+
+
+        case .latency:
+            writeInt(&buf, Int32(3))
+
+
+        case .cost:
+            writeInt(&buf, Int32(4))
+
+
+        case .cpu:
+            writeInt(&buf, Int32(5))
+
+
+        case .memory:
+            writeInt(&buf, Int32(6))
+
+
+        case .runTime:
+            writeInt(&buf, Int32(7))
+
+
+        case .disk:
+            writeInt(&buf, Int32(8))
+
+
+        case .gpu:
+            writeInt(&buf, Int32(9))
+
+
+        case .bandwidth:
+            writeInt(&buf, Int32(10))
+
+
+        case .region:
+            writeInt(&buf, Int32(11))
+
+
+        case .price:
+            writeInt(&buf, Int32(12))
+
+
+        case .deadline:
+            writeInt(&buf, Int32(13))
+
+
+        case .tierLatency:
+            writeInt(&buf, Int32(14))
+
+
+        case .tierAvailability:
+            writeInt(&buf, Int32(15))
+
+
+        case .tierErrors:
+            writeInt(&buf, Int32(16))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConstraint_lift(_ buf: RustBuffer) throws -> Constraint {
+    return try FfiConverterTypeConstraint.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConstraint_lower(_ value: Constraint) -> RustBuffer {
+    return FfiConverterTypeConstraint.lower(value)
+}
+
+
+
+/**
  * What kind of device this is. It decides what an unknown reading means.
  */
 
@@ -9147,6 +9783,101 @@ public func FfiConverterTypeDeviceClass_lift(_ buf: RustBuffer) throws -> Device
 #endif
 public func FfiConverterTypeDeviceClass_lower(_ value: DeviceClass) -> RustBuffer {
     return FfiConverterTypeDeviceClass.lower(value)
+}
+
+
+
+/**
+ * What nodes are told apart by.
+ */
+
+public enum Domain: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * Each node is a domain of its own.
+     */
+    case node
+    /**
+     * Nodes that share power and network.
+     */
+    case zone
+    /**
+     * Nodes of one part of the world.
+     */
+    case region
+    /**
+     * Nodes that one party runs.
+     */
+    case `operator`
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Domain: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDomain: FfiConverterRustBuffer {
+    typealias SwiftType = Domain
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Domain {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .node
+
+        case 2: return .zone
+
+        case 3: return .region
+
+        case 4: return .`operator`
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Domain, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .node:
+            writeInt(&buf, Int32(1))
+
+
+        case .zone:
+            writeInt(&buf, Int32(2))
+
+
+        case .region:
+            writeInt(&buf, Int32(3))
+
+
+        case .`operator`:
+            writeInt(&buf, Int32(4))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDomain_lift(_ buf: RustBuffer) throws -> Domain {
+    return try FfiConverterTypeDomain.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDomain_lower(_ value: Domain) -> RustBuffer {
+    return FfiConverterTypeDomain.lower(value)
 }
 
 
@@ -10321,6 +11052,167 @@ public func FfiConverterTypeGenome_lower(_ value: Genome) -> RustBuffer {
 
 
 /**
+ * Why a job was left out.
+ */
+
+public enum LeftOutReason: Equatable, Hashable, Codable {
+
+    /**
+     * No node may take it.
+     */
+    case noNode(
+        /**
+         * The constraints that remove nodes.
+         */removedBy: [Removed],
+        /**
+         * Id of the node that fails the fewest constraints.
+         */nearest: String,
+        /**
+         * Those constraints.
+         */nearestFails: [Constraint]
+    )
+    /**
+     * No node may take it together with those that must be with it.
+     */
+    case noCommonNode(
+        /**
+         * Ids of all of them.
+         */jobs: [String],
+        /**
+         * How many nodes may take each of them alone.
+         */shared: UInt32
+    )
+    /**
+     * Beside the more urgent jobs no node has room for it.
+     */
+    case noRoom(
+        /**
+         * Id of the node that lacks least.
+         */node: String,
+        /**
+         * What it lacks.
+         */lacks: Lacks
+    )
+    /**
+     * Wherever it has room, it would be with others that it must not be with.
+     */
+    case crowded
+    /**
+     * Wherever it ran, it or a more urgent job would be late.
+     */
+    case late(
+        /**
+         * By how much at best, in milliseconds.
+         */lateMs: UInt64
+    )
+    /**
+     * Another job, which it must be with or which is of its gang, was left out.
+     */
+    case goesWith(
+        /**
+         * Id of the other.
+         */job: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LeftOutReason: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLeftOutReason: FfiConverterRustBuffer {
+    typealias SwiftType = LeftOutReason
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LeftOutReason {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .noNode(removedBy: try FfiConverterSequenceTypeRemoved.read(from: &buf), nearest: try FfiConverterString.read(from: &buf), nearestFails: try FfiConverterSequenceTypeConstraint.read(from: &buf)
+        )
+
+        case 2: return .noCommonNode(jobs: try FfiConverterSequenceString.read(from: &buf), shared: try FfiConverterUInt32.read(from: &buf)
+        )
+
+        case 3: return .noRoom(node: try FfiConverterString.read(from: &buf), lacks: try FfiConverterTypeLacks.read(from: &buf)
+        )
+
+        case 4: return .crowded
+
+        case 5: return .late(lateMs: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 6: return .goesWith(job: try FfiConverterString.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: LeftOutReason, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .noNode(removedBy,nearest,nearestFails):
+            writeInt(&buf, Int32(1))
+            FfiConverterSequenceTypeRemoved.write(removedBy, into: &buf)
+            FfiConverterString.write(nearest, into: &buf)
+            FfiConverterSequenceTypeConstraint.write(nearestFails, into: &buf)
+
+
+        case let .noCommonNode(jobs,shared):
+            writeInt(&buf, Int32(2))
+            FfiConverterSequenceString.write(jobs, into: &buf)
+            FfiConverterUInt32.write(shared, into: &buf)
+
+
+        case let .noRoom(node,lacks):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(node, into: &buf)
+            FfiConverterTypeLacks.write(lacks, into: &buf)
+
+
+        case .crowded:
+            writeInt(&buf, Int32(4))
+
+
+        case let .late(lateMs):
+            writeInt(&buf, Int32(5))
+            FfiConverterUInt64.write(lateMs, into: &buf)
+
+
+        case let .goesWith(job):
+            writeInt(&buf, Int32(6))
+            FfiConverterString.write(job, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLeftOutReason_lift(_ buf: RustBuffer) throws -> LeftOutReason {
+    return try FfiConverterTypeLeftOutReason.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLeftOutReason_lower(_ value: LeftOutReason) -> RustBuffer {
+    return FfiConverterTypeLeftOutReason.lower(value)
+}
+
+
+
+/**
  * How the device reaches other devices.
  */
 
@@ -10525,7 +11417,7 @@ public enum Preference: Equatable, Hashable, Codable {
      */
     case weights(
         /**
-         * Four weights: completion time, imbalance, distrust, cost.
+         * Five weights: completion time, imbalance, distrust, cost, price.
          */weights: [Double]
     )
     /**
@@ -10533,7 +11425,7 @@ public enum Preference: Equatable, Hashable, Codable {
      */
     case lexicographic(
         /**
-         * The objectives 0 to 3, each once.
+         * The objectives 0 to 4, each once.
          */order: [UInt32]
     )
 
@@ -11165,6 +12057,236 @@ public func FfiConverterTypeSharing_lower(_ value: Sharing) -> RustBuffer {
 
 
 /**
+ * How placements are found. All of them respect every constraint.
+ */
+
+public enum Strategy: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * Searches for placements that no other beats; the others make one in one pass.
+     */
+    case nsgaIi
+    /**
+     * Each job where it is done first.
+     */
+    case latencyFirst
+    /**
+     * Each job where it leaves the use of nodes most even.
+     */
+    case loadBalance
+    /**
+     * Each job on the node that is trusted most.
+     */
+    case trustFirst
+    /**
+     * Each job where it costs least.
+     */
+    case costOptimize
+    /**
+     * Each job on the next node in the order given that may take it.
+     */
+    case roundRobin
+    /**
+     * Each job on a node that has others already, if there is one, where it leaves least unused.
+     */
+    case binPack
+    /**
+     * Each job in the zone with the fewest, there with the operator and on the node with them.
+     */
+    case topologySpread
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Strategy: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeStrategy: FfiConverterRustBuffer {
+    typealias SwiftType = Strategy
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Strategy {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .nsgaIi
+
+        case 2: return .latencyFirst
+
+        case 3: return .loadBalance
+
+        case 4: return .trustFirst
+
+        case 5: return .costOptimize
+
+        case 6: return .roundRobin
+
+        case 7: return .binPack
+
+        case 8: return .topologySpread
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Strategy, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .nsgaIi:
+            writeInt(&buf, Int32(1))
+
+
+        case .latencyFirst:
+            writeInt(&buf, Int32(2))
+
+
+        case .loadBalance:
+            writeInt(&buf, Int32(3))
+
+
+        case .trustFirst:
+            writeInt(&buf, Int32(4))
+
+
+        case .costOptimize:
+            writeInt(&buf, Int32(5))
+
+
+        case .roundRobin:
+            writeInt(&buf, Int32(6))
+
+
+        case .binPack:
+            writeInt(&buf, Int32(7))
+
+
+        case .topologySpread:
+            writeInt(&buf, Int32(8))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeStrategy_lift(_ buf: RustBuffer) throws -> Strategy {
+    return try FfiConverterTypeStrategy.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeStrategy_lower(_ value: Strategy) -> RustBuffer {
+    return FfiConverterTypeStrategy.lower(value)
+}
+
+
+
+/**
+ * What a job is promised.
+ */
+
+public enum Tier: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * For what must not fail.
+     */
+    case platinum
+    /**
+     * For what somebody depends on.
+     */
+    case gold
+    /**
+     * For what should not be done twice.
+     */
+    case silver
+    /**
+     * The default: best effort on one node.
+     */
+    case bronze
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Tier: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTier: FfiConverterRustBuffer {
+    typealias SwiftType = Tier
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Tier {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .platinum
+
+        case 2: return .gold
+
+        case 3: return .silver
+
+        case 4: return .bronze
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Tier, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .platinum:
+            writeInt(&buf, Int32(1))
+
+
+        case .gold:
+            writeInt(&buf, Int32(2))
+
+
+        case .silver:
+            writeInt(&buf, Int32(3))
+
+
+        case .bronze:
+            writeInt(&buf, Int32(4))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTier_lift(_ buf: RustBuffer) throws -> Tier {
+    return try FfiConverterTypeTier.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTier_lower(_ value: Tier) -> RustBuffer {
+    return FfiConverterTypeTier.lower(value)
+}
+
+
+
+/**
  * What one gene may be.
  */
 
@@ -11362,6 +12484,30 @@ public func FfiConverterTypeVerdict_lower(_ value: Verdict) -> RustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionUInt8: FfiConverterRustBuffer {
+    typealias SwiftType = UInt8?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterUInt8.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterUInt8.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionUInt16: FfiConverterRustBuffer {
     typealias SwiftType = UInt16?
 
@@ -11554,30 +12700,6 @@ fileprivate struct FfiConverterOptionTypeMixnetMessage: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterOptionTypeReplyBlocks: FfiConverterRustBuffer {
-    typealias SwiftType = ReplyBlocks?
-
-    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
-        guard let value = value else {
-            writeInt(&buf, Int8(0))
-            return
-        }
-        writeInt(&buf, Int8(1))
-        FfiConverterTypeReplyBlocks.write(value, into: &buf)
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
-        switch try readInt(&buf) as Int8 {
-        case 0: return nil
-        case 1: return try FfiConverterTypeReplyBlocks.read(from: &buf)
-        default: throw UniffiInternalError.unexpectedOptionalTag
-        }
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
 fileprivate struct FfiConverterOptionTypeCover: FfiConverterRustBuffer {
     typealias SwiftType = Cover?
 
@@ -11674,6 +12796,54 @@ fileprivate struct FfiConverterOptionTypeMixnetNodeConfig: FfiConverterRustBuffe
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypePlan: FfiConverterRustBuffer {
+    typealias SwiftType = Plan?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypePlan.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypePlan.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeSpread: FfiConverterRustBuffer {
+    typealias SwiftType = Spread?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeSpread.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeSpread.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeStagnation: FfiConverterRustBuffer {
     typealias SwiftType = Stagnation?
 
@@ -11746,6 +12916,30 @@ fileprivate struct FfiConverterOptionTypeEnded: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypePriority: FfiConverterRustBuffer {
+    typealias SwiftType = Priority?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypePriority.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypePriority.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeSelection: FfiConverterRustBuffer {
     typealias SwiftType = Selection?
 
@@ -11762,6 +12956,54 @@ fileprivate struct FfiConverterOptionTypeSelection: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeSelection.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeStrategy: FfiConverterRustBuffer {
+    typealias SwiftType = Strategy?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeStrategy.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeStrategy.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeTier: FfiConverterRustBuffer {
+    typealias SwiftType = Tier?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeTier.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeTier.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -12020,6 +13262,31 @@ fileprivate struct FfiConverterSequenceTypeJob: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeLeftOut: FfiConverterRustBuffer {
+    typealias SwiftType = [LeftOut]
+
+    public static func write(_ value: [LeftOut], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeLeftOut.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [LeftOut] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [LeftOut]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeLeftOut.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeNode: FfiConverterRustBuffer {
     typealias SwiftType = [Node]
 
@@ -12120,6 +13387,31 @@ fileprivate struct FfiConverterSequenceTypeReason: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeRemoved: FfiConverterRustBuffer {
+    typealias SwiftType = [Removed]
+
+    public static func write(_ value: [Removed], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeRemoved.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Removed] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Removed]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeRemoved.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeBatchResult: FfiConverterRustBuffer {
     typealias SwiftType = [BatchResult]
 
@@ -12137,6 +13429,56 @@ fileprivate struct FfiConverterSequenceTypeBatchResult: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeBatchResult.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeConstraint: FfiConverterRustBuffer {
+    typealias SwiftType = [Constraint]
+
+    public static func write(_ value: [Constraint], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeConstraint.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Constraint] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Constraint]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeConstraint.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeDomain: FfiConverterRustBuffer {
+    typealias SwiftType = [Domain]
+
+    public static func write(_ value: [Domain], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeDomain.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Domain] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Domain]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeDomain.read(from: &buf))
         }
         return seq
     }
@@ -12380,16 +13722,42 @@ public func nonDominatedSort(points: [[Double]])throws  -> [UInt32]  {
 })
 }
 /**
- * Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
+ * Places jobs on nodes and chooses one placement. One seed gives one plan.
+ *
+ * Without a strategy, `NsgaIi` searches, as much as `config` says; the others read nothing of
+ * that.
  *
  * # Errors
  * [`FogError::Infeasible`] if there is no placement, [`FogError::InvalidProblem`] for numbers
  * that make no sense, [`FogError::InvalidArgument`] for ids and preferences that do not.
  */
-public func place(jobs: [Job], nodes: [Node], sharing: Sharing, config: Nsga2, preference: Preference, seed: UInt64)throws  -> Plan  {
+public func place(jobs: [Job], nodes: [Node], sharing: Sharing, config: Nsga2, preference: Preference, seed: UInt64, strategy: Strategy? = nil)throws  -> Plan  {
     return try  FfiConverterTypePlan_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
         uniffiCallStatus in
     uniffi_fogcompute_uniffi_fn_func_place(
+        FfiConverterSequenceTypeJob.lower(jobs),
+        FfiConverterSequenceTypeNode.lower(nodes),
+        FfiConverterTypeSharing_lower(sharing),
+        FfiConverterTypeNsga2_lower(config),
+        FfiConverterTypePreference_lower(preference),
+        FfiConverterUInt64.lower(seed),
+        FfiConverterOptionTypeStrategy.lower(strategy),uniffiCallStatus
+    )
+})
+}
+/**
+ * Places the jobs that fit and says why the others are left out: those that no node may take, then
+ * the less urgent, by priority, by tier, then in the order given. A gang is left out whole, and so
+ * are jobs that must be together. What is left out is not proven to have no place.
+ *
+ * # Errors
+ * [`FogError::InvalidProblem`] for numbers that make no sense, [`FogError::InvalidArgument`] for
+ * ids and preferences that do not.
+ */
+public func placeWhatFits(jobs: [Job], nodes: [Node], sharing: Sharing, config: Nsga2, preference: Preference, seed: UInt64)throws  -> PartialPlan  {
+    return try  FfiConverterTypePartialPlan_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_place_what_fits(
         FfiConverterSequenceTypeJob.lower(jobs),
         FfiConverterSequenceTypeNode.lower(nodes),
         FfiConverterTypeSharing_lower(sharing),
@@ -12442,6 +13810,17 @@ public func spread(points: [[Double]], ends: [[Double]])throws  -> Double  {
     uniffi_fogcompute_uniffi_fn_func_spread(
         FfiConverterSequenceSequenceDouble.lower(points),
         FfiConverterSequenceSequenceDouble.lower(ends),uniffiCallStatus
+    )
+})
+}
+/**
+ * What a tier promises and what it costs.
+ */
+public func tierTerms(tier: Tier) -> Terms  {
+    return try!  FfiConverterTypeTerms_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_tier_terms(
+        FfiConverterTypeTier_lower(tier),uniffiCallStatus
     )
 })
 }
@@ -12499,7 +13878,10 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_func_non_dominated_sort() != 52321) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_func_place() != 60086) {
+    if (uniffi_fogcompute_uniffi_checksum_func_place() != 4295) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_place_what_fits() != 22900) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_func_reference_directions() != 45210) {
@@ -12511,6 +13893,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_func_spread() != 15107) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_func_tier_terms() != 56576) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_func_authority_of() != 36719) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -12520,7 +13905,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_close() != 60745) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_contact() != 61429) {
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_contact() != 40317) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_node() != 63469) {
@@ -12532,15 +13917,6 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply() != 47238) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply_blocks() != 5768) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply_with() != 34425) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_restored() != 7850) {
-        return InitializationResult.apiChecksumMismatch
-    }
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_send_through() != 14582) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -12550,9 +13926,6 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_topology() != 56811) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_answer_to() != 6329) {
-        return InitializationResult.apiChecksumMismatch
-    }
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_request() != 44683) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -12560,9 +13933,6 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_stats() != 32056) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_suspend() != 64799) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_try_receive() != 45420) {
@@ -12599,9 +13969,6 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_readiness_wait() != 41046) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_replyblocks_count() != 7245) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_account() != 38812) {
@@ -12764,9 +14131,6 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new() != 59067) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_restore() != 16890) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory() != 53404) {

@@ -72,6 +72,11 @@ extension FogError: LocalizedError {
     public var errorDescription: String? { message }
 }
 
+extension Tier {
+    /// What this tier promises and what it costs.
+    public var terms: Terms { tierTerms(tier: self) }
+}
+
 extension FogTask {
     /// Waits for the output. It can be taken once. Cancelling the Swift task that waits cancels
     /// this task, which then ends with `FogError.Cancelled`.

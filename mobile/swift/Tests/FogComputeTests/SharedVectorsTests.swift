@@ -176,39 +176,106 @@ final class SharedVectorsTests: XCTestCase {
                 assertFails(try code(area["error"])) { try placed(jobs: area, on: area) }
                 continue
             }
-            let plan = try placed(jobs: area, on: area)
-            XCTAssertEqual(plan.front.count, try area["front_size"].integer())
-            XCTAssertEqual(plan.chosen, try area["chosen_index"].integer())
-            XCTAssertEqual(plan.explanation, try area["explanation"].text())
-            let (found, expected) = (plan.front[Int(plan.chosen)], area["chosen"])
-            XCTAssertEqual(
-                found.assignment.map { [$0.task, $0.node] },
-                try expected["assignment"].list().map { try $0.list().map { try $0.text() } })
-            XCTAssertEqual(
-                found.objectives, try expected["objectives"].list().map { try $0.double() })
-            XCTAssertEqual(found.cost, try expected["cost"].text())
+            try assertSamePlan(area, try placed(jobs: area, on: area))
         }
         let infeasible = first["infeasible"]
         assertFails(try code(infeasible["error"])) { try placed(jobs: infeasible, on: first) }
     }
 
+    func testPlacementsLeaveOutTheSameJobs() throws {
+        for area in try Checkout.vectors()["place_what_fits"].list() {
+            // Only one strategy leaves out jobs, so there is no argument to say another.
+            guard try strategy(area) == .nsgaIi else { continue }
+            guard area["error"].isNull else {
+                assertFails(try code(area["error"])) { try whatFits(area) }
+                continue
+            }
+            let partial = try whatFits(area)
+            XCTAssertEqual(partial.plan == nil, area["chosen"].isNull)
+            if let plan = partial.plan { try assertSamePlan(area, plan) }
+            XCTAssertEqual(
+                partial.leftOut,
+                try area["left_out"].list().map {
+                    LeftOut(
+                        task: try $0["job"].text(), reason: try reason($0["reason"]),
+                        explanation: try $0["text"].text())
+                })
+        }
+    }
+
+    func testTiersHaveTheSameTerms() throws {
+        for area in try Checkout.vectors()["tiers"].list() {
+            let tier: Tier = try named(area["tier"])
+            let expected = Terms(
+                replicas: try area["replicas"].integer(),
+                distinct: try area["distinct"].list().map { try named($0) },
+                latencyMsP95: try area["latency_ms_p95"].double(),
+                availability: try area["availability"].double(),
+                errorRate: try area["error_rate"].double(),
+                preemptionNoticeMs: try area["preemption_notice_ms"].maybe { try $0.integer() },
+                pricePermille: try area["price_permille"].integer())
+            XCTAssertEqual(tier.terms, expected)
+        }
+    }
+
+    private func assertSamePlan(_ area: JSON, _ plan: Plan) throws {
+        XCTAssertEqual(plan.front.count, try area["front_size"].integer())
+        XCTAssertEqual(plan.chosen, try area["chosen_index"].integer())
+        XCTAssertEqual(plan.explanation, try area["explanation"].text())
+        let (found, expected) = (plan.front[Int(plan.chosen)], area["chosen"])
+        XCTAssertEqual(
+            found.assignment.map { [$0.task, $0.node] },
+            try expected["assignment"].list().map { try $0.list().map { try $0.text() } })
+        XCTAssertEqual(
+            found.objectives, try expected["objectives"].list().map { try $0.double() })
+        XCTAssertEqual(found.cost, try expected["cost"].text())
+        XCTAssertEqual(found.price, try expected["price"].text())
+    }
+
     private func placed(jobs: JSON, on area: JSON) throws -> Plan {
         try place(
             jobs: jobs["jobs"].list().map(job), nodes: area["nodes"].list().map(node),
-            sharing: area["sharing"].text() == "queued" ? .queued : .concurrent,
-            config: config(area), preference: preference(area["preference"]),
-            seed: area["seed"].integer())
+            sharing: named(area["sharing"]), config: config(area),
+            preference: preference(area["preference"]), seed: area["seed"].integer(),
+            strategy: strategy(area))
     }
+
+    private func whatFits(_ area: JSON) throws -> PartialPlan {
+        try placeWhatFits(
+            jobs: area["jobs"].list().map(job), nodes: area["nodes"].list().map(node),
+            sharing: named(area["sharing"]), config: config(area),
+            preference: preference(area["preference"]), seed: area["seed"].integer())
+    }
+
+    private func strategy(_ area: JSON) throws -> Strategy { try named(area["strategy"]) }
+
+    private func texts(_ list: JSON) throws -> [String] { try list.list().map { try $0.text() } }
 
     private func job(_ job: JSON) throws -> Job {
         Job(
             id: try job["id"].text(), cpuMillis: try job["cpu_millis"].integer(),
             memoryBytes: try job["memory_bytes"].integer(),
             durationMs: try job["duration_ms"].integer(),
-            priority: try named(job["priority"]), minTrust: try job["min_trust"].double(),
+            priority: try named(job["priority"]) as Priority,
+            minTrust: try job["min_trust"].double(),
             maxCost: try job["max_cost"].maybe { try $0.integer() },
             maxLatencyMs: try job["max_latency_ms"].maybe { try $0.double() },
-            excluded: try job["excluded"].list().map { try $0.text() })
+            excluded: try texts(job["excluded"]), diskBytes: try job["disk_bytes"].integer(),
+            gpus: try job["gpus"].integer(), bandwidthBps: try job["bandwidth_bps"].integer(),
+            inputBytes: try job["input_bytes"].integer(), inputOn: try texts(job["input_on"]),
+            maxPrice: try job["max_price"].maybe { try $0.integer() },
+            deadlineMs: try job["deadline_ms"].maybe { try $0.integer() },
+            regions: try texts(job["regions"]), tier: try named(job["tier"]) as Tier,
+            affinity: try texts(job["affinity"]),
+            antiAffinity: try texts(job["anti_affinity"]),
+            spread: try job["spread"].maybe {
+                Spread(
+                    group: try $0["group"].text(), over: try named($0["over"]),
+                    most: try $0["most"].integer())
+            },
+            gang: try job["gang"].maybe { try $0.text() },
+            replicas: try job["replicas"].maybe { try $0.integer() },
+            preemptible: try job["preemptible"].bool())
     }
 
     private func node(_ node: JSON) throws -> Node {
@@ -218,7 +285,48 @@ final class SharedVectorsTests: XCTestCase {
             memoryBytesFree: try node["memory_bytes_free"].integer(),
             speed: try node["speed"].double(), latencyMs: try node["latency_ms"].double(),
             trust: try node["trust"].double(),
-            pricePerCpuSecond: try node["price_per_cpu_second"].integer())
+            pricePerCpuSecond: try node["price_per_cpu_second"].integer(),
+            diskBytesFree: try node["disk_bytes_free"].integer(),
+            gpusFree: try node["gpus_free"].integer(),
+            bandwidthBpsFree: try node["bandwidth_bps_free"].integer(),
+            askPerCpuSecond: try node["ask_per_cpu_second"].maybe { try $0.integer() },
+            region: try node["region"].text(), zone: try node["zone"].text(),
+            operator: try node["operator"].text(),
+            availability: try node["availability"].maybe { try $0.double() },
+            errorRate: try node["error_rate"].maybe { try $0.double() })
+    }
+
+    private func reason(_ value: JSON) throws -> LeftOutReason {
+        guard case .object(let kinds) = value, let (kind, fields) = kinds.first else {
+            XCTAssertEqual(try value.text(), "crowded")
+            return .crowded
+        }
+        switch kind {
+        case "no_node":
+            let removed = try zip(Constraint.allCases, fields["removed_by"].list()).map {
+                Removed(constraint: $0, nodes: try $1.integer())
+            }
+            return .noNode(
+                removedBy: removed.filter { $0.nodes > 0 }, nearest: try fields["nearest"].text(),
+                nearestFails: try fields["nearest_fails"].list().map { try named($0) })
+        case "no_common_node":
+            return .noCommonNode(
+                jobs: try texts(fields["jobs"]), shared: try fields["shared"].integer())
+        case "no_room":
+            let lacks = fields["lacks"]
+            return .noRoom(
+                node: try fields["node"].text(),
+                lacks: Lacks(
+                    cpuMillis: try lacks["cpu_millis"].integer(),
+                    memoryBytes: try lacks["memory_bytes"].integer(),
+                    diskBytes: try lacks["disk_bytes"].integer(),
+                    gpus: try lacks["gpus"].integer(),
+                    bandwidthBps: try lacks["bandwidth_bps"].integer()))
+        case "late": return .late(lateMs: try fields["late_ms"].integer())
+        default:
+            XCTAssertEqual(kind, "with")
+            return .goesWith(job: try fields.text())
+        }
     }
 
     private func preference(_ value: JSON) throws -> Preference {
@@ -232,8 +340,9 @@ final class SharedVectorsTests: XCTestCase {
 
     /// The case of an enum without fields that has the given name.
     private func named<Value: CaseIterable>(_ name: JSON) throws -> Value {
-        let name = try name.text().lowercased()
-        return try XCTUnwrap(Value.allCases.first { String(describing: $0) == name }, name)
+        let name = try name.text().replacingOccurrences(of: "_", with: "").lowercased()
+        let named = Value.allCases.first { String(describing: $0).lowercased() == name }
+        return try XCTUnwrap(named, name)
     }
 
     // MARK: Ledger

@@ -1045,7 +1045,12 @@ RustBuffer uniffi_fogcompute_uniffi_fn_func_non_dominated_sort(RustBuffer points
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_PLACE
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_PLACE
-RustBuffer uniffi_fogcompute_uniffi_fn_func_place(RustBuffer jobs, RustBuffer nodes, RustBuffer sharing, RustBuffer config, RustBuffer preference, uint64_t seed, RustCallStatus *_Nonnull out_status
+RustBuffer uniffi_fogcompute_uniffi_fn_func_place(RustBuffer jobs, RustBuffer nodes, RustBuffer sharing, RustBuffer config, RustBuffer preference, uint64_t seed, RustBuffer strategy, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_PLACE_WHAT_FITS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_PLACE_WHAT_FITS
+RustBuffer uniffi_fogcompute_uniffi_fn_func_place_what_fits(RustBuffer jobs, RustBuffer nodes, RustBuffer sharing, RustBuffer config, RustBuffer preference, uint64_t seed, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_REFERENCE_DIRECTIONS
@@ -1061,6 +1066,11 @@ double uniffi_fogcompute_uniffi_fn_func_spacing(RustBuffer points, RustCallStatu
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_SPREAD
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_SPREAD
 double uniffi_fogcompute_uniffi_fn_func_spread(RustBuffer points, RustBuffer ends, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_TIER_TERMS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_TIER_TERMS
+RustBuffer uniffi_fogcompute_uniffi_fn_func_tier_terms(RustBuffer tier, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_AUTHORITY_OF
@@ -1382,6 +1392,12 @@ uint16_t uniffi_fogcompute_uniffi_checksum_func_place(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_PLACE_WHAT_FITS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_PLACE_WHAT_FITS
+uint16_t uniffi_fogcompute_uniffi_checksum_func_place_what_fits(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_REFERENCE_DIRECTIONS
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_REFERENCE_DIRECTIONS
 uint16_t uniffi_fogcompute_uniffi_checksum_func_reference_directions(void
@@ -1397,6 +1413,12 @@ uint16_t uniffi_fogcompute_uniffi_checksum_func_spacing(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_SPREAD
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_SPREAD
 uint16_t uniffi_fogcompute_uniffi_checksum_func_spread(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_TIER_TERMS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_FUNC_TIER_TERMS
+uint16_t uniffi_fogcompute_uniffi_checksum_func_tier_terms(void
 
 );
 #endif

@@ -56,6 +56,10 @@ val FogException.code: ErrorCode
         is FogException.Listen -> ErrorCode.LISTEN
     }
 
+/** What this tier promises and what it costs. */
+val Tier.terms: Terms
+    get() = tierTerms(this)
+
 /**
  * Runs a WebAssembly task and suspends until its output is there.
  *

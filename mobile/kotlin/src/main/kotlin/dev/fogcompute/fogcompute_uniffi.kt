@@ -756,11 +756,15 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_place(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_place_what_fits(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_reference_directions(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_spacing(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_spread(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_tier_terms(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_authority_of(
     ): Int
@@ -774,27 +778,17 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply(
     ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply_blocks(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply_with(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_restored(
-    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_send_through(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_power(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_topology(
     ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_answer_to(
-    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_request(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_send(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_stats(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_suspend(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_try_receive(
     ): Int
@@ -819,8 +813,6 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_fogcompute_uniffi_checksum_method_readiness_cancel(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_readiness_wait(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_replyblocks_count(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_account(
     ): Int
@@ -926,8 +918,6 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new(
     ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_restore(
-    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_ledger_open(
@@ -988,8 +978,6 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_constructor_mixnetclient_new(`topology`: Long,`config`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_fogcompute_uniffi_fn_constructor_mixnetclient_restore(`topology`: Long,`state`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,`config`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_choose_nodes(`ptr`: Long,`hops`: Int,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_contact(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1000,27 +988,17 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply(`ptr`: Long,`message`: Long,`body`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply_blocks(`ptr`: Long,`message`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply_with(`ptr`: Long,`blocks`: Long,`body`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): Unit
-    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_restored(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_send_through(`ptr`: Long,`nodes`: RustBuffer.ByValue,`to`: RustBuffer.ByValue,`body`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_set_power(`ptr`: Long,`power`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_set_topology(`ptr`: Long,`topology`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_answer_to(`ptr`: Long,`request`: RustBuffer.ByValue,`withinMs`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_request(`ptr`: Long,`to`: RustBuffer.ByValue,`body`: RustBuffer.ByValue,`answerBytesMax`: Int,`withinMs`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_send(`ptr`: Long,`to`: RustBuffer.ByValue,`body`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_stats(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_suspend(`ptr`: Long,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_try_receive(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
@@ -1062,12 +1040,6 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_method_readiness_wait(`ptr`: Long,
     ): Long
-    external fun uniffi_fogcompute_uniffi_fn_clone_replyblocks(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): Long
-    external fun uniffi_fogcompute_uniffi_fn_free_replyblocks(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): Unit
-    external fun uniffi_fogcompute_uniffi_fn_method_replyblocks_count(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): Int
     external fun uniffi_fogcompute_uniffi_fn_clone_ledger(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_free_ledger(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1274,7 +1246,9 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_non_dominated_sort(`points`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_func_place(`jobs`: RustBuffer.ByValue,`nodes`: RustBuffer.ByValue,`sharing`: RustBuffer.ByValue,`config`: RustBuffer.ByValue,`preference`: RustBuffer.ByValue,`seed`: Long,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_fogcompute_uniffi_fn_func_place(`jobs`: RustBuffer.ByValue,`nodes`: RustBuffer.ByValue,`sharing`: RustBuffer.ByValue,`config`: RustBuffer.ByValue,`preference`: RustBuffer.ByValue,`seed`: Long,`strategy`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_func_place_what_fits(`jobs`: RustBuffer.ByValue,`nodes`: RustBuffer.ByValue,`sharing`: RustBuffer.ByValue,`config`: RustBuffer.ByValue,`preference`: RustBuffer.ByValue,`seed`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_reference_directions(`objectiveCount`: Int,`divisions`: Int,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
@@ -1282,6 +1256,8 @@ internal object UniffiLib {
     ): Double
     external fun uniffi_fogcompute_uniffi_fn_func_spread(`points`: RustBuffer.ByValue,`ends`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Double
+    external fun uniffi_fogcompute_uniffi_fn_func_tier_terms(`tier`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_authority_of(`secret`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun ffi_fogcompute_uniffi_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1427,7 +1403,10 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_non_dominated_sort() and 0xFFFF) != 52321) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_func_place() and 0xFFFF) != 60086) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_place() and 0xFFFF) != 4295) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_place_what_fits() and 0xFFFF) != 22900) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_reference_directions() and 0xFFFF) != 45210) {
@@ -1439,13 +1418,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_spread() and 0xFFFF) != 15107) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_tier_terms() and 0xFFFF) != 56576) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_authority_of() and 0xFFFF) != 36719) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_choose_nodes() and 0xFFFF) != 57296) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_contact() and 0xFFFF) != 61429) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_contact() and 0xFFFF) != 40317) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_node() and 0xFFFF) != 63469) {
@@ -1457,15 +1439,6 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply() and 0xFFFF) != 47238) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply_blocks() and 0xFFFF) != 5768) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply_with() and 0xFFFF) != 34425) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_restored() and 0xFFFF) != 7850) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_send_through() and 0xFFFF) != 14582) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1475,9 +1448,6 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_topology() and 0xFFFF) != 56811) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_answer_to() and 0xFFFF) != 6329) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_request() and 0xFFFF) != 44683) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1485,9 +1455,6 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_stats() and 0xFFFF) != 32056) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_suspend() and 0xFFFF) != 64799) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_try_receive() and 0xFFFF) != 45420) {
@@ -1524,9 +1491,6 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_readiness_wait() and 0xFFFF) != 41046) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_replyblocks_count() and 0xFFFF) != 7245) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_account() and 0xFFFF) != 38812) {
@@ -1683,9 +1647,6 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new() and 0xFFFF) != 59067) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_restore() and 0xFFFF) != 16890) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory() and 0xFFFF) != 53404) {
@@ -1962,6 +1923,33 @@ private class JavaLangRefCleanable(
     val cleanable: java.lang.ref.Cleaner.Cleanable
 ) : UniffiCleaner.Cleanable {
     override fun clean() = cleanable.clean()
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterUByte: FfiConverter<UByte, Byte> {
+    override fun lift(value: Byte): UByte {
+        return value.toUByte()
+    }
+
+    fun lift(value: Int): UByte {
+        return value.toUByte()
+    }
+
+    override fun read(buf: ByteBuffer): UByte {
+        return lift(buf.get())
+    }
+
+    override fun lower(value: UByte): Byte {
+        return value.toByte()
+    }
+
+    override fun allocationSize(value: UByte) = 1UL
+
+    override fun write(value: UByte, buf: ByteBuffer) {
+        buf.put(value.toByte())
+    }
 }
 
 /**
@@ -4223,7 +4211,7 @@ public interface MixnetClientInterface {
 
     /**
      * What others need to send it messages, as text: its node, its key and the key's epoch. It is
-     * new with each epoch, and with each start that does not restore the client.
+     * new with each start and each epoch.
      *
      * # Errors
      * [`FogError::Closed`].
@@ -4252,31 +4240,6 @@ public interface MixnetClientInterface {
     fun `reply`(`message`: MixnetMessage, `body`: kotlin.ByteArray)
 
     /**
-     * What to answer a message with that came to the client before this one, once. Nothing if it
-     * was answered, wants no answer, or came before the last epoch.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`] for an id that is none, [`FogError::Closed`].
-     */
-    fun `replyBlocks`(`message`: kotlin.String): ReplyBlocks?
-
-    /**
-     * Answers a message that came to the client before this one, once.
-     *
-     * # Errors
-     * As [`MixnetClient::reply`].
-     */
-    fun `replyWith`(`blocks`: ReplyBlocks, `body`: kotlin.ByteArray)
-
-    /**
-     * What the client before this one left to go on with, less what was taken since.
-     *
-     * # Errors
-     * [`FogError::Closed`].
-     */
-    fun `restored`(): Restored
-
-    /**
      * Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
      * order. Returns its id, 32 hexadecimal digits.
      *
@@ -4302,16 +4265,6 @@ public interface MixnetClientInterface {
      * [`FogError::InvalidTopology`], then the old one stays; [`FogError::Closed`].
      */
     fun `setTopology`(`topology`: Topology)
-
-    /**
-     * The answer to a request that the client before this one made, once, within `within_ms`
-     * milliseconds; it can be waited for. It may be there already.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`] if there is no such request or its answer was asked for
-     * before, [`FogError::Closed`].
-     */
-    fun `startAnswerTo`(`request`: kotlin.String, `withinMs`: kotlin.ULong = 60000uL): PendingAnswer
 
     /**
      * Sends a message that asks for an answer of at most `answer_bytes_max` bytes, within
@@ -4343,21 +4296,6 @@ public interface MixnetClientInterface {
      * [`FogError::Closed`].
      */
     fun `stats`(): MixnetClientStats
-
-    /**
-     * Ends the client, and returns what one after it needs to go on ([`MixnetClient::restore`]),
-     * sealed under `key`, 32 random bytes; keep both.
-     *
-     * In it are the identity, the mix keys, the reply blocks of messages that were not answered
-     * and not released, and the keys for answers that were asked for and did not come. A reply
-     * block is good for five minutes, a stop included, and no longer than the epoch after its own.
-     * What is waited for ends with [`FogError::Closed`]; messages that came in can still be
-     * received here and are not in it.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`] for a key of another length, [`FogError::Closed`].
-     */
-    fun `suspend`(`key`: kotlin.ByteArray): kotlin.ByteArray
 
     /**
      * The next message, if one is there.
@@ -4523,7 +4461,7 @@ open class MixnetClient: Disposable, AutoCloseable, MixnetClientInterface
 
     /**
      * What others need to send it messages, as text: its node, its key and the key's epoch. It is
-     * new with each epoch, and with each start that does not restore the client.
+     * new with each start and each epoch.
      *
      * # Errors
      * [`FogError::Closed`].
@@ -4599,69 +4537,6 @@ open class MixnetClient: Disposable, AutoCloseable, MixnetClientInterface
 
 
     /**
-     * What to answer a message with that came to the client before this one, once. Nothing if it
-     * was answered, wants no answer, or came before the last epoch.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`] for an id that is none, [`FogError::Closed`].
-     */
-    @Throws(FogException::class)override fun `replyBlocks`(`message`: kotlin.String): ReplyBlocks? {
-            return FfiConverterOptionalTypeReplyBlocks.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply_blocks(
-        it,
-
-        FfiConverterString.lower(`message`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * Answers a message that came to the client before this one, once.
-     *
-     * # Errors
-     * As [`MixnetClient::reply`].
-     */
-    @Throws(FogException::class)override fun `replyWith`(`blocks`: ReplyBlocks, `body`: kotlin.ByteArray)
-        =
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply_with(
-        it,
-
-        FfiConverterTypeReplyBlocks.lower(`blocks`),
-        FfiConverterByteArray.lower(`body`),_status)
-}
-    }
-
-
-
-
-    /**
-     * What the client before this one left to go on with, less what was taken since.
-     *
-     * # Errors
-     * [`FogError::Closed`].
-     */
-    @Throws(FogException::class)override fun `restored`(): Restored {
-            return FfiConverterTypeRestored.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_restored(
-        it,
-        _status)
-}
-    }
-    )
-    }
-
-
-
-    /**
      * Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
      * order. Returns its id, 32 hexadecimal digits.
      *
@@ -4724,30 +4599,6 @@ open class MixnetClient: Disposable, AutoCloseable, MixnetClientInterface
 }
     }
 
-
-
-
-    /**
-     * The answer to a request that the client before this one made, once, within `within_ms`
-     * milliseconds; it can be waited for. It may be there already.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`] if there is no such request or its answer was asked for
-     * before, [`FogError::Closed`].
-     */
-    @Throws(FogException::class)override fun `startAnswerTo`(`request`: kotlin.String, `withinMs`: kotlin.ULong): PendingAnswer {
-            return FfiConverterTypePendingAnswer.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_answer_to(
-        it,
-
-        FfiConverterString.lower(`request`),
-        FfiConverterULong.lower(`withinMs`),_status)
-}
-    }
-    )
-    }
 
 
 
@@ -4825,34 +4676,6 @@ open class MixnetClient: Disposable, AutoCloseable, MixnetClientInterface
 
 
     /**
-     * Ends the client, and returns what one after it needs to go on ([`MixnetClient::restore`]),
-     * sealed under `key`, 32 random bytes; keep both.
-     *
-     * In it are the identity, the mix keys, the reply blocks of messages that were not answered
-     * and not released, and the keys for answers that were asked for and did not come. A reply
-     * block is good for five minutes, a stop included, and no longer than the epoch after its own.
-     * What is waited for ends with [`FogError::Closed`]; messages that came in can still be
-     * received here and are not in it.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`] for a key of another length, [`FogError::Closed`].
-     */
-    @Throws(FogException::class)override fun `suspend`(`key`: kotlin.ByteArray): kotlin.ByteArray {
-            return FfiConverterByteArray.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_suspend(
-        it,
-
-        FfiConverterByteArray.lower(`key`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
      * The next message, if one is there.
      *
      * # Errors
@@ -4877,39 +4700,11 @@ open class MixnetClient: Disposable, AutoCloseable, MixnetClientInterface
 
 
 
-    companion object {
 
     /**
-     * Starts a client that goes on where another one was suspended: with its identity, its mix
-     * keys and what was seen under them, the reply blocks it held and those it gave out. In the
-     * epoch of that client it has the same contact; in the one after it still receives what is
-     * sent to the old one; later, only the identity is the same.
-     *
-     * Open each state once: of two clients from one state, the mixnodes drop the second use of a
-     * reply block as a replay.
-     *
-     * # Errors
-     * Those of [`MixnetClient::new`]; [`FogError::StorageCorrupt`] if the state does not open with
-     * this key, was changed or is of a network with other packets; [`FogError::InvalidArgument`]
-     * if the configuration says another identity.
+     * @suppress
      */
-    @Throws(FogException::class) fun `restore`(`topology`: Topology, `state`: kotlin.ByteArray, `key`: kotlin.ByteArray, `config`: MixnetClientConfig? = null): MixnetClient {
-            return FfiConverterTypeMixnetClient.lift(
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_mixnetclient_restore(
-
-
-        FfiConverterTypeTopology.lower(`topology`),
-        FfiConverterByteArray.lower(`state`),
-        FfiConverterByteArray.lower(`key`),
-        FfiConverterOptionalTypeMixnetClientConfig.lower(`config`),_status)
-}
-    )
-    }
-
-
-
-    }
+    companion object
 
 }
 
@@ -7428,273 +7223,6 @@ public object FfiConverterTypeReadiness: FfiConverter<Readiness, Long> {
 
 
 /**
- * What to answer a message with that came to a client before.
- */
-public interface ReplyBlocksInterface {
-
-    /**
-     * How many there are: packets an answer may have.
-     */
-    fun `count`(): kotlin.UInt
-
-    companion object
-}
-
-/**
- * What to answer a message with that came to a client before.
- */
-open class ReplyBlocks: Disposable, AutoCloseable, ReplyBlocksInterface
-{
-
-    @Suppress("UNUSED_PARAMETER")
-    /**
-     * @suppress
-     */
-    constructor(withHandle: UniffiWithHandle, handle: Long) {
-        this.handle = handle
-        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
-    }
-
-    /**
-     * @suppress
-     *
-     * This constructor can be used to instantiate a fake object. Only used for tests. Any
-     * attempt to actually use an object constructed this way will fail as there is no
-     * connected Rust object.
-     */
-    @Suppress("UNUSED_PARAMETER")
-    constructor(noHandle: NoHandle) {
-        this.handle = 0
-        this.cleanable = null
-    }
-
-    protected val handle: Long
-    protected val cleanable: UniffiCleaner.Cleanable?
-
-    private val wasDestroyed = AtomicBoolean(false)
-    private val callCounter = AtomicLong(1)
-
-    /**
-     * Whether the current object has been destroyed and its reference is gone in the Rust side.
-     */
-    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
-
-    override fun destroy() {
-        // Only allow a single call to this method.
-        // TODO: maybe we should log a warning if called more than once?
-        if (this.wasDestroyed.compareAndSet(false, true)) {
-            // This decrement always matches the initial count of 1 given at creation time.
-            if (this.callCounter.decrementAndGet() == 0L) {
-                cleanable?.clean()
-            }
-        }
-    }
-
-    @Synchronized
-    override fun close() {
-        this.destroy()
-    }
-
-    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
-        // Check and increment the call counter, to keep the object alive.
-        // This needs a compare-and-set retry loop in case of concurrent updates.
-        do {
-            val c = this.callCounter.get()
-            if (c == 0L) {
-                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
-            }
-            if (c == Long.MAX_VALUE) {
-                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
-            }
-        } while (! this.callCounter.compareAndSet(c, c + 1L))
-        // Now we can safely do the method call without the handle being freed concurrently.
-        try {
-            return block(this.uniffiCloneHandle())
-        } finally {
-            // This decrement always matches the increment we performed above.
-            if (this.callCounter.decrementAndGet() == 0L) {
-                cleanable?.clean()
-            }
-        }
-    }
-
-    // Use a static inner class instead of a closure so as not to accidentally
-    // capture `this` as part of the cleanable's action.
-    private class UniffiCleanAction(private val handle: Long) : Runnable {
-        override fun run() {
-            if (handle == 0.toLong()) {
-                // Fake object created with `NoHandle`, don't try to free.
-                return;
-            }
-            uniffiRustCall { status ->
-                UniffiLib.uniffi_fogcompute_uniffi_fn_free_replyblocks(handle, status)
-            }
-        }
-    }
-
-    /**
-     * @suppress
-     */
-    fun uniffiCloneHandle(): Long {
-        if (handle == 0.toLong()) {
-            throw InternalException("uniffiCloneHandle() called on NoHandle object");
-        }
-        return uniffiRustCall() { status ->
-            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_replyblocks(handle, status)
-        }
-    }
-
-
-    /**
-     * How many there are: packets an answer may have.
-     */override fun `count`(): kotlin.UInt {
-            return FfiConverterUInt.lift(
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_replyblocks_count(
-        it,
-        _status)
-}
-    }
-    )
-    }
-
-
-
-
-
-
-
-
-
-    /**
-     * @suppress
-     */
-    companion object
-
-}
-
-
-/**
- * @suppress
- */
-public object FfiConverterTypeReplyBlocks: FfiConverter<ReplyBlocks, Long> {
-    override fun lower(value: ReplyBlocks): Long {
-        return value.callWithHandle { it }
-    }
-
-    override fun lift(value: Long): ReplyBlocks {
-        return ReplyBlocks(UniffiWithHandle, value)
-    }
-
-    override fun read(buf: ByteBuffer): ReplyBlocks {
-        return lift(buf.getLong())
-    }
-
-    override fun allocationSize(value: ReplyBlocks) = 8UL
-
-    override fun write(value: ReplyBlocks, buf: ByteBuffer) {
-        buf.putLong(lower(value))
-    }
-}
-
-
-// This template implements a class for working with a Rust struct via a handle
-// to the live Rust struct on the other side of the FFI.
-//
-// There's some subtlety here, because we have to be careful not to operate on a Rust
-// struct after it has been dropped, and because we must expose a public API for freeing
-// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
-//
-//   * Each instance holds an opaque handle to the underlying Rust struct.
-//     Method calls need to read this handle from the object's state and pass it in to
-//     the Rust FFI.
-//
-//   * When an instance is no longer needed, its handle should be passed to a
-//     special destructor function provided by the Rust FFI, which will drop the
-//     underlying Rust struct.
-//
-//   * Given an instance, calling code is expected to call the special
-//     `destroy` method in order to free it after use, either by calling it explicitly
-//     or by using a higher-level helper like the `use` method. Failing to do so risks
-//     leaking the underlying Rust struct.
-//
-//   * We can't assume that calling code will do the right thing, and must be prepared
-//     to handle Kotlin method calls executing concurrently with or even after a call to
-//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
-//
-//   * We must never allow Rust code to operate on the underlying Rust struct after
-//     the destructor has been called, and must never call the destructor more than once.
-//     Doing so may trigger memory unsafety.
-//
-//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
-//     is implemented to call the destructor when the Kotlin object becomes unreachable.
-//     This is done in a background thread. This is not a panacea, and client code should be aware that
-//      1. the thread may starve if some there are objects that have poorly performing
-//     `drop` methods or do significant work in their `drop` methods.
-//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
-//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
-//
-// If we try to implement this with mutual exclusion on access to the handle, there is the
-// possibility of a race between a method call and a concurrent call to `destroy`:
-//
-//    * Thread A starts a method call, reads the value of the handle, but is interrupted
-//      before it can pass the handle over the FFI to Rust.
-//    * Thread B calls `destroy` and frees the underlying Rust struct.
-//    * Thread A resumes, passing the already-read handle value to Rust and triggering
-//      a use-after-free.
-//
-// One possible solution would be to use a `ReadWriteLock`, with each method call taking
-// a read lock (and thus allowed to run concurrently) and the special `destroy` method
-// taking a write lock (and thus blocking on live method calls). However, we aim not to
-// generate methods with any hidden blocking semantics, and a `destroy` method that might
-// block if called incorrectly seems to meet that bar.
-//
-// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
-// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
-// has been called. These are updated according to the following rules:
-//
-//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
-//      The initial value for the flag is false.
-//
-//    * At the start of each method call, we atomically check the counter.
-//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
-//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
-//
-//    * At the end of each method call, we atomically decrement and check the counter.
-//      If it has reached zero then we destroy the underlying Rust struct.
-//
-//    * When `destroy` is called, we atomically flip the flag from false to true.
-//      If the flag was already true we silently fail.
-//      Otherwise we atomically decrement and check the counter.
-//      If it has reached zero then we destroy the underlying Rust struct.
-//
-// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
-// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
-//
-// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
-// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
-// of the underlying Rust code.
-//
-// This makes a cleaner a better alternative to _not_ calling `destroy()` as
-// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
-// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
-// thread may be starved, and the app will leak memory.
-//
-// In this case, `destroy`ing manually may be a better solution.
-//
-// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
-// with Rust peers are reclaimed:
-//
-// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
-// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
-// 3. The memory is reclaimed when the process terminates.
-//
-// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
-//
-
-
-/**
  * The secret key of a reply block. It stays with its maker.
  */
 public interface ReplyKeyInterface {
@@ -9745,7 +9273,7 @@ public object FfiConverterTypeAccount: FfiConverterRustBuffer<Account> {
 
 
 /**
- * Where one job runs.
+ * Where one replica of a job runs.
  */
 data class Assignment (
     /**
@@ -10268,17 +9796,17 @@ data class FogJob (
     val `durationMs`: kotlin.ULong
     ,
     /**
-     * How urgent it is.
+     * How urgent it is; normal if that is left out.
      */
-    val `priority`: Priority
+    val `priority`: Priority? = null
     ,
     /**
      * Least trust of its node, 0 to 1.
      */
-    val `minTrust`: kotlin.Double
+    val `minTrust`: kotlin.Double = 0.0
     ,
     /**
-     * Most it may cost, in base units.
+     * Most it may cost, in base units. Each of its replicas may cost as much.
      */
     val `maxCost`: kotlin.ULong? = null
     ,
@@ -10291,6 +9819,82 @@ data class FogJob (
      * Ids of nodes it must not run on.
      */
     val `excluded`: List<kotlin.String> = listOf()
+    ,
+    /**
+     * Disk it needs, in bytes.
+     */
+    val `diskBytes`: kotlin.ULong = 0uL
+    ,
+    /**
+     * Whole GPUs it needs.
+     */
+    val `gpus`: kotlin.ULong = 0uL
+    ,
+    /**
+     * Bandwidth it needs while it runs, in bits per second.
+     */
+    val `bandwidthBps`: kotlin.ULong = 0uL
+    ,
+    /**
+     * Size of what it reads, in bytes. Where that is not yet, it is fetched before the job runs.
+     */
+    val `inputBytes`: kotlin.ULong = 0uL
+    ,
+    /**
+     * Ids of nodes that hold its input already. They need not be among those offered.
+     */
+    val `inputOn`: List<kotlin.String> = listOf()
+    ,
+    /**
+     * Highest market price of one replica, in base units.
+     */
+    val `maxPrice`: kotlin.ULong? = null
+    ,
+    /**
+     * When it must be done and its node have been reached, from now, in milliseconds.
+     */
+    val `deadlineMs`: kotlin.ULong? = null
+    ,
+    /**
+     * Regions it may run in; none stands for any.
+     */
+    val `regions`: List<kotlin.String> = listOf()
+    ,
+    /**
+     * What it is promised; Bronze if that is left out. Nodes that cannot keep the promise are no
+     * choice for it.
+     */
+    val `tier`: Tier? = null
+    ,
+    /**
+     * Ids of jobs that must be on the same node as this one. Saying so of one of two is enough.
+     */
+    val `affinity`: List<kotlin.String> = listOf()
+    ,
+    /**
+     * Ids of jobs that must be on another node than this one. Saying so of one of two is enough.
+     */
+    val `antiAffinity`: List<kotlin.String> = listOf()
+    ,
+    /**
+     * How thinly it is spread together with others.
+     */
+    val `spread`: Spread? = null
+    ,
+    /**
+     * The gang it is part of: all jobs of a gang are placed, or none.
+     */
+    val `gang`: kotlin.String? = null
+    ,
+    /**
+     * How many nodes run it; left out, as many as its tier has.
+     */
+    val `replicas`: kotlin.UByte? = null
+    ,
+    /**
+     * Whether it may be preempted at once, whatever its tier says.
+     */
+    val `preemptible`: kotlin.Boolean = false
 
 ){
 
@@ -10311,11 +9915,26 @@ public object FfiConverterTypeFogJob: FfiConverterRustBuffer<FogJob> {
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
-            FfiConverterTypePriority.read(buf),
+            FfiConverterOptionalTypePriority.read(buf),
             FfiConverterDouble.read(buf),
             FfiConverterOptionalULong.read(buf),
             FfiConverterOptionalDouble.read(buf),
             FfiConverterSequenceString.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterOptionalTypeTier.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterOptionalTypeSpread.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalUByte.read(buf),
+            FfiConverterBoolean.read(buf),
         )
     }
 
@@ -10324,11 +9943,26 @@ public object FfiConverterTypeFogJob: FfiConverterRustBuffer<FogJob> {
             FfiConverterULong.allocationSize(value.`cpuMillis`) +
             FfiConverterULong.allocationSize(value.`memoryBytes`) +
             FfiConverterULong.allocationSize(value.`durationMs`) +
-            FfiConverterTypePriority.allocationSize(value.`priority`) +
+            FfiConverterOptionalTypePriority.allocationSize(value.`priority`) +
             FfiConverterDouble.allocationSize(value.`minTrust`) +
             FfiConverterOptionalULong.allocationSize(value.`maxCost`) +
             FfiConverterOptionalDouble.allocationSize(value.`maxLatencyMs`) +
-            FfiConverterSequenceString.allocationSize(value.`excluded`)
+            FfiConverterSequenceString.allocationSize(value.`excluded`) +
+            FfiConverterULong.allocationSize(value.`diskBytes`) +
+            FfiConverterULong.allocationSize(value.`gpus`) +
+            FfiConverterULong.allocationSize(value.`bandwidthBps`) +
+            FfiConverterULong.allocationSize(value.`inputBytes`) +
+            FfiConverterSequenceString.allocationSize(value.`inputOn`) +
+            FfiConverterOptionalULong.allocationSize(value.`maxPrice`) +
+            FfiConverterOptionalULong.allocationSize(value.`deadlineMs`) +
+            FfiConverterSequenceString.allocationSize(value.`regions`) +
+            FfiConverterOptionalTypeTier.allocationSize(value.`tier`) +
+            FfiConverterSequenceString.allocationSize(value.`affinity`) +
+            FfiConverterSequenceString.allocationSize(value.`antiAffinity`) +
+            FfiConverterOptionalTypeSpread.allocationSize(value.`spread`) +
+            FfiConverterOptionalString.allocationSize(value.`gang`) +
+            FfiConverterOptionalUByte.allocationSize(value.`replicas`) +
+            FfiConverterBoolean.allocationSize(value.`preemptible`)
     )
 
     override fun write(value: FogJob, buf: ByteBuffer) {
@@ -10336,11 +9970,26 @@ public object FfiConverterTypeFogJob: FfiConverterRustBuffer<FogJob> {
             FfiConverterULong.write(value.`cpuMillis`, buf)
             FfiConverterULong.write(value.`memoryBytes`, buf)
             FfiConverterULong.write(value.`durationMs`, buf)
-            FfiConverterTypePriority.write(value.`priority`, buf)
+            FfiConverterOptionalTypePriority.write(value.`priority`, buf)
             FfiConverterDouble.write(value.`minTrust`, buf)
             FfiConverterOptionalULong.write(value.`maxCost`, buf)
             FfiConverterOptionalDouble.write(value.`maxLatencyMs`, buf)
             FfiConverterSequenceString.write(value.`excluded`, buf)
+            FfiConverterULong.write(value.`diskBytes`, buf)
+            FfiConverterULong.write(value.`gpus`, buf)
+            FfiConverterULong.write(value.`bandwidthBps`, buf)
+            FfiConverterULong.write(value.`inputBytes`, buf)
+            FfiConverterSequenceString.write(value.`inputOn`, buf)
+            FfiConverterOptionalULong.write(value.`maxPrice`, buf)
+            FfiConverterOptionalULong.write(value.`deadlineMs`, buf)
+            FfiConverterSequenceString.write(value.`regions`, buf)
+            FfiConverterOptionalTypeTier.write(value.`tier`, buf)
+            FfiConverterSequenceString.write(value.`affinity`, buf)
+            FfiConverterSequenceString.write(value.`antiAffinity`, buf)
+            FfiConverterOptionalTypeSpread.write(value.`spread`, buf)
+            FfiConverterOptionalString.write(value.`gang`, buf)
+            FfiConverterOptionalUByte.write(value.`replicas`, buf)
+            FfiConverterBoolean.write(value.`preemptible`, buf)
     }
 }
 
@@ -10570,6 +10219,132 @@ public object FfiConverterTypeIndividual: FfiConverterRustBuffer<Individual> {
             FfiConverterSequenceDouble.write(value.`genes`, buf)
             FfiConverterSequenceDouble.write(value.`objectives`, buf)
             FfiConverterDouble.write(value.`violation`, buf)
+    }
+}
+
+
+
+/**
+ * What a node lacks for a job.
+ */
+data class Lacks (
+    /**
+     * Processor, in thousandths of a core.
+     */
+    val `cpuMillis`: kotlin.ULong
+    ,
+    /**
+     * Memory, in bytes.
+     */
+    val `memoryBytes`: kotlin.ULong
+    ,
+    /**
+     * Disk, in bytes.
+     */
+    val `diskBytes`: kotlin.ULong
+    ,
+    /**
+     * Whole GPUs.
+     */
+    val `gpus`: kotlin.ULong
+    ,
+    /**
+     * Bandwidth, in bits per second.
+     */
+    val `bandwidthBps`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLacks: FfiConverterRustBuffer<Lacks> {
+    override fun read(buf: ByteBuffer): Lacks {
+        return Lacks(
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Lacks) = (
+            FfiConverterULong.allocationSize(value.`cpuMillis`) +
+            FfiConverterULong.allocationSize(value.`memoryBytes`) +
+            FfiConverterULong.allocationSize(value.`diskBytes`) +
+            FfiConverterULong.allocationSize(value.`gpus`) +
+            FfiConverterULong.allocationSize(value.`bandwidthBps`)
+    )
+
+    override fun write(value: Lacks, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`cpuMillis`, buf)
+            FfiConverterULong.write(value.`memoryBytes`, buf)
+            FfiConverterULong.write(value.`diskBytes`, buf)
+            FfiConverterULong.write(value.`gpus`, buf)
+            FfiConverterULong.write(value.`bandwidthBps`, buf)
+    }
+}
+
+
+
+/**
+ * A job that was left out.
+ */
+data class LeftOut (
+    /**
+     * Id of the task, 32 hexadecimal digits.
+     */
+    val `task`: kotlin.String
+    ,
+    /**
+     * Why.
+     */
+    val `reason`: LeftOutReason
+    ,
+    /**
+     * The same for people.
+     */
+    val `explanation`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLeftOut: FfiConverterRustBuffer<LeftOut> {
+    override fun read(buf: ByteBuffer): LeftOut {
+        return LeftOut(
+            FfiConverterString.read(buf),
+            FfiConverterTypeLeftOutReason.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: LeftOut) = (
+            FfiConverterString.allocationSize(value.`task`) +
+            FfiConverterTypeLeftOutReason.allocationSize(value.`reason`) +
+            FfiConverterString.allocationSize(value.`explanation`)
+    )
+
+    override fun write(value: LeftOut, buf: ByteBuffer) {
+            FfiConverterString.write(value.`task`, buf)
+            FfiConverterTypeLeftOutReason.write(value.`reason`, buf)
+            FfiConverterString.write(value.`explanation`, buf)
     }
 }
 
@@ -11070,6 +10845,9 @@ public object FfiConverterTypeMixnetNodeStats: FfiConverterRustBuffer<MixnetNode
 
 /**
  * A node that takes jobs.
+ *
+ * Region, zone and operator may be empty if they are not known. All nodes of which one is not
+ * known count as one domain of it, for nobody can show that they differ.
  */
 data class Node (
     /**
@@ -11095,22 +10873,67 @@ data class Node (
     /**
      * How fast it is: a job takes its duration divided by this. More than 0.
      */
-    val `speed`: kotlin.Double
+    val `speed`: kotlin.Double = 1.0
     ,
     /**
      * Time to reach it and back, in milliseconds.
      */
-    val `latencyMs`: kotlin.Double
+    val `latencyMs`: kotlin.Double = 0.0
     ,
     /**
      * How far it is trusted, 0 to 1.
      */
-    val `trust`: kotlin.Double
+    val `trust`: kotlin.Double = 0.0
     ,
     /**
      * Price of one core for one second, in base units.
      */
-    val `pricePerCpuSecond`: kotlin.ULong
+    val `pricePerCpuSecond`: kotlin.ULong = 0uL
+    ,
+    /**
+     * Disk that is free, in bytes.
+     */
+    val `diskBytesFree`: kotlin.ULong = 0uL
+    ,
+    /**
+     * Whole GPUs that are free.
+     */
+    val `gpusFree`: kotlin.ULong = 0uL
+    ,
+    /**
+     * Bandwidth that is free, in bits per second.
+     */
+    val `bandwidthBpsFree`: kotlin.ULong = 0uL
+    ,
+    /**
+     * What it asks on the market for one core for one second, in base units; left out, its price.
+     */
+    val `askPerCpuSecond`: kotlin.ULong? = null
+    ,
+    /**
+     * The part of the world it is in.
+     */
+    val `region`: kotlin.String = ""
+    ,
+    /**
+     * What it shares power and network with.
+     */
+    val `zone`: kotlin.String = ""
+    ,
+    /**
+     * Who runs it.
+     */
+    val `operator`: kotlin.String = ""
+    ,
+    /**
+     * Share of the time for which it is there, 0 to 1, if known.
+     */
+    val `availability`: kotlin.Double? = null
+    ,
+    /**
+     * Share of its answers that are wrong or missing, 0 to 1, if known.
+     */
+    val `errorRate`: kotlin.Double? = null
 
 ){
 
@@ -11135,6 +10958,15 @@ public object FfiConverterTypeNode: FfiConverterRustBuffer<Node> {
             FfiConverterDouble.read(buf),
             FfiConverterDouble.read(buf),
             FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalDouble.read(buf),
+            FfiConverterOptionalDouble.read(buf),
         )
     }
 
@@ -11146,7 +10978,16 @@ public object FfiConverterTypeNode: FfiConverterRustBuffer<Node> {
             FfiConverterDouble.allocationSize(value.`speed`) +
             FfiConverterDouble.allocationSize(value.`latencyMs`) +
             FfiConverterDouble.allocationSize(value.`trust`) +
-            FfiConverterULong.allocationSize(value.`pricePerCpuSecond`)
+            FfiConverterULong.allocationSize(value.`pricePerCpuSecond`) +
+            FfiConverterULong.allocationSize(value.`diskBytesFree`) +
+            FfiConverterULong.allocationSize(value.`gpusFree`) +
+            FfiConverterULong.allocationSize(value.`bandwidthBpsFree`) +
+            FfiConverterOptionalULong.allocationSize(value.`askPerCpuSecond`) +
+            FfiConverterString.allocationSize(value.`region`) +
+            FfiConverterString.allocationSize(value.`zone`) +
+            FfiConverterString.allocationSize(value.`operator`) +
+            FfiConverterOptionalDouble.allocationSize(value.`availability`) +
+            FfiConverterOptionalDouble.allocationSize(value.`errorRate`)
     )
 
     override fun write(value: Node, buf: ByteBuffer) {
@@ -11158,6 +10999,15 @@ public object FfiConverterTypeNode: FfiConverterRustBuffer<Node> {
             FfiConverterDouble.write(value.`latencyMs`, buf)
             FfiConverterDouble.write(value.`trust`, buf)
             FfiConverterULong.write(value.`pricePerCpuSecond`, buf)
+            FfiConverterULong.write(value.`diskBytesFree`, buf)
+            FfiConverterULong.write(value.`gpusFree`, buf)
+            FfiConverterULong.write(value.`bandwidthBpsFree`, buf)
+            FfiConverterOptionalULong.write(value.`askPerCpuSecond`, buf)
+            FfiConverterString.write(value.`region`, buf)
+            FfiConverterString.write(value.`zone`, buf)
+            FfiConverterString.write(value.`operator`, buf)
+            FfiConverterOptionalDouble.write(value.`availability`, buf)
+            FfiConverterOptionalDouble.write(value.`errorRate`, buf)
     }
 }
 
@@ -11290,6 +11140,53 @@ public object FfiConverterTypePacketOrder: FfiConverterRustBuffer<PacketOrder> {
 
 
 /**
+ * A placement of those jobs that fit.
+ */
+data class PartialPlan (
+    /**
+     * Where they run, if any fits.
+     */
+    val `plan`: Plan?
+    ,
+    /**
+     * The others in the order given.
+     */
+    val `leftOut`: List<LeftOut>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePartialPlan: FfiConverterRustBuffer<PartialPlan> {
+    override fun read(buf: ByteBuffer): PartialPlan {
+        return PartialPlan(
+            FfiConverterOptionalTypePlan.read(buf),
+            FfiConverterSequenceTypeLeftOut.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: PartialPlan) = (
+            FfiConverterOptionalTypePlan.allocationSize(value.`plan`) +
+            FfiConverterSequenceTypeLeftOut.allocationSize(value.`leftOut`)
+    )
+
+    override fun write(value: PartialPlan, buf: ByteBuffer) {
+            FfiConverterOptionalTypePlan.write(value.`plan`, buf)
+            FfiConverterSequenceTypeLeftOut.write(value.`leftOut`, buf)
+    }
+}
+
+
+
+/**
  * Placements that no other beats, and the one chosen.
  */
 data class Plan (
@@ -11349,12 +11246,12 @@ public object FfiConverterTypePlan: FfiConverterRustBuffer<Plan> {
  */
 data class Point (
     /**
-     * Where each job runs, in the order in which jobs were given.
+     * Where each replica of each job runs, in the order in which jobs were given.
      */
     val `assignment`: List<Assignment>
     ,
     /**
-     * What it is worth: mean completion time in milliseconds, imbalance, distrust, cost.
+     * What it is worth: mean completion time in milliseconds, imbalance, distrust, cost, price.
      */
     val `objectives`: List<kotlin.Double>
     ,
@@ -11362,6 +11259,11 @@ data class Point (
      * What it costs, as decimal text of base units.
      */
     val `cost`: kotlin.String
+    ,
+    /**
+     * What it costs on the market, as decimal text of base units.
+     */
+    val `price`: kotlin.String
 
 ){
 
@@ -11381,19 +11283,22 @@ public object FfiConverterTypePoint: FfiConverterRustBuffer<Point> {
             FfiConverterSequenceTypeAssignment.read(buf),
             FfiConverterSequenceDouble.read(buf),
             FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
         )
     }
 
     override fun allocationSize(value: Point) = (
             FfiConverterSequenceTypeAssignment.allocationSize(value.`assignment`) +
             FfiConverterSequenceDouble.allocationSize(value.`objectives`) +
-            FfiConverterString.allocationSize(value.`cost`)
+            FfiConverterString.allocationSize(value.`cost`) +
+            FfiConverterString.allocationSize(value.`price`)
     )
 
     override fun write(value: Point, buf: ByteBuffer) {
             FfiConverterSequenceTypeAssignment.write(value.`assignment`, buf)
             FfiConverterSequenceDouble.write(value.`objectives`, buf)
             FfiConverterString.write(value.`cost`, buf)
+            FfiConverterString.write(value.`price`, buf)
     }
 }
 
@@ -11589,6 +11494,53 @@ public object FfiConverterTypeReceipt: FfiConverterRustBuffer<Receipt> {
 
 
 /**
+ * How many nodes a constraint removes.
+ */
+data class Removed (
+    /**
+     * The constraint.
+     */
+    val `constraint`: Constraint
+    ,
+    /**
+     * How many nodes, at least 1. A node may be removed by several constraints.
+     */
+    val `nodes`: kotlin.UInt
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRemoved: FfiConverterRustBuffer<Removed> {
+    override fun read(buf: ByteBuffer): Removed {
+        return Removed(
+            FfiConverterTypeConstraint.read(buf),
+            FfiConverterUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Removed) = (
+            FfiConverterTypeConstraint.allocationSize(value.`constraint`) +
+            FfiConverterUInt.allocationSize(value.`nodes`)
+    )
+
+    override fun write(value: Removed, buf: ByteBuffer) {
+            FfiConverterTypeConstraint.write(value.`constraint`, buf)
+            FfiConverterUInt.write(value.`nodes`, buf)
+    }
+}
+
+
+
+/**
  * A packet that carries a reply.
  */
 data class ReplyPacket (
@@ -11630,53 +11582,6 @@ public object FfiConverterTypeReplyPacket: FfiConverterRustBuffer<ReplyPacket> {
     override fun write(value: ReplyPacket, buf: ByteBuffer) {
             FfiConverterString.write(value.`next`, buf)
             FfiConverterByteArray.write(value.`packet`, buf)
-    }
-}
-
-
-
-/**
- * What a client that was restored can go on with: ids of 32 hexadecimal digits.
- */
-data class Restored (
-    /**
-     * Messages that came before and were not answered: [`MixnetClient::reply_blocks`].
-     */
-    val `messages`: List<kotlin.String>
-    ,
-    /**
-     * Requests that were made before and not answered: [`MixnetClient::start_answer_to`].
-     */
-    val `requests`: List<kotlin.String>
-
-){
-
-
-
-
-
-    companion object
-}
-
-/**
- * @suppress
- */
-public object FfiConverterTypeRestored: FfiConverterRustBuffer<Restored> {
-    override fun read(buf: ByteBuffer): Restored {
-        return Restored(
-            FfiConverterSequenceString.read(buf),
-            FfiConverterSequenceString.read(buf),
-        )
-    }
-
-    override fun allocationSize(value: Restored) = (
-            FfiConverterSequenceString.allocationSize(value.`messages`) +
-            FfiConverterSequenceString.allocationSize(value.`requests`)
-    )
-
-    override fun write(value: Restored, buf: ByteBuffer) {
-            FfiConverterSequenceString.write(value.`messages`, buf)
-            FfiConverterSequenceString.write(value.`requests`, buf)
     }
 }
 
@@ -11781,6 +11686,61 @@ public object FfiConverterTypeSearchConfig: FfiConverterRustBuffer<SearchConfig>
             FfiConverterOptionalDouble.write(value.`crossoverEta`, buf)
             FfiConverterOptionalDouble.write(value.`mutationProbability`, buf)
             FfiConverterOptionalDouble.write(value.`mutationEta`, buf)
+    }
+}
+
+
+
+/**
+ * A bound on how many jobs of a group share a domain.
+ */
+data class Spread (
+    /**
+     * Name of the group. All its jobs say the same of `over` and `most`.
+     */
+    val `group`: kotlin.String
+    ,
+    /**
+     * What is a domain.
+     */
+    val `over`: Domain
+    ,
+    /**
+     * Most jobs of the group in one domain, each replica counted, at least 1.
+     */
+    val `most`: kotlin.UInt
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSpread: FfiConverterRustBuffer<Spread> {
+    override fun read(buf: ByteBuffer): Spread {
+        return Spread(
+            FfiConverterString.read(buf),
+            FfiConverterTypeDomain.read(buf),
+            FfiConverterUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Spread) = (
+            FfiConverterString.allocationSize(value.`group`) +
+            FfiConverterTypeDomain.allocationSize(value.`over`) +
+            FfiConverterUInt.allocationSize(value.`most`)
+    )
+
+    override fun write(value: Spread, buf: ByteBuffer) {
+            FfiConverterString.write(value.`group`, buf)
+            FfiConverterTypeDomain.write(value.`over`, buf)
+            FfiConverterUInt.write(value.`most`, buf)
     }
 }
 
@@ -11931,6 +11891,93 @@ public object FfiConverterTypeTaskOutput: FfiConverterRustBuffer<TaskOutput> {
     override fun write(value: TaskOutput, buf: ByteBuffer) {
             FfiConverterByteArray.write(value.`output`, buf)
             FfiConverterTypeUsage.write(value.`usage`, buf)
+    }
+}
+
+
+
+/**
+ * What a tier promises and what it costs.
+ */
+data class Terms (
+    /**
+     * How many nodes run the job, each on its own.
+     */
+    val `replicas`: kotlin.UByte
+    ,
+    /**
+     * What the nodes of two replicas must differ in, all of it.
+     */
+    val `distinct`: List<Domain>
+    ,
+    /**
+     * Latency of a node that at most one answer in twenty exceeds, in milliseconds.
+     */
+    val `latencyMsP95`: kotlin.Double
+    ,
+    /**
+     * Share of the time for which at least one replica is there, 0 to 1.
+     */
+    val `availability`: kotlin.Double
+    ,
+    /**
+     * Largest share of wrong or missing answers, 0 to 1.
+     */
+    val `errorRate`: kotlin.Double
+    ,
+    /**
+     * The notice after which the job gives up its place, in milliseconds; without, it never does.
+     */
+    val `preemptionNoticeMs`: kotlin.ULong?
+    ,
+    /**
+     * What a node's asking price is multiplied by, in thousandths.
+     */
+    val `pricePermille`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTerms: FfiConverterRustBuffer<Terms> {
+    override fun read(buf: ByteBuffer): Terms {
+        return Terms(
+            FfiConverterUByte.read(buf),
+            FfiConverterSequenceTypeDomain.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Terms) = (
+            FfiConverterUByte.allocationSize(value.`replicas`) +
+            FfiConverterSequenceTypeDomain.allocationSize(value.`distinct`) +
+            FfiConverterDouble.allocationSize(value.`latencyMsP95`) +
+            FfiConverterDouble.allocationSize(value.`availability`) +
+            FfiConverterDouble.allocationSize(value.`errorRate`) +
+            FfiConverterOptionalULong.allocationSize(value.`preemptionNoticeMs`) +
+            FfiConverterULong.allocationSize(value.`pricePermille`)
+    )
+
+    override fun write(value: Terms, buf: ByteBuffer) {
+            FfiConverterUByte.write(value.`replicas`, buf)
+            FfiConverterSequenceTypeDomain.write(value.`distinct`, buf)
+            FfiConverterDouble.write(value.`latencyMsP95`, buf)
+            FfiConverterDouble.write(value.`availability`, buf)
+            FfiConverterDouble.write(value.`errorRate`, buf)
+            FfiConverterOptionalULong.write(value.`preemptionNoticeMs`, buf)
+            FfiConverterULong.write(value.`pricePermille`, buf)
     }
 }
 
@@ -12442,6 +12489,107 @@ public object FfiConverterTypeBattery : FfiConverterRustBuffer<Battery>{
 
 
 /**
+ * A reason why a node may not take a job.
+ */
+
+enum class Constraint {
+
+    /**
+     * The job excludes the node.
+     */
+    EXCLUDED,
+    /**
+     * The node is not trusted enough.
+     */
+    TRUST,
+    /**
+     * The node is too far away.
+     */
+    LATENCY,
+    /**
+     * The job would cost more than it may, or more than an account can hold.
+     */
+    COST,
+    /**
+     * The job needs more processor than is free.
+     */
+    CPU,
+    /**
+     * The job needs more memory than is free.
+     */
+    MEMORY,
+    /**
+     * The job would run, or fetch its input, for longer than can be counted.
+     */
+    RUN_TIME,
+    /**
+     * The job needs more disk than is free.
+     */
+    DISK,
+    /**
+     * The job needs more GPUs than are free.
+     */
+    GPU,
+    /**
+     * The job needs more bandwidth than is free, or any at all to fetch its input.
+     */
+    BANDWIDTH,
+    /**
+     * The node is in none of the job's regions.
+     */
+    REGION,
+    /**
+     * The market price is higher than the job may pay, or more than an account can hold.
+     */
+    PRICE,
+    /**
+     * The job could not be done in time even if it started at once.
+     */
+    DEADLINE,
+    /**
+     * The node is farther away than the job's tier allows.
+     */
+    TIER_LATENCY,
+    /**
+     * Nodes like this one are not there as often as the job's tier promises, or nobody knows.
+     */
+    TIER_AVAILABILITY,
+    /**
+     * The node errs more often than the job's tier allows, or nobody knows.
+     */
+    TIER_ERRORS;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeConstraint: FfiConverterRustBuffer<Constraint> {
+    override fun read(buf: ByteBuffer) = try {
+
+        Constraint.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Constraint) = 4UL
+
+    override fun write(value: Constraint, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
  * What kind of device this is. It decides what an unknown reading means.
  */
 
@@ -12486,6 +12634,59 @@ public object FfiConverterTypeDeviceClass: FfiConverterRustBuffer<DeviceClass> {
     override fun allocationSize(value: DeviceClass) = 4UL
 
     override fun write(value: DeviceClass, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What nodes are told apart by.
+ */
+
+enum class Domain {
+
+    /**
+     * Each node is a domain of its own.
+     */
+    NODE,
+    /**
+     * Nodes that share power and network.
+     */
+    ZONE,
+    /**
+     * Nodes of one part of the world.
+     */
+    REGION,
+    /**
+     * Nodes that one party runs.
+     */
+    OPERATOR;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeDomain: FfiConverterRustBuffer<Domain> {
+    override fun read(buf: ByteBuffer) = try {
+
+        Domain.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Domain) = 4UL
+
+    override fun write(value: Domain, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
     }
 }
@@ -13297,6 +13498,239 @@ public object FfiConverterTypeGenome : FfiConverterRustBuffer<Genome>{
 
 
 /**
+ * Why a job was left out.
+ */
+sealed class LeftOutReason {
+
+    /**
+     * No node may take it.
+     */
+    data class NoNode(
+        /**
+         * The constraints that remove nodes.
+         */
+        val `removedBy`: List<dev.fogcompute.Removed>,
+        /**
+         * Id of the node that fails the fewest constraints.
+         */
+        val `nearest`: kotlin.String,
+        /**
+         * Those constraints.
+         */
+        val `nearestFails`: List<dev.fogcompute.Constraint>) : LeftOutReason()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * No node may take it together with those that must be with it.
+     */
+    data class NoCommonNode(
+        /**
+         * Ids of all of them.
+         */
+        val `jobs`: List<kotlin.String>,
+        /**
+         * How many nodes may take each of them alone.
+         */
+        val `shared`: kotlin.UInt) : LeftOutReason()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Beside the more urgent jobs no node has room for it.
+     */
+    data class NoRoom(
+        /**
+         * Id of the node that lacks least.
+         */
+        val `node`: kotlin.String,
+        /**
+         * What it lacks.
+         */
+        val `lacks`: dev.fogcompute.Lacks) : LeftOutReason()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Wherever it has room, it would be with others that it must not be with.
+     */
+    object Crowded : LeftOutReason()
+
+
+    /**
+     * Wherever it ran, it or a more urgent job would be late.
+     */
+    data class Late(
+        /**
+         * By how much at best, in milliseconds.
+         */
+        val `lateMs`: kotlin.ULong) : LeftOutReason()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Another job, which it must be with or which is of its gang, was left out.
+     */
+    data class GoesWith(
+        /**
+         * Id of the other.
+         */
+        val `job`: kotlin.String) : LeftOutReason()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLeftOutReason : FfiConverterRustBuffer<LeftOutReason>{
+    override fun read(buf: ByteBuffer): LeftOutReason {
+        return when(buf.getInt()) {
+            1 -> LeftOutReason.NoNode(
+                FfiConverterSequenceTypeRemoved.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterSequenceTypeConstraint.read(buf),
+                )
+            2 -> LeftOutReason.NoCommonNode(
+                FfiConverterSequenceString.read(buf),
+                FfiConverterUInt.read(buf),
+                )
+            3 -> LeftOutReason.NoRoom(
+                FfiConverterString.read(buf),
+                FfiConverterTypeLacks.read(buf),
+                )
+            4 -> LeftOutReason.Crowded
+            5 -> LeftOutReason.Late(
+                FfiConverterULong.read(buf),
+                )
+            6 -> LeftOutReason.GoesWith(
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: LeftOutReason): ULong = when(value) {
+        is LeftOutReason.NoNode -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterSequenceTypeRemoved.allocationSize(value.`removedBy`)
+                + FfiConverterString.allocationSize(value.`nearest`)
+                + FfiConverterSequenceTypeConstraint.allocationSize(value.`nearestFails`)
+            )
+        }
+        is LeftOutReason.NoCommonNode -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterSequenceString.allocationSize(value.`jobs`)
+                + FfiConverterUInt.allocationSize(value.`shared`)
+            )
+        }
+        is LeftOutReason.NoRoom -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`node`)
+                + FfiConverterTypeLacks.allocationSize(value.`lacks`)
+            )
+        }
+        is LeftOutReason.Crowded -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is LeftOutReason.Late -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`lateMs`)
+            )
+        }
+        is LeftOutReason.GoesWith -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`job`)
+            )
+        }
+    }
+
+    override fun write(value: LeftOutReason, buf: ByteBuffer) {
+        when(value) {
+            is LeftOutReason.NoNode -> {
+                buf.putInt(1)
+                FfiConverterSequenceTypeRemoved.write(value.`removedBy`, buf)
+                FfiConverterString.write(value.`nearest`, buf)
+                FfiConverterSequenceTypeConstraint.write(value.`nearestFails`, buf)
+                Unit
+            }
+            is LeftOutReason.NoCommonNode -> {
+                buf.putInt(2)
+                FfiConverterSequenceString.write(value.`jobs`, buf)
+                FfiConverterUInt.write(value.`shared`, buf)
+                Unit
+            }
+            is LeftOutReason.NoRoom -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`node`, buf)
+                FfiConverterTypeLacks.write(value.`lacks`, buf)
+                Unit
+            }
+            is LeftOutReason.Crowded -> {
+                buf.putInt(4)
+                Unit
+            }
+            is LeftOutReason.Late -> {
+                buf.putInt(5)
+                FfiConverterULong.write(value.`lateMs`, buf)
+                Unit
+            }
+            is LeftOutReason.GoesWith -> {
+                buf.putInt(6)
+                FfiConverterString.write(value.`job`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
  * How the device reaches other devices.
  */
 
@@ -13418,7 +13852,7 @@ sealed class Preference {
      */
     data class Weights(
         /**
-         * Four weights: completion time, imbalance, distrust, cost.
+         * Five weights: completion time, imbalance, distrust, cost, price.
          */
         val `weights`: List<kotlin.Double>) : Preference()
 
@@ -13433,7 +13867,7 @@ sealed class Preference {
      */
     data class Lexicographic(
         /**
-         * The objectives 0 to 3, each once.
+         * The objectives 0 to 4, each once.
          */
         val `order`: List<kotlin.UInt>) : Preference()
 
@@ -14033,6 +14467,128 @@ public object FfiConverterTypeSharing: FfiConverterRustBuffer<Sharing> {
 
 
 /**
+ * How placements are found. All of them respect every constraint.
+ */
+
+enum class Strategy {
+
+    /**
+     * Searches for placements that no other beats; the others make one in one pass.
+     */
+    NSGA_II,
+    /**
+     * Each job where it is done first.
+     */
+    LATENCY_FIRST,
+    /**
+     * Each job where it leaves the use of nodes most even.
+     */
+    LOAD_BALANCE,
+    /**
+     * Each job on the node that is trusted most.
+     */
+    TRUST_FIRST,
+    /**
+     * Each job where it costs least.
+     */
+    COST_OPTIMIZE,
+    /**
+     * Each job on the next node in the order given that may take it.
+     */
+    ROUND_ROBIN,
+    /**
+     * Each job on a node that has others already, if there is one, where it leaves least unused.
+     */
+    BIN_PACK,
+    /**
+     * Each job in the zone with the fewest, there with the operator and on the node with them.
+     */
+    TOPOLOGY_SPREAD;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeStrategy: FfiConverterRustBuffer<Strategy> {
+    override fun read(buf: ByteBuffer) = try {
+
+        Strategy.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Strategy) = 4UL
+
+    override fun write(value: Strategy, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What a job is promised.
+ */
+
+enum class Tier {
+
+    /**
+     * For what must not fail.
+     */
+    PLATINUM,
+    /**
+     * For what somebody depends on.
+     */
+    GOLD,
+    /**
+     * For what should not be done twice.
+     */
+    SILVER,
+    /**
+     * The default: best effort on one node.
+     */
+    BRONZE;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTier: FfiConverterRustBuffer<Tier> {
+    override fun read(buf: ByteBuffer) = try {
+
+        Tier.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Tier) = 4UL
+
+    override fun write(value: Tier, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
  * What one gene may be.
  */
 sealed class Variable {
@@ -14220,6 +14776,38 @@ public object FfiConverterTypeVerdict: FfiConverterRustBuffer<Verdict> {
 }
 
 
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalUByte: FfiConverterRustBuffer<kotlin.UByte?> {
+    override fun read(buf: ByteBuffer): kotlin.UByte? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterUByte.read(buf)
+    }
+
+    override fun allocationSize(value: kotlin.UByte?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterUByte.allocationSize(value)
+        }
+    }
+
+    override fun write(value: kotlin.UByte?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterUByte.write(value, buf)
+        }
+    }
+}
 
 
 
@@ -14483,38 +15071,6 @@ public object FfiConverterOptionalTypeMixnetMessage: FfiConverterRustBuffer<Mixn
 /**
  * @suppress
  */
-public object FfiConverterOptionalTypeReplyBlocks: FfiConverterRustBuffer<ReplyBlocks?> {
-    override fun read(buf: ByteBuffer): ReplyBlocks? {
-        if (buf.get().toInt() == 0) {
-            return null
-        }
-        return FfiConverterTypeReplyBlocks.read(buf)
-    }
-
-    override fun allocationSize(value: ReplyBlocks?): ULong {
-        if (value == null) {
-            return 1UL
-        } else {
-            return 1UL + FfiConverterTypeReplyBlocks.allocationSize(value)
-        }
-    }
-
-    override fun write(value: ReplyBlocks?, buf: ByteBuffer) {
-        if (value == null) {
-            buf.put(0)
-        } else {
-            buf.put(1)
-            FfiConverterTypeReplyBlocks.write(value, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
 public object FfiConverterOptionalTypeCover: FfiConverterRustBuffer<Cover?> {
     override fun read(buf: ByteBuffer): Cover? {
         if (buf.get().toInt() == 0) {
@@ -14643,6 +15199,70 @@ public object FfiConverterOptionalTypeMixnetNodeConfig: FfiConverterRustBuffer<M
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypePlan: FfiConverterRustBuffer<Plan?> {
+    override fun read(buf: ByteBuffer): Plan? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypePlan.read(buf)
+    }
+
+    override fun allocationSize(value: Plan?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypePlan.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Plan?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypePlan.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeSpread: FfiConverterRustBuffer<Spread?> {
+    override fun read(buf: ByteBuffer): Spread? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeSpread.read(buf)
+    }
+
+    override fun allocationSize(value: Spread?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeSpread.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Spread?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeSpread.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeStagnation: FfiConverterRustBuffer<Stagnation?> {
     override fun read(buf: ByteBuffer): Stagnation? {
         if (buf.get().toInt() == 0) {
@@ -14739,6 +15359,38 @@ public object FfiConverterOptionalTypeEnded: FfiConverterRustBuffer<Ended?> {
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypePriority: FfiConverterRustBuffer<Priority?> {
+    override fun read(buf: ByteBuffer): Priority? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypePriority.read(buf)
+    }
+
+    override fun allocationSize(value: Priority?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypePriority.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Priority?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypePriority.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeSelection: FfiConverterRustBuffer<Selection?> {
     override fun read(buf: ByteBuffer): Selection? {
         if (buf.get().toInt() == 0) {
@@ -14761,6 +15413,70 @@ public object FfiConverterOptionalTypeSelection: FfiConverterRustBuffer<Selectio
         } else {
             buf.put(1)
             FfiConverterTypeSelection.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeStrategy: FfiConverterRustBuffer<Strategy?> {
+    override fun read(buf: ByteBuffer): Strategy? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeStrategy.read(buf)
+    }
+
+    override fun allocationSize(value: Strategy?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeStrategy.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Strategy?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeStrategy.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeTier: FfiConverterRustBuffer<Tier?> {
+    override fun read(buf: ByteBuffer): Tier? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeTier.read(buf)
+    }
+
+    override fun allocationSize(value: Tier?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeTier.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Tier?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeTier.write(value, buf)
         }
     }
 }
@@ -15051,6 +15767,34 @@ public object FfiConverterSequenceTypeIndividual: FfiConverterRustBuffer<List<In
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeLeftOut: FfiConverterRustBuffer<List<LeftOut>> {
+    override fun read(buf: ByteBuffer): List<LeftOut> {
+        val len = buf.getInt()
+        return List<LeftOut>(len) {
+            FfiConverterTypeLeftOut.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<LeftOut>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeLeftOut.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<LeftOut>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeLeftOut.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeNode: FfiConverterRustBuffer<List<Node>> {
     override fun read(buf: ByteBuffer): List<Node> {
         val len = buf.getInt()
@@ -15163,6 +15907,34 @@ public object FfiConverterSequenceTypeReason: FfiConverterRustBuffer<List<Reason
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeRemoved: FfiConverterRustBuffer<List<Removed>> {
+    override fun read(buf: ByteBuffer): List<Removed> {
+        val len = buf.getInt()
+        return List<Removed>(len) {
+            FfiConverterTypeRemoved.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Removed>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeRemoved.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Removed>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeRemoved.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeBatchResult: FfiConverterRustBuffer<List<BatchResult>> {
     override fun read(buf: ByteBuffer): List<BatchResult> {
         val len = buf.getInt()
@@ -15181,6 +15953,62 @@ public object FfiConverterSequenceTypeBatchResult: FfiConverterRustBuffer<List<B
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeBatchResult.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeConstraint: FfiConverterRustBuffer<List<Constraint>> {
+    override fun read(buf: ByteBuffer): List<Constraint> {
+        val len = buf.getInt()
+        return List<Constraint>(len) {
+            FfiConverterTypeConstraint.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Constraint>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeConstraint.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Constraint>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeConstraint.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeDomain: FfiConverterRustBuffer<List<Domain>> {
+    override fun read(buf: ByteBuffer): List<Domain> {
+        val len = buf.getInt()
+        return List<Domain>(len) {
+            FfiConverterTypeDomain.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Domain>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeDomain.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Domain>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeDomain.write(it, buf)
         }
     }
 }
@@ -15422,16 +16250,46 @@ public object FfiConverterSequenceSequenceTypeDescriptor: FfiConverterRustBuffer
 
 
         /**
-         * Places jobs on nodes with NSGA-II and chooses one placement. One seed gives one plan.
+         * Places jobs on nodes and chooses one placement. One seed gives one plan.
+         *
+         * Without a strategy, `NsgaIi` searches, as much as `config` says; the others read nothing of
+         * that.
          *
          * # Errors
          * [`FogError::Infeasible`] if there is no placement, [`FogError::InvalidProblem`] for numbers
          * that make no sense, [`FogError::InvalidArgument`] for ids and preferences that do not.
          */
-    @Throws(FogException::class) fun `place`(`jobs`: List<FogJob>, `nodes`: List<Node>, `sharing`: Sharing, `config`: Nsga2, `preference`: Preference, `seed`: kotlin.ULong): Plan {
+    @Throws(FogException::class) fun `place`(`jobs`: List<FogJob>, `nodes`: List<Node>, `sharing`: Sharing, `config`: Nsga2, `preference`: Preference, `seed`: kotlin.ULong, `strategy`: Strategy? = null): Plan {
             return FfiConverterTypePlan.lift(
     uniffiRustCallWithError(FogException) { _status ->
     UniffiLib.uniffi_fogcompute_uniffi_fn_func_place(
+
+
+        FfiConverterSequenceTypeFogJob.lower(`jobs`),
+        FfiConverterSequenceTypeNode.lower(`nodes`),
+        FfiConverterTypeSharing.lower(`sharing`),
+        FfiConverterTypeNsga2.lower(`config`),
+        FfiConverterTypePreference.lower(`preference`),
+        FfiConverterULong.lower(`seed`),
+        FfiConverterOptionalTypeStrategy.lower(`strategy`),_status)
+}
+    )
+    }
+
+
+        /**
+         * Places the jobs that fit and says why the others are left out: those that no node may take, then
+         * the less urgent, by priority, by tier, then in the order given. A gang is left out whole, and so
+         * are jobs that must be together. What is left out is not proven to have no place.
+         *
+         * # Errors
+         * [`FogError::InvalidProblem`] for numbers that make no sense, [`FogError::InvalidArgument`] for
+         * ids and preferences that do not.
+         */
+    @Throws(FogException::class) fun `placeWhatFits`(`jobs`: List<FogJob>, `nodes`: List<Node>, `sharing`: Sharing, `config`: Nsga2, `preference`: Preference, `seed`: kotlin.ULong): PartialPlan {
+            return FfiConverterTypePartialPlan.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_place_what_fits(
 
 
         FfiConverterSequenceTypeFogJob.lower(`jobs`),
@@ -15498,6 +16356,20 @@ public object FfiConverterSequenceSequenceTypeDescriptor: FfiConverterRustBuffer
 
         FfiConverterSequenceSequenceDouble.lower(`points`),
         FfiConverterSequenceSequenceDouble.lower(`ends`),_status)
+}
+    )
+    }
+
+
+        /**
+         * What a tier promises and what it costs.
+         */ fun `tierTerms`(`tier`: Tier): Terms {
+            return FfiConverterTypeTerms.lift(
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_tier_terms(
+
+
+        FfiConverterTypeTier.lower(`tier`),_status)
 }
     )
     }

@@ -27,6 +27,16 @@ class ExampleTest {
         assertEquals(fastest + thriftiest, said { example.optimise.main() })
     }
 
+    @Test
+    fun theJobsOfTheExampleArePlaced() {
+        val lines = said { example.placement.main() }.trim().lines()
+        assertEquals(listOf("a0", "a0", "a0", "b0", "c0", "d0"), lines.map { it.take(2) })
+        assertEquals(setOf("1", "2", "3"), lines.take(3).map { it.takeLast(1) }.toSet())
+        assertEquals(lines[3].drop(2), lines[4].drop(2))
+        val why = "d0 is left out: no node may take it: GPUs rules out 4; node "
+        assertEquals(why, lines[5].take(why.length))
+    }
+
     private fun said(program: () -> Unit): String {
         val (console, written) = System.out to ByteArrayOutputStream()
         System.setOut(PrintStream(written))

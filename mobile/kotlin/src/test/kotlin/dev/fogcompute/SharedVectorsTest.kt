@@ -181,58 +181,176 @@ class SharedVectorsTest {
         for (area in listOf(first) + vectors.objects("place_more")) {
             if ("error" in area) {
                 fails(area) { place(area, area) }
-                continue
+            } else {
+                samePlan(area, place(area, area))
             }
-            val plan = place(area, area)
-            assertEquals(area.long("front_size"), plan.front.size.toLong())
-            assertEquals(area.long("chosen_index").toUInt(), plan.chosen)
-            assertEquals(area.text("explanation"), plan.explanation)
-            val (expected, actual) = area.child("chosen") to plan.front[plan.chosen.toInt()]
-            assertEquals(
-                expected.list("assignment").map { it.texts() },
-                actual.assignment.map { listOf(it.task, it.node) },
-            )
-            assertEquals(expected.getValue("objectives").doubles(), actual.objectives)
-            assertEquals(expected.text("cost"), actual.cost)
         }
         val infeasible = first.child("infeasible")
         fails(infeasible) { place(infeasible, first) }
     }
 
+    @Test
+    fun placementsLeaveOutTheSameJobs() {
+        for (area in vectors.objects("place_what_fits")) {
+            // Only one strategy leaves out jobs, so there is no argument to say another.
+            if (named<Strategy>(area.text("strategy")) != Strategy.NSGA_II) continue
+            if ("error" in area) {
+                fails(area) { placeWhatFits(area) }
+                continue
+            }
+            val partial = placeWhatFits(area)
+            assertEquals("chosen" in area, partial.plan != null)
+            partial.plan?.let { samePlan(area, it) }
+            val expected = area.objects("left_out").map {
+                LeftOut(it.text("job"), reason(it.getValue("reason")), it.text("text"))
+            }
+            assertEquals(expected, partial.leftOut)
+        }
+    }
+
+    @Test
+    fun tiersHaveTheSameTerms() {
+        for (area in vectors.objects("tiers")) {
+            val expected = Terms(
+                replicas = area.text("replicas").toUByte(),
+                distinct = area.list("distinct").texts().map { named<Domain>(it) },
+                latencyMsP95 = area.double("latency_ms_p95"),
+                availability = area.double("availability"),
+                errorRate = area.double("error_rate"),
+                preemptionNoticeMs = area.maybe("preemption_notice_ms")?.ulong(),
+                pricePermille = area.ulong("price_permille"),
+            )
+            assertEquals(expected, named<Tier>(area.text("tier")).terms)
+        }
+    }
+
+    private fun samePlan(area: JsonObject, plan: Plan) {
+        assertEquals(area.long("front_size"), plan.front.size.toLong())
+        assertEquals(area.long("chosen_index").toUInt(), plan.chosen)
+        assertEquals(area.text("explanation"), plan.explanation)
+        val (expected, actual) = area.child("chosen") to plan.front[plan.chosen.toInt()]
+        assertEquals(
+            expected.list("assignment").map { it.texts() },
+            actual.assignment.map { listOf(it.task, it.node) },
+        )
+        assertEquals(expected.getValue("objectives").doubles(), actual.objectives)
+        assertEquals(expected.text("cost"), actual.cost)
+        assertEquals(expected.text("price"), actual.price)
+    }
+
     private fun place(jobs: JsonObject, area: JsonObject) = place(
         jobs.objects("jobs").map(::job),
         area.objects("nodes").map(::node),
-        Sharing.valueOf(area.text("sharing").uppercase()),
+        named<Sharing>(area.text("sharing")),
         config(area),
-        preference(area["preference"]),
+        preference(area.getValue("preference")),
+        area.long("seed").toULong(),
+        named<Strategy>(area.text("strategy")),
+    )
+
+    private fun placeWhatFits(area: JsonObject) = placeWhatFits(
+        area.objects("jobs").map(::job),
+        area.objects("nodes").map(::node),
+        named<Sharing>(area.text("sharing")),
+        config(area),
+        preference(area.getValue("preference")),
         area.long("seed").toULong(),
     )
 
     private fun job(job: JsonObject) = FogJob(
         id = job.text("id"),
-        cpuMillis = job.text("cpu_millis").toULong(),
-        memoryBytes = job.text("memory_bytes").toULong(),
-        durationMs = job.text("duration_ms").toULong(),
-        priority = Priority.valueOf(job.text("priority").uppercase()),
+        cpuMillis = job.ulong("cpu_millis"),
+        memoryBytes = job.ulong("memory_bytes"),
+        durationMs = job.ulong("duration_ms"),
+        priority = named<Priority>(job.text("priority")),
         minTrust = job.double("min_trust"),
-        maxCost = job.maybe("max_cost")?.jsonPrimitive?.content?.toULong(),
+        maxCost = job.maybe("max_cost")?.ulong(),
         maxLatencyMs = job.maybe("max_latency_ms")?.jsonPrimitive?.content?.toDouble(),
         excluded = job.list("excluded").texts(),
+        diskBytes = job.ulong("disk_bytes"),
+        gpus = job.ulong("gpus"),
+        bandwidthBps = job.ulong("bandwidth_bps"),
+        inputBytes = job.ulong("input_bytes"),
+        inputOn = job.list("input_on").texts(),
+        maxPrice = job.maybe("max_price")?.ulong(),
+        deadlineMs = job.maybe("deadline_ms")?.ulong(),
+        regions = job.list("regions").texts(),
+        tier = named<Tier>(job.text("tier")),
+        affinity = job.list("affinity").texts(),
+        antiAffinity = job.list("anti_affinity").texts(),
+        spread = job.maybe("spread")?.jsonObject?.let {
+            Spread(it.text("group"), named<Domain>(it.text("over")), it.ulong("most").toUInt())
+        },
+        gang = job.maybe("gang")?.jsonPrimitive?.content,
+        replicas = job.maybe("replicas")?.ulong()?.toUByte(),
+        preemptible = job.text("preemptible").toBoolean(),
     )
 
     private fun node(node: JsonObject) = Node(
         id = node.text("id"),
-        cpuMillisFree = node.text("cpu_millis_free").toULong(),
-        cpuMillisTotal = node.text("cpu_millis_total").toULong(),
-        memoryBytesFree = node.text("memory_bytes_free").toULong(),
+        cpuMillisFree = node.ulong("cpu_millis_free"),
+        cpuMillisTotal = node.ulong("cpu_millis_total"),
+        memoryBytesFree = node.ulong("memory_bytes_free"),
         speed = node.double("speed"),
         latencyMs = node.double("latency_ms"),
         trust = node.double("trust"),
-        pricePerCpuSecond = node.text("price_per_cpu_second").toULong(),
+        pricePerCpuSecond = node.ulong("price_per_cpu_second"),
+        diskBytesFree = node.ulong("disk_bytes_free"),
+        gpusFree = node.ulong("gpus_free"),
+        bandwidthBpsFree = node.ulong("bandwidth_bps_free"),
+        askPerCpuSecond = node.maybe("ask_per_cpu_second")?.ulong(),
+        region = node.text("region"),
+        zone = node.text("zone"),
+        operator = node.text("operator"),
+        availability = node.maybe("availability")?.jsonPrimitive?.content?.toDouble(),
+        errorRate = node.maybe("error_rate")?.jsonPrimitive?.content?.toDouble(),
     )
 
-    private fun preference(value: JsonElement?): Preference {
-        if (value == null || value is JsonPrimitive) return Preference.Knee
+    private fun reason(reason: JsonElement): LeftOutReason {
+        if (reason is JsonPrimitive) {
+            assertEquals("crowded", reason.content)
+            return LeftOutReason.Crowded
+        }
+        val (kind, value) = reason.jsonObject.entries.single()
+        if (kind == "with") return LeftOutReason.GoesWith(value.jsonPrimitive.content)
+        val fields = value.jsonObject
+        return when (kind) {
+            "no_node" -> LeftOutReason.NoNode(
+                Constraint.entries.zip(fields.list("removed_by").texts())
+                    .map { (constraint, nodes) -> Removed(constraint, nodes.toUInt()) }
+                    .filter { it.nodes > 0u },
+                fields.text("nearest"),
+                fields.list("nearest_fails").texts().map { named<Constraint>(it) },
+            )
+            "no_common_node" -> LeftOutReason.NoCommonNode(
+                fields.list("jobs").texts(),
+                fields.ulong("shared").toUInt(),
+            )
+            "no_room" -> LeftOutReason.NoRoom(
+                fields.text("node"),
+                fields.child("lacks").run {
+                    Lacks(
+                        ulong("cpu_millis"),
+                        ulong("memory_bytes"),
+                        ulong("disk_bytes"),
+                        ulong("gpus"),
+                        ulong("bandwidth_bps"),
+                    )
+                },
+            )
+            "late" -> LeftOutReason.Late(fields.ulong("late_ms"))
+            else -> error("no reason $kind")
+        }
+    }
+
+    private inline fun <reified T : Enum<T>> named(name: String) = enumValueOf<T>(name.uppercase())
+
+    private fun JsonObject.ulong(name: String) = getValue(name).ulong()
+
+    private fun JsonElement.ulong() = jsonPrimitive.content.toULong()
+
+    private fun preference(value: JsonElement): Preference {
+        if (value is JsonPrimitive) return Preference.Knee
         val (kind, numbers) = value.jsonObject.entries.single()
         return when (kind) {
             "weights" -> Preference.Weights(numbers.doubles())
