@@ -1003,6 +1003,11 @@ typedef struct fog_mixnet_message fog_mixnet_message;
 typedef struct fog_mixnet_node fog_mixnet_node;
 
 /**
+ * What a client that was suspended left to the one after it, sealed.
+ */
+typedef struct fog_mixnet_state fog_mixnet_state;
+
+/**
  * What a task returned.
  */
 typedef struct fog_output fog_output;
@@ -1016,6 +1021,11 @@ typedef struct fog_plan fog_plan;
  * A node's private mix key. Erased from memory when freed.
  */
 typedef struct fog_private_key fog_private_key;
+
+/**
+ * What to answer a message with that came to a client before.
+ */
+typedef struct fog_reply_blocks fog_reply_blocks;
 
 /**
  * Opens the reply that comes by one reply block.
@@ -3085,8 +3095,37 @@ fog_status fog_mixnet_client_start(const struct fog_topology *topology,
                                    struct fog_mixnet_client **out);
 
 /**
+ * Starts a client that goes on where another one was suspended: with its identity, its mix keys
+ * and what was seen under them, the reply blocks it held and those it gave out. In the epoch of
+ * that client it has the same contact; in the one after it still receives what is sent to the old
+ * one; later, only the identity is the same.
+ *
+ * Open each state once: of two clients from one state, the mixnodes drop the second use of a reply
+ * block as a replay.
+ *
+ * Thread safety: any thread.
+ * @param topology  the network
+ * @param config    the configuration, or NULL for the usual; the identity can be left out
+ * @param state     the bytes of what fog_mixnet_client_suspend() gave
+ * @param state_len how many
+ * @param key       the key they were sealed under
+ * @param key_len   FOG_KEY_BYTES
+ * @param out       receives the client; free it with fog_mixnet_client_free()
+ * @return as of fog_mixnet_client_start(); FOG_STATUS_STORAGE_CORRUPT if the state does not open
+ *         with this key, was changed or is of a network with other packets;
+ *         FOG_STATUS_INVALID_ARGUMENT if the configuration says another identity
+ */
+fog_status fog_mixnet_client_restore(const struct fog_topology *topology,
+                                     const struct fog_mixnet_client_config *config,
+                                     const uint8_t *state,
+                                     size_t state_len,
+                                     const uint8_t *key,
+                                     size_t key_len,
+                                     struct fog_mixnet_client **out);
+
+/**
  * Puts what others need to send messages to a client into a struct. It is another one with each
- * start and each epoch.
+ * epoch, and with each start that does not restore the client.
  *
  * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
  * @param client the client
@@ -3267,6 +3306,106 @@ fog_status fog_mixnet_client_reply(const struct fog_mixnet_client *client,
                                    size_t body_len);
 
 /**
+ * Puts the identifiers of messages that came to the client before this one into an array: those
+ * that were not answered, less what was taken since.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client   the client
+ * @param out      receives the identifiers, for fog_mixnet_client_reply_blocks()
+ * @param capacity identifiers there is room for; with 0, the call only tells how many
+ * @param out_len  receives the number of identifiers, written or needed
+ * @return FOG_STATUS_BUFFER_TOO_SMALL, FOG_STATUS_CLOSED
+ */
+fog_status fog_mixnet_client_restored_messages(const struct fog_mixnet_client *client,
+                                               struct fog_id *out,
+                                               size_t capacity,
+                                               size_t *out_len);
+
+/**
+ * Puts the identifiers of requests that the client before this one made into an array: those that
+ * were not answered, less what was taken since.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client   the client
+ * @param out      receives the identifiers, for fog_mixnet_client_answer_to()
+ * @param capacity identifiers there is room for; with 0, the call only tells how many
+ * @param out_len  receives the number of identifiers, written or needed
+ * @return FOG_STATUS_BUFFER_TOO_SMALL, FOG_STATUS_CLOSED
+ */
+fog_status fog_mixnet_client_restored_requests(const struct fog_mixnet_client *client,
+                                               struct fog_id *out,
+                                               size_t capacity,
+                                               size_t *out_len);
+
+/**
+ * What to answer a message with that came to the client before this one, once.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client  the client
+ * @param message the message's identifier, the text of a fog_id
+ * @param out     receives the reply blocks, or NULL if the message was answered, wants no answer,
+ *                or came before the last epoch; free them with fog_reply_blocks_free()
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED
+ */
+fog_status fog_mixnet_client_reply_blocks(const struct fog_mixnet_client *client,
+                                          const char *message,
+                                          struct fog_reply_blocks **out);
+
+/**
+ * Answers a message that came to the client before this one, once. The answer is sent once,
+ * without an acknowledgement.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client   the client that gave the reply blocks
+ * @param blocks   the reply blocks
+ * @param body     the answer
+ * @param body_len its length
+ * @return as of fog_mixnet_client_reply()
+ */
+fog_status fog_mixnet_client_reply_with(const struct fog_mixnet_client *client,
+                                        const struct fog_reply_blocks *blocks,
+                                        const uint8_t *body,
+                                        size_t body_len);
+
+/**
+ * Waits for the answer to a request that the client before this one made, once. It may be there
+ * already.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free(). Another
+ * thread ends the waiting with fog_mixnet_client_close().
+ * @param client    the client
+ * @param request   the request's identifier, the text of a fog_id
+ * @param within_ns how long to wait for the answer, in nanoseconds
+ * @param out       receives the answer; free it with fog_mixnet_answer_free()
+ * @return FOG_STATUS_NO_ANSWER; FOG_STATUS_INVALID_ARGUMENT if there is no such request or its
+ *         answer was asked for before; FOG_STATUS_CLOSED
+ */
+fog_status fog_mixnet_client_answer_to(const struct fog_mixnet_client *client,
+                                       const char *request,
+                                       uint64_t within_ns,
+                                       struct fog_mixnet_answer **out);
+
+/**
+ * Asks for the answer to a request that the client before this one made, once, and returns at
+ * once. If this succeeds, `done` runs once, whatever becomes of the request; if it fails, `done`
+ * does not run.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client    the client
+ * @param request   the request's identifier, the text of a fog_id
+ * @param within_ns how long to wait for the answer, in nanoseconds
+ * @param done      tells what became of it, maybe before this call returns
+ * @param user_data passed to `done` as it is; must be usable from another thread until then
+ * @return as of fog_mixnet_client_answer_to(), but for FOG_STATUS_NO_ANSWER; FOG_STATUS_NODE if
+ *         the system gives no thread
+ */
+fog_status fog_mixnet_client_answer_to_async(const struct fog_mixnet_client *client,
+                                             const char *request,
+                                             uint64_t within_ns,
+                                             fog_mixnet_answered done,
+                                             void *user_data);
+
+/**
  * Goes on with another topology of the network: nodes joined or left, or an epoch began. In
  * another epoch the client has another contact; for the old one it keeps receiving until the epoch
  * after.
@@ -3300,6 +3439,28 @@ fog_status fog_mixnet_client_set_power(const struct fog_mixnet_client *client, i
  */
 fog_status fog_mixnet_client_stats(const struct fog_mixnet_client *client,
                                    struct fog_client_stats *out);
+
+/**
+ * Ends a client, and gives what one after it needs to go on (fog_mixnet_client_restore()), sealed
+ * under a key; keep both.
+ *
+ * In it are the identity, the mix keys, the reply blocks of messages that were not answered and
+ * not freed, and the keys for answers that were asked for and did not come. A reply block is good
+ * for five minutes, a stop included, and no longer than the epoch after its own. What was asked
+ * for ends with FOG_STATUS_CLOSED; messages that came in can still be received here and are not in
+ * it. The client is freed as any other.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_mixnet_client_free().
+ * @param client  the client
+ * @param key     random bytes that nobody else knows
+ * @param key_len FOG_KEY_BYTES
+ * @param out     receives the state; free it with fog_mixnet_state_free()
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_CLOSED
+ */
+fog_status fog_mixnet_client_suspend(const struct fog_mixnet_client *client,
+                                     const uint8_t *key,
+                                     size_t key_len,
+                                     struct fog_mixnet_state **out);
 
 /**
  * Ends a client: what was asked for ends with FOG_STATUS_CLOSED, messages that came in can still
@@ -3390,6 +3551,50 @@ size_t fog_mixnet_answer_len(const struct fog_mixnet_answer *answer);
  * @param answer the answer, or NULL
  */
 void fog_mixnet_answer_free(struct fog_mixnet_answer *answer);
+
+/**
+ * How many reply blocks there are: packets an answer may have.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param blocks the reply blocks
+ * @return 0 if `blocks` is NULL
+ */
+size_t fog_reply_blocks_count(const struct fog_reply_blocks *blocks);
+
+/**
+ * Frees reply blocks, whether or not they were used.
+ *
+ * Thread safety: no other call may use them.
+ * @param blocks the reply blocks, or NULL
+ */
+void fog_reply_blocks_free(struct fog_reply_blocks *blocks);
+
+/**
+ * The bytes of a state.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param state the state
+ * @return the bytes, as many as fog_mixnet_state_len() says, valid until the state is freed; NULL
+ *         if `state` is NULL
+ */
+const uint8_t *fog_mixnet_state_data(const struct fog_mixnet_state *state);
+
+/**
+ * How many bytes a state has.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param state the state
+ * @return 0 if `state` is NULL
+ */
+size_t fog_mixnet_state_len(const struct fog_mixnet_state *state);
+
+/**
+ * Frees a state.
+ *
+ * Thread safety: no other call may use it.
+ * @param state the state, or NULL
+ */
+void fog_mixnet_state_free(struct fog_mixnet_state *state);
 
 /**
  * Puts the usual configuration into a struct: any free port of the loopback, a new identity, one

@@ -1873,7 +1873,7 @@ public protocol MixnetClientProtocol: AnyObject, Sendable {
 
     /**
      * What others need to send it messages, as text: its node, its key and the key's epoch. It is
-     * new with each start and each epoch.
+     * new with each epoch, and with each start that does not restore the client.
      *
      * # Errors
      * [`FogError::Closed`].
@@ -1902,6 +1902,31 @@ public protocol MixnetClientProtocol: AnyObject, Sendable {
     func reply(message: MixnetMessage, body: Data) throws
 
     /**
+     * What to answer a message with that came to the client before this one, once. Nothing if it
+     * was answered, wants no answer, or came before the last epoch.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for an id that is none, [`FogError::Closed`].
+     */
+    func replyBlocks(message: String) throws  -> ReplyBlocks?
+
+    /**
+     * Answers a message that came to the client before this one, once.
+     *
+     * # Errors
+     * As [`MixnetClient::reply`].
+     */
+    func replyWith(blocks: ReplyBlocks, body: Data) throws
+
+    /**
+     * What the client before this one left to go on with, less what was taken since.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func restored() throws  -> Restored
+
+    /**
      * Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
      * order. Returns its id, 32 hexadecimal digits.
      *
@@ -1927,6 +1952,16 @@ public protocol MixnetClientProtocol: AnyObject, Sendable {
      * [`FogError::InvalidTopology`], then the old one stays; [`FogError::Closed`].
      */
     func setTopology(topology: Topology) throws
+
+    /**
+     * The answer to a request that the client before this one made, once, within `within_ms`
+     * milliseconds; it can be waited for. It may be there already.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] if there is no such request or its answer was asked for
+     * before, [`FogError::Closed`].
+     */
+    func startAnswerTo(request: String, withinMs: UInt64) throws  -> PendingAnswer
 
     /**
      * Sends a message that asks for an answer of at most `answer_bytes_max` bytes, within
@@ -1958,6 +1993,21 @@ public protocol MixnetClientProtocol: AnyObject, Sendable {
      * [`FogError::Closed`].
      */
     func stats() throws  -> MixnetClientStats
+
+    /**
+     * Ends the client, and returns what one after it needs to go on ([`MixnetClient::restore`]),
+     * sealed under `key`, 32 random bytes; keep both.
+     *
+     * In it are the identity, the mix keys, the reply blocks of messages that were not answered
+     * and not released, and the keys for answers that were asked for and did not come. A reply
+     * block is good for five minutes, a stop included, and no longer than the epoch after its own.
+     * What is waited for ends with [`FogError::Closed`]; messages that came in can still be
+     * received here and are not in it.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a key of another length, [`FogError::Closed`].
+     */
+    func suspend(key: Data) throws  -> Data
 
     /**
      * The next message, if one is there.
@@ -2047,6 +2097,32 @@ public convenience init(topology: Topology, config: MixnetClientConfig? = nil)th
     }
 
 
+    /**
+     * Starts a client that goes on where another one was suspended: with its identity, its mix
+     * keys and what was seen under them, the reply blocks it held and those it gave out. In the
+     * epoch of that client it has the same contact; in the one after it still receives what is
+     * sent to the old one; later, only the identity is the same.
+     *
+     * Open each state once: of two clients from one state, the mixnodes drop the second use of a
+     * reply block as a replay.
+     *
+     * # Errors
+     * Those of [`MixnetClient::new`]; [`FogError::StorageCorrupt`] if the state does not open with
+     * this key, was changed or is of a network with other packets; [`FogError::InvalidArgument`]
+     * if the configuration says another identity.
+     */
+public static func restore(topology: Topology, state: Data, key: Data, config: MixnetClientConfig? = nil)throws  -> MixnetClient  {
+    return try  FfiConverterTypeMixnetClient_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_mixnetclient_restore(
+        FfiConverterTypeTopology_lower(topology),
+        FfiConverterData.lower(state),
+        FfiConverterData.lower(key),
+        FfiConverterOptionTypeMixnetClientConfig.lower(config),uniffiCallStatus
+    )
+})
+}
+
 
 
     /**
@@ -2080,7 +2156,7 @@ open func close()  {try! rustCall() {
 
     /**
      * What others need to send it messages, as text: its node, its key and the key's epoch. It is
-     * new with each start and each epoch.
+     * new with each epoch, and with each start that does not restore the client.
      *
      * # Errors
      * [`FogError::Closed`].
@@ -2138,6 +2214,54 @@ open func reply(message: MixnetMessage, body: Data)throws   {try rustCallWithErr
 }
 
     /**
+     * What to answer a message with that came to the client before this one, once. Nothing if it
+     * was answered, wants no answer, or came before the last epoch.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for an id that is none, [`FogError::Closed`].
+     */
+open func replyBlocks(message: String)throws  -> ReplyBlocks?  {
+    return try  FfiConverterOptionTypeReplyBlocks.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply_blocks(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(message),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Answers a message that came to the client before this one, once.
+     *
+     * # Errors
+     * As [`MixnetClient::reply`].
+     */
+open func replyWith(blocks: ReplyBlocks, body: Data)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply_with(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeReplyBlocks_lower(blocks),
+        FfiConverterData.lower(body),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * What the client before this one left to go on with, less what was taken since.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func restored()throws  -> Restored  {
+    return try  FfiConverterTypeRestored_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_restored(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
      * Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
      * order. Returns its id, 32 hexadecimal digits.
      *
@@ -2186,6 +2310,25 @@ open func setTopology(topology: Topology)throws   {try rustCallWithError(FfiConv
         FfiConverterTypeTopology_lower(topology),uniffiCallStatus
     )
 }
+}
+
+    /**
+     * The answer to a request that the client before this one made, once, within `within_ms`
+     * milliseconds; it can be waited for. It may be there already.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] if there is no such request or its answer was asked for
+     * before, [`FogError::Closed`].
+     */
+open func startAnswerTo(request: String, withinMs: UInt64 = UInt64(60000))throws  -> PendingAnswer  {
+    return try  FfiConverterTypePendingAnswer_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_answer_to(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(request),
+        FfiConverterUInt64.lower(withinMs),uniffiCallStatus
+    )
+})
 }
 
     /**
@@ -2242,6 +2385,29 @@ open func stats()throws  -> MixnetClientStats  {
         uniffiCallStatus in
     uniffi_fogcompute_uniffi_fn_method_mixnetclient_stats(
             self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Ends the client, and returns what one after it needs to go on ([`MixnetClient::restore`]),
+     * sealed under `key`, 32 random bytes; keep both.
+     *
+     * In it are the identity, the mix keys, the reply blocks of messages that were not answered
+     * and not released, and the keys for answers that were asked for and did not come. A reply
+     * block is good for five minutes, a stop included, and no longer than the epoch after its own.
+     * What is waited for ends with [`FogError::Closed`]; messages that came in can still be
+     * received here and are not in it.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a key of another length, [`FogError::Closed`].
+     */
+open func suspend(key: Data)throws  -> Data  {
+    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_mixnetclient_suspend(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(key),uniffiCallStatus
     )
 })
 }
@@ -3714,6 +3880,135 @@ public func FfiConverterTypeReadiness_lift(_ handle: UInt64) throws -> Readiness
 #endif
 public func FfiConverterTypeReadiness_lower(_ value: Readiness) -> UInt64 {
     return FfiConverterTypeReadiness.lower(value)
+}
+
+
+
+
+
+
+/**
+ * What to answer a message with that came to a client before.
+ */
+public protocol ReplyBlocksProtocol: AnyObject, Sendable {
+
+    /**
+     * How many there are: packets an answer may have.
+     */
+    func count()  -> UInt32
+
+}
+/**
+ * What to answer a message with that came to a client before.
+ */
+open class ReplyBlocks: ReplyBlocksProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_replyblocks(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_replyblocks(handle, $0) }
+    }
+
+
+
+
+    /**
+     * How many there are: packets an answer may have.
+     */
+open func count() -> UInt32  {
+    return try!  FfiConverterUInt32.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_replyblocks_count(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeReplyBlocks: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = ReplyBlocks
+
+    public static func lift(_ handle: UInt64) throws -> ReplyBlocks {
+        return ReplyBlocks(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: ReplyBlocks) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ReplyBlocks {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: ReplyBlocks, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReplyBlocks_lift(_ handle: UInt64) throws -> ReplyBlocks {
+    return try FfiConverterTypeReplyBlocks.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReplyBlocks_lower(_ value: ReplyBlocks) -> UInt64 {
+    return FfiConverterTypeReplyBlocks.lower(value)
 }
 
 
@@ -8321,6 +8616,75 @@ public func FfiConverterTypeReplyPacket_lower(_ value: ReplyPacket) -> RustBuffe
 
 
 /**
+ * What a client that was restored can go on with: ids of 32 hexadecimal digits.
+ */
+public struct Restored: Equatable, Hashable, Codable {
+    /**
+     * Messages that came before and were not answered: [`MixnetClient::reply_blocks`].
+     */
+    public let messages: [String]
+    /**
+     * Requests that were made before and not answered: [`MixnetClient::start_answer_to`].
+     */
+    public let requests: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Messages that came before and were not answered: [`MixnetClient::reply_blocks`].
+         */messages: [String],
+        /**
+         * Requests that were made before and not answered: [`MixnetClient::start_answer_to`].
+         */requests: [String]) {
+        self.messages = messages
+        self.requests = requests
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Restored: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRestored: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Restored {
+        return
+            try Restored(
+                messages: FfiConverterSequenceString.read(from: &buf),
+                requests: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Restored, into buf: inout [UInt8]) {
+        FfiConverterSequenceString.write(value.messages, into: &buf)
+        FfiConverterSequenceString.write(value.requests, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRestored_lift(_ buf: RustBuffer) throws -> Restored {
+    return try FfiConverterTypeRestored.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRestored_lower(_ value: Restored) -> RustBuffer {
+    return FfiConverterTypeRestored.lower(value)
+}
+
+
+/**
  * How a search goes. What is left out keeps the library's default: NSGA-II.
  */
 public struct SearchConfig: Equatable, Hashable, Codable {
@@ -12700,6 +13064,30 @@ fileprivate struct FfiConverterOptionTypeMixnetMessage: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeReplyBlocks: FfiConverterRustBuffer {
+    typealias SwiftType = ReplyBlocks?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeReplyBlocks.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeReplyBlocks.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeCover: FfiConverterRustBuffer {
     typealias SwiftType = Cover?
 
@@ -13905,7 +14293,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_close() != 60745) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_contact() != 40317) {
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_contact() != 61429) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_node() != 63469) {
@@ -13917,6 +14305,15 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply() != 47238) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply_blocks() != 5768) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply_with() != 34425) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_restored() != 7850) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_send_through() != 14582) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -13926,6 +14323,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_topology() != 56811) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_answer_to() != 6329) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_request() != 44683) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -13933,6 +14333,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_stats() != 32056) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_suspend() != 64799) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_mixnetclient_try_receive() != 45420) {
@@ -13969,6 +14372,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_readiness_wait() != 41046) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_replyblocks_count() != 7245) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_account() != 38812) {
@@ -14131,6 +14537,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new() != 59067) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_restore() != 16890) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory() != 53404) {

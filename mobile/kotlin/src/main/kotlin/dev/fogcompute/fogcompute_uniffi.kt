@@ -778,17 +778,27 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply_blocks(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply_with(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_restored(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_send_through(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_power(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_topology(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_answer_to(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_request(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_send(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_stats(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_suspend(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_mixnetclient_try_receive(
     ): Int
@@ -813,6 +823,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_fogcompute_uniffi_checksum_method_readiness_cancel(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_readiness_wait(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_replyblocks_count(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_account(
     ): Int
@@ -918,6 +930,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_restore(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_ledger_open(
@@ -978,6 +992,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_constructor_mixnetclient_new(`topology`: Long,`config`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
+    external fun uniffi_fogcompute_uniffi_fn_constructor_mixnetclient_restore(`topology`: Long,`state`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,`config`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_choose_nodes(`ptr`: Long,`hops`: Int,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_contact(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -988,17 +1004,27 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply(`ptr`: Long,`message`: Long,`body`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply_blocks(`ptr`: Long,`message`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply_with(`ptr`: Long,`blocks`: Long,`body`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_restored(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_send_through(`ptr`: Long,`nodes`: RustBuffer.ByValue,`to`: RustBuffer.ByValue,`body`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_set_power(`ptr`: Long,`power`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_set_topology(`ptr`: Long,`topology`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_answer_to(`ptr`: Long,`request`: RustBuffer.ByValue,`withinMs`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_request(`ptr`: Long,`to`: RustBuffer.ByValue,`body`: RustBuffer.ByValue,`answerBytesMax`: Int,`withinMs`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_send(`ptr`: Long,`to`: RustBuffer.ByValue,`body`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_stats(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_suspend(`ptr`: Long,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_mixnetclient_try_receive(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
@@ -1040,6 +1066,12 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_method_readiness_wait(`ptr`: Long,
     ): Long
+    external fun uniffi_fogcompute_uniffi_fn_clone_replyblocks(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_replyblocks(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_replyblocks_count(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Int
     external fun uniffi_fogcompute_uniffi_fn_clone_ledger(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_free_ledger(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1427,7 +1459,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_choose_nodes() and 0xFFFF) != 57296) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_contact() and 0xFFFF) != 40317) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_contact() and 0xFFFF) != 61429) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_node() and 0xFFFF) != 63469) {
@@ -1439,6 +1471,15 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply() and 0xFFFF) != 47238) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply_blocks() and 0xFFFF) != 5768) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_reply_with() and 0xFFFF) != 34425) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_restored() and 0xFFFF) != 7850) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_send_through() and 0xFFFF) != 14582) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1448,6 +1489,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_set_topology() and 0xFFFF) != 56811) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_answer_to() and 0xFFFF) != 6329) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_start_request() and 0xFFFF) != 44683) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1455,6 +1499,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_stats() and 0xFFFF) != 32056) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_suspend() and 0xFFFF) != 64799) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_mixnetclient_try_receive() and 0xFFFF) != 45420) {
@@ -1491,6 +1538,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_readiness_wait() and 0xFFFF) != 41046) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_replyblocks_count() and 0xFFFF) != 7245) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_account() and 0xFFFF) != 38812) {
@@ -1647,6 +1697,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new() and 0xFFFF) != 59067) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_restore() and 0xFFFF) != 16890) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory() and 0xFFFF) != 53404) {
@@ -4211,7 +4264,7 @@ public interface MixnetClientInterface {
 
     /**
      * What others need to send it messages, as text: its node, its key and the key's epoch. It is
-     * new with each start and each epoch.
+     * new with each epoch, and with each start that does not restore the client.
      *
      * # Errors
      * [`FogError::Closed`].
@@ -4240,6 +4293,31 @@ public interface MixnetClientInterface {
     fun `reply`(`message`: MixnetMessage, `body`: kotlin.ByteArray)
 
     /**
+     * What to answer a message with that came to the client before this one, once. Nothing if it
+     * was answered, wants no answer, or came before the last epoch.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for an id that is none, [`FogError::Closed`].
+     */
+    fun `replyBlocks`(`message`: kotlin.String): ReplyBlocks?
+
+    /**
+     * Answers a message that came to the client before this one, once.
+     *
+     * # Errors
+     * As [`MixnetClient::reply`].
+     */
+    fun `replyWith`(`blocks`: ReplyBlocks, `body`: kotlin.ByteArray)
+
+    /**
+     * What the client before this one left to go on with, less what was taken since.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `restored`(): Restored
+
+    /**
      * Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
      * order. Returns its id, 32 hexadecimal digits.
      *
@@ -4265,6 +4343,16 @@ public interface MixnetClientInterface {
      * [`FogError::InvalidTopology`], then the old one stays; [`FogError::Closed`].
      */
     fun `setTopology`(`topology`: Topology)
+
+    /**
+     * The answer to a request that the client before this one made, once, within `within_ms`
+     * milliseconds; it can be waited for. It may be there already.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] if there is no such request or its answer was asked for
+     * before, [`FogError::Closed`].
+     */
+    fun `startAnswerTo`(`request`: kotlin.String, `withinMs`: kotlin.ULong = 60000uL): PendingAnswer
 
     /**
      * Sends a message that asks for an answer of at most `answer_bytes_max` bytes, within
@@ -4296,6 +4384,21 @@ public interface MixnetClientInterface {
      * [`FogError::Closed`].
      */
     fun `stats`(): MixnetClientStats
+
+    /**
+     * Ends the client, and returns what one after it needs to go on ([`MixnetClient::restore`]),
+     * sealed under `key`, 32 random bytes; keep both.
+     *
+     * In it are the identity, the mix keys, the reply blocks of messages that were not answered
+     * and not released, and the keys for answers that were asked for and did not come. A reply
+     * block is good for five minutes, a stop included, and no longer than the epoch after its own.
+     * What is waited for ends with [`FogError::Closed`]; messages that came in can still be
+     * received here and are not in it.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a key of another length, [`FogError::Closed`].
+     */
+    fun `suspend`(`key`: kotlin.ByteArray): kotlin.ByteArray
 
     /**
      * The next message, if one is there.
@@ -4461,7 +4564,7 @@ open class MixnetClient: Disposable, AutoCloseable, MixnetClientInterface
 
     /**
      * What others need to send it messages, as text: its node, its key and the key's epoch. It is
-     * new with each start and each epoch.
+     * new with each epoch, and with each start that does not restore the client.
      *
      * # Errors
      * [`FogError::Closed`].
@@ -4537,6 +4640,69 @@ open class MixnetClient: Disposable, AutoCloseable, MixnetClientInterface
 
 
     /**
+     * What to answer a message with that came to the client before this one, once. Nothing if it
+     * was answered, wants no answer, or came before the last epoch.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for an id that is none, [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `replyBlocks`(`message`: kotlin.String): ReplyBlocks? {
+            return FfiConverterOptionalTypeReplyBlocks.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply_blocks(
+        it,
+
+        FfiConverterString.lower(`message`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Answers a message that came to the client before this one, once.
+     *
+     * # Errors
+     * As [`MixnetClient::reply`].
+     */
+    @Throws(FogException::class)override fun `replyWith`(`blocks`: ReplyBlocks, `body`: kotlin.ByteArray)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_reply_with(
+        it,
+
+        FfiConverterTypeReplyBlocks.lower(`blocks`),
+        FfiConverterByteArray.lower(`body`),_status)
+}
+    }
+
+
+
+
+    /**
+     * What the client before this one left to go on with, less what was taken since.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `restored`(): Restored {
+            return FfiConverterTypeRestored.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_restored(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
      * Sends a message, once and without asking for an acknowledgement, over these mixnodes in this
      * order. Returns its id, 32 hexadecimal digits.
      *
@@ -4599,6 +4765,30 @@ open class MixnetClient: Disposable, AutoCloseable, MixnetClientInterface
 }
     }
 
+
+
+
+    /**
+     * The answer to a request that the client before this one made, once, within `within_ms`
+     * milliseconds; it can be waited for. It may be there already.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] if there is no such request or its answer was asked for
+     * before, [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `startAnswerTo`(`request`: kotlin.String, `withinMs`: kotlin.ULong): PendingAnswer {
+            return FfiConverterTypePendingAnswer.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_start_answer_to(
+        it,
+
+        FfiConverterString.lower(`request`),
+        FfiConverterULong.lower(`withinMs`),_status)
+}
+    }
+    )
+    }
 
 
 
@@ -4676,6 +4866,34 @@ open class MixnetClient: Disposable, AutoCloseable, MixnetClientInterface
 
 
     /**
+     * Ends the client, and returns what one after it needs to go on ([`MixnetClient::restore`]),
+     * sealed under `key`, 32 random bytes; keep both.
+     *
+     * In it are the identity, the mix keys, the reply blocks of messages that were not answered
+     * and not released, and the keys for answers that were asked for and did not come. A reply
+     * block is good for five minutes, a stop included, and no longer than the epoch after its own.
+     * What is waited for ends with [`FogError::Closed`]; messages that came in can still be
+     * received here and are not in it.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`] for a key of another length, [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `suspend`(`key`: kotlin.ByteArray): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_mixnetclient_suspend(
+        it,
+
+        FfiConverterByteArray.lower(`key`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
      * The next message, if one is there.
      *
      * # Errors
@@ -4700,11 +4918,39 @@ open class MixnetClient: Disposable, AutoCloseable, MixnetClientInterface
 
 
 
+    companion object {
 
     /**
-     * @suppress
+     * Starts a client that goes on where another one was suspended: with its identity, its mix
+     * keys and what was seen under them, the reply blocks it held and those it gave out. In the
+     * epoch of that client it has the same contact; in the one after it still receives what is
+     * sent to the old one; later, only the identity is the same.
+     *
+     * Open each state once: of two clients from one state, the mixnodes drop the second use of a
+     * reply block as a replay.
+     *
+     * # Errors
+     * Those of [`MixnetClient::new`]; [`FogError::StorageCorrupt`] if the state does not open with
+     * this key, was changed or is of a network with other packets; [`FogError::InvalidArgument`]
+     * if the configuration says another identity.
      */
-    companion object
+    @Throws(FogException::class) fun `restore`(`topology`: Topology, `state`: kotlin.ByteArray, `key`: kotlin.ByteArray, `config`: MixnetClientConfig? = null): MixnetClient {
+            return FfiConverterTypeMixnetClient.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_mixnetclient_restore(
+
+
+        FfiConverterTypeTopology.lower(`topology`),
+        FfiConverterByteArray.lower(`state`),
+        FfiConverterByteArray.lower(`key`),
+        FfiConverterOptionalTypeMixnetClientConfig.lower(`config`),_status)
+}
+    )
+    }
+
+
+
+    }
 
 }
 
@@ -7122,6 +7368,273 @@ public object FfiConverterTypeReadiness: FfiConverter<Readiness, Long> {
     override fun allocationSize(value: Readiness) = 8UL
 
     override fun write(value: Readiness, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * What to answer a message with that came to a client before.
+ */
+public interface ReplyBlocksInterface {
+
+    /**
+     * How many there are: packets an answer may have.
+     */
+    fun `count`(): kotlin.UInt
+
+    companion object
+}
+
+/**
+ * What to answer a message with that came to a client before.
+ */
+open class ReplyBlocks: Disposable, AutoCloseable, ReplyBlocksInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_replyblocks(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_replyblocks(handle, status)
+        }
+    }
+
+
+    /**
+     * How many there are: packets an answer may have.
+     */override fun `count`(): kotlin.UInt {
+            return FfiConverterUInt.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_replyblocks_count(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeReplyBlocks: FfiConverter<ReplyBlocks, Long> {
+    override fun lower(value: ReplyBlocks): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): ReplyBlocks {
+        return ReplyBlocks(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): ReplyBlocks {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: ReplyBlocks) = 8UL
+
+    override fun write(value: ReplyBlocks, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -11588,6 +12101,53 @@ public object FfiConverterTypeReplyPacket: FfiConverterRustBuffer<ReplyPacket> {
 
 
 /**
+ * What a client that was restored can go on with: ids of 32 hexadecimal digits.
+ */
+data class Restored (
+    /**
+     * Messages that came before and were not answered: [`MixnetClient::reply_blocks`].
+     */
+    val `messages`: List<kotlin.String>
+    ,
+    /**
+     * Requests that were made before and not answered: [`MixnetClient::start_answer_to`].
+     */
+    val `requests`: List<kotlin.String>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRestored: FfiConverterRustBuffer<Restored> {
+    override fun read(buf: ByteBuffer): Restored {
+        return Restored(
+            FfiConverterSequenceString.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Restored) = (
+            FfiConverterSequenceString.allocationSize(value.`messages`) +
+            FfiConverterSequenceString.allocationSize(value.`requests`)
+    )
+
+    override fun write(value: Restored, buf: ByteBuffer) {
+            FfiConverterSequenceString.write(value.`messages`, buf)
+            FfiConverterSequenceString.write(value.`requests`, buf)
+    }
+}
+
+
+
+/**
  * How a search goes. What is left out keeps the library's default: NSGA-II.
  */
 data class SearchConfig (
@@ -15061,6 +15621,38 @@ public object FfiConverterOptionalTypeMixnetMessage: FfiConverterRustBuffer<Mixn
         } else {
             buf.put(1)
             FfiConverterTypeMixnetMessage.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeReplyBlocks: FfiConverterRustBuffer<ReplyBlocks?> {
+    override fun read(buf: ByteBuffer): ReplyBlocks? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeReplyBlocks.read(buf)
+    }
+
+    override fun allocationSize(value: ReplyBlocks?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeReplyBlocks.allocationSize(value)
+        }
+    }
+
+    override fun write(value: ReplyBlocks?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeReplyBlocks.write(value, buf)
         }
     }
 }
