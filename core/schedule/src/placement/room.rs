@@ -45,6 +45,15 @@ impl<'a> Room<'a> {
         std::array::from_fn(|resource| needs[resource].saturating_sub(free[resource]))
     }
 
+    /// Whether all nodes together have what some copies need.
+    pub(super) fn holds(&self, copies: &[usize]) -> bool {
+        (0..RESOURCES).all(|resource| {
+            let free = self.free.iter().map(|free| u128::from(free[resource]));
+            let needs = copies.iter().map(|&copy| self.needs(copy)[resource]);
+            needs.map(u128::from).sum::<u128>() <= free.sum()
+        })
+    }
+
     /// Takes what `copy`, which fits, needs.
     pub(super) fn put(&mut self, copy: usize, choice: u32) {
         let needs = self.needs(copy);

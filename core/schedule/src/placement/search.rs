@@ -7,7 +7,7 @@ use super::OBJECTIVE_COUNT;
 use super::batch::{Batch, Choice, Demand, Supply};
 use super::evaluate::{Evaluator, Fault, Queue, Value};
 use super::explore::{Effort, FRONT_MAX, SearchError};
-use super::feasible::{Outcome, settle};
+use super::feasible::{Outcome, settle, settle_within};
 use super::instance::{Instance, NEEDS, PlacementError, RESOURCES, Sharing};
 use super::plan::{Plan, Point};
 use super::room::Room;
@@ -165,6 +165,14 @@ impl Instance {
     /// The instance as numbers alone: the first `R` resources, of which jobs that queue take
     /// nothing from each other.
     fn batch<const R: usize>(&self) -> Batch<OBJECTIVE_COUNT, R> {
+        self.batch_of(0..self.copies.len())
+    }
+
+    /// The same of some copies.
+    fn batch_of<const R: usize>(
+        &self,
+        copies: impl Iterator<Item = usize>,
+    ) -> Batch<OBJECTIVE_COUNT, R> {
         let supplies = self
             .nodes
             .iter()
@@ -173,7 +181,8 @@ impl Instance {
                 free: std::array::from_fn(|resource| free[resource]),
                 cpu_taken: node.cpu_millis_total - node.cpu_millis_free,
             });
-        let demands = self.copies.iter().enumerate().map(|(copy, &unit)| Demand {
+        let demands = copies.map(|copy| (copy, self.copies[copy]));
+        let demands = demands.map(|(copy, unit)| Demand {
             needs: match self.sharing {
                 Sharing::Concurrent => {
                     std::array::from_fn(|resource| self.unit_needs[unit][resource])
@@ -219,6 +228,22 @@ impl Instance {
             Outcome::Settled(chosen) => Ok(batch.choices(&chosen)),
             Outcome::Impossible(copies) => Err(self.impossible(&copies)),
             Outcome::Unknown(copy) => Err(self.nearest_miss(copy)),
+            Outcome::Stopped => Err(PlacementError::Stopped),
+        }
+    }
+
+    /// The choices of some copies with which they fit and keep limits, if such were found within
+    /// about so many looks at a pair. Deadlines of jobs that queue are not looked at.
+    pub(super) fn settled_of(
+        &self,
+        copies: &[usize],
+        looks: &mut u64,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Vec<u32>>, PlacementError> {
+        let batch = self.batch_of::<RESOURCES>(copies.iter().copied());
+        match settle_within(&batch, looks, go_on) {
+            Outcome::Settled(chosen) => Ok(Some(batch.choices(&chosen))),
+            Outcome::Impossible(_) | Outcome::Unknown(_) => Ok(None),
             Outcome::Stopped => Err(PlacementError::Stopped),
         }
     }
