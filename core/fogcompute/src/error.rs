@@ -504,7 +504,10 @@ mod tests {
                 jobs: vec![job],
                 shared: 1,
             },
-            PlacementError::Impossible { jobs: vec![job] },
+            PlacementError::Impossible {
+                jobs: vec![job],
+                rules: vec![],
+            },
             PlacementError::Crowded { job },
             PlacementError::Late { job, late_ms: 1 },
         ] {

@@ -51,8 +51,8 @@ pub mod workload;
 pub use placement::{
     Constraint, Effort, Explanation, FRONT_MAX, Instance, JOBS_MAX, Job, Lacks, NODES_MAX, Node,
     OBJECTIVE_COUNT, OBJECTIVE_NAMES, PartialPlan, Placement, PlacementError, Placer, PlacerError,
-    Plan, Point, Preference, PreferenceError, RUN_MS_MAX, Rates, Reason, SearchError, Sharing,
-    Spread, TradeOff, batch, fogp, hypervolume, strategy,
+    Plan, Point, Preference, PreferenceError, RUN_MS_MAX, Rates, Reason, Rule, SearchError,
+    Sharing, Spread, TradeOff, batch, fogp, hypervolume, strategy,
 };
 pub use reputation::{EVIDENCE_MAX, LOWER_BOUND_QUANTILE, Reputation, ReputationError};
 pub use sort::{SortError, non_dominated_sort};

@@ -22,7 +22,7 @@ mod tier;
 pub use explore::{Effort, FRONT_MAX, Placement, SearchError};
 pub use hypervolume::hypervolume;
 pub use instance::{
-    Constraint, Instance, JOBS_MAX, Job, Lacks, NODES_MAX, Node, PlacementError, RUN_MS_MAX,
+    Constraint, Instance, JOBS_MAX, Job, Lacks, NODES_MAX, Node, PlacementError, RUN_MS_MAX, Rule,
     Sharing, Spread,
 };
 pub(crate) use instance::{Demands, Pair, check_jobs, check_nodes, eligible};

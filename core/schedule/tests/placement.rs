@@ -7,7 +7,7 @@ use fogcompute_schedule::evolution::Nsga2;
 use fogcompute_schedule::fogp::{self, Problem, Spec};
 use fogcompute_schedule::strategy::{Name, UnknownStrategy};
 use fogcompute_schedule::{
-    Constraint, Instance, JOBS_MAX, Job, Node, PlacementError, Plan, Reason, Sharing, Spread,
+    Constraint, Instance, JOBS_MAX, Job, Node, PlacementError, Plan, Reason, Rule, Sharing, Spread,
 };
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
@@ -307,7 +307,8 @@ fn first_late(jobs: &[&Job], node: &Node, given: &[Job]) -> Option<TaskId> {
     let mut queue: Vec<&Job> = jobs.to_vec();
     queue.sort_by_key(|job| {
         let place = given.iter().position(|other| other.id == job.id);
-        (job.priority, place)
+        let deadline = job.deadline_ms;
+        (job.priority, deadline.is_none(), deadline, place)
     });
     let mut running: Vec<(u64, &Job)> = Vec::new();
     let mut now = 0;
@@ -613,7 +614,10 @@ fn replicas_of_the_high_tiers_are_in_zones_and_with_operators_of_their_own() {
             let jobs = vec![task(1)];
             assert_eq!(
                 strategy.place(&instance, &mut rng(1)),
-                Err(PlacementError::Impossible { jobs })
+                Err(PlacementError::Impossible {
+                    jobs,
+                    rules: vec![Rule::Replicas(Domain::Zone)]
+                })
             );
         }
     }

@@ -44,26 +44,23 @@ pub(super) fn settle<const M: usize, const R: usize>(
     batch: &Batch<M, R>,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Outcome {
+    let mut looks = u64::MAX;
+    settle_within(batch, &mut looks, go_on)
+}
+
+/// The same, but looks at about `looks` pairs at most, from which it takes what it used.
+pub(super) fn settle_within<const M: usize, const R: usize>(
+    batch: &Batch<M, R>,
+    looks: &mut u64,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Outcome {
     if let Some(jobs) = overfull(batch) {
         return Outcome::Impossible(jobs);
     }
-    let mut core: Vec<usize> = Vec::new();
-    let mut trial = Trial::new(batch);
-    loop {
-        if !go_on() {
-            return Outcome::Stopped;
-        }
-        match trial.solve(&core, LOOKS_MAX) {
-            Verdict::Fits => {}
-            Verdict::Fails => return Outcome::Impossible(trial.shrink(core)),
-            Verdict::Unknown => return trial.push_about(core.last().copied().unwrap_or(0), go_on),
-        }
-        match trial.extend() {
-            None => return Outcome::Settled(trial.chosen.iter().flatten().copied().collect()),
-            Some(job) if core.len() == CORE_MAX => return trial.push_about(job, go_on),
-            Some(job) => core.push(job),
-        }
-    }
+    let mut trial = Trial::new(batch, *looks);
+    let outcome = trial.settle(go_on);
+    *looks = trial.left + trial.looks;
+    outcome
 }
 
 /// Jobs that show at once that not all fit: a limit has too few domains for them, or they need
@@ -106,12 +103,14 @@ struct Trial<'a, const M: usize, const R: usize> {
     guests: Vec<Vec<u32>>,
     /// Jobs that have taken of each slot.
     holders: Vec<Vec<u32>>,
-    /// How many more pairs may be looked at.
+    /// How many more pairs may be looked at before the attempt is given up.
     looks: u64,
+    /// How many more after that, in further attempts.
+    left: u64,
 }
 
 impl<'a, const M: usize, const R: usize> Trial<'a, M, R> {
-    fn new(batch: &'a Batch<M, R>) -> Self {
+    fn new(batch: &'a Batch<M, R>, left: u64) -> Self {
         Self {
             batch,
             free: Vec::new(),
@@ -120,7 +119,37 @@ impl<'a, const M: usize, const R: usize> Trial<'a, M, R> {
             guests: Vec::new(),
             holders: Vec::new(),
             looks: 0,
+            left,
         }
+    }
+
+    fn settle(&mut self, go_on: &mut dyn FnMut() -> bool) -> Outcome {
+        let mut core: Vec<usize> = Vec::new();
+        loop {
+            if !go_on() {
+                return Outcome::Stopped;
+            }
+            match self.solve(&core, LOOKS_MAX) {
+                Verdict::Fits => {}
+                Verdict::Fails => return Outcome::Impossible(self.shrink(core)),
+                Verdict::Unknown => {
+                    return self.push_about(core.last().copied().unwrap_or(0), go_on);
+                }
+            }
+            self.left = self.left.saturating_sub(self.batch.nodes.len() as u64);
+            match self.extend() {
+                None => return Outcome::Settled(self.chosen.iter().flatten().copied().collect()),
+                Some(job) if core.len() == CORE_MAX => return self.push_about(job, go_on),
+                Some(job) => core.push(job),
+            }
+        }
+    }
+
+    /// Begins an attempt that may look at so many pairs, if as many are left.
+    fn grant(&mut self, looks: u64) {
+        self.left += self.looks;
+        self.looks = looks.min(self.left);
+        self.left -= self.looks;
     }
 
     /// Places the jobs of `core` and no others.
@@ -135,7 +164,7 @@ impl<'a, const M: usize, const R: usize> Trial<'a, M, R> {
         self.guests.resize(self.batch.supplies.len(), Vec::new());
         self.holders.clear();
         self.holders.resize(self.free_slots.len(), Vec::new());
-        self.looks = looks;
+        self.grant(looks);
         let mut open = core.to_vec();
         self.descend(&mut open)
     }
@@ -233,7 +262,7 @@ impl<'a, const M: usize, const R: usize> Trial<'a, M, R> {
     /// routing problem with time windows": an ejection pool with penalty counters.
     fn push_about(&mut self, last: usize, go_on: &mut dyn FnMut() -> bool) -> Outcome {
         self.solve(&[], 0);
-        self.looks = LOOKS_PUSHING_MAX;
+        self.grant(LOOKS_PUSHING_MAX);
         let mut trouble = vec![1_u64; self.batch.jobs()];
         let mut pool: Vec<usize> = self
             .batch

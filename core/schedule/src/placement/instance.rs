@@ -262,8 +262,8 @@ pub enum Sharing {
     /// All jobs run at once: together they must fit what is free. For services.
     Concurrent,
     /// Jobs queue: each alone must fit what is free, and starts when those before it on its node
-    /// leave enough. Priority decides the order, then the order in which jobs were given; nobody
-    /// overtakes. For batches with more jobs than cores.
+    /// leave enough. Priority decides the order, then the deadline, the earliest first and none
+    /// last, then the order in which jobs were given; nobody overtakes. For batches with more jobs than cores.
     Queued,
 }
 
@@ -427,7 +427,7 @@ pub enum PlacementError {
         other: TaskId,
     },
     /// Two jobs must be on one node and must not.
-    #[error("job {job} must be on the same node as job {other} and on another")]
+    #[error("{}", Contradiction(*.job, *.other))]
     AffinityContradiction {
         /// The job.
         job: TaskId,
@@ -491,7 +491,7 @@ pub enum PlacementError {
         /// How many they have.
         replicas: usize,
     },
-    /// What the jobs need together does not fit 64 bits; split the batch.
+    /// What jobs that run at once need together does not fit 64 bits; split the batch.
     #[error("the jobs together need more than can be counted")]
     DemandOverflow,
     /// No node may take a job. The counts say what to relax.
@@ -523,14 +523,19 @@ pub enum PlacementError {
         shared: u32,
     },
     /// These jobs cannot be placed together whatever becomes of the others. This is proven.
-    #[error("{} cannot be placed together, whatever becomes of the others", Tasks(.jobs))]
+    #[error("{}, whatever becomes of the others{}", NoPlacement(.jobs), Rules(": ", .rules))]
     Impossible {
         /// The jobs, in the order given.
         jobs: Vec<TaskId>,
+        /// What forbids it, all of it together. Of many jobs or rules perhaps more than need be.
+        rules: Vec<Rule>,
     },
     /// Every job has a node, but no placement of all was found in which they fit together. There may
     /// be one.
-    #[error("the jobs do not fit together: at best node {node} lacks {lacks} for job {job}")]
+    #[error(
+        "no placement was found in which the jobs fit together: at best node {node} lacks {lacks} \
+         for job {job}"
+    )]
     OverCommitted {
         /// The job that found no room.
         job: TaskId,
@@ -541,7 +546,10 @@ pub enum PlacementError {
     },
     /// No placement of all jobs was found: where a job has room, it would be with others that it
     /// must not be with. There may be one.
-    #[error("no placement was found that keeps job {job} apart from others as it must be")]
+    #[error(
+        "no placement was found that keeps job {job} apart from others, or its replicas from each \
+         other, as must be"
+    )]
     Crowded {
         /// The job that found no place.
         job: TaskId,
@@ -613,6 +621,90 @@ impl fmt::Display for Lacks {
             f.write_str("nothing")?;
         }
         Ok(())
+    }
+}
+
+/// What contradicts itself about two jobs, or about one that is to avoid itself.
+struct Contradiction(TaskId, TaskId);
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(job, other) = self;
+        if job == other {
+            write!(f, "job {job} must avoid itself")
+        } else {
+            write!(
+                f,
+                "job {job} must be on the same node as job {other} and on another"
+            )
+        }
+    }
+}
+
+/// What can forbid that jobs are placed together.
+#[non_exhaustive]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Replicas of a job must be in different domains.
+    Replicas(Domain),
+    /// Jobs must avoid each other.
+    AntiAffinity,
+    /// A group is spread.
+    Spread(Spread),
+    /// Nodes have only so much processor, memory, disk, GPUs or bandwidth.
+    Capacity(Constraint),
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Replicas(over) => {
+                f.write_str("replicas of a job must ")?;
+                f.write_str(match over {
+                    Domain::Node => "be on different nodes",
+                    Domain::Zone => "be in different zones",
+                    Domain::Region => "be in different regions",
+                    Domain::Operator => "have different operators",
+                })
+            }
+            Self::AntiAffinity => f.write_str("they must avoid each other"),
+            Self::Spread(Spread { group, over, most }) => {
+                let domain = match over {
+                    Domain::Node => "node",
+                    Domain::Zone => "zone",
+                    Domain::Region => "region",
+                    Domain::Operator => "operator",
+                };
+                write!(f, "a {domain} may have {most} of group {group:?}")
+            }
+            Self::Capacity(of) => write!(f, "there is only so much {of}"),
+        }
+    }
+}
+
+/// Rules, if there are any, behind a text.
+pub(super) struct Rules<'a>(pub(super) &'static str, pub(super) &'a [Rule]);
+
+impl fmt::Display for Rules<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, rule) in self.1.iter().enumerate() {
+            let before = if index == 0 { self.0 } else { "; " };
+            write!(f, "{before}{rule}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is not possible for jobs.
+struct NoPlacement<'a>(&'a [TaskId]);
+
+impl fmt::Display for NoPlacement<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [job] => write!(f, "job {job} has no placement"),
+            jobs => write!(f, "{} cannot be placed together", Tasks(jobs)),
+        }
     }
 }
 
@@ -714,6 +806,8 @@ pub struct Instance {
     /// The domain of each node: in [`PARTITIONS`], in this order.
     pub(super) partitions: Vec<Vec<u32>>,
     pub(super) limits: Vec<Limit>,
+    /// What each limit stands for.
+    pub(super) rules: Vec<Rule>,
     /// The limits each copy is under.
     pub(super) memberships: Vec<Vec<Membership>>,
     /// The limits, compiled for the choices of each copy.
@@ -744,14 +838,8 @@ impl Instance {
         check_nodes(&nodes)?;
         let relations = Relations::new(&jobs)?;
         let needs: Vec<[u64; RESOURCES]> = jobs.iter().map(|job| NEEDS.map(|of| of(job))).collect();
-        for resource in 0..RESOURCES {
-            jobs.iter()
-                .zip(&needs)
-                .try_fold(0_u64, |sum, (job, needs)| {
-                    let replicas = u64::from(job.replica_count());
-                    sum.checked_add(needs[resource].checked_mul(replicas)?)
-                })
-                .ok_or(PlacementError::DemandOverflow)?;
+        if sharing == Sharing::Concurrent {
+            check_sums(&jobs, &needs)?;
         }
         let free: Vec<[u64; RESOURCES]> = nodes.iter().map(free).collect();
         let mut eligible = Vec::with_capacity(jobs.len());
@@ -768,7 +856,11 @@ impl Instance {
         let unit_needs: Vec<[u64; RESOURCES]> = units
             .iter()
             .map(|unit| {
-                std::array::from_fn(|resource| unit.iter().map(|&job| needs[job][resource]).sum())
+                // Jobs that queue may together need more than can be counted; nobody asks then.
+                std::array::from_fn(|resource| {
+                    let needs = unit.iter().map(|&job| needs[job][resource]);
+                    needs.fold(0, u64::saturating_add)
+                })
             })
             .collect();
         for (unit, needs) in units.iter().zip(&unit_needs) {
@@ -794,7 +886,14 @@ impl Instance {
             .enumerate()
             .flat_map(|(copy, &unit)| units[unit].iter().map(move |&job| (job, copy)))
             .collect();
-        order.sort_by_key(|&(job, copy)| (jobs[job].priority, job, copy));
+        order.sort_by_key(|&(job, copy)| {
+            let Job {
+                priority,
+                deadline_ms,
+                ..
+            } = jobs[job];
+            (priority, deadline_ms.is_none(), deadline_ms, job, copy)
+        });
         let weights: Vec<f64> = jobs.iter().map(|job| weight(job.priority)).collect();
         let mut instance = Self {
             weight_sum: order.iter().map(|&(job, _)| weights[job]).sum(),
@@ -810,6 +909,7 @@ impl Instance {
                 .map(|&domain| partition(&nodes, domain))
                 .collect(),
             limits: Vec::new(),
+            rules: Vec::new(),
             memberships: Vec::new(),
             slots: Slots::default(),
             jobs,
@@ -847,15 +947,17 @@ impl Instance {
             domains.sort_unstable();
             domains.dedup();
             for domain in domains {
-                self.limit_units(domain, 1, &[(unit, 1)], firsts);
+                self.limit_units(Rule::Replicas(domain), (domain, 1), &[(unit, 1)], firsts);
             }
         }
         for units in apart {
             let members: Vec<(usize, u32)> = units.iter().map(|&unit| (unit, 1)).collect();
-            self.limit_units(Domain::Node, 1, &members, firsts);
+            self.limit_units(Rule::AntiAffinity, (Domain::Node, 1), &members, firsts);
         }
         for group in groups {
-            self.limit_units(group.over, group.most, &group.members, firsts);
+            let Spread { over, most, .. } = group.spread;
+            let rule = Rule::Spread(group.spread.clone());
+            self.limit_units(rule, (over, most), &group.members, firsts);
         }
     }
 
@@ -867,13 +969,14 @@ impl Instance {
 
     fn limit_units(
         &mut self,
-        domain: Domain,
-        cap: u32,
+        rule: Rule,
+        (domain, cap): (Domain, u32),
         members: &[(usize, u32)],
         firsts: &[usize],
     ) {
         let partition = PARTITIONS.iter().position(|&other| other == domain);
         let limit = self.limits.len() as u32;
+        self.rules.push(rule);
         self.limits.push(Limit {
             cap,
             partition: partition.expect("all domains are partitions") as u32,
@@ -883,6 +986,51 @@ impl Instance {
                 self.memberships[copy].push(Membership { limit, count });
             }
         }
+    }
+
+    /// The rules that some copies could break among themselves.
+    pub(super) fn rules_of(&self, copies: &[usize]) -> Vec<Rule> {
+        // What they would take of each limit in each domain, were all there that may be.
+        let mut taken: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+        for &copy in copies {
+            for membership in &self.memberships[copy] {
+                let limit = self.limits[membership.limit as usize];
+                let domains = &self.partitions[limit.partition as usize];
+                let domains: BTreeSet<u32> = self
+                    .pairs(copy)
+                    .iter()
+                    .map(|pair| domains[pair.node])
+                    .collect();
+                for domain in domains {
+                    *taken.entry((membership.limit, domain)).or_insert(0) +=
+                        u64::from(membership.count);
+                }
+            }
+        }
+        let mut rules: Vec<Rule> = Vec::new();
+        for ((limit, _), count) in taken {
+            let (limit, rule) = (self.limits[limit as usize], &self.rules[limit as usize]);
+            if count > u64::from(limit.cap) && !rules.contains(rule) {
+                rules.push(rule.clone());
+            }
+        }
+        if self.sharing == Sharing::Concurrent {
+            let is_scarce = |resource: usize| {
+                let mut needs = vec![0_u64; self.nodes.len()];
+                for &copy in copies {
+                    for pair in self.pairs(copy) {
+                        // The needs of all copies were counted.
+                        needs[pair.node] += self.unit_needs[self.copies[copy]][resource];
+                    }
+                }
+                let mut pairs = needs.iter().zip(&self.free);
+                pairs.any(|(&needs, free)| needs > free[resource])
+            };
+            let scarce = CAPACITIES.into_iter().enumerate();
+            let scarce = scarce.filter(|&(resource, _)| is_scarce(resource));
+            rules.extend(scarce.map(|(_, of)| Rule::Capacity(of)));
+        }
+        rules
     }
 
     /// The jobs, in the order given.
@@ -953,6 +1101,20 @@ impl Instance {
     }
 }
 
+/// Checks that what jobs that run at once need together can be counted.
+fn check_sums(jobs: &[Job], needs: &[[u64; RESOURCES]]) -> Result<(), PlacementError> {
+    for resource in 0..RESOURCES {
+        jobs.iter()
+            .zip(needs)
+            .try_fold(0_u64, |sum, (job, needs)| {
+                let replicas = u64::from(job.replica_count());
+                sum.checked_add(needs[resource].checked_mul(replicas)?)
+            })
+            .ok_or(PlacementError::DemandOverflow)?;
+    }
+    Ok(())
+}
+
 /// The domain of each node.
 fn partition(nodes: &[Node], domain: Domain) -> Vec<u32> {
     let name = |node: &'_ Node| match domain {
@@ -1020,6 +1182,15 @@ pub(super) const NEEDS: [fn(&Job) -> u64; RESOURCES] = [
     |job| job.disk_bytes,
     |job| job.gpus,
     |job| job.bandwidth_bps,
+];
+
+/// What a node has too little of when a resource is scarce.
+pub(super) const CAPACITIES: [Constraint; RESOURCES] = [
+    Constraint::Cpu,
+    Constraint::Memory,
+    Constraint::Disk,
+    Constraint::Gpu,
+    Constraint::Bandwidth,
 ];
 
 /// A job weighs twice as much as one of the next lower priority.

@@ -8,17 +8,22 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluate::Queue;
 use super::instance::{
-    Constraint, Counts, Instance, Job, Lacks, List, NEEDS, Node, PlacementError, RESOURCES,
-    Sharing, Tasks, check_jobs, check_nodes, eligible,
+    Constraint, Counts, Instance, Job, Lacks, List, NEEDS, Node, PlacementError, RESOURCES, Rule,
+    Rules, Sharing, Tasks, check_jobs, check_nodes, eligible,
 };
 use super::plan::Plan;
 use super::relations::{Relations, Sets};
 use super::room::Room;
+use super::search::LOOKS_PER_PAIR;
 use crate::evolution::Nsga2;
 
 /// How many jobs may be asked to make way for others, in one batch, each counted once more for each
 /// node to which it could go. About a second.
 const ASKS_MAX: u64 = 1 << 26;
+
+/// How many pairs of a job and a node may be looked at to place anew those that are in, with one
+/// that found no place among them. As many again whenever nobody is in yet.
+const LOOKS_MAX: u64 = 1 << 26;
 
 /// Why a job was left out.
 #[non_exhaustive]
@@ -49,7 +54,10 @@ pub enum Reason {
         lacks: Lacks,
     },
     /// Wherever it has room, it would be with others that it must not be with.
-    Crowded,
+    Crowded {
+        /// What forbids that, each of them somewhere.
+        rules: Vec<Rule>,
+    },
     /// Wherever it ran, it or a more urgent job would be late.
     Late {
         /// By how much at best, in milliseconds.
@@ -83,9 +91,11 @@ impl fmt::Display for Reason {
                 "no node has room beside the more urgent: node {node} comes nearest and lacks \
                  {lacks}"
             ),
-            Self::Crowded => {
-                f.write_str("where there is room, there are others that it must not be with")
-            }
+            Self::Crowded { rules } => write!(
+                f,
+                "where there is room, there are others that it must not be with{}",
+                Rules(": ", rules)
+            ),
             Self::Late { late_ms } => {
                 write!(
                     f,
@@ -112,8 +122,10 @@ impl Instance {
     /// then by tier, then in the order given. A gang is left out whole, and so are jobs that must
     /// be together.
     ///
-    /// The urgent are let in one after another, each if there is room; where jobs run at once,
-    /// another makes way if need be. So what is left out is not proven to have no place.
+    /// The urgent are let in one after another, each if there is room; if there is none, those that
+    /// are in make way, one where jobs run at once, or are all placed anew, within bounds. So what
+    /// is left out is not proven to have no place, but whatever fits when nobody is in yet is let
+    /// in, unless jobs are too many to try everything.
     ///
     /// # Errors
     ///
@@ -329,8 +341,11 @@ impl Admission<'_> {
                 Some((copy, reason.err()?))
             });
             if let Some((copy, reason)) = failed {
-                self.leave_out(kept[instance.jobs_of(copy)[0]], reason);
                 guests.undo();
+                if !guests.rearrange(&copies_of[bundle], go_on)? {
+                    guests.undo();
+                    self.leave_out(kept[instance.jobs_of(copy)[0]], reason);
+                }
             }
             guests.moves.clear();
         }
@@ -349,6 +364,8 @@ struct Guests<'a> {
     moves: Vec<(usize, Option<u32>)>,
     /// How many more guests may be asked to make way.
     asks: u64,
+    /// How many more pairs may be looked at to place all anew.
+    looks: u64,
     needs: Vec<[u64; RESOURCES]>,
     /// The places of each copy's jobs in the order in which queues serve them.
     turns: Vec<Vec<usize>>,
@@ -371,6 +388,7 @@ impl<'a> Guests<'a> {
             on: vec![Vec::new(); nodes],
             moves: Vec::new(),
             asks: ASKS_MAX,
+            looks: LOOKS_MAX,
             needs: instance
                 .jobs
                 .iter()
@@ -428,6 +446,67 @@ impl<'a> Guests<'a> {
         onward.is_some()
     }
 
+    /// Places those that are in anew, with some more. Says whether that came off; what it moved is
+    /// to be undone if not.
+    fn rearrange(
+        &mut self,
+        more: &[usize],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<bool, PlacementError> {
+        // Nothing but limits tells one placement of jobs that queue from another here.
+        let binds = match self.instance.sharing {
+            Sharing::Concurrent => self.room.holds(more),
+            Sharing::Queued => !self.instance.limits.is_empty(),
+        };
+        if !binds {
+            return Ok(false);
+        }
+        let inside: Vec<usize> = (0..self.chosen.len())
+            .filter(|&copy| self.chosen[copy].is_some())
+            .collect();
+        let mut looks = if inside.is_empty() {
+            LOOKS_MAX
+        } else {
+            self.looks
+        };
+        let all: Vec<usize> = inside.iter().chain(more).copied().collect();
+        let pairs = all.iter().map(|&copy| self.instance.pairs(copy).len());
+        let cost = LOOKS_PER_PAIR * pairs.sum::<usize>() as u64;
+        match looks.checked_sub(cost) {
+            Some(left) => looks = left,
+            None if inside.is_empty() => {}
+            None => return Ok(false),
+        }
+        let settled = self.instance.settled_of(&all, &mut looks, go_on)?;
+        if !inside.is_empty() {
+            self.looks = looks;
+        }
+        let Some(choices) = settled else {
+            return Ok(false);
+        };
+        for copy in inside {
+            self.set(copy, None);
+        }
+        for (&copy, choice) in all.iter().zip(choices) {
+            self.set(copy, Some(choice));
+        }
+        Ok(self.instance.sharing == Sharing::Concurrent || self.is_in_time())
+    }
+
+    /// Whether of those who queue nobody is late.
+    fn is_in_time(&self) -> bool {
+        self.served.iter().all(|served| {
+            let mut queue = Queue::default();
+            served.iter().all(|&turn| {
+                let (job, copy) = self.instance.order[turn];
+                self.chosen[copy].is_none_or(|choice| {
+                    let done_ms = self.push(&mut queue, job, choice);
+                    self.instance.late_ms(job, done_ms) <= 0.0
+                })
+            })
+        })
+    }
+
     /// What a copy lacks that found no room.
     fn no_room(&self, copy: usize) -> Reason {
         match self.room.nearest(copy) {
@@ -435,7 +514,9 @@ impl<'a> Guests<'a> {
                 node: self.instance.nodes[self.instance.node(copy, choice)].id,
                 lacks: lacks.into(),
             },
-            _ => Reason::Crowded,
+            _ => Reason::Crowded {
+                rules: self.room.shut_by(copy),
+            },
         }
     }
 
@@ -461,7 +542,9 @@ impl<'a> Guests<'a> {
             None if late_ms_min.is_finite() => Err(Reason::Late {
                 late_ms: late_ms_min.ceil() as u64,
             }),
-            None => Err(Reason::Crowded),
+            None => Err(Reason::Crowded {
+                rules: self.room.shut_by(copy),
+            }),
         }
     }
 
@@ -563,12 +646,13 @@ impl<'a> Guests<'a> {
         for (copy, before) in std::mem::take(&mut self.moves).into_iter().rev() {
             self.set(copy, before);
         }
+        self.moves.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use fogcompute_base::{Priority, Tier};
+    use fogcompute_base::{Domain, Priority, Tier};
     use rand_chacha::ChaCha8Rng;
     use rand_core::SeedableRng;
 
@@ -713,7 +797,8 @@ mod tests {
         };
         for sharing in [Sharing::Concurrent, Sharing::Queued] {
             let partial = place(&[shy(1), shy(2)], &[node(1)], sharing);
-            assert_eq!(partial.left_out, [(job(2).id, Reason::Crowded)]);
+            let rules = shy(1).spread.map(Rule::Spread).into_iter().collect();
+            assert_eq!(partial.left_out, [(job(2).id, Reason::Crowded { rules })]);
         }
     }
 
@@ -793,6 +878,77 @@ mod tests {
             });
             assert_eq!(stopped, Err(PlacementError::Stopped));
         }
+    }
+
+    #[test]
+    fn replicas_that_fit_alone_are_not_left_out_for_where_the_first_was_put() {
+        let gold = |id, replicas| Job {
+            tier: Tier::Gold,
+            replicas: Some(replicas),
+            cpu_millis: 500,
+            ..job(id)
+        };
+        let place_of = |id, zone: &str, operator: &str| Node {
+            cpu_millis_free: 8_000,
+            cpu_millis_total: 8_000,
+            availability: Some(0.999),
+            error_rate: Some(0.001),
+            zone: zone.to_owned(),
+            operator: operator.to_owned(),
+            ..node(id)
+        };
+        // Only the last two differ in both.
+        let nodes = [
+            place_of(0, "q", "x"),
+            place_of(1, "p", "x"),
+            place_of(2, "q", "y"),
+        ];
+        for sharing in [Sharing::Concurrent, Sharing::Queued] {
+            let partial = place(&[gold(1, 2), gold(2, 3)], &nodes, sharing);
+            assert_eq!(placed(&partial), [job(1).id, job(1).id]);
+            let rules = [Domain::Zone, Domain::Operator].map(Rule::Replicas);
+            let crowded = Reason::Crowded {
+                rules: rules.to_vec(),
+            };
+            assert_eq!(partial.left_out, [(job(2).id, crowded)]);
+            let alone = Instance::new(vec![gold(2, 3)], nodes.to_vec(), sharing).unwrap();
+            let rng = &mut ChaCha8Rng::seed_from_u64(1);
+            let error = alone.place(&Nsga2::default(), rng).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "job {} has no placement, whatever becomes of the others: replicas of a job \
+                     must be in different zones",
+                    job(2).id
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn those_who_are_in_are_placed_anew_for_another() {
+        let of = |id, cpu_millis, priority| Job {
+            cpu_millis,
+            priority,
+            ..job(id)
+        };
+        // 6 + 4 and 5 + 3 + 2 are the only way; the urgent alone would be packed 6 + 3 and 5 + 4.
+        let jobs = [
+            of(1, 600, Priority::High),
+            of(2, 300, Priority::High),
+            of(3, 500, Priority::High),
+            of(4, 400, Priority::High),
+            of(5, 200, Priority::Low),
+            of(6, 900, Priority::Bulk),
+        ];
+        let room = |id| Node {
+            cpu_millis_free: 1_000,
+            cpu_millis_total: 1_000,
+            ..node(id)
+        };
+        let partial = place(&jobs, &[room(1), room(2)], Sharing::Concurrent);
+        assert_eq!(partial.left_out.len(), 1);
+        assert_eq!(partial.left_out[0].0, job(6).id);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fogcompute_base::{Domain, TaskId};
+use fogcompute_base::TaskId;
 
-use super::instance::{Job, PlacementError};
+use super::instance::{Job, PlacementError, Spread};
 
 /// What jobs ask of each other, checked. Jobs are indices.
 #[derive(Clone, Debug)]
@@ -23,8 +23,7 @@ pub(crate) struct Relations {
 /// Jobs of which few may share a domain.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    pub(super) over: Domain,
-    pub(super) most: u32,
+    pub(super) spread: Spread,
     /// The units of its jobs, ascending, with how many of its jobs each has.
     pub(super) members: Vec<(usize, u32)>,
 }
@@ -165,8 +164,7 @@ fn groups(jobs: &[Job], unit_of: &[usize]) -> Result<Vec<Group>, PlacementError>
     }
     let groups = named.into_values().filter_map(|(first, counts)| {
         jobs[first].spread.as_ref().map(|spread| Group {
-            over: spread.over,
-            most: spread.most,
+            spread: spread.clone(),
             members: counts.into_iter().collect(),
         })
     });
@@ -217,9 +215,8 @@ impl Sets {
 
 #[cfg(test)]
 mod tests {
-    use fogcompute_base::Tier;
+    use fogcompute_base::{Domain, Tier};
 
-    use super::super::instance::Spread;
     use super::super::instance::tests::job;
     use super::*;
 
@@ -285,10 +282,8 @@ mod tests {
             anti_affinity: vec![job(1).id],
             ..job(1)
         };
-        assert!(matches!(
-            refused(&[alone]),
-            PlacementError::AffinityContradiction { .. }
-        ));
+        let words = format!("job {} must avoid itself", job(1).id);
+        assert_eq!(refused(&[alone]).to_string(), words);
         let silver = Job {
             tier: Tier::Silver,
             ..job(2)

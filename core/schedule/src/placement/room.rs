@@ -1,6 +1,6 @@
 //! What is left on nodes and under limits while jobs are placed one after another.
 
-use super::instance::{Instance, RESOURCES, Sharing};
+use super::instance::{Instance, RESOURCES, Rule, Sharing};
 
 /// What is free. Jobs that queue take no room from each other, only places under limits.
 #[derive(Clone, Debug)]
@@ -33,6 +33,21 @@ impl<'a> Room<'a> {
             .open(&self.free_slots, copy, choice as usize)
     }
 
+    /// The rules that shut some of its choices to `copy`.
+    pub(super) fn shut_by(&self, copy: usize) -> Vec<Rule> {
+        let mut rules: Vec<Rule> = Vec::new();
+        for choice in self.instance.choices(copy) {
+            let slots = self.instance.slots.of(copy, choice as usize);
+            for ((slot, count), membership) in slots.zip(&self.instance.memberships[copy]) {
+                let rule = &self.instance.rules[membership.limit as usize];
+                if count > self.free_slots[slot] && !rules.contains(rule) {
+                    rules.push(rule.clone());
+                }
+            }
+        }
+        rules
+    }
+
     /// Whether `copy` fits with its choice of this number.
     pub(super) fn fits(&self, copy: usize, choice: u32) -> bool {
         self.lacks(copy, choice).iter().all(|&lack| lack == 0) && self.is_open(copy, choice)
@@ -43,6 +58,15 @@ impl<'a> Room<'a> {
         let free = self.free[self.instance.node(copy, choice)];
         let needs = self.needs(copy);
         std::array::from_fn(|resource| needs[resource].saturating_sub(free[resource]))
+    }
+
+    /// Whether all nodes together have what some copies need.
+    pub(super) fn holds(&self, copies: &[usize]) -> bool {
+        (0..RESOURCES).all(|resource| {
+            let free = self.free.iter().map(|free| u128::from(free[resource]));
+            let needs = copies.iter().map(|&copy| self.needs(copy)[resource]);
+            needs.map(u128::from).sum::<u128>() <= free.sum()
+        })
     }
 
     /// Takes what `copy`, which fits, needs.

@@ -7,8 +7,8 @@ use super::OBJECTIVE_COUNT;
 use super::batch::{Batch, Choice, Demand, Supply};
 use super::evaluate::{Evaluator, Fault, Queue, Value};
 use super::explore::{Effort, FRONT_MAX, SearchError};
-use super::feasible::{Outcome, settle};
-use super::instance::{Instance, NEEDS, PlacementError, RESOURCES, Sharing};
+use super::feasible::{Outcome, settle, settle_within};
+use super::instance::{CAPACITIES, Instance, NEEDS, PlacementError, RESOURCES, Rule, Sharing};
 use super::plan::{Plan, Point};
 use super::room::Room;
 use crate::evolution::{EvolutionError, Nsga2, Problem, Variable};
@@ -19,6 +19,12 @@ use crate::sort::{lexicographic, ranks};
 /// each individual and generation that is asked for. Together they take about as long as NSGA-II
 /// would.
 const WORK_PER_GENE: u64 = 4;
+
+/// Most pairs of a job and a node that are looked at to tell which rules a proof rests on.
+const LOOKS_TELLING_MAX: u64 = 1 << 20;
+
+/// What it takes to write down a pair anew, in looks at one.
+pub(super) const LOOKS_PER_PAIR: u64 = 8;
 
 pub(super) type Weights = [f64; OBJECTIVE_COUNT];
 
@@ -135,7 +141,32 @@ impl Instance {
         jobs.dedup();
         PlacementError::Impossible {
             jobs: jobs.into_iter().map(|job| self.jobs[job].id).collect(),
+            rules: self.rules_against(copies),
         }
+    }
+
+    /// The rules that copies cannot all keep, without those that could be lifted, as far as that is
+    /// found out within bounds.
+    fn rules_against(&self, copies: &[usize]) -> Vec<Rule> {
+        let mut rules = self.rules_of(copies);
+        let pairs = copies.iter().map(|&copy| self.pairs(copy).len());
+        let cost = LOOKS_PER_PAIR * pairs.sum::<usize>() as u64;
+        let mut looks = LOOKS_TELLING_MAX;
+        // Capacity is lifted first: who may share what is the plainer reason.
+        for at in (0..rules.len()).rev() {
+            let Some(left) = looks.checked_sub(cost) else {
+                break;
+            };
+            looks = left;
+            let mut fewer = rules.clone();
+            fewer.remove(at);
+            let batch = self.batch_of::<RESOURCES>(copies, |rule| fewer.contains(rule));
+            let outcome = settle_within(&batch, &mut looks, &mut || true);
+            if matches!(outcome, Outcome::Impossible(_)) {
+                rules = fewer;
+            }
+        }
+        rules
     }
 
     /// The error that says what a copy lacks that found no room, when the others are packed.
@@ -165,6 +196,16 @@ impl Instance {
     /// The instance as numbers alone: the first `R` resources, of which jobs that queue take
     /// nothing from each other.
     fn batch<const R: usize>(&self) -> Batch<OBJECTIVE_COUNT, R> {
+        let all: Vec<usize> = (0..self.copies.len()).collect();
+        self.batch_of(&all, |_| true)
+    }
+
+    /// The same of some copies, were there no rules but those that hold.
+    fn batch_of<const R: usize>(
+        &self,
+        copies: &[usize],
+        holds: impl Fn(&Rule) -> bool,
+    ) -> Batch<OBJECTIVE_COUNT, R> {
         let supplies = self
             .nodes
             .iter()
@@ -173,13 +214,19 @@ impl Instance {
                 free: std::array::from_fn(|resource| free[resource]),
                 cpu_taken: node.cpu_millis_total - node.cpu_millis_free,
             });
-        let demands = self.copies.iter().enumerate().map(|(copy, &unit)| Demand {
-            needs: match self.sharing {
-                Sharing::Concurrent => {
-                    std::array::from_fn(|resource| self.unit_needs[unit][resource])
+        let limit_holds: Vec<bool> = self.rules.iter().map(&holds).collect();
+        let counts: [bool; R] = std::array::from_fn(|resource| {
+            self.sharing == Sharing::Concurrent && holds(&Rule::Capacity(CAPACITIES[resource]))
+        });
+        let demands = copies.iter().map(|&copy| (copy, self.copies[copy]));
+        let demands = demands.map(|(copy, unit)| Demand {
+            needs: std::array::from_fn(|resource| {
+                if counts[resource] {
+                    self.unit_needs[unit][resource]
+                } else {
+                    0
                 }
-                Sharing::Queued => [0; R],
-            },
+            }),
             choices: self
                 .choices(copy)
                 .map(|choice| Choice {
@@ -187,7 +234,11 @@ impl Instance {
                     adds: self.adds(unit, choice),
                 })
                 .collect(),
-            limits: self.memberships[copy].clone(),
+            limits: self.memberships[copy]
+                .iter()
+                .filter(|membership| limit_holds[membership.limit as usize])
+                .copied()
+                .collect(),
         });
         Batch::with_limits(supplies.collect(), &self.partitions, &self.limits, demands)
             .expect("a checked instance is a batch")
@@ -219,6 +270,22 @@ impl Instance {
             Outcome::Settled(chosen) => Ok(batch.choices(&chosen)),
             Outcome::Impossible(copies) => Err(self.impossible(&copies)),
             Outcome::Unknown(copy) => Err(self.nearest_miss(copy)),
+            Outcome::Stopped => Err(PlacementError::Stopped),
+        }
+    }
+
+    /// The choices of some copies with which they fit and keep limits, if such were found within
+    /// about so many looks at a pair. Deadlines of jobs that queue are not looked at.
+    pub(super) fn settled_of(
+        &self,
+        copies: &[usize],
+        looks: &mut u64,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Vec<u32>>, PlacementError> {
+        let batch = self.batch_of::<RESOURCES>(copies, |_| true);
+        match settle_within(&batch, looks, go_on) {
+            Outcome::Settled(chosen) => Ok(Some(batch.choices(&chosen))),
+            Outcome::Impossible(_) | Outcome::Unknown(_) => Ok(None),
             Outcome::Stopped => Err(PlacementError::Stopped),
         }
     }
@@ -707,7 +774,7 @@ mod tests {
     use crate::evolution::ConfigError;
     use crate::random::below;
     use crate::sort::dominates;
-    use crate::{Job, Lacks, Node, Preference};
+    use crate::{Constraint, Job, Lacks, Node, Preference};
 
     fn small() -> Nsga2 {
         Nsga2 {
@@ -797,6 +864,47 @@ mod tests {
     }
 
     #[test]
+    fn of_equal_priority_whoever_is_due_first_does_not_wait() {
+        let whole = |id, deadline_ms| Job {
+            cpu_millis: 4_000,
+            deadline_ms,
+            ..job(id)
+        };
+        let jobs = vec![whole(1, None), whole(2, Some(2_500)), whole(3, Some(1_500))];
+        let instance = Instance::new(jobs, vec![node(1)], Sharing::Queued).unwrap();
+        assert_eq!(instance.order, [(2, 2), (1, 1), (0, 0)]);
+        assert_eq!(
+            instance.place(&small(), &mut rng(1)).unwrap().front().len(),
+            1
+        );
+    }
+
+    #[test]
+    fn jobs_that_queue_may_need_more_together_than_can_be_counted() {
+        let large = |id, other| Job {
+            memory_bytes: 10_u64.pow(19),
+            affinity: vec![job(other).id],
+            ..job(id)
+        };
+        let nodes = [Node {
+            memory_bytes_free: u64::MAX,
+            ..node(1)
+        }];
+        let jobs = vec![large(1, 2), large(2, 1)];
+        let instance = Instance::new(jobs.clone(), nodes.to_vec(), Sharing::Queued).unwrap();
+        let chosen = instance
+            .place(&small(), &mut rng(1))
+            .unwrap()
+            .chosen()
+            .clone();
+        assert!((chosen.objectives[0] - 1_510.0).abs() < 1e-9);
+        assert_eq!(
+            Instance::new(jobs, nodes.to_vec(), Sharing::Concurrent).unwrap_err(),
+            PlacementError::DemandOverflow
+        );
+    }
+
+    #[test]
     fn priority_decides_who_waits() {
         let one_core = Node {
             cpu_millis_free: 1_000,
@@ -834,8 +942,11 @@ mod tests {
         let instance = Instance::new(jobs.clone(), nodes, Sharing::Concurrent).unwrap();
         let error = instance.place(&small(), &mut rng(4)).unwrap_err();
         let all = jobs.iter().map(|job| job.id).collect();
-        assert_eq!(error, PlacementError::Impossible { jobs: all });
-        assert!(error.to_string().contains("cannot be placed together"));
+        let rules = vec![Rule::Capacity(Constraint::Cpu)];
+        assert_eq!(error, PlacementError::Impossible { jobs: all, rules });
+        let words = "cannot be placed together, whatever becomes of the others: there is only so \
+                     much processor";
+        assert!(error.to_string().ends_with(words), "{error}");
     }
 
     #[test]
@@ -888,7 +999,10 @@ mod tests {
             let jobs = ids.clone().map(|id| job(id).id).collect();
             assert_eq!(
                 instance.place(&small(), &mut rng(9)),
-                Err(PlacementError::Impossible { jobs })
+                Err(PlacementError::Impossible {
+                    jobs,
+                    rules: vec![Rule::AntiAffinity]
+                })
             );
         }
     }
@@ -1174,9 +1288,9 @@ mod tests {
                     prop_assert!(!queued, "queues cannot be overcommitted");
                     prop_assert!(lacks != Lacks::default());
                 }
-                Err(PlacementError::Impossible { jobs }) => {
+                Err(PlacementError::Impossible { jobs, rules }) => {
                     prop_assert!(!queued, "queues have room for all");
-                    prop_assert!(!jobs.is_empty());
+                    prop_assert!(!jobs.is_empty() && !rules.is_empty());
                 }
                 Err(error) => prop_assert!(false, "{error}"),
             }

@@ -10,7 +10,8 @@
 //! Ids are hexadecimal, times whole milliseconds, sizes bytes. Priorities (`critical`, `high`,
 //! `normal`, `low`, `bulk`), tiers (`platinum`, `gold`, `silver`, `bronze`), domains (`node`,
 //! `zone`, `region`, `operator`), `true` and `false` are words, in capitals or not. Where a cell
-//! holds several ids or regions, semicolons are between them. Quotes are as RFC 4180 has them.
+//! holds several ids or regions, semicolons are between them, and
+//! blanks around each count for nothing. Quotes are as RFC 4180 has them.
 //!
 //! What numbers mean is checked where jobs and nodes are used, not here.
 //!
@@ -87,7 +88,7 @@ pub enum CsvError {
     #[error("the table has more than {ROWS_MAX} rows")]
     TooLong,
     /// What a field says would not be read the same: a text that is empty though it is there, a
-    /// region with a semicolon, a number that is not finite.
+    /// region with a semicolon or blanks around it, a number that is not finite.
     #[error("{column} of row {row} cannot be written")]
     Unwritable {
         /// The row, from 0.
@@ -250,7 +251,7 @@ impl<T: Cell> Cell for Option<T> {
 impl<T: Cell> Cell for Vec<T> {
     fn read(cell: &str) -> Result<Self, CellError> {
         let parts = cell.split(SEPARATOR);
-        let parts = parts.map(|part| match part {
+        let parts = parts.map(|part| match part.trim() {
             "" => Err(CellError::Empty),
             part => T::read(part),
         });
@@ -260,7 +261,8 @@ impl<T: Cell> Cell for Vec<T> {
     fn write(&self) -> Option<String> {
         let parts = self.iter().map(|part| {
             let part = part.write()?;
-            (!part.is_empty() && !part.contains(SEPARATOR)).then_some(part)
+            let is_whole = !part.contains(SEPARATOR) && part.trim() == part;
+            (!part.is_empty() && is_whole).then_some(part)
         });
         let parts: Vec<String> = parts.collect::<Option<_>>()?;
         Some(parts.join(";"))
@@ -610,6 +612,14 @@ mod tests {
     }
 
     #[test]
+    fn blanks_around_parts_of_a_cell_count_for_nothing() {
+        let text = format!("{HEADER},regions,affinity\n{ID},1,1,1, eu; us east ,{ID} ; {ID}\n");
+        let job = &read_jobs(&text).unwrap()[0].job;
+        assert_eq!(job.regions, ["eu", "us east"]);
+        assert_eq!(job.affinity, [job.id, job.id]);
+    }
+
+    #[test]
     fn what_would_not_be_read_the_same_is_not_written() {
         let plain = Job::new(TaskId::from_bytes([1; 16]), 1, 1, 1);
         for (column, job) in [
@@ -624,6 +634,13 @@ mod tests {
                 "regions",
                 Job {
                     regions: vec!["a;b".to_owned()],
+                    ..plain.clone()
+                },
+            ),
+            (
+                "regions",
+                Job {
+                    regions: vec![" eu".to_owned()],
                     ..plain.clone()
                 },
             ),
@@ -653,6 +670,7 @@ mod tests {
         let task = || id::<16>().prop_map(TaskId::from_bytes);
         let node = || id::<32>().prop_map(NodeId::from_bytes);
         let text = || "[^;]{1,9}";
+        let region = r"[^;\s]([^;]{0,7}[^;\s])?";
         let whole = any::<u64>;
         let some = || prop::option::of(any::<u64>());
         let numbers = (whole(), whole(), whole(), whole(), whole(), some(), some());
@@ -662,7 +680,7 @@ mod tests {
             prop::collection::vec(task(), 0..3),
         );
         let texts = (
-            prop::collection::vec(text(), 0..3),
+            prop::collection::vec(region, 0..3),
             prop::option::of(text()),
             prop::option::of((text(), any::<u32>())),
         );
