@@ -45,6 +45,8 @@ pub(super) struct Walker<'a, const M: usize, const R: usize> {
     free_slots: Vec<u32>,
     /// Jobs on each node.
     guests: Vec<Vec<u32>>,
+    /// Where each job is among them, if it is anywhere.
+    places: Vec<u32>,
     /// Sum over nodes of their use.
     sum: f64,
     /// Sum over nodes of the square of their use.
@@ -80,6 +82,7 @@ impl<'a, const M: usize, const R: usize> Walker<'a, M, R> {
             seats: Vec::new(),
             free_slots: Vec::new(),
             guests: vec![Vec::new(); batch.supplies.len()],
+            places: vec![0; batch.jobs()],
             sum: 0.0,
             squares: 0.0,
             row: vec![0.0; batch.nodes.len()],
@@ -164,6 +167,7 @@ impl<'a, const M: usize, const R: usize> Walker<'a, M, R> {
         for (slot, count) in self.batch.slots_of(job, pair) {
             self.free_slots[slot] -= count;
         }
+        self.places[job] = self.guests[node].len() as u32;
         self.guests[node].push(job as u32);
         self.chosen[job] = pair;
     }
@@ -182,9 +186,10 @@ impl<'a, const M: usize, const R: usize> Walker<'a, M, R> {
         for (slot, count) in self.batch.slots_of(job, pair) {
             self.free_slots[slot] += count;
         }
-        let guests = &mut self.guests[node];
-        if let Some(position) = guests.iter().position(|&guest| guest as usize == job) {
-            guests.swap_remove(position);
+        let (guests, place) = (&mut self.guests[node], self.places[job]);
+        guests.swap_remove(place as usize);
+        if let Some(&moved) = guests.get(place as usize) {
+            self.places[moved as usize] = place;
         }
         pair
     }
@@ -401,8 +406,12 @@ impl<'a, const M: usize, const R: usize> Walker<'a, M, R> {
     /// Puts `guest` back among the guests of `node` at the place it had.
     fn restore(&mut self, guest: usize, pair: u32, node: usize, index: usize) {
         self.put(guest, pair);
-        let last = self.guests[node].len() - 1;
-        self.guests[node].swap(index, last);
+        let guests = &mut self.guests[node];
+        let last = guests.len() - 1;
+        guests.swap(index, last);
+        for place in [index, last] {
+            self.places[guests[place] as usize] = place as u32;
+        }
     }
 
     /// Whether `job` would fit `node` without `guest`, with that pair.
