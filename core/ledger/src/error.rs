@@ -152,7 +152,7 @@ pub enum LedgerError {
         /// The reservation.
         reservation: TransferId,
     },
-    /// The reservation's time has come, whether or not [`crate::Book::expire`] has released it.
+    /// The reservation's time has come, whether or not [`crate::State::expire`] has released it.
     #[error("operation {id} names reservation {reservation}, which expired at {}", .expires.0)]
     ReservationExpired {
         /// The operation.

@@ -193,7 +193,7 @@ impl Reservation {
         }
     }
 
-    /// Whether its time has come. It stays open until somebody commits [`crate::Book::expire`].
+    /// Whether its time has come. It stays open until somebody commits [`crate::State::expire`].
     #[must_use]
     pub fn is_due(&self, now: UnixMillis) -> bool {
         self.state == ReservationState::Open && self.expires.is_some_and(|expires| expires <= now)
