@@ -35,9 +35,9 @@
 //!
 //! let operator = NodeId::from_bytes([1; 32]);
 //! let (owner, ana) = (AccountId::from_bytes([1; 16]), AccountId::from_bytes([2; 16]));
-//! let mut staking = Staking::new(Rules::default())?;
+//! let (rules, mut staking) = (Rules::default(), Staking::default());
 //! let mut run = |operation, day: u64| {
-//!     let plan = staking.plan(&operation, UnixMillis(day * 86_400_000))?;
+//!     let plan = staking.plan(&rules, &operation, UnixMillis(day * 86_400_000))?;
 //!     for event in &plan.events {
 //!         staking.apply(event).expect("it was planned for this state");
 //!     }
@@ -57,7 +57,7 @@
 
 mod arithmetic;
 mod codec;
-mod draft;
+pub(crate) mod draft;
 mod error;
 mod event;
 mod operation;
@@ -78,9 +78,7 @@ pub use error::{Corruption, StakingError};
 pub use event::{Event, EventKind};
 pub use operation::Operation;
 pub use rules::{Evidence, Penalty, Rules, RulesError};
-pub use snapshot::{
-    DelegationRow, OperatorRow, RedelegationRow, RestoreError, Snapshot, UnbondingRow,
-};
+pub use snapshot::{DelegationRow, OperatorRow, RedelegationRow, Snapshot, UnbondingRow};
 pub use state::{Delegation, Loss, Operator, Punished, Purses, Redelegation, Unbonding};
 
 /// Most entries one [`Operation::Mature`] closes.
@@ -98,14 +96,18 @@ pub struct Plan {
     pub movements: Vec<Movement>,
 }
 
-/// Who has staked what on whom.
+/// Who has staked what on whom. It begins with no operators and nothing staked
+/// ([`default`](Self::default)).
+///
+/// Rules are not part of it: they are given to what is planned, may differ each time, and what has
+/// begun keeps its times.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Staking {
-    rules: Rules,
     /// The time of the last event.
     clock: UnixMillis,
     operators: BTreeMap<NodeId, Operator>,
-    /// Hashed, so that a claim costs the same among a million; nothing ever walks it but checks.
+    /// Hashed, so that a claim costs the same among a million; walked only where the order of the
+    /// walk cannot be told.
     delegations: HashMap<Stake, Delegation>,
     unbondings: BTreeMap<Stake, Vec<Unbonding>>,
     redelegations: BTreeMap<Hop, Vec<Redelegation>>,
@@ -119,15 +121,9 @@ pub struct Staking {
     claims_paid: BTreeSet<TransferId>,
 }
 
-impl Staking {
-    /// No operators, nothing staked.
-    ///
-    /// # Errors
-    /// [`RulesError`] if the rules contradict each other.
-    pub fn new(rules: Rules) -> Result<Self, RulesError> {
-        rules.validate()?;
-        Ok(Self {
-            rules,
+impl Default for Staking {
+    fn default() -> Self {
+        Self {
             clock: UnixMillis(0),
             operators: BTreeMap::new(),
             delegations: HashMap::new(),
@@ -138,37 +134,30 @@ impl Staking {
             next_entry: 1,
             purses: Purses::default(),
             claims_paid: BTreeSet::new(),
-        })
+        }
     }
+}
 
-    /// The rules for what is planned next.
-    #[must_use]
-    pub const fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
-    /// Sets the rules for what is planned from now on. What has begun keeps its times.
+impl Staking {
+    /// Works out what an operation would do at the time `now` under those rules, without doing it.
     ///
-    /// # Errors
-    /// [`RulesError`] if they contradict each other; the old ones stay.
-    pub fn set_rules(&mut self, rules: Rules) -> Result<(), RulesError> {
-        rules.validate()?;
-        self.rules = rules;
-        Ok(())
-    }
-
-    /// Works out what an operation would do at the time `now`, without doing it.
+    /// Rules that [`Rules::validate`] refuses are worked with as they are.
     ///
     /// # Errors
     /// Any [`StakingError`].
-    pub fn plan(&self, operation: &Operation, now: UnixMillis) -> Result<Plan, StakingError> {
-        if let Operation::Mature = operation {
-            return self.mature(now);
-        }
-        let (_, kind) = Draft::new(self, now).perform(&self.wish(operation, now)?)?;
+    pub fn plan(
+        &self,
+        rules: &Rules,
+        operation: &Operation,
+        now: UnixMillis,
+    ) -> Result<Plan, StakingError> {
+        let kinds = Draft::new(self, now).execute(rules, operation)?;
         Ok(Plan {
-            movements: kind.movements(),
-            events: vec![Event { time: now, kind }],
+            movements: kinds.iter().flat_map(EventKind::movements).collect(),
+            events: kinds
+                .into_iter()
+                .map(|kind| Event { time: now, kind })
+                .collect(),
         })
     }
 
@@ -180,28 +169,10 @@ impl Staking {
     /// # Errors
     /// [`Corruption::Impossible`], [`Corruption::Inconsistent`]; nothing changes then.
     pub fn apply(&mut self, event: &Event) -> Result<(), Corruption> {
-        let (changes, kind) = Draft::new(self, event.time)
-            .perform(&event.kind)
-            .map_err(|reason| Corruption::Impossible { reason })?;
-        if kind != event.kind {
-            return Err(Corruption::Inconsistent);
-        }
+        let mut draft = Draft::new(self, event.time);
+        draft.repeat(&event.kind)?;
+        let changes = draft.finish();
         self.absorb(changes);
-        if let EventKind::Redelegated {
-            delegator,
-            to,
-            matures,
-            ..
-        } = kind
-        {
-            let until = self.receiving.entry((delegator, to)).or_insert(matures);
-            *until = matures.max(*until);
-        }
-        if let EventKind::RedelegationEnded { delegator, to, .. } = kind
-            && self.receiving.get(&(delegator, to)) <= Some(&event.time)
-        {
-            self.receiving.remove(&(delegator, to));
-        }
         Ok(())
     }
 
@@ -287,267 +258,43 @@ impl Staking {
         self.delegations.get(&stake)
     }
 
-    /// The event an operation asks for, checked against the rules; its effects are still to be
-    /// worked out.
-    fn wish(&self, operation: &Operation, now: UnixMillis) -> Result<EventKind, StakingError> {
-        let later = |ms: u64| UnixMillis(now.0.saturating_add(ms));
-        Ok(match *operation {
-            Operation::Register {
-                operator,
-                account,
-                commission,
-            } => {
-                self.commission_allowed(commission)?;
-                EventKind::Registered {
-                    operator,
-                    account,
-                    commission,
-                }
-            }
-            Operation::SetCommission {
-                operator,
-                commission,
-            } => {
-                self.commission_changes(operator, commission, now)?;
-                EventKind::CommissionSet {
-                    operator,
-                    commission,
-                }
-            }
-            Operation::Bond {
-                operator,
-                delegator,
-                amount,
-            } => EventKind::Bonded {
-                operator,
-                delegator,
-                amount,
-                shares: Shares::ZERO,
-            },
-            Operation::Unbond {
-                operator,
-                delegator,
-                amount,
-            } => {
-                let open = self.unbondings(operator, delegator).len();
-                self.entry_allowed(open, operator, delegator)?;
-                EventKind::Unbonded {
-                    operator,
-                    delegator,
-                    amount: asked(amount, || self.staked(operator, delegator))?,
-                    shares: Shares::ZERO,
-                    matures: later(self.rules.unbonding_ms),
-                    entry: 0,
-                }
-            }
-            Operation::CancelUnbonding {
-                operator,
-                delegator,
-                entry,
-                amount,
-            } => {
-                let all = || {
-                    let list = self.unbondings(operator, delegator);
-                    let found = list.iter().find(|unbonding| unbonding.entry == entry);
-                    found.ok_or(StakingError::UnknownEntry {
-                        operator,
-                        delegator,
-                        entry,
-                    })
-                };
-                EventKind::UnbondingCancelled {
-                    operator,
-                    delegator,
-                    entry,
-                    amount: match amount {
-                        Some(amount) => amount,
-                        None => all()?.balance,
-                    },
-                    shares: Shares::ZERO,
-                }
-            }
-            Operation::Redelegate {
-                delegator,
-                from,
-                to,
-                amount,
-            } => {
-                let open = self.redelegations(from, delegator, to).len();
-                self.entry_allowed(open, from, delegator)?;
-                EventKind::Redelegated {
-                    delegator,
-                    from,
-                    to,
-                    amount: asked(amount, || self.staked(from, delegator))?,
-                    left: Shares::ZERO,
-                    joined: Shares::ZERO,
-                    matures: later(self.rules.unbonding_ms),
-                    entry: 0,
-                }
-            }
-            Operation::Claim {
-                operator,
-                delegator,
-            } => EventKind::Claimed {
-                operator,
-                delegator,
-                amount: Amount::ZERO,
-            },
-            Operation::ClaimCommission { operator } => EventKind::CommissionClaimed {
-                operator,
-                account: AccountId::from_bytes([0; AccountId::LEN]),
-                amount: Amount::ZERO,
-            },
-            Operation::Reward {
-                operator,
-                source,
-                amount,
-            } => EventKind::Rewarded {
-                operator,
-                source,
-                amount,
-                commission: Amount::ZERO,
-                treasury: Amount::ZERO,
-            },
-            Operation::Slash {
-                operator,
-                evidence,
-                infraction,
-                power,
-            } => {
-                let oldest = UnixMillis(now.0.saturating_sub(self.rules.evidence_age_ms));
-                if infraction < oldest {
-                    return Err(StakingError::EvidenceTooOld { infraction, oldest });
-                }
-                let penalty = self.rules.penalty(evidence);
-                EventKind::Slashed {
-                    operator,
-                    evidence,
-                    infraction,
-                    power,
-                    fraction: penalty.fraction,
-                    insured: self.rules.insured,
-                    jailed_until: later(penalty.jail_ms),
-                    tombstone: penalty.tombstone,
-                    forget_before: oldest,
-                    bonded: Amount::ZERO,
-                    unbonding: Amount::ZERO,
-                }
-            }
-            Operation::Unjail { operator } => EventKind::Unjailed { operator },
-            Operation::PayInsurance { claim, to, amount } => {
-                EventKind::InsurancePaid { claim, to, amount }
-            }
-            Operation::Mature => unreachable!("planned by `mature`"),
-        })
-    }
-
-    fn mature(&self, now: UnixMillis) -> Result<Plan, StakingError> {
-        if now < self.clock {
-            return Err(StakingError::ClockBehind {
-                now,
-                last: self.clock,
-            });
-        }
-        let mut plan = Plan::default();
-        let due = self.due.iter().take_while(|((time, _), _)| *time <= now);
-        for (&(_, entry), due) in due.take(MATURE_MAX) {
-            let kind = match *due {
-                Due::Unbonding((operator, delegator)) => {
-                    let list = self.unbondings(operator, delegator);
-                    let found = list.iter().find(|unbonding| unbonding.entry == entry);
-                    EventKind::Released {
-                        operator,
-                        delegator,
-                        entry,
-                        amount: found.map_or(Amount::ZERO, |unbonding| unbonding.balance),
-                    }
-                }
-                Due::Redelegation((from, delegator, to)) => EventKind::RedelegationEnded {
-                    delegator,
-                    from,
-                    to,
-                    entry,
-                },
+    /// Makes a finished draft part of the state it was made for.
+    pub(crate) fn absorb(&mut self, changes: Changes) {
+        let Changes {
+            clock,
+            operators,
+            delegations,
+            unbondings,
+            redelegations,
+            due_added,
+            due_removed,
+            receiving,
+            next_entry,
+            purses,
+            claims_paid,
+        } = changes;
+        self.clock = clock;
+        self.next_entry = next_entry;
+        self.purses = purses;
+        self.claims_paid.extend(claims_paid);
+        self.operators.extend(operators);
+        for (key, delegation) in delegations {
+            match delegation {
+                Some(delegation) => self.delegations.insert(key, delegation),
+                None => self.delegations.remove(&key),
             };
-            plan.movements.extend(kind.movements());
-            plan.events.push(Event { time: now, kind });
         }
-        Ok(plan)
-    }
-
-    fn commission_allowed(&self, asked: crate::Ppm) -> Result<(), StakingError> {
-        let limit = self.rules.commission_max;
-        if asked > limit {
-            return Err(StakingError::CommissionTooLarge { asked, limit });
-        }
-        Ok(())
-    }
-
-    /// As Cosmos x/staking, `Commission.ValidateNewRate`: a limited step, once in 24 hours.
-    fn commission_changes(
-        &self,
-        operator: NodeId,
-        asked: crate::Ppm,
-        now: UnixMillis,
-    ) -> Result<(), StakingError> {
-        self.commission_allowed(asked)?;
-        let record = self
-            .operators
-            .get(&operator)
-            .ok_or(StakingError::UnknownOperator { operator })?;
-        let again = UnixMillis(record.commission_set.0.saturating_add(rules::DAY_MS));
-        if now < again {
-            return Err(StakingError::CommissionTooSoon { operator, again });
-        }
-        let (current, step) = (record.commission, self.rules.commission_step);
-        if asked.get().abs_diff(current.get()) > step.get() {
-            return Err(StakingError::CommissionTooFast {
-                asked,
-                current,
-                step,
-            });
-        }
-        Ok(())
-    }
-
-    fn entry_allowed(
-        &self,
-        open: usize,
-        operator: NodeId,
-        delegator: AccountId,
-    ) -> Result<(), StakingError> {
-        let limit = self.rules.entries_max;
-        if u32::try_from(open).is_ok_and(|open| open < limit) {
-            return Ok(());
-        }
-        Err(StakingError::TooManyEntries {
-            operator,
-            delegator,
-            limit,
-        })
-    }
-
-    fn absorb(&mut self, changes: Changes) {
-        self.clock = changes.now;
-        self.next_entry = changes.next_entry;
-        self.purses = changes.purses;
-        self.claims_paid.extend(changes.claim_paid);
-        self.operators.extend(changes.operators);
-        for (key, delegation) in changes.delegations {
-            if delegation.is_empty() {
-                self.delegations.remove(&key);
-            } else {
-                self.delegations.insert(key, delegation);
-            }
-        }
-        put_lists(&mut self.unbondings, changes.unbondings);
-        put_lists(&mut self.redelegations, changes.redelegations);
-        for (time, entry, due) in changes.due_added {
-            self.due.insert((time, entry), due);
-        }
-        for key in changes.due_removed {
+        put_lists(&mut self.unbondings, unbondings);
+        put_lists(&mut self.redelegations, redelegations);
+        for key in due_removed {
             self.due.remove(&key);
+        }
+        self.due.extend(due_added);
+        for (key, until) in receiving {
+            match until {
+                Some(until) => self.receiving.insert(key, until),
+                None => self.receiving.remove(&key),
+            };
         }
     }
 }
@@ -559,15 +306,6 @@ fn put_lists<K: Ord, T>(map: &mut BTreeMap<K, Vec<T>>, changes: BTreeMap<K, Vec<
         } else {
             map.insert(key, list);
         }
-    }
-}
-
-/// What was asked for, or all. Nothing may not be asked for, but all may be nothing.
-fn asked(amount: Option<Amount>, all: impl FnOnce() -> Amount) -> Result<Amount, StakingError> {
-    match amount {
-        Some(Amount::ZERO) => Err(StakingError::AmountZero),
-        Some(amount) => Ok(amount),
-        None => Ok(all()),
     }
 }
 
@@ -595,7 +333,9 @@ mod tests {
     }
 
     fn run(staking: &mut Staking, operation: &Operation, now: u64) -> Vec<Movement> {
-        let plan = staking.plan(operation, UnixMillis(now)).unwrap();
+        let plan = staking
+            .plan(&Rules::default(), operation, UnixMillis(now))
+            .unwrap();
         for event in &plan.events {
             staking.apply(event).unwrap();
         }
@@ -603,7 +343,7 @@ mod tests {
     }
 
     fn with_stakers(count: u32) -> Staking {
-        let mut staking = Staking::new(Rules::default()).unwrap();
+        let mut staking = Staking::default();
         let register = Operation::Register {
             operator: OPERATOR,
             account: account(0),
@@ -656,6 +396,36 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_of_claims_reads_and_copies_only_what_it_touches() {
+        let mut staking = with_stakers(10_000);
+        let reward = Operation::Reward {
+            operator: OPERATOR,
+            source: Purse::Mint,
+            amount: Amount(10_000_000),
+        };
+        run(&mut staking, &reward, 3);
+        READS.set(0);
+        let mut draft = Draft::new(&staking, UnixMillis(4));
+        for n in 1..=50 {
+            let claim = Operation::Claim {
+                operator: OPERATOR,
+                delegator: account(n),
+            };
+            draft.execute(&Rules::default(), &claim).unwrap();
+        }
+        // The operator once, and each delegation.
+        assert_eq!(READS.replace(0), 51);
+        let changes = draft.finish();
+        assert_eq!(
+            (changes.operators.len(), changes.delegations.len()),
+            (1, 50)
+        );
+        staking.absorb(changes);
+        assert_eq!(READS.replace(0), 0);
+        staking.check().unwrap();
+    }
+
+    #[test]
     fn snapshot_restores_the_same_state() {
         let mut staking = with_stakers(5);
         let leave = Operation::Unbond {
@@ -666,7 +436,7 @@ mod tests {
         run(&mut staking, &leave, 3);
         let text = serde_json::to_string(&staking.snapshot()).unwrap();
         let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
-        let restored = Staking::restore(&snapshot, Rules::default()).unwrap();
+        let restored = Staking::restore(&snapshot).unwrap();
         assert_eq!(restored, staking);
     }
 
@@ -676,35 +446,62 @@ mod tests {
         let restored = |change: &dyn Fn(&mut Snapshot)| {
             let mut bad = good.clone();
             change(&mut bad);
-            Staking::restore(&bad, Rules::default())
+            Staking::restore(&bad)
         };
-        let corrupt = |corruption| Err(RestoreError::Corrupt(corruption));
         let operator = OPERATOR;
         assert_eq!(
             restored(&|bad| bad.delegations[0].record.shares.0 += 1),
-            corrupt(Corruption::SharesDiffer { operator })
+            Err(Corruption::SharesDiffer { operator })
         );
         assert_eq!(
             restored(&|bad| bad.delegations[0].record.accrued.0 += 1),
-            corrupt(Corruption::RewardsDiffer { operator })
+            Err(Corruption::RewardsDiffer { operator })
         );
         assert_eq!(
             restored(&|bad| bad.purses.bonded.0 += 1),
-            corrupt(Corruption::PurseDiffers {
+            Err(Corruption::PurseDiffers {
                 purse: Purse::Bonded
             })
         );
         assert_eq!(
             restored(&|bad| bad.delegations.swap_remove(0).record = bad.delegations[0].record),
-            corrupt(Corruption::SharesDiffer { operator })
+            Err(Corruption::SharesDiffer { operator })
         );
         assert_eq!(
             restored(&|bad| bad.delegations.push(bad.delegations[0])),
-            corrupt(Corruption::Misplaced { operator })
+            Err(Corruption::Misplaced { operator })
         );
         assert_eq!(
             restored(&|bad| bad.operators.clear()),
-            corrupt(Corruption::Misplaced { operator })
+            Err(Corruption::Misplaced { operator })
         );
+    }
+
+    #[test]
+    fn of_several_faults_the_same_is_found_each_time() {
+        let mut staking = with_stakers(20);
+        for n in 2..20 {
+            let register = Operation::Register {
+                operator: NodeId::from_bytes([n; 32]),
+                account: account(0),
+                commission: Ppm::percent(10),
+            };
+            run(&mut staking, &register, 3);
+            let bond = Operation::Bond {
+                operator: NodeId::from_bytes([n; 32]),
+                delegator: account(1),
+                amount: Amount(1),
+            };
+            run(&mut staking, &bond, 3);
+        }
+        // Of all operators but the first, shares are wrong and rewards more than can be counted.
+        for (&(operator, _), delegation) in &mut staking.delegations {
+            if operator != OPERATOR {
+                delegation.shares = Shares(u128::MAX);
+                delegation.accrued = Amount::MAX;
+            }
+        }
+        let operator = NodeId::from_bytes([2; 32]);
+        assert_eq!(staking.check(), Err(Corruption::SharesDiffer { operator }));
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use fogcompute_base::{AccountId, UnixMillis};
 use fogcompute_ledger::earning::{
     Comparison, Corruption, Earning, EarningError, Event, EventKind, FeeSplit, Grant, Name,
-    Operation, RestoreError, Rules, Snapshot,
+    Operation, Rules, Snapshot,
 };
 use fogcompute_ledger::{Amount, Movement, Purse};
 use proptest::prelude::*;
@@ -45,7 +45,7 @@ fn session(power: u64, minutes: u64, bonus_per_mille: u32) -> Operation {
 }
 
 fn earning() -> Earning {
-    Earning::new(Rules::default()).unwrap()
+    Earning::default()
 }
 
 fn run(
@@ -53,7 +53,7 @@ fn run(
     operation: &Operation,
     now: UnixMillis,
 ) -> Result<Grant, EarningError> {
-    let plan = earning.plan(operation, now)?;
+    let plan = earning.plan(&Rules::default(), operation, now)?;
     earning.apply(&plan.event).unwrap();
     Ok(plan.grant.unwrap())
 }
@@ -99,7 +99,9 @@ fn each_rule_pays_its_base_and_its_multipliers() {
             2_000 + 2_000,
         ),
     ] {
-        let plan = earning().plan(&earn(rule, facts), MIDNIGHT).unwrap();
+        let plan = earning()
+            .plan(&Rules::default(), &earn(rule, facts), MIDNIGHT)
+            .unwrap();
         let granted = plan.grant.unwrap().granted;
         assert_eq!(granted.0 / (CREDIT / 100), hundredths, "{rule} {facts:?}");
         assert_eq!(
@@ -123,7 +125,7 @@ fn sessions_pay_power_times_minutes_times_bonus_and_multiplier() {
         (1_000, 600, 0, 900 * CREDIT),
     ] {
         let plan = earning()
-            .plan(&session(power, minutes, bonus), MIDNIGHT)
+            .plan(&Rules::default(), &session(power, minutes, bonus), MIDNIGHT)
             .unwrap();
         assert_eq!(plan.grant.unwrap().granted, Amount(expected));
     }
@@ -186,7 +188,11 @@ fn what_the_limit_cuts_off_is_told_and_it_renews_at_midnight() {
 #[test]
 fn each_mistake_names_rule_and_fact_and_what_was_needed() {
     let earning = earning();
-    let refused = |operation: &Operation| earning.plan(operation, MIDNIGHT).unwrap_err();
+    let refused = |operation: &Operation| {
+        earning
+            .plan(&Rules::default(), operation, MIDNIGHT)
+            .unwrap_err()
+    };
     assert_eq!(
         refused(&earn("moderation", &[])),
         EarningError::UnknownRule {
@@ -270,7 +276,7 @@ fn rewards_that_no_amount_can_count_are_refused() {
     let mut rules = Rules::default();
     rules.contributions.get_mut(&name("bug")).unwrap().base = Amount::MAX;
     rules.session.per_power_minute = Amount::MAX;
-    let earning = Earning::new(rules).unwrap();
+    let earning = earning();
     for (operation, rule) in [
         (
             earn("bug", &[("verified", 1_000), ("severity", 1_000)]),
@@ -279,7 +285,7 @@ fn rewards_that_no_amount_can_count_are_refused() {
         (session(1_000, 600, 0), "compute"),
     ] {
         assert_eq!(
-            earning.plan(&operation, MIDNIGHT),
+            earning.plan(&rules, &operation, MIDNIGHT),
             Err(EarningError::Overflow { rule: name(rule) })
         );
     }
@@ -304,7 +310,9 @@ fn fees_go_to_the_funds_and_the_rest_to_the_payee() {
         payee: BEN,
         amount: Amount(amount),
     };
-    let plan = earning().plan(&fee(19), MIDNIGHT).unwrap();
+    let plan = earning()
+        .plan(&Rules::default(), &fee(19), MIDNIGHT)
+        .unwrap();
     // 2.85, 0.95 and the rest.
     let from = Purse::Account(ANA);
     assert_eq!(
@@ -322,7 +330,9 @@ fn fees_go_to_the_funds_and_the_rest_to_the_payee() {
             },
         ]
     );
-    let plan = earning().plan(&fee(1_000), MIDNIGHT).unwrap();
+    let plan = earning()
+        .plan(&Rules::default(), &fee(1_000), MIDNIGHT)
+        .unwrap();
     let amounts: Vec<_> = plan.movements.iter().map(|m| m.amount.0).collect();
     assert_eq!(amounts, [150, 50, 800]);
 }
@@ -334,22 +344,19 @@ fn state_survives_a_restart_and_foreign_snapshots_are_refused() {
     run(&mut earning, &session(100, 60, 0), MIDNIGHT).unwrap();
     let text = serde_json::to_string(&earning.snapshot()).unwrap();
     let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
-    let restored = Earning::restore(&snapshot, Rules::default()).unwrap();
+    let restored = Earning::restore(&snapshot).unwrap();
     assert_eq!(restored, earning);
 
     let mut twice = snapshot.clone();
     twice.granted.push(twice.granted[0].clone());
     let rule = twice.granted[0].rule.clone();
     assert_eq!(
-        Earning::restore(&twice, Rules::default()),
-        Err(RestoreError::Corrupt(Corruption::Misplaced { rule }))
+        Earning::restore(&twice),
+        Err(Corruption::Misplaced { rule })
     );
     let mut nothing = snapshot;
     nothing.granted[0].granted = Amount::ZERO;
-    assert_eq!(
-        Earning::restore(&nothing, Rules::default()),
-        Err(RestoreError::Corrupt(Corruption::Amounts))
-    );
+    assert_eq!(Earning::restore(&nothing), Err(Corruption::Amounts));
 }
 
 #[test]
@@ -425,7 +432,11 @@ fn attack_a_quality_above_the_minimum_is_paid_and_one_below_is_not() {
     let earning = earning();
     let paid = |quality| {
         earning
-            .plan(&earn("knowledge", &[("quality", quality)]), MIDNIGHT)
+            .plan(
+                &Rules::default(),
+                &earn("knowledge", &[("quality", quality)]),
+                MIDNIGHT,
+            )
             .is_ok()
     };
     assert!(paid(950) && paid(700));
@@ -467,7 +478,7 @@ fn attack_a_restart_lifts_no_limit() {
     let mut earning = earning();
     let big = session(10_000, 600, 0);
     run(&mut earning, &big, MIDNIGHT).unwrap();
-    let mut earning = Earning::restore(&earning.snapshot(), Rules::default()).unwrap();
+    let mut earning = Earning::restore(&earning.snapshot()).unwrap();
     assert!(matches!(
         run(&mut earning, &big, MIDNIGHT),
         Err(EarningError::LimitReached { .. })
@@ -482,7 +493,7 @@ fn attack_a_fee_is_charged_to_the_base_unit() {
         payee: BEN,
         amount: Amount(1),
     };
-    let plan = earning().plan(&fee, MIDNIGHT).unwrap();
+    let plan = earning().plan(&Rules::default(), &fee, MIDNIGHT).unwrap();
     assert_eq!(plan.movements.len(), 1);
     assert_eq!(plan.movements[0].amount, Amount(1));
 }
@@ -506,7 +517,7 @@ proptest! {
                 1 => (earn("hosting", &[("uptime", power.min(1_000))]), "hosting"),
                 _ => (earn("compute", &[("duration_minutes", minutes * 1_000)]), "compute"),
             };
-            match earning.plan(&operation, now) {
+            match earning.plan(&Rules::default(), &operation, now) {
                 Ok(plan) => {
                     let grant = plan.grant.unwrap();
                     prop_assert_eq!(grant.earned.0, grant.granted.0 + grant.cut_by_limit.0);

@@ -26,6 +26,7 @@ enum Do {
 use Do::{Delegate, Reward, Slash, Withdraw, WithdrawCommission};
 
 struct Case {
+    rules: Rules,
     staking: Staking,
     balances: BTreeMap<Purse, i128>,
     now: u64,
@@ -43,7 +44,8 @@ impl Case {
             ..Rules::default()
         };
         let mut case = Self {
-            staking: Staking::new(rules).unwrap(),
+            rules,
+            staking: Staking::default(),
             balances: BTreeMap::new(),
             now: 0,
         };
@@ -58,7 +60,9 @@ impl Case {
 
     fn run(&mut self, operation: &Operation) -> Result<(), StakingError> {
         self.now += 1;
-        let plan = self.staking.plan(operation, UnixMillis(self.now))?;
+        let plan = self
+            .staking
+            .plan(&self.rules, operation, UnixMillis(self.now))?;
         for event in &plan.events {
             self.staking.apply(event).unwrap();
         }

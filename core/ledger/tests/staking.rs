@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
 use fogcompute_ledger::staking::{
-    Corruption, Event, EventKind, Evidence, MATURE_MAX, Operation, RestoreError, Rules, Shares,
-    Staking, StakingError,
+    Corruption, Event, EventKind, Evidence, MATURE_MAX, Operation, Rules, Shares, Staking,
+    StakingError,
 };
 use fogcompute_ledger::{Amount, Movement, Ppm, Purse};
 
@@ -32,6 +32,7 @@ const BEN: AccountId = account(3);
 
 /// Operators A, B and C, commission 10 %; an invalid result costs a half and a day in jail.
 struct World {
+    rules: Rules,
     staking: Staking,
     balances: BTreeMap<Purse, i128>,
     now: u64,
@@ -42,7 +43,8 @@ impl World {
         let mut rules = Rules::default();
         rules.invalid_result.fraction = Ppm::percent(50);
         let mut world = Self {
-            staking: Staking::new(rules).unwrap(),
+            rules,
+            staking: Staking::default(),
             balances: BTreeMap::new(),
             now: 100 * DAY,
         };
@@ -57,7 +59,9 @@ impl World {
     }
 
     fn plan(&self, operation: Operation) -> Result<Vec<Event>, StakingError> {
-        let plan = self.staking.plan(&operation, UnixMillis(self.now))?;
+        let plan = self
+            .staking
+            .plan(&self.rules, &operation, UnixMillis(self.now))?;
         Ok(plan.events)
     }
 
@@ -67,7 +71,10 @@ impl World {
 
     /// Plans, applies, moves the money and checks that it is where the records say.
     fn run(&mut self, operation: Operation) -> Vec<EventKind> {
-        let plan = self.staking.plan(&operation, UnixMillis(self.now)).unwrap();
+        let plan = self
+            .staking
+            .plan(&self.rules, &operation, UnixMillis(self.now))
+            .unwrap();
         for event in &plan.events {
             self.staking.apply(event).unwrap();
         }
@@ -534,13 +541,13 @@ fn insurance_is_filled_by_slashes_and_pays_no_more_than_it_has() {
     // No claim is paid twice, not even after a restart.
     let claim = TransferId::from_bytes([5; 16]);
     let snapshot = world.staking.snapshot();
-    world.staking = Staking::restore(&snapshot, *world.staking.rules()).unwrap();
+    world.staking = Staking::restore(&snapshot).unwrap();
     assert_eq!(world.refused(pay(1)), StakingError::ClaimRepeated { claim });
     let mut twice = snapshot;
     twice.claims_paid.push(claim);
     assert_eq!(
-        Staking::restore(&twice, Rules::default()),
-        Err(RestoreError::Corrupt(Corruption::ClaimMisplaced { claim }))
+        Staking::restore(&twice),
+        Err(Corruption::ClaimMisplaced { claim })
     );
 }
 
@@ -777,7 +784,7 @@ fn evidence_is_refused_when_too_old_from_the_future_repeated_or_too_heavy() {
     // Another kind at the same time is another infraction. What was slashed since counts as power.
     let mut other = world.staking.clone();
     let double = accuse(Evidence::DoubleResult, A, oldest.0, 1_000);
-    let plan = other.plan(&double, now).unwrap();
+    let plan = other.plan(&world.rules, &double, now).unwrap();
     other.apply(&plan.events[0]).unwrap();
     // When it is too old to be brought up again it is forgotten.
     world.now += UNBONDING;
@@ -820,9 +827,7 @@ fn clock_that_was_set_back_and_odd_sources_are_refused() {
 fn stake_slashed_to_nothing_has_no_price_and_may_be_left() {
     let mut world = World::new();
     world.bond(A, ANA, 1);
-    let mut rules = *world.staking.rules();
-    rules.invalid_result.fraction = Ppm::WHOLE;
-    world.staking.set_rules(rules).unwrap();
+    world.rules.invalid_result.fraction = Ppm::WHOLE;
     world.slash(A, world.now, 1);
     world.now += DAY;
     world.run(Operation::Unjail { operator: A });

@@ -448,8 +448,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut world = Self {
-            staking: Staking::new(rules()).unwrap(),
-            replayed: Staking::new(rules()).unwrap(),
+            staking: Staking::default(),
+            replayed: Staking::default(),
             model: Model::new(),
             balances: BTreeMap::new(),
         };
@@ -467,7 +467,7 @@ impl World {
     fn run(&mut self, operation: &Operation) -> Option<Vec<EventKind>> {
         let plan = self
             .staking
-            .plan(operation, UnixMillis(self.model.now))
+            .plan(&rules(), operation, UnixMillis(self.model.now))
             .ok()?;
         for event in &plan.events {
             self.staking.apply(event).unwrap();
@@ -805,6 +805,6 @@ proptest! {
         let text = serde_json::to_string(&world.staking.snapshot()).unwrap();
         let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(&Snapshot::decode(&snapshot.encode()).unwrap(), &snapshot);
-        prop_assert_eq!(Staking::restore(&snapshot, rules()).unwrap(), world.staking);
+        prop_assert_eq!(Staking::restore(&snapshot).unwrap(), world.staking);
     }
 }

@@ -123,6 +123,14 @@ pub struct FeeSplit {
     pub payee: Amount,
 }
 
+impl FeeSplit {
+    /// The whole fee; `None` above [`Amount::MAX`].
+    pub(super) fn total(&self) -> Option<Amount> {
+        let funds = self.treasury.checked_add(self.sovereign_fund)?;
+        funds.checked_add(self.payee)
+    }
+}
+
 impl Fees {
     /// Divides a fee. Parts that are more than the whole together, which
     /// [`Rules::validate`] refuses, leave the sovereign fund what the treasury does not take.

@@ -1,11 +1,12 @@
 //! The whole state in rows, and as bytes.
 
+use std::collections::BTreeMap;
+
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
 use fogcompute_base::{AccountId, UnixMillis};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use super::{Corruption, Earning, Name, Rules, RulesError, event};
+use super::{Corruption, Earning, Name, event};
 use crate::Amount;
 
 const VERSION: u8 = 1;
@@ -28,18 +29,6 @@ pub struct GrantedRow {
     pub account: AccountId,
     /// Base units.
     pub granted: Amount,
-}
-
-/// Why a snapshot is not restored.
-#[non_exhaustive]
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum RestoreError {
-    /// The snapshot does not add up.
-    #[error(transparent)]
-    Corrupt(#[from] Corruption),
-    /// The rules contradict themselves.
-    #[error(transparent)]
-    Rules(#[from] RulesError),
 }
 
 impl Snapshot {
@@ -116,22 +105,23 @@ impl Earning {
         }
     }
 
-    /// The state of a snapshot, under those rules.
+    /// The state of a snapshot.
     ///
     /// # Errors
-    /// [`RestoreError::Rules`]; [`RestoreError::Corrupt`] with [`Corruption::Misplaced`] or
-    /// [`Corruption::Amounts`].
-    pub fn restore(snapshot: &Snapshot, rules: Rules) -> Result<Self, RestoreError> {
-        let mut earning = Self::new(rules)?;
-        earning.clock = snapshot.clock;
+    /// [`Corruption::Misplaced`], [`Corruption::Amounts`].
+    pub fn restore(snapshot: &Snapshot) -> Result<Self, Corruption> {
+        let mut earning = Self {
+            clock: snapshot.clock,
+            granted: BTreeMap::new(),
+        };
         for row in &snapshot.granted {
             if row.granted.is_zero() {
-                return Err(Corruption::Amounts.into());
+                return Err(Corruption::Amounts);
             }
             let key = (row.rule.clone(), row.account);
             let last = earning.granted.last_key_value();
             if last.is_some_and(|(last, _)| *last >= key) {
-                return Err(Corruption::Misplaced { rule: key.0 }.into());
+                return Err(Corruption::Misplaced { rule: key.0 });
             }
             earning.granted.insert(key, row.granted);
         }
@@ -167,7 +157,7 @@ mod tests {
             bytes[place] = value;
             if let Ok(read) = Snapshot::decode(&bytes) {
                 prop_assert_eq!(read.encode(), bytes);
-                let _ = Earning::restore(&read, Rules::default());
+                let _ = Earning::restore(&read);
             }
         }
     }

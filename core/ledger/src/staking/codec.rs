@@ -448,9 +448,7 @@ mod tests {
     #[test]
     fn a_stake_takes_96_bytes() {
         let rows = |count| {
-            let mut snapshot = super::super::Staking::new(super::super::Rules::default())
-                .unwrap()
-                .snapshot();
+            let mut snapshot = super::super::Staking::default().snapshot();
             snapshot.delegations = (0..count).map(|n| row(1, n)).collect();
             snapshot.encode().len()
         };
@@ -479,7 +477,7 @@ mod tests {
             if let Ok(read) = Snapshot::decode(&bytes) {
                 prop_assert_eq!(read.encode(), bytes);
                 // What was read is checked, not believed.
-                let _ = super::super::Staking::restore(&read, super::super::Rules::default());
+                let _ = super::super::Staking::restore(&read);
             }
         }
     }

@@ -6,11 +6,8 @@ use ethnum::U256;
 use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::state::{Due, Overflow, scaled};
-use super::{
-    Corruption, Delegation, Operator, Purses, Redelegation, Rules, RulesError, Shares, Staking,
-    Unbonding,
-};
+use super::state::{Due, scaled};
+use super::{Corruption, Delegation, Operator, Purses, Redelegation, Staking, Unbonding};
 use crate::{Amount, Purse};
 
 /// The whole state, without the rules: rows in order of their ids, so that equal states have equal
@@ -79,18 +76,6 @@ pub struct RedelegationRow {
     pub record: Redelegation,
 }
 
-/// Why a snapshot is not restored.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, Eq, thiserror::Error, PartialEq)]
-pub enum RestoreError {
-    /// The snapshot does not add up.
-    #[error(transparent)]
-    Corrupt(#[from] Corruption),
-    /// The rules contradict each other.
-    #[error(transparent)]
-    Rules(#[from] RulesError),
-}
-
 impl Staking {
     /// The whole state, in rows.
     #[must_use]
@@ -145,15 +130,17 @@ impl Staking {
         }
     }
 
-    /// The state of a snapshot, under those rules, checked as by [`check`](Self::check).
+    /// The state of a snapshot, checked as by [`check`](Self::check).
     ///
     /// # Errors
-    /// [`RestoreError::Rules`]; [`RestoreError::Corrupt`] with any [`Corruption`] of snapshots.
-    pub fn restore(snapshot: &Snapshot, rules: Rules) -> Result<Self, RestoreError> {
-        let mut staking = Self::new(rules)?;
-        staking.clock = snapshot.clock;
-        staking.next_entry = snapshot.next_entry;
-        staking.purses = snapshot.purses;
+    /// Any [`Corruption`] of snapshots.
+    pub fn restore(snapshot: &Snapshot) -> Result<Self, Corruption> {
+        let mut staking = Self {
+            clock: snapshot.clock,
+            next_entry: snapshot.next_entry,
+            purses: snapshot.purses,
+            ..Self::default()
+        };
         for OperatorRow { operator, record } in &snapshot.operators {
             if staking
                 .operators
@@ -206,7 +193,7 @@ impl Staking {
         }
         for &claim in &snapshot.claims_paid {
             if staking.claims_paid.last() >= Some(&claim) {
-                return Err(Corruption::ClaimMisplaced { claim }.into());
+                return Err(Corruption::ClaimMisplaced { claim });
             }
             staking.claims_paid.insert(claim);
         }
@@ -221,7 +208,7 @@ impl Staking {
         entry: u64,
         matures: UnixMillis,
         due: Due,
-    ) -> Result<(), RestoreError> {
+    ) -> Result<(), Corruption> {
         let fits = follows && entry < self.next_entry && self.operators.contains_key(&operator);
         if !fits || self.due.insert((matures, entry), due).is_some() {
             return Err(misplaced(operator));
@@ -237,32 +224,35 @@ impl Staking {
     /// [`Corruption::SharesDiffer`], [`Corruption::RewardsDiffer`], [`Corruption::PurseDiffers`],
     /// [`Corruption::Misplaced`].
     pub fn check(&self) -> Result<(), Corruption> {
-        let mut sums: BTreeMap<NodeId, (u128, U256)> = BTreeMap::new();
+        // `None` is more than can be counted. Faults are told in the order of operators: that of
+        // the walk through delegations differs from run to run.
+        let mut sums: BTreeMap<NodeId, (Option<u128>, Option<U256>)> = BTreeMap::new();
         for (&(operator, _), delegation) in &self.delegations {
-            let record = self
-                .operators
-                .get(&operator)
-                .ok_or(Corruption::Misplaced { operator })?;
-            let (shares, rewards) = sums.entry(operator).or_default();
-            *shares = shares
-                .checked_add(delegation.shares.0)
-                .ok_or(Corruption::SharesDiffer { operator })?;
-            let total = delegation
-                .total(record)
-                .map_err(|Overflow| Corruption::RewardsDiffer { operator })?;
+            let (shares, rewards) = sums.entry(operator).or_insert((Some(0), Some(U256::ZERO)));
+            *shares = shares.and_then(|sum| sum.checked_add(delegation.shares.0));
+            let total =
+                (self.operators.get(&operator)).and_then(|record| delegation.total(record).ok());
             *rewards = rewards
-                .checked_add(total)
-                .ok_or(Corruption::RewardsDiffer { operator })?;
+                .zip(total)
+                .and_then(|(sum, total)| sum.checked_add(total));
+        }
+        let lost = sums
+            .keys()
+            .find(|operator| !self.operators.contains_key(operator));
+        if let Some(&operator) = lost {
+            return Err(Corruption::Misplaced { operator });
         }
         let mut bonded = Some(Amount::ZERO);
         let mut rewards = Some(Amount::ZERO);
         for (&operator, record) in &self.operators {
-            let (shares, earned) = sums.get(&operator).copied().unwrap_or_default();
+            let nothing = (Some(0), Some(U256::ZERO));
+            let (shares, earned) = sums.get(&operator).copied().unwrap_or(nothing);
             // A share is worth at most one token.
-            if Shares(shares) != record.shares || record.tokens.0 > shares {
+            if shares != Some(record.shares.0) || record.tokens.0 > record.shares.0 {
                 return Err(Corruption::SharesDiffer { operator });
             }
-            if earned.checked_add(record.remainder) != Some(scaled(record.unclaimed)) {
+            let owed = earned.and_then(|earned| earned.checked_add(record.remainder));
+            if owed != Some(scaled(record.unclaimed)) {
                 return Err(Corruption::RewardsDiffer { operator });
             }
             bonded = bonded.and_then(|sum| sum.checked_add(record.tokens));
@@ -291,6 +281,6 @@ impl Staking {
     }
 }
 
-const fn misplaced(operator: NodeId) -> RestoreError {
-    RestoreError::Corrupt(Corruption::Misplaced { operator })
+const fn misplaced(operator: NodeId) -> Corruption {
+    Corruption::Misplaced { operator }
 }
