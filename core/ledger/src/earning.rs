@@ -7,6 +7,7 @@
 //! - Facts and multipliers are integers in thousandths; a quality of 0.95 is 950. A fact the rule
 //!   does not know is refused, one it requires must be told, one that is too great is refused: a
 //!   misspelt name never pays nothing, nor too much, in silence.
+//! - An event keeps the facts it was granted for, so that every reward can be worked out again.
 //! - Rewards are rounded down to base units, each multiplier's for itself and a session's once.
 //! - A limit holds per rule and account for one UTC day. What it cuts off is told and lost, not
 //!   owed. Past days are forgotten, so the state holds one day's earners.
@@ -58,7 +59,7 @@ use crate::{Amount, Movement};
 use draft::{Changes, Draft};
 
 pub use error::{Corruption, EarningError};
-pub use event::{Event, EventKind};
+pub use event::{Basis, Event, EventKind, FACTS_MAX};
 pub use name::{Name, NameError};
 pub use rules::{
     Comparison, FeeSplit, Fees, Multiplier, Requirement, Rule, Rules, RulesError, Session,
@@ -76,7 +77,7 @@ pub enum Operation {
         rule: Name,
         /// Receives.
         account: AccountId,
-        /// What is so, in thousandths; yes is 1,000.
+        /// What is so, in thousandths; yes is 1,000. At most [`FACTS_MAX`] facts.
         facts: BTreeMap<Name, u64>,
     },
     /// Rewards a session of computing.
@@ -162,8 +163,8 @@ impl Earning {
     /// replays whatever they have become.
     ///
     /// # Errors
-    /// [`Corruption::OutOfOrder`], [`Corruption::Amounts`], [`Corruption::Overflow`]; nothing
-    /// changes then.
+    /// [`Corruption::OutOfOrder`], [`Corruption::Amounts`], [`Corruption::TooManyFacts`],
+    /// [`Corruption::Overflow`]; nothing changes then.
     pub fn apply(&mut self, event: &Event) -> Result<(), Corruption> {
         let mut draft = Draft::new(self, event.time);
         draft.repeat(&event.kind)?;

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use fogcompute_base::{AccountId, UnixMillis};
 use fogcompute_ledger::earning::{
-    Comparison, Corruption, Earning, EarningError, Event, EventKind, FeeSplit, Grant, Name,
-    Operation, Rules, Snapshot,
+    Basis, Comparison, Corruption, Earning, EarningError, Event, EventKind, FACTS_MAX, FeeSplit,
+    Grant, Name, Operation, Rules, Snapshot,
 };
 use fogcompute_ledger::{Amount, Movement, Purse};
 use proptest::prelude::*;
@@ -132,6 +132,35 @@ fn sessions_pay_power_times_minutes_times_bonus_and_multiplier() {
 }
 
 #[test]
+fn an_event_tells_what_it_was_granted_for() {
+    let facts = [("quality", 950), ("uniqueness", 10)];
+    let basis = |operation| {
+        let plan = earning()
+            .plan(&Rules::default(), &operation, MIDNIGHT)
+            .unwrap();
+        assert!(plan.event.kind.answers(&operation));
+        match plan.event.kind {
+            EventKind::Earned { basis, .. } => basis,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        basis(earn("knowledge", &facts)),
+        Basis::Contribution {
+            facts: facts.map(|(fact, value)| (name(fact), value)).into()
+        }
+    );
+    assert_eq!(
+        basis(session(100, 60, 500)),
+        Basis::Session {
+            power_milli: 100_000,
+            duration_ms: 3_600_000,
+            bonus_per_mille: 500
+        }
+    );
+}
+
+#[test]
 fn what_the_limit_cuts_off_is_told_and_it_renews_at_midnight() {
     let mut earning = earning();
     let noon = UnixMillis(MIDNIGHT.0 + DAY / 2);
@@ -204,6 +233,16 @@ fn each_mistake_names_rule_and_fact_and_what_was_needed() {
         EarningError::UnknownFact {
             rule: name("compute"),
             fact: name("min_duration_minutes")
+        }
+    );
+    let many: Vec<_> = (0..33).map(|n| format!("fact_{n}")).collect();
+    let many: Vec<_> = many.iter().map(|fact| (fact.as_str(), 0)).collect();
+    assert_eq!(
+        refused(&earn("compute", &many)),
+        EarningError::TooManyFacts {
+            rule: name("compute"),
+            actual: 33,
+            limit: FACTS_MAX
         }
     );
     assert_eq!(
@@ -371,6 +410,9 @@ fn foreign_events_are_refused() {
             account: ANA,
             granted: Amount(granted),
             cut_by_limit: Amount(cut),
+            basis: Basis::Contribution {
+                facts: BTreeMap::new(),
+            },
         },
     };
     assert_eq!(earning.apply(&event(0, 1)), Err(Corruption::Amounts));
@@ -393,6 +435,19 @@ fn foreign_events_are_refused() {
         Err(Corruption::OutOfOrder {
             time: early.time,
             last: MIDNIGHT
+        })
+    );
+    let mut wordy = event(1, 0);
+    if let EventKind::Earned { basis, .. } = &mut wordy.kind {
+        let facts = (0..33).map(|n| (name(&format!("fact_{n}")), 0)).collect();
+        *basis = Basis::Contribution { facts };
+    }
+    assert_eq!(
+        earning.apply(&wordy),
+        Err(Corruption::TooManyFacts {
+            rule: name("hosting"),
+            actual: 33,
+            limit: FACTS_MAX
         })
     );
     let half = Amount(u128::MAX / 2 + 1);

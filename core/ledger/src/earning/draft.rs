@@ -7,8 +7,8 @@ use fogcompute_base::{AccountId, UnixMillis};
 
 use super::rules::MILLE;
 use super::{
-    Corruption, DAY_MS, Earning, EarningError, EventKind, Grant, Name, Operation, Requirement,
-    Rules, day,
+    Basis, Corruption, DAY_MS, Earning, EarningError, EventKind, FACTS_MAX, Grant, Name, Operation,
+    Requirement, Rules, day,
 };
 use crate::Amount;
 
@@ -79,7 +79,10 @@ impl<'a> Draft<'a> {
                 facts,
             } => {
                 let earned = contribution(rules, rule, facts)?;
-                self.grant(rules, rule, *account, earned)
+                let basis = Basis::Contribution {
+                    facts: facts.clone(),
+                };
+                self.grant(rules, rule, *account, earned, basis)
             }
             Operation::Session {
                 account,
@@ -88,7 +91,12 @@ impl<'a> Draft<'a> {
                 bonus_per_mille,
             } => {
                 let earned = session(rules, *power_milli, *duration_ms, *bonus_per_mille)?;
-                self.grant(rules, &rules.session.counts_as, *account, earned)
+                let basis = Basis::Session {
+                    power_milli: *power_milli,
+                    duration_ms: *duration_ms,
+                    bonus_per_mille: *bonus_per_mille,
+                };
+                self.grant(rules, &rules.session.counts_as, *account, earned, basis)
             }
             Operation::Fee {
                 payer,
@@ -111,8 +119,8 @@ impl<'a> Draft<'a> {
     /// Takes in an event that happened. Rules are not asked.
     ///
     /// # Errors
-    /// [`Corruption::OutOfOrder`], [`Corruption::Amounts`], [`Corruption::Overflow`]; the draft is
-    /// of no more use then.
+    /// [`Corruption::OutOfOrder`], [`Corruption::Amounts`], [`Corruption::TooManyFacts`],
+    /// [`Corruption::Overflow`]; the draft is of no more use then.
     pub(crate) fn repeat(&mut self, kind: &EventKind) -> Result<(), Corruption> {
         let (time, last) = (self.now, self.changes.clock);
         if time < last {
@@ -125,7 +133,17 @@ impl<'a> Draft<'a> {
                 account,
                 granted,
                 cut_by_limit,
+                basis,
             } => {
+                if let Basis::Contribution { facts } = basis
+                    && facts.len() > FACTS_MAX
+                {
+                    return Err(Corruption::TooManyFacts {
+                        rule: rule.clone(),
+                        actual: facts.len(),
+                        limit: FACTS_MAX,
+                    });
+                }
                 if granted.is_zero() || granted.checked_add(*cut_by_limit).is_none() {
                     return Err(Corruption::Amounts);
                 }
@@ -176,6 +194,7 @@ impl<'a> Draft<'a> {
         rule: &Name,
         account: AccountId,
         earned: Amount,
+        basis: Basis,
     ) -> Result<(EventKind, Option<Grant>), EarningError> {
         if earned.is_zero() {
             return Err(EarningError::AmountZero);
@@ -201,6 +220,7 @@ impl<'a> Draft<'a> {
             account,
             granted,
             cut_by_limit,
+            basis,
         };
         let grant = Grant {
             earned,
@@ -221,6 +241,13 @@ fn contribution(
         .contributions
         .get(name)
         .ok_or_else(|| EarningError::UnknownRule { rule: name.clone() })?;
+    if facts.len() > FACTS_MAX {
+        return Err(EarningError::TooManyFacts {
+            rule: name.clone(),
+            actual: facts.len(),
+            limit: FACTS_MAX,
+        });
+    }
     if let Some(fact) = facts.keys().find(|fact| !rule.knows(fact)) {
         return Err(EarningError::UnknownFact {
             rule: name.clone(),

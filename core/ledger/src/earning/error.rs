@@ -32,6 +32,16 @@ pub enum EarningError {
         /// The fact.
         fact: Name,
     },
+    /// More facts were told than an event can keep.
+    #[error("contribution of rule {rule} tells {actual} facts, more than {limit}")]
+    TooManyFacts {
+        /// The rule.
+        rule: Name,
+        /// How many were told.
+        actual: usize,
+        /// [`FACTS_MAX`](super::FACTS_MAX).
+        limit: usize,
+    },
     /// A fact that is required was not told.
     #[error("rule {rule} requires {fact}, which is missing ({comparison:?} {needed})")]
     FactMissing {
@@ -138,6 +148,16 @@ pub enum Corruption {
     /// The event grants nothing, or divides a fee into more or less than it is.
     #[error("event records amounts that do not add up")]
     Amounts,
+    /// The event tells more facts than any can.
+    #[error("event of rule {rule} tells {actual} facts, more than {limit}")]
+    TooManyFacts {
+        /// The rule.
+        rule: Name,
+        /// How many it tells.
+        actual: usize,
+        /// [`FACTS_MAX`](super::FACTS_MAX).
+        limit: usize,
+    },
     /// What was granted in a day exceeds what an amount can count.
     #[error("grants of rule {rule} in a day exceed what an amount can count")]
     Overflow {

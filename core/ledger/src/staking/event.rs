@@ -1,11 +1,13 @@
 //! What happened: effects, not wishes, so that a replay needs no rules.
 
+use std::collections::BTreeSet;
+
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
 use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::codec::{account, amount, evidence, flag, node, ppm, shares, time as time_of};
-use super::{Evidence, Shares};
+use super::{Evidence, Operation, Shares};
 use crate::purse::movements;
 use crate::{Amount, Movement, Ppm, Purse};
 
@@ -267,6 +269,428 @@ impl EventKind {
             | Self::RedelegationEnded { .. } => Vec::new(),
         }
     }
+
+    /// The accounts its movements touch, in order, each once.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<AccountId> {
+        let touched: BTreeSet<_> = (self.movements().iter())
+            .flat_map(|movement| [movement.from, movement.to])
+            .filter_map(|purse| match purse {
+                Purse::Account(account) => Some(account),
+                _ => None,
+            })
+            .collect();
+        touched.into_iter().collect()
+    }
+
+    /// Whether this is what that operation asks for: of the same kind, for the same, of as much if
+    /// it says how much. Effects and what rules decide are not compared.
+    #[must_use]
+    pub fn answers(&self, operation: &Operation) -> bool {
+        match (*self, *operation) {
+            (
+                Self::Registered {
+                    operator,
+                    account,
+                    commission,
+                },
+                Operation::Register {
+                    operator: node,
+                    account: receiver,
+                    commission: part,
+                },
+            ) => (operator, account, commission) == (node, receiver, part),
+            (
+                Self::CommissionSet {
+                    operator,
+                    commission,
+                },
+                Operation::SetCommission {
+                    operator: node,
+                    commission: part,
+                },
+            ) => (operator, commission) == (node, part),
+            (
+                Self::Bonded {
+                    operator,
+                    delegator,
+                    amount,
+                    ..
+                },
+                Operation::Bond {
+                    operator: node,
+                    delegator: owner,
+                    amount: asked,
+                },
+            ) => (operator, delegator, amount) == (node, owner, asked),
+            (
+                Self::Unbonded {
+                    operator,
+                    delegator,
+                    amount,
+                    ..
+                },
+                Operation::Unbond {
+                    operator: node,
+                    delegator: owner,
+                    amount: asked,
+                },
+            ) => (operator, delegator) == (node, owner) && as_asked(amount, asked),
+            (
+                Self::UnbondingCancelled {
+                    operator,
+                    delegator,
+                    entry,
+                    amount,
+                    ..
+                },
+                Operation::CancelUnbonding {
+                    operator: node,
+                    delegator: owner,
+                    entry: number,
+                    amount: asked,
+                },
+            ) => (operator, delegator, entry) == (node, owner, number) && as_asked(amount, asked),
+            (
+                Self::Redelegated {
+                    delegator,
+                    from,
+                    to,
+                    amount,
+                    ..
+                },
+                Operation::Redelegate {
+                    delegator: owner,
+                    from: first,
+                    to: second,
+                    amount: asked,
+                },
+            ) => (delegator, from, to) == (owner, first, second) && as_asked(amount, asked),
+            (
+                Self::Claimed {
+                    operator,
+                    delegator,
+                    ..
+                },
+                Operation::Claim {
+                    operator: node,
+                    delegator: owner,
+                },
+            ) => (operator, delegator) == (node, owner),
+            (
+                Self::CommissionClaimed { operator, .. },
+                Operation::ClaimCommission { operator: node },
+            )
+            | (Self::Unjailed { operator }, Operation::Unjail { operator: node }) => {
+                operator == node
+            }
+            (
+                Self::Rewarded {
+                    operator,
+                    source,
+                    amount,
+                    ..
+                },
+                Operation::Reward {
+                    operator: node,
+                    source: payer,
+                    amount: asked,
+                },
+            ) => (operator, source, amount) == (node, payer, asked),
+            (
+                Self::Slashed {
+                    operator,
+                    evidence,
+                    infraction,
+                    power,
+                    ..
+                },
+                Operation::Slash {
+                    operator: node,
+                    evidence: kind,
+                    infraction: time,
+                    power: stake,
+                },
+            ) => (operator, evidence, infraction, power) == (node, kind, time, stake),
+            (Self::Released { .. } | Self::RedelegationEnded { .. }, Operation::Mature) => true,
+            (
+                Self::InsurancePaid { claim, to, amount },
+                Operation::PayInsurance {
+                    claim: id,
+                    to: receiver,
+                    amount: asked,
+                },
+            ) => (claim, to, amount) == (id, receiver, asked),
+            _ => false,
+        }
+    }
+
+    /// Writes its canonical bytes: those of an [`Event`] after the time.
+    pub(crate) fn encode_into(&self, w: &mut Writer) {
+        w.u8(self.code());
+        match *self {
+            Self::Registered {
+                operator,
+                account,
+                commission,
+            } => {
+                w.raw(operator.as_bytes());
+                w.raw(account.as_bytes());
+                w.u32(commission.get());
+            }
+            Self::CommissionSet {
+                operator,
+                commission,
+            } => {
+                w.raw(operator.as_bytes());
+                w.u32(commission.get());
+            }
+            Self::Bonded {
+                operator,
+                delegator,
+                amount,
+                shares,
+            } => {
+                w.raw(operator.as_bytes());
+                w.raw(delegator.as_bytes());
+                w.u128(amount.0);
+                w.u128(shares.0);
+            }
+            Self::Unbonded {
+                operator,
+                delegator,
+                amount,
+                shares,
+                matures,
+                entry,
+            } => {
+                w.raw(operator.as_bytes());
+                w.raw(delegator.as_bytes());
+                w.u128(amount.0);
+                w.u128(shares.0);
+                w.u64(matures.0);
+                w.u64(entry);
+            }
+            Self::UnbondingCancelled {
+                operator,
+                delegator,
+                entry,
+                amount,
+                shares,
+            } => {
+                w.raw(operator.as_bytes());
+                w.raw(delegator.as_bytes());
+                w.u64(entry);
+                w.u128(amount.0);
+                w.u128(shares.0);
+            }
+            Self::Redelegated {
+                delegator,
+                from,
+                to,
+                amount,
+                left,
+                joined,
+                matures,
+                entry,
+            } => {
+                w.raw(delegator.as_bytes());
+                w.raw(from.as_bytes());
+                w.raw(to.as_bytes());
+                w.u128(amount.0);
+                w.u128(left.0);
+                w.u128(joined.0);
+                w.u64(matures.0);
+                w.u64(entry);
+            }
+            Self::Claimed {
+                operator,
+                delegator: account,
+                amount,
+            }
+            | Self::CommissionClaimed {
+                operator,
+                account,
+                amount,
+            } => {
+                w.raw(operator.as_bytes());
+                w.raw(account.as_bytes());
+                w.u128(amount.0);
+            }
+            Self::Rewarded {
+                operator,
+                source,
+                amount,
+                commission,
+                treasury,
+            } => {
+                w.raw(operator.as_bytes());
+                source.write(w);
+                w.u128(amount.0);
+                w.u128(commission.0);
+                w.u128(treasury.0);
+            }
+            Self::Slashed {
+                operator,
+                evidence,
+                infraction,
+                power,
+                fraction,
+                insured,
+                jailed_until,
+                tombstone,
+                forget_before,
+                bonded,
+                unbonding,
+            } => {
+                w.raw(operator.as_bytes());
+                w.u8(evidence.code());
+                w.u64(infraction.0);
+                w.u128(power.0);
+                w.u32(fraction.get());
+                w.u32(insured.get());
+                w.u64(jailed_until.0);
+                w.u8(u8::from(tombstone));
+                w.u64(forget_before.0);
+                w.u128(bonded.0);
+                w.u128(unbonding.0);
+            }
+            Self::Unjailed { operator } => w.raw(operator.as_bytes()),
+            Self::Released {
+                operator,
+                delegator,
+                entry,
+                amount,
+            } => {
+                w.raw(operator.as_bytes());
+                w.raw(delegator.as_bytes());
+                w.u64(entry);
+                w.u128(amount.0);
+            }
+            Self::RedelegationEnded {
+                delegator,
+                from,
+                to,
+                entry,
+            } => {
+                w.raw(delegator.as_bytes());
+                w.raw(from.as_bytes());
+                w.raw(to.as_bytes());
+                w.u64(entry);
+            }
+            Self::InsurancePaid { claim, to, amount } => {
+                w.raw(claim.as_bytes());
+                w.raw(to.as_bytes());
+                w.u128(amount.0);
+            }
+        }
+    }
+
+    /// Reads what [`encode_into`](Self::encode_into) writes, and no further.
+    pub(crate) fn decode_from(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let at = r.position();
+        Ok(match r.u8()? {
+            1 => Self::Registered {
+                operator: node(r)?,
+                account: account(r)?,
+                commission: ppm(r)?,
+            },
+            2 => Self::CommissionSet {
+                operator: node(r)?,
+                commission: ppm(r)?,
+            },
+            3 => Self::Bonded {
+                operator: node(r)?,
+                delegator: account(r)?,
+                amount: amount(r)?,
+                shares: shares(r)?,
+            },
+            4 => Self::Unbonded {
+                operator: node(r)?,
+                delegator: account(r)?,
+                amount: amount(r)?,
+                shares: shares(r)?,
+                matures: time_of(r)?,
+                entry: r.u64()?,
+            },
+            5 => Self::UnbondingCancelled {
+                operator: node(r)?,
+                delegator: account(r)?,
+                entry: r.u64()?,
+                amount: amount(r)?,
+                shares: shares(r)?,
+            },
+            6 => Self::Redelegated {
+                delegator: account(r)?,
+                from: node(r)?,
+                to: node(r)?,
+                amount: amount(r)?,
+                left: shares(r)?,
+                joined: shares(r)?,
+                matures: time_of(r)?,
+                entry: r.u64()?,
+            },
+            7 => Self::Claimed {
+                operator: node(r)?,
+                delegator: account(r)?,
+                amount: amount(r)?,
+            },
+            8 => Self::CommissionClaimed {
+                operator: node(r)?,
+                account: account(r)?,
+                amount: amount(r)?,
+            },
+            9 => Self::Rewarded {
+                operator: node(r)?,
+                source: Purse::read(r)?,
+                amount: amount(r)?,
+                commission: amount(r)?,
+                treasury: amount(r)?,
+            },
+            10 => Self::Slashed {
+                operator: node(r)?,
+                evidence: evidence(r)?,
+                infraction: time_of(r)?,
+                power: amount(r)?,
+                fraction: ppm(r)?,
+                insured: ppm(r)?,
+                jailed_until: time_of(r)?,
+                tombstone: flag(r)?,
+                forget_before: time_of(r)?,
+                bonded: amount(r)?,
+                unbonding: amount(r)?,
+            },
+            11 => Self::Unjailed { operator: node(r)? },
+            12 => Self::Released {
+                operator: node(r)?,
+                delegator: account(r)?,
+                entry: r.u64()?,
+                amount: amount(r)?,
+            },
+            13 => Self::RedelegationEnded {
+                delegator: account(r)?,
+                from: node(r)?,
+                to: node(r)?,
+                entry: r.u64()?,
+            },
+            14 => Self::InsurancePaid {
+                claim: TransferId::from_bytes(r.array()?),
+                to: account(r)?,
+                amount: amount(r)?,
+            },
+            code => {
+                return Err(DecodeError::Unknown {
+                    at,
+                    value: u64::from(code),
+                });
+            }
+        })
+    }
+}
+
+/// Whether an amount is what was asked for, if it was said.
+fn as_asked(amount: Amount, asked: Option<Amount>) -> bool {
+    asked.is_none_or(|asked| asked == amount)
 }
 
 /// Something that happened, and when.
@@ -308,163 +732,7 @@ impl Event {
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.u64(self.time.0);
-        w.u8(self.kind.code());
-        match self.kind {
-            EventKind::Registered {
-                operator,
-                account,
-                commission,
-            } => {
-                w.raw(operator.as_bytes());
-                w.raw(account.as_bytes());
-                w.u32(commission.get());
-            }
-            EventKind::CommissionSet {
-                operator,
-                commission,
-            } => {
-                w.raw(operator.as_bytes());
-                w.u32(commission.get());
-            }
-            EventKind::Bonded {
-                operator,
-                delegator,
-                amount,
-                shares,
-            } => {
-                w.raw(operator.as_bytes());
-                w.raw(delegator.as_bytes());
-                w.u128(amount.0);
-                w.u128(shares.0);
-            }
-            EventKind::Unbonded {
-                operator,
-                delegator,
-                amount,
-                shares,
-                matures,
-                entry,
-            } => {
-                w.raw(operator.as_bytes());
-                w.raw(delegator.as_bytes());
-                w.u128(amount.0);
-                w.u128(shares.0);
-                w.u64(matures.0);
-                w.u64(entry);
-            }
-            EventKind::UnbondingCancelled {
-                operator,
-                delegator,
-                entry,
-                amount,
-                shares,
-            } => {
-                w.raw(operator.as_bytes());
-                w.raw(delegator.as_bytes());
-                w.u64(entry);
-                w.u128(amount.0);
-                w.u128(shares.0);
-            }
-            EventKind::Redelegated {
-                delegator,
-                from,
-                to,
-                amount,
-                left,
-                joined,
-                matures,
-                entry,
-            } => {
-                w.raw(delegator.as_bytes());
-                w.raw(from.as_bytes());
-                w.raw(to.as_bytes());
-                w.u128(amount.0);
-                w.u128(left.0);
-                w.u128(joined.0);
-                w.u64(matures.0);
-                w.u64(entry);
-            }
-            EventKind::Claimed {
-                operator,
-                delegator: account,
-                amount,
-            }
-            | EventKind::CommissionClaimed {
-                operator,
-                account,
-                amount,
-            } => {
-                w.raw(operator.as_bytes());
-                w.raw(account.as_bytes());
-                w.u128(amount.0);
-            }
-            EventKind::Rewarded {
-                operator,
-                source,
-                amount,
-                commission,
-                treasury,
-            } => {
-                w.raw(operator.as_bytes());
-                source.write(&mut w);
-                w.u128(amount.0);
-                w.u128(commission.0);
-                w.u128(treasury.0);
-            }
-            EventKind::Slashed {
-                operator,
-                evidence,
-                infraction,
-                power,
-                fraction,
-                insured,
-                jailed_until,
-                tombstone,
-                forget_before,
-                bonded,
-                unbonding,
-            } => {
-                w.raw(operator.as_bytes());
-                w.u8(evidence.code());
-                w.u64(infraction.0);
-                w.u128(power.0);
-                w.u32(fraction.get());
-                w.u32(insured.get());
-                w.u64(jailed_until.0);
-                w.u8(u8::from(tombstone));
-                w.u64(forget_before.0);
-                w.u128(bonded.0);
-                w.u128(unbonding.0);
-            }
-            EventKind::Unjailed { operator } => w.raw(operator.as_bytes()),
-            EventKind::Released {
-                operator,
-                delegator,
-                entry,
-                amount,
-            } => {
-                w.raw(operator.as_bytes());
-                w.raw(delegator.as_bytes());
-                w.u64(entry);
-                w.u128(amount.0);
-            }
-            EventKind::RedelegationEnded {
-                delegator,
-                from,
-                to,
-                entry,
-            } => {
-                w.raw(delegator.as_bytes());
-                w.raw(from.as_bytes());
-                w.raw(to.as_bytes());
-                w.u64(entry);
-            }
-            EventKind::InsurancePaid { claim, to, amount } => {
-                w.raw(claim.as_bytes());
-                w.raw(to.as_bytes());
-                w.u128(amount.0);
-            }
-        }
+        self.kind.encode_into(&mut w);
         w.finish()
     }
 
@@ -476,103 +744,7 @@ impl Event {
         let mut reader = Reader::new(bytes);
         let r = &mut reader;
         let time = time_of(r)?;
-        let at = r.position();
-        let kind = match r.u8()? {
-            1 => EventKind::Registered {
-                operator: node(r)?,
-                account: account(r)?,
-                commission: ppm(r)?,
-            },
-            2 => EventKind::CommissionSet {
-                operator: node(r)?,
-                commission: ppm(r)?,
-            },
-            3 => EventKind::Bonded {
-                operator: node(r)?,
-                delegator: account(r)?,
-                amount: amount(r)?,
-                shares: shares(r)?,
-            },
-            4 => EventKind::Unbonded {
-                operator: node(r)?,
-                delegator: account(r)?,
-                amount: amount(r)?,
-                shares: shares(r)?,
-                matures: time_of(r)?,
-                entry: r.u64()?,
-            },
-            5 => EventKind::UnbondingCancelled {
-                operator: node(r)?,
-                delegator: account(r)?,
-                entry: r.u64()?,
-                amount: amount(r)?,
-                shares: shares(r)?,
-            },
-            6 => EventKind::Redelegated {
-                delegator: account(r)?,
-                from: node(r)?,
-                to: node(r)?,
-                amount: amount(r)?,
-                left: shares(r)?,
-                joined: shares(r)?,
-                matures: time_of(r)?,
-                entry: r.u64()?,
-            },
-            7 => EventKind::Claimed {
-                operator: node(r)?,
-                delegator: account(r)?,
-                amount: amount(r)?,
-            },
-            8 => EventKind::CommissionClaimed {
-                operator: node(r)?,
-                account: account(r)?,
-                amount: amount(r)?,
-            },
-            9 => EventKind::Rewarded {
-                operator: node(r)?,
-                source: Purse::read(r)?,
-                amount: amount(r)?,
-                commission: amount(r)?,
-                treasury: amount(r)?,
-            },
-            10 => EventKind::Slashed {
-                operator: node(r)?,
-                evidence: evidence(r)?,
-                infraction: time_of(r)?,
-                power: amount(r)?,
-                fraction: ppm(r)?,
-                insured: ppm(r)?,
-                jailed_until: time_of(r)?,
-                tombstone: flag(r)?,
-                forget_before: time_of(r)?,
-                bonded: amount(r)?,
-                unbonding: amount(r)?,
-            },
-            11 => EventKind::Unjailed { operator: node(r)? },
-            12 => EventKind::Released {
-                operator: node(r)?,
-                delegator: account(r)?,
-                entry: r.u64()?,
-                amount: amount(r)?,
-            },
-            13 => EventKind::RedelegationEnded {
-                delegator: account(r)?,
-                from: node(r)?,
-                to: node(r)?,
-                entry: r.u64()?,
-            },
-            14 => EventKind::InsurancePaid {
-                claim: TransferId::from_bytes(r.array()?),
-                to: account(r)?,
-                amount: amount(r)?,
-            },
-            code => {
-                return Err(DecodeError::Unknown {
-                    at,
-                    value: u64::from(code),
-                });
-            }
-        };
+        let kind = EventKind::decode_from(r)?;
         reader.finish()?;
         Ok(Self { time, kind })
     }
@@ -681,5 +853,305 @@ mod tests {
                 prop_assert_eq!(event.encode(), bytes);
             }
         }
+    }
+
+    fn node(n: u8) -> NodeId {
+        NodeId::from_bytes([n; 32])
+    }
+
+    fn person(n: u8) -> AccountId {
+        AccountId::from_bytes([n; 16])
+    }
+
+    /// An event of each kind, and operations: the first is what it answers, and each other differs
+    /// from that in one field.
+    fn answers() -> Vec<(EventKind, Vec<Operation>)> {
+        let (a, b, ana, ben) = (node(1), node(2), person(1), person(2));
+        let (ten, nine, tenth, ninth) = (Amount(10), Amount(9), Ppm::percent(10), Ppm::percent(9));
+        let (shares, matures) = (Shares(7), UnixMillis(70));
+        let register = |operator, account, commission| Operation::Register {
+            operator,
+            account,
+            commission,
+        };
+        let set = |operator, commission| Operation::SetCommission {
+            operator,
+            commission,
+        };
+        let bond = |operator, delegator, amount| Operation::Bond {
+            operator,
+            delegator,
+            amount,
+        };
+        let unbond = |operator, delegator, amount| Operation::Unbond {
+            operator,
+            delegator,
+            amount,
+        };
+        let cancel = |operator, delegator, entry, amount| Operation::CancelUnbonding {
+            operator,
+            delegator,
+            entry,
+            amount,
+        };
+        let redelegate = |delegator, from, to, amount| Operation::Redelegate {
+            delegator,
+            from,
+            to,
+            amount,
+        };
+        let claim = |operator, delegator| Operation::Claim {
+            operator,
+            delegator,
+        };
+        let reward = |operator, source, amount| Operation::Reward {
+            operator,
+            source,
+            amount,
+        };
+        let slash = |operator, evidence, infraction, power| Operation::Slash {
+            operator,
+            evidence,
+            infraction: UnixMillis(infraction),
+            power,
+        };
+        let pay = |claim, to, amount| Operation::PayInsurance {
+            claim: TransferId::from_bytes([claim; 16]),
+            to,
+            amount,
+        };
+        let (down, wrong) = (Evidence::Downtime, Evidence::InvalidResult);
+        vec![
+            (
+                EventKind::Registered {
+                    operator: a,
+                    account: ana,
+                    commission: tenth,
+                },
+                vec![
+                    register(a, ana, tenth),
+                    register(b, ana, tenth),
+                    register(a, ben, tenth),
+                    register(a, ana, ninth),
+                ],
+            ),
+            (
+                EventKind::CommissionSet {
+                    operator: a,
+                    commission: tenth,
+                },
+                vec![set(a, tenth), set(b, tenth), set(a, ninth)],
+            ),
+            (
+                EventKind::Bonded {
+                    operator: a,
+                    delegator: ana,
+                    amount: ten,
+                    shares,
+                },
+                vec![
+                    bond(a, ana, ten),
+                    bond(b, ana, ten),
+                    bond(a, ben, ten),
+                    bond(a, ana, nine),
+                ],
+            ),
+            (
+                EventKind::Unbonded {
+                    operator: a,
+                    delegator: ana,
+                    amount: ten,
+                    shares,
+                    matures,
+                    entry: 1,
+                },
+                vec![
+                    unbond(a, ana, Some(ten)),
+                    unbond(b, ana, None),
+                    unbond(a, ben, None),
+                    unbond(a, ana, Some(nine)),
+                ],
+            ),
+            (
+                EventKind::UnbondingCancelled {
+                    operator: a,
+                    delegator: ana,
+                    entry: 1,
+                    amount: ten,
+                    shares,
+                },
+                vec![
+                    cancel(a, ana, 1, Some(ten)),
+                    cancel(b, ana, 1, None),
+                    cancel(a, ben, 1, None),
+                    cancel(a, ana, 2, None),
+                    cancel(a, ana, 1, Some(nine)),
+                ],
+            ),
+            (
+                EventKind::Redelegated {
+                    delegator: ana,
+                    from: a,
+                    to: b,
+                    amount: ten,
+                    left: shares,
+                    joined: shares,
+                    matures,
+                    entry: 1,
+                },
+                vec![
+                    redelegate(ana, a, b, Some(ten)),
+                    redelegate(ben, a, b, None),
+                    redelegate(ana, b, b, None),
+                    redelegate(ana, a, a, None),
+                    redelegate(ana, a, b, Some(nine)),
+                ],
+            ),
+            (
+                EventKind::Claimed {
+                    operator: a,
+                    delegator: ana,
+                    amount: ten,
+                },
+                vec![claim(a, ana), claim(b, ana), claim(a, ben)],
+            ),
+            (
+                EventKind::CommissionClaimed {
+                    operator: a,
+                    account: ana,
+                    amount: ten,
+                },
+                vec![
+                    Operation::ClaimCommission { operator: a },
+                    Operation::ClaimCommission { operator: b },
+                ],
+            ),
+            (
+                EventKind::Rewarded {
+                    operator: a,
+                    source: Purse::Mint,
+                    amount: ten,
+                    commission: nine,
+                    treasury: Amount::ZERO,
+                },
+                vec![
+                    reward(a, Purse::Mint, ten),
+                    reward(b, Purse::Mint, ten),
+                    reward(a, Purse::Treasury, ten),
+                    reward(a, Purse::Mint, nine),
+                ],
+            ),
+            (
+                EventKind::Slashed {
+                    operator: a,
+                    evidence: down,
+                    infraction: UnixMillis(5),
+                    power: ten,
+                    fraction: tenth,
+                    insured: tenth,
+                    jailed_until: matures,
+                    tombstone: false,
+                    forget_before: UnixMillis(0),
+                    bonded: nine,
+                    unbonding: Amount::ZERO,
+                },
+                vec![
+                    slash(a, down, 5, ten),
+                    slash(b, down, 5, ten),
+                    slash(a, wrong, 5, ten),
+                    slash(a, down, 6, ten),
+                    slash(a, down, 5, nine),
+                ],
+            ),
+            (
+                EventKind::Unjailed { operator: a },
+                vec![
+                    Operation::Unjail { operator: a },
+                    Operation::Unjail { operator: b },
+                ],
+            ),
+            (
+                EventKind::Released {
+                    operator: a,
+                    delegator: ana,
+                    entry: 1,
+                    amount: ten,
+                },
+                vec![Operation::Mature],
+            ),
+            (
+                EventKind::RedelegationEnded {
+                    delegator: ana,
+                    from: a,
+                    to: b,
+                    entry: 1,
+                },
+                vec![Operation::Mature],
+            ),
+            (
+                EventKind::InsurancePaid {
+                    claim: TransferId::from_bytes([1; 16]),
+                    to: ana,
+                    amount: ten,
+                },
+                vec![
+                    pay(1, ana, ten),
+                    pay(2, ana, ten),
+                    pay(1, ben, ten),
+                    pay(1, ana, nine),
+                ],
+            ),
+        ]
+    }
+
+    #[test]
+    fn an_event_answers_what_asked_for_it_and_nothing_that_differs_in_a_field() {
+        let all = answers();
+        for (place, (event, asked)) in all.iter().enumerate() {
+            assert_eq!(usize::from(event.code()), place + 1);
+            assert!(event.answers(&asked[0]), "{event:?}");
+            for other in &asked[1..] {
+                assert!(!event.answers(other), "{event:?} {other:?}");
+            }
+            for (_, others) in &all {
+                if others[0] != asked[0] {
+                    assert!(!event.answers(&others[0]), "{event:?} {:?}", others[0]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_operation_that_asks_for_all_is_answered_by_any_amount() {
+        for (event, asked) in answers() {
+            let mut all = asked[0];
+            if let Operation::Unbond { amount, .. }
+            | Operation::CancelUnbonding { amount, .. }
+            | Operation::Redelegate { amount, .. } = &mut all
+            {
+                *amount = None;
+            }
+            assert!(event.answers(&all), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn accounts_are_those_whose_money_moves_and_no_purses() {
+        for (event, _) in answers() {
+            let expected = match event.code() {
+                // Bonded, claimed, commission claimed, released, insurance paid.
+                3 | 7 | 8 | 12 | 14 => vec![person(1)],
+                _ => vec![],
+            };
+            assert_eq!(event.accounts(), expected, "{event:?}");
+        }
+        let from_an_account = EventKind::Rewarded {
+            operator: node(1),
+            source: Purse::Account(person(2)),
+            amount: Amount(10),
+            commission: Amount(1),
+            treasury: Amount(3),
+        };
+        assert_eq!(from_an_account.accounts(), [person(2)]);
     }
 }
