@@ -1,8 +1,10 @@
 //! Bytes of operations and entries, the same for digests, signatures and stores.
 
-use fogcompute_base::wire::{DecodeError, Reader};
+use fogcompute_base::wire::{DecodeError, Reader, Writer};
 use fogcompute_base::{AccountId, Digest, TransferId, UnixMillis};
 
+use crate::economy::{Event, Request};
+use crate::staking;
 use crate::{AccountKind, Amount, AssetId, EntryKind, Limits, Memo, Operation, PublicKey};
 
 /// Set in a code that is followed by a memo.
@@ -221,6 +223,19 @@ impl<'a> Decoder<'a> {
                 nonce: self.0.u64()?,
                 digest: self.digest()?,
             },
+            11 => EntryKind::Economy {
+                id: self.transfer()?,
+                event: Box::new(Event::read(&mut self.0)?),
+            },
+            12 => EntryKind::Matured {
+                event: Box::new(staking::EventKind::decode_from(&mut self.0)?),
+            },
+            13 => EntryKind::Moved {
+                cause: self.0.u64()?,
+                from: self.account()?,
+                to: self.account()?,
+                amount: self.amount()?,
+            },
             _ => return Err(unknown(at, code)),
         })
     }
@@ -273,6 +288,10 @@ impl<'a> Decoder<'a> {
                 id: self.transfer()?,
                 account: self.account()?,
                 key: PublicKey::from_bytes(self.0.array()?),
+            },
+            11 => Operation::Economy {
+                id: self.transfer()?,
+                request: Box::new(Request::read(&mut self.0)?),
             },
             _ => return Err(unknown(at, code)),
         })
@@ -397,7 +416,31 @@ pub(crate) fn write_entry(kind: &EntryKind, out: &mut Vec<u8>) {
             out.u64(nonce);
             out.raw(digest.as_bytes());
         }
+        EntryKind::Economy { id, ref event } => {
+            out.transfer(id);
+            out.raw(&written(|writer| event.write(writer)));
+        }
+        EntryKind::Matured { ref event } => {
+            out.raw(&written(|writer| event.encode_into(writer)));
+        }
+        EntryKind::Moved {
+            cause,
+            from,
+            to,
+            amount,
+        } => {
+            out.u64(cause);
+            out.account(from);
+            out.account(to);
+            out.amount(amount);
+        }
     }
+}
+
+fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut writer = Writer::new();
+    write(&mut writer);
+    writer.finish()
 }
 
 pub(crate) fn write_operation(operation: &Operation, out: &mut Vec<u8>) {
@@ -477,6 +520,11 @@ pub(crate) fn write_operation(operation: &Operation, out: &mut Vec<u8>) {
             out.transfer(id);
             out.account(account);
             out.raw(key.as_bytes());
+        }
+        Operation::Economy { id, ref request } => {
+            out.u8(11);
+            out.transfer(id);
+            out.raw(&written(|writer| request.write(writer)));
         }
     }
 }

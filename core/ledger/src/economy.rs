@@ -43,10 +43,15 @@
 //! # Ok::<(), EconomyError>(())
 //! ```
 
+mod act;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{Amount, Ppm, earning, staking};
+
+pub use act::{Event, Request};
+pub(crate) use act::{Signer, account_of};
 
 /// How much money there is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]

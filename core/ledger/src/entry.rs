@@ -4,7 +4,8 @@ use fogcompute_base::{AccountId, Digest, TransferId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Write, write_entry};
-use crate::{AccountKind, Amount, AssetId, Corruption, Limits, Memo, PublicKey};
+use crate::economy::{self, Event};
+use crate::{AccountKind, Amount, AssetId, Corruption, Limits, Memo, PublicKey, Purse, staking};
 
 /// The end of a history: names everything before it.
 ///
@@ -33,7 +34,8 @@ impl Default for Head {
 }
 
 /// What an entry records.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[non_exhaustive]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum EntryKind {
     /// An account was opened.
     Opened {
@@ -147,6 +149,29 @@ pub enum EntryKind {
         /// [`crate::SignedBatch::digest`] of what was signed.
         digest: Digest,
     },
+    /// Something happened in the economy. The movements it makes follow in the same batch.
+    Economy {
+        /// The operation.
+        id: TransferId,
+        /// What happened.
+        event: Box<Event>,
+    },
+    /// Stake on its way out came to the end of it. What is paid out follows in the same batch.
+    Matured {
+        /// What happened.
+        event: Box<staking::EventKind>,
+    },
+    /// An amount was moved by the economy.
+    Moved {
+        /// Sequence of the entry that made it so.
+        cause: u64,
+        /// Gave.
+        from: AccountId,
+        /// Received.
+        to: AccountId,
+        /// Base units moved.
+        amount: Amount,
+    },
 }
 
 impl EntryKind {
@@ -164,6 +189,29 @@ impl EntryKind {
             Self::Closed { .. } => 8,
             Self::Owned { .. } => 9,
             Self::Signed { .. } => 10,
+            Self::Economy { .. } => 11,
+            Self::Matured { .. } => 12,
+            Self::Moved { .. } => 13,
+        }
+    }
+
+    /// The kind's name, in the past as it happened; it never changes.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Opened { .. } => "opened",
+            Self::Transferred { .. } => "transferred",
+            Self::Reserved { .. } => "reserved",
+            Self::Posted { .. } => "posted",
+            Self::Voided { .. } => "voided",
+            Self::Expired { .. } => "expired",
+            Self::Limited { .. } => "limited",
+            Self::Closed { .. } => "closed",
+            Self::Owned { .. } => "owned",
+            Self::Signed { .. } => "signed",
+            Self::Economy { .. } => "economy",
+            Self::Matured { .. } => "matured",
+            Self::Moved { .. } => "moved",
         }
     }
 
@@ -177,8 +225,13 @@ impl EntryKind {
             | Self::Voided { id, .. }
             | Self::Limited { id, .. }
             | Self::Closed { id, .. }
-            | Self::Owned { id, .. } => Some(id),
-            Self::Opened { .. } | Self::Expired { .. } | Self::Signed { .. } => None,
+            | Self::Owned { id, .. }
+            | Self::Economy { id, .. } => Some(id),
+            Self::Opened { .. }
+            | Self::Expired { .. }
+            | Self::Signed { .. }
+            | Self::Matured { .. }
+            | Self::Moved { .. } => None,
         }
     }
 
@@ -193,16 +246,29 @@ impl EntryKind {
         }
     }
 
-    /// The one account it is about, if it moves nothing from one to another.
+    /// The one account it is about, if it moves nothing from one to another by itself.
     #[must_use]
-    pub const fn account(&self) -> Option<AccountId> {
+    pub fn account(&self) -> Option<AccountId> {
         match *self {
             Self::Opened { account, .. }
             | Self::Limited { account, .. }
             | Self::Closed { account, .. }
             | Self::Owned { account, .. }
             | Self::Signed { account, .. } => Some(account),
+            Self::Economy { ref event, .. } => Some(event.account()),
+            Self::Matured { ref event } => Some(economy::account_of(event)),
             _ => None,
+        }
+    }
+
+    /// Whether it follows from an entry before it, so that no batch begins with it: movements of
+    /// the economy, and the largest supply of its mint.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        match *self {
+            Self::Moved { .. } => true,
+            Self::Limited { account, .. } => account == Purse::Mint.account(),
+            _ => false,
         }
     }
 
@@ -223,21 +289,26 @@ impl EntryKind {
             | Self::Reserved { from, to, .. }
             | Self::Posted { from, to, .. }
             | Self::Voided { from, to, .. }
-            | Self::Expired { from, to, .. } => Some((from, to)),
+            | Self::Expired { from, to, .. }
+            | Self::Moved { from, to, .. } => Some((from, to)),
             Self::Opened { .. }
             | Self::Limited { .. }
             | Self::Closed { .. }
             | Self::Owned { .. }
-            | Self::Signed { .. } => None,
+            | Self::Signed { .. }
+            | Self::Economy { .. }
+            | Self::Matured { .. } => None,
         }
     }
 
     /// Base units that moved from one posted balance to another: zero for everything but a
-    /// transfer and a post.
+    /// transfer, a post and a movement of the economy.
     #[must_use]
     pub const fn moved(&self) -> Amount {
         match *self {
-            Self::Transferred { amount, .. } | Self::Posted { amount, .. } => amount,
+            Self::Transferred { amount, .. }
+            | Self::Posted { amount, .. }
+            | Self::Moved { amount, .. } => amount,
             _ => Amount::ZERO,
         }
     }
@@ -264,13 +335,16 @@ impl EntryKind {
 /// | closed | id 16, account 16 |
 /// | owned | id 16, account 16, key 32 |
 /// | signed | account 16, nonce `u64`, digest 32 |
+/// | economy | id 16, event as [`crate::economy::Event`] |
+/// | matured | event as [`crate::staking::Event`], without its time |
+/// | moved | cause `u64`, from 16, to 16, amount `u128` |
 /// | memo | code `u16`, reference 16; only if there is one: the entry's code then has bit 7 set |
 ///
 /// Limits are the largest supply, a byte that is 1 if credits must not exceed debits, and what may
 /// be spent a day; the two amounts are a flag 1 and, if it is 1, a `u128`.
 ///
 /// Integers are big-endian ([`fogcompute_base::wire`]).
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Entry {
     /// Place in the history, from 1 without gaps.
     pub sequence: u64,
@@ -313,7 +387,7 @@ impl Entry {
             sequence: self.sequence.saturating_sub(1),
             chain: previous,
         };
-        Chain::new().next(head, self.time, self.kind).chain
+        Chain::new().digest(head, self.time, &self.kind)
     }
 }
 
@@ -331,25 +405,33 @@ impl Chain {
 
     /// The entry that follows `previous`.
     pub(crate) fn next(&mut self, previous: Head, time: UnixMillis, kind: EntryKind) -> Entry {
-        // One entry a nanosecond would need 584 years to get there.
-        let sequence = previous.sequence.saturating_add(1);
-        self.0.clear();
-        self.0.raw(previous.chain.as_bytes());
-        self.0.u64(sequence);
-        self.0.u64(time.0);
-        write_entry(&kind, &mut self.0);
+        let chain = self.digest(previous, time, &kind);
         Entry {
-            sequence,
+            sequence: following(previous),
             time,
             kind,
-            chain: Digest::derive(Self::CONTEXT, &self.0),
+            chain,
         }
+    }
+
+    fn digest(&mut self, previous: Head, time: UnixMillis, kind: &EntryKind) -> Digest {
+        self.0.clear();
+        self.0.raw(previous.chain.as_bytes());
+        self.0.u64(following(previous));
+        self.0.u64(time.0);
+        write_entry(kind, &mut self.0);
+        Digest::derive(Self::CONTEXT, &self.0)
     }
 
     /// The kind of the entry made last, as bytes.
     pub(crate) fn kind_bytes(&self) -> &[u8] {
         &self.0[Self::KIND_AT..]
     }
+}
+
+const fn following(previous: Head) -> u64 {
+    // One entry a nanosecond would need 584 years to get to the end.
+    previous.sequence.saturating_add(1)
 }
 
 /// Follows the chain from `start` over `entries` and returns where it ends.
@@ -414,7 +496,11 @@ mod tests {
             .iter()
             .map(|entry| entry.canonical().len() - 17)
             .collect();
-        assert_eq!(lengths, [21, 64, 73, 83, 96, 80, 64, 35, 67, 32, 64, 56]);
+        let configured = lengths[15];
+        assert_eq!(
+            lengths[..15],
+            [21, 64, 73, 83, 96, 80, 64, 35, 67, 32, 64, 56, 47, 50, 98]
+        );
         let mut expected = vec![0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 3, 232, 2];
         expected.extend([1; 16]);
         expected.extend([1; 16]);
@@ -445,11 +531,11 @@ mod tests {
         let entries = history();
         assert_eq!(
             verify_chain(Head::GENESIS, &entries),
-            Ok(entries[11].head())
+            Ok(entries[17].head())
         );
         assert_eq!(
             verify_chain(entries[2].head(), &entries[3..]),
-            Ok(entries[11].head())
+            Ok(entries[17].head())
         );
     }
 
@@ -499,6 +585,9 @@ mod tests {
         assert_eq!(entries[4].kind.parties(), Some((account(1), account(2))));
         assert_eq!(entries[4].kind.id(), Some(id(4)));
         let moved: Vec<u128> = entries.iter().map(|entry| entry.kind.moved().0).collect();
-        assert_eq!(moved, [0, 10, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            moved,
+            [0, 10, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]
+        );
     }
 }

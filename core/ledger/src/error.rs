@@ -3,7 +3,10 @@
 use fogcompute_base::{AccountId, TransferId, UnixMillis};
 use thiserror::Error;
 
-use crate::{Account, AccountKind, Amount, AssetId, Head};
+use crate::earning::EarningError;
+use crate::economy::EconomyError;
+use crate::staking::{self, StakingError};
+use crate::{Account, AccountKind, Amount, AssetId, Head, Purse};
 
 /// Why a batch is refused. A refused batch changes nothing, and none of its ids is used up.
 ///
@@ -12,7 +15,7 @@ use crate::{Account, AccountKind, Amount, AssetId, Head};
 /// the day's quota last. Of a signed batch the signature comes before its operations, and who may
 /// ask for an operation before the operation.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum LedgerError {
     /// The batch has no operations.
     #[error("batch is empty")]
@@ -283,6 +286,77 @@ pub enum LedgerError {
         /// The account that the operation is about.
         account: AccountId,
     },
+    /// What is asked of the economy is not for owners of accounts to ask.
+    #[error("operation {id} is for the host, not for the owner of account {signer}")]
+    HostOnly {
+        /// The operation.
+        id: TransferId,
+        /// The account that the batch is signed for.
+        signer: AccountId,
+    },
+    /// The batch would make more entries than [`crate::BATCH_ENTRIES_MAX`]; split it.
+    #[error("batch would make {count} entries, more than the limit of {limit}")]
+    BatchTooLong {
+        /// Entries it would make.
+        count: usize,
+        /// Most entries a batch may make.
+        limit: usize,
+    },
+    /// The account is a purse of the economy, which its rules alone may use so.
+    #[error("account {account} is the {purse} of the economy, which only its rules use so")]
+    PurseAccount {
+        /// The account.
+        account: AccountId,
+        /// The purse it holds.
+        purse: Purse,
+    },
+    /// Something is asked of an economy before there is one ([`crate::economy::Request::Configure`]).
+    #[error("operation {id} needs an economy, and none was configured")]
+    NoEconomy {
+        /// The operation.
+        id: TransferId,
+    },
+    /// The account has stake, stake on its way out, rewards, or an operator.
+    #[error("operation {id} would close account {account}, which takes part in staking")]
+    AccountStaked {
+        /// The operation.
+        id: TransferId,
+        /// The account.
+        account: AccountId,
+    },
+    /// What stakes mature is a matter of time, not of asking: [`crate::State::expire`].
+    #[error("operation {id} asks for what time does by itself")]
+    MaturesByTime {
+        /// The operation.
+        id: TransferId,
+    },
+    /// The numbers of an economy do not agree, or there is no such parameter.
+    #[error("operation {id} does not fit the economy")]
+    Economy {
+        /// The operation.
+        id: TransferId,
+        /// Why.
+        #[source]
+        reason: Box<EconomyError>,
+    },
+    /// The rules of staking refuse it.
+    #[error("operation {id} is refused by the rules of staking")]
+    Staking {
+        /// The operation.
+        id: TransferId,
+        /// Why.
+        #[source]
+        reason: Box<StakingError>,
+    },
+    /// The rules of earning refuse it.
+    #[error("operation {id} is refused by the rules of earning")]
+    Earning {
+        /// The operation.
+        id: TransferId,
+        /// Why.
+        #[source]
+        reason: Box<EarningError>,
+    },
     /// The history given does not have an entry that the state has made.
     #[error("history has no entry {sequence}")]
     HistoryTooShort {
@@ -409,6 +483,19 @@ pub enum Corruption {
         /// What is held back.
         pending: Amount,
     },
+    /// A purse of the economy does not hold what its rules say.
+    #[error("{purse} should hold {expected}, and its account has {found}")]
+    PurseDiffers {
+        /// The purse.
+        purse: Purse,
+        /// What the rules say.
+        expected: Amount,
+        /// What the account has.
+        found: Amount,
+    },
+    /// The records of staking do not add up.
+    #[error("records of staking do not add up")]
+    Staking(#[source] staking::Corruption),
     /// An account's pending counters are not the sums of its open reservations.
     #[error("pending counters of account {account} do not match the open reservations")]
     PendingDiffers {

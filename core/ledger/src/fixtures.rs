@@ -1,8 +1,12 @@
 //! A small world for the unit tests: a mint, two holders of credits, one of another asset.
 
-use fogcompute_base::{AccountId, Digest, TransferId, UnixMillis};
+use fogcompute_base::{AccountId, Digest, NodeId, TransferId, UnixMillis};
 
-use crate::{AccountKind, Amount, AssetId, Book, EntryKind, Limits, Memo, Operation, PublicKey};
+use crate::economy::{Economy, Event};
+use crate::{
+    AccountKind, Amount, AssetId, Book, EntryKind, Limits, Memo, Operation, PublicKey, earning,
+    staking,
+};
 
 pub(crate) const MINT: u8 = 1;
 pub(crate) const ANA: u8 = 2;
@@ -85,6 +89,7 @@ pub(crate) fn funded(amount: u128) -> Book {
 /// Entries of every kind, that have nothing to do with each other.
 pub(crate) fn every_kind() -> Vec<EntryKind> {
     let (from, to) = (account(1), account(2));
+    let node = NodeId::from_bytes([3; 32]);
     vec![
         EntryKind::Opened {
             account: from,
@@ -165,6 +170,49 @@ pub(crate) fn every_kind() -> Vec<EntryKind> {
             account: from,
             nonce: 1,
             digest: Digest::of(b""),
+        },
+        EntryKind::Economy {
+            id: id(12),
+            event: Box::new(Event::ParameterSet {
+                name: "supply.max".to_owned(),
+                value: 5,
+            }),
+        },
+        EntryKind::Economy {
+            id: id(13),
+            event: Box::new(Event::Staking(staking::EventKind::Unjailed {
+                operator: node,
+            })),
+        },
+        EntryKind::Economy {
+            id: id(14),
+            event: Box::new(Event::Earning(earning::EventKind::FeePaid {
+                payer: from,
+                payee: to,
+                split: earning::FeeSplit {
+                    treasury: Amount(1),
+                    sovereign_fund: Amount(2),
+                    payee: Amount(3),
+                },
+            })),
+        },
+        EntryKind::Economy {
+            id: id(15),
+            event: Box::new(Event::Configured(Economy::default())),
+        },
+        EntryKind::Matured {
+            event: Box::new(staking::EventKind::Released {
+                operator: node,
+                delegator: from,
+                entry: 6,
+                amount: Amount(7),
+            }),
+        },
+        EntryKind::Moved {
+            cause: 8,
+            from,
+            to,
+            amount: Amount(9),
         },
     ]
 }

@@ -23,7 +23,7 @@ impl History for [Entry] {
         let index = usize::try_from(sequence)
             .ok()
             .and_then(|n| n.checked_sub(1));
-        let entry = index.and_then(|index| self.get(index)).copied();
+        let entry = index.and_then(|index| self.get(index)).cloned();
         entry.ok_or(LedgerError::HistoryTooShort { sequence })
     }
 }

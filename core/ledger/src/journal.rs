@@ -7,8 +7,9 @@ use crate::codec::{Decoder, Write, unknown, write_entry};
 use crate::entry::Chain;
 use crate::{BATCH_OPERATIONS_MAX, Entry, EntryKind, Head};
 
-/// Most entries one record has: one for every operation, and one for a signature.
-pub const BATCH_ENTRIES_MAX: usize = BATCH_OPERATIONS_MAX + 1;
+/// Most entries one record has: five for every operation (a slash makes four movements), and one
+/// for a signature.
+pub const BATCH_ENTRIES_MAX: usize = 5 * BATCH_OPERATIONS_MAX + 1;
 
 /// A batch as a journal keeps it: what it did and when, without digests, which follow from that.
 ///
@@ -122,7 +123,7 @@ impl Batch {
         };
         let mut bytes = Chain::new();
         let entry = |kind: &EntryKind| {
-            let entry = bytes.next(head, self.time, *kind);
+            let entry = bytes.next(head, self.time, kind.clone());
             head = entry.head();
             entry
         };

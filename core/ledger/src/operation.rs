@@ -3,6 +3,7 @@
 use fogcompute_base::{AccountId, TransferId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+use crate::economy::Request;
 use crate::{AccountKind, Amount, AssetId, Entry, EntryKind, Limits, PublicKey};
 
 /// What a transfer or a reservation was for, in the caller's own terms. The ledger keeps it and
@@ -36,7 +37,7 @@ impl Memo {
 /// again for the same thing under the same id gives the first receipt again, so a caller that lost
 /// an answer repeats its request without moving money twice.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Operation {
     /// Opens an account. The account's id is the id of the operation.
     Open {
@@ -121,6 +122,14 @@ pub enum Operation {
         /// The owner's Ed25519 key.
         key: PublicKey,
     },
+    /// Asks something of the economy, and makes the movements that follow from it: a stake, a
+    /// reward, a fee, a parameter.
+    Economy {
+        /// Names the operation.
+        id: TransferId,
+        /// What is asked.
+        request: Box<Request>,
+    },
 }
 
 impl Operation {
@@ -135,7 +144,8 @@ impl Operation {
             | Self::Void { id, .. }
             | Self::Limit { id, .. }
             | Self::Close { id, .. }
-            | Self::Own { id, .. } => Some(id),
+            | Self::Own { id, .. }
+            | Self::Economy { id, .. } => Some(id),
         }
     }
 }
@@ -201,7 +211,7 @@ impl Reservation {
 }
 
 /// What became of one operation of a batch.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Receipt {
     /// The entry in the history that the operation made, now or when it was first asked for.
     pub entry: Entry,

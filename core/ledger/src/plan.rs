@@ -1,15 +1,19 @@
 //! A batch worked out against a state, not yet part of it.
 
+mod economy;
+
 use std::collections::HashMap;
 use std::collections::hash_map;
 
 use fogcompute_base::{AccountId, TransferId, UnixMillis};
 
+use crate::economy::{Economy, Signer};
 use crate::entry::Chain;
 use crate::state::{Place, Slot};
 use crate::{
-    Account, AccountKind, Amount, Batch, Entry, EntryKind, Head, History, LedgerError, Limits,
-    Memo, Operation, Owner, Receipt, Reservation, ReservationState, SignedBatch, State,
+    Account, AccountKind, Amount, AssetId, BATCH_ENTRIES_MAX, Batch, Entry, EntryKind, Head,
+    History, LedgerError, Limits, Memo, Operation, Owner, Purse, Receipt, Reservation,
+    ReservationState, SignedBatch, State, earning, staking,
 };
 
 /// What a batch will do: for a store to write down before [`State::commit`] makes it so.
@@ -29,6 +33,10 @@ pub struct Plan {
     pub(crate) ids: HashMap<TransferId, Place>,
     pub(crate) reservations: HashMap<TransferId, Reservation>,
     pub(crate) owners: HashMap<AccountId, Owner>,
+    /// The economy's rules, if they change.
+    pub(crate) economy: Option<Box<Economy>>,
+    pub(crate) staking: Option<Box<staking::draft::Changes>>,
+    pub(crate) earning: Option<Box<earning::draft::Changes>>,
     pub(crate) receipts: Vec<Receipt>,
 }
 
@@ -44,6 +52,9 @@ impl Plan {
             ids: HashMap::with_capacity(count),
             reservations: HashMap::new(),
             owners: HashMap::new(),
+            economy: None,
+            staking: None,
+            earning: None,
             receipts: Vec::with_capacity(count),
         }
     }
@@ -122,6 +133,9 @@ pub(crate) struct Draft<'a> {
     /// Accounts that are new.
     opened: usize,
     chain: Chain,
+    /// Made when the batch first asks something of them.
+    staking: Option<staking::draft::Draft<'a>>,
+    earning: Option<earning::draft::Draft<'a>>,
 }
 
 impl<'a> Draft<'a> {
@@ -134,10 +148,14 @@ impl<'a> Draft<'a> {
             touched: HashMap::new(),
             opened: 0,
             chain: Chain::new(),
+            staking: None,
+            earning: None,
         }
     }
 
-    pub(crate) fn finish(self) -> Plan {
+    pub(crate) fn finish(mut self) -> Plan {
+        self.plan.staking = self.staking.map(|draft| Box::new(draft.finish()));
+        self.plan.earning = self.earning.map(|draft| Box::new(draft.finish()));
         self.plan
     }
 
@@ -147,8 +165,14 @@ impl<'a> Draft<'a> {
     }
 
     /// Goes on at another time, which only a history can do: a plan has one.
-    pub(crate) const fn set_time(&mut self, now: UnixMillis) {
+    pub(crate) fn set_time(&mut self, now: UnixMillis) {
         self.now = now;
+        if let Some(staking) = &mut self.staking {
+            staking.set_time(now);
+        }
+        if let Some(earning) = &mut self.earning {
+            earning.set_time(now);
+        }
     }
 
     /// Checks a signature and takes its number.
@@ -232,6 +256,15 @@ impl<'a> Draft<'a> {
             // Those that are closed or unknown are refused for that, whoever asks.
             Operation::Post { reservation, .. } => self.open(reservation).map(|held| held.from),
             Operation::Void { reservation, .. } => self.open(reservation).map(|held| held.to),
+            Operation::Economy { id, ref request } => {
+                let of_operator = |operator| self.account_of_operator(operator);
+                match request.signer(of_operator) {
+                    Signer::Owner(account) => Some(account),
+                    // It is refused for that, whoever asks.
+                    Signer::UnknownOperator => None,
+                    Signer::Host => return Err(LedgerError::HostOnly { id, signer }),
+                }
+            }
         };
         match owner {
             Some(account) if account != signer => Err(LedgerError::NotTheOwner { signer, account }),
@@ -258,6 +291,11 @@ impl<'a> Draft<'a> {
                 asset,
                 kind,
             } => {
+                if let Some(purse) = Purse::of(account)
+                    && (asset, kind) != (AssetId::CREDITS, purse.account_kind())
+                {
+                    return Err(H::Error::from(LedgerError::PurseAccount { account, purse }));
+                }
                 self.add(Account::new(account, asset, kind));
                 EntryKind::Opened {
                     account,
@@ -271,7 +309,17 @@ impl<'a> Draft<'a> {
                 to,
                 amount,
                 memo,
-            } => self.transfer(id, from, to, amount, memo)?,
+            } => {
+                self.free(from, to)?;
+                self.transfer(id, from, to, amount)?;
+                EntryKind::Transferred {
+                    id,
+                    from,
+                    to,
+                    amount,
+                    memo,
+                }
+            }
             Operation::Reserve {
                 id,
                 from,
@@ -279,7 +327,10 @@ impl<'a> Draft<'a> {
                 amount,
                 expires,
                 memo,
-            } => self.reserve(id, from, to, amount, expires, memo)?,
+            } => {
+                self.free(from, to)?;
+                self.reserve(id, from, to, amount, expires, memo)?
+            }
             Operation::Post {
                 id,
                 reservation,
@@ -293,18 +344,38 @@ impl<'a> Draft<'a> {
             } => self.limit(id, account, limits)?,
             Operation::Close { id, account } => self.close_account(id, account)?,
             Operation::Own { id, account, key } => {
+                self.not_a_purse(account)?;
                 self.usable(id, account)?;
                 let nonce = self.owner(account).map_or(0, |owner| owner.nonce);
                 self.plan.owners.insert(account, Owner { key, nonce });
                 EntryKind::Owned { id, account, key }
             }
+            Operation::Economy { id, ref request } => {
+                return Ok(self.economy(id, request)?);
+            }
         };
-        let entry = self.record(kind);
+        self.receipt(kind);
+        Ok(self.fits_a_record()?)
+    }
+
+    /// Records an entry and answers the operation with it.
+    fn receipt(&mut self, kind: EntryKind) {
+        let entry = self.record(kind).clone();
         self.plan.receipts.push(Receipt {
             entry,
             replayed: false,
         });
-        Ok(())
+    }
+
+    fn fits_a_record(&self) -> Result<(), LedgerError> {
+        let count = self.plan.entries.len();
+        if count <= BATCH_ENTRIES_MAX {
+            return Ok(());
+        }
+        Err(LedgerError::BatchTooLong {
+            count,
+            limit: BATCH_ENTRIES_MAX,
+        })
     }
 
     /// Releases one reservation whose time has come; `false` if it is not due.
@@ -313,15 +384,11 @@ impl<'a> Draft<'a> {
             return false;
         };
         self.close(reservation, Amount::ZERO, ReservationState::Expired);
-        let entry = self.record(EntryKind::Expired {
+        self.receipt(EntryKind::Expired {
             reservation: id,
             from: reservation.from,
             to: reservation.to,
             released: reservation.amount,
-        });
-        self.plan.receipts.push(Receipt {
-            entry,
-            replayed: false,
         });
         true
     }
@@ -377,7 +444,7 @@ impl<'a> Draft<'a> {
         let new = sequence.checked_sub(self.plan.base.sequence + 1);
         let new = new.and_then(|index| usize::try_from(index).ok());
         match new.and_then(|index| self.plan.entries.get(index)) {
-            Some(entry) => Ok(*entry),
+            Some(entry) => Ok(entry.clone()),
             None => history.entry(sequence),
         }
     }
@@ -388,8 +455,7 @@ impl<'a> Draft<'a> {
         from: AccountId,
         to: AccountId,
         amount: Amount,
-        memo: Memo,
-    ) -> Result<EntryKind, LedgerError> {
+    ) -> Result<(), LedgerError> {
         let (debtor, creditor) = self.parties(id, from, to, amount)?;
         fits(id, self.at(debtor), self.at(creditor), amount)?;
         let spent = self.spends(id, debtor, amount)?;
@@ -398,13 +464,7 @@ impl<'a> Draft<'a> {
         debtor.spent = spent;
         let creditor = self.at_mut(creditor);
         creditor.credits_posted = sum(creditor.credits_posted, amount);
-        Ok(EntryKind::Transferred {
-            id,
-            from,
-            to,
-            amount,
-            memo,
-        })
+        Ok(())
     }
 
     fn reserve(
@@ -507,6 +567,7 @@ impl<'a> Draft<'a> {
         account: AccountId,
         limits: Limits,
     ) -> Result<EntryKind, LedgerError> {
+        self.not_a_purse(account)?;
         let index = self.usable(id, account)?;
         let of_supply = limits.max_supply.is_some() || limits.credits_must_not_exceed_debits;
         if of_supply && self.at(index).kind != AccountKind::Issuer {
@@ -525,7 +586,11 @@ impl<'a> Draft<'a> {
         id: TransferId,
         account: AccountId,
     ) -> Result<EntryKind, LedgerError> {
+        self.not_a_purse(account)?;
         let index = self.usable(id, account)?;
+        if self.takes_part(account) {
+            return Err(LedgerError::AccountStaked { id, account });
+        }
         let open = self.at(index);
         let balance = match open.kind {
             AccountKind::Holder => open.balance(),
@@ -660,17 +725,18 @@ impl<'a> Draft<'a> {
             .insert(held.id, Reservation { state, ..held });
     }
 
-    fn record(&mut self, kind: EntryKind) -> Entry {
+    fn record(&mut self, kind: EntryKind) -> &Entry {
         let entry = self.chain.next(self.plan.head, self.now, kind);
         self.plan.body.extend_from_slice(self.chain.kind_bytes());
-        if let Some(id) = kind.id() {
-            let reserves = matches!(kind, EntryKind::Reserved { .. });
+        if let Some(id) = entry.kind.id() {
+            let reserves = matches!(entry.kind, EntryKind::Reserved { .. });
             let state = reserves.then_some(ReservationState::Open);
             self.plan.ids.insert(id, Place::new(entry.sequence, state));
         }
         self.plan.head = entry.head();
+        let index = self.plan.entries.len();
         self.plan.entries.push(entry);
-        entry
+        &self.plan.entries[index]
     }
 
     fn add(&mut self, account: Account) {
@@ -720,9 +786,9 @@ impl<'a> Draft<'a> {
 
 /// Whether the entry is what the operation asks for.
 fn records(kind: &EntryKind, operation: &Operation) -> bool {
-    match (*operation, *kind) {
+    match (operation, kind) {
         (
-            Operation::Transfer {
+            &Operation::Transfer {
                 id,
                 from,
                 to,
@@ -731,16 +797,17 @@ fn records(kind: &EntryKind, operation: &Operation) -> bool {
             },
             kind,
         ) => {
-            kind == EntryKind::Transferred {
-                id,
-                from,
-                to,
-                amount,
-                memo,
-            }
+            *kind
+                == EntryKind::Transferred {
+                    id,
+                    from,
+                    to,
+                    amount,
+                    memo,
+                }
         }
         (
-            Operation::Reserve {
+            &Operation::Reserve {
                 id,
                 from,
                 to,
@@ -750,22 +817,23 @@ fn records(kind: &EntryKind, operation: &Operation) -> bool {
             },
             kind,
         ) => {
-            kind == EntryKind::Reserved {
-                id,
-                from,
-                to,
-                amount,
-                expires,
-                memo,
-            }
+            *kind
+                == EntryKind::Reserved {
+                    id,
+                    from,
+                    to,
+                    amount,
+                    expires,
+                    memo,
+                }
         }
         (
-            Operation::Post {
+            &Operation::Post {
                 reservation: asked,
                 amount,
                 ..
             },
-            EntryKind::Posted {
+            &EntryKind::Posted {
                 reservation,
                 amount: moved,
                 released,
@@ -776,28 +844,32 @@ fn records(kind: &EntryKind, operation: &Operation) -> bool {
             asked == reservation && amount.map_or(released.is_zero(), |amount| amount == moved)
         }
         (
-            Operation::Void {
+            &Operation::Void {
                 reservation: asked, ..
             },
-            EntryKind::Voided { reservation, .. },
+            &EntryKind::Voided { reservation, .. },
         ) => asked == reservation,
         (
-            Operation::Limit {
+            &Operation::Limit {
                 id,
                 account,
                 limits,
             },
             kind,
         ) => {
-            kind == EntryKind::Limited {
-                id,
-                account,
-                limits,
-            }
+            *kind
+                == EntryKind::Limited {
+                    id,
+                    account,
+                    limits,
+                }
         }
-        (Operation::Close { id, account }, kind) => kind == EntryKind::Closed { id, account },
-        (Operation::Own { id, account, key }, kind) => {
-            kind == EntryKind::Owned { id, account, key }
+        (&Operation::Close { id, account }, kind) => *kind == EntryKind::Closed { id, account },
+        (&Operation::Own { id, account, key }, kind) => {
+            *kind == EntryKind::Owned { id, account, key }
+        }
+        (Operation::Economy { request, .. }, EntryKind::Economy { event, .. }) => {
+            event.answers(request)
         }
         _ => false,
     }

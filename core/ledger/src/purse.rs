@@ -7,9 +7,9 @@ use fogcompute_base::wire::{DecodeError, Reader, Writer};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::Amount;
+use crate::{AccountKind, Amount};
 
-/// A place that holds money. A host maps each to an account of its book, once.
+/// A place that holds money: an account of the book.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Purse {
     /// Somebody's account.
@@ -43,6 +43,54 @@ impl Purse {
             Self::Treasury => 6,
             Self::SovereignFund => 7,
             Self::Mint => 8,
+        }
+    }
+
+    /// The purses that an economy has, but for accounts.
+    pub const ALL: [Self; 7] = [
+        Self::Bonded,
+        Self::Unbonding,
+        Self::Rewards,
+        Self::Insurance,
+        Self::Treasury,
+        Self::SovereignFund,
+        Self::Mint,
+    ];
+
+    /// The account that holds it. Those of an economy have names for ids: ASCII text, zeros after
+    /// it.
+    #[must_use]
+    pub const fn account(self) -> AccountId {
+        AccountId::from_bytes(*match self {
+            Self::Account(account) => return account,
+            Self::Bonded => b"purse:bonded\0\0\0\0",
+            Self::Unbonding => b"purse:unbonding\0",
+            Self::Rewards => b"purse:rewards\0\0\0",
+            Self::Insurance => b"purse:insurance\0",
+            Self::Treasury => b"purse:treasury\0\0",
+            Self::SovereignFund => b"purse:sovereign\0",
+            Self::Mint => b"purse:mint\0\0\0\0\0\0",
+        })
+    }
+
+    /// The purse of an economy that an account holds, if it holds one.
+    #[must_use]
+    pub fn of(account: AccountId) -> Option<Self> {
+        let bytes = account.as_bytes();
+        if !bytes.starts_with(b"purse:") {
+            return None;
+        }
+        Self::ALL
+            .into_iter()
+            .find(|purse| purse.account() == account)
+    }
+
+    /// What kind of account holds it.
+    #[must_use]
+    pub const fn account_kind(self) -> AccountKind {
+        match self {
+            Self::Mint => AccountKind::Issuer,
+            _ => AccountKind::Holder,
         }
     }
 

@@ -1,12 +1,13 @@
 //! Rebuilding a state from what a store kept.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use fogcompute_base::TransferId;
 
+use crate::economy::Event;
 use crate::plan::Draft;
 use crate::{
-    Account, Batch, Corruption, Entry, EntryKind, History, LedgerError, Operation, State,
+    Account, Batch, Corruption, Entry, EntryKind, History, LedgerError, Operation, State, staking,
     verify_chain,
 };
 
@@ -19,6 +20,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Restore {
     state: State,
+    /// Entries that follow from what was pushed and are still to come.
+    ahead: VecDeque<Entry>,
 }
 
 impl Restore {
@@ -31,10 +34,14 @@ impl Restore {
     /// Goes on from a state that was proven before.
     #[must_use]
     pub const fn from_state(state: State) -> Self {
-        Self { state }
+        Self {
+            state,
+            ahead: VecDeque::new(),
+        }
     }
 
-    /// What the history so far adds up to.
+    /// What the history so far adds up to, with what follows from it by itself: after an event of
+    /// the economy without its movements, these are part of it already.
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
@@ -68,12 +75,20 @@ impl Restore {
             });
         }
         let mut draft = Draft::new(&self.state, batch.time, batch.kinds.len());
-        for kind in &batch.kinds {
-            let count = draft.entries().len();
-            let done = repeat(&mut draft, kind);
-            if done.is_err() || draft.entries().get(count).map(|made| &made.kind) != Some(kind) {
-                return Err(wrong(expected.saturating_add(count as u64), &done));
+        for (index, kind) in batch.kinds.iter().enumerate() {
+            let mut done = Ok(());
+            // What an event of the economy makes follow is there already.
+            if draft.entries().len() == index {
+                done = repeat(&mut draft, kind);
             }
+            if done.is_err() || draft.entries().get(index).map(|made| &made.kind) != Some(kind) {
+                return Err(wrong(expected.saturating_add(index as u64), done));
+            }
+        }
+        let made = draft.entries().len();
+        if made > batch.kinds.len() {
+            let sequence = batch.last().saturating_add(1);
+            return Err(Corruption::Inconsistent { sequence });
         }
         let plan = draft.finish();
         self.state.absorb(plan);
@@ -81,22 +96,38 @@ impl Restore {
     }
 
     fn push_run(&mut self, entries: &[Entry]) -> Result<(), Corruption> {
+        let mut entries = entries;
+        while let Some((entry, rest)) = entries.split_first()
+            && let Some(expected) = self.ahead.front()
+        {
+            if entry != expected {
+                return Err(Corruption::Inconsistent {
+                    sequence: expected.sequence,
+                });
+            }
+            self.ahead.pop_front();
+            entries = rest;
+        }
         let Some(first) = entries.first() else {
             return Ok(());
         };
         let mut draft = Draft::new(&self.state, first.time, entries.len());
         let mut head = self.state.head();
-        for entry in entries {
-            draft.set_time(entry.time);
-            let count = draft.entries().len();
-            let done = repeat(&mut draft, &entry.kind);
-            if done.is_err() || draft.entries().get(count) != Some(entry) {
+        for (index, entry) in entries.iter().enumerate() {
+            let mut done = Ok(());
+            if draft.entries().len() == index {
+                draft.set_time(entry.time);
+                done = repeat(&mut draft, &entry.kind);
+            }
+            if done.is_err() || draft.entries().get(index) != Some(entry) {
                 // Which of its ways of being wrong comes first is only asked now.
                 verify_chain(head, [entry])?;
-                return Err(wrong(entry.sequence, &done));
+                return Err(wrong(entry.sequence, done));
             }
             head = entry.head();
         }
+        self.ahead
+            .extend(draft.entries()[entries.len()..].iter().cloned());
         let plan = draft.finish();
         self.state.absorb(plan);
         Ok(())
@@ -134,6 +165,11 @@ impl Restore {
     /// # Errors
     /// Those of [`State::check`].
     pub fn finish_alone(self) -> Result<State, Corruption> {
+        if let Some(missing) = self.ahead.front() {
+            return Err(Corruption::Inconsistent {
+                sequence: missing.sequence,
+            });
+        }
         self.state.check()?;
         Ok(self.state)
     }
@@ -143,7 +179,13 @@ impl Restore {
 fn repeat(draft: &mut Draft<'_>, kind: &EntryKind) -> Result<(), Refused> {
     match asked(kind) {
         Asked::Operation(operation) => draft.execute(&Unread, &operation),
-        Asked::Signature => draft.signed(*kind).map_err(Refused::Rules),
+        Asked::Signature => draft.signed(kind.clone()).map_err(Refused::Rules),
+        Asked::Economy(id, event) => {
+            let done = draft.repeat_economy(id, event).map_err(Refused::Rules)?;
+            done.ok_or(Refused::Other)
+        }
+        Asked::Maturity(event) => draft.repeat_matured(event).ok_or(Refused::Other),
+        Asked::Nothing => Err(Refused::Other),
         // What is not due adds no entry, which the caller notices.
         Asked::Expiry(reservation) => {
             draft.expire(reservation);
@@ -152,13 +194,10 @@ fn repeat(draft: &mut Draft<'_>, kind: &EntryKind) -> Result<(), Refused> {
     }
 }
 
-fn wrong(sequence: u64, done: &Result<(), Refused>) -> Corruption {
+fn wrong(sequence: u64, done: Result<(), Refused>) -> Corruption {
     match done {
-        Err(Refused::Rules(reason)) => Corruption::Impossible {
-            sequence,
-            reason: *reason,
-        },
-        Ok(()) | Err(Refused::Repeat) => Corruption::Inconsistent { sequence },
+        Err(Refused::Rules(reason)) => Corruption::Impossible { sequence, reason },
+        Ok(()) | Err(Refused::Repeat | Refused::Other) => Corruption::Inconsistent { sequence },
     }
 }
 
@@ -169,6 +208,8 @@ struct Unread;
 enum Refused {
     Rules(LedgerError),
     Repeat,
+    /// It has other effects than it says, or none by itself.
+    Other,
 }
 
 impl From<LedgerError> for Refused {
@@ -185,14 +226,18 @@ impl History for Unread {
     }
 }
 
-enum Asked {
+enum Asked<'a> {
     Operation(Operation),
     Expiry(TransferId),
     Signature,
+    Economy(TransferId, &'a Event),
+    Maturity(&'a staking::EventKind),
+    /// It only ever follows from others.
+    Nothing,
 }
 
 /// What must have been asked for to make this entry.
-const fn asked(kind: &EntryKind) -> Asked {
+fn asked(kind: &EntryKind) -> Asked<'_> {
     Asked::Operation(match *kind {
         EntryKind::Opened {
             account,
@@ -257,6 +302,9 @@ const fn asked(kind: &EntryKind) -> Asked {
         EntryKind::Owned { id, account, key } => Operation::Own { id, account, key },
         EntryKind::Expired { reservation, .. } => return Asked::Expiry(reservation),
         EntryKind::Signed { .. } => return Asked::Signature,
+        EntryKind::Economy { id, ref event } => return Asked::Economy(id, event),
+        EntryKind::Matured { ref event } => return Asked::Maturity(event),
+        EntryKind::Moved { .. } => return Asked::Nothing,
     })
 }
 
@@ -306,11 +354,11 @@ mod tests {
             .iter()
             .map(|entry| {
                 let kind = if entry.sequence == sequence {
-                    kind
+                    &kind
                 } else {
-                    entry.kind
+                    &entry.kind
                 };
-                let entry = Entry::after(head, entry.time, kind);
+                let entry = Entry::after(head, entry.time, kind.clone());
                 head = entry.head();
                 entry
             })
@@ -318,10 +366,8 @@ mod tests {
     }
 
     fn find(entries: &[Entry], code: u8) -> Entry {
-        *entries
-            .iter()
-            .find(|entry| entry.kind.code() == code)
-            .unwrap()
+        let found = entries.iter().find(|entry| entry.kind.code() == code);
+        found.unwrap().clone()
     }
 
     #[test]

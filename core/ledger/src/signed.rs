@@ -335,12 +335,12 @@ mod tests {
             ..sound.clone()
         };
         for batch in [&other_key, &dearer, &longer] {
-            assert_eq!(execute(&mut book, batch), Err(forged));
+            assert_eq!(execute(&mut book, batch), Err(forged.clone()));
         }
         // A signature for another purpose over the same digest.
         let mut elsewhere = sound.clone();
         elsewhere.signature = sign(&secret(ANA), b"", sound.digest());
-        assert_eq!(execute(&mut book, &elsewhere), Err(forged));
+        assert_eq!(execute(&mut book, &elsewhere), Err(forged.clone()));
         assert_eq!(
             book.plan_signed(&sound, LATER).unwrap_err(),
             LedgerError::SignatureExpired {
@@ -387,7 +387,10 @@ mod tests {
             // What she has promised she cannot take back.
             void(9, 1),
         ] {
-            assert_eq!(execute(&mut book, &batch(2, &[operation])), Err(not_hers));
+            assert_eq!(
+                execute(&mut book, &batch(2, &[operation])),
+                Err(not_hers.clone())
+            );
         }
         for operation in [
             open(9, 0, AccountKind::Issuer),

@@ -1,9 +1,12 @@
 //! A state as bytes, so that a store need not carry its whole history out again on opening.
 
 use fogcompute_base::TransferId;
-use fogcompute_base::wire::DecodeError;
+use fogcompute_base::wire::{DecodeError, Writer};
 
 use crate::codec::{Decoder, Write, unknown};
+use crate::earning::{self, Earning};
+use crate::economy::Event;
+use crate::staking::{self, Staking};
 use crate::state::{Owner, Place, Slot};
 use crate::{
     Account, AssetId, Batch, Head, PublicKey, Reservation, ReservationState, Spent, State,
@@ -23,7 +26,7 @@ const ID_BYTES: usize = 24;
 ///
 /// | bytes | item |
 /// |---|---|
-/// | 1 | version, 1 |
+/// | 1 | version, 2 |
 /// | 8, 32 | sequence `u64` and chain digest of the head |
 /// | 8 | number of ids, `u64` |
 /// | 4 | number of accounts, `u32`; they follow in the order of their opening |
@@ -32,6 +35,9 @@ const ID_BYTES: usize = 24;
 /// | each | id 16, from 16, to 16, amount `u128`, flag 1, expires `u64` if it is 1 |
 /// | 4 | number of owners, `u32`; they follow by account |
 /// | each | account 16, key 32, nonce `u64` |
+/// | 1 | 1 if there is an economy, then an event of its configuration as [`crate::economy::Event`] |
+/// | 4, … | length `u32`, then [`crate::staking::Snapshot::encode`] |
+/// | 4, … | length `u32`, then [`crate::earning::Snapshot::encode`] |
 ///
 /// A segment is a row of ids of 16 bytes, each followed by a `u64`: the sequence of its entry times
 /// 8, plus 1 for an open, 2 a posted, 3 a voided, 4 an expired reservation. Of the same id the last
@@ -43,9 +49,9 @@ pub struct Snapshot {
 }
 
 impl State {
-    const IMAGE_VERSION: u8 = 1;
+    const IMAGE_VERSION: u8 = 2;
 
-    /// Accounts, open reservations and owners as bytes: one part of a [`Snapshot`].
+    /// Accounts, open reservations, owners and the economy as bytes: one part of a [`Snapshot`].
     ///
     /// # Panics
     /// If there are 2³² accounts or more, which no memory holds.
@@ -75,6 +81,14 @@ impl State {
             out.raw(owner.key.as_bytes());
             out.u64(owner.nonce);
         }
+        out.u8(u8::from(self.economy.is_some()));
+        let mut writer = Writer::new();
+        if let Some(economy) = &self.economy {
+            Event::Configured((**economy).clone()).write(&mut writer);
+        }
+        writer.bytes(&self.staking.snapshot().encode());
+        writer.bytes(&self.earning.snapshot().encode());
+        out.raw(&writer.finish());
         out
     }
 
@@ -151,6 +165,20 @@ impl Snapshot {
             };
             state.owners.insert(account, owner);
         }
+        let at = decoder.0.position();
+        if decoder.flag()? {
+            let Event::Configured(economy) = Event::read(&mut decoder.0)? else {
+                return Err(unknown(at, 1));
+            };
+            state.economy = Some(Box::new(economy));
+        }
+        let at = decoder.0.position();
+        // Rows that do not add up have no number of their own to be told by.
+        let staking = staking::Snapshot::decode(decoder.0.bytes(usize::MAX)?)?;
+        state.staking = Staking::restore(&staking).map_err(|_| unknown(at, 0))?;
+        let at = decoder.0.position();
+        let earning = earning::Snapshot::decode(decoder.0.bytes(usize::MAX)?)?;
+        state.earning = Earning::restore(&earning).map_err(|_| unknown(at, 0))?;
         decoder.0.finish()?;
         Ok(Self { state, ids })
     }

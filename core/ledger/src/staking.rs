@@ -117,6 +117,9 @@ pub struct Staking {
     receiving: BTreeMap<(AccountId, NodeId), UnixMillis>,
     next_entry: u64,
     purses: Purses,
+    /// For each account, how many stakes it has, how many operators' unbondings and how many
+    /// operators.
+    ties: HashMap<AccountId, u32>,
     /// Claims the insurance has paid. Never forgotten, so that none is paid twice.
     claims_paid: BTreeSet<TransferId>,
 }
@@ -133,6 +136,7 @@ impl Default for Staking {
             receiving: BTreeMap::new(),
             next_entry: 1,
             purses: Purses::default(),
+            ties: HashMap::new(),
             claims_paid: BTreeSet::new(),
         }
     }
@@ -180,6 +184,38 @@ impl Staking {
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMillis> {
         self.due.keys().next().map(|(time, _)| *time)
+    }
+
+    /// Whether an account has stake, stake on its way out, rewards or an operator: something that
+    /// may yet have to be paid to it.
+    #[must_use]
+    pub fn takes_part(&self, account: AccountId) -> bool {
+        self.ties.contains_key(&account)
+    }
+
+    /// What [`Operation::Mature`] would do at that time, but for the order of what is due together.
+    pub(crate) fn due_by(&self, now: UnixMillis, limit: usize) -> Vec<EventKind> {
+        let due = self.due.iter().take_while(|((time, _), _)| *time <= now);
+        due.take(limit)
+            .map(|(&(_, entry), due)| match *due {
+                Due::Unbonding((operator, delegator)) => {
+                    let list = self.unbondings(operator, delegator);
+                    let found = list.iter().find(|unbonding| unbonding.entry == entry);
+                    EventKind::Released {
+                        operator,
+                        delegator,
+                        entry,
+                        amount: found.map_or(Amount::ZERO, |unbonding| unbonding.balance),
+                    }
+                }
+                Due::Redelegation((from, delegator, to)) => EventKind::RedelegationEnded {
+                    delegator,
+                    from,
+                    to,
+                    entry,
+                },
+            })
+            .collect()
     }
 
     /// What staking holds: the balances that a host's book must show.
@@ -260,6 +296,10 @@ impl Staking {
 
     /// Makes a finished draft part of the state it was made for.
     pub(crate) fn absorb(&mut self, changes: Changes) {
+        let ties: Vec<_> = changes.ties(self).collect();
+        for (account, change) in ties {
+            self.tie(account, change);
+        }
         let Changes {
             clock,
             operators,
@@ -295,6 +335,26 @@ impl Staking {
                 Some(until) => self.receiving.insert(key, until),
                 None => self.receiving.remove(&key),
             };
+        }
+    }
+}
+
+impl Staking {
+    fn tie(&mut self, account: AccountId, change: i32) {
+        let ties = self.ties.entry(account).or_default();
+        *ties = ties.saturating_add_signed(change);
+        if *ties == 0 {
+            self.ties.remove(&account);
+        }
+    }
+
+    /// Counts the ties of a state that was put together from rows.
+    fn tie_all(&mut self) {
+        let stakes = self.delegations.keys().chain(self.unbondings.keys());
+        let owners = self.operators.values().map(|operator| operator.account);
+        let accounts: Vec<_> = stakes.map(|key| key.1).chain(owners).collect();
+        for account in accounts {
+            self.tie(account, 1);
         }
     }
 }

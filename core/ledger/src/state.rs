@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fogcompute_base::{AccountId, Digest, TransferId, UnixMillis};
 
+use crate::earning::Earning;
+use crate::economy::Economy;
 use crate::plan::Draft;
+use crate::staking::Staking;
 use crate::{
     Account, AccountKind, Amount, AssetId, BATCH_OPERATIONS_MAX, Corruption, EntryKind, Head,
-    History, LedgerError, Operation, Plan, PublicKey, Receipt, Reservation, ReservationState,
-    SignedBatch,
+    History, LedgerError, Operation, Plan, PublicKey, Purse, Receipt, Reservation,
+    ReservationState, SignedBatch,
 };
 
 /// Accounts, open reservations, and the place of every id ever used.
@@ -30,6 +33,10 @@ pub struct State {
     /// Open reservations that expire, soonest first.
     pub(crate) expiries: BTreeSet<(UnixMillis, TransferId)>,
     pub(crate) owners: BTreeMap<AccountId, Owner>,
+    /// The rules, once there are any.
+    pub(crate) economy: Option<Box<Economy>>,
+    pub(crate) staking: Staking,
+    pub(crate) earning: Earning,
 }
 
 /// An account, and the entry that opened it.
@@ -132,8 +139,9 @@ impl State {
         Ok(draft.finish())
     }
 
-    /// Works out the release of reservations whose time has come, soonest first: at most
-    /// [`BATCH_OPERATIONS_MAX`] of them. Call again until the plan is empty.
+    /// Works out what time brings: the release of reservations and the end of unbondings and
+    /// redelegations whose time has come, soonest first, at most [`BATCH_OPERATIONS_MAX`] of each.
+    /// Call again until the plan is empty.
     pub fn expire(&self, now: UnixMillis) -> Plan {
         let mut draft = Draft::new(self, now, 0);
         let due = self.expiries.iter().take_while(|(time, _)| *time <= now);
@@ -141,6 +149,7 @@ impl State {
             let released = draft.expire(*id);
             debug_assert!(released, "the expiry index holds open reservations only");
         }
+        draft.mature(BATCH_OPERATIONS_MAX);
         draft.finish()
     }
 
@@ -192,6 +201,15 @@ impl State {
             }
         }
         self.owners.extend(plan.owners);
+        if let Some(economy) = plan.economy {
+            self.economy = Some(economy);
+        }
+        if let Some(changes) = plan.staking {
+            self.staking.absorb(*changes);
+        }
+        if let Some(changes) = plan.earning {
+            self.earning.absorb(*changes);
+        }
         plan.receipts
     }
 
@@ -249,10 +267,31 @@ impl State {
         self.open.values()
     }
 
-    /// When the next open reservation expires: the time to call [`State::expire`].
+    /// When the next open reservation expires or stake is free: the time to call
+    /// [`State::expire`].
     #[must_use]
     pub fn next_expiry(&self) -> Option<UnixMillis> {
-        self.expiries.first().map(|(time, _)| *time)
+        let expiry = self.expiries.first().map(|(time, _)| *time);
+        expiry.into_iter().chain(self.staking.next_due()).min()
+    }
+
+    /// The rules of the economy, once it is founded
+    /// ([`Request::Configure`](crate::economy::Request::Configure)).
+    #[must_use]
+    pub fn economy(&self) -> Option<&Economy> {
+        self.economy.as_deref()
+    }
+
+    /// Who has staked what on whom.
+    #[must_use]
+    pub const fn staking(&self) -> &Staking {
+        &self.staking
+    }
+
+    /// Who has been granted what today.
+    #[must_use]
+    pub const fn earning(&self) -> &Earning {
+        &self.earning
     }
 
     /// Sequence of the entry an id was used for, to learn what became of a request whose answer
@@ -300,7 +339,8 @@ impl State {
     /// Complexity: O((accounts + open reservations) · log accounts).
     ///
     /// # Errors
-    /// [`Corruption::Unbalanced`], [`Corruption::Overdrawn`], [`Corruption::PendingDiffers`].
+    /// [`Corruption::Unbalanced`], [`Corruption::Overdrawn`], [`Corruption::PendingDiffers`],
+    /// [`Corruption::PurseDiffers`], [`Corruption::Staking`].
     pub fn check(&self) -> Result<(), Corruption> {
         let mut totals = BTreeMap::<AssetId, (Total, Total)>::new();
         let mut pending = self.pending()?;
@@ -335,8 +375,30 @@ impl State {
             .find(|(_, (credits, debits))| credits != debits)
         {
             Some((asset, _)) => Err(Corruption::Unbalanced { asset }),
-            None => Ok(()),
+            None => self.check_purses(),
         }
+    }
+
+    /// What staking holds is in the accounts, and every stake in its sums.
+    fn check_purses(&self) -> Result<(), Corruption> {
+        let purses = self.staking.purses();
+        for (purse, expected) in [
+            (Purse::Bonded, purses.bonded),
+            (Purse::Unbonding, purses.unbonding),
+            (Purse::Rewards, purses.rewards),
+            (Purse::Insurance, purses.insurance),
+        ] {
+            let account = self.account(purse.account());
+            let found = account.map_or(Amount::ZERO, Account::balance);
+            if found != expected {
+                return Err(Corruption::PurseDiffers {
+                    purse,
+                    expected,
+                    found,
+                });
+            }
+        }
+        self.staking.check().map_err(Corruption::Staking)
     }
 
     /// Credits and debits that the open reservations hold back, for each account they name.

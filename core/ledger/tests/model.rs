@@ -312,7 +312,7 @@ impl Model {
 
     fn batch(&mut self, batch: &[Operation], now: UnixMillis) -> Result<Vec<bool>, Refusal> {
         let mut copy = self.clone();
-        let steps = batch.iter().map(|step| copy.step(*step, now));
+        let steps = batch.iter().map(|step| copy.step(step.clone(), now));
         let replayed: Result<Vec<bool>, Refusal> = steps.collect();
         if replayed.is_ok() {
             *self = copy;
@@ -523,7 +523,7 @@ proptest! {
                     let planned = book.plan(&batch, now);
                     prop_assert_eq!(&book, &before);
                     let expected = model.batch(&batch, now);
-                    let replayed = planned.as_ref().map_err(|error| refusal(*error)).map(|plan| {
+                    let replayed = planned.as_ref().map_err(|error| refusal(error.clone())).map(|plan| {
                         plan.receipts().iter().map(|receipt| receipt.replayed).collect()
                     });
                     prop_assert_eq!(replayed, expected);
@@ -534,8 +534,8 @@ proptest! {
                         entries.extend_from_slice(plan.entries());
                         for receipt in book.commit(plan).unwrap() {
                             if let Some(id) = receipt.entry.kind.id() {
-                                let known = first.entry(id).or_insert(receipt);
-                                prop_assert_eq!(known.entry, receipt.entry);
+                                let known = first.entry(id).or_insert_with(|| receipt.clone());
+                                prop_assert_eq!(&known.entry, &receipt.entry);
                                 prop_assert!(receipt.replayed || *known == receipt);
                             }
                         }

@@ -72,7 +72,8 @@ fn post(n: u8, reservation: u8, amount: u128) -> Operation {
 }
 
 fn run(book: &mut Book, operation: Operation) -> Result<Receipt, LedgerError> {
-    book.execute(&[operation], NOW).map(|receipts| receipts[0])
+    book.execute(&[operation], NOW)
+        .map(|mut receipts| receipts.remove(0))
 }
 
 fn counters(book: &Book, n: u8) -> [u128; 4] {

@@ -1448,7 +1448,7 @@ mod tests {
         let entries = ledger.history(account(ANA), 11, 10).unwrap();
         let kinds: Vec<u8> = entries.iter().map(|entry| entry.kind.code()).collect();
         assert_eq!(kinds, [9, 7, 10, 2, 10, 2]);
-        assert_eq!(ledger.entry(id(22)).unwrap(), Some(entries[3]));
+        assert_eq!(ledger.entry(id(22)).unwrap(), Some(entries[3].clone()));
     }
 
     #[test]

@@ -56,6 +56,30 @@ pub(crate) struct Changes {
     pub(super) claims_paid: BTreeSet<TransferId>,
 }
 
+impl Changes {
+    /// Stakes, operators' unbondings and operators that accounts have more or fewer of than in the
+    /// state these are the changes of.
+    pub(super) fn ties(&self, base: &Staking) -> impl Iterator<Item = (AccountId, i32)> {
+        let change = |after: bool, before: bool| i32::from(after) - i32::from(before);
+        let stakes = self.delegations.iter().map(move |(key, delegation)| {
+            let before = base.delegations.contains_key(key);
+            (key.1, change(delegation.is_some(), before))
+        });
+        let leaving = self.unbondings.iter().map(move |(key, list)| {
+            let before = base.unbondings.contains_key(key);
+            (key.1, change(!list.is_empty(), before))
+        });
+        let operators = self.operators.iter().map(move |(operator, record)| {
+            let before = base.operators.contains_key(operator);
+            (record.account, change(true, before))
+        });
+        stakes
+            .chain(leaving)
+            .chain(operators)
+            .filter(|it| it.1 != 0)
+    }
+}
+
 impl<'a> Draft<'a> {
     /// Nothing done yet; what is done first is done at the time `now`.
     pub(crate) const fn new(base: &'a Staking, now: UnixMillis) -> Self {
@@ -123,6 +147,21 @@ impl<'a> Draft<'a> {
     /// What is to be taken in by the state this was made for.
     pub(crate) fn finish(self) -> Changes {
         self.changes
+    }
+
+    /// Whether an account takes part, as [`Staking::takes_part`].
+    pub(crate) fn takes_part(&self, account: AccountId) -> bool {
+        let before = self.base.ties.get(&account).copied().unwrap_or(0);
+        let changes = self.changes.ties(self.base);
+        let mine = changes.filter(|(changed, _)| *changed == account);
+        mine.fold(i64::from(before), |sum, (_, change)| {
+            sum + i64::from(change)
+        }) > 0
+    }
+
+    /// The account of an operator, if there is such an operator.
+    pub(crate) fn account_of(&self, operator: NodeId) -> Option<AccountId> {
+        self.find_operator(operator).map(|record| record.account)
     }
 
     fn on_time(&self) -> Result<(), StakingError> {

@@ -197,6 +197,7 @@ impl Staking {
             }
             staking.claims_paid.insert(claim);
         }
+        staking.tie_all();
         staking.check()?;
         Ok(staking)
     }

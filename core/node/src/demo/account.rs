@@ -383,6 +383,10 @@ fn describe_entry(
         EntryKind::Closed { account, .. } => ("close", Some(account), None, None),
         EntryKind::Owned { account, .. } => ("own", Some(account), None, None),
         EntryKind::Signed { account, .. } => ("sign", Some(account), None, None),
+        EntryKind::Moved {
+            from, to, amount, ..
+        } => ("move", Some(from), Some(to), Some(amount)),
+        _ => (kind.name(), kind.account(), None, None),
     }
 }
 

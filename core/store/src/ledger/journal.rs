@@ -187,7 +187,7 @@ impl History for Journal<'_> {
         let find = |entries: &[Entry]| {
             let first = entries.first()?.sequence;
             let index = usize::try_from(sequence.checked_sub(first)?).ok()?;
-            entries.get(index).copied()
+            entries.get(index).cloned()
         };
         if let Some(entry) = find(&self.last.borrow()) {
             return Ok(entry);
@@ -216,7 +216,7 @@ impl History for Pending<'_> {
         let index = sequence.checked_sub(first);
         let index = index.and_then(|index| usize::try_from(index).ok());
         match index.and_then(|index| self.entries.get(index)) {
-            Some(entry) => Ok(*entry),
+            Some(entry) => Ok(entry.clone()),
             None => self.journal.entry(sequence),
         }
     }

@@ -63,7 +63,7 @@ pub(super) fn append(
     let batch = Batch {
         first: first.sequence,
         time: first.time,
-        kinds: run.iter().map(|entry| entry.kind).collect(),
+        kinds: run.iter().map(|entry| entry.kind.clone()).collect(),
     };
     let record = Record {
         first: batch.first,

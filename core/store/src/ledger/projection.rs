@@ -152,7 +152,9 @@ impl Running {
         let add = |sum: &mut Amount, amount: Amount| sum.0 = sum.0.wrapping_add(amount.0);
         let take = |sum: &mut Amount, amount: Amount| sum.0 = sum.0.wrapping_sub(amount.0);
         let (posted, held, freed) = match *kind {
-            EntryKind::Transferred { amount, .. } => (amount, Amount::ZERO, Amount::ZERO),
+            EntryKind::Transferred { amount, .. } | EntryKind::Moved { amount, .. } => {
+                (amount, Amount::ZERO, Amount::ZERO)
+            }
             EntryKind::Reserved { amount, .. } => (Amount::ZERO, amount, Amount::ZERO),
             EntryKind::Posted {
                 amount, released, ..
@@ -457,10 +459,12 @@ impl Columns {
             EntryKind::Voided { released, .. } | EntryKind::Expired { released, .. } => {
                 columns.released = Some(released);
             }
-            EntryKind::Limited { .. }
-            | EntryKind::Closed { .. }
-            | EntryKind::Owned { .. }
-            | EntryKind::Signed { .. } => columns.detail = Some(record(entry)),
+            EntryKind::Moved { amount, .. } => {
+                columns.amount = Some(amount);
+                columns.detail = Some(record(entry));
+            }
+            // Later kinds as well: an entry's own encoding says all there is to say.
+            _ => columns.detail = Some(record(entry)),
         }
         columns
     }
@@ -471,7 +475,7 @@ pub(super) fn record(entry: &Entry) -> Vec<u8> {
     Batch {
         first: entry.sequence,
         time: entry.time,
-        kinds: vec![entry.kind],
+        kinds: vec![entry.kind.clone()],
     }
     .encode()
 }
@@ -568,16 +572,14 @@ pub(super) fn read_entry(row: &Row<'_>) -> Result<Entry, StoreError> {
             to: read.account(6, "to_account")?,
             released: read.amount(10, "released")?,
         },
-        7..=10 => {
+        7..=13 => {
             let detail = row.get_ref(14)?.as_blob();
             let detail = detail.map_err(|_| read.bad("detail"))?;
             let batch = Batch::decode(detail).map_err(|_| read.bad("detail"))?;
-            let [kind] = batch.kinds[..] else {
-                return Err(read.bad("detail"));
-            };
+            let [kind] = <[EntryKind; 1]>::try_from(batch.kinds).map_err(|_| read.bad("detail"))?;
             kind
         }
-        0 | 11.. => return Err(read.bad("kind")),
+        0 | 14.. => return Err(read.bad("kind")),
     };
     Ok(Entry {
         sequence,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
 
 use fogcompute_base::{AccountId, TransferId};
-use fogcompute_ledger::{Amount, Batch, Entry, Head, Restore};
+use fogcompute_ledger::{Amount, Batch, Entry, EntryKind, Head, Restore};
 use rusqlite::Connection;
 
 use super::projection::{Columns, record};
@@ -12,7 +12,7 @@ use super::{journal, migration};
 use crate::StoreError;
 
 /// Most bytes of a line.
-const LINE_BYTES_MAX: u64 = 4_096;
+const LINE_BYTES_MAX: u64 = 1 << 20;
 /// Most entries of a batch that is made on importing.
 const BATCH_ENTRIES: usize = 1_024;
 
@@ -81,7 +81,7 @@ pub(super) fn import(
         }
         let entry = parse(text, format).ok_or(StoreError::BadLine { line: number })?;
         let other = run.last().is_some_and(|last| last.time != entry.time);
-        if other || run.len() >= BATCH_ENTRIES {
+        if other || (run.len() >= BATCH_ENTRIES && !entry.kind.follows()) {
             migration::append(connection, &mut restore, &mut run)?;
         }
         run.push(entry);
@@ -99,12 +99,11 @@ fn parse(text: &str, format: TextFormat) -> Option<Entry> {
             let bytes = unhex(columns.next()?)?;
             let chain = columns.next()?.parse().ok()?;
             let batch = Batch::decode(&bytes).ok()?;
-            let [kind] = batch.kinds[..] else {
-                return None;
-            };
+            let (sequence, time) = (batch.first, batch.time);
+            let [kind] = <[EntryKind; 1]>::try_from(batch.kinds).ok()?;
             let entry = Entry {
-                sequence: batch.first,
-                time: batch.time,
+                sequence,
+                time,
                 kind,
                 chain,
             };
