@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import fogcompute as f
+from fogcompute import ledger as credits
 from fogcompute import mix, schedule
 
 A: Any = f
@@ -26,7 +27,8 @@ def documented() -> Iterator[tuple[str, object, str]]:
     for node in STUB.body:
         if not isinstance(node, ast.ClassDef | ast.FunctionDef):
             continue
-        this = getattr(f, node.name, None) or getattr(mix, node.name, None)
+        places = (f, mix, credits)
+        this = next((getattr(it, node.name) for it in places if hasattr(it, node.name)), None)
         if this is None:
             continue
         if doc := ast.get_docstring(node):

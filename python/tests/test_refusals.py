@@ -304,10 +304,10 @@ async def test_bad_tasks_are_refused(fog: f.Fog, method: str) -> None:
 
 
 def test_a_folder_or_other_file_is_no_ledger(tmp_path: Path) -> None:
-    with pytest.raises(f.StorageError):
+    with pytest.raises(f.StorageIsFolderError):
         f.Ledger.open(tmp_path)
     (tmp_path / "text").write_text("this is not a database, it is a text of some length")
-    with pytest.raises(f.StorageCorruptError):
+    with pytest.raises(f.StorageForeignError):
         f.Ledger.open(tmp_path / "text")
     with pytest.raises(f.ArgumentError):
         f.Ledger.open("a\0b")

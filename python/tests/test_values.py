@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import fogcompute as f
+from fogcompute import ledger
 
 TASK = "ab" * 16
 NODE = "cd" * 32
@@ -20,14 +21,17 @@ BUDGET = f.Budget(0.5, 2, 3)
 POINT = f.Point([(TASK, NODE)], [1.0, 2.0, 3.0, 4.0, 5.0], 2**100, 2**101)
 PLAN = f.Plan([POINT], 0, "why")
 LACKS = f.Lacks(1, 2, 3, 4, 5)
+LIMITS = ledger.AccountLimits(max_supply=2**90, credits_must_not_exceed_debits=True)
 
 ENUMERATIONS: list[type[enum.Enum]] = [
     f.AccountKind,
     f.Constraint,
     f.DeviceClass,
     f.Domain,
+    ledger.Durability,
     f.Network,
     f.Priority,
+    ledger.TextFormat,
     f.Tier,
     f.Verdict,
 ]
@@ -124,8 +128,40 @@ VALUES: list[tuple[Any, Any]] = [
         f.Account(TASK, 0, f.AccountKind.HOLDER, 2**127, 5, 6, 7),
         f.Account(TASK, 0, f.AccountKind.ISSUER, 2**127, 5, 6, 7),
     ),
-    (f.Receipt(1, 2, 2**90, "chain", False), f.Receipt(1, 2, 2**90, "chain", True)),
-    (f.Verification(1, "chain", 2, 3), f.Verification(1, "chain", 2, 4)),
+    (
+        f.Account(TASK, 1, f.AccountKind.ISSUER, 1, 2, 3, 4, LIMITS, True, 5, 6),
+        f.Account(TASK, 1, f.AccountKind.ISSUER, 1, 2, 3, 4, LIMITS, True, 5, 7),
+    ),
+    (LIMITS, ledger.AccountLimits(spend_per_day=7)),
+    (f.Receipt(1, 2, 2**90, NODE, False), f.Receipt(1, 2, 2**90, NODE, True)),
+    (
+        ledger.Entry(
+            1,
+            2,
+            "reserved",
+            NODE,
+            id=TASK,
+            reservation=TASK,
+            account=TASK,
+            from_account=TASK,
+            to_account=TASK,
+            amount=2**100,
+            released=2**99,
+            code=7,
+            reference=bytes(range(16)),
+            expires_unix_ms=3,
+            asset=4,
+            account_kind=f.AccountKind.HOLDER,
+            limits=LIMITS,
+            key=KEY,
+            nonce=5,
+            digest=NODE,
+        ),
+        ledger.Entry(1, 2, "reserved", NODE),
+    ),
+    (f.Verification(1, NODE, 2, 3), f.Verification(1, NODE, 2, 4)),
+    (ledger.Head(1, NODE), ledger.Head(2, NODE)),
+    (ledger.Standing(1, 2**100, 3), ledger.Standing(1, 2**100, 4)),
     (f.Battery(80.5, True), f.Battery.ABSENT),
     (
         f.DeviceState(
@@ -158,7 +194,19 @@ VALUES: list[tuple[Any, Any]] = [
 ]
 
 # What holds a file, threads, a secret or a callback, or has no text to be made from.
-NO_VALUES = {f.Batch, f.Fog, f.FogTask, f.HarvestPolicy, f.Ledger, f.PrivateKey, f.ReplyKey}
+NO_VALUES = {
+    f.Batch,
+    f.Fog,
+    f.FogTask,
+    f.HarvestPolicy,
+    f.Ledger,
+    f.PrivateKey,
+    f.ReplyKey,
+    ledger.Checkpoint,
+    ledger.Entries,
+    ledger.Operation,
+    ledger.SignedBatch,
+}
 
 each_value = pytest.mark.parametrize(
     ("value", "other"), VALUES, ids=[type(value).__name__ for value, _ in VALUES]
@@ -168,9 +216,9 @@ each_value = pytest.mark.parametrize(
 def test_every_value_class_is_tested() -> None:
     classes = {
         item
-        for item in vars(f).values()
+        for item in (vars(f) | vars(ledger)).values()
         if isinstance(item, type)
-        and item.__module__ == "fogcompute"
+        and item.__module__ in ("fogcompute", "fogcompute.ledger")
         and not issubclass(item, Exception)
     }
     assert {type(value) for value, _ in VALUES} == classes - NO_VALUES
@@ -202,7 +250,7 @@ def test_values_are_copied_and_pickled(value: Any, other: Any) -> None:
 
 @each_value
 def test_the_text_of_a_value_makes_it_again(value: Any, other: Any) -> None:
-    names = vars(f) | {"datetime": datetime}
+    names = vars(f) | vars(ledger) | {"datetime": datetime}
     for original in (value, other):
         # Members of enumerations write themselves as <Name.MEMBER: value>.
         text = repr(original)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import assert_never, assert_type
 
 import fogcompute as f
+from fogcompute import ledger as credits
 from fogcompute import schedule
 
 
@@ -77,6 +78,13 @@ def ledger() -> None:
         assert_type(opened.balance("00" * 16), int)
         assert_type(opened.account("00" * 16).kind, f.AccountKind)
         opened.transfer("00" * 16, "00" * 16, "00" * 16, 1.5)  # type: ignore[arg-type]
+        pay = ("00" * 16, "01" * 16, "02" * 16, 5)
+        void = credits.Operation.void("00" * 16, "01" * 16)
+        assert_type(opened.execute([pay, void]), tuple[f.Receipt, ...])
+        opened.execute([("00" * 16, "01" * 16, 5)])  # type: ignore[list-item]
+        for entry in opened.history("00" * 16):
+            assert_type(entry, credits.Entry)
+            assert_type(entry.reservation, str | None)
     f.Ledger()  # Stubs cannot say that this raises TypeError.
 
 

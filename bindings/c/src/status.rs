@@ -82,12 +82,64 @@ pub enum fog_status {
     AccountExists = 402,
     /// An id was used before for something else.
     IdReused = 403,
-    /// A reservation was posted, was voided or has expired.
+    /// A reservation was posted or was voided.
     ReservationClosed = 404,
-    /// An operation makes no sense: zero amount, one account twice, other assets, overflow.
+    /// The ledger refuses an operation for a reason that has no code of its own.
     InvalidOperation = 405,
     /// A reservation is unknown: there never was one of that id.
     UnknownReservation = 406,
+    /// A batch has no operations.
+    BatchEmpty = 407,
+    /// A batch has more than 8,190 operations. Split it.
+    BatchTooLarge = 408,
+    /// An operation would move or hold nothing.
+    ZeroAmount = 409,
+    /// An operation has one account on both sides.
+    SameAccount = 410,
+    /// An account was closed, for good.
+    AccountClosed = 411,
+    /// An account that is to be closed still holds something, or has reservations.
+    AccountInUse = 412,
+    /// A limit on supply was set on an account that is no issuer.
+    NotAnIssuer = 413,
+    /// The accounts of a transfer hold different assets.
+    AssetMismatch = 414,
+    /// An id names an operation that reserved nothing.
+    NotAReservation = 415,
+    /// A post asks for more than is reserved.
+    PostExceedsReservation = 416,
+    /// A reservation has expired.
+    ReservationExpired = 417,
+    /// A reservation would be expired from the start.
+    ExpiresInPast = 418,
+    /// A counter of an account cannot count that much more.
+    AmountOverflow = 419,
+    /// An issuer would have more out than its limit on supply.
+    SupplyExceeded = 420,
+    /// An issuer would take back more than it has put out.
+    CreditsExceedDebits = 421,
+    /// An account may not spend that much more today.
+    QuotaExceeded = 422,
+    /// A signature was good until a time that has passed. Sign again.
+    SignatureExpired = 423,
+    /// No key is registered for an account, so nobody can sign for it.
+    NoOwner = 424,
+    /// A signature is not one of the account's key over this batch.
+    SignatureForged = 425,
+    /// The number of a signature was used: the batch may have been executed.
+    SignatureReplayed = 426,
+    /// The number of a signature is not the next one.
+    NonceSkipped = 427,
+    /// A batch does something that only the owner of another account may ask for.
+    NotTheOwner = 428,
+    /// A batch does something that only the host may do, no owner.
+    NotForOwners = 429,
+    /// A checkpoint is not signed by the key that is trusted.
+    CheckpointForged = 430,
+    /// A history is not the one a checkpoint was made of: it was rewritten.
+    CheckpointDiffers = 431,
+    /// A history ends before a checkpoint: it was cut short.
+    CheckpointMissing = 432,
     /// A harvest policy contradicts itself or does not parse.
     InvalidPolicy = 500,
     /// A device could not be read.
@@ -108,8 +160,30 @@ pub enum fog_status {
     Storage = 700,
     /// A file is in use by another handle or process.
     StorageLocked = 701,
-    /// A file is damaged, or not what it should be.
+    /// A file is damaged. Restore it from a copy.
     StorageCorrupt = 702,
+    /// There is no room for a file. Nothing was changed.
+    StorageFull = 703,
+    /// A file can be read but not written.
+    StorageReadOnly = 704,
+    /// A folder was named where a file is needed.
+    StorageIsFolder = 705,
+    /// A file cannot be made or read: it, or the folder it is in, does not exist.
+    StorageNoFolder = 706,
+    /// A file is no database, or one of something else.
+    StorageForeign = 707,
+    /// A file was written by a newer version of this library.
+    StorageTooNew = 708,
+    /// A file exists, and none is replaced.
+    StorageExists = 709,
+    /// A history can be imported into an empty ledger only.
+    StorageNotEmpty = 710,
+    /// A change may be on disk or not. Open the file again and repeat it.
+    StorageUncertain = 711,
+    /// A file must be opened again, since an earlier change was not confirmed.
+    StorageReopen = 712,
+    /// A line of a text is no entry of a history.
+    InvalidTranscript = 713,
     /// A node or coordinator cannot go on.
     Node = 800,
     /// An address cannot be listened on: it is in use, or not one of this machine.
@@ -142,6 +216,32 @@ codes! {
     ReservationClosed = 404: c"ReservationClosed",
     InvalidOperation = 405: c"InvalidOperation",
     UnknownReservation = 406: c"UnknownReservation",
+    BatchEmpty = 407: c"BatchEmpty",
+    BatchTooLarge = 408: c"BatchTooLarge",
+    ZeroAmount = 409: c"ZeroAmount",
+    SameAccount = 410: c"SameAccount",
+    AccountClosed = 411: c"AccountClosed",
+    AccountInUse = 412: c"AccountInUse",
+    NotAnIssuer = 413: c"NotAnIssuer",
+    AssetMismatch = 414: c"AssetMismatch",
+    NotAReservation = 415: c"NotAReservation",
+    PostExceedsReservation = 416: c"PostExceedsReservation",
+    ReservationExpired = 417: c"ReservationExpired",
+    ExpiresInPast = 418: c"ExpiresInPast",
+    AmountOverflow = 419: c"AmountOverflow",
+    SupplyExceeded = 420: c"SupplyExceeded",
+    CreditsExceedDebits = 421: c"CreditsExceedDebits",
+    QuotaExceeded = 422: c"QuotaExceeded",
+    SignatureExpired = 423: c"SignatureExpired",
+    NoOwner = 424: c"NoOwner",
+    SignatureForged = 425: c"SignatureForged",
+    SignatureReplayed = 426: c"SignatureReplayed",
+    NonceSkipped = 427: c"NonceSkipped",
+    NotTheOwner = 428: c"NotTheOwner",
+    NotForOwners = 429: c"NotForOwners",
+    CheckpointForged = 430: c"CheckpointForged",
+    CheckpointDiffers = 431: c"CheckpointDiffers",
+    CheckpointMissing = 432: c"CheckpointMissing",
     InvalidPolicy = 500: c"InvalidPolicy",
     ProbeFailed = 501: c"ProbeFailed",
     InvalidModule = 600: c"InvalidModule",
@@ -153,6 +253,17 @@ codes! {
     Storage = 700: c"Storage",
     StorageLocked = 701: c"StorageLocked",
     StorageCorrupt = 702: c"StorageCorrupt",
+    StorageFull = 703: c"StorageFull",
+    StorageReadOnly = 704: c"StorageReadOnly",
+    StorageIsFolder = 705: c"StorageIsFolder",
+    StorageNoFolder = 706: c"StorageNoFolder",
+    StorageForeign = 707: c"StorageForeign",
+    StorageTooNew = 708: c"StorageTooNew",
+    StorageExists = 709: c"StorageExists",
+    StorageNotEmpty = 710: c"StorageNotEmpty",
+    StorageUncertain = 711: c"StorageUncertain",
+    StorageReopen = 712: c"StorageReopen",
+    InvalidTranscript = 713: c"InvalidTranscript",
     Node = 800: c"Node",
     Listen = 801: c"Listen",
 }

@@ -40,7 +40,7 @@ impl<E: Into<Error>> From<E> for Failure {
         let error = error.into();
         Self {
             status: error.code().into(),
-            message: error.to_string(),
+            message: error.message(),
         }
     }
 }

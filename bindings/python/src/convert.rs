@@ -1,19 +1,20 @@
 //! Arguments and results in Python's terms.
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::ops::Deref;
 use std::str::FromStr;
 use std::time::Duration;
 
 use fogcompute::base::{ParseIdError, Priority as BasePriority};
-use fogcompute::{Error, PublicKey};
+use fogcompute::{Amount, Error, OwnerKey, PublicKey};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyBytes, PyDelta, PyString, PyTuple, PyType};
+use pyo3::types::{PyBool, PyBytes, PyDelta, PyFloat, PyInt, PyString, PyTuple, PyType};
 
 use crate::error;
 
@@ -71,6 +72,40 @@ impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for Number<T> {
 
     fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
         self.0.into_pyobject(py)
+    }
+}
+
+/// An amount in base units as an argument: an `int`. Those that fit a machine word are most of them,
+/// and quicker to read than the others.
+#[derive(Clone, Copy)]
+pub(crate) struct Money(pub(crate) Amount);
+
+impl FromPyObject<'_, '_> for Money {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        if object.is_instance_of::<PyFloat>() {
+            let message = "a float is no amount: amounts are ints of base units";
+            return Err(PyTypeError::new_err(message));
+        }
+        if object.is_exact_instance_of::<PyInt>()
+            && let Ok(amount) = object.extract::<u64>()
+        {
+            return Ok(Self(Amount(amount.into())));
+        }
+        let Number(amount) = object.extract::<Number<u128>>()?;
+        Ok(Self(Amount(amount)))
+    }
+}
+
+/// What it is: an `int`.
+impl<'py> IntoPyObject<'py> for Money {
+    type Target = PyInt;
+    type Output = Bound<'py, PyInt>;
+    type Error = Infallible;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        self.0.0.into_pyobject(py)
     }
 }
 
@@ -152,6 +187,50 @@ impl Buffer {
         <[u8; N]>::try_from(&**self).map_err(|_| {
             error::argument(py, format!("{what} has {} bytes, expected {N}", self.len()))
         })
+    }
+}
+
+/// The 32 bytes of an owner's public key.
+#[derive(Clone, Copy)]
+pub(crate) struct Owner(pub(crate) OwnerKey);
+
+impl FromPyObject<'_, '_> for Owner {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let bytes: Buffer = object.extract()?;
+        Ok(Self(OwnerKey::from_bytes(
+            bytes.array(object.py(), "public key")?,
+        )))
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Owner {
+    type Target = PyBytes;
+    type Output = Bound<'py, PyBytes>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        Ok(PyBytes::new(py, self.0.as_bytes()))
+    }
+}
+
+/// How a history is written as text.
+#[derive(Clone, Copy)]
+pub(crate) struct TextFormat(pub(crate) fogcompute::TextFormat);
+
+impl FromPyObject<'_, '_> for TextFormat {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        Ok(Self(match object.cast::<PyString>()?.to_str()? {
+            "csv" => fogcompute::TextFormat::Csv,
+            "json_lines" => fogcompute::TextFormat::JsonLines,
+            other => {
+                let message = format!("{other:?} is no TextFormat");
+                return Err(error::argument(object.py(), message));
+            }
+        }))
     }
 }
 
@@ -343,6 +422,10 @@ enumeration!(Domain, Domain {
     "zone" => Zone,
     "region" => Region,
     "operator" => Operator,
+});
+enumeration!(Durability, Durability {
+    "full" => Full,
+    "normal" => Normal,
 });
 enumeration!(Network, Network {
     "unknown" => Unknown,

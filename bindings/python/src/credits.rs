@@ -1,13 +1,24 @@
 //! The ledger.
 
+mod entry;
+mod operation;
+mod signed;
+
 use std::path::PathBuf;
 
-use fogcompute::ledger::{AssetId, Limits, Spent};
-use fogcompute::{AccountId, Amount, TransferId};
+use fogcompute::base::{Digest, UnixMillis};
+use fogcompute::ledger::{AssetId, Spent};
+use fogcompute::{AccountId, LEDGER_PAGE_MAX, LedgerOptions, Moment, TransferId};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::convert::{AccountKind, Hex, Number};
+pub(crate) use self::entry::{Entries, Entry, Receipt};
+pub(crate) use self::operation::{AccountLimits, Operation};
+use self::operation::{Operations, memo};
+pub(crate) use self::signed::{Checkpoint, SignedBatch, owner_key};
+use crate::convert::{
+    AccountKind, Buffer, Durability, Hex, Money, Number, Owner, TextFormat, Tuple,
+};
 use crate::error;
 use crate::handle::Handle;
 use crate::value::value;
@@ -25,30 +36,73 @@ value! {
         debits_posted,
         credits_pending,
         debits_pending,
+        limits,
+        closed,
+        spent_day,
+        spent,
     }
 
     #[new]
+    #[pyo3(
+        signature = (id, asset, kind, credits_posted, debits_posted, credits_pending,
+                     debits_pending, limits = None, closed = false, spent_day = Number(0),
+                     spent = Money(fogcompute::Amount::ZERO)),
+        text_signature = "(id, asset, kind, credits_posted, debits_posted, credits_pending, \
+                          debits_pending, limits=None, closed=False, spent_day=0, spent=0)"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "fields in Python")]
     fn new(
         id: Hex<AccountId>,
         asset: Number<u32>,
         kind: AccountKind,
-        credits_posted: Number<u128>,
-        debits_posted: Number<u128>,
-        credits_pending: Number<u128>,
-        debits_pending: Number<u128>,
+        credits_posted: Money,
+        debits_posted: Money,
+        credits_pending: Money,
+        debits_pending: Money,
+        limits: Option<AccountLimits>,
+        closed: bool,
+        spent_day: Number<u64>,
+        spent: Money,
     ) -> Self {
         Self(fogcompute::Account {
             id: id.0,
             asset: AssetId(asset.0),
             kind: kind.0,
-            credits_posted: Amount(credits_posted.0),
-            debits_posted: Amount(debits_posted.0),
-            credits_pending: Amount(credits_pending.0),
-            debits_pending: Amount(debits_pending.0),
-            limits: Limits::default(),
-            closed: false,
-            spent: Spent::default(),
+            credits_posted: credits_posted.0,
+            debits_posted: debits_posted.0,
+            credits_pending: credits_pending.0,
+            debits_pending: debits_pending.0,
+            limits: limits.map(|limits| limits.0).unwrap_or_default(),
+            closed,
+            spent: Spent {
+                day: spent_day.0,
+                amount: spent.0,
+            },
         })
+    }
+
+    /// Bounds beyond those of its kind.
+    #[getter]
+    fn limits(&self) -> AccountLimits {
+        AccountLimits(self.0.limits)
+    }
+
+    /// It gives and receives nothing any more.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.0.closed
+    }
+
+    /// The last UTC day on which it gave anything, in days since 1970.
+    #[getter]
+    fn spent_day(&self) -> u64 {
+        self.0.spent.day
+    }
+
+    /// Base units that transfers and posts took from it on that day.
+    #[getter]
+    fn spent(&self) -> u128 {
+        self.0.spent.amount.0
     }
 
     /// The account's name, 32 hexadecimal digits.
@@ -112,61 +166,13 @@ value! {
     }
 }
 
-/// What became of a change to the ledger.
-#[pyclass(frozen, get_all, module = "fogcompute")]
-pub(crate) struct Receipt {
-    /// Place of its entry in the history, from 1.
-    sequence: u64,
-    /// When it was made, in milliseconds since 1970.
-    unix_ms: u64,
-    /// Base units that went from one account to another.
-    moved: u128,
-    /// Digest of the whole history up to its entry, 64 hexadecimal digits.
-    chain: String,
-    /// The same was asked for before: nothing moved this time.
-    replayed: bool,
-}
-
-value! {
-    Receipt { sequence, unix_ms, moved, chain, replayed }
-
-    #[new]
-    fn new(
-        sequence: Number<u64>,
-        unix_ms: Number<u64>,
-        moved: Number<u128>,
-        chain: String,
-        replayed: bool,
-    ) -> Self {
-        Self {
-            sequence: sequence.0,
-            unix_ms: unix_ms.0,
-            moved: moved.0,
-            chain,
-            replayed,
-        }
-    }
-}
-
-impl From<fogcompute::Receipt> for Receipt {
-    fn from(receipt: fogcompute::Receipt) -> Self {
-        Self {
-            sequence: receipt.entry.sequence,
-            unix_ms: receipt.entry.time.0,
-            moved: receipt.entry.kind.moved().0,
-            chain: receipt.entry.chain.to_string(),
-            replayed: receipt.replayed,
-        }
-    }
-}
-
 /// What a check of the whole history found. What is wrong is raised.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Verification {
     /// Number of entries.
     sequence: u64,
     /// Digest of the whole history, 64 hexadecimal digits.
-    chain: String,
+    chain: Hex<Digest>,
     /// Accounts that were compared.
     accounts: usize,
     /// Reservations that hold something back.
@@ -179,7 +185,7 @@ value! {
     #[new]
     fn new(
         sequence: Number<u64>,
-        chain: String,
+        chain: Hex<Digest>,
         accounts: Number<usize>,
         open_reservations: Number<usize>,
     ) -> Self {
@@ -192,21 +198,121 @@ value! {
     }
 }
 
+impl From<fogcompute::store::Verification> for Verification {
+    fn from(verified: fogcompute::store::Verification) -> Self {
+        Self {
+            sequence: verified.head.sequence,
+            chain: Hex(verified.head.chain),
+            accounts: verified.accounts,
+            open_reservations: verified.open_reservations,
+        }
+    }
+}
+
+/// Where a history ends.
+#[pyclass(frozen, get_all, module = "fogcompute.ledger")]
+pub(crate) struct Head {
+    /// Number of entries.
+    sequence: u64,
+    /// Digest of the whole history, 64 hexadecimal digits.
+    chain: Hex<Digest>,
+}
+
+value! {
+    Head { sequence, chain }
+
+    #[new]
+    fn new(sequence: Number<u64>, chain: Hex<Digest>) -> Self {
+        Self {
+            sequence: sequence.0,
+            chain,
+        }
+    }
+}
+
+/// What an account had received and given at some moment of the past, in base units.
+#[pyclass(frozen, module = "fogcompute.ledger")]
+pub(crate) struct Standing(fogcompute::store::Standing);
+
+value! {
+    Standing { sequence, credits_posted, debits_posted }
+
+    #[new]
+    fn new(sequence: Number<u64>, credits_posted: Money, debits_posted: Money) -> Self {
+        Self(fogcompute::store::Standing {
+            sequence: sequence.0,
+            credits_posted: credits_posted.0,
+            debits_posted: debits_posted.0,
+        })
+    }
+
+    /// The last entry before that moment that named the account.
+    #[getter]
+    fn sequence(&self) -> u64 {
+        self.0.sequence
+    }
+
+    /// All it had received.
+    #[getter]
+    fn credits_posted(&self) -> u128 {
+        self.0.credits_posted.0
+    }
+
+    /// All it had given.
+    #[getter]
+    fn debits_posted(&self) -> u128 {
+        self.0.debits_posted.0
+    }
+
+    /// Posted balance, including what was reserved then.
+    #[getter]
+    fn balance(&self) -> u128 {
+        self.0.balance().0
+    }
+}
+
 /// Double-entry credits in a SQLite file, or in memory. Each call is one transaction.
 ///
 /// Ids are chosen by the caller, as 32 hexadecimal digits or a `uuid.UUID`: the same request under
-/// the same id moves nothing twice.
+/// the same id moves nothing twice. Amounts are ints of base units.
+///
+/// Calls wait for the disk without the interpreter's lock: in a coroutine,
+/// `await asyncio.to_thread(ledger.transfer, ...)`. What threads ask for at the same time shares one
+/// wait.
 #[pyclass(frozen, weakref, module = "fogcompute")]
 pub(crate) struct Ledger(Handle<fogcompute::Ledger>);
 
+impl Ledger {
+    fn perform(&self, py: Python<'_>, operation: fogcompute::Operation) -> PyResult<Receipt> {
+        let ledger = self.0.get(py)?;
+        error::call(py, || ledger.perform(operation)).map(Into::into)
+    }
+}
+
 #[pymethods]
 impl Ledger {
-    /// Opens a ledger's file, or makes it. Every change waits for the disk.
+    /// Opens a ledger's file, or makes it. Every change waits for the disk, unless `durability` says
+    /// otherwise. A snapshot is made every `snapshot_entries` entries.
     ///
-    /// Raises `StorageError`.
+    /// Raises `StorageError`, `StorageLockedError`, `StorageCorruptError`, `StorageReadOnlyError`.
     #[staticmethod]
-    fn open(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let ledger = error::call(py, || fogcompute::Ledger::open(path))?;
+    #[pyo3(
+        signature = (path, *, durability = Durability(fogcompute::Durability::Full),
+                     snapshot_entries = Number(131_072)),
+        text_signature = "(path, *, durability=fogcompute.ledger.Durability.FULL, \
+                          snapshot_entries=131072)"
+    )]
+    fn open(
+        py: Python<'_>,
+        path: PathBuf,
+        durability: Durability,
+        snapshot_entries: Number<u64>,
+    ) -> PyResult<Self> {
+        let options = LedgerOptions {
+            durability: durability.0,
+            snapshot_entries: snapshot_entries.0,
+        };
+        let ledger = error::call(py, || fogcompute::Ledger::open_with(path, options))?;
         Ok(Self(Handle::new("ledger", ledger)))
     }
 
@@ -217,75 +323,205 @@ impl Ledger {
         Ok(Self(Handle::new("ledger", ledger)))
     }
 
-    /// Opens an account for credits. Raises `AccountExistsError`.
+    /// Executes a batch as a whole or not at all. Gives a receipt for each operation.
+    ///
+    /// A transfer may be a tuple: id, account that gives, account that receives, amount.
+    ///
+    /// Raises `BatchEmptyError`, `BatchTooLargeError`, and what the operations raise.
+    fn execute(&self, py: Python<'_>, operations: Operations) -> PyResult<Tuple<Receipt>> {
+        let ledger = self.0.get(py)?;
+        let receipts = error::call(py, || ledger.execute(operations.0))?;
+        Ok(Tuple(receipts.into_iter().map(Into::into).collect()))
+    }
+
+    /// Executes a batch that the owner of an account has signed, as a whole or not at all.
+    ///
+    /// Raises `SignatureForgedError`, `SignatureReplayedError`, `NonceSkippedError`,
+    /// `SignatureExpiredError`, `NoOwnerError`, `NotTheOwnerError`, `NotForOwnersError`, and what
+    /// the operations raise.
+    fn execute_signed(&self, py: Python<'_>, batch: &SignedBatch) -> PyResult<Tuple<Receipt>> {
+        let ledger = self.0.get(py)?;
+        let receipts = error::call(py, || ledger.execute_signed(&batch.0))?;
+        Ok(Tuple(receipts.into_iter().map(Into::into).collect()))
+    }
+
+    /// Opens an account for an asset; 0 is credits. Raises `AccountExistsError`.
+    #[pyo3(signature = (account, kind, *, asset = Number(0)), text_signature = "($self, account, kind, *, asset=0)")]
     fn open_account(
         &self,
         py: Python<'_>,
         account: Hex<AccountId>,
         kind: AccountKind,
+        asset: Number<u32>,
     ) -> PyResult<Receipt> {
-        let ledger = self.0.get(py)?;
-        error::call(py, || ledger.open_account(account.0, kind.0)).map(Into::into)
+        self.perform(
+            py,
+            fogcompute::Operation::Open {
+                account: account.0,
+                asset: AssetId(asset.0),
+                kind: kind.0,
+            },
+        )
     }
 
-    /// Moves an amount. From an issuer it mints, to one it burns.
+    /// Moves an amount. From an issuer it mints, to one it burns. `code` and `reference`, 16 bytes,
+    /// say what it is for; the ledger keeps them.
     ///
-    /// Raises `InsufficientFundsError`, `UnknownAccountError`, `IdReusedError`, `OperationError`.
+    /// Raises `InsufficientFundsError`, `UnknownAccountError`, `IdReusedError`, `ZeroAmountError`,
+    /// `SameAccountError`, `AssetMismatchError`, `AccountClosedError`, `QuotaExceededError`,
+    /// `SupplyExceededError`, `CreditsExceedDebitsError`, `AmountOverflowError`.
+    #[pyo3(
+        signature = (id, from_account, to_account, amount, *, code = Number(0), reference = None),
+        text_signature = "($self, id, from_account, to_account, amount, *, code=0, reference=None)"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn transfer(
         &self,
         py: Python<'_>,
         id: Hex<TransferId>,
         from_account: Hex<AccountId>,
         to_account: Hex<AccountId>,
-        amount: Number<u128>,
+        amount: Money,
+        code: Number<u16>,
+        reference: Option<Buffer>,
     ) -> PyResult<Receipt> {
-        let ledger = self.0.get(py)?;
-        let (from, to, amount) = (from_account.0, to_account.0, Amount(amount.0));
-        error::call(py, || ledger.transfer(id.0, from, to, amount)).map(Into::into)
+        let memo = memo(py, code, reference)?;
+        self.perform(
+            py,
+            fogcompute::Operation::Transfer {
+                id: id.0,
+                from: from_account.0,
+                to: to_account.0,
+                amount: amount.0,
+                memo,
+            },
+        )
     }
 
-    /// Holds an amount back for a later `post` or `void`. Raises like `transfer`.
+    /// Holds an amount back for a later `post` or `void`, or until it expires. Raises like
+    /// `transfer`, and `ExpiresInPastError`.
+    #[pyo3(
+        signature = (id, from_account, to_account, amount, *, expires_unix_ms = None,
+                     code = Number(0), reference = None),
+        text_signature = "($self, id, from_account, to_account, amount, *, expires_unix_ms=None, \
+                          code=0, reference=None)"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn reserve(
         &self,
         py: Python<'_>,
         id: Hex<TransferId>,
         from_account: Hex<AccountId>,
         to_account: Hex<AccountId>,
-        amount: Number<u128>,
+        amount: Money,
+        expires_unix_ms: Option<Number<u64>>,
+        code: Number<u16>,
+        reference: Option<Buffer>,
     ) -> PyResult<Receipt> {
-        let ledger = self.0.get(py)?;
-        let (from, to, amount) = (from_account.0, to_account.0, Amount(amount.0));
-        error::call(py, || ledger.reserve(id.0, from, to, amount)).map(Into::into)
+        let memo = memo(py, code, reference)?;
+        self.perform(
+            py,
+            fogcompute::Operation::Reserve {
+                id: id.0,
+                from: from_account.0,
+                to: to_account.0,
+                amount: amount.0,
+                expires: expires_unix_ms.map(|expires| UnixMillis(expires.0)),
+                memo,
+            },
+        )
     }
 
     /// Moves a reserved amount, or part of it; what is left is released.
     ///
-    /// Raises `UnknownReservationError`, `ReservationClosedError`, `InsufficientFundsError`,
-    /// `IdReusedError`.
+    /// Raises `UnknownReservationError`, `ReservationClosedError`, `ReservationExpiredError`,
+    /// `PostExceedsReservationError`, `NotAReservationError`, `ZeroAmountError`, `IdReusedError`.
     #[pyo3(signature = (id, reservation, amount = None))]
     fn post(
         &self,
         py: Python<'_>,
         id: Hex<TransferId>,
         reservation: Hex<TransferId>,
-        amount: Option<Number<u128>>,
+        amount: Option<Money>,
     ) -> PyResult<Receipt> {
-        let ledger = self.0.get(py)?;
-        let amount = amount.map(|amount| Amount(amount.0));
-        error::call(py, || ledger.post(id.0, reservation.0, amount)).map(Into::into)
+        self.perform(
+            py,
+            fogcompute::Operation::Post {
+                id: id.0,
+                reservation: reservation.0,
+                amount: amount.map(|amount| amount.0),
+            },
+        )
     }
 
     /// Releases a reservation.
     ///
-    /// Raises `UnknownReservationError`, `ReservationClosedError`, `IdReusedError`.
+    /// Raises `UnknownReservationError`, `ReservationClosedError`, `ReservationExpiredError`,
+    /// `NotAReservationError`, `IdReusedError`.
     fn void(
         &self,
         py: Python<'_>,
         id: Hex<TransferId>,
         reservation: Hex<TransferId>,
     ) -> PyResult<Receipt> {
+        let (id, reservation) = (id.0, reservation.0);
+        self.perform(py, fogcompute::Operation::Void { id, reservation })
+    }
+
+    /// Sets all limits of an account anew. Raises `NotAnIssuerError`, `UnknownAccountError`,
+    /// `AccountClosedError`, `IdReusedError`.
+    fn limit(
+        &self,
+        py: Python<'_>,
+        id: Hex<TransferId>,
+        account: Hex<AccountId>,
+        limits: AccountLimits,
+    ) -> PyResult<Receipt> {
+        let (id, account, limits) = (id.0, account.0, limits.0);
+        let operation = fogcompute::Operation::Limit {
+            id,
+            account,
+            limits,
+        };
+        self.perform(py, operation)
+    }
+
+    /// Closes an account for good. Raises `AccountInUseError`, `UnknownAccountError`,
+    /// `AccountClosedError`, `IdReusedError`.
+    fn close_account(
+        &self,
+        py: Python<'_>,
+        id: Hex<TransferId>,
+        account: Hex<AccountId>,
+    ) -> PyResult<Receipt> {
+        let (id, account) = (id.0, account.0);
+        self.perform(py, fogcompute::Operation::Close { id, account })
+    }
+
+    /// Registers the key, 32 bytes, whose signatures move an account's money. Raises
+    /// `UnknownAccountError`, `AccountClosedError`, `IdReusedError`.
+    fn own(
+        &self,
+        py: Python<'_>,
+        id: Hex<TransferId>,
+        account: Hex<AccountId>,
+        key: Owner,
+    ) -> PyResult<Receipt> {
+        let (id, account, key) = (id.0, account.0, key.0);
+        self.perform(py, fogcompute::Operation::Own { id, account, key })
+    }
+
+    /// The key whose signatures move an account's money, if one was registered.
+    fn owner(&self, py: Python<'_>, account: Hex<AccountId>) -> PyResult<Option<Owner>> {
         let ledger = self.0.get(py)?;
-        error::call(py, || ledger.void(id.0, reservation.0)).map(Into::into)
+        let key = error::call(py, || ledger.owner(account.0))?;
+        Ok(key.map(Owner))
+    }
+
+    /// Number of the next signature for an account. Raises `NoOwnerError`.
+    fn next_nonce(&self, py: Python<'_>, account: Hex<AccountId>) -> PyResult<u64> {
+        let ledger = self.0.get(py)?;
+        error::call(py, || ledger.next_nonce(account.0))
     }
 
     /// An account as it stands. Raises `UnknownAccountError`.
@@ -294,10 +530,110 @@ impl Ledger {
         error::call(py, || ledger.account(account.0)).map(Account)
     }
 
+    /// Accounts with an id above `after`, by id: at most `limit`, at most 10,000.
+    #[pyo3(
+        signature = (after = None, limit = Number(LEDGER_PAGE_MAX)),
+        text_signature = "($self, after=None, limit=10000)"
+    )]
+    fn accounts(
+        &self,
+        py: Python<'_>,
+        after: Option<Hex<AccountId>>,
+        limit: Number<usize>,
+    ) -> PyResult<Tuple<Account>> {
+        let ledger = self.0.get(py)?;
+        let after = after.map(|after| after.0);
+        let accounts = error::call(py, || ledger.accounts(after, limit.0))?;
+        Ok(Tuple(accounts.into_iter().map(Account).collect()))
+    }
+
     /// What an account can spend, in base units. Raises `UnknownAccountError`.
     fn balance(&self, py: Python<'_>, account: Hex<AccountId>) -> PyResult<u128> {
         let ledger = self.0.get(py)?;
         error::call(py, || ledger.balance(account.0)).map(|amount| amount.0)
+    }
+
+    /// What an account had received and given after the entry of that sequence, or at that time;
+    /// `None` if it was opened later. Raises `UnknownAccountError`.
+    #[pyo3(signature = (account, *, sequence = None, unix_ms = None))]
+    fn balance_as_of(
+        &self,
+        py: Python<'_>,
+        account: Hex<AccountId>,
+        sequence: Option<Number<u64>>,
+        unix_ms: Option<Number<u64>>,
+    ) -> PyResult<Option<Standing>> {
+        let ledger = self.0.get(py)?;
+        let moment = match (sequence, unix_ms) {
+            (Some(sequence), None) => Moment::Sequence(sequence.0),
+            (None, Some(time)) => Moment::Time(UnixMillis(time.0)),
+            _ => return Err(error::argument(py, "give either sequence or unix_ms")),
+        };
+        let standing = error::call(py, || ledger.balance_as_of(account.0, moment))?;
+        Ok(standing.map(Standing))
+    }
+
+    /// What all holders of an asset have together, in base units; `None` above 2**128 - 1.
+    #[pyo3(signature = (asset = Number(0)), text_signature = "($self, asset=0)")]
+    fn supply(&self, py: Python<'_>, asset: Number<u32>) -> PyResult<Option<u128>> {
+        let ledger = self.0.get(py)?;
+        let supply = error::call(py, || ledger.supply(AssetId(asset.0)))?;
+        Ok(supply.map(|amount| amount.0))
+    }
+
+    /// The entry that an id was used for, to learn what became of a request whose answer was lost.
+    fn entry(&self, py: Python<'_>, id: Hex<TransferId>) -> PyResult<Option<Entry>> {
+        let ledger = self.0.get(py)?;
+        let entry = error::call(py, || ledger.entry(id.0))?;
+        Ok(entry.map(Into::into))
+    }
+
+    /// Iterates over the entries after that sequence, in order. They are read in pages as they are
+    /// needed.
+    #[pyo3(
+        signature = (after = Number(0), limit = None),
+        text_signature = "($self, after=0, limit=None)"
+    )]
+    fn entries(slf: Py<Self>, after: Number<u64>, limit: Option<Number<usize>>) -> Entries {
+        Entries::new(slf, None, after.0, limit.map(|limit| limit.0))
+    }
+
+    /// Iterates over the entries after that sequence that name the account, in order. They are read
+    /// in pages as they are needed. Raises `UnknownAccountError` on the first.
+    #[pyo3(
+        signature = (account, after = Number(0), limit = None),
+        text_signature = "($self, account, after=0, limit=None)"
+    )]
+    fn history(
+        slf: Py<Self>,
+        account: Hex<AccountId>,
+        after: Number<u64>,
+        limit: Option<Number<usize>>,
+    ) -> Entries {
+        Entries::new(slf, Some(account.0), after.0, limit.map(|limit| limit.0))
+    }
+
+    /// Releases the reservations whose time has come, and says how many they were. Every other call
+    /// does so first.
+    fn expire(&self, py: Python<'_>) -> PyResult<usize> {
+        let ledger = self.0.get(py)?;
+        error::call(py, || ledger.expire())
+    }
+
+    /// Where the history ends.
+    fn head(&self, py: Python<'_>) -> PyResult<Head> {
+        let ledger = self.0.get(py)?;
+        let head = error::call(py, || ledger.head())?;
+        Ok(Head {
+            sequence: head.sequence,
+            chain: Hex(head.chain),
+        })
+    }
+
+    /// What a power cut may cost, as the file has it.
+    fn durability(&self, py: Python<'_>) -> PyResult<Durability> {
+        let ledger = self.0.get(py)?;
+        error::call(py, || ledger.durability()).map(Durability)
     }
 
     /// Checks the whole history against its chain of digests and the balances.
@@ -305,13 +641,72 @@ impl Ledger {
     /// Raises `StorageCorruptError`.
     fn verify(&self, py: Python<'_>) -> PyResult<Verification> {
         let ledger = self.0.get(py)?;
-        let verified = error::call(py, || ledger.verify())?;
-        Ok(Verification {
-            sequence: verified.head.sequence,
-            chain: verified.head.chain.to_string(),
-            accounts: verified.accounts,
-            open_reservations: verified.open_reservations,
-        })
+        error::call(py, || ledger.verify()).map(Into::into)
+    }
+
+    /// The same, and that this is the history of which `key` signed a checkpoint: nothing before
+    /// that was rewritten since.
+    ///
+    /// Raises `CheckpointForgedError`, `CheckpointDiffersError`, `CheckpointMissingError`,
+    /// `StorageCorruptError`.
+    fn verify_since(
+        &self,
+        py: Python<'_>,
+        checkpoint: &Checkpoint,
+        key: Owner,
+    ) -> PyResult<Verification> {
+        let ledger = self.0.get(py)?;
+        error::call(py, || ledger.verify_since(&checkpoint.0, &key.0)).map(Into::into)
+    }
+
+    /// A statement about the ledger as it is now, signed with 32 secret bytes, for others to keep.
+    fn checkpoint(&self, py: Python<'_>, secret: Buffer) -> PyResult<Checkpoint> {
+        let ledger = self.0.get(py)?;
+        let secret = secret.array(py, "secret")?;
+        error::call(py, || ledger.checkpoint(&secret)).map(Checkpoint)
+    }
+
+    /// SQLite's own check of pages, indexes and rows. Raises `StorageCorruptError`.
+    fn check_integrity(&self, py: Python<'_>) -> PyResult<()> {
+        let ledger = self.0.get(py)?;
+        error::call(py, || ledger.check_integrity())
+    }
+
+    /// Makes a snapshot now, so that opening has nothing to carry out again.
+    fn snapshot(&self, py: Python<'_>) -> PyResult<()> {
+        let ledger = self.0.get(py)?;
+        error::call(py, || ledger.snapshot())
+    }
+
+    /// Copies the ledger into a new file, which is a ledger of its own. Raises `StorageExistsError`.
+    fn backup(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let ledger = self.0.get(py)?;
+        error::call(py, || ledger.backup(path))
+    }
+
+    /// Writes the history into a new file as text, and says how many entries that were.
+    ///
+    /// Raises `StorageExistsError`, `StorageFullError`.
+    #[pyo3(
+        signature = (path, format = TextFormat(fogcompute::TextFormat::Csv)),
+        text_signature = "($self, path, format=fogcompute.ledger.TextFormat.CSV)"
+    )]
+    fn export_history(&self, py: Python<'_>, path: PathBuf, format: TextFormat) -> PyResult<u64> {
+        let ledger = self.0.get(py)?;
+        error::call(py, || ledger.export(path, format.0))
+    }
+
+    /// Reads a history that `export_history` wrote into this ledger, which must be empty. Every
+    /// entry is carried out again and must come out the same; all of them or nothing.
+    ///
+    /// Raises `StorageNotEmptyError`, `TranscriptError`, `StorageCorruptError`.
+    #[pyo3(
+        signature = (path, format = TextFormat(fogcompute::TextFormat::Csv)),
+        text_signature = "($self, path, format=fogcompute.ledger.TextFormat.CSV)"
+    )]
+    fn import_history(&self, py: Python<'_>, path: PathBuf, format: TextFormat) -> PyResult<()> {
+        let ledger = self.0.get(py)?;
+        error::call(py, || ledger.import(path, format.0))
     }
 
     /// Closes the file. Closing again does nothing; any other call raises `ClosedError`.

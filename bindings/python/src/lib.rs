@@ -30,7 +30,10 @@ mod _native {
     #[pymodule_export]
     use crate::command::_run_command;
     #[pymodule_export]
-    use crate::credits::{Account, Ledger, Receipt, Verification};
+    use crate::credits::{
+        Account, AccountLimits, Checkpoint, Entries, Entry, Head, Ledger, Operation, Receipt,
+        SignedBatch, Standing, Verification, owner_key,
+    };
     #[pymodule_export]
     use crate::fog::{Fog, FogStats, FogTask, Limits, TaskOutput, Usage};
     #[pymodule_export]

@@ -1,16 +1,47 @@
 //! A durable ledger that can be shared between threads.
 
+mod entry;
+mod group;
+mod signing;
+
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter};
+use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ed25519_dalek::SigningKey;
 use fogcompute_base::{AccountId, Clock, SystemClock, TransferId, UnixMillis};
-use fogcompute_ledger::{Account, AccountKind, Amount, AssetId, Memo, Operation, Receipt};
-use fogcompute_store::{Durability, HomeProcess, SqliteLedger, Verification};
+use fogcompute_ledger::{
+    Account, AccountKind, Amount, AssetId, Head, LedgerError, Limits, Memo, Operation, PublicKey,
+    Receipt, SignedBatch, SignedCheckpoint,
+};
+use fogcompute_store::{
+    Durability, HomeProcess, LedgerOptions, Opening, SqliteLedger, Standing, StoreError,
+    TextFormat, Verification,
+};
 
+pub use self::entry::LedgerEntry;
+use self::group::Group;
+pub use self::signing::{
+    batch_message, decode_batch, decode_checkpoint, owner_key, sign_batch, verify_checkpoint,
+};
 use crate::Error;
 
+/// Most accounts, entries or reservations that one page has.
+pub const LEDGER_PAGE_MAX: usize = fogcompute_store::ENTRIES_PAGE_MAX;
+
+/// A moment of a ledger's past.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Moment {
+    /// After the entry of that sequence.
+    Sequence(u64),
+    /// After the last entry that was made by that time.
+    Time(UnixMillis),
+}
+
 /// Double-entry credits in a SQLite file, or in memory. Every call is one transaction; the calls of
-/// several threads take turns.
+/// several threads take turns, and batches that wait while the disk is busy share one wait for it.
 ///
 /// What is reserved until a certain time is free again from then on: expired reservations are
 /// released before anything else is done, and before a balance is told.
@@ -35,6 +66,7 @@ use crate::Error;
 #[derive(Debug)]
 pub struct Ledger {
     store: Mutex<SqliteLedger>,
+    group: Group,
     clock: SystemClock,
     home: HomeProcess,
 }
@@ -45,7 +77,16 @@ impl Ledger {
     /// # Errors
     /// [`Error::Store`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Ok(Self::new(SqliteLedger::open(path, Durability::Full)?))
+        Self::open_with(path, LedgerOptions::default())
+    }
+
+    /// Opens a ledger's file, or makes it, with options: what a power cut may cost, and how often
+    /// a snapshot is made.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn open_with(path: impl AsRef<Path>, options: LedgerOptions) -> Result<Self, Error> {
+        Ok(Self::new(SqliteLedger::open_with(path, options)?))
     }
 
     /// A ledger that ends with the process.
@@ -59,6 +100,7 @@ impl Ledger {
     fn new(store: SqliteLedger) -> Self {
         Self {
             store: Mutex::new(store),
+            group: Group::default(),
             clock: SystemClock::new(),
             home: HomeProcess::here(),
         }
@@ -75,24 +117,59 @@ impl Ledger {
     fn store_now(&self) -> Result<(MutexGuard<'_, SqliteLedger>, UnixMillis), Error> {
         let mut store = self.store()?;
         let now = self.clock.unix_now();
-        while store.state().next_expiry().is_some_and(|due| due <= now) {
-            store.expire(now)?;
-        }
+        release(&mut store, now)?;
         Ok((store, now))
     }
 
-    /// Executes a batch as a whole or not at all.
+    /// Executes a batch as a whole or not at all. There is a receipt for each operation.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn execute(&self, batch: &[Operation]) -> Result<Vec<Receipt>, Error> {
-        let (mut store, now) = self.store_now()?;
-        Ok(store.execute(batch, now)?)
+    pub fn execute(&self, batch: impl Into<Vec<Operation>>) -> Result<Vec<Receipt>, Error> {
+        self.home.check()?;
+        let ticket = self.group.enter(batch.into());
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(outcome) = ticket.outcome() {
+                return Ok(outcome?);
+            }
+            // Nobody takes batches but who holds the store: the own one is waiting still.
+            let now = self.clock.unix_now();
+            if let Err(error) = release(&mut store, now) {
+                self.group.leave(&ticket);
+                return Err(error);
+            }
+            let next = self.group.next();
+            if next.is_empty() {
+                // Whoever took it has panicked.
+                return Err(StoreError::GroupFailed { unsure: true }.into());
+            }
+            let (group, tickets): (Vec<_>, Vec<_>) = next
+                .into_iter()
+                .map(|(batch, ticket)| ((batch, now), ticket))
+                .unzip();
+            for (outcome, ticket) in store.execute_group(&group).into_iter().zip(tickets) {
+                ticket.settle(outcome);
+            }
+        }
     }
 
-    fn execute_one(&self, operation: Operation) -> Result<Receipt, Error> {
-        let receipts = self.execute(&[operation])?;
-        Ok(*receipts.first().expect("a batch of one has one receipt"))
+    /// Executes one operation.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn perform(&self, operation: Operation) -> Result<Receipt, Error> {
+        let mut receipts = self.execute(vec![operation])?;
+        Ok(receipts.pop().expect("a batch of one has one receipt"))
+    }
+
+    /// Executes a batch that the owner of an account has signed, as a whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn execute_signed(&self, batch: &SignedBatch) -> Result<Vec<Receipt>, Error> {
+        let (mut store, now) = self.store_now()?;
+        Ok(store.execute_signed(batch, now)?)
     }
 
     /// Opens an account for credits.
@@ -100,7 +177,7 @@ impl Ledger {
     /// # Errors
     /// [`Error::Store`].
     pub fn open_account(&self, account: AccountId, kind: AccountKind) -> Result<Receipt, Error> {
-        self.execute_one(Operation::Open {
+        self.perform(Operation::Open {
             account,
             asset: AssetId::CREDITS,
             kind,
@@ -118,7 +195,7 @@ impl Ledger {
         to: AccountId,
         amount: Amount,
     ) -> Result<Receipt, Error> {
-        self.execute_one(Operation::Transfer {
+        self.perform(Operation::Transfer {
             id,
             from,
             to,
@@ -138,7 +215,7 @@ impl Ledger {
         to: AccountId,
         amount: Amount,
     ) -> Result<Receipt, Error> {
-        self.execute_one(Operation::Reserve {
+        self.perform(Operation::Reserve {
             id,
             from,
             to,
@@ -158,7 +235,7 @@ impl Ledger {
         reservation: TransferId,
         amount: Option<Amount>,
     ) -> Result<Receipt, Error> {
-        self.execute_one(Operation::Post {
+        self.perform(Operation::Post {
             id,
             reservation,
             amount,
@@ -170,7 +247,63 @@ impl Ledger {
     /// # Errors
     /// [`Error::Store`].
     pub fn void(&self, id: TransferId, reservation: TransferId) -> Result<Receipt, Error> {
-        self.execute_one(Operation::Void { id, reservation })
+        self.perform(Operation::Void { id, reservation })
+    }
+
+    /// Sets all limits of an account anew.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn limit(
+        &self,
+        id: TransferId,
+        account: AccountId,
+        limits: Limits,
+    ) -> Result<Receipt, Error> {
+        self.perform(Operation::Limit {
+            id,
+            account,
+            limits,
+        })
+    }
+
+    /// Closes an account for good. It must be empty, and nothing reserved from or for it.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn close_account(&self, id: TransferId, account: AccountId) -> Result<Receipt, Error> {
+        self.perform(Operation::Close { id, account })
+    }
+
+    /// Registers the key whose signatures move an account's money.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn own(
+        &self,
+        id: TransferId,
+        account: AccountId,
+        key: PublicKey,
+    ) -> Result<Receipt, Error> {
+        self.perform(Operation::Own { id, account, key })
+    }
+
+    /// Number of the next signature for an account.
+    ///
+    /// # Errors
+    /// [`Error::Store`] with [`LedgerError::NoOwner`] if nobody can sign for it.
+    pub fn next_nonce(&self, account: AccountId) -> Result<u64, Error> {
+        let owner = self.store()?.state().owner(account);
+        let owner = owner.ok_or(StoreError::Ledger(LedgerError::NoOwner { account }))?;
+        Ok(owner.nonce.saturating_add(1))
+    }
+
+    /// The key whose signatures move an account's money, if one was registered.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn owner(&self, account: AccountId) -> Result<Option<PublicKey>, Error> {
+        Ok(self.store()?.state().owner(account).map(|owner| owner.key))
     }
 
     /// An account as it stands.
@@ -183,6 +316,23 @@ impl Ledger {
         found.ok_or(Error::UnknownAccount { account })
     }
 
+    /// Accounts with an id above `after`, by id: at most `limit`, at most [`LEDGER_PAGE_MAX`].
+    ///
+    /// Complexity: O(accounts · log accounts).
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn accounts(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<Account>, Error> {
+        let (store, _) = self.store_now()?;
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let accounts = store.state().accounts();
+        Ok(accounts
+            .filter(|account| (after, Bound::Unbounded).contains(&account.id))
+            .take(limit.min(LEDGER_PAGE_MAX))
+            .copied()
+            .collect())
+    }
+
     /// What a holder can spend: credits less debits less what is reserved.
     ///
     /// # Errors
@@ -191,12 +341,202 @@ impl Ledger {
         Ok(self.account(account)?.available())
     }
 
+    /// What an account had received and given at some moment; `None` if it was opened later.
+    ///
+    /// # Errors
+    /// [`Error::UnknownAccount`], [`Error::Store`].
+    pub fn balance_as_of(
+        &self,
+        account: AccountId,
+        moment: Moment,
+    ) -> Result<Option<Standing>, Error> {
+        let (mut store, _) = self.store_now()?;
+        if store.account(account).is_none() {
+            return Err(Error::UnknownAccount { account });
+        }
+        Ok(match moment {
+            Moment::Sequence(sequence) => store.as_of(account, sequence)?,
+            Moment::Time(time) => store.as_of_time(account, time)?,
+        })
+    }
+
+    /// What all holders of an asset have together, in base units; `None` if it cannot be counted.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn supply(&self, asset: AssetId) -> Result<Option<Amount>, Error> {
+        Ok(self.store()?.state().supply(asset))
+    }
+
+    /// The entry that an id was used for, to learn what became of a request whose answer was lost.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn entry(&self, id: TransferId) -> Result<Option<LedgerEntry>, Error> {
+        Ok(self.store()?.entry(id)?.as_ref().map(Into::into))
+    }
+
+    /// Entries after that sequence, in order: at most `limit`, at most [`LEDGER_PAGE_MAX`].
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn entries(&self, after: u64, limit: usize) -> Result<Vec<LedgerEntry>, Error> {
+        let entries = self.store_now()?.0.entries(after, limit)?;
+        Ok(entries.iter().map(Into::into).collect())
+    }
+
+    /// Entries after that sequence that name the account, in order: at most `limit`, at most
+    /// [`LEDGER_PAGE_MAX`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownAccount`], [`Error::Store`].
+    pub fn history(
+        &self,
+        account: AccountId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<LedgerEntry>, Error> {
+        let (mut store, _) = self.store_now()?;
+        if store.account(account).is_none() {
+            return Err(Error::UnknownAccount { account });
+        }
+        let entries = store.history(account, after, limit)?;
+        Ok(entries.iter().map(Into::into).collect())
+    }
+
+    /// Releases the reservations whose time has come, and says how many they were. Every other call
+    /// does so before it begins; this is for ledgers that nobody calls.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn expire(&self) -> Result<usize, Error> {
+        let now = self.clock.unix_now();
+        let mut store = self.store()?;
+        release(&mut store, now)
+    }
+
+    /// Where the history ends.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn head(&self) -> Result<Head, Error> {
+        Ok(self.store()?.state().head())
+    }
+
+    /// What opening found: the snapshot it started from, and whether one was damaged.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn opening(&self) -> Result<Opening, Error> {
+        Ok(self.store()?.opening())
+    }
+
+    /// What a power cut may cost, as the file has it.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn durability(&self) -> Result<Durability, Error> {
+        Ok(self.store()?.durability()?)
+    }
+
     /// Checks the whole history against its chain of digests and the balances.
     ///
     /// # Errors
     /// [`Error::Store`] says what is damaged.
     pub fn verify(&self) -> Result<Verification, Error> {
         Ok(self.store()?.verify()?)
+    }
+
+    /// The same, and that this is the history of which `key` signed a checkpoint: nothing before
+    /// that was rewritten since.
+    ///
+    /// # Errors
+    /// [`Error::Store`] says what is damaged, forged or missing.
+    pub fn verify_since(
+        &self,
+        checkpoint: &SignedCheckpoint,
+        key: &PublicKey,
+    ) -> Result<Verification, Error> {
+        Ok(self.store()?.verify_since(checkpoint, key)?)
+    }
+
+    /// A statement about the ledger as it is now, signed with an Ed25519 secret, for others to keep.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn checkpoint(&self, secret: &[u8; 32]) -> Result<SignedCheckpoint, Error> {
+        let (store, now) = self.store_now()?;
+        Ok(store.checkpoint(now, &SigningKey::from_bytes(secret)))
+    }
+
+    /// SQLite's own check of pages, indexes and rows.
+    ///
+    /// # Errors
+    /// [`Error::Store`] says what is damaged.
+    pub fn check_integrity(&self) -> Result<(), Error> {
+        Ok(self.store()?.check_integrity()?)
+    }
+
+    /// Makes a snapshot now, so that opening has nothing to carry out again.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn snapshot(&self) -> Result<(), Error> {
+        Ok(self.store()?.snapshot()?)
+    }
+
+    /// Copies the ledger into a new file, which is a ledger of its own.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; an existing file is not replaced.
+    pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        Ok(self.store()?.backup(path)?)
+    }
+
+    /// Writes the history into a new file as text, and says how many entries that were.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::File`]; an existing file is not replaced, and a failure leaves none.
+    pub fn export(&self, path: impl AsRef<Path>, format: TextFormat) -> Result<u64, Error> {
+        let path = path.as_ref();
+        let store = self.store()?;
+        let file = File::create_new(path).map_err(|source| Error::file(path, source))?;
+        let exported = store.export(format, &mut BufWriter::new(file));
+        exported.map_err(|error| {
+            // What is there is part of a history only, and no more can be done if it stays.
+            drop(fs::remove_file(path));
+            of_file(path, error)
+        })
+    }
+
+    /// Reads a history that [`export`](Self::export) wrote into this ledger, which must be empty.
+    /// Every entry is carried out again and must come out the same; all of them or nothing.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::File`].
+    pub fn import(&self, path: impl AsRef<Path>, format: TextFormat) -> Result<(), Error> {
+        let path = path.as_ref();
+        let mut store = self.store()?;
+        let file = File::open(path).map_err(|source| Error::file(path, source))?;
+        let imported = store.import(format, &mut BufReader::new(file));
+        imported.map_err(|error| of_file(path, error))
+    }
+}
+
+/// Releases what has expired; says how many reservations those were.
+fn release(store: &mut SqliteLedger, now: UnixMillis) -> Result<usize, Error> {
+    let mut released = 0;
+    while store.state().next_expiry().is_some_and(|due| due <= now) {
+        released += store.expire(now)?.len();
+    }
+    Ok(released)
+}
+
+/// Names the text file that could not be read or written.
+fn of_file(path: &Path, error: StoreError) -> Error {
+    match error {
+        StoreError::Io { source } => Error::file(path, source),
+        error => error.into(),
     }
 }
 
@@ -283,7 +623,7 @@ mod tests {
         // What a thread of the parent held when the child was made is never let go of.
         let held = ledger.store.lock().unwrap();
         for error in [
-            ledger.execute(&[]).unwrap_err(),
+            ledger.execute([]).unwrap_err(),
             ledger.balance(ANA).unwrap_err(),
             ledger.account(ANA).unwrap_err(),
             ledger.verify().unwrap_err(),
@@ -314,5 +654,237 @@ mod tests {
         ] {
             assert_eq!(error.code(), ErrorCode::UnknownReservation, "{error}");
         }
+    }
+
+    /// Ana has 10 of what the mint gave out.
+    fn funded() -> Ledger {
+        let ledger = Ledger::in_memory().unwrap();
+        ledger.open_account(MINT, AccountKind::Issuer).unwrap();
+        ledger.open_account(ANA, AccountKind::Holder).unwrap();
+        ledger.open_account(BEN, AccountKind::Holder).unwrap();
+        ledger.transfer(id(1), MINT, ANA, Amount(10)).unwrap();
+        ledger
+    }
+
+    fn pay(n: u8, amount: u128) -> Operation {
+        Operation::Transfer {
+            id: id(n),
+            from: ANA,
+            to: BEN,
+            amount: Amount(amount),
+            memo: Memo {
+                code: 7,
+                reference: [n; 16],
+            },
+        }
+    }
+
+    #[test]
+    fn a_batch_happens_as_a_whole_or_not_at_all() {
+        let ledger = funded();
+        let error = ledger.execute([pay(2, 4), pay(3, 7)]).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InsufficientFunds);
+        assert_eq!(ledger.balance(ANA).unwrap(), Amount(10));
+        let receipts = ledger.execute([pay(2, 4), pay(3, 6), pay(2, 4)]).unwrap();
+        let told: Vec<_> = receipts
+            .iter()
+            .map(|receipt| (receipt.entry.sequence, receipt.replayed))
+            .collect();
+        assert_eq!(told, [(5, false), (6, false), (5, true)]);
+        assert_eq!(
+            ledger.execute([]).unwrap_err().code(),
+            ErrorCode::BatchEmpty
+        );
+    }
+
+    #[test]
+    fn batches_of_many_threads_are_each_all_or_nothing() {
+        let ledger = &funded();
+        std::thread::scope(|scope| {
+            for thread in 10..20_u8 {
+                scope.spawn(move || {
+                    let paid = ledger.execute([pay(thread, 1), pay(thread + 100, 0)]);
+                    assert_eq!(paid.unwrap_err().code(), ErrorCode::ZeroAmount);
+                    ledger.execute([pay(thread, 1)]).unwrap();
+                });
+            }
+        });
+        assert_eq!(ledger.balance(BEN).unwrap(), Amount(10));
+        assert_eq!(ledger.verify().unwrap().head.sequence, 14);
+    }
+
+    #[test]
+    fn a_batch_that_somebody_lost_in_a_panic_is_not_said_to_be_done() {
+        let ledger = funded();
+        let held = ledger.store.lock().unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| ledger.execute([pay(2, 1)]));
+            // Whoever holds the store takes the batch, and never settles it.
+            while ledger.group.next().is_empty() {
+                std::thread::yield_now();
+            }
+            drop(held);
+            let error = waiting.join().unwrap().unwrap_err();
+            assert_eq!(error.code(), ErrorCode::StorageUncertain);
+        });
+        ledger.execute([pay(2, 1)]).unwrap();
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_carried_out() {
+        let ledger = funded();
+        let ticket = ledger.group.enter(vec![pay(2, 1)]);
+        ledger.group.leave(&ticket);
+        ledger.execute([pay(3, 1)]).unwrap();
+        assert!(ticket.outcome().is_none());
+        assert_eq!(ledger.entry(id(2)).unwrap(), None);
+    }
+
+    #[test]
+    fn history_is_told_flat_and_in_pages() {
+        let ledger = funded();
+        ledger.execute([pay(2, 4)]).unwrap();
+        ledger.reserve(id(3), ANA, BEN, Amount(5)).unwrap();
+        ledger.post(id(4), id(3), Some(Amount(2))).unwrap();
+        let kinds = |entries: &[LedgerEntry]| -> Vec<_> {
+            entries
+                .iter()
+                .map(|entry| (entry.sequence, entry.kind, entry.amount.0, entry.released.0))
+                .collect()
+        };
+        let ben = ledger.history(BEN, 0, 10).unwrap();
+        let expected = [
+            (3, "opened", 0, 0),
+            (5, "transferred", 4, 0),
+            (6, "reserved", 5, 0),
+            (7, "posted", 2, 3),
+        ];
+        assert_eq!(kinds(&ben), expected);
+        assert_eq!(ben[1].memo.code, 7);
+        assert_eq!(ben[3].reservation, Some(id(3)));
+        assert_eq!(ledger.history(BEN, 5, 1).unwrap(), ben[2..3]);
+        assert_eq!(ledger.entries(5, 9).unwrap(), ben[2..]);
+        assert_eq!(ledger.entry(id(4)).unwrap().as_ref(), ben.last());
+        assert_eq!(ledger.head().unwrap().chain, ben[3].chain);
+        let nobody = ledger.history(AccountId::from_bytes([9; 16]), 0, 1);
+        assert_eq!(nobody.unwrap_err().code(), ErrorCode::UnknownAccount);
+    }
+
+    #[test]
+    fn the_past_is_told_by_number_and_by_time() {
+        let ledger = funded();
+        ledger.execute([pay(2, 4)]).unwrap();
+        let then = |moment| ledger.balance_as_of(ANA, moment).unwrap();
+        assert_eq!(then(Moment::Sequence(4)).unwrap().balance(), Amount(10));
+        assert_eq!(then(Moment::Sequence(1)), None);
+        let now = Moment::Time(UnixMillis(u64::MAX));
+        assert_eq!(then(now).unwrap().balance(), Amount(6));
+        assert_eq!(then(Moment::Time(UnixMillis(0))), None);
+        assert_eq!(ledger.supply(AssetId::CREDITS).unwrap(), Some(Amount(10)));
+    }
+
+    #[test]
+    fn accounts_are_listed_in_pages_by_their_id() {
+        let ledger = funded();
+        let ids = |after, limit| -> Vec<_> {
+            let page = ledger.accounts(after, limit).unwrap();
+            page.iter().map(|account| account.id).collect()
+        };
+        assert_eq!(ids(None, 2), [MINT, ANA]);
+        assert_eq!(ids(Some(ANA), 2), [BEN]);
+        assert_eq!(ids(Some(BEN), 2), []);
+    }
+
+    #[test]
+    fn owners_sign_in_order_and_for_themselves() {
+        let ledger = funded();
+        let error = ledger.next_nonce(ANA).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::NoOwner);
+        let secret = [7; 32];
+        ledger.own(id(2), ANA, owner_key(&secret)).unwrap();
+        assert_eq!(ledger.owner(ANA).unwrap(), Some(owner_key(&secret)));
+        let later = UnixMillis(u64::MAX);
+        let signed = |nonce, amount| sign_batch(ANA, nonce, later, vec![pay(3, amount)], &secret);
+        let first = signed(ledger.next_nonce(ANA).unwrap(), 4);
+        assert_eq!(decode_batch(&first.encode()).unwrap(), first);
+        assert_eq!(ledger.execute_signed(&first).unwrap().len(), 1);
+        assert_eq!(ledger.next_nonce(ANA).unwrap(), 2);
+        let code = |batch: &SignedBatch| ledger.execute_signed(batch).unwrap_err().code();
+        assert_eq!(code(&first), ErrorCode::SignatureReplayed);
+        assert_eq!(code(&signed(3, 4)), ErrorCode::NonceSkipped);
+        let forged = SignedBatch {
+            nonce: 2,
+            ..signed(3, 4)
+        };
+        assert_eq!(code(&forged), ErrorCode::SignatureForged);
+        let bad = decode_batch(&[2]).unwrap_err();
+        assert_eq!(bad.code(), ErrorCode::InvalidArgument);
+    }
+
+    #[test]
+    fn a_checkpoint_tells_a_history_from_another() {
+        let ledger = funded();
+        let (secret, other) = ([7; 32], [8; 32]);
+        let key = owner_key(&secret);
+        let checkpoint = ledger.checkpoint(&secret).unwrap();
+        let read = decode_checkpoint(&checkpoint.encode()).unwrap();
+        assert_eq!(verify_checkpoint(&read, &key).unwrap().head.sequence, 4);
+        let forged = verify_checkpoint(&read, &owner_key(&other)).unwrap_err();
+        assert_eq!(forged.code(), ErrorCode::CheckpointForged);
+        ledger.execute([pay(2, 4)]).unwrap();
+        ledger.verify_since(&read, &key).unwrap();
+        let code = |ledger: &Ledger| ledger.verify_since(&read, &key).unwrap_err().code();
+        let empty = Ledger::in_memory().unwrap();
+        assert_eq!(code(&empty), ErrorCode::CheckpointMissing);
+        let rewritten = Ledger::in_memory().unwrap();
+        for n in 1..=4 {
+            let account = AccountId::from_bytes([n; 16]);
+            rewritten
+                .open_account(account, AccountKind::Holder)
+                .unwrap();
+        }
+        assert_eq!(code(&rewritten), ErrorCode::CheckpointDiffers);
+    }
+
+    #[test]
+    fn text_goes_out_and_comes_in_again() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("history.csv");
+        let ledger = funded();
+        assert_eq!(ledger.export(&path, TextFormat::Csv).unwrap(), 4);
+        let again = ledger.export(&path, TextFormat::Csv).unwrap_err();
+        assert_eq!(again.code(), ErrorCode::StorageExists);
+        let copy = Ledger::in_memory().unwrap();
+        copy.import(&path, TextFormat::Csv).unwrap();
+        assert_eq!(copy.head().unwrap(), ledger.head().unwrap());
+        let code = |ledger: &Ledger, format| ledger.import(&path, format).unwrap_err().code();
+        assert_eq!(code(&copy, TextFormat::Csv), ErrorCode::StorageNotEmpty);
+        let empty = Ledger::in_memory().unwrap();
+        assert_eq!(
+            code(&empty, TextFormat::JsonLines),
+            ErrorCode::InvalidTranscript
+        );
+        let missing = empty.import(folder.path().join("none"), TextFormat::Csv);
+        assert_eq!(missing.unwrap_err().code(), ErrorCode::StorageNoFolder);
+        ledger.backup(folder.path().join("copy")).unwrap();
+        let copy = Ledger::open(folder.path().join("copy")).unwrap();
+        assert_eq!(copy.verify().unwrap(), ledger.verify().unwrap());
+    }
+
+    #[test]
+    fn limits_hold_and_closed_accounts_stay_closed() {
+        let ledger = funded();
+        let limits = Limits {
+            spend_per_day: Some(Amount(5)),
+            ..Limits::default()
+        };
+        ledger.limit(id(2), ANA, limits).unwrap();
+        let error = ledger.execute([pay(3, 6)]).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::QuotaExceeded);
+        let error = ledger.close_account(id(4), ANA).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::AccountInUse);
+        ledger.close_account(id(4), BEN).unwrap();
+        let error = ledger.execute([pay(5, 1)]).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::AccountClosed);
     }
 }

@@ -1,12 +1,15 @@
 //! One error for the whole library, with codes that stay.
 
 use std::convert::Infallible;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use fogcompute_base::wire::DecodeError;
 use fogcompute_base::{AccountId, ParseIdError};
 use fogcompute_coord::SubmitError;
 use fogcompute_exec::{SpecError, TaskError};
 use fogcompute_harvest::{PolicyError, ProbeError};
-use fogcompute_ledger::{LedgerError, ParseAmountError};
+use fogcompute_ledger::{Corruption, LedgerError, ParseAmountError};
 use fogcompute_mix::{
     BuildError, GeometryError, MessageError, PacketError, ParseContactError, SendError, SurbError,
     TooManyTags, TopologyError, TopologyFileError,
@@ -106,12 +109,64 @@ codes! {
     AccountExists = 402,
     /// An id was used before for something else.
     IdReused = 403,
-    /// A reservation was posted, was voided or has expired.
+    /// A reservation was posted or was voided.
     ReservationClosed = 404,
-    /// An operation makes no sense: zero amount, one account twice, other assets, overflow.
+    /// The ledger refuses an operation for a reason that has no code of its own.
     InvalidOperation = 405,
     /// A reservation is unknown: there never was one of that id.
     UnknownReservation = 406,
+    /// A batch has no operations.
+    BatchEmpty = 407,
+    /// A batch has more than 8,190 operations. Split it.
+    BatchTooLarge = 408,
+    /// An operation would move or hold nothing.
+    ZeroAmount = 409,
+    /// An operation has one account on both sides.
+    SameAccount = 410,
+    /// An account was closed, for good.
+    AccountClosed = 411,
+    /// An account that is to be closed still holds something, or has reservations.
+    AccountInUse = 412,
+    /// A limit on supply was set on an account that is no issuer.
+    NotAnIssuer = 413,
+    /// The accounts of a transfer hold different assets.
+    AssetMismatch = 414,
+    /// An id names an operation that reserved nothing.
+    NotAReservation = 415,
+    /// A post asks for more than is reserved.
+    PostExceedsReservation = 416,
+    /// A reservation has expired.
+    ReservationExpired = 417,
+    /// A reservation would be expired from the start.
+    ExpiresInPast = 418,
+    /// A counter of an account cannot count that much more.
+    AmountOverflow = 419,
+    /// An issuer would have more out than its limit on supply.
+    SupplyExceeded = 420,
+    /// An issuer would take back more than it has put out.
+    CreditsExceedDebits = 421,
+    /// An account may not spend that much more today.
+    QuotaExceeded = 422,
+    /// A signature was good until a time that has passed. Sign again.
+    SignatureExpired = 423,
+    /// No key is registered for an account, so nobody can sign for it.
+    NoOwner = 424,
+    /// A signature is not one of the account's key over this batch.
+    SignatureForged = 425,
+    /// The number of a signature was used: the batch may have been executed.
+    SignatureReplayed = 426,
+    /// The number of a signature is not the next one.
+    NonceSkipped = 427,
+    /// A batch does something that only the owner of another account may ask for.
+    NotTheOwner = 428,
+    /// A batch does something that only the host may do, no owner.
+    NotForOwners = 429,
+    /// A checkpoint is not signed by the key that is trusted.
+    CheckpointForged = 430,
+    /// A history is not the one a checkpoint was made of: it was rewritten.
+    CheckpointDiffers = 431,
+    /// A history ends before a checkpoint: it was cut short.
+    CheckpointMissing = 432,
 
     /// A harvest policy contradicts itself or does not parse.
     InvalidPolicy = 500,
@@ -135,8 +190,30 @@ codes! {
     Storage = 700,
     /// A file is in use by another handle or process.
     StorageLocked = 701,
-    /// A file is damaged, or not what it should be.
+    /// A file is damaged. Restore it from a copy.
     StorageCorrupt = 702,
+    /// There is no room for a file. Nothing was changed.
+    StorageFull = 703,
+    /// A file can be read but not written.
+    StorageReadOnly = 704,
+    /// A folder was named where a file is needed.
+    StorageIsFolder = 705,
+    /// A file cannot be made or read: it, or the folder it is in, does not exist.
+    StorageNoFolder = 706,
+    /// A file is no database, or one of something else.
+    StorageForeign = 707,
+    /// A file was written by a newer version of this library.
+    StorageTooNew = 708,
+    /// A file exists, and none is replaced.
+    StorageExists = 709,
+    /// A history can be imported into an empty ledger only.
+    StorageNotEmpty = 710,
+    /// A change may be on disk or not. Open the file again and repeat it.
+    StorageUncertain = 711,
+    /// A file must be opened again, since an earlier change was not confirmed.
+    StorageReopen = 712,
+    /// A line of a text is no entry of a history.
+    InvalidTranscript = 713,
 
     /// A node or coordinator cannot go on.
     Node = 800,
@@ -220,6 +297,17 @@ pub enum Error {
         /// The account.
         account: AccountId,
     },
+    /// The text of a history could not be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Bytes that are no signed batch and no signed checkpoint of a ledger.
+    #[error("bytes are nothing that was signed for a ledger: {0}")]
+    Signed(#[source] DecodeError),
     /// A harvest policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -248,6 +336,29 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn file(path: &Path, source: io::Error) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// What went wrong, with what lies beneath it: the message for languages whose errors have one
+    /// text and no source.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let mut said = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let cause_said = cause.to_string();
+            if !said.contains(&cause_said) {
+                said = format!("{said}: {cause_said}");
+            }
+            source = cause.source();
+        }
+        said
+    }
+
     /// The stable code of this error.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
@@ -262,6 +373,7 @@ impl Error {
             | Self::Id(_)
             | Self::Contact(_)
             | Self::TooManyTags(_)
+            | Self::Signed(_)
             | Self::Amount(_) => ErrorCode::InvalidArgument,
             Self::Build(error) => build_code(error),
             Self::Packet(_) => ErrorCode::InvalidPacket,
@@ -287,6 +399,7 @@ impl Error {
             }
             Self::Store(error) => store_code(error),
             Self::UnknownAccount { .. } => ErrorCode::UnknownAccount,
+            Self::File { source, .. } => io_code(source),
             Self::Policy(_) | Self::PolicyText(_) => ErrorCode::InvalidPolicy,
             Self::Probe(ProbeError::Host { .. }) => ErrorCode::HostCallback,
             Self::Probe(_) => ErrorCode::ProbeFailed,
@@ -347,14 +460,29 @@ const fn mixnet_code(error: &MixnetError) -> ErrorCode {
 fn store_code(error: &StoreError) -> ErrorCode {
     match error {
         StoreError::Ledger(error) => ledger_code(error),
+        StoreError::Corruption(error) => corruption_code(error),
         StoreError::Locked { .. } => ErrorCode::StorageLocked,
-        StoreError::SpecialPath { .. } | StoreError::NulInPath { .. } => ErrorCode::InvalidArgument,
-        StoreError::Forked { .. } => ErrorCode::Closed,
-        StoreError::NotADatabase { .. }
-        | StoreError::OtherDatabase { .. }
-        | StoreError::SchemaTooNew { .. }
-        | StoreError::Corruption(_)
-        | StoreError::BadEntry { .. }
+        StoreError::ReadOnly { .. } => ErrorCode::StorageReadOnly,
+        StoreError::IsFolder { .. } => ErrorCode::StorageIsFolder,
+        StoreError::NoFolder { .. } => ErrorCode::StorageNoFolder,
+        StoreError::DiskFull { .. } => ErrorCode::StorageFull,
+        StoreError::Exists { .. } => ErrorCode::StorageExists,
+        StoreError::NotEmpty { .. } => ErrorCode::StorageNotEmpty,
+        StoreError::BadLine { .. } => ErrorCode::InvalidTranscript,
+        StoreError::Io { source } => io_code(source),
+        StoreError::SpecialPath { .. }
+        | StoreError::NulInPath { .. }
+        | StoreError::TimeOutOfRange { .. } => ErrorCode::InvalidArgument,
+        StoreError::Forked { .. } | StoreError::ThreadEnded => ErrorCode::Closed,
+        StoreError::CommitFailed { .. } | StoreError::GroupFailed { unsure: true } => {
+            ErrorCode::StorageUncertain
+        }
+        StoreError::ReopenNeeded => ErrorCode::StorageReopen,
+        StoreError::NotADatabase { .. } | StoreError::OtherDatabase { .. } => {
+            ErrorCode::StorageForeign
+        }
+        StoreError::SchemaTooNew { .. } => ErrorCode::StorageTooNew,
+        StoreError::BadEntry { .. }
         | StoreError::BadAccount { .. }
         | StoreError::BadBatch { .. }
         | StoreError::BadProjection { .. }
@@ -367,18 +495,64 @@ fn store_code(error: &StoreError) -> ErrorCode {
     }
 }
 
+fn io_code(error: &io::Error) -> ErrorCode {
+    match error.kind() {
+        // What a quota or a limit of the process stops is no different to who wants to write.
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            ErrorCode::StorageFull
+        }
+        io::ErrorKind::ReadOnlyFilesystem => ErrorCode::StorageReadOnly,
+        io::ErrorKind::IsADirectory => ErrorCode::StorageIsFolder,
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorCode::StorageNoFolder,
+        io::ErrorKind::AlreadyExists => ErrorCode::StorageExists,
+        // Text that is no UTF-8.
+        io::ErrorKind::InvalidData => ErrorCode::InvalidTranscript,
+        _ => ErrorCode::Storage,
+    }
+}
+
+fn corruption_code(error: &Corruption) -> ErrorCode {
+    match error {
+        Corruption::CheckpointForged { .. } => ErrorCode::CheckpointForged,
+        Corruption::CheckpointDiffers { .. } => ErrorCode::CheckpointDiffers,
+        Corruption::CheckpointMissing { .. } => ErrorCode::CheckpointMissing,
+        _ => ErrorCode::StorageCorrupt,
+    }
+}
+
 fn ledger_code(error: &LedgerError) -> ErrorCode {
     match error {
         LedgerError::InsufficientFunds { .. } => ErrorCode::InsufficientFunds,
         LedgerError::UnknownAccount { .. } => ErrorCode::UnknownAccount,
         LedgerError::AccountExists { .. } => ErrorCode::AccountExists,
         LedgerError::IdReused { .. } => ErrorCode::IdReused,
-        LedgerError::UnknownReservation { .. } | LedgerError::NotAReservation { .. } => {
-            ErrorCode::UnknownReservation
+        LedgerError::UnknownReservation { .. } => ErrorCode::UnknownReservation,
+        LedgerError::NotAReservation { .. } => ErrorCode::NotAReservation,
+        LedgerError::ReservationPosted { .. } | LedgerError::ReservationVoided { .. } => {
+            ErrorCode::ReservationClosed
         }
-        LedgerError::ReservationPosted { .. }
-        | LedgerError::ReservationVoided { .. }
-        | LedgerError::ReservationExpired { .. } => ErrorCode::ReservationClosed,
+        LedgerError::ReservationExpired { .. } => ErrorCode::ReservationExpired,
+        LedgerError::PostExceedsReservation { .. } => ErrorCode::PostExceedsReservation,
+        LedgerError::ExpiresInPast { .. } => ErrorCode::ExpiresInPast,
+        LedgerError::BatchEmpty => ErrorCode::BatchEmpty,
+        LedgerError::BatchTooLarge { .. } => ErrorCode::BatchTooLarge,
+        LedgerError::ZeroAmount { .. } => ErrorCode::ZeroAmount,
+        LedgerError::SameAccount { .. } => ErrorCode::SameAccount,
+        LedgerError::AccountClosed { .. } => ErrorCode::AccountClosed,
+        LedgerError::AccountInUse { .. } => ErrorCode::AccountInUse,
+        LedgerError::NotAnIssuer { .. } => ErrorCode::NotAnIssuer,
+        LedgerError::AssetMismatch { .. } => ErrorCode::AssetMismatch,
+        LedgerError::Overflow { .. } => ErrorCode::AmountOverflow,
+        LedgerError::SupplyExceeded { .. } => ErrorCode::SupplyExceeded,
+        LedgerError::CreditsExceedDebits { .. } => ErrorCode::CreditsExceedDebits,
+        LedgerError::QuotaExceeded { .. } => ErrorCode::QuotaExceeded,
+        LedgerError::SignatureExpired { .. } => ErrorCode::SignatureExpired,
+        LedgerError::NoOwner { .. } => ErrorCode::NoOwner,
+        LedgerError::SignatureForged { .. } => ErrorCode::SignatureForged,
+        LedgerError::SignatureReplayed { .. } => ErrorCode::SignatureReplayed,
+        LedgerError::NonceSkipped { .. } => ErrorCode::NonceSkipped,
+        LedgerError::NotTheOwner { .. } => ErrorCode::NotTheOwner,
+        LedgerError::NotForOwners { .. } => ErrorCode::NotForOwners,
         _ => ErrorCode::InvalidOperation,
     }
 }
@@ -423,6 +597,20 @@ mod tests {
                 .windows(2)
                 .all(|pair| (pair[0] as u32) < pair[1] as u32)
         );
+    }
+
+    #[test]
+    fn a_message_says_what_lies_beneath_and_nothing_twice() {
+        let corruption = Corruption::ChainBroken { sequence: 7 };
+        let error = Error::from(StoreError::from(corruption));
+        assert_eq!(
+            error.message(),
+            "stored ledger is corrupt: chain of the history is broken at entry 7"
+        );
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = Error::file(Path::new("a.csv"), full);
+        assert_eq!(error.message(), error.to_string());
+        assert_eq!(error.code(), ErrorCode::StorageFull);
     }
 
     #[test]

@@ -45,7 +45,10 @@ pub use fogcompute_runtime as runtime;
 pub use fogcompute_schedule as schedule;
 pub use fogcompute_store as store;
 
-pub use credits::Ledger;
+pub use credits::{
+    LEDGER_PAGE_MAX, Ledger, LedgerEntry, Moment, batch_message, decode_batch, decode_checkpoint,
+    owner_key, sign_batch, verify_checkpoint,
+};
 pub use error::{Error, ErrorCode};
 pub use fogcompute_base::{
     AccountId, Domain, JobId, NodeId, Preemption, TaskId, Terms, Tier, TransferId,
@@ -55,7 +58,10 @@ pub use fogcompute_harvest::{
     Battery, BatteryProbe, Decision, DeviceClass, DeviceState, HarvestPolicy, Network, ProbeError,
     Verdict,
 };
-pub use fogcompute_ledger::{Account, AccountKind, Amount, Receipt};
+pub use fogcompute_ledger::{
+    Account, AccountKind, Amount, Limits as AccountLimits, Operation, PublicKey as OwnerKey,
+    Receipt, SignedBatch, SignedCheckpoint,
+};
 pub use fogcompute_mix::{
     Contact, CoverConfig, Descriptor, Hop, MessageId, NodeRef, PowerClass, PrivateKey, Processed,
     PublicKey, ReplayTag, ReplyKey, StoreKey, SurbId, TopologyFile, Unwrapped,
@@ -73,6 +79,7 @@ pub use fogcompute_schedule::strategy::Name as Strategy;
 pub use fogcompute_schedule::{
     Constraint, PartialPlan, Plan, Point, Preference, Sharing, indicators, non_dominated_sort,
 };
+pub use fogcompute_store::{Durability, LedgerOptions, TextFormat};
 pub use mixnet::{TopologyOptions, topology, verify_topology};
 pub use optimise::{
     Genome, Placing, Search, SearchConfig, SearchFailure, minimize, place, place_while,

@@ -73,6 +73,15 @@ class Domain(StrEnum):
     """Nodes that one party runs."""
 
 
+class Durability(StrEnum):
+    """What a power cut may cost a ledger. A killed process costs nothing."""
+
+    FULL = "full"
+    """Every change waits for the disk."""
+    NORMAL = "normal"
+    """The last changes may be lost, never torn."""
+
+
 class Network(StrEnum):
     """How a device reaches other devices."""
 
@@ -121,6 +130,15 @@ class Strategy(StrEnum):
     """Each job on a node that has others already, if there is one, where it leaves least unused."""
     TOPOLOGY_SPREAD = "topology_spread"
     """Each job in the zone with the fewest, there with the operator and on the node with them."""
+
+
+class TextFormat(StrEnum):
+    """How a ledger's history is written as text, a line for each entry."""
+
+    CSV = "csv"
+    """Columns under a line with their names, for spreadsheets."""
+    JSON_LINES = "json_lines"
+    """One JSON object a line, amounts as text."""
 
 
 class Tier(StrEnum):

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator,
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, Final, TypeAlias, final
 from uuid import UUID
 
 from typing_extensions import Buffer, Self
@@ -17,10 +17,12 @@ from ._enums import (
     Constraint,
     DeviceClass,
     Domain,
+    Durability,
     Network,
     Priority,
     Sharing,
     Strategy,
+    TextFormat,
     Tier,
     Verdict,
 )
@@ -64,6 +66,32 @@ class IdReusedError(LedgerError): ...
 class ReservationClosedError(LedgerError): ...
 class OperationError(LedgerError): ...
 class UnknownReservationError(LedgerError): ...
+class BatchEmptyError(LedgerError): ...
+class BatchTooLargeError(LedgerError): ...
+class ZeroAmountError(LedgerError): ...
+class SameAccountError(LedgerError): ...
+class AccountClosedError(LedgerError): ...
+class AccountInUseError(LedgerError): ...
+class NotAnIssuerError(LedgerError): ...
+class AssetMismatchError(LedgerError): ...
+class NotAReservationError(LedgerError): ...
+class PostExceedsReservationError(LedgerError): ...
+class ReservationExpiredError(LedgerError): ...
+class ExpiresInPastError(LedgerError): ...
+class AmountOverflowError(LedgerError): ...
+class SupplyExceededError(LedgerError): ...
+class CreditsExceedDebitsError(LedgerError): ...
+class QuotaExceededError(LedgerError): ...
+class SignatureExpiredError(LedgerError): ...
+class NoOwnerError(LedgerError): ...
+class SignatureForgedError(LedgerError): ...
+class SignatureReplayedError(LedgerError): ...
+class NonceSkippedError(LedgerError): ...
+class NotTheOwnerError(LedgerError): ...
+class NotForOwnersError(LedgerError): ...
+class CheckpointForgedError(LedgerError): ...
+class CheckpointDiffersError(LedgerError): ...
+class CheckpointMissingError(LedgerError): ...
 class HarvestError(FogError): ...
 class PolicyError(HarvestError): ...
 class ProbeFailedError(HarvestError): ...
@@ -77,6 +105,17 @@ class TaskLostError(TaskError): ...
 class StorageError(FogError): ...
 class StorageLockedError(StorageError): ...
 class StorageCorruptError(StorageError): ...
+class StorageFullError(StorageError): ...
+class StorageReadOnlyError(StorageError): ...
+class StorageIsFolderError(StorageError): ...
+class StorageNoFolderError(StorageError): ...
+class StorageForeignError(StorageError): ...
+class StorageTooNewError(StorageError): ...
+class StorageExistsError(StorageError): ...
+class StorageNotEmptyError(StorageError): ...
+class StorageUncertainError(StorageError): ...
+class StorageReopenError(StorageError): ...
+class TranscriptError(StorageError): ...
 class NodeError(FogError): ...
 class ListenError(NodeError): ...
 
@@ -1707,6 +1746,8 @@ def place_what_fits(
 
 # --- Ledger
 
+_Step: TypeAlias = Operation | tuple[str | UUID, str | UUID, str | UUID, int]
+
 @final
 class Account:
     """An account: its counters since it was opened, in base units."""
@@ -1719,6 +1760,10 @@ class Account:
         "debits_posted",
         "credits_pending",
         "debits_pending",
+        "limits",
+        "closed",
+        "spent_day",
+        "spent",
     )
     def __new__(
         cls,
@@ -1729,6 +1774,10 @@ class Account:
         debits_posted: int,
         credits_pending: int,
         debits_pending: int,
+        limits: AccountLimits | None = None,
+        closed: bool = False,
+        spent_day: int = 0,
+        spent: int = 0,
     ) -> Self: ...
     @property
     def id(self) -> str:
@@ -1759,6 +1808,22 @@ class Account:
         """What open reservations hold back."""
 
     @property
+    def limits(self) -> AccountLimits:
+        """Bounds beyond those of its kind."""
+
+    @property
+    def closed(self) -> bool:
+        """It gives and receives nothing any more."""
+
+    @property
+    def spent_day(self) -> int:
+        """The last UTC day on which it gave anything, in days since 1970."""
+
+    @property
+    def spent(self) -> int:
+        """Base units that transfers and posts took from it on that day."""
+
+    @property
     def available(self) -> int:
         """What may be transferred or reserved now."""
 
@@ -1775,16 +1840,38 @@ class Account:
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
+class AccountLimits:
+    """Bounds of an account beyond those of its kind, in base units."""
+
+    __match_args__: Final = ("max_supply", "credits_must_not_exceed_debits", "spend_per_day")
+    def __new__(
+        cls,
+        *,
+        max_supply: int | None = None,
+        credits_must_not_exceed_debits: bool = False,
+        spend_per_day: int | None = None,
+    ) -> Self: ...
+    @property
+    def max_supply(self) -> int | None:
+        """Most that an issuer may have out at once, open reservations included."""
+
+    @property
+    def credits_must_not_exceed_debits(self) -> bool:
+        """An issuer takes back no more than it has put out."""
+
+    @property
+    def spend_per_day(self) -> int | None:
+        """Most that transfers and posts may take from the account in one UTC day."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
 class Receipt:
     """What became of a change to the ledger."""
 
-    __match_args__: Final = (
-        "sequence",
-        "unix_ms",
-        "moved",
-        "chain",
-        "replayed",
-    )
+    __match_args__: Final = ("sequence", "unix_ms", "moved", "chain", "replayed")
     def __new__(
         cls, sequence: int, unix_ms: int, moved: int, chain: str, replayed: bool
     ) -> Self: ...
@@ -1813,15 +1900,153 @@ class Receipt:
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
-class Verification:
-    """What a check of the whole history found. What is wrong is raised."""
+class Entry:
+    """One line of a ledger's history. What an entry of its kind does not say is `None`, or 0."""
 
     __match_args__: Final = (
         "sequence",
+        "unix_ms",
+        "kind",
         "chain",
-        "accounts",
-        "open_reservations",
+        "id",
+        "reservation",
+        "account",
+        "from_account",
+        "to_account",
+        "amount",
+        "released",
+        "code",
+        "reference",
+        "expires_unix_ms",
+        "asset",
+        "account_kind",
+        "limits",
+        "key",
+        "nonce",
+        "digest",
     )
+    def __new__(
+        cls,
+        sequence: int,
+        unix_ms: int,
+        kind: str,
+        chain: str,
+        *,
+        id: str | UUID | None = None,
+        reservation: str | UUID | None = None,
+        account: str | UUID | None = None,
+        from_account: str | UUID | None = None,
+        to_account: str | UUID | None = None,
+        amount: int = 0,
+        released: int = 0,
+        code: int = 0,
+        reference: Buffer | None = None,
+        expires_unix_ms: int | None = None,
+        asset: int | None = None,
+        account_kind: AccountKind | None = None,
+        limits: AccountLimits | None = None,
+        key: Buffer | None = None,
+        nonce: int | None = None,
+        digest: str | None = None,
+    ) -> Self: ...
+    @property
+    def sequence(self) -> int:
+        """Place in the history, from 1 without gaps."""
+
+    @property
+    def unix_ms(self) -> int:
+        """When it was made, in milliseconds since 1970."""
+
+    @property
+    def kind(self) -> str:
+        """What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
+        "limited", "closed", "owned", "signed". There may be more later.
+        """
+
+    @property
+    def chain(self) -> str:
+        """Digest of the whole history up to it, 64 hexadecimal digits."""
+
+    @property
+    def id(self) -> str | None:
+        """The operation that made it, if that had an id of its own."""
+
+    @property
+    def reservation(self) -> str | None:
+        """The reservation that it closed."""
+
+    @property
+    def account(self) -> str | None:
+        """The account, of what is about one only."""
+
+    @property
+    def from_account(self) -> str | None:
+        """The account that gives, or would have."""
+
+    @property
+    def to_account(self) -> str | None:
+        """The account that receives, or would have."""
+
+    @property
+    def amount(self) -> int:
+        """Base units that moved, or that a reservation holds back."""
+
+    @property
+    def released(self) -> int:
+        """Base units that were reserved and are free again."""
+
+    @property
+    def code(self) -> int:
+        """What it was for, from a list of the caller's."""
+
+    @property
+    def reference(self) -> bytes:
+        """The caller's own reference, 16 bytes."""
+
+    @property
+    def expires_unix_ms(self) -> int | None:
+        """When a reservation expires, in milliseconds since 1970."""
+
+    @property
+    def asset(self) -> int | None:
+        """What an opened account holds."""
+
+    @property
+    def account_kind(self) -> AccountKind | None:
+        """What an opened account may do."""
+
+    @property
+    def limits(self) -> AccountLimits | None:
+        """An account's new limits."""
+
+    @property
+    def key(self) -> bytes | None:
+        """An account's new key, 32 bytes."""
+
+    @property
+    def nonce(self) -> int | None:
+        """Number of a signature."""
+
+    @property
+    def digest(self) -> str | None:
+        """Digest of what was signed, 64 hexadecimal digits."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Entries:
+    """Entries one after the other, read in pages."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Entry: ...
+
+@final
+class Verification:
+    """What a check of the whole history found. What is wrong is raised."""
+
+    __match_args__: Final = ("sequence", "chain", "accounts", "open_reservations")
     def __new__(cls, sequence: int, chain: str, accounts: int, open_reservations: int) -> Self: ...
     @property
     def sequence(self) -> int:
@@ -1844,63 +2069,411 @@ class Verification:
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
-class Ledger:
-    """Double-entry credits in a SQLite file, or in memory. Each call is one transaction.
+class Head:
+    """Where a history ends."""
 
-    Ids are chosen by the caller, as 32 hexadecimal digits or a `uuid.UUID`: the same request
-    under the same id moves nothing twice.
+    __match_args__: Final = ("sequence", "chain")
+    def __new__(cls, sequence: int, chain: str) -> Self: ...
+    @property
+    def sequence(self) -> int:
+        """Number of entries."""
+
+    @property
+    def chain(self) -> str:
+        """Digest of the whole history, 64 hexadecimal digits."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Standing:
+    """What an account had received and given at some moment of the past, in base units."""
+
+    __match_args__: Final = ("sequence", "credits_posted", "debits_posted")
+    def __new__(cls, sequence: int, credits_posted: int, debits_posted: int) -> Self: ...
+    @property
+    def sequence(self) -> int:
+        """The last entry before that moment that named the account."""
+
+    @property
+    def credits_posted(self) -> int:
+        """All it had received."""
+
+    @property
+    def debits_posted(self) -> int:
+        """All it had given."""
+
+    @property
+    def balance(self) -> int:
+        """Posted balance, including what was reserved then."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Operation:
+    """One step of a batch for `Ledger.execute`, or of one that an owner signs."""
+
+    @staticmethod
+    def open(account: str | UUID, kind: AccountKind, *, asset: int = 0) -> Operation:
+        """Opens an account for an asset; 0 is credits."""
+
+    @staticmethod
+    def transfer(
+        id: str | UUID,
+        from_account: str | UUID,
+        to_account: str | UUID,
+        amount: int,
+        *,
+        code: int = 0,
+        reference: Buffer | None = None,
+    ) -> Operation:
+        """Moves an amount. `code` and `reference`, 16 bytes, say what it is for."""
+
+    @staticmethod
+    def reserve(
+        id: str | UUID,
+        from_account: str | UUID,
+        to_account: str | UUID,
+        amount: int,
+        *,
+        expires_unix_ms: int | None = None,
+        code: int = 0,
+        reference: Buffer | None = None,
+    ) -> Operation:
+        """Holds an amount back for a later post or void, or until it expires."""
+
+    @staticmethod
+    def post(id: str | UUID, reservation: str | UUID, amount: int | None = None) -> Operation:
+        """Moves a reserved amount, or part of it; what is left is released."""
+
+    @staticmethod
+    def void(id: str | UUID, reservation: str | UUID) -> Operation:
+        """Releases a reservation."""
+
+    @staticmethod
+    def limit(id: str | UUID, account: str | UUID, limits: AccountLimits) -> Operation:
+        """Sets all limits of an account anew."""
+
+    @staticmethod
+    def close(id: str | UUID, account: str | UUID) -> Operation:
+        """Closes an account for good."""
+
+    @staticmethod
+    def own(id: str | UUID, account: str | UUID, key: Buffer) -> Operation:
+        """Registers the key, 32 bytes, whose signatures move an account's money."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+def owner_key(secret: Buffer) -> bytes:
+    """The public key, 32 bytes, to an Ed25519 key's 32 secret bytes: for `Ledger.own`, and to check
+    checkpoints against.
+    """
+
+@final
+class SignedBatch:
+    """A batch that the owner of an account has signed, for `Ledger.execute_signed`. It happens
+    once, before it expires.
     """
 
     @staticmethod
-    def open(path: str | PathLike[str]) -> Ledger:
-        """Opens a ledger's file, or makes it. Every change waits for the disk.
+    def sign(
+        account: str | UUID,
+        nonce: int,
+        expires_unix_ms: int,
+        operations: Sequence[_Step],
+        secret: Buffer,
+    ) -> SignedBatch:
+        """Signs a batch with 32 secret bytes. `nonce` is `Ledger.next_nonce`."""
 
-        Raises `StorageError`.
+    @staticmethod
+    def message(
+        account: str | UUID, nonce: int, expires_unix_ms: int, operations: Sequence[_Step]
+    ) -> bytes:
+        """The bytes that a signature is over, for keys that are kept elsewhere."""
+
+    @staticmethod
+    def with_signature(
+        account: str | UUID,
+        nonce: int,
+        expires_unix_ms: int,
+        operations: Sequence[_Step],
+        signature: Buffer,
+    ) -> SignedBatch:
+        """A batch with a signature, 64 bytes, that was made elsewhere."""
+
+    @staticmethod
+    def from_bytes(data: Buffer) -> SignedBatch:
+        """Reads a batch from its bytes; its signature is checked when it is executed."""
+
+    def to_bytes(self) -> bytes:
+        """The batch as bytes, the same in every language."""
+
+    def is_signed_by(self, key: Buffer) -> bool:
+        """Whether the key made the signature, over this batch."""
+
+    @property
+    def account(self) -> str:
+        """The account whose owner signed."""
+
+    @property
+    def nonce(self) -> int:
+        """Number of the signature, from 1."""
+
+    @property
+    def expires_unix_ms(self) -> int:
+        """From this time on the signature is worth nothing, in milliseconds since 1970."""
+
+    def __len__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Checkpoint:
+    """Where a history ended at some time and what the accounts were then, signed."""
+
+    @staticmethod
+    def from_bytes(data: Buffer) -> Checkpoint:
+        """Reads a checkpoint from its bytes; `verify` checks its signature."""
+
+    def to_bytes(self) -> bytes:
+        """The checkpoint as bytes, the same in every language."""
+
+    def verify(self, key: Buffer) -> None:
+        """Checks that it was signed by the key that is trusted, 32 bytes. Raises
+        `CheckpointForgedError`.
+        """
+
+    @property
+    def sequence(self) -> int:
+        """Entries that the history had."""
+
+    @property
+    def chain(self) -> str:
+        """Digest of the whole history, 64 hexadecimal digits."""
+
+    @property
+    def accounts_root(self) -> str:
+        """Digest of all accounts, 64 hexadecimal digits."""
+
+    @property
+    def unix_ms(self) -> int:
+        """When it was made, in milliseconds since 1970."""
+
+    @property
+    def key(self) -> bytes:
+        """The key that it says has signed it, 32 bytes."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Ledger:
+    """Double-entry credits in a SQLite file, or in memory. Each call is one transaction.
+
+    Ids are chosen by the caller, as 32 hexadecimal digits or a `uuid.UUID`: the same request under
+    the same id moves nothing twice. Amounts are ints of base units.
+
+    Calls wait for the disk without the interpreter's lock: in a coroutine, `await
+    asyncio.to_thread(ledger.transfer, ...)`. What threads ask for at the same time shares one wait.
+    """
+
+    @staticmethod
+    def open(
+        path: str | PathLike[str], *, durability: Durability = ..., snapshot_entries: int = 131072
+    ) -> Ledger:
+        """Opens a ledger's file, or makes it. Every change waits for the disk, unless `durability`
+        says otherwise. A snapshot is made every `snapshot_entries` entries.
+
+        Raises `StorageError`, `StorageLockedError`, `StorageCorruptError`, `StorageReadOnlyError`.
         """
 
     @staticmethod
     def in_memory() -> Ledger:
         """A ledger that ends with the process."""
 
-    def open_account(self, account: str | UUID, kind: AccountKind) -> Receipt:
-        """Opens an account for credits. Raises `AccountExistsError`."""
+    def execute(self, operations: Sequence[_Step]) -> tuple[Receipt, ...]:
+        """Executes a batch as a whole or not at all. Gives a receipt for each operation.
+
+        A transfer may be a tuple: id, account that gives, account that receives, amount.
+
+        Raises `BatchEmptyError`, `BatchTooLargeError`, and what the operations raise.
+        """
+
+    def execute_signed(self, batch: SignedBatch) -> tuple[Receipt, ...]:
+        """Executes a batch that the owner of an account has signed, as a whole or not at all.
+
+        Raises `SignatureForgedError`, `SignatureReplayedError`, `NonceSkippedError`,
+        `SignatureExpiredError`, `NoOwnerError`, `NotTheOwnerError`, `NotForOwnersError`, and what
+        the operations raise.
+        """
+
+    def open_account(
+        self, account: str | UUID, kind: AccountKind, *, asset: int = 0
+    ) -> Receipt:
+        """Opens an account for an asset; 0 is credits. Raises `AccountExistsError`."""
 
     def transfer(
-        self, id: str | UUID, from_account: str | UUID, to_account: str | UUID, amount: int
+        self,
+        id: str | UUID,
+        from_account: str | UUID,
+        to_account: str | UUID,
+        amount: int,
+        *,
+        code: int = 0,
+        reference: Buffer | None = None,
     ) -> Receipt:
-        """Moves an amount. From an issuer it mints, to one it burns.
+        """Moves an amount. From an issuer it mints, to one it burns. `code` and `reference`, 16
+        bytes, say what it is for; the ledger keeps them.
 
-        Raises `InsufficientFundsError`, `UnknownAccountError`, `IdReusedError`, `OperationError`.
+        Raises `InsufficientFundsError`, `UnknownAccountError`, `IdReusedError`, `ZeroAmountError`,
+        `SameAccountError`, `AssetMismatchError`, `AccountClosedError`, `QuotaExceededError`,
+        `SupplyExceededError`, `CreditsExceedDebitsError`, `AmountOverflowError`.
         """
 
     def reserve(
-        self, id: str | UUID, from_account: str | UUID, to_account: str | UUID, amount: int
+        self,
+        id: str | UUID,
+        from_account: str | UUID,
+        to_account: str | UUID,
+        amount: int,
+        *,
+        expires_unix_ms: int | None = None,
+        code: int = 0,
+        reference: Buffer | None = None,
     ) -> Receipt:
-        """Holds an amount back for a later `post` or `void`. Raises like `transfer`."""
+        """Holds an amount back for a later `post` or `void`, or until it expires. Raises like
+        `transfer`, and `ExpiresInPastError`.
+        """
 
-    def post(self, id: str | UUID, reservation: str | UUID, amount: int | None = None) -> Receipt:
+    def post(
+        self, id: str | UUID, reservation: str | UUID, amount: int | None = None
+    ) -> Receipt:
         """Moves a reserved amount, or part of it; what is left is released.
 
-        Raises `UnknownReservationError`, `ReservationClosedError`, `InsufficientFundsError`,
-        `IdReusedError`.
+        Raises `UnknownReservationError`, `ReservationClosedError`, `ReservationExpiredError`,
+        `PostExceedsReservationError`, `NotAReservationError`, `ZeroAmountError`, `IdReusedError`.
         """
 
     def void(self, id: str | UUID, reservation: str | UUID) -> Receipt:
         """Releases a reservation.
 
-        Raises `UnknownReservationError`, `ReservationClosedError`, `IdReusedError`.
+        Raises `UnknownReservationError`, `ReservationClosedError`, `ReservationExpiredError`,
+        `NotAReservationError`, `IdReusedError`.
         """
+
+    def limit(self, id: str | UUID, account: str | UUID, limits: AccountLimits) -> Receipt:
+        """Sets all limits of an account anew. Raises `NotAnIssuerError`, `UnknownAccountError`,
+        `AccountClosedError`, `IdReusedError`.
+        """
+
+    def close_account(self, id: str | UUID, account: str | UUID) -> Receipt:
+        """Closes an account for good. Raises `AccountInUseError`, `UnknownAccountError`,
+        `AccountClosedError`, `IdReusedError`.
+        """
+
+    def own(self, id: str | UUID, account: str | UUID, key: Buffer) -> Receipt:
+        """Registers the key, 32 bytes, whose signatures move an account's money. Raises
+        `UnknownAccountError`, `AccountClosedError`, `IdReusedError`.
+        """
+
+    def owner(self, account: str | UUID) -> bytes | None:
+        """The key whose signatures move an account's money, if one was registered."""
+
+    def next_nonce(self, account: str | UUID) -> int:
+        """Number of the next signature for an account. Raises `NoOwnerError`."""
 
     def account(self, account: str | UUID) -> Account:
         """An account as it stands. Raises `UnknownAccountError`."""
 
+    def accounts(
+        self, after: str | UUID | None = None, limit: int = 10000
+    ) -> tuple[Account, ...]:
+        """Accounts with an id above `after`, by id: at most `limit`, at most 10,000."""
+
     def balance(self, account: str | UUID) -> int:
         """What an account can spend, in base units. Raises `UnknownAccountError`."""
+
+    def balance_as_of(
+        self, account: str | UUID, *, sequence: int | None = None, unix_ms: int | None = None
+    ) -> Standing | None:
+        """What an account had received and given after the entry of that sequence, or at that time;
+        `None` if it was opened later. Raises `UnknownAccountError`.
+        """
+
+    def supply(self, asset: int = 0) -> int | None:
+        """What all holders of an asset have together, in base units; `None` above 2**128 - 1."""
+
+    def entry(self, id: str | UUID) -> Entry | None:
+        """The entry that an id was used for, to learn what became of a request whose answer was
+        lost.
+        """
+
+    def entries(self, after: int = 0, limit: int | None = None) -> Entries:
+        """Iterates over the entries after that sequence, in order. They are read in pages as they
+        are needed.
+        """
+
+    def history(self, account: str | UUID, after: int = 0, limit: int | None = None) -> Entries:
+        """Iterates over the entries after that sequence that name the account, in order. They are
+        read in pages as they are needed. Raises `UnknownAccountError` on the first.
+        """
+
+    def expire(self) -> int:
+        """Releases the reservations whose time has come, and says how many they were. Every other
+        call does so first.
+        """
+
+    def head(self) -> Head:
+        """Where the history ends."""
+
+    def durability(self) -> Durability:
+        """What a power cut may cost, as the file has it."""
 
     def verify(self) -> Verification:
         """Checks the whole history against its chain of digests and the balances.
 
         Raises `StorageCorruptError`.
+        """
+
+    def verify_since(self, checkpoint: Checkpoint, key: Buffer) -> Verification:
+        """The same, and that this is the history of which `key` signed a checkpoint: nothing before
+        that was rewritten since.
+
+        Raises `CheckpointForgedError`, `CheckpointDiffersError`, `CheckpointMissingError`,
+        `StorageCorruptError`.
+        """
+
+    def checkpoint(self, secret: Buffer) -> Checkpoint:
+        """A statement about the ledger as it is now, signed with 32 secret bytes, for others to
+        keep.
+        """
+
+    def check_integrity(self) -> None:
+        """SQLite's own check of pages, indexes and rows. Raises `StorageCorruptError`."""
+
+    def snapshot(self) -> None:
+        """Makes a snapshot now, so that opening has nothing to carry out again."""
+
+    def backup(self, path: str | PathLike[str]) -> None:
+        """Copies the ledger into a new file, which is a ledger of its own. Raises
+        `StorageExistsError`.
+        """
+
+    def export_history(self, path: str | PathLike[str], format: TextFormat = ...) -> int:
+        """Writes the history into a new file as text, and says how many entries that were.
+
+        Raises `StorageExistsError`, `StorageFullError`.
+        """
+
+    def import_history(self, path: str | PathLike[str], format: TextFormat = ...) -> None:
+        """Reads a history that `export_history` wrote into this ledger, which must be empty. Every
+        entry is carried out again and must come out the same; all of them or nothing.
+
+        Raises `StorageNotEmptyError`, `TranscriptError`, `StorageCorruptError`.
         """
 
     def close(self) -> None:

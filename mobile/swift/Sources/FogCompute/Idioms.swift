@@ -31,6 +31,32 @@ extension FogError: LocalizedError {
         case .ReservationClosed: return .reservationClosed
         case .InvalidOperation: return .invalidOperation
         case .UnknownReservation: return .unknownReservation
+        case .BatchEmpty: return .batchEmpty
+        case .BatchTooLarge: return .batchTooLarge
+        case .ZeroAmount: return .zeroAmount
+        case .SameAccount: return .sameAccount
+        case .AccountClosed: return .accountClosed
+        case .AccountInUse: return .accountInUse
+        case .NotAnIssuer: return .notAnIssuer
+        case .AssetMismatch: return .assetMismatch
+        case .NotAReservation: return .notAReservation
+        case .PostExceedsReservation: return .postExceedsReservation
+        case .ReservationExpired: return .reservationExpired
+        case .ExpiresInPast: return .expiresInPast
+        case .AmountOverflow: return .amountOverflow
+        case .SupplyExceeded: return .supplyExceeded
+        case .CreditsExceedDebits: return .creditsExceedDebits
+        case .QuotaExceeded: return .quotaExceeded
+        case .SignatureExpired: return .signatureExpired
+        case .NoOwner: return .noOwner
+        case .SignatureForged: return .signatureForged
+        case .SignatureReplayed: return .signatureReplayed
+        case .NonceSkipped: return .nonceSkipped
+        case .NotTheOwner: return .notTheOwner
+        case .NotForOwners: return .notForOwners
+        case .CheckpointForged: return .checkpointForged
+        case .CheckpointDiffers: return .checkpointDiffers
+        case .CheckpointMissing: return .checkpointMissing
         case .InvalidPolicy: return .invalidPolicy
         case .ProbeFailed: return .probeFailed
         case .InvalidModule: return .invalidModule
@@ -42,6 +68,17 @@ extension FogError: LocalizedError {
         case .Storage: return .storage
         case .StorageLocked: return .storageLocked
         case .StorageCorrupt: return .storageCorrupt
+        case .StorageFull: return .storageFull
+        case .StorageReadOnly: return .storageReadOnly
+        case .StorageIsFolder: return .storageIsFolder
+        case .StorageNoFolder: return .storageNoFolder
+        case .StorageForeign: return .storageForeign
+        case .StorageTooNew: return .storageTooNew
+        case .StorageExists: return .storageExists
+        case .StorageNotEmpty: return .storageNotEmpty
+        case .StorageUncertain: return .storageUncertain
+        case .StorageReopen: return .storageReopen
+        case .InvalidTranscript: return .invalidTranscript
         case .Node: return .node
         case .Listen: return .listen
         }
@@ -53,7 +90,45 @@ extension FogError: LocalizedError {
         case .InvalidArgument(let message), .Panic(let message), .HostCallback(let message),
             .Cancelled(let message), .Closed(let message), .BufferTooSmall(let message),
             .InvalidPacket(let message), .InvalidRoute(let message),
-            .PayloadTooLarge(let message), .Replayed(let message),
+            .PayloadTooLarge(let message),
+            .BatchEmpty(let message),
+            .BatchTooLarge(let message),
+            .ZeroAmount(let message),
+            .SameAccount(let message),
+            .AccountClosed(let message),
+            .AccountInUse(let message),
+            .NotAnIssuer(let message),
+            .AssetMismatch(let message),
+            .NotAReservation(let message),
+            .PostExceedsReservation(let message),
+            .ReservationExpired(let message),
+            .ExpiresInPast(let message),
+            .AmountOverflow(let message),
+            .SupplyExceeded(let message),
+            .CreditsExceedDebits(let message),
+            .QuotaExceeded(let message),
+            .SignatureExpired(let message),
+            .NoOwner(let message),
+            .SignatureForged(let message),
+            .SignatureReplayed(let message),
+            .NonceSkipped(let message),
+            .NotTheOwner(let message),
+            .NotForOwners(let message),
+            .CheckpointForged(let message),
+            .CheckpointDiffers(let message),
+            .CheckpointMissing(let message),
+            .StorageFull(let message),
+            .StorageReadOnly(let message),
+            .StorageIsFolder(let message),
+            .StorageNoFolder(let message),
+            .StorageForeign(let message),
+            .StorageTooNew(let message),
+            .StorageExists(let message),
+            .StorageNotEmpty(let message),
+            .StorageUncertain(let message),
+            .StorageReopen(let message),
+            .InvalidTranscript(let message),
+            .Replayed(let message),
             .InvalidTopology(let message), .InvalidReplyBlock(let message),
             .NotDelivered(let message), .NoAnswer(let message), .MixnetBusy(let message),
             .Listen(let message), .InvalidProblem(let message),

@@ -41,6 +41,32 @@ val FogException.code: ErrorCode
         is FogException.ReservationClosed -> ErrorCode.RESERVATION_CLOSED
         is FogException.InvalidOperation -> ErrorCode.INVALID_OPERATION
         is FogException.UnknownReservation -> ErrorCode.UNKNOWN_RESERVATION
+        is FogException.BatchEmpty -> ErrorCode.BATCH_EMPTY
+        is FogException.BatchTooLarge -> ErrorCode.BATCH_TOO_LARGE
+        is FogException.ZeroAmount -> ErrorCode.ZERO_AMOUNT
+        is FogException.SameAccount -> ErrorCode.SAME_ACCOUNT
+        is FogException.AccountClosed -> ErrorCode.ACCOUNT_CLOSED
+        is FogException.AccountInUse -> ErrorCode.ACCOUNT_IN_USE
+        is FogException.NotAnIssuer -> ErrorCode.NOT_AN_ISSUER
+        is FogException.AssetMismatch -> ErrorCode.ASSET_MISMATCH
+        is FogException.NotAReservation -> ErrorCode.NOT_A_RESERVATION
+        is FogException.PostExceedsReservation -> ErrorCode.POST_EXCEEDS_RESERVATION
+        is FogException.ReservationExpired -> ErrorCode.RESERVATION_EXPIRED
+        is FogException.ExpiresInPast -> ErrorCode.EXPIRES_IN_PAST
+        is FogException.AmountOverflow -> ErrorCode.AMOUNT_OVERFLOW
+        is FogException.SupplyExceeded -> ErrorCode.SUPPLY_EXCEEDED
+        is FogException.CreditsExceedDebits -> ErrorCode.CREDITS_EXCEED_DEBITS
+        is FogException.QuotaExceeded -> ErrorCode.QUOTA_EXCEEDED
+        is FogException.SignatureExpired -> ErrorCode.SIGNATURE_EXPIRED
+        is FogException.NoOwner -> ErrorCode.NO_OWNER
+        is FogException.SignatureForged -> ErrorCode.SIGNATURE_FORGED
+        is FogException.SignatureReplayed -> ErrorCode.SIGNATURE_REPLAYED
+        is FogException.NonceSkipped -> ErrorCode.NONCE_SKIPPED
+        is FogException.NotTheOwner -> ErrorCode.NOT_THE_OWNER
+        is FogException.NotForOwners -> ErrorCode.NOT_FOR_OWNERS
+        is FogException.CheckpointForged -> ErrorCode.CHECKPOINT_FORGED
+        is FogException.CheckpointDiffers -> ErrorCode.CHECKPOINT_DIFFERS
+        is FogException.CheckpointMissing -> ErrorCode.CHECKPOINT_MISSING
         is FogException.InvalidPolicy -> ErrorCode.INVALID_POLICY
         is FogException.ProbeFailed -> ErrorCode.PROBE_FAILED
         is FogException.InvalidModule -> ErrorCode.INVALID_MODULE
@@ -52,6 +78,17 @@ val FogException.code: ErrorCode
         is FogException.Storage -> ErrorCode.STORAGE
         is FogException.StorageLocked -> ErrorCode.STORAGE_LOCKED
         is FogException.StorageCorrupt -> ErrorCode.STORAGE_CORRUPT
+        is FogException.StorageFull -> ErrorCode.STORAGE_FULL
+        is FogException.StorageReadOnly -> ErrorCode.STORAGE_READ_ONLY
+        is FogException.StorageIsFolder -> ErrorCode.STORAGE_IS_FOLDER
+        is FogException.StorageNoFolder -> ErrorCode.STORAGE_NO_FOLDER
+        is FogException.StorageForeign -> ErrorCode.STORAGE_FOREIGN
+        is FogException.StorageTooNew -> ErrorCode.STORAGE_TOO_NEW
+        is FogException.StorageExists -> ErrorCode.STORAGE_EXISTS
+        is FogException.StorageNotEmpty -> ErrorCode.STORAGE_NOT_EMPTY
+        is FogException.StorageUncertain -> ErrorCode.STORAGE_UNCERTAIN
+        is FogException.StorageReopen -> ErrorCode.STORAGE_REOPEN
+        is FogException.InvalidTranscript -> ErrorCode.INVALID_TRANSCRIPT
         is FogException.Node -> ErrorCode.NODE
         is FogException.Listen -> ErrorCode.LISTEN
     }
