@@ -51,7 +51,7 @@ use thiserror::Error;
 use crate::{Amount, Ppm, earning, staking};
 
 pub use act::{Event, Request};
-pub(crate) use act::{Signer, account_of};
+pub(crate) use act::{Signer, account_of, text};
 
 /// How much money there is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]

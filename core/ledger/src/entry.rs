@@ -261,6 +261,17 @@ impl EntryKind {
         }
     }
 
+    /// What happened in the economy, as JSON text: an [`Event`], or an event of staking for what
+    /// matured.
+    #[must_use]
+    pub fn event_json(&self) -> Option<String> {
+        match self {
+            Self::Economy { event, .. } => Some(economy::text(event)),
+            Self::Matured { event } => Some(economy::text(event)),
+            _ => None,
+        }
+    }
+
     /// Whether it follows from an entry before it, so that no batch begins with it: movements of
     /// the economy, and the largest supply of its mint.
     #[must_use]

@@ -13,7 +13,8 @@ pub struct LedgerEntry {
     /// The host's wall time when it was made.
     pub time: UnixMillis,
     /// What happened, in one word that never changes: `opened`, `transferred`, `reserved`, `posted`,
-    /// `voided`, `expired`, `limited`, `closed`, `owned`, `signed`. There may be more later.
+    /// `voided`, `expired`, `limited`, `closed`, `owned`, `signed`, `economy`,
+    /// `matured`, `moved`. There may be more later.
     pub kind: &'static str,
     /// Digest of this entry and of the whole history up to it.
     pub chain: Digest,
@@ -43,6 +44,11 @@ pub struct LedgerEntry {
     pub key: Option<PublicKey>,
     /// Number of a signature, and the digest of what was signed.
     pub signature: Option<(u64, Digest)>,
+    /// Sequence of the entry of the economy that a movement follows from.
+    pub cause: Option<u64>,
+    /// What happened in the economy, as JSON: `fogcompute_ledger::economy::Event`, or an event of
+    /// staking for what matured.
+    pub event: Option<String>,
 }
 
 impl From<&Entry> for LedgerEntry {
@@ -52,7 +58,7 @@ impl From<&Entry> for LedgerEntry {
         let mut flat = Self {
             sequence: entry.sequence,
             time: entry.time,
-            kind: "",
+            kind: kind.name(),
             chain: entry.chain,
             id: kind.id(),
             reservation: kind.reservation(),
@@ -67,46 +73,26 @@ impl From<&Entry> for LedgerEntry {
             limits: None,
             key: None,
             signature: None,
+            cause: None,
+            event: kind.event_json(),
         };
-        flat.kind = match kind {
-            EntryKind::Opened { asset, kind, .. } => {
-                flat.opened = Some((*asset, *kind));
-                "opened"
-            }
-            EntryKind::Transferred { .. } => "transferred",
+        match kind {
+            EntryKind::Opened { asset, kind, .. } => flat.opened = Some((*asset, *kind)),
             EntryKind::Reserved {
                 amount, expires, ..
             } => {
                 flat.amount = *amount;
                 flat.expires = *expires;
-                "reserved"
             }
-            EntryKind::Posted { released, .. } => {
-                flat.released = *released;
-                "posted"
-            }
-            EntryKind::Voided { released, .. } => {
-                flat.released = *released;
-                "voided"
-            }
-            EntryKind::Expired { released, .. } => {
-                flat.released = *released;
-                "expired"
-            }
-            EntryKind::Limited { limits, .. } => {
-                flat.limits = Some(*limits);
-                "limited"
-            }
-            EntryKind::Closed { .. } => "closed",
-            EntryKind::Owned { key, .. } => {
-                flat.key = Some(*key);
-                "owned"
-            }
-            EntryKind::Signed { nonce, digest, .. } => {
-                flat.signature = Some((*nonce, *digest));
-                "signed"
-            }
-        };
+            EntryKind::Posted { released, .. }
+            | EntryKind::Voided { released, .. }
+            | EntryKind::Expired { released, .. } => flat.released = *released,
+            EntryKind::Limited { limits, .. } => flat.limits = Some(*limits),
+            EntryKind::Owned { key, .. } => flat.key = Some(*key),
+            EntryKind::Signed { nonce, digest, .. } => flat.signature = Some((*nonce, *digest)),
+            EntryKind::Moved { cause, .. } => flat.cause = Some(*cause),
+            _ => {}
+        }
         flat
     }
 }

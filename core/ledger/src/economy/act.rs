@@ -218,7 +218,7 @@ pub(crate) const fn account_of(event: &staking::EventKind) -> AccountId {
 }
 
 /// The one text of a value: what is read must come out the same again.
-fn text(value: &impl Serialize) -> String {
+pub(crate) fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("its maps have texts as keys, and it is written to memory")
 }
 
