@@ -31,9 +31,8 @@ pub(crate) enum LedgerCommand {
     /// Prove a ledger: the file, the whole history, and what follows from it.
     ///
     /// SQLite checks its pages; every entry is carried out again from the first on and compared
-    /// with its digest, with the tables for SQL, and with the balances. What has not been tampered
-    /// with by somebody who made the whole history anew is proven only by a checkpoint that was kept
-    /// elsewhere.
+    /// with its digest, with the tables for SQL, and with the balances. Whether somebody has made
+    /// the whole history anew is told only by a checkpoint that was kept elsewhere.
     Verify(VerifyArguments),
     /// Write the whole history as text.
     Export(ExportArguments),
