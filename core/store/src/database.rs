@@ -143,6 +143,12 @@ impl Schema {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(opening)?;
+        // Before the lock: on a file that can only be read, taking it fails as if the disk had.
+        if connection.is_readonly(MAIN_DB).map_err(opening)? {
+            return Err(StoreError::ReadOnly {
+                path: path.to_owned(),
+            });
+        }
         connection.busy_timeout(BUSY_TIMEOUT).map_err(opening)?;
         // In this mode SQLite keeps the lock that the first write takes, and write-ahead mode needs
         // no shared memory beside the file.
@@ -150,11 +156,6 @@ impl Schema {
             .pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))
             .and_then(|()| connection.execute_batch("BEGIN EXCLUSIVE; COMMIT"))
             .map_err(opening)?;
-        if connection.is_readonly(MAIN_DB).map_err(opening)? {
-            return Err(StoreError::ReadOnly {
-                path: path.to_owned(),
-            });
-        }
         self.recognise(&connection)?;
         connection
             .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))

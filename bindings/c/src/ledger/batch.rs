@@ -367,11 +367,7 @@ pub unsafe extern "C" fn fog_ledger_execute(
         // SAFETY: the caller passes live handles.
         let (ledger, batch) = unsafe { (reference(ledger, "ledger")?, reference(batch, "batch")?) };
         if !receipts.is_null() {
-            check_room(
-                batch.0.len(),
-                capacity,
-                &mut MaybeUninit::uninit(),
-            )?;
+            check_room(batch.0.len(), capacity, &mut MaybeUninit::uninit())?;
         }
         let done = ledger.0.execute(batch.0.as_slice())?;
         // SAFETY: NULL, or room for as many as there are operations.
