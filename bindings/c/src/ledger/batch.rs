@@ -277,7 +277,7 @@ pub unsafe extern "C" fn fog_batch_limit(
             Ok(Operation::Limit {
                 id: parsed(id, "id")?,
                 account: parsed(account, "account")?,
-                limits: reference(limits, "limits")?.try_into()?,
+                limits: reference(limits, "limits")?.read()?,
             })
         })
     }
