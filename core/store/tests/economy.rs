@@ -120,14 +120,13 @@ fn live(ledger: &mut SqliteLedger) {
         )],
     ];
     for (day, batch) in (0..).zip(&batches) {
-        ledger.execute(batch, UnixMillis(NOW.0 + day * DAY)).unwrap();
+        ledger
+            .execute(batch, UnixMillis(NOW.0 + day * DAY))
+            .unwrap();
     }
     let later = UnixMillis(NOW.0 + 30 * DAY);
     let receipts = ledger.expire(later).unwrap();
-    assert!(matches!(
-        receipts[0].entry.kind,
-        EntryKind::Matured { .. }
-    ));
+    assert!(matches!(receipts[0].entry.kind, EntryKind::Matured { .. }));
 }
 
 #[test]
@@ -149,7 +148,10 @@ fn an_economy_is_the_same_after_a_restart_with_and_without_snapshots() {
         assert_eq!(*ledger.state(), state);
         // 9 credits of the reward, 10 back from the stake; the commission waits to be claimed.
         assert_eq!(ledger.balance(ANA), Some(Amount::from_credits(59)));
-        assert_eq!(ledger.state().staking().purses().rewards, Amount::from_credits(1));
+        assert_eq!(
+            ledger.state().staking().purses().rewards,
+            Amount::from_credits(1)
+        );
         ledger.catch_up().unwrap();
         ledger.check_integrity().unwrap();
         assert_eq!(ledger.verify().unwrap().head, state.head());
