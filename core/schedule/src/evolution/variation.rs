@@ -26,7 +26,8 @@ pub trait Variation {
     fn draw(&mut self, genes: &mut [f64], rng: &mut Stream);
 
     /// Makes two children of two parents: `a` and `b` hold the parents before and the children
-    /// after.
+    /// after. Asked again, with the same parents and what is left of `rng`, where a child equals
+    /// somebody who is there already.
     fn vary(&mut self, a: &mut [f64], b: &mut [f64], rng: &mut Stream);
 
     /// The first gene that no genome may have, if there is one.
@@ -504,7 +505,7 @@ impl Variation for Permutation {
 enum Gaps {
     Never,
     Always,
-    /// Geometric, with the inverse of ln(1 − p).
+    /// Geometric, with the inverse of log₂(1 − p).
     Geometric(f64),
 }
 
@@ -515,7 +516,7 @@ impl Gaps {
         } else if probability >= 1.0 {
             Self::Always
         } else {
-            Self::Geometric(1.0 / libm::log1p(-probability))
+            Self::Geometric(std::f64::consts::LN_2 / libm::log1p(-probability))
         }
     }
 
@@ -523,7 +524,7 @@ impl Gaps {
         match *self {
             Self::Never => usize::MAX,
             Self::Always => 0,
-            Self::Geometric(inverse) => (libm::log(1.0 - rng.unit()) * inverse) as usize,
+            Self::Geometric(inverse) => (log2(1.0 - rng.unit()) * inverse) as usize,
         }
     }
 }
