@@ -592,10 +592,9 @@ impl<V: Variation> Evolution<V> {
             self.variation.vary(a, b, &mut rng);
             hashes[0] = hash_of(a);
             hashes[1] = hash_of(b);
-            let are_new = !(hashes[0] == hashes[1] && a == b)
-                && !self.copies.has(known, a, hashes[0])
-                && !self.copies.has(known, b, hashes[1]);
-            if are_new {
+            let is_known = |genome: &[f64], hash| self.copies.has(known, genome, hash);
+            let are_twins = hashes[0] == hashes[1] && a == b;
+            if !are_twins && !is_known(a, hashes[0]) && !is_known(b, hashes[1]) {
                 break;
             }
         }
