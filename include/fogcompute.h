@@ -3398,7 +3398,9 @@ fog_status fog_ledger_open_account(const struct fog_ledger *ledger,
  * @param amount  decimal text of base units, more than 0
  * @param receipt receives what became of it, or NULL
  * @return FOG_STATUS_INSUFFICIENT_FUNDS, FOG_STATUS_UNKNOWN_ACCOUNT, FOG_STATUS_ID_REUSED,
- *         FOG_STATUS_INVALID_OPERATION, FOG_STATUS_STORAGE
+ *         FOG_STATUS_ZERO_AMOUNT, FOG_STATUS_SAME_ACCOUNT, FOG_STATUS_ASSET_MISMATCH,
+ *         FOG_STATUS_ACCOUNT_CLOSED, FOG_STATUS_QUOTA_EXCEEDED, FOG_STATUS_SUPPLY_EXCEEDED,
+ *         FOG_STATUS_CREDITS_EXCEED_DEBITS, FOG_STATUS_AMOUNT_OVERFLOW, FOG_STATUS_STORAGE
  */
 fog_status fog_ledger_transfer(const struct fog_ledger *ledger,
                                const char *id,
@@ -3436,7 +3438,9 @@ fog_status fog_ledger_reserve(const struct fog_ledger *ledger,
  * @param amount      decimal text of base units, or NULL for all that is reserved
  * @param receipt     receives what became of it, or NULL
  * @return FOG_STATUS_UNKNOWN_RESERVATION, FOG_STATUS_RESERVATION_CLOSED,
- *         FOG_STATUS_INVALID_OPERATION, FOG_STATUS_ID_REUSED, FOG_STATUS_STORAGE
+ *         FOG_STATUS_RESERVATION_EXPIRED, FOG_STATUS_POST_EXCEEDS_RESERVATION,
+ *         FOG_STATUS_NOT_A_RESERVATION, FOG_STATUS_ZERO_AMOUNT, FOG_STATUS_ID_REUSED,
+ *         FOG_STATUS_STORAGE
  */
 fog_status fog_ledger_post(const struct fog_ledger *ledger,
                            const char *id,
@@ -3773,8 +3777,8 @@ fog_status fog_batch_own(struct fog_batch *batch,
  * @param batch    the batch
  * @param receipts receives a receipt for each operation, or NULL
  * @param capacity receipts that there is room for; nothing is done if they are too few
- * @return FOG_STATUS_BATCH_EMPTY, FOG_STATUS_BATCH_TOO_LARGE, FOG_STATUS_BUFFER_TOO_SMALL, and what
- *         the operations return
+ * @return FOG_STATUS_BATCH_EMPTY, FOG_STATUS_BATCH_TOO_LARGE, FOG_STATUS_BUFFER_TOO_SMALL,
+ *         and what the operations return
  */
 fog_status fog_ledger_execute(const struct fog_ledger *ledger,
                               const struct fog_batch *batch,
@@ -4050,8 +4054,8 @@ fog_status fog_ledger_export(const struct fog_ledger *ledger,
                              uint64_t *entries);
 
 /**
- * Reads a history that fog_ledger_export() wrote into this ledger, which must be empty. Every entry
- * is carried out again and must come out the same; all of them or nothing.
+ * Reads a history that fog_ledger_export() wrote into this ledger, which must be empty. Every
+ * entry is carried out again and must come out the same; all of them or nothing.
  *
  * Thread safety: any thread, at the same time as other calls; they take turns.
  * @param ledger the ledger

@@ -205,6 +205,7 @@ NO_VALUES = {
     ledger.Checkpoint,
     ledger.Entries,
     ledger.Operation,
+    ledger.Receipts,
     ledger.SignedBatch,
 }
 

@@ -32,7 +32,7 @@ mod _native {
     #[pymodule_export]
     use crate::credits::{
         Account, AccountLimits, Checkpoint, Entries, Entry, Head, Ledger, Operation, Receipt,
-        SignedBatch, Standing, Verification, owner_key,
+        Receipts, SignedBatch, Standing, Verification, owner_key,
     };
     #[pymodule_export]
     use crate::fog::{Fog, FogStats, FogTask, Limits, TaskOutput, Usage};

@@ -1900,6 +1900,16 @@ class Receipt:
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
+class Receipts:
+    """The receipts of a batch, in the order of its operations. Each becomes an object when it is
+    looked at: most callers of large batches look at none.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Receipt: ...
+    def __iter__(self) -> Iterator[Receipt]: ...
+
+@final
 class Entry:
     """One line of a ledger's history. What an entry of its kind does not say is `None`, or 0."""
 
@@ -2295,7 +2305,7 @@ class Ledger:
     def in_memory() -> Ledger:
         """A ledger that ends with the process."""
 
-    def execute(self, operations: Sequence[_Step]) -> tuple[Receipt, ...]:
+    def execute(self, operations: Sequence[_Step]) -> Receipts:
         """Executes a batch as a whole or not at all. Gives a receipt for each operation.
 
         A transfer may be a tuple: id, account that gives, account that receives, amount.
@@ -2303,7 +2313,7 @@ class Ledger:
         Raises `BatchEmptyError`, `BatchTooLargeError`, and what the operations raise.
         """
 
-    def execute_signed(self, batch: SignedBatch) -> tuple[Receipt, ...]:
+    def execute_signed(self, batch: SignedBatch) -> Receipts:
         """Executes a batch that the owner of an account has signed, as a whole or not at all.
 
         Raises `SignatureForgedError`, `SignatureReplayedError`, `NonceSkippedError`,
