@@ -60,6 +60,7 @@ mod _native {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("OBJECTIVE_NAMES", fogcompute::schedule::OBJECTIVE_NAMES)?;
+        module.add("_GENES_MAX", fogcompute::schedule::evolution::GENES_MAX)?;
         crate::error::register(module)?;
         // PyO3 lists the names for `import *`, which the stubs would have to repeat.
         module.delattr("__all__")
