@@ -1,5 +1,6 @@
 //! `fogcompute schedule`: jobs and nodes from files, and where the jobs go.
 
+mod distinct;
 pub(crate) mod input;
 mod plot;
 mod report;
