@@ -49,8 +49,9 @@ mod _native {
     };
     #[pymodule_export]
     use crate::placement::{
-        _terms, Crowded, GoesWith, Job, Lacks, Late, Lexicographic, NoCommonNode, NoNode, NoRoom,
-        Node, PartialPlan, Plan, Point, Spread, Terms, Weights, place, place_what_fits,
+        _terms, AntiAffinity, Capacity, Crowded, GoesWith, Job, Lacks, Late, Lexicographic,
+        NoCommonNode, NoNode, NoRoom, Node, PartialPlan, Plan, Point, Replicas, Spread, Terms,
+        Weights, place, place_what_fits,
     };
     #[pymodule_export]
     use crate::policy::{Battery, Budget, Decision, DeviceState, HarvestPolicy, Reason};

@@ -33,12 +33,14 @@ from ._native import (
     OBJECTIVE_NAMES,
     Account,
     AccountExistsError,
+    AntiAffinity,
     ArgumentError,
     Batch,
     Battery,
     Budget,
     BufferTooSmallError,
     CancelledError,
+    Capacity,
     ClosedError,
     Crowded,
     Decision,
@@ -94,6 +96,7 @@ from ._native import (
     Reason,
     Receipt,
     ReplayedError,
+    Replicas,
     Reply,
     ReplyBlockError,
     ReplyKey,
@@ -126,6 +129,9 @@ from ._protocols import BatteryProbe
 Processed: TypeAlias = Forward | Deliver | Reply
 """What `Sphinx.process` returns."""
 
+Rule: TypeAlias = Replicas | AntiAffinity | Spread | Capacity
+"""What can forbid that jobs are placed together. The `str` of it is for people to read."""
+
 LeftOut: TypeAlias = NoNode | NoCommonNode | NoRoom | Crowded | Late | GoesWith
 """Why `place_what_fits` left a job out. The `str` of it is for people to read."""
 
@@ -137,6 +143,7 @@ __all__ = [
     "Account",
     "AccountExistsError",
     "AccountKind",
+    "AntiAffinity",
     "ArgumentError",
     "Batch",
     "Battery",
@@ -144,6 +151,7 @@ __all__ = [
     "Budget",
     "BufferTooSmallError",
     "CancelledError",
+    "Capacity",
     "ClosedError",
     "Constraint",
     "Crowded",
@@ -206,11 +214,13 @@ __all__ = [
     "Reason",
     "Receipt",
     "ReplayedError",
+    "Replicas",
     "Reply",
     "ReplyBlockError",
     "ReplyKey",
     "ReservationClosedError",
     "RouteError",
+    "Rule",
     "ScheduleError",
     "Sharing",
     "Sphinx",

@@ -14126,8 +14126,17 @@ sealed class LeftOutReason {
     /**
      * Wherever it has room, it would be with others that it must not be with.
      */
-    object Crowded : LeftOutReason()
+    data class Crowded(
+        /**
+         * What forbids that, each of them somewhere.
+         */
+        val `rules`: List<dev.fogcompute.Rule>) : LeftOutReason()
 
+    {
+
+
+        companion object
+    }
 
     /**
      * Wherever it ran, it or a more urgent job would be late.
@@ -14188,7 +14197,9 @@ public object FfiConverterTypeLeftOutReason : FfiConverterRustBuffer<LeftOutReas
                 FfiConverterString.read(buf),
                 FfiConverterTypeLacks.read(buf),
                 )
-            4 -> LeftOutReason.Crowded
+            4 -> LeftOutReason.Crowded(
+                FfiConverterSequenceTypeRule.read(buf),
+                )
             5 -> LeftOutReason.Late(
                 FfiConverterULong.read(buf),
                 )
@@ -14229,6 +14240,7 @@ public object FfiConverterTypeLeftOutReason : FfiConverterRustBuffer<LeftOutReas
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
+                + FfiConverterSequenceTypeRule.allocationSize(value.`rules`)
             )
         }
         is LeftOutReason.Late -> {
@@ -14270,6 +14282,7 @@ public object FfiConverterTypeLeftOutReason : FfiConverterRustBuffer<LeftOutReas
             }
             is LeftOutReason.Crowded -> {
                 buf.putInt(4)
+                FfiConverterSequenceTypeRule.write(value.`rules`, buf)
                 Unit
             }
             is LeftOutReason.Late -> {
@@ -14867,6 +14880,165 @@ public object FfiConverterTypeProcessed : FfiConverterRustBuffer<Processed>{
                 buf.putInt(3)
                 FfiConverterString.write(value.`surb`, buf)
                 FfiConverterByteArray.write(value.`sealed`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * What can forbid that jobs are placed together.
+ */
+sealed class Rule {
+
+    /**
+     * Replicas of a job must be in different domains.
+     */
+    data class Replicas(
+        /**
+         * What is a domain.
+         */
+        val `over`: dev.fogcompute.Domain) : Rule()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Jobs must avoid each other.
+     */
+    object AntiAffinity : Rule()
+
+
+    /**
+     * A group is spread.
+     */
+    data class Spread(
+        /**
+         * Name of the group.
+         */
+        val `group`: kotlin.String,
+        /**
+         * What is a domain.
+         */
+        val `over`: dev.fogcompute.Domain,
+        /**
+         * Most jobs of the group in one domain.
+         */
+        val `most`: kotlin.UInt) : Rule()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Nodes have only so much of something.
+     */
+    data class Capacity(
+        /**
+         * What there is too little of.
+         */
+        val `of`: dev.fogcompute.Constraint) : Rule()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRule : FfiConverterRustBuffer<Rule>{
+    override fun read(buf: ByteBuffer): Rule {
+        return when(buf.getInt()) {
+            1 -> Rule.Replicas(
+                FfiConverterTypeDomain.read(buf),
+                )
+            2 -> Rule.AntiAffinity
+            3 -> Rule.Spread(
+                FfiConverterString.read(buf),
+                FfiConverterTypeDomain.read(buf),
+                FfiConverterUInt.read(buf),
+                )
+            4 -> Rule.Capacity(
+                FfiConverterTypeConstraint.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Rule): ULong = when(value) {
+        is Rule.Replicas -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeDomain.allocationSize(value.`over`)
+            )
+        }
+        is Rule.AntiAffinity -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Rule.Spread -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`group`)
+                + FfiConverterTypeDomain.allocationSize(value.`over`)
+                + FfiConverterUInt.allocationSize(value.`most`)
+            )
+        }
+        is Rule.Capacity -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeConstraint.allocationSize(value.`of`)
+            )
+        }
+    }
+
+    override fun write(value: Rule, buf: ByteBuffer) {
+        when(value) {
+            is Rule.Replicas -> {
+                buf.putInt(1)
+                FfiConverterTypeDomain.write(value.`over`, buf)
+                Unit
+            }
+            is Rule.AntiAffinity -> {
+                buf.putInt(2)
+                Unit
+            }
+            is Rule.Spread -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`group`, buf)
+                FfiConverterTypeDomain.write(value.`over`, buf)
+                FfiConverterUInt.write(value.`most`, buf)
+                Unit
+            }
+            is Rule.Capacity -> {
+                buf.putInt(4)
+                FfiConverterTypeConstraint.write(value.`of`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -16601,6 +16773,34 @@ public object FfiConverterSequenceTypeDomain: FfiConverterRustBuffer<List<Domain
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeDomain.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeRule: FfiConverterRustBuffer<List<Rule>> {
+    override fun read(buf: ByteBuffer): List<Rule> {
+        val len = buf.getInt()
+        return List<Rule>(len) {
+            FfiConverterTypeRule.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Rule>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeRule.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Rule>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeRule.write(it, buf)
         }
     }
 }
