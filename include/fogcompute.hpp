@@ -2286,7 +2286,7 @@ struct anti_affinity {};
 /// A rule: nodes have only so much of something.
 struct capacity {
     /// What there is too little of.
-    constraint of = constraint::cpu;
+    constraint of = FOG_CONSTRAINT_CPU;
 };
 
 /// What can forbid that jobs are placed together.
