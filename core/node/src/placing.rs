@@ -396,6 +396,7 @@ mod tests {
         };
         let node = serde_json::json!({
             "id": "home", "cpu_millis_free": 9, "cpu_millis_total": 9, "memory_bytes_free": 9,
+            "speed": 1, "latency_ms": 0, "trust": 0, "price_per_cpu_second": 0,
         });
         let config = PlacingConfig {
             jobs: file("jobs.json", &[job("a"), job("b")]),
