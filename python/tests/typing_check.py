@@ -65,8 +65,10 @@ def optimisation() -> None:
         match reason:
             case f.NoNode() | f.NoCommonNode() | f.NoRoom() | f.GoesWith():
                 pass
-            case f.Crowded() | f.Late():
+            case f.Late():
                 pass
+            case f.Crowded(rules):
+                assert_type(rules, tuple[f.Rule, ...])
             case never:
                 assert_never(never)
     assert_type(f.Tier.GOLD.terms.distinct, tuple[f.Domain, ...])

@@ -36,6 +36,7 @@ from ._native import (
     AccountExistsError,
     AccountInUseError,
     AmountOverflowError,
+    AntiAffinity,
     ArgumentError,
     AssetMismatchError,
     Batch,
@@ -45,6 +46,7 @@ from ._native import (
     Budget,
     BufferTooSmallError,
     CancelledError,
+    Capacity,
     CheckpointDiffersError,
     CheckpointForgedError,
     CheckpointMissingError,
@@ -113,6 +115,7 @@ from ._native import (
     Reason,
     Receipt,
     ReplayedError,
+    Replicas,
     Reply,
     ReplyBlockError,
     ReplyKey,
@@ -163,6 +166,9 @@ from ._protocols import BatteryProbe
 Processed: TypeAlias = Forward | Deliver | Reply
 """What `Sphinx.process` returns."""
 
+Rule: TypeAlias = Replicas | AntiAffinity | Spread | Capacity
+"""What can forbid that jobs are placed together. The `str` of it is for people to read."""
+
 LeftOut: TypeAlias = NoNode | NoCommonNode | NoRoom | Crowded | Late | GoesWith
 """Why `place_what_fits` left a job out. The `str` of it is for people to read."""
 
@@ -177,6 +183,7 @@ __all__ = [
     "AccountInUseError",
     "AccountKind",
     "AmountOverflowError",
+    "AntiAffinity",
     "ArgumentError",
     "AssetMismatchError",
     "Batch",
@@ -187,6 +194,7 @@ __all__ = [
     "Budget",
     "BufferTooSmallError",
     "CancelledError",
+    "Capacity",
     "CheckpointDiffersError",
     "CheckpointForgedError",
     "CheckpointMissingError",
@@ -262,12 +270,14 @@ __all__ = [
     "Reason",
     "Receipt",
     "ReplayedError",
+    "Replicas",
     "Reply",
     "ReplyBlockError",
     "ReplyKey",
     "ReservationClosedError",
     "ReservationExpiredError",
     "RouteError",
+    "Rule",
     "SameAccountError",
     "ScheduleError",
     "Sharing",

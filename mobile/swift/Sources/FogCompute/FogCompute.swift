@@ -1507,166 +1507,12 @@ public protocol LedgerProtocol: AnyObject, Sendable {
     func account(account: String) throws  -> Account
 
     /**
-     * Accounts with an id above `after`, by id: at most `limit`, at most 10,000.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-    func accounts(after: String?, limit: UInt32?) throws  -> [Account]
-
-    /**
-     * Copies the ledger into a new file, which is a ledger of its own.
-     *
-     * # Errors
-     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
-     */
-    func backup(path: String) throws
-
-    /**
      * What a holder can spend, in base units: credits less debits less what is reserved.
      *
      * # Errors
      * [`FogError::UnknownAccount`].
      */
     func balance(account: String) throws  -> String
-
-    /**
-     * What an account had received and given after the entry of that sequence; null if it was
-     * opened later.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`].
-     */
-    func balanceAsOf(account: String, sequence: UInt64) throws  -> Standing?
-
-    /**
-     * The same at a time, in milliseconds since 1970.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`].
-     */
-    func balanceAsOfTime(account: String, unixMs: UInt64) throws  -> Standing?
-
-    /**
-     * SQLite's own check of pages, indexes and rows.
-     *
-     * # Errors
-     * [`FogError::StorageCorrupt`].
-     */
-    func checkIntegrity() throws
-
-    /**
-     * A statement about the ledger as it is now, signed with 32 secret bytes, for others to keep:
-     * whoever has it notices any rewriting of what came before it.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-    func checkpoint(secret: Data) throws  -> Data
-
-    /**
-     * Closes an account for good.
-     *
-     * # Errors
-     * [`FogError::AccountInUse`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
-     * [`FogError::IdReused`].
-     */
-    func closeAccount(id: String, account: String) throws  -> Receipt
-
-    /**
-     * Entries after that sequence, in order: at most `limit`, at most 10,000.
-     *
-     * # Errors
-     * [`FogError::StorageCorrupt`].
-     */
-    func entries(after: UInt64, limit: UInt32?) throws  -> [LedgerEntry]
-
-    /**
-     * The entry that an id was used for, to learn what became of a request whose answer was lost.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-    func entry(id: String) throws  -> LedgerEntry?
-
-    /**
-     * Executes a batch as a whole or not at all. Gives a receipt for each operation.
-     *
-     * # Errors
-     * [`FogError::BatchEmpty`], [`FogError::BatchTooLarge`], and those of the operations.
-     */
-    func execute(operations: [LedgerOperation]) throws  -> [Receipt]
-
-    /**
-     * Executes a batch that the owner of an account has signed, as a whole or not at all.
-     *
-     * # Errors
-     * [`FogError::SignatureForged`], [`FogError::SignatureReplayed`], [`FogError::NonceSkipped`],
-     * [`FogError::SignatureExpired`], [`FogError::NoOwner`], [`FogError::NotTheOwner`],
-     * [`FogError::NotForOwners`], and those of the operations.
-     */
-    func executeSigned(batch: Data) throws  -> [Receipt]
-
-    /**
-     * Releases the reservations whose time has come, and says how many they were. Every other call
-     * does so first.
-     *
-     * # Errors
-     * [`FogError::Storage`].
-     */
-    func expire() throws  -> UInt64
-
-    /**
-     * Writes the history into a new file as text, and says how many entries that were.
-     *
-     * # Errors
-     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
-     */
-    func exportHistory(path: String, format: TextFormat) throws  -> UInt64
-
-    /**
-     * Where the history ends.
-     *
-     * # Errors
-     * [`FogError::Closed`].
-     */
-    func head() throws  -> LedgerHead
-
-    /**
-     * Entries after that sequence that name the account, in order: at most `limit`, at most
-     * 10,000.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`], [`FogError::StorageCorrupt`].
-     */
-    func history(account: String, after: UInt64, limit: UInt32?) throws  -> [LedgerEntry]
-
-    /**
-     * Reads a history that `export_history` wrote into this ledger, which must be empty. Every
-     * entry is carried out again and must come out the same; all of them or nothing.
-     *
-     * # Errors
-     * [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
-     * [`FogError::StorageCorrupt`], [`FogError::Storage`].
-     */
-    func importHistory(path: String, format: TextFormat) throws
-
-    /**
-     * Sets all limits of an account anew.
-     *
-     * # Errors
-     * [`FogError::NotAnIssuer`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
-     * [`FogError::IdReused`].
-     */
-    func limit(id: String, account: String, limits: AccountLimits) throws  -> Receipt
-
-    /**
-     * Number of the next signature for an account.
-     *
-     * # Errors
-     * [`FogError::NoOwner`].
-     */
-    func nextNonce(account: String) throws  -> UInt64
 
     /**
      * Opens an account for credits.
@@ -1677,28 +1523,11 @@ public protocol LedgerProtocol: AnyObject, Sendable {
     func openAccount(account: String, kind: AccountKind) throws  -> Receipt
 
     /**
-     * Registers the key, 32 bytes, whose signatures move an account's money.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`], [`FogError::AccountClosed`], [`FogError::IdReused`].
-     */
-    func own(id: String, account: String, key: Data) throws  -> Receipt
-
-    /**
-     * The key whose signatures move an account's money, if one was registered.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-    func owner(account: String) throws  -> Data?
-
-    /**
      * Moves a reserved amount, or part of it; what is left is released.
      *
      * # Errors
      * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
-     * [`FogError::ReservationExpired`], [`FogError::PostExceedsReservation`],
-     * [`FogError::NotAReservation`], [`FogError::ZeroAmount`], [`FogError::IdReused`].
+     * [`FogError::InsufficientFunds`], [`FogError::IdReused`].
      */
     func post(id: String, reservation: String, amount: String?) throws  -> Receipt
 
@@ -1711,29 +1540,11 @@ public protocol LedgerProtocol: AnyObject, Sendable {
     func reserve(id: String, from: String, to: String, amount: String) throws  -> Receipt
 
     /**
-     * Makes a snapshot now, so that opening has nothing to carry out again.
-     *
-     * # Errors
-     * [`FogError::StorageFull`], [`FogError::Storage`].
-     */
-    func snapshot() throws
-
-    /**
-     * What all holders of an asset have together, in base units; null if it cannot be counted.
-     *
-     * # Errors
-     * [`FogError::Closed`].
-     */
-    func supply(asset: UInt32) throws  -> String?
-
-    /**
      * Moves an amount from one account to another. From an issuer it mints, to one it burns.
      *
      * # Errors
      * [`FogError::InsufficientFunds`], [`FogError::UnknownAccount`], [`FogError::IdReused`],
-     * [`FogError::ZeroAmount`], [`FogError::SameAccount`], [`FogError::AssetMismatch`],
-     * [`FogError::AccountClosed`], [`FogError::QuotaExceeded`], [`FogError::SupplyExceeded`],
-     * [`FogError::CreditsExceedDebits`], [`FogError::AmountOverflow`].
+     * [`FogError::InvalidOperation`].
      */
     func transfer(id: String, from: String, to: String, amount: String) throws  -> Receipt
 
@@ -1746,21 +1557,10 @@ public protocol LedgerProtocol: AnyObject, Sendable {
     func verify() throws  -> Verification
 
     /**
-     * Checks the whole history, and that it is the one of which `key` signed a checkpoint: nothing
-     * before that was rewritten since.
-     *
-     * # Errors
-     * [`FogError::CheckpointForged`], [`FogError::CheckpointDiffers`],
-     * [`FogError::CheckpointMissing`], [`FogError::StorageCorrupt`].
-     */
-    func verifySince(checkpoint: Data, key: Data) throws  -> Verification
-
-    /**
      * Releases a reservation.
      *
      * # Errors
-     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
-     * [`FogError::ReservationExpired`], [`FogError::NotAReservation`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
      */
     func void(id: String, reservation: String) throws  -> Receipt
 
@@ -1853,24 +1653,6 @@ public static func `open`(path: String)throws  -> Ledger  {
 })
 }
 
-    /**
-     * Opens a ledger's file, or makes it, with options. Snapshots, made every `snapshot_entries`
-     * entries, spare opening the whole history.
-     *
-     * # Errors
-     * As for `open`.
-     */
-public static func openWith(path: String, durability: Durability? = nil, snapshotEntries: UInt64? = nil)throws  -> Ledger  {
-    return try  FfiConverterTypeLedger_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_constructor_ledger_open_with(
-        FfiConverterString.lower(path),
-        FfiConverterOptionTypeDurability.lower(durability),
-        FfiConverterOptionUInt64.lower(snapshotEntries),uniffiCallStatus
-    )
-})
-}
-
 
 
     /**
@@ -1890,38 +1672,6 @@ open func account(account: String)throws  -> Account  {
 }
 
     /**
-     * Accounts with an id above `after`, by id: at most `limit`, at most 10,000.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-open func accounts(after: String? = nil, limit: UInt32? = nil)throws  -> [Account]  {
-    return try  FfiConverterSequenceTypeAccount.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_accounts(
-            self.uniffiCloneHandle(),
-        FfiConverterOptionString.lower(after),
-        FfiConverterOptionUInt32.lower(limit),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * Copies the ledger into a new file, which is a ledger of its own.
-     *
-     * # Errors
-     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
-     */
-open func backup(path: String)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_backup(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(path),uniffiCallStatus
-    )
-}
-}
-
-    /**
      * What a holder can spend, in base units: credits less debits less what is reserved.
      *
      * # Errors
@@ -1931,277 +1681,6 @@ open func balance(account: String)throws  -> String  {
     return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
         uniffiCallStatus in
     uniffi_fogcompute_uniffi_fn_method_ledger_balance(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(account),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * What an account had received and given after the entry of that sequence; null if it was
-     * opened later.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`].
-     */
-open func balanceAsOf(account: String, sequence: UInt64)throws  -> Standing?  {
-    return try  FfiConverterOptionTypeStanding.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_balance_as_of(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(account),
-        FfiConverterUInt64.lower(sequence),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * The same at a time, in milliseconds since 1970.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`].
-     */
-open func balanceAsOfTime(account: String, unixMs: UInt64)throws  -> Standing?  {
-    return try  FfiConverterOptionTypeStanding.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_balance_as_of_time(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(account),
-        FfiConverterUInt64.lower(unixMs),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * SQLite's own check of pages, indexes and rows.
-     *
-     * # Errors
-     * [`FogError::StorageCorrupt`].
-     */
-open func checkIntegrity()throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_check_integrity(
-            self.uniffiCloneHandle(),uniffiCallStatus
-    )
-}
-}
-
-    /**
-     * A statement about the ledger as it is now, signed with 32 secret bytes, for others to keep:
-     * whoever has it notices any rewriting of what came before it.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-open func checkpoint(secret: Data)throws  -> Data  {
-    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_checkpoint(
-            self.uniffiCloneHandle(),
-        FfiConverterData.lower(secret),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * Closes an account for good.
-     *
-     * # Errors
-     * [`FogError::AccountInUse`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
-     * [`FogError::IdReused`].
-     */
-open func closeAccount(id: String, account: String)throws  -> Receipt  {
-    return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_close_account(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(id),
-        FfiConverterString.lower(account),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * Entries after that sequence, in order: at most `limit`, at most 10,000.
-     *
-     * # Errors
-     * [`FogError::StorageCorrupt`].
-     */
-open func entries(after: UInt64 = UInt64(0), limit: UInt32? = nil)throws  -> [LedgerEntry]  {
-    return try  FfiConverterSequenceTypeLedgerEntry.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_entries(
-            self.uniffiCloneHandle(),
-        FfiConverterUInt64.lower(after),
-        FfiConverterOptionUInt32.lower(limit),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * The entry that an id was used for, to learn what became of a request whose answer was lost.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-open func entry(id: String)throws  -> LedgerEntry?  {
-    return try  FfiConverterOptionTypeLedgerEntry.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_entry(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(id),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * Executes a batch as a whole or not at all. Gives a receipt for each operation.
-     *
-     * # Errors
-     * [`FogError::BatchEmpty`], [`FogError::BatchTooLarge`], and those of the operations.
-     */
-open func execute(operations: [LedgerOperation])throws  -> [Receipt]  {
-    return try  FfiConverterSequenceTypeReceipt.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_execute(
-            self.uniffiCloneHandle(),
-        FfiConverterSequenceTypeLedgerOperation.lower(operations),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * Executes a batch that the owner of an account has signed, as a whole or not at all.
-     *
-     * # Errors
-     * [`FogError::SignatureForged`], [`FogError::SignatureReplayed`], [`FogError::NonceSkipped`],
-     * [`FogError::SignatureExpired`], [`FogError::NoOwner`], [`FogError::NotTheOwner`],
-     * [`FogError::NotForOwners`], and those of the operations.
-     */
-open func executeSigned(batch: Data)throws  -> [Receipt]  {
-    return try  FfiConverterSequenceTypeReceipt.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_execute_signed(
-            self.uniffiCloneHandle(),
-        FfiConverterData.lower(batch),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * Releases the reservations whose time has come, and says how many they were. Every other call
-     * does so first.
-     *
-     * # Errors
-     * [`FogError::Storage`].
-     */
-open func expire()throws  -> UInt64  {
-    return try  FfiConverterUInt64.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_expire(
-            self.uniffiCloneHandle(),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * Writes the history into a new file as text, and says how many entries that were.
-     *
-     * # Errors
-     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
-     */
-open func exportHistory(path: String, format: TextFormat)throws  -> UInt64  {
-    return try  FfiConverterUInt64.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_export_history(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(path),
-        FfiConverterTypeTextFormat_lower(format),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * Where the history ends.
-     *
-     * # Errors
-     * [`FogError::Closed`].
-     */
-open func head()throws  -> LedgerHead  {
-    return try  FfiConverterTypeLedgerHead_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_head(
-            self.uniffiCloneHandle(),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * Entries after that sequence that name the account, in order: at most `limit`, at most
-     * 10,000.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`], [`FogError::StorageCorrupt`].
-     */
-open func history(account: String, after: UInt64 = UInt64(0), limit: UInt32? = nil)throws  -> [LedgerEntry]  {
-    return try  FfiConverterSequenceTypeLedgerEntry.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_history(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(account),
-        FfiConverterUInt64.lower(after),
-        FfiConverterOptionUInt32.lower(limit),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * Reads a history that `export_history` wrote into this ledger, which must be empty. Every
-     * entry is carried out again and must come out the same; all of them or nothing.
-     *
-     * # Errors
-     * [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
-     * [`FogError::StorageCorrupt`], [`FogError::Storage`].
-     */
-open func importHistory(path: String, format: TextFormat)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_import_history(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(path),
-        FfiConverterTypeTextFormat_lower(format),uniffiCallStatus
-    )
-}
-}
-
-    /**
-     * Sets all limits of an account anew.
-     *
-     * # Errors
-     * [`FogError::NotAnIssuer`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
-     * [`FogError::IdReused`].
-     */
-open func limit(id: String, account: String, limits: AccountLimits)throws  -> Receipt  {
-    return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_limit(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(id),
-        FfiConverterString.lower(account),
-        FfiConverterTypeAccountLimits_lower(limits),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * Number of the next signature for an account.
-     *
-     * # Errors
-     * [`FogError::NoOwner`].
-     */
-open func nextNonce(account: String)throws  -> UInt64  {
-    return try  FfiConverterUInt64.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_next_nonce(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(account),uniffiCallStatus
     )
@@ -2226,46 +1705,11 @@ open func openAccount(account: String, kind: AccountKind)throws  -> Receipt  {
 }
 
     /**
-     * Registers the key, 32 bytes, whose signatures move an account's money.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`], [`FogError::AccountClosed`], [`FogError::IdReused`].
-     */
-open func own(id: String, account: String, key: Data)throws  -> Receipt  {
-    return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_own(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(id),
-        FfiConverterString.lower(account),
-        FfiConverterData.lower(key),uniffiCallStatus
-    )
-})
-}
-
-    /**
-     * The key whose signatures move an account's money, if one was registered.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-open func owner(account: String)throws  -> Data?  {
-    return try  FfiConverterOptionData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_owner(
-            self.uniffiCloneHandle(),
-        FfiConverterString.lower(account),uniffiCallStatus
-    )
-})
-}
-
-    /**
      * Moves a reserved amount, or part of it; what is left is released.
      *
      * # Errors
      * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
-     * [`FogError::ReservationExpired`], [`FogError::PostExceedsReservation`],
-     * [`FogError::NotAReservation`], [`FogError::ZeroAmount`], [`FogError::IdReused`].
+     * [`FogError::InsufficientFunds`], [`FogError::IdReused`].
      */
 open func post(id: String, reservation: String, amount: String? = nil)throws  -> Receipt  {
     return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
@@ -2299,43 +1743,11 @@ open func reserve(id: String, from: String, to: String, amount: String)throws  -
 }
 
     /**
-     * Makes a snapshot now, so that opening has nothing to carry out again.
-     *
-     * # Errors
-     * [`FogError::StorageFull`], [`FogError::Storage`].
-     */
-open func snapshot()throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_snapshot(
-            self.uniffiCloneHandle(),uniffiCallStatus
-    )
-}
-}
-
-    /**
-     * What all holders of an asset have together, in base units; null if it cannot be counted.
-     *
-     * # Errors
-     * [`FogError::Closed`].
-     */
-open func supply(asset: UInt32 = UInt32(0))throws  -> String?  {
-    return try  FfiConverterOptionString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_supply(
-            self.uniffiCloneHandle(),
-        FfiConverterUInt32.lower(asset),uniffiCallStatus
-    )
-})
-}
-
-    /**
      * Moves an amount from one account to another. From an issuer it mints, to one it burns.
      *
      * # Errors
      * [`FogError::InsufficientFunds`], [`FogError::UnknownAccount`], [`FogError::IdReused`],
-     * [`FogError::ZeroAmount`], [`FogError::SameAccount`], [`FogError::AssetMismatch`],
-     * [`FogError::AccountClosed`], [`FogError::QuotaExceeded`], [`FogError::SupplyExceeded`],
-     * [`FogError::CreditsExceedDebits`], [`FogError::AmountOverflow`].
+     * [`FogError::InvalidOperation`].
      */
 open func transfer(id: String, from: String, to: String, amount: String)throws  -> Receipt  {
     return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
@@ -2366,30 +1778,10 @@ open func verify()throws  -> Verification  {
 }
 
     /**
-     * Checks the whole history, and that it is the one of which `key` signed a checkpoint: nothing
-     * before that was rewritten since.
-     *
-     * # Errors
-     * [`FogError::CheckpointForged`], [`FogError::CheckpointDiffers`],
-     * [`FogError::CheckpointMissing`], [`FogError::StorageCorrupt`].
-     */
-open func verifySince(checkpoint: Data, key: Data)throws  -> Verification  {
-    return try  FfiConverterTypeVerification_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_method_ledger_verify_since(
-            self.uniffiCloneHandle(),
-        FfiConverterData.lower(checkpoint),
-        FfiConverterData.lower(key),uniffiCallStatus
-    )
-})
-}
-
-    /**
      * Releases a reservation.
      *
      * # Errors
-     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
-     * [`FogError::ReservationExpired`], [`FogError::NotAReservation`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
      */
 open func void(id: String, reservation: String)throws  -> Receipt  {
     return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
@@ -5917,26 +5309,6 @@ public struct Account: Equatable, Hashable, Codable {
      * What open reservations hold back.
      */
     public let debitsPending: String
-    /**
-     * What it holds; 0 is credits.
-     */
-    public let asset: UInt32
-    /**
-     * It gives and receives nothing any more.
-     */
-    public let closed: Bool
-    /**
-     * Bounds beyond those of its kind.
-     */
-    public let limits: AccountLimits
-    /**
-     * The last UTC day on which it gave anything, in days since 1970.
-     */
-    public let spentDay: UInt64
-    /**
-     * What transfers and posts took from it on that day.
-     */
-    public let spent: String
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -5961,22 +5333,7 @@ public struct Account: Equatable, Hashable, Codable {
          */creditsPending: String,
         /**
          * What open reservations hold back.
-         */debitsPending: String,
-        /**
-         * What it holds; 0 is credits.
-         */asset: UInt32,
-        /**
-         * It gives and receives nothing any more.
-         */closed: Bool,
-        /**
-         * Bounds beyond those of its kind.
-         */limits: AccountLimits,
-        /**
-         * The last UTC day on which it gave anything, in days since 1970.
-         */spentDay: UInt64,
-        /**
-         * What transfers and posts took from it on that day.
-         */spent: String) {
+         */debitsPending: String) {
         self.id = id
         self.kind = kind
         self.available = available
@@ -5984,11 +5341,6 @@ public struct Account: Equatable, Hashable, Codable {
         self.debitsPosted = debitsPosted
         self.creditsPending = creditsPending
         self.debitsPending = debitsPending
-        self.asset = asset
-        self.closed = closed
-        self.limits = limits
-        self.spentDay = spentDay
-        self.spent = spent
     }
 
 
@@ -6013,12 +5365,7 @@ public struct FfiConverterTypeAccount: FfiConverterRustBuffer {
                 creditsPosted: FfiConverterString.read(from: &buf),
                 debitsPosted: FfiConverterString.read(from: &buf),
                 creditsPending: FfiConverterString.read(from: &buf),
-                debitsPending: FfiConverterString.read(from: &buf),
-                asset: FfiConverterUInt32.read(from: &buf),
-                closed: FfiConverterBool.read(from: &buf),
-                limits: FfiConverterTypeAccountLimits.read(from: &buf),
-                spentDay: FfiConverterUInt64.read(from: &buf),
-                spent: FfiConverterString.read(from: &buf)
+                debitsPending: FfiConverterString.read(from: &buf)
         )
     }
 
@@ -6030,11 +5377,6 @@ public struct FfiConverterTypeAccount: FfiConverterRustBuffer {
         FfiConverterString.write(value.debitsPosted, into: &buf)
         FfiConverterString.write(value.creditsPending, into: &buf)
         FfiConverterString.write(value.debitsPending, into: &buf)
-        FfiConverterUInt32.write(value.asset, into: &buf)
-        FfiConverterBool.write(value.closed, into: &buf)
-        FfiConverterTypeAccountLimits.write(value.limits, into: &buf)
-        FfiConverterUInt64.write(value.spentDay, into: &buf)
-        FfiConverterString.write(value.spent, into: &buf)
     }
 }
 
@@ -6051,85 +5393,6 @@ public func FfiConverterTypeAccount_lift(_ buf: RustBuffer) throws -> Account {
 #endif
 public func FfiConverterTypeAccount_lower(_ value: Account) -> RustBuffer {
     return FfiConverterTypeAccount.lower(value)
-}
-
-
-/**
- * Bounds of an account beyond those of its kind. What is left out is no bound.
- */
-public struct AccountLimits: Equatable, Hashable, Codable {
-    /**
-     * Most that an issuer may have out at once, open reservations included.
-     */
-    public let maxSupply: String?
-    /**
-     * An issuer takes back no more than it has put out.
-     */
-    public let creditsMustNotExceedDebits: Bool
-    /**
-     * Most that transfers and posts may take from the account in one UTC day.
-     */
-    public let spendPerDay: String?
-
-    // Default memberwise initializers are never public by default, so we
-    // declare one manually.
-    public init(
-        /**
-         * Most that an issuer may have out at once, open reservations included.
-         */maxSupply: String? = nil,
-        /**
-         * An issuer takes back no more than it has put out.
-         */creditsMustNotExceedDebits: Bool = false,
-        /**
-         * Most that transfers and posts may take from the account in one UTC day.
-         */spendPerDay: String? = nil) {
-        self.maxSupply = maxSupply
-        self.creditsMustNotExceedDebits = creditsMustNotExceedDebits
-        self.spendPerDay = spendPerDay
-    }
-
-
-
-
-}
-
-#if compiler(>=6)
-extension AccountLimits: Sendable {}
-#endif
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeAccountLimits: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> AccountLimits {
-        return
-            try AccountLimits(
-                maxSupply: FfiConverterOptionString.read(from: &buf),
-                creditsMustNotExceedDebits: FfiConverterBool.read(from: &buf),
-                spendPerDay: FfiConverterOptionString.read(from: &buf)
-        )
-    }
-
-    public static func write(_ value: AccountLimits, into buf: inout [UInt8]) {
-        FfiConverterOptionString.write(value.maxSupply, into: &buf)
-        FfiConverterBool.write(value.creditsMustNotExceedDebits, into: &buf)
-        FfiConverterOptionString.write(value.spendPerDay, into: &buf)
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeAccountLimits_lift(_ buf: RustBuffer) throws -> AccountLimits {
-    return try FfiConverterTypeAccountLimits.lift(buf)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeAccountLimits_lower(_ value: AccountLimits) -> RustBuffer {
-    return FfiConverterTypeAccountLimits.lower(value)
 }
 
 
@@ -6278,85 +5541,6 @@ public func FfiConverterTypeBudget_lift(_ buf: RustBuffer) throws -> Budget {
 #endif
 public func FfiConverterTypeBudget_lower(_ value: Budget) -> RustBuffer {
     return FfiConverterTypeBudget.lower(value)
-}
-
-
-/**
- * What a signed checkpoint states.
- */
-public struct Checkpoint: Equatable, Hashable, Codable {
-    /**
-     * Where the history ended.
-     */
-    public let head: LedgerHead
-    /**
-     * When it was made, in milliseconds since 1970.
-     */
-    public let unixMs: UInt64
-    /**
-     * Digest of all accounts, 64 hexadecimal digits.
-     */
-    public let accountsRoot: String
-
-    // Default memberwise initializers are never public by default, so we
-    // declare one manually.
-    public init(
-        /**
-         * Where the history ended.
-         */head: LedgerHead,
-        /**
-         * When it was made, in milliseconds since 1970.
-         */unixMs: UInt64,
-        /**
-         * Digest of all accounts, 64 hexadecimal digits.
-         */accountsRoot: String) {
-        self.head = head
-        self.unixMs = unixMs
-        self.accountsRoot = accountsRoot
-    }
-
-
-
-
-}
-
-#if compiler(>=6)
-extension Checkpoint: Sendable {}
-#endif
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeCheckpoint: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Checkpoint {
-        return
-            try Checkpoint(
-                head: FfiConverterTypeLedgerHead.read(from: &buf),
-                unixMs: FfiConverterUInt64.read(from: &buf),
-                accountsRoot: FfiConverterString.read(from: &buf)
-        )
-    }
-
-    public static func write(_ value: Checkpoint, into buf: inout [UInt8]) {
-        FfiConverterTypeLedgerHead.write(value.head, into: &buf)
-        FfiConverterUInt64.write(value.unixMs, into: &buf)
-        FfiConverterString.write(value.accountsRoot, into: &buf)
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeCheckpoint_lift(_ buf: RustBuffer) throws -> Checkpoint {
-    return try FfiConverterTypeCheckpoint.lift(buf)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeCheckpoint_lower(_ value: Checkpoint) -> RustBuffer {
-    return FfiConverterTypeCheckpoint.lower(value)
 }
 
 
@@ -7636,316 +6820,6 @@ public func FfiConverterTypeLacks_lower(_ value: Lacks) -> RustBuffer {
 
 
 /**
- * One line of a ledger's history. What an entry of its kind does not say is null, or zero.
- */
-public struct LedgerEntry: Equatable, Hashable, Codable {
-    /**
-     * Place in the history, from 1 without gaps.
-     */
-    public let sequence: UInt64
-    /**
-     * When it was made, in milliseconds since 1970.
-     */
-    public let unixMs: UInt64
-    /**
-     * What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
-     * "limited", "closed", "owned", "signed". There may be more later.
-     */
-    public let kind: String
-    /**
-     * Digest of the whole history up to it, 64 hexadecimal digits.
-     */
-    public let chain: String
-    /**
-     * The operation that made it, if that had an id of its own.
-     */
-    public let id: String?
-    /**
-     * The reservation that it closed.
-     */
-    public let reservation: String?
-    /**
-     * The account, of what is about one only.
-     */
-    public let account: String?
-    /**
-     * The account that gives, or would have.
-     */
-    public let from: String?
-    /**
-     * The account that receives, or would have.
-     */
-    public let to: String?
-    /**
-     * Base units that moved, or that a reservation holds back.
-     */
-    public let amount: String
-    /**
-     * Base units that were reserved and are free again.
-     */
-    public let released: String
-    /**
-     * What a transfer or a reservation was for.
-     */
-    public let memo: Memo
-    /**
-     * When a reservation expires, in milliseconds since 1970.
-     */
-    public let expiresUnixMs: UInt64?
-    /**
-     * What an opened account holds.
-     */
-    public let asset: UInt32?
-    /**
-     * What an opened account may do.
-     */
-    public let accountKind: AccountKind?
-    /**
-     * An account's new limits.
-     */
-    public let limits: AccountLimits?
-    /**
-     * An account's new key, 32 bytes.
-     */
-    public let key: Data?
-    /**
-     * Number of a signature.
-     */
-    public let nonce: UInt64?
-    /**
-     * Digest of what was signed, 64 hexadecimal digits.
-     */
-    public let digest: String?
-
-    // Default memberwise initializers are never public by default, so we
-    // declare one manually.
-    public init(
-        /**
-         * Place in the history, from 1 without gaps.
-         */sequence: UInt64,
-        /**
-         * When it was made, in milliseconds since 1970.
-         */unixMs: UInt64,
-        /**
-         * What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
-         * "limited", "closed", "owned", "signed". There may be more later.
-         */kind: String,
-        /**
-         * Digest of the whole history up to it, 64 hexadecimal digits.
-         */chain: String,
-        /**
-         * The operation that made it, if that had an id of its own.
-         */id: String?,
-        /**
-         * The reservation that it closed.
-         */reservation: String?,
-        /**
-         * The account, of what is about one only.
-         */account: String?,
-        /**
-         * The account that gives, or would have.
-         */from: String?,
-        /**
-         * The account that receives, or would have.
-         */to: String?,
-        /**
-         * Base units that moved, or that a reservation holds back.
-         */amount: String,
-        /**
-         * Base units that were reserved and are free again.
-         */released: String,
-        /**
-         * What a transfer or a reservation was for.
-         */memo: Memo,
-        /**
-         * When a reservation expires, in milliseconds since 1970.
-         */expiresUnixMs: UInt64?,
-        /**
-         * What an opened account holds.
-         */asset: UInt32?,
-        /**
-         * What an opened account may do.
-         */accountKind: AccountKind?,
-        /**
-         * An account's new limits.
-         */limits: AccountLimits?,
-        /**
-         * An account's new key, 32 bytes.
-         */key: Data?,
-        /**
-         * Number of a signature.
-         */nonce: UInt64?,
-        /**
-         * Digest of what was signed, 64 hexadecimal digits.
-         */digest: String?) {
-        self.sequence = sequence
-        self.unixMs = unixMs
-        self.kind = kind
-        self.chain = chain
-        self.id = id
-        self.reservation = reservation
-        self.account = account
-        self.from = from
-        self.to = to
-        self.amount = amount
-        self.released = released
-        self.memo = memo
-        self.expiresUnixMs = expiresUnixMs
-        self.asset = asset
-        self.accountKind = accountKind
-        self.limits = limits
-        self.key = key
-        self.nonce = nonce
-        self.digest = digest
-    }
-
-
-
-
-}
-
-#if compiler(>=6)
-extension LedgerEntry: Sendable {}
-#endif
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeLedgerEntry: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LedgerEntry {
-        return
-            try LedgerEntry(
-                sequence: FfiConverterUInt64.read(from: &buf),
-                unixMs: FfiConverterUInt64.read(from: &buf),
-                kind: FfiConverterString.read(from: &buf),
-                chain: FfiConverterString.read(from: &buf),
-                id: FfiConverterOptionString.read(from: &buf),
-                reservation: FfiConverterOptionString.read(from: &buf),
-                account: FfiConverterOptionString.read(from: &buf),
-                from: FfiConverterOptionString.read(from: &buf),
-                to: FfiConverterOptionString.read(from: &buf),
-                amount: FfiConverterString.read(from: &buf),
-                released: FfiConverterString.read(from: &buf),
-                memo: FfiConverterTypeMemo.read(from: &buf),
-                expiresUnixMs: FfiConverterOptionUInt64.read(from: &buf),
-                asset: FfiConverterOptionUInt32.read(from: &buf),
-                accountKind: FfiConverterOptionTypeAccountKind.read(from: &buf),
-                limits: FfiConverterOptionTypeAccountLimits.read(from: &buf),
-                key: FfiConverterOptionData.read(from: &buf),
-                nonce: FfiConverterOptionUInt64.read(from: &buf),
-                digest: FfiConverterOptionString.read(from: &buf)
-        )
-    }
-
-    public static func write(_ value: LedgerEntry, into buf: inout [UInt8]) {
-        FfiConverterUInt64.write(value.sequence, into: &buf)
-        FfiConverterUInt64.write(value.unixMs, into: &buf)
-        FfiConverterString.write(value.kind, into: &buf)
-        FfiConverterString.write(value.chain, into: &buf)
-        FfiConverterOptionString.write(value.id, into: &buf)
-        FfiConverterOptionString.write(value.reservation, into: &buf)
-        FfiConverterOptionString.write(value.account, into: &buf)
-        FfiConverterOptionString.write(value.from, into: &buf)
-        FfiConverterOptionString.write(value.to, into: &buf)
-        FfiConverterString.write(value.amount, into: &buf)
-        FfiConverterString.write(value.released, into: &buf)
-        FfiConverterTypeMemo.write(value.memo, into: &buf)
-        FfiConverterOptionUInt64.write(value.expiresUnixMs, into: &buf)
-        FfiConverterOptionUInt32.write(value.asset, into: &buf)
-        FfiConverterOptionTypeAccountKind.write(value.accountKind, into: &buf)
-        FfiConverterOptionTypeAccountLimits.write(value.limits, into: &buf)
-        FfiConverterOptionData.write(value.key, into: &buf)
-        FfiConverterOptionUInt64.write(value.nonce, into: &buf)
-        FfiConverterOptionString.write(value.digest, into: &buf)
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeLedgerEntry_lift(_ buf: RustBuffer) throws -> LedgerEntry {
-    return try FfiConverterTypeLedgerEntry.lift(buf)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeLedgerEntry_lower(_ value: LedgerEntry) -> RustBuffer {
-    return FfiConverterTypeLedgerEntry.lower(value)
-}
-
-
-/**
- * Where a history ends.
- */
-public struct LedgerHead: Equatable, Hashable, Codable {
-    /**
-     * Number of entries.
-     */
-    public let sequence: UInt64
-    /**
-     * Digest of the whole history, 64 hexadecimal digits.
-     */
-    public let chain: String
-
-    // Default memberwise initializers are never public by default, so we
-    // declare one manually.
-    public init(
-        /**
-         * Number of entries.
-         */sequence: UInt64,
-        /**
-         * Digest of the whole history, 64 hexadecimal digits.
-         */chain: String) {
-        self.sequence = sequence
-        self.chain = chain
-    }
-
-
-
-
-}
-
-#if compiler(>=6)
-extension LedgerHead: Sendable {}
-#endif
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeLedgerHead: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LedgerHead {
-        return
-            try LedgerHead(
-                sequence: FfiConverterUInt64.read(from: &buf),
-                chain: FfiConverterString.read(from: &buf)
-        )
-    }
-
-    public static func write(_ value: LedgerHead, into buf: inout [UInt8]) {
-        FfiConverterUInt64.write(value.sequence, into: &buf)
-        FfiConverterString.write(value.chain, into: &buf)
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeLedgerHead_lift(_ buf: RustBuffer) throws -> LedgerHead {
-    return try FfiConverterTypeLedgerHead.lift(buf)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeLedgerHead_lower(_ value: LedgerHead) -> RustBuffer {
-    return FfiConverterTypeLedgerHead.lower(value)
-}
-
-
-/**
  * A job that was left out.
  */
 public struct LeftOut: Equatable, Hashable, Codable {
@@ -8100,75 +6974,6 @@ public func FfiConverterTypeLimits_lift(_ buf: RustBuffer) throws -> Limits {
 #endif
 public func FfiConverterTypeLimits_lower(_ value: Limits) -> RustBuffer {
     return FfiConverterTypeLimits.lower(value)
-}
-
-
-/**
- * What a transfer or a reservation is for. The ledger keeps it and makes nothing of it.
- */
-public struct Memo: Equatable, Hashable, Codable {
-    /**
-     * The purpose, from a list of the caller's; 0 is unsaid.
-     */
-    public let code: UInt16
-    /**
-     * The caller's own reference, 16 bytes.
-     */
-    public let reference: Data?
-
-    // Default memberwise initializers are never public by default, so we
-    // declare one manually.
-    public init(
-        /**
-         * The purpose, from a list of the caller's; 0 is unsaid.
-         */code: UInt16 = UInt16(0),
-        /**
-         * The caller's own reference, 16 bytes.
-         */reference: Data? = nil) {
-        self.code = code
-        self.reference = reference
-    }
-
-
-
-
-}
-
-#if compiler(>=6)
-extension Memo: Sendable {}
-#endif
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeMemo: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Memo {
-        return
-            try Memo(
-                code: FfiConverterUInt16.read(from: &buf),
-                reference: FfiConverterOptionData.read(from: &buf)
-        )
-    }
-
-    public static func write(_ value: Memo, into buf: inout [UInt8]) {
-        FfiConverterUInt16.write(value.code, into: &buf)
-        FfiConverterOptionData.write(value.reference, into: &buf)
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeMemo_lift(_ buf: RustBuffer) throws -> Memo {
-    return try FfiConverterTypeMemo.lift(buf)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeMemo_lower(_ value: Memo) -> RustBuffer {
-    return FfiConverterTypeMemo.lower(value)
 }
 
 
@@ -10169,95 +8974,6 @@ public func FfiConverterTypeStagnation_lower(_ value: Stagnation) -> RustBuffer 
 
 
 /**
- * What an account had received and given at some moment of the past, in base units.
- */
-public struct Standing: Equatable, Hashable, Codable {
-    /**
-     * The last entry before that moment that named the account.
-     */
-    public let sequence: UInt64
-    /**
-     * All it had received.
-     */
-    public let creditsPosted: String
-    /**
-     * All it had given.
-     */
-    public let debitsPosted: String
-    /**
-     * The one less the other, including what was reserved then.
-     */
-    public let balance: String
-
-    // Default memberwise initializers are never public by default, so we
-    // declare one manually.
-    public init(
-        /**
-         * The last entry before that moment that named the account.
-         */sequence: UInt64,
-        /**
-         * All it had received.
-         */creditsPosted: String,
-        /**
-         * All it had given.
-         */debitsPosted: String,
-        /**
-         * The one less the other, including what was reserved then.
-         */balance: String) {
-        self.sequence = sequence
-        self.creditsPosted = creditsPosted
-        self.debitsPosted = debitsPosted
-        self.balance = balance
-    }
-
-
-
-
-}
-
-#if compiler(>=6)
-extension Standing: Sendable {}
-#endif
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeStanding: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Standing {
-        return
-            try Standing(
-                sequence: FfiConverterUInt64.read(from: &buf),
-                creditsPosted: FfiConverterString.read(from: &buf),
-                debitsPosted: FfiConverterString.read(from: &buf),
-                balance: FfiConverterString.read(from: &buf)
-        )
-    }
-
-    public static func write(_ value: Standing, into buf: inout [UInt8]) {
-        FfiConverterUInt64.write(value.sequence, into: &buf)
-        FfiConverterString.write(value.creditsPosted, into: &buf)
-        FfiConverterString.write(value.debitsPosted, into: &buf)
-        FfiConverterString.write(value.balance, into: &buf)
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeStanding_lift(_ buf: RustBuffer) throws -> Standing {
-    return try FfiConverterTypeStanding.lift(buf)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeStanding_lower(_ value: Standing) -> RustBuffer {
-    return FfiConverterTypeStanding.lower(value)
-}
-
-
-/**
  * A single-use reply block and its key.
  */
 public struct Surb {
@@ -11531,81 +10247,6 @@ public func FfiConverterTypeDomain_lower(_ value: Domain) -> RustBuffer {
 
 
 /**
- * What a power cut may cost a ledger. A killed process costs nothing.
- */
-
-public enum Durability: Equatable, Hashable, Codable, CaseIterable {
-
-    /**
-     * Every change waits for the disk.
-     */
-    case full
-    /**
-     * The last changes may be lost, never torn.
-     */
-    case normal
-
-
-
-
-
-}
-
-#if compiler(>=6)
-extension Durability: Sendable {}
-#endif
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeDurability: FfiConverterRustBuffer {
-    typealias SwiftType = Durability
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Durability {
-        let variant: Int32 = try readInt(&buf)
-        switch variant {
-
-        case 1: return .full
-
-        case 2: return .normal
-
-        default: throw UniffiInternalError.unexpectedEnumCase
-        }
-    }
-
-    public static func write(_ value: Durability, into buf: inout [UInt8]) {
-        switch value {
-
-
-        case .full:
-            writeInt(&buf, Int32(1))
-
-
-        case .normal:
-            writeInt(&buf, Int32(2))
-
-        }
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeDurability_lift(_ buf: RustBuffer) throws -> Durability {
-    return try FfiConverterTypeDurability.lift(buf)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeDurability_lower(_ value: Durability) -> RustBuffer {
-    return FfiConverterTypeDurability.lower(value)
-}
-
-
-
-/**
  * Why a search ended.
  */
 
@@ -11863,121 +10504,17 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      */
     case idReused = 403
     /**
-     * A reservation was posted or was voided.
+     * A reservation was posted, was voided or has expired.
      */
     case reservationClosed = 404
     /**
-     * The ledger refuses an operation for a reason that has no code of its own.
+     * An operation makes no sense: zero amount, one account twice, other assets, overflow.
      */
     case invalidOperation = 405
     /**
      * A reservation is unknown: there never was one of that id.
      */
     case unknownReservation = 406
-    /**
-     * A batch has no operations.
-     */
-    case batchEmpty = 407
-    /**
-     * A batch has more than 8,190 operations. Split it.
-     */
-    case batchTooLarge = 408
-    /**
-     * An operation would move or hold nothing.
-     */
-    case zeroAmount = 409
-    /**
-     * An operation has one account on both sides.
-     */
-    case sameAccount = 410
-    /**
-     * An account was closed, for good.
-     */
-    case accountClosed = 411
-    /**
-     * An account that is to be closed still holds something, or has reservations.
-     */
-    case accountInUse = 412
-    /**
-     * A limit on supply was set on an account that is no issuer.
-     */
-    case notAnIssuer = 413
-    /**
-     * The accounts of a transfer hold different assets.
-     */
-    case assetMismatch = 414
-    /**
-     * An id names an operation that reserved nothing.
-     */
-    case notAReservation = 415
-    /**
-     * A post asks for more than is reserved.
-     */
-    case postExceedsReservation = 416
-    /**
-     * A reservation has expired.
-     */
-    case reservationExpired = 417
-    /**
-     * A reservation would be expired from the start.
-     */
-    case expiresInPast = 418
-    /**
-     * A counter of an account cannot count that much more.
-     */
-    case amountOverflow = 419
-    /**
-     * An issuer would have more out than its limit on supply.
-     */
-    case supplyExceeded = 420
-    /**
-     * An issuer would take back more than it has put out.
-     */
-    case creditsExceedDebits = 421
-    /**
-     * An account may not spend that much more today.
-     */
-    case quotaExceeded = 422
-    /**
-     * A signature was good until a time that has passed. Sign again.
-     */
-    case signatureExpired = 423
-    /**
-     * No key is registered for an account, so nobody can sign for it.
-     */
-    case noOwner = 424
-    /**
-     * A signature is not one of the account's key over this batch.
-     */
-    case signatureForged = 425
-    /**
-     * The number of a signature was used: the batch may have been executed.
-     */
-    case signatureReplayed = 426
-    /**
-     * The number of a signature is not the next one.
-     */
-    case nonceSkipped = 427
-    /**
-     * A batch does something that only the owner of another account may ask for.
-     */
-    case notTheOwner = 428
-    /**
-     * A batch does something that only the host may do, no owner.
-     */
-    case notForOwners = 429
-    /**
-     * A checkpoint is not signed by the key that is trusted.
-     */
-    case checkpointForged = 430
-    /**
-     * A history is not the one a checkpoint was made of: it was rewritten.
-     */
-    case checkpointDiffers = 431
-    /**
-     * A history ends before a checkpoint: it was cut short.
-     */
-    case checkpointMissing = 432
     /**
      * A harvest policy contradicts itself or does not parse.
      */
@@ -12019,53 +10556,9 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      */
     case storageLocked = 701
     /**
-     * A file is damaged. Restore it from a copy.
+     * A file is damaged, or not what it should be.
      */
     case storageCorrupt = 702
-    /**
-     * There is no room for a file. Nothing was changed.
-     */
-    case storageFull = 703
-    /**
-     * A file can be read but not written.
-     */
-    case storageReadOnly = 704
-    /**
-     * A folder was named where a file is needed.
-     */
-    case storageIsFolder = 705
-    /**
-     * A file cannot be made or read: it, or the folder it is in, does not exist.
-     */
-    case storageNoFolder = 706
-    /**
-     * A file is no database, or one of something else.
-     */
-    case storageForeign = 707
-    /**
-     * A file was written by a newer version of this library.
-     */
-    case storageTooNew = 708
-    /**
-     * A file exists, and none is replaced.
-     */
-    case storageExists = 709
-    /**
-     * A history can be imported into an empty ledger only.
-     */
-    case storageNotEmpty = 710
-    /**
-     * A change may be on disk or not. Open the file again and repeat it.
-     */
-    case storageUncertain = 711
-    /**
-     * A file must be opened again, since an earlier change was not confirmed.
-     */
-    case storageReopen = 712
-    /**
-     * A line of a text is no entry of a history.
-     */
-    case invalidTranscript = 713
     /**
      * A node or coordinator cannot go on.
      */
@@ -12145,105 +10638,31 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
 
         case 25: return .unknownReservation
 
-        case 26: return .batchEmpty
+        case 26: return .invalidPolicy
 
-        case 27: return .batchTooLarge
+        case 27: return .probeFailed
 
-        case 28: return .zeroAmount
+        case 28: return .invalidModule
 
-        case 29: return .sameAccount
+        case 29: return .outOfFuel
 
-        case 30: return .accountClosed
+        case 30: return .outOfMemory
 
-        case 31: return .accountInUse
+        case 31: return .invalidOutput
 
-        case 32: return .notAnIssuer
+        case 32: return .trap
 
-        case 33: return .assetMismatch
+        case 33: return .taskLost
 
-        case 34: return .notAReservation
+        case 34: return .storage
 
-        case 35: return .postExceedsReservation
+        case 35: return .storageLocked
 
-        case 36: return .reservationExpired
+        case 36: return .storageCorrupt
 
-        case 37: return .expiresInPast
+        case 37: return .node
 
-        case 38: return .amountOverflow
-
-        case 39: return .supplyExceeded
-
-        case 40: return .creditsExceedDebits
-
-        case 41: return .quotaExceeded
-
-        case 42: return .signatureExpired
-
-        case 43: return .noOwner
-
-        case 44: return .signatureForged
-
-        case 45: return .signatureReplayed
-
-        case 46: return .nonceSkipped
-
-        case 47: return .notTheOwner
-
-        case 48: return .notForOwners
-
-        case 49: return .checkpointForged
-
-        case 50: return .checkpointDiffers
-
-        case 51: return .checkpointMissing
-
-        case 52: return .invalidPolicy
-
-        case 53: return .probeFailed
-
-        case 54: return .invalidModule
-
-        case 55: return .outOfFuel
-
-        case 56: return .outOfMemory
-
-        case 57: return .invalidOutput
-
-        case 58: return .trap
-
-        case 59: return .taskLost
-
-        case 60: return .storage
-
-        case 61: return .storageLocked
-
-        case 62: return .storageCorrupt
-
-        case 63: return .storageFull
-
-        case 64: return .storageReadOnly
-
-        case 65: return .storageIsFolder
-
-        case 66: return .storageNoFolder
-
-        case 67: return .storageForeign
-
-        case 68: return .storageTooNew
-
-        case 69: return .storageExists
-
-        case 70: return .storageNotEmpty
-
-        case 71: return .storageUncertain
-
-        case 72: return .storageReopen
-
-        case 73: return .invalidTranscript
-
-        case 74: return .node
-
-        case 75: return .listen
+        case 38: return .listen
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -12353,204 +10772,56 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
             writeInt(&buf, Int32(25))
 
 
-        case .batchEmpty:
+        case .invalidPolicy:
             writeInt(&buf, Int32(26))
 
 
-        case .batchTooLarge:
+        case .probeFailed:
             writeInt(&buf, Int32(27))
 
 
-        case .zeroAmount:
+        case .invalidModule:
             writeInt(&buf, Int32(28))
 
 
-        case .sameAccount:
+        case .outOfFuel:
             writeInt(&buf, Int32(29))
 
 
-        case .accountClosed:
+        case .outOfMemory:
             writeInt(&buf, Int32(30))
 
 
-        case .accountInUse:
+        case .invalidOutput:
             writeInt(&buf, Int32(31))
 
 
-        case .notAnIssuer:
+        case .trap:
             writeInt(&buf, Int32(32))
 
 
-        case .assetMismatch:
+        case .taskLost:
             writeInt(&buf, Int32(33))
 
 
-        case .notAReservation:
+        case .storage:
             writeInt(&buf, Int32(34))
 
 
-        case .postExceedsReservation:
+        case .storageLocked:
             writeInt(&buf, Int32(35))
 
 
-        case .reservationExpired:
+        case .storageCorrupt:
             writeInt(&buf, Int32(36))
 
 
-        case .expiresInPast:
+        case .node:
             writeInt(&buf, Int32(37))
 
 
-        case .amountOverflow:
-            writeInt(&buf, Int32(38))
-
-
-        case .supplyExceeded:
-            writeInt(&buf, Int32(39))
-
-
-        case .creditsExceedDebits:
-            writeInt(&buf, Int32(40))
-
-
-        case .quotaExceeded:
-            writeInt(&buf, Int32(41))
-
-
-        case .signatureExpired:
-            writeInt(&buf, Int32(42))
-
-
-        case .noOwner:
-            writeInt(&buf, Int32(43))
-
-
-        case .signatureForged:
-            writeInt(&buf, Int32(44))
-
-
-        case .signatureReplayed:
-            writeInt(&buf, Int32(45))
-
-
-        case .nonceSkipped:
-            writeInt(&buf, Int32(46))
-
-
-        case .notTheOwner:
-            writeInt(&buf, Int32(47))
-
-
-        case .notForOwners:
-            writeInt(&buf, Int32(48))
-
-
-        case .checkpointForged:
-            writeInt(&buf, Int32(49))
-
-
-        case .checkpointDiffers:
-            writeInt(&buf, Int32(50))
-
-
-        case .checkpointMissing:
-            writeInt(&buf, Int32(51))
-
-
-        case .invalidPolicy:
-            writeInt(&buf, Int32(52))
-
-
-        case .probeFailed:
-            writeInt(&buf, Int32(53))
-
-
-        case .invalidModule:
-            writeInt(&buf, Int32(54))
-
-
-        case .outOfFuel:
-            writeInt(&buf, Int32(55))
-
-
-        case .outOfMemory:
-            writeInt(&buf, Int32(56))
-
-
-        case .invalidOutput:
-            writeInt(&buf, Int32(57))
-
-
-        case .trap:
-            writeInt(&buf, Int32(58))
-
-
-        case .taskLost:
-            writeInt(&buf, Int32(59))
-
-
-        case .storage:
-            writeInt(&buf, Int32(60))
-
-
-        case .storageLocked:
-            writeInt(&buf, Int32(61))
-
-
-        case .storageCorrupt:
-            writeInt(&buf, Int32(62))
-
-
-        case .storageFull:
-            writeInt(&buf, Int32(63))
-
-
-        case .storageReadOnly:
-            writeInt(&buf, Int32(64))
-
-
-        case .storageIsFolder:
-            writeInt(&buf, Int32(65))
-
-
-        case .storageNoFolder:
-            writeInt(&buf, Int32(66))
-
-
-        case .storageForeign:
-            writeInt(&buf, Int32(67))
-
-
-        case .storageTooNew:
-            writeInt(&buf, Int32(68))
-
-
-        case .storageExists:
-            writeInt(&buf, Int32(69))
-
-
-        case .storageNotEmpty:
-            writeInt(&buf, Int32(70))
-
-
-        case .storageUncertain:
-            writeInt(&buf, Int32(71))
-
-
-        case .storageReopen:
-            writeInt(&buf, Int32(72))
-
-
-        case .invalidTranscript:
-            writeInt(&buf, Int32(73))
-
-
-        case .node:
-            writeInt(&buf, Int32(74))
-
-
         case .listen:
-            writeInt(&buf, Int32(75))
+            writeInt(&buf, Int32(38))
 
         }
     }
@@ -12692,12 +10963,12 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
     case IdReused(message: String)
 
     /**
-     * A reservation was posted or was voided.
+     * A reservation was posted, was voided or has expired.
      */
     case ReservationClosed(message: String)
 
     /**
-     * The ledger refuses an operation for a reason that has no code of its own.
+     * An operation makes no sense: zero amount, one account twice, other assets, overflow.
      */
     case InvalidOperation(message: String)
 
@@ -12705,136 +10976,6 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
      * A reservation is unknown: there never was one of that id.
      */
     case UnknownReservation(message: String)
-
-    /**
-     * A batch has no operations.
-     */
-    case BatchEmpty(message: String)
-
-    /**
-     * A batch has more than 8,190 operations. Split it.
-     */
-    case BatchTooLarge(message: String)
-
-    /**
-     * An operation would move or hold nothing.
-     */
-    case ZeroAmount(message: String)
-
-    /**
-     * An operation has one account on both sides.
-     */
-    case SameAccount(message: String)
-
-    /**
-     * An account was closed, for good.
-     */
-    case AccountClosed(message: String)
-
-    /**
-     * An account that is to be closed still holds something, or has reservations.
-     */
-    case AccountInUse(message: String)
-
-    /**
-     * A limit on supply was set on an account that is no issuer.
-     */
-    case NotAnIssuer(message: String)
-
-    /**
-     * The accounts of a transfer hold different assets.
-     */
-    case AssetMismatch(message: String)
-
-    /**
-     * An id names an operation that reserved nothing.
-     */
-    case NotAReservation(message: String)
-
-    /**
-     * A post asks for more than is reserved.
-     */
-    case PostExceedsReservation(message: String)
-
-    /**
-     * A reservation has expired.
-     */
-    case ReservationExpired(message: String)
-
-    /**
-     * A reservation would be expired from the start.
-     */
-    case ExpiresInPast(message: String)
-
-    /**
-     * A counter of an account cannot count that much more.
-     */
-    case AmountOverflow(message: String)
-
-    /**
-     * An issuer would have more out than its limit on supply.
-     */
-    case SupplyExceeded(message: String)
-
-    /**
-     * An issuer would take back more than it has put out.
-     */
-    case CreditsExceedDebits(message: String)
-
-    /**
-     * An account may not spend that much more today.
-     */
-    case QuotaExceeded(message: String)
-
-    /**
-     * A signature was good until a time that has passed. Sign again.
-     */
-    case SignatureExpired(message: String)
-
-    /**
-     * No key is registered for an account, so nobody can sign for it.
-     */
-    case NoOwner(message: String)
-
-    /**
-     * A signature is not one of the account's key over this batch.
-     */
-    case SignatureForged(message: String)
-
-    /**
-     * The number of a signature was used: the batch may have been executed.
-     */
-    case SignatureReplayed(message: String)
-
-    /**
-     * The number of a signature is not the next one.
-     */
-    case NonceSkipped(message: String)
-
-    /**
-     * A batch does something that only the owner of another account may ask for.
-     */
-    case NotTheOwner(message: String)
-
-    /**
-     * A batch does something that only the host may do, no owner.
-     */
-    case NotForOwners(message: String)
-
-    /**
-     * A checkpoint is not signed by the key that is trusted.
-     */
-    case CheckpointForged(message: String)
-
-    /**
-     * A history is not the one a checkpoint was made of: it was rewritten.
-     */
-    case CheckpointDiffers(message: String)
-
-    /**
-     * A history ends before a checkpoint: it was cut short.
-     */
-    case CheckpointMissing(message: String)
 
     /**
      * A harvest policy contradicts itself or does not parse.
@@ -12887,64 +11028,9 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
     case StorageLocked(message: String)
 
     /**
-     * A file is damaged. Restore it from a copy.
+     * A file is damaged, or not what it should be.
      */
     case StorageCorrupt(message: String)
-
-    /**
-     * There is no room for a file. Nothing was changed.
-     */
-    case StorageFull(message: String)
-
-    /**
-     * A file can be read but not written.
-     */
-    case StorageReadOnly(message: String)
-
-    /**
-     * A folder was named where a file is needed.
-     */
-    case StorageIsFolder(message: String)
-
-    /**
-     * A file cannot be made or read: it, or the folder it is in, does not exist.
-     */
-    case StorageNoFolder(message: String)
-
-    /**
-     * A file is no database, or one of something else.
-     */
-    case StorageForeign(message: String)
-
-    /**
-     * A file was written by a newer version of this library.
-     */
-    case StorageTooNew(message: String)
-
-    /**
-     * A file exists, and none is replaced.
-     */
-    case StorageExists(message: String)
-
-    /**
-     * A history can be imported into an empty ledger only.
-     */
-    case StorageNotEmpty(message: String)
-
-    /**
-     * A change may be on disk or not. Open the file again and repeat it.
-     */
-    case StorageUncertain(message: String)
-
-    /**
-     * A file must be opened again, since an earlier change was not confirmed.
-     */
-    case StorageReopen(message: String)
-
-    /**
-     * A line of a text is no entry of a history.
-     */
-    case InvalidTranscript(message: String)
 
     /**
      * A node or coordinator cannot go on.
@@ -13081,203 +11167,55 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 26: return .BatchEmpty(
+        case 26: return .InvalidPolicy(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 27: return .BatchTooLarge(
+        case 27: return .ProbeFailed(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 28: return .ZeroAmount(
+        case 28: return .InvalidModule(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 29: return .SameAccount(
+        case 29: return .OutOfFuel(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 30: return .AccountClosed(
+        case 30: return .OutOfMemory(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 31: return .AccountInUse(
+        case 31: return .InvalidOutput(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 32: return .NotAnIssuer(
+        case 32: return .Trap(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 33: return .AssetMismatch(
+        case 33: return .TaskLost(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 34: return .NotAReservation(
+        case 34: return .Storage(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 35: return .PostExceedsReservation(
+        case 35: return .StorageLocked(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 36: return .ReservationExpired(
+        case 36: return .StorageCorrupt(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 37: return .ExpiresInPast(
+        case 37: return .Node(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 38: return .AmountOverflow(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 39: return .SupplyExceeded(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 40: return .CreditsExceedDebits(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 41: return .QuotaExceeded(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 42: return .SignatureExpired(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 43: return .NoOwner(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 44: return .SignatureForged(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 45: return .SignatureReplayed(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 46: return .NonceSkipped(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 47: return .NotTheOwner(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 48: return .NotForOwners(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 49: return .CheckpointForged(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 50: return .CheckpointDiffers(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 51: return .CheckpointMissing(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 52: return .InvalidPolicy(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 53: return .ProbeFailed(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 54: return .InvalidModule(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 55: return .OutOfFuel(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 56: return .OutOfMemory(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 57: return .InvalidOutput(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 58: return .Trap(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 59: return .TaskLost(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 60: return .Storage(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 61: return .StorageLocked(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 62: return .StorageCorrupt(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 63: return .StorageFull(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 64: return .StorageReadOnly(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 65: return .StorageIsFolder(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 66: return .StorageNoFolder(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 67: return .StorageForeign(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 68: return .StorageTooNew(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 69: return .StorageExists(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 70: return .StorageNotEmpty(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 71: return .StorageUncertain(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 72: return .StorageReopen(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 73: return .InvalidTranscript(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 74: return .Node(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
-        case 75: return .Listen(
+        case 38: return .Listen(
             message: try FfiConverterString.read(from: &buf)
         )
 
@@ -13342,106 +11280,32 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             writeInt(&buf, Int32(24))
         case .UnknownReservation(_ /* message is ignored*/):
             writeInt(&buf, Int32(25))
-        case .BatchEmpty(_ /* message is ignored*/):
-            writeInt(&buf, Int32(26))
-        case .BatchTooLarge(_ /* message is ignored*/):
-            writeInt(&buf, Int32(27))
-        case .ZeroAmount(_ /* message is ignored*/):
-            writeInt(&buf, Int32(28))
-        case .SameAccount(_ /* message is ignored*/):
-            writeInt(&buf, Int32(29))
-        case .AccountClosed(_ /* message is ignored*/):
-            writeInt(&buf, Int32(30))
-        case .AccountInUse(_ /* message is ignored*/):
-            writeInt(&buf, Int32(31))
-        case .NotAnIssuer(_ /* message is ignored*/):
-            writeInt(&buf, Int32(32))
-        case .AssetMismatch(_ /* message is ignored*/):
-            writeInt(&buf, Int32(33))
-        case .NotAReservation(_ /* message is ignored*/):
-            writeInt(&buf, Int32(34))
-        case .PostExceedsReservation(_ /* message is ignored*/):
-            writeInt(&buf, Int32(35))
-        case .ReservationExpired(_ /* message is ignored*/):
-            writeInt(&buf, Int32(36))
-        case .ExpiresInPast(_ /* message is ignored*/):
-            writeInt(&buf, Int32(37))
-        case .AmountOverflow(_ /* message is ignored*/):
-            writeInt(&buf, Int32(38))
-        case .SupplyExceeded(_ /* message is ignored*/):
-            writeInt(&buf, Int32(39))
-        case .CreditsExceedDebits(_ /* message is ignored*/):
-            writeInt(&buf, Int32(40))
-        case .QuotaExceeded(_ /* message is ignored*/):
-            writeInt(&buf, Int32(41))
-        case .SignatureExpired(_ /* message is ignored*/):
-            writeInt(&buf, Int32(42))
-        case .NoOwner(_ /* message is ignored*/):
-            writeInt(&buf, Int32(43))
-        case .SignatureForged(_ /* message is ignored*/):
-            writeInt(&buf, Int32(44))
-        case .SignatureReplayed(_ /* message is ignored*/):
-            writeInt(&buf, Int32(45))
-        case .NonceSkipped(_ /* message is ignored*/):
-            writeInt(&buf, Int32(46))
-        case .NotTheOwner(_ /* message is ignored*/):
-            writeInt(&buf, Int32(47))
-        case .NotForOwners(_ /* message is ignored*/):
-            writeInt(&buf, Int32(48))
-        case .CheckpointForged(_ /* message is ignored*/):
-            writeInt(&buf, Int32(49))
-        case .CheckpointDiffers(_ /* message is ignored*/):
-            writeInt(&buf, Int32(50))
-        case .CheckpointMissing(_ /* message is ignored*/):
-            writeInt(&buf, Int32(51))
         case .InvalidPolicy(_ /* message is ignored*/):
-            writeInt(&buf, Int32(52))
+            writeInt(&buf, Int32(26))
         case .ProbeFailed(_ /* message is ignored*/):
-            writeInt(&buf, Int32(53))
+            writeInt(&buf, Int32(27))
         case .InvalidModule(_ /* message is ignored*/):
-            writeInt(&buf, Int32(54))
+            writeInt(&buf, Int32(28))
         case .OutOfFuel(_ /* message is ignored*/):
-            writeInt(&buf, Int32(55))
+            writeInt(&buf, Int32(29))
         case .OutOfMemory(_ /* message is ignored*/):
-            writeInt(&buf, Int32(56))
+            writeInt(&buf, Int32(30))
         case .InvalidOutput(_ /* message is ignored*/):
-            writeInt(&buf, Int32(57))
+            writeInt(&buf, Int32(31))
         case .Trap(_ /* message is ignored*/):
-            writeInt(&buf, Int32(58))
+            writeInt(&buf, Int32(32))
         case .TaskLost(_ /* message is ignored*/):
-            writeInt(&buf, Int32(59))
+            writeInt(&buf, Int32(33))
         case .Storage(_ /* message is ignored*/):
-            writeInt(&buf, Int32(60))
+            writeInt(&buf, Int32(34))
         case .StorageLocked(_ /* message is ignored*/):
-            writeInt(&buf, Int32(61))
+            writeInt(&buf, Int32(35))
         case .StorageCorrupt(_ /* message is ignored*/):
-            writeInt(&buf, Int32(62))
-        case .StorageFull(_ /* message is ignored*/):
-            writeInt(&buf, Int32(63))
-        case .StorageReadOnly(_ /* message is ignored*/):
-            writeInt(&buf, Int32(64))
-        case .StorageIsFolder(_ /* message is ignored*/):
-            writeInt(&buf, Int32(65))
-        case .StorageNoFolder(_ /* message is ignored*/):
-            writeInt(&buf, Int32(66))
-        case .StorageForeign(_ /* message is ignored*/):
-            writeInt(&buf, Int32(67))
-        case .StorageTooNew(_ /* message is ignored*/):
-            writeInt(&buf, Int32(68))
-        case .StorageExists(_ /* message is ignored*/):
-            writeInt(&buf, Int32(69))
-        case .StorageNotEmpty(_ /* message is ignored*/):
-            writeInt(&buf, Int32(70))
-        case .StorageUncertain(_ /* message is ignored*/):
-            writeInt(&buf, Int32(71))
-        case .StorageReopen(_ /* message is ignored*/):
-            writeInt(&buf, Int32(72))
-        case .InvalidTranscript(_ /* message is ignored*/):
-            writeInt(&buf, Int32(73))
+            writeInt(&buf, Int32(36))
         case .Node(_ /* message is ignored*/):
-            writeInt(&buf, Int32(74))
+            writeInt(&buf, Int32(37))
         case .Listen(_ /* message is ignored*/):
-            writeInt(&buf, Int32(75))
+            writeInt(&buf, Int32(38))
 
 
         }
@@ -13552,265 +11416,6 @@ public func FfiConverterTypeGenome_lower(_ value: Genome) -> RustBuffer {
 
 
 /**
- * One step of a batch. Ids are 32 hexadecimal digits, amounts decimal text of base units.
- */
-
-public enum LedgerOperation: Equatable, Hashable, Codable {
-
-    /**
-     * Opens an account for an asset; 0 is credits.
-     */
-    case `open`(
-        /**
-         * The new account.
-         */account: String,
-        /**
-         * What it may do.
-         */kind: AccountKind,
-        /**
-         * What it will hold.
-         */asset: UInt32 = UInt32(0)
-    )
-    /**
-     * Moves an amount. From an issuer it mints, to one it burns.
-     */
-    case transfer(
-        /**
-         * Names the operation.
-         */id: String,
-        /**
-         * Gives.
-         */from: String,
-        /**
-         * Receives.
-         */to: String,
-        /**
-         * Base units, above zero.
-         */amount: String,
-        /**
-         * What it is for.
-         */memo: Memo? = nil
-    )
-    /**
-     * Holds an amount back for a later post or void.
-     */
-    case reserve(
-        /**
-         * Names the operation and the reservation.
-         */id: String,
-        /**
-         * Will give.
-         */from: String,
-        /**
-         * Will receive.
-         */to: String,
-        /**
-         * Base units, above zero.
-         */amount: String,
-        /**
-         * When it is released by itself, in milliseconds since 1970.
-         */expiresUnixMs: UInt64? = nil,
-        /**
-         * What it is for.
-         */memo: Memo? = nil
-    )
-    /**
-     * Moves a reserved amount, or part of it; what is left is released.
-     */
-    case post(
-        /**
-         * Names the operation.
-         */id: String,
-        /**
-         * The reservation it closes.
-         */reservation: String,
-        /**
-         * Base units; all that is reserved if it is left out.
-         */amount: String? = nil
-    )
-    /**
-     * Releases a reservation.
-     */
-    case void(
-        /**
-         * Names the operation.
-         */id: String,
-        /**
-         * The reservation it closes.
-         */reservation: String
-    )
-    /**
-     * Sets all limits of an account anew.
-     */
-    case limit(
-        /**
-         * Names the operation.
-         */id: String,
-        /**
-         * The account.
-         */account: String,
-        /**
-         * Its limits from then on.
-         */limits: AccountLimits
-    )
-    /**
-     * Closes an account for good.
-     */
-    case close(
-        /**
-         * Names the operation.
-         */id: String,
-        /**
-         * The account.
-         */account: String
-    )
-    /**
-     * Registers the key, 32 bytes, whose signatures move an account's money.
-     */
-    case own(
-        /**
-         * Names the operation.
-         */id: String,
-        /**
-         * The account.
-         */account: String,
-        /**
-         * The owner's key.
-         */key: Data
-    )
-
-
-
-
-
-}
-
-#if compiler(>=6)
-extension LedgerOperation: Sendable {}
-#endif
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeLedgerOperation: FfiConverterRustBuffer {
-    typealias SwiftType = LedgerOperation
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LedgerOperation {
-        let variant: Int32 = try readInt(&buf)
-        switch variant {
-
-        case 1: return .`open`(account: try FfiConverterString.read(from: &buf), kind: try FfiConverterTypeAccountKind.read(from: &buf), asset: try FfiConverterUInt32.read(from: &buf)
-        )
-
-        case 2: return .transfer(id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), to: try FfiConverterString.read(from: &buf), amount: try FfiConverterString.read(from: &buf), memo: try FfiConverterOptionTypeMemo.read(from: &buf)
-        )
-
-        case 3: return .reserve(id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), to: try FfiConverterString.read(from: &buf), amount: try FfiConverterString.read(from: &buf), expiresUnixMs: try FfiConverterOptionUInt64.read(from: &buf), memo: try FfiConverterOptionTypeMemo.read(from: &buf)
-        )
-
-        case 4: return .post(id: try FfiConverterString.read(from: &buf), reservation: try FfiConverterString.read(from: &buf), amount: try FfiConverterOptionString.read(from: &buf)
-        )
-
-        case 5: return .void(id: try FfiConverterString.read(from: &buf), reservation: try FfiConverterString.read(from: &buf)
-        )
-
-        case 6: return .limit(id: try FfiConverterString.read(from: &buf), account: try FfiConverterString.read(from: &buf), limits: try FfiConverterTypeAccountLimits.read(from: &buf)
-        )
-
-        case 7: return .close(id: try FfiConverterString.read(from: &buf), account: try FfiConverterString.read(from: &buf)
-        )
-
-        case 8: return .own(id: try FfiConverterString.read(from: &buf), account: try FfiConverterString.read(from: &buf), key: try FfiConverterData.read(from: &buf)
-        )
-
-        default: throw UniffiInternalError.unexpectedEnumCase
-        }
-    }
-
-    public static func write(_ value: LedgerOperation, into buf: inout [UInt8]) {
-        switch value {
-
-
-        case let .`open`(account,kind,asset):
-            writeInt(&buf, Int32(1))
-            FfiConverterString.write(account, into: &buf)
-            FfiConverterTypeAccountKind.write(kind, into: &buf)
-            FfiConverterUInt32.write(asset, into: &buf)
-
-
-        case let .transfer(id,from,to,amount,memo):
-            writeInt(&buf, Int32(2))
-            FfiConverterString.write(id, into: &buf)
-            FfiConverterString.write(from, into: &buf)
-            FfiConverterString.write(to, into: &buf)
-            FfiConverterString.write(amount, into: &buf)
-            FfiConverterOptionTypeMemo.write(memo, into: &buf)
-
-
-        case let .reserve(id,from,to,amount,expiresUnixMs,memo):
-            writeInt(&buf, Int32(3))
-            FfiConverterString.write(id, into: &buf)
-            FfiConverterString.write(from, into: &buf)
-            FfiConverterString.write(to, into: &buf)
-            FfiConverterString.write(amount, into: &buf)
-            FfiConverterOptionUInt64.write(expiresUnixMs, into: &buf)
-            FfiConverterOptionTypeMemo.write(memo, into: &buf)
-
-
-        case let .post(id,reservation,amount):
-            writeInt(&buf, Int32(4))
-            FfiConverterString.write(id, into: &buf)
-            FfiConverterString.write(reservation, into: &buf)
-            FfiConverterOptionString.write(amount, into: &buf)
-
-
-        case let .void(id,reservation):
-            writeInt(&buf, Int32(5))
-            FfiConverterString.write(id, into: &buf)
-            FfiConverterString.write(reservation, into: &buf)
-
-
-        case let .limit(id,account,limits):
-            writeInt(&buf, Int32(6))
-            FfiConverterString.write(id, into: &buf)
-            FfiConverterString.write(account, into: &buf)
-            FfiConverterTypeAccountLimits.write(limits, into: &buf)
-
-
-        case let .close(id,account):
-            writeInt(&buf, Int32(7))
-            FfiConverterString.write(id, into: &buf)
-            FfiConverterString.write(account, into: &buf)
-
-
-        case let .own(id,account,key):
-            writeInt(&buf, Int32(8))
-            FfiConverterString.write(id, into: &buf)
-            FfiConverterString.write(account, into: &buf)
-            FfiConverterData.write(key, into: &buf)
-
-        }
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeLedgerOperation_lift(_ buf: RustBuffer) throws -> LedgerOperation {
-    return try FfiConverterTypeLedgerOperation.lift(buf)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeLedgerOperation_lower(_ value: LedgerOperation) -> RustBuffer {
-    return FfiConverterTypeLedgerOperation.lower(value)
-}
-
-
-
-/**
  * Why a job was left out.
  */
 
@@ -13855,7 +11460,11 @@ public enum LeftOutReason: Equatable, Hashable, Codable {
     /**
      * Wherever it has room, it would be with others that it must not be with.
      */
-    case crowded
+    case crowded(
+        /**
+         * What forbids that, each of them somewhere.
+         */rules: [Rule]
+    )
     /**
      * Wherever it ran, it or a more urgent job would be late.
      */
@@ -13902,7 +11511,8 @@ public struct FfiConverterTypeLeftOutReason: FfiConverterRustBuffer {
         case 3: return .noRoom(node: try FfiConverterString.read(from: &buf), lacks: try FfiConverterTypeLacks.read(from: &buf)
         )
 
-        case 4: return .crowded
+        case 4: return .crowded(rules: try FfiConverterSequenceTypeRule.read(from: &buf)
+        )
 
         case 5: return .late(lateMs: try FfiConverterUInt64.read(from: &buf)
         )
@@ -13937,8 +11547,9 @@ public struct FfiConverterTypeLeftOutReason: FfiConverterRustBuffer {
             FfiConverterTypeLacks.write(lacks, into: &buf)
 
 
-        case .crowded:
+        case let .crowded(rules):
             writeInt(&buf, Int32(4))
+            FfiConverterSequenceTypeRule.write(rules, into: &buf)
 
 
         case let .late(lateMs):
@@ -14648,6 +12259,127 @@ public func FfiConverterTypeProcessed_lower(_ value: Processed) -> RustBuffer {
 
 
 /**
+ * What can forbid that jobs are placed together.
+ */
+
+public enum Rule: Equatable, Hashable, Codable {
+
+    /**
+     * Replicas of a job must be in different domains.
+     */
+    case replicas(
+        /**
+         * What is a domain.
+         */over: Domain
+    )
+    /**
+     * Jobs must avoid each other.
+     */
+    case antiAffinity
+    /**
+     * A group is spread.
+     */
+    case spread(
+        /**
+         * Name of the group.
+         */group: String,
+        /**
+         * What is a domain.
+         */over: Domain,
+        /**
+         * Most jobs of the group in one domain.
+         */most: UInt32
+    )
+    /**
+     * Nodes have only so much of something.
+     */
+    case capacity(
+        /**
+         * What there is too little of.
+         */of: Constraint
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Rule: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRule: FfiConverterRustBuffer {
+    typealias SwiftType = Rule
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Rule {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .replicas(over: try FfiConverterTypeDomain.read(from: &buf)
+        )
+
+        case 2: return .antiAffinity
+
+        case 3: return .spread(group: try FfiConverterString.read(from: &buf), over: try FfiConverterTypeDomain.read(from: &buf), most: try FfiConverterUInt32.read(from: &buf)
+        )
+
+        case 4: return .capacity(of: try FfiConverterTypeConstraint.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Rule, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .replicas(over):
+            writeInt(&buf, Int32(1))
+            FfiConverterTypeDomain.write(over, into: &buf)
+
+
+        case .antiAffinity:
+            writeInt(&buf, Int32(2))
+
+
+        case let .spread(group,over,most):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(group, into: &buf)
+            FfiConverterTypeDomain.write(over, into: &buf)
+            FfiConverterUInt32.write(most, into: &buf)
+
+
+        case let .capacity(of):
+            writeInt(&buf, Int32(4))
+            FfiConverterTypeConstraint.write(of, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRule_lift(_ buf: RustBuffer) throws -> Rule {
+    return try FfiConverterTypeRule.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRule_lower(_ value: Rule) -> RustBuffer {
+    return FfiConverterTypeRule.lower(value)
+}
+
+
+
+/**
  * Who survives of a generation.
  */
 
@@ -14946,81 +12678,6 @@ public func FfiConverterTypeStrategy_lift(_ buf: RustBuffer) throws -> Strategy 
 #endif
 public func FfiConverterTypeStrategy_lower(_ value: Strategy) -> RustBuffer {
     return FfiConverterTypeStrategy.lower(value)
-}
-
-
-
-/**
- * How a history is written as text, a line for each entry.
- */
-
-public enum TextFormat: Equatable, Hashable, Codable, CaseIterable {
-
-    /**
-     * Columns under a line with their names, for spreadsheets.
-     */
-    case csv
-    /**
-     * One JSON object a line, amounts as text.
-     */
-    case jsonLines
-
-
-
-
-
-}
-
-#if compiler(>=6)
-extension TextFormat: Sendable {}
-#endif
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeTextFormat: FfiConverterRustBuffer {
-    typealias SwiftType = TextFormat
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TextFormat {
-        let variant: Int32 = try readInt(&buf)
-        switch variant {
-
-        case 1: return .csv
-
-        case 2: return .jsonLines
-
-        default: throw UniffiInternalError.unexpectedEnumCase
-        }
-    }
-
-    public static func write(_ value: TextFormat, into buf: inout [UInt8]) {
-        switch value {
-
-
-        case .csv:
-            writeInt(&buf, Int32(1))
-
-
-        case .jsonLines:
-            writeInt(&buf, Int32(2))
-
-        }
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeTextFormat_lift(_ buf: RustBuffer) throws -> TextFormat {
-    return try FfiConverterTypeTextFormat.lift(buf)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeTextFormat_lower(_ value: TextFormat) -> RustBuffer {
-    return FfiConverterTypeTextFormat.lower(value)
 }
 
 
@@ -15558,30 +13215,6 @@ fileprivate struct FfiConverterOptionTypeReplyBlocks: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterOptionTypeAccountLimits: FfiConverterRustBuffer {
-    typealias SwiftType = AccountLimits?
-
-    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
-        guard let value = value else {
-            writeInt(&buf, Int8(0))
-            return
-        }
-        writeInt(&buf, Int8(1))
-        FfiConverterTypeAccountLimits.write(value, into: &buf)
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
-        switch try readInt(&buf) as Int8 {
-        case 0: return nil
-        case 1: return try FfiConverterTypeAccountLimits.read(from: &buf)
-        default: throw UniffiInternalError.unexpectedOptionalTag
-        }
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
 fileprivate struct FfiConverterOptionTypeCover: FfiConverterRustBuffer {
     typealias SwiftType = Cover?
 
@@ -15606,30 +13239,6 @@ fileprivate struct FfiConverterOptionTypeCover: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterOptionTypeLedgerEntry: FfiConverterRustBuffer {
-    typealias SwiftType = LedgerEntry?
-
-    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
-        guard let value = value else {
-            writeInt(&buf, Int8(0))
-            return
-        }
-        writeInt(&buf, Int8(1))
-        FfiConverterTypeLedgerEntry.write(value, into: &buf)
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
-        switch try readInt(&buf) as Int8 {
-        case 0: return nil
-        case 1: return try FfiConverterTypeLedgerEntry.read(from: &buf)
-        default: throw UniffiInternalError.unexpectedOptionalTag
-        }
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
 fileprivate struct FfiConverterOptionTypeLimits: FfiConverterRustBuffer {
     typealias SwiftType = Limits?
 
@@ -15646,30 +13255,6 @@ fileprivate struct FfiConverterOptionTypeLimits: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeLimits.read(from: &buf)
-        default: throw UniffiInternalError.unexpectedOptionalTag
-        }
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-fileprivate struct FfiConverterOptionTypeMemo: FfiConverterRustBuffer {
-    typealias SwiftType = Memo?
-
-    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
-        guard let value = value else {
-            writeInt(&buf, Int8(0))
-            return
-        }
-        writeInt(&buf, Int8(1))
-        FfiConverterTypeMemo.write(value, into: &buf)
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
-        switch try readInt(&buf) as Int8 {
-        case 0: return nil
-        case 1: return try FfiConverterTypeMemo.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -15798,30 +13383,6 @@ fileprivate struct FfiConverterOptionTypeStagnation: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterOptionTypeStanding: FfiConverterRustBuffer {
-    typealias SwiftType = Standing?
-
-    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
-        guard let value = value else {
-            writeInt(&buf, Int8(0))
-            return
-        }
-        writeInt(&buf, Int8(1))
-        FfiConverterTypeStanding.write(value, into: &buf)
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
-        switch try readInt(&buf) as Int8 {
-        case 0: return nil
-        case 1: return try FfiConverterTypeStanding.read(from: &buf)
-        default: throw UniffiInternalError.unexpectedOptionalTag
-        }
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
 fileprivate struct FfiConverterOptionTypeTopologyOptions: FfiConverterRustBuffer {
     typealias SwiftType = TopologyOptions?
 
@@ -15838,54 +13399,6 @@ fileprivate struct FfiConverterOptionTypeTopologyOptions: FfiConverterRustBuffer
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeTopologyOptions.read(from: &buf)
-        default: throw UniffiInternalError.unexpectedOptionalTag
-        }
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-fileprivate struct FfiConverterOptionTypeAccountKind: FfiConverterRustBuffer {
-    typealias SwiftType = AccountKind?
-
-    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
-        guard let value = value else {
-            writeInt(&buf, Int8(0))
-            return
-        }
-        writeInt(&buf, Int8(1))
-        FfiConverterTypeAccountKind.write(value, into: &buf)
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
-        switch try readInt(&buf) as Int8 {
-        case 0: return nil
-        case 1: return try FfiConverterTypeAccountKind.read(from: &buf)
-        default: throw UniffiInternalError.unexpectedOptionalTag
-        }
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-fileprivate struct FfiConverterOptionTypeDurability: FfiConverterRustBuffer {
-    typealias SwiftType = Durability?
-
-    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
-        guard let value = value else {
-            writeInt(&buf, Int8(0))
-            return
-        }
-        writeInt(&buf, Int8(1))
-        FfiConverterTypeDurability.write(value, into: &buf)
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
-        switch try readInt(&buf) as Int8 {
-        case 0: return nil
-        case 1: return try FfiConverterTypeDurability.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -16114,31 +13627,6 @@ fileprivate struct FfiConverterSequenceData: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterSequenceTypeAccount: FfiConverterRustBuffer {
-    typealias SwiftType = [Account]
-
-    public static func write(_ value: [Account], into buf: inout [UInt8]) {
-        let len = Int32(value.count)
-        writeInt(&buf, len)
-        for item in value {
-            FfiConverterTypeAccount.write(item, into: &buf)
-        }
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Account] {
-        let len: Int32 = try readInt(&buf)
-        var seq = [Account]()
-        seq.reserveCapacity(Int(len))
-        for _ in 0 ..< len {
-            seq.append(try FfiConverterTypeAccount.read(from: &buf))
-        }
-        return seq
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
 fileprivate struct FfiConverterSequenceTypeAssignment: FfiConverterRustBuffer {
     typealias SwiftType = [Assignment]
 
@@ -16289,31 +13777,6 @@ fileprivate struct FfiConverterSequenceTypeJob: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterSequenceTypeLedgerEntry: FfiConverterRustBuffer {
-    typealias SwiftType = [LedgerEntry]
-
-    public static func write(_ value: [LedgerEntry], into buf: inout [UInt8]) {
-        let len = Int32(value.count)
-        writeInt(&buf, len)
-        for item in value {
-            FfiConverterTypeLedgerEntry.write(item, into: &buf)
-        }
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [LedgerEntry] {
-        let len: Int32 = try readInt(&buf)
-        var seq = [LedgerEntry]()
-        seq.reserveCapacity(Int(len))
-        for _ in 0 ..< len {
-            seq.append(try FfiConverterTypeLedgerEntry.read(from: &buf))
-        }
-        return seq
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
 fileprivate struct FfiConverterSequenceTypeLeftOut: FfiConverterRustBuffer {
     typealias SwiftType = [LeftOut]
 
@@ -16439,31 +13902,6 @@ fileprivate struct FfiConverterSequenceTypeReason: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterSequenceTypeReceipt: FfiConverterRustBuffer {
-    typealias SwiftType = [Receipt]
-
-    public static func write(_ value: [Receipt], into buf: inout [UInt8]) {
-        let len = Int32(value.count)
-        writeInt(&buf, len)
-        for item in value {
-            FfiConverterTypeReceipt.write(item, into: &buf)
-        }
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Receipt] {
-        let len: Int32 = try readInt(&buf)
-        var seq = [Receipt]()
-        seq.reserveCapacity(Int(len))
-        for _ in 0 ..< len {
-            seq.append(try FfiConverterTypeReceipt.read(from: &buf))
-        }
-        return seq
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
 fileprivate struct FfiConverterSequenceTypeRemoved: FfiConverterRustBuffer {
     typealias SwiftType = [Removed]
 
@@ -16564,23 +14002,23 @@ fileprivate struct FfiConverterSequenceTypeDomain: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterSequenceTypeLedgerOperation: FfiConverterRustBuffer {
-    typealias SwiftType = [LedgerOperation]
+fileprivate struct FfiConverterSequenceTypeRule: FfiConverterRustBuffer {
+    typealias SwiftType = [Rule]
 
-    public static func write(_ value: [LedgerOperation], into buf: inout [UInt8]) {
+    public static func write(_ value: [Rule], into buf: inout [UInt8]) {
         let len = Int32(value.count)
         writeInt(&buf, len)
         for item in value {
-            FfiConverterTypeLedgerOperation.write(item, into: &buf)
+            FfiConverterTypeRule.write(item, into: &buf)
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [LedgerOperation] {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Rule] {
         let len: Int32 = try readInt(&buf)
-        var seq = [LedgerOperation]()
+        var seq = [Rule]()
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
-            seq.append(try FfiConverterTypeLedgerOperation.read(from: &buf))
+            seq.append(try FfiConverterTypeRule.read(from: &buf))
         }
         return seq
     }
@@ -16715,73 +14153,6 @@ public func version() -> String  {
     return try!  FfiConverterString.lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_fogcompute_uniffi_fn_func_version(uniffiCallStatus
-    )
-})
-}
-/**
- * The bytes that an owner's signature is over, for keys that are kept elsewhere. A signed batch is
- * [`sign_batch`] with any secret, its last 64 bytes replaced by the signature.
- *
- * # Errors
- * [`FogError::InvalidArgument`].
- */
-public func batchMessage(account: String, nonce: UInt64, expiresUnixMs: UInt64, operations: [LedgerOperation])throws  -> Data  {
-    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_func_batch_message(
-        FfiConverterString.lower(account),
-        FfiConverterUInt64.lower(nonce),
-        FfiConverterUInt64.lower(expiresUnixMs),
-        FfiConverterSequenceTypeLedgerOperation.lower(operations),uniffiCallStatus
-    )
-})
-}
-/**
- * The public key, 32 bytes, to an Ed25519 key's 32 secret bytes.
- *
- * # Errors
- * [`FogError::InvalidArgument`].
- */
-public func ownerKey(secret: Data)throws  -> Data  {
-    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_func_owner_key(
-        FfiConverterData.lower(secret),uniffiCallStatus
-    )
-})
-}
-/**
- * Signs a batch as the owner of an account with 32 secret bytes. `nonce` is
- * [`Ledger::next_nonce`]; the bytes are the same in every language.
- *
- * # Errors
- * [`FogError::InvalidArgument`].
- */
-public func signBatch(account: String, nonce: UInt64, expiresUnixMs: UInt64, operations: [LedgerOperation], secret: Data)throws  -> Data  {
-    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_func_sign_batch(
-        FfiConverterString.lower(account),
-        FfiConverterUInt64.lower(nonce),
-        FfiConverterUInt64.lower(expiresUnixMs),
-        FfiConverterSequenceTypeLedgerOperation.lower(operations),
-        FfiConverterData.lower(secret),uniffiCallStatus
-    )
-})
-}
-/**
- * Checks that a checkpoint was signed by the key, 32 bytes, that is trusted, and says what it
- * states.
- *
- * # Errors
- * [`FogError::CheckpointForged`], [`FogError::InvalidArgument`].
- */
-public func verifyCheckpoint(checkpoint: Data, key: Data)throws  -> Checkpoint  {
-    return try  FfiConverterTypeCheckpoint_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
-        uniffiCallStatus in
-    uniffi_fogcompute_uniffi_fn_func_verify_checkpoint(
-        FfiConverterData.lower(checkpoint),
-        FfiConverterData.lower(key),uniffiCallStatus
     )
 })
 }
@@ -17026,18 +14397,6 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_func_version() != 45271) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_func_batch_message() != 15780) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_func_owner_key() != 11272) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_func_sign_batch() != 18130) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_func_verify_checkpoint() != 62171) {
-        return InitializationResult.apiChecksumMismatch
-    }
     if (uniffi_fogcompute_uniffi_checksum_func_error_codes() != 7651) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -17173,94 +14532,25 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_account() != 38812) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_accounts() != 13292) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_backup() != 24068) {
-        return InitializationResult.apiChecksumMismatch
-    }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_balance() != 57252) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of() != 26978) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of_time() != 55563) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_check_integrity() != 22103) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_checkpoint() != 35484) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_close_account() != 36442) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_entries() != 21975) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_entry() != 46026) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_execute() != 31360) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_execute_signed() != 17151) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_expire() != 7587) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_export_history() != 60600) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_head() != 59711) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_history() != 29903) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_import_history() != 44976) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_limit() != 12759) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_next_nonce() != 24919) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_open_account() != 41692) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_own() != 49297) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_owner() != 14295) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_post() != 61114) {
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_post() != 11190) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_reserve() != 6672) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_snapshot() != 59847) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_supply() != 64973) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_transfer() != 42683) {
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_transfer() != 21348) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_verify() != 56267) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_verify_since() != 57001) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_void() != 64484) {
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_void() != 44038) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_fog_close() != 61488) {
@@ -17408,9 +14698,6 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_ledger_open() != 24482) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_fogcompute_uniffi_checksum_constructor_ledger_open_with() != 8182) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_fog_new() != 29311) {

@@ -740,14 +740,6 @@ internal object IntegrityCheckingUniffiLib {
     internal fun ensureInitialized() = Unit
     external fun uniffi_fogcompute_uniffi_checksum_func_version(
     ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_func_batch_message(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_func_owner_key(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_func_sign_batch(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_func_verify_checkpoint(
-    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_error_codes(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_panic_on_purpose(
@@ -836,63 +828,17 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_account(
     ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_accounts(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_backup(
-    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_balance(
     ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of_time(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_check_integrity(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_checkpoint(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_close_account(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_entries(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_entry(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_execute(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_execute_signed(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_expire(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_export_history(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_head(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_history(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_import_history(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_limit(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_next_nonce(
-    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_open_account(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_own(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_owner(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_post(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_reserve(
     ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_snapshot(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_supply(
-    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_transfer(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_verify(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_verify_since(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_void(
     ): Int
@@ -989,8 +935,6 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_ledger_open(
-    ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_constructor_ledger_open_with(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_fog_new(
     ): Int
@@ -1136,67 +1080,19 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_constructor_ledger_open(`path`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_fogcompute_uniffi_fn_constructor_ledger_open_with(`path`: RustBuffer.ByValue,`durability`: RustBuffer.ByValue,`snapshotEntries`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_account(`ptr`: Long,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_accounts(`ptr`: Long,`after`: RustBuffer.ByValue,`limit`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_backup(`ptr`: Long,`path`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): Unit
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_balance(`ptr`: Long,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_balance_as_of(`ptr`: Long,`account`: RustBuffer.ByValue,`sequence`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_balance_as_of_time(`ptr`: Long,`account`: RustBuffer.ByValue,`unixMs`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_check_integrity(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): Unit
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_checkpoint(`ptr`: Long,`secret`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_close_account(`ptr`: Long,`id`: RustBuffer.ByValue,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_entries(`ptr`: Long,`after`: Long,`limit`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_entry(`ptr`: Long,`id`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_execute(`ptr`: Long,`operations`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_execute_signed(`ptr`: Long,`batch`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_expire(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): Long
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_export_history(`ptr`: Long,`path`: RustBuffer.ByValue,`format`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): Long
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_head(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_history(`ptr`: Long,`account`: RustBuffer.ByValue,`after`: Long,`limit`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_import_history(`ptr`: Long,`path`: RustBuffer.ByValue,`format`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): Unit
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_limit(`ptr`: Long,`id`: RustBuffer.ByValue,`account`: RustBuffer.ByValue,`limits`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_next_nonce(`ptr`: Long,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_open_account(`ptr`: Long,`account`: RustBuffer.ByValue,`kind`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_own(`ptr`: Long,`id`: RustBuffer.ByValue,`account`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_owner(`ptr`: Long,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_post(`ptr`: Long,`id`: RustBuffer.ByValue,`reservation`: RustBuffer.ByValue,`amount`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_reserve(`ptr`: Long,`id`: RustBuffer.ByValue,`from`: RustBuffer.ByValue,`to`: RustBuffer.ByValue,`amount`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_snapshot(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): Unit
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_supply(`ptr`: Long,`asset`: Int,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_transfer(`ptr`: Long,`id`: RustBuffer.ByValue,`from`: RustBuffer.ByValue,`to`: RustBuffer.ByValue,`amount`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_verify(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_ledger_verify_since(`ptr`: Long,`checkpoint`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_void(`ptr`: Long,`id`: RustBuffer.ByValue,`reservation`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
@@ -1368,14 +1264,6 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_version(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_func_batch_message(`account`: RustBuffer.ByValue,`nonce`: Long,`expiresUnixMs`: Long,`operations`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_func_owner_key(`secret`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_func_sign_batch(`account`: RustBuffer.ByValue,`nonce`: Long,`expiresUnixMs`: Long,`operations`: RustBuffer.ByValue,`secret`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_func_verify_checkpoint(`checkpoint`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
-    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_error_codes(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_panic_on_purpose(uniffi_out_err: UniffiRustCallStatus,
@@ -1526,18 +1414,6 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_version() and 0xFFFF) != 45271) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_func_batch_message() and 0xFFFF) != 15780) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_func_owner_key() and 0xFFFF) != 11272) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_func_sign_batch() and 0xFFFF) != 18130) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_func_verify_checkpoint() and 0xFFFF) != 62171) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_error_codes() and 0xFFFF) != 7651) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1670,94 +1546,25 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_account() and 0xFFFF) != 38812) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_accounts() and 0xFFFF) != 13292) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_backup() and 0xFFFF) != 24068) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_balance() and 0xFFFF) != 57252) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of() and 0xFFFF) != 26978) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of_time() and 0xFFFF) != 55563) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_check_integrity() and 0xFFFF) != 22103) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_checkpoint() and 0xFFFF) != 35484) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_close_account() and 0xFFFF) != 36442) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_entries() and 0xFFFF) != 21975) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_entry() and 0xFFFF) != 46026) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_execute() and 0xFFFF) != 31360) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_execute_signed() and 0xFFFF) != 17151) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_expire() and 0xFFFF) != 7587) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_export_history() and 0xFFFF) != 60600) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_head() and 0xFFFF) != 59711) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_history() and 0xFFFF) != 29903) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_import_history() and 0xFFFF) != 44976) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_limit() and 0xFFFF) != 12759) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_next_nonce() and 0xFFFF) != 24919) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_open_account() and 0xFFFF) != 41692) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_own() and 0xFFFF) != 49297) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_owner() and 0xFFFF) != 14295) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_post() and 0xFFFF) != 61114) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_post() and 0xFFFF) != 11190) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_reserve() and 0xFFFF) != 6672) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_snapshot() and 0xFFFF) != 59847) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_supply() and 0xFFFF) != 64973) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_transfer() and 0xFFFF) != 42683) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_transfer() and 0xFFFF) != 21348) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_verify() and 0xFFFF) != 56267) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_verify_since() and 0xFFFF) != 57001) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_void() and 0xFFFF) != 64484) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_void() and 0xFFFF) != 44038) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_fog_stats() and 0xFFFF) != 44448) {
@@ -1899,9 +1706,6 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_ledger_open() and 0xFFFF) != 24482) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_ledger_open_with() and 0xFFFF) != 8182) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_fog_new() and 0xFFFF) != 29311) {
@@ -3921,166 +3725,12 @@ public interface LedgerInterface {
     fun `account`(`account`: kotlin.String): Account
 
     /**
-     * Accounts with an id above `after`, by id: at most `limit`, at most 10,000.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-    fun `accounts`(`after`: kotlin.String? = null, `limit`: kotlin.UInt? = null): List<Account>
-
-    /**
-     * Copies the ledger into a new file, which is a ledger of its own.
-     *
-     * # Errors
-     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
-     */
-    fun `backup`(`path`: kotlin.String)
-
-    /**
      * What a holder can spend, in base units: credits less debits less what is reserved.
      *
      * # Errors
      * [`FogError::UnknownAccount`].
      */
     fun `balance`(`account`: kotlin.String): kotlin.String
-
-    /**
-     * What an account had received and given after the entry of that sequence; null if it was
-     * opened later.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`].
-     */
-    fun `balanceAsOf`(`account`: kotlin.String, `sequence`: kotlin.ULong): Standing?
-
-    /**
-     * The same at a time, in milliseconds since 1970.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`].
-     */
-    fun `balanceAsOfTime`(`account`: kotlin.String, `unixMs`: kotlin.ULong): Standing?
-
-    /**
-     * SQLite's own check of pages, indexes and rows.
-     *
-     * # Errors
-     * [`FogError::StorageCorrupt`].
-     */
-    fun `checkIntegrity`()
-
-    /**
-     * A statement about the ledger as it is now, signed with 32 secret bytes, for others to keep:
-     * whoever has it notices any rewriting of what came before it.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-    fun `checkpoint`(`secret`: kotlin.ByteArray): kotlin.ByteArray
-
-    /**
-     * Closes an account for good.
-     *
-     * # Errors
-     * [`FogError::AccountInUse`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
-     * [`FogError::IdReused`].
-     */
-    fun `closeAccount`(`id`: kotlin.String, `account`: kotlin.String): Receipt
-
-    /**
-     * Entries after that sequence, in order: at most `limit`, at most 10,000.
-     *
-     * # Errors
-     * [`FogError::StorageCorrupt`].
-     */
-    fun `entries`(`after`: kotlin.ULong = 0uL, `limit`: kotlin.UInt? = null): List<LedgerEntry>
-
-    /**
-     * The entry that an id was used for, to learn what became of a request whose answer was lost.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-    fun `entry`(`id`: kotlin.String): LedgerEntry?
-
-    /**
-     * Executes a batch as a whole or not at all. Gives a receipt for each operation.
-     *
-     * # Errors
-     * [`FogError::BatchEmpty`], [`FogError::BatchTooLarge`], and those of the operations.
-     */
-    fun `execute`(`operations`: List<LedgerOperation>): List<Receipt>
-
-    /**
-     * Executes a batch that the owner of an account has signed, as a whole or not at all.
-     *
-     * # Errors
-     * [`FogError::SignatureForged`], [`FogError::SignatureReplayed`], [`FogError::NonceSkipped`],
-     * [`FogError::SignatureExpired`], [`FogError::NoOwner`], [`FogError::NotTheOwner`],
-     * [`FogError::NotForOwners`], and those of the operations.
-     */
-    fun `executeSigned`(`batch`: kotlin.ByteArray): List<Receipt>
-
-    /**
-     * Releases the reservations whose time has come, and says how many they were. Every other call
-     * does so first.
-     *
-     * # Errors
-     * [`FogError::Storage`].
-     */
-    fun `expire`(): kotlin.ULong
-
-    /**
-     * Writes the history into a new file as text, and says how many entries that were.
-     *
-     * # Errors
-     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
-     */
-    fun `exportHistory`(`path`: kotlin.String, `format`: TextFormat): kotlin.ULong
-
-    /**
-     * Where the history ends.
-     *
-     * # Errors
-     * [`FogError::Closed`].
-     */
-    fun `head`(): LedgerHead
-
-    /**
-     * Entries after that sequence that name the account, in order: at most `limit`, at most
-     * 10,000.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`], [`FogError::StorageCorrupt`].
-     */
-    fun `history`(`account`: kotlin.String, `after`: kotlin.ULong = 0uL, `limit`: kotlin.UInt? = null): List<LedgerEntry>
-
-    /**
-     * Reads a history that `export_history` wrote into this ledger, which must be empty. Every
-     * entry is carried out again and must come out the same; all of them or nothing.
-     *
-     * # Errors
-     * [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
-     * [`FogError::StorageCorrupt`], [`FogError::Storage`].
-     */
-    fun `importHistory`(`path`: kotlin.String, `format`: TextFormat)
-
-    /**
-     * Sets all limits of an account anew.
-     *
-     * # Errors
-     * [`FogError::NotAnIssuer`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
-     * [`FogError::IdReused`].
-     */
-    fun `limit`(`id`: kotlin.String, `account`: kotlin.String, `limits`: AccountLimits): Receipt
-
-    /**
-     * Number of the next signature for an account.
-     *
-     * # Errors
-     * [`FogError::NoOwner`].
-     */
-    fun `nextNonce`(`account`: kotlin.String): kotlin.ULong
 
     /**
      * Opens an account for credits.
@@ -4091,28 +3741,11 @@ public interface LedgerInterface {
     fun `openAccount`(`account`: kotlin.String, `kind`: AccountKind): Receipt
 
     /**
-     * Registers the key, 32 bytes, whose signatures move an account's money.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`], [`FogError::AccountClosed`], [`FogError::IdReused`].
-     */
-    fun `own`(`id`: kotlin.String, `account`: kotlin.String, `key`: kotlin.ByteArray): Receipt
-
-    /**
-     * The key whose signatures move an account's money, if one was registered.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-    fun `owner`(`account`: kotlin.String): kotlin.ByteArray?
-
-    /**
      * Moves a reserved amount, or part of it; what is left is released.
      *
      * # Errors
      * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
-     * [`FogError::ReservationExpired`], [`FogError::PostExceedsReservation`],
-     * [`FogError::NotAReservation`], [`FogError::ZeroAmount`], [`FogError::IdReused`].
+     * [`FogError::InsufficientFunds`], [`FogError::IdReused`].
      */
     fun `post`(`id`: kotlin.String, `reservation`: kotlin.String, `amount`: kotlin.String? = null): Receipt
 
@@ -4125,29 +3758,11 @@ public interface LedgerInterface {
     fun `reserve`(`id`: kotlin.String, `from`: kotlin.String, `to`: kotlin.String, `amount`: kotlin.String): Receipt
 
     /**
-     * Makes a snapshot now, so that opening has nothing to carry out again.
-     *
-     * # Errors
-     * [`FogError::StorageFull`], [`FogError::Storage`].
-     */
-    fun `snapshot`()
-
-    /**
-     * What all holders of an asset have together, in base units; null if it cannot be counted.
-     *
-     * # Errors
-     * [`FogError::Closed`].
-     */
-    fun `supply`(`asset`: kotlin.UInt = 0u): kotlin.String?
-
-    /**
      * Moves an amount from one account to another. From an issuer it mints, to one it burns.
      *
      * # Errors
      * [`FogError::InsufficientFunds`], [`FogError::UnknownAccount`], [`FogError::IdReused`],
-     * [`FogError::ZeroAmount`], [`FogError::SameAccount`], [`FogError::AssetMismatch`],
-     * [`FogError::AccountClosed`], [`FogError::QuotaExceeded`], [`FogError::SupplyExceeded`],
-     * [`FogError::CreditsExceedDebits`], [`FogError::AmountOverflow`].
+     * [`FogError::InvalidOperation`].
      */
     fun `transfer`(`id`: kotlin.String, `from`: kotlin.String, `to`: kotlin.String, `amount`: kotlin.String): Receipt
 
@@ -4160,21 +3775,10 @@ public interface LedgerInterface {
     fun `verify`(): Verification
 
     /**
-     * Checks the whole history, and that it is the one of which `key` signed a checkpoint: nothing
-     * before that was rewritten since.
-     *
-     * # Errors
-     * [`FogError::CheckpointForged`], [`FogError::CheckpointDiffers`],
-     * [`FogError::CheckpointMissing`], [`FogError::StorageCorrupt`].
-     */
-    fun `verifySince`(`checkpoint`: kotlin.ByteArray, `key`: kotlin.ByteArray): Verification
-
-    /**
      * Releases a reservation.
      *
      * # Errors
-     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
-     * [`FogError::ReservationExpired`], [`FogError::NotAReservation`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
      */
     fun `void`(`id`: kotlin.String, `reservation`: kotlin.String): Receipt
 
@@ -4313,48 +3917,6 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
 
     /**
-     * Accounts with an id above `after`, by id: at most `limit`, at most 10,000.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-    @Throws(FogException::class)override fun `accounts`(`after`: kotlin.String?, `limit`: kotlin.UInt?): List<Account> {
-            return FfiConverterSequenceTypeAccount.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_accounts(
-        it,
-
-        FfiConverterOptionalString.lower(`after`),
-        FfiConverterOptionalUInt.lower(`limit`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * Copies the ledger into a new file, which is a ledger of its own.
-     *
-     * # Errors
-     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
-     */
-    @Throws(FogException::class)override fun `backup`(`path`: kotlin.String)
-        =
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_backup(
-        it,
-
-        FfiConverterString.lower(`path`),_status)
-}
-    }
-
-
-
-
-    /**
      * What a holder can spend, in base units: credits less debits less what is reserved.
      *
      * # Errors
@@ -4365,357 +3927,6 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
     callWithHandle {
     uniffiRustCallWithError(FogException) { _status ->
     UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_balance(
-        it,
-
-        FfiConverterString.lower(`account`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * What an account had received and given after the entry of that sequence; null if it was
-     * opened later.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`].
-     */
-    @Throws(FogException::class)override fun `balanceAsOf`(`account`: kotlin.String, `sequence`: kotlin.ULong): Standing? {
-            return FfiConverterOptionalTypeStanding.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_balance_as_of(
-        it,
-
-        FfiConverterString.lower(`account`),
-        FfiConverterULong.lower(`sequence`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * The same at a time, in milliseconds since 1970.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`].
-     */
-    @Throws(FogException::class)override fun `balanceAsOfTime`(`account`: kotlin.String, `unixMs`: kotlin.ULong): Standing? {
-            return FfiConverterOptionalTypeStanding.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_balance_as_of_time(
-        it,
-
-        FfiConverterString.lower(`account`),
-        FfiConverterULong.lower(`unixMs`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * SQLite's own check of pages, indexes and rows.
-     *
-     * # Errors
-     * [`FogError::StorageCorrupt`].
-     */
-    @Throws(FogException::class)override fun `checkIntegrity`()
-        =
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_check_integrity(
-        it,
-        _status)
-}
-    }
-
-
-
-
-    /**
-     * A statement about the ledger as it is now, signed with 32 secret bytes, for others to keep:
-     * whoever has it notices any rewriting of what came before it.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-    @Throws(FogException::class)override fun `checkpoint`(`secret`: kotlin.ByteArray): kotlin.ByteArray {
-            return FfiConverterByteArray.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_checkpoint(
-        it,
-
-        FfiConverterByteArray.lower(`secret`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * Closes an account for good.
-     *
-     * # Errors
-     * [`FogError::AccountInUse`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
-     * [`FogError::IdReused`].
-     */
-    @Throws(FogException::class)override fun `closeAccount`(`id`: kotlin.String, `account`: kotlin.String): Receipt {
-            return FfiConverterTypeReceipt.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_close_account(
-        it,
-
-        FfiConverterString.lower(`id`),
-        FfiConverterString.lower(`account`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * Entries after that sequence, in order: at most `limit`, at most 10,000.
-     *
-     * # Errors
-     * [`FogError::StorageCorrupt`].
-     */
-    @Throws(FogException::class)override fun `entries`(`after`: kotlin.ULong, `limit`: kotlin.UInt?): List<LedgerEntry> {
-            return FfiConverterSequenceTypeLedgerEntry.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_entries(
-        it,
-
-        FfiConverterULong.lower(`after`),
-        FfiConverterOptionalUInt.lower(`limit`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * The entry that an id was used for, to learn what became of a request whose answer was lost.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-    @Throws(FogException::class)override fun `entry`(`id`: kotlin.String): LedgerEntry? {
-            return FfiConverterOptionalTypeLedgerEntry.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_entry(
-        it,
-
-        FfiConverterString.lower(`id`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * Executes a batch as a whole or not at all. Gives a receipt for each operation.
-     *
-     * # Errors
-     * [`FogError::BatchEmpty`], [`FogError::BatchTooLarge`], and those of the operations.
-     */
-    @Throws(FogException::class)override fun `execute`(`operations`: List<LedgerOperation>): List<Receipt> {
-            return FfiConverterSequenceTypeReceipt.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_execute(
-        it,
-
-        FfiConverterSequenceTypeLedgerOperation.lower(`operations`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * Executes a batch that the owner of an account has signed, as a whole or not at all.
-     *
-     * # Errors
-     * [`FogError::SignatureForged`], [`FogError::SignatureReplayed`], [`FogError::NonceSkipped`],
-     * [`FogError::SignatureExpired`], [`FogError::NoOwner`], [`FogError::NotTheOwner`],
-     * [`FogError::NotForOwners`], and those of the operations.
-     */
-    @Throws(FogException::class)override fun `executeSigned`(`batch`: kotlin.ByteArray): List<Receipt> {
-            return FfiConverterSequenceTypeReceipt.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_execute_signed(
-        it,
-
-        FfiConverterByteArray.lower(`batch`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * Releases the reservations whose time has come, and says how many they were. Every other call
-     * does so first.
-     *
-     * # Errors
-     * [`FogError::Storage`].
-     */
-    @Throws(FogException::class)override fun `expire`(): kotlin.ULong {
-            return FfiConverterULong.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_expire(
-        it,
-        _status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * Writes the history into a new file as text, and says how many entries that were.
-     *
-     * # Errors
-     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
-     */
-    @Throws(FogException::class)override fun `exportHistory`(`path`: kotlin.String, `format`: TextFormat): kotlin.ULong {
-            return FfiConverterULong.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_export_history(
-        it,
-
-        FfiConverterString.lower(`path`),
-        FfiConverterTypeTextFormat.lower(`format`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * Where the history ends.
-     *
-     * # Errors
-     * [`FogError::Closed`].
-     */
-    @Throws(FogException::class)override fun `head`(): LedgerHead {
-            return FfiConverterTypeLedgerHead.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_head(
-        it,
-        _status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * Entries after that sequence that name the account, in order: at most `limit`, at most
-     * 10,000.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`], [`FogError::StorageCorrupt`].
-     */
-    @Throws(FogException::class)override fun `history`(`account`: kotlin.String, `after`: kotlin.ULong, `limit`: kotlin.UInt?): List<LedgerEntry> {
-            return FfiConverterSequenceTypeLedgerEntry.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_history(
-        it,
-
-        FfiConverterString.lower(`account`),
-        FfiConverterULong.lower(`after`),
-        FfiConverterOptionalUInt.lower(`limit`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * Reads a history that `export_history` wrote into this ledger, which must be empty. Every
-     * entry is carried out again and must come out the same; all of them or nothing.
-     *
-     * # Errors
-     * [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
-     * [`FogError::StorageCorrupt`], [`FogError::Storage`].
-     */
-    @Throws(FogException::class)override fun `importHistory`(`path`: kotlin.String, `format`: TextFormat)
-        =
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_import_history(
-        it,
-
-        FfiConverterString.lower(`path`),
-        FfiConverterTypeTextFormat.lower(`format`),_status)
-}
-    }
-
-
-
-
-    /**
-     * Sets all limits of an account anew.
-     *
-     * # Errors
-     * [`FogError::NotAnIssuer`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
-     * [`FogError::IdReused`].
-     */
-    @Throws(FogException::class)override fun `limit`(`id`: kotlin.String, `account`: kotlin.String, `limits`: AccountLimits): Receipt {
-            return FfiConverterTypeReceipt.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_limit(
-        it,
-
-        FfiConverterString.lower(`id`),
-        FfiConverterString.lower(`account`),
-        FfiConverterTypeAccountLimits.lower(`limits`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * Number of the next signature for an account.
-     *
-     * # Errors
-     * [`FogError::NoOwner`].
-     */
-    @Throws(FogException::class)override fun `nextNonce`(`account`: kotlin.String): kotlin.ULong {
-            return FfiConverterULong.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_next_nonce(
         it,
 
         FfiConverterString.lower(`account`),_status)
@@ -4749,56 +3960,11 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
 
     /**
-     * Registers the key, 32 bytes, whose signatures move an account's money.
-     *
-     * # Errors
-     * [`FogError::UnknownAccount`], [`FogError::AccountClosed`], [`FogError::IdReused`].
-     */
-    @Throws(FogException::class)override fun `own`(`id`: kotlin.String, `account`: kotlin.String, `key`: kotlin.ByteArray): Receipt {
-            return FfiConverterTypeReceipt.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_own(
-        it,
-
-        FfiConverterString.lower(`id`),
-        FfiConverterString.lower(`account`),
-        FfiConverterByteArray.lower(`key`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
-     * The key whose signatures move an account's money, if one was registered.
-     *
-     * # Errors
-     * [`FogError::InvalidArgument`].
-     */
-    @Throws(FogException::class)override fun `owner`(`account`: kotlin.String): kotlin.ByteArray? {
-            return FfiConverterOptionalByteArray.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_owner(
-        it,
-
-        FfiConverterString.lower(`account`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
      * Moves a reserved amount, or part of it; what is left is released.
      *
      * # Errors
      * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
-     * [`FogError::ReservationExpired`], [`FogError::PostExceedsReservation`],
-     * [`FogError::NotAReservation`], [`FogError::ZeroAmount`], [`FogError::IdReused`].
+     * [`FogError::InsufficientFunds`], [`FogError::IdReused`].
      */
     @Throws(FogException::class)override fun `post`(`id`: kotlin.String, `reservation`: kotlin.String, `amount`: kotlin.String?): Receipt {
             return FfiConverterTypeReceipt.lift(
@@ -4842,53 +4008,11 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
 
     /**
-     * Makes a snapshot now, so that opening has nothing to carry out again.
-     *
-     * # Errors
-     * [`FogError::StorageFull`], [`FogError::Storage`].
-     */
-    @Throws(FogException::class)override fun `snapshot`()
-        =
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_snapshot(
-        it,
-        _status)
-}
-    }
-
-
-
-
-    /**
-     * What all holders of an asset have together, in base units; null if it cannot be counted.
-     *
-     * # Errors
-     * [`FogError::Closed`].
-     */
-    @Throws(FogException::class)override fun `supply`(`asset`: kotlin.UInt): kotlin.String? {
-            return FfiConverterOptionalString.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_supply(
-        it,
-
-        FfiConverterUInt.lower(`asset`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
      * Moves an amount from one account to another. From an issuer it mints, to one it burns.
      *
      * # Errors
      * [`FogError::InsufficientFunds`], [`FogError::UnknownAccount`], [`FogError::IdReused`],
-     * [`FogError::ZeroAmount`], [`FogError::SameAccount`], [`FogError::AssetMismatch`],
-     * [`FogError::AccountClosed`], [`FogError::QuotaExceeded`], [`FogError::SupplyExceeded`],
-     * [`FogError::CreditsExceedDebits`], [`FogError::AmountOverflow`].
+     * [`FogError::InvalidOperation`].
      */
     @Throws(FogException::class)override fun `transfer`(`id`: kotlin.String, `from`: kotlin.String, `to`: kotlin.String, `amount`: kotlin.String): Receipt {
             return FfiConverterTypeReceipt.lift(
@@ -4929,35 +4053,10 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
 
     /**
-     * Checks the whole history, and that it is the one of which `key` signed a checkpoint: nothing
-     * before that was rewritten since.
-     *
-     * # Errors
-     * [`FogError::CheckpointForged`], [`FogError::CheckpointDiffers`],
-     * [`FogError::CheckpointMissing`], [`FogError::StorageCorrupt`].
-     */
-    @Throws(FogException::class)override fun `verifySince`(`checkpoint`: kotlin.ByteArray, `key`: kotlin.ByteArray): Verification {
-            return FfiConverterTypeVerification.lift(
-    callWithHandle {
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_verify_since(
-        it,
-
-        FfiConverterByteArray.lower(`checkpoint`),
-        FfiConverterByteArray.lower(`key`),_status)
-}
-    }
-    )
-    }
-
-
-
-    /**
      * Releases a reservation.
      *
      * # Errors
-     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
-     * [`FogError::ReservationExpired`], [`FogError::NotAReservation`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
      */
     @Throws(FogException::class)override fun `void`(`id`: kotlin.String, `reservation`: kotlin.String): Receipt {
             return FfiConverterTypeReceipt.lift(
@@ -5013,28 +4112,6 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
 
         FfiConverterString.lower(`path`),_status)
-}
-    )
-    }
-
-
-
-    /**
-     * Opens a ledger's file, or makes it, with options. Snapshots, made every `snapshot_entries`
-     * entries, spare opening the whole history.
-     *
-     * # Errors
-     * As for `open`.
-     */
-    @Throws(FogException::class) fun `openWith`(`path`: kotlin.String, `durability`: Durability? = null, `snapshotEntries`: kotlin.ULong? = null): Ledger {
-            return FfiConverterTypeLedger.lift(
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_ledger_open_with(
-
-
-        FfiConverterString.lower(`path`),
-        FfiConverterOptionalTypeDurability.lower(`durability`),
-        FfiConverterOptionalULong.lower(`snapshotEntries`),_status)
 }
     )
     }
@@ -10659,31 +9736,6 @@ data class Account (
      * What open reservations hold back.
      */
     val `debitsPending`: kotlin.String
-    ,
-    /**
-     * What it holds; 0 is credits.
-     */
-    val `asset`: kotlin.UInt
-    ,
-    /**
-     * It gives and receives nothing any more.
-     */
-    val `closed`: kotlin.Boolean
-    ,
-    /**
-     * Bounds beyond those of its kind.
-     */
-    val `limits`: AccountLimits
-    ,
-    /**
-     * The last UTC day on which it gave anything, in days since 1970.
-     */
-    val `spentDay`: kotlin.ULong
-    ,
-    /**
-     * What transfers and posts took from it on that day.
-     */
-    val `spent`: kotlin.String
 
 ){
 
@@ -10707,11 +9759,6 @@ public object FfiConverterTypeAccount: FfiConverterRustBuffer<Account> {
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
-            FfiConverterUInt.read(buf),
-            FfiConverterBoolean.read(buf),
-            FfiConverterTypeAccountLimits.read(buf),
-            FfiConverterULong.read(buf),
-            FfiConverterString.read(buf),
         )
     }
 
@@ -10722,12 +9769,7 @@ public object FfiConverterTypeAccount: FfiConverterRustBuffer<Account> {
             FfiConverterString.allocationSize(value.`creditsPosted`) +
             FfiConverterString.allocationSize(value.`debitsPosted`) +
             FfiConverterString.allocationSize(value.`creditsPending`) +
-            FfiConverterString.allocationSize(value.`debitsPending`) +
-            FfiConverterUInt.allocationSize(value.`asset`) +
-            FfiConverterBoolean.allocationSize(value.`closed`) +
-            FfiConverterTypeAccountLimits.allocationSize(value.`limits`) +
-            FfiConverterULong.allocationSize(value.`spentDay`) +
-            FfiConverterString.allocationSize(value.`spent`)
+            FfiConverterString.allocationSize(value.`debitsPending`)
     )
 
     override fun write(value: Account, buf: ByteBuffer) {
@@ -10738,66 +9780,6 @@ public object FfiConverterTypeAccount: FfiConverterRustBuffer<Account> {
             FfiConverterString.write(value.`debitsPosted`, buf)
             FfiConverterString.write(value.`creditsPending`, buf)
             FfiConverterString.write(value.`debitsPending`, buf)
-            FfiConverterUInt.write(value.`asset`, buf)
-            FfiConverterBoolean.write(value.`closed`, buf)
-            FfiConverterTypeAccountLimits.write(value.`limits`, buf)
-            FfiConverterULong.write(value.`spentDay`, buf)
-            FfiConverterString.write(value.`spent`, buf)
-    }
-}
-
-
-
-/**
- * Bounds of an account beyond those of its kind. What is left out is no bound.
- */
-data class AccountLimits (
-    /**
-     * Most that an issuer may have out at once, open reservations included.
-     */
-    val `maxSupply`: kotlin.String? = null
-    ,
-    /**
-     * An issuer takes back no more than it has put out.
-     */
-    val `creditsMustNotExceedDebits`: kotlin.Boolean = false
-    ,
-    /**
-     * Most that transfers and posts may take from the account in one UTC day.
-     */
-    val `spendPerDay`: kotlin.String? = null
-
-){
-
-
-
-
-
-    companion object
-}
-
-/**
- * @suppress
- */
-public object FfiConverterTypeAccountLimits: FfiConverterRustBuffer<AccountLimits> {
-    override fun read(buf: ByteBuffer): AccountLimits {
-        return AccountLimits(
-            FfiConverterOptionalString.read(buf),
-            FfiConverterBoolean.read(buf),
-            FfiConverterOptionalString.read(buf),
-        )
-    }
-
-    override fun allocationSize(value: AccountLimits) = (
-            FfiConverterOptionalString.allocationSize(value.`maxSupply`) +
-            FfiConverterBoolean.allocationSize(value.`creditsMustNotExceedDebits`) +
-            FfiConverterOptionalString.allocationSize(value.`spendPerDay`)
-    )
-
-    override fun write(value: AccountLimits, buf: ByteBuffer) {
-            FfiConverterOptionalString.write(value.`maxSupply`, buf)
-            FfiConverterBoolean.write(value.`creditsMustNotExceedDebits`, buf)
-            FfiConverterOptionalString.write(value.`spendPerDay`, buf)
     }
 }
 
@@ -10900,61 +9882,6 @@ public object FfiConverterTypeBudget: FfiConverterRustBuffer<Budget> {
             FfiConverterDouble.write(value.`cpuShare`, buf)
             FfiConverterULong.write(value.`memoryBytes`, buf)
             FfiConverterULong.write(value.`bandwidthBitsPerSecond`, buf)
-    }
-}
-
-
-
-/**
- * What a signed checkpoint states.
- */
-data class Checkpoint (
-    /**
-     * Where the history ended.
-     */
-    val `head`: LedgerHead
-    ,
-    /**
-     * When it was made, in milliseconds since 1970.
-     */
-    val `unixMs`: kotlin.ULong
-    ,
-    /**
-     * Digest of all accounts, 64 hexadecimal digits.
-     */
-    val `accountsRoot`: kotlin.String
-
-){
-
-
-
-
-
-    companion object
-}
-
-/**
- * @suppress
- */
-public object FfiConverterTypeCheckpoint: FfiConverterRustBuffer<Checkpoint> {
-    override fun read(buf: ByteBuffer): Checkpoint {
-        return Checkpoint(
-            FfiConverterTypeLedgerHead.read(buf),
-            FfiConverterULong.read(buf),
-            FfiConverterString.read(buf),
-        )
-    }
-
-    override fun allocationSize(value: Checkpoint) = (
-            FfiConverterTypeLedgerHead.allocationSize(value.`head`) +
-            FfiConverterULong.allocationSize(value.`unixMs`) +
-            FfiConverterString.allocationSize(value.`accountsRoot`)
-    )
-
-    override fun write(value: Checkpoint, buf: ByteBuffer) {
-            FfiConverterTypeLedgerHead.write(value.`head`, buf)
-            FfiConverterULong.write(value.`unixMs`, buf)
-            FfiConverterString.write(value.`accountsRoot`, buf)
     }
 }
 
@@ -11882,237 +10809,6 @@ public object FfiConverterTypeLacks: FfiConverterRustBuffer<Lacks> {
 
 
 /**
- * One line of a ledger's history. What an entry of its kind does not say is null, or zero.
- */
-data class LedgerEntry (
-    /**
-     * Place in the history, from 1 without gaps.
-     */
-    val `sequence`: kotlin.ULong
-    ,
-    /**
-     * When it was made, in milliseconds since 1970.
-     */
-    val `unixMs`: kotlin.ULong
-    ,
-    /**
-     * What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
-     * "limited", "closed", "owned", "signed". There may be more later.
-     */
-    val `kind`: kotlin.String
-    ,
-    /**
-     * Digest of the whole history up to it, 64 hexadecimal digits.
-     */
-    val `chain`: kotlin.String
-    ,
-    /**
-     * The operation that made it, if that had an id of its own.
-     */
-    val `id`: kotlin.String?
-    ,
-    /**
-     * The reservation that it closed.
-     */
-    val `reservation`: kotlin.String?
-    ,
-    /**
-     * The account, of what is about one only.
-     */
-    val `account`: kotlin.String?
-    ,
-    /**
-     * The account that gives, or would have.
-     */
-    val `from`: kotlin.String?
-    ,
-    /**
-     * The account that receives, or would have.
-     */
-    val `to`: kotlin.String?
-    ,
-    /**
-     * Base units that moved, or that a reservation holds back.
-     */
-    val `amount`: kotlin.String
-    ,
-    /**
-     * Base units that were reserved and are free again.
-     */
-    val `released`: kotlin.String
-    ,
-    /**
-     * What a transfer or a reservation was for.
-     */
-    val `memo`: Memo
-    ,
-    /**
-     * When a reservation expires, in milliseconds since 1970.
-     */
-    val `expiresUnixMs`: kotlin.ULong?
-    ,
-    /**
-     * What an opened account holds.
-     */
-    val `asset`: kotlin.UInt?
-    ,
-    /**
-     * What an opened account may do.
-     */
-    val `accountKind`: AccountKind?
-    ,
-    /**
-     * An account's new limits.
-     */
-    val `limits`: AccountLimits?
-    ,
-    /**
-     * An account's new key, 32 bytes.
-     */
-    val `key`: kotlin.ByteArray?
-    ,
-    /**
-     * Number of a signature.
-     */
-    val `nonce`: kotlin.ULong?
-    ,
-    /**
-     * Digest of what was signed, 64 hexadecimal digits.
-     */
-    val `digest`: kotlin.String?
-
-){
-
-
-
-
-
-    companion object
-}
-
-/**
- * @suppress
- */
-public object FfiConverterTypeLedgerEntry: FfiConverterRustBuffer<LedgerEntry> {
-    override fun read(buf: ByteBuffer): LedgerEntry {
-        return LedgerEntry(
-            FfiConverterULong.read(buf),
-            FfiConverterULong.read(buf),
-            FfiConverterString.read(buf),
-            FfiConverterString.read(buf),
-            FfiConverterOptionalString.read(buf),
-            FfiConverterOptionalString.read(buf),
-            FfiConverterOptionalString.read(buf),
-            FfiConverterOptionalString.read(buf),
-            FfiConverterOptionalString.read(buf),
-            FfiConverterString.read(buf),
-            FfiConverterString.read(buf),
-            FfiConverterTypeMemo.read(buf),
-            FfiConverterOptionalULong.read(buf),
-            FfiConverterOptionalUInt.read(buf),
-            FfiConverterOptionalTypeAccountKind.read(buf),
-            FfiConverterOptionalTypeAccountLimits.read(buf),
-            FfiConverterOptionalByteArray.read(buf),
-            FfiConverterOptionalULong.read(buf),
-            FfiConverterOptionalString.read(buf),
-        )
-    }
-
-    override fun allocationSize(value: LedgerEntry) = (
-            FfiConverterULong.allocationSize(value.`sequence`) +
-            FfiConverterULong.allocationSize(value.`unixMs`) +
-            FfiConverterString.allocationSize(value.`kind`) +
-            FfiConverterString.allocationSize(value.`chain`) +
-            FfiConverterOptionalString.allocationSize(value.`id`) +
-            FfiConverterOptionalString.allocationSize(value.`reservation`) +
-            FfiConverterOptionalString.allocationSize(value.`account`) +
-            FfiConverterOptionalString.allocationSize(value.`from`) +
-            FfiConverterOptionalString.allocationSize(value.`to`) +
-            FfiConverterString.allocationSize(value.`amount`) +
-            FfiConverterString.allocationSize(value.`released`) +
-            FfiConverterTypeMemo.allocationSize(value.`memo`) +
-            FfiConverterOptionalULong.allocationSize(value.`expiresUnixMs`) +
-            FfiConverterOptionalUInt.allocationSize(value.`asset`) +
-            FfiConverterOptionalTypeAccountKind.allocationSize(value.`accountKind`) +
-            FfiConverterOptionalTypeAccountLimits.allocationSize(value.`limits`) +
-            FfiConverterOptionalByteArray.allocationSize(value.`key`) +
-            FfiConverterOptionalULong.allocationSize(value.`nonce`) +
-            FfiConverterOptionalString.allocationSize(value.`digest`)
-    )
-
-    override fun write(value: LedgerEntry, buf: ByteBuffer) {
-            FfiConverterULong.write(value.`sequence`, buf)
-            FfiConverterULong.write(value.`unixMs`, buf)
-            FfiConverterString.write(value.`kind`, buf)
-            FfiConverterString.write(value.`chain`, buf)
-            FfiConverterOptionalString.write(value.`id`, buf)
-            FfiConverterOptionalString.write(value.`reservation`, buf)
-            FfiConverterOptionalString.write(value.`account`, buf)
-            FfiConverterOptionalString.write(value.`from`, buf)
-            FfiConverterOptionalString.write(value.`to`, buf)
-            FfiConverterString.write(value.`amount`, buf)
-            FfiConverterString.write(value.`released`, buf)
-            FfiConverterTypeMemo.write(value.`memo`, buf)
-            FfiConverterOptionalULong.write(value.`expiresUnixMs`, buf)
-            FfiConverterOptionalUInt.write(value.`asset`, buf)
-            FfiConverterOptionalTypeAccountKind.write(value.`accountKind`, buf)
-            FfiConverterOptionalTypeAccountLimits.write(value.`limits`, buf)
-            FfiConverterOptionalByteArray.write(value.`key`, buf)
-            FfiConverterOptionalULong.write(value.`nonce`, buf)
-            FfiConverterOptionalString.write(value.`digest`, buf)
-    }
-}
-
-
-
-/**
- * Where a history ends.
- */
-data class LedgerHead (
-    /**
-     * Number of entries.
-     */
-    val `sequence`: kotlin.ULong
-    ,
-    /**
-     * Digest of the whole history, 64 hexadecimal digits.
-     */
-    val `chain`: kotlin.String
-
-){
-
-
-
-
-
-    companion object
-}
-
-/**
- * @suppress
- */
-public object FfiConverterTypeLedgerHead: FfiConverterRustBuffer<LedgerHead> {
-    override fun read(buf: ByteBuffer): LedgerHead {
-        return LedgerHead(
-            FfiConverterULong.read(buf),
-            FfiConverterString.read(buf),
-        )
-    }
-
-    override fun allocationSize(value: LedgerHead) = (
-            FfiConverterULong.allocationSize(value.`sequence`) +
-            FfiConverterString.allocationSize(value.`chain`)
-    )
-
-    override fun write(value: LedgerHead, buf: ByteBuffer) {
-            FfiConverterULong.write(value.`sequence`, buf)
-            FfiConverterString.write(value.`chain`, buf)
-    }
-}
-
-
-
-/**
  * A job that was left out.
  */
 data class LeftOut (
@@ -12217,53 +10913,6 @@ public object FfiConverterTypeLimits: FfiConverterRustBuffer<Limits> {
             FfiConverterOptionalULong.write(value.`fuel`, buf)
             FfiConverterOptionalULong.write(value.`memoryBytes`, buf)
             FfiConverterOptionalULong.write(value.`outputBytes`, buf)
-    }
-}
-
-
-
-/**
- * What a transfer or a reservation is for. The ledger keeps it and makes nothing of it.
- */
-data class Memo (
-    /**
-     * The purpose, from a list of the caller's; 0 is unsaid.
-     */
-    val `code`: kotlin.UShort = 0u
-    ,
-    /**
-     * The caller's own reference, 16 bytes.
-     */
-    val `reference`: kotlin.ByteArray? = null
-
-){
-
-
-
-
-
-    companion object
-}
-
-/**
- * @suppress
- */
-public object FfiConverterTypeMemo: FfiConverterRustBuffer<Memo> {
-    override fun read(buf: ByteBuffer): Memo {
-        return Memo(
-            FfiConverterUShort.read(buf),
-            FfiConverterOptionalByteArray.read(buf),
-        )
-    }
-
-    override fun allocationSize(value: Memo) = (
-            FfiConverterUShort.allocationSize(value.`code`) +
-            FfiConverterOptionalByteArray.allocationSize(value.`reference`)
-    )
-
-    override fun write(value: Memo, buf: ByteBuffer) {
-            FfiConverterUShort.write(value.`code`, buf)
-            FfiConverterOptionalByteArray.write(value.`reference`, buf)
     }
 }
 
@@ -13705,69 +12354,6 @@ public object FfiConverterTypeStagnation: FfiConverterRustBuffer<Stagnation> {
 
 
 /**
- * What an account had received and given at some moment of the past, in base units.
- */
-data class Standing (
-    /**
-     * The last entry before that moment that named the account.
-     */
-    val `sequence`: kotlin.ULong
-    ,
-    /**
-     * All it had received.
-     */
-    val `creditsPosted`: kotlin.String
-    ,
-    /**
-     * All it had given.
-     */
-    val `debitsPosted`: kotlin.String
-    ,
-    /**
-     * The one less the other, including what was reserved then.
-     */
-    val `balance`: kotlin.String
-
-){
-
-
-
-
-
-    companion object
-}
-
-/**
- * @suppress
- */
-public object FfiConverterTypeStanding: FfiConverterRustBuffer<Standing> {
-    override fun read(buf: ByteBuffer): Standing {
-        return Standing(
-            FfiConverterULong.read(buf),
-            FfiConverterString.read(buf),
-            FfiConverterString.read(buf),
-            FfiConverterString.read(buf),
-        )
-    }
-
-    override fun allocationSize(value: Standing) = (
-            FfiConverterULong.allocationSize(value.`sequence`) +
-            FfiConverterString.allocationSize(value.`creditsPosted`) +
-            FfiConverterString.allocationSize(value.`debitsPosted`) +
-            FfiConverterString.allocationSize(value.`balance`)
-    )
-
-    override fun write(value: Standing, buf: ByteBuffer) {
-            FfiConverterULong.write(value.`sequence`, buf)
-            FfiConverterString.write(value.`creditsPosted`, buf)
-            FfiConverterString.write(value.`debitsPosted`, buf)
-            FfiConverterString.write(value.`balance`, buf)
-    }
-}
-
-
-
-/**
  * A single-use reply block and its key.
  */
 data class Surb (
@@ -14670,51 +13256,6 @@ public object FfiConverterTypeDomain: FfiConverterRustBuffer<Domain> {
 
 
 /**
- * What a power cut may cost a ledger. A killed process costs nothing.
- */
-
-enum class Durability {
-
-    /**
-     * Every change waits for the disk.
-     */
-    FULL,
-    /**
-     * The last changes may be lost, never torn.
-     */
-    NORMAL;
-
-
-
-
-    companion object
-}
-
-
-/**
- * @suppress
- */
-public object FfiConverterTypeDurability: FfiConverterRustBuffer<Durability> {
-    override fun read(buf: ByteBuffer) = try {
-
-        Durability.entries[buf.getInt() - 1]
-
-    } catch (e: IndexOutOfBoundsException) {
-        throw RuntimeException("invalid enum value, something is very wrong!!", e)
-    }
-
-    override fun allocationSize(value: Durability) = 4UL
-
-    override fun write(value: Durability, buf: ByteBuffer) {
-        buf.putInt(value.ordinal + 1)
-    }
-}
-
-
-
-
-
-/**
  * Why a search ended.
  */
 
@@ -14906,121 +13447,17 @@ enum class ErrorCode(val value: kotlin.UInt) {
      */
     ID_REUSED(403u),
     /**
-     * A reservation was posted or was voided.
+     * A reservation was posted, was voided or has expired.
      */
     RESERVATION_CLOSED(404u),
     /**
-     * The ledger refuses an operation for a reason that has no code of its own.
+     * An operation makes no sense: zero amount, one account twice, other assets, overflow.
      */
     INVALID_OPERATION(405u),
     /**
      * A reservation is unknown: there never was one of that id.
      */
     UNKNOWN_RESERVATION(406u),
-    /**
-     * A batch has no operations.
-     */
-    BATCH_EMPTY(407u),
-    /**
-     * A batch has more than 8,190 operations. Split it.
-     */
-    BATCH_TOO_LARGE(408u),
-    /**
-     * An operation would move or hold nothing.
-     */
-    ZERO_AMOUNT(409u),
-    /**
-     * An operation has one account on both sides.
-     */
-    SAME_ACCOUNT(410u),
-    /**
-     * An account was closed, for good.
-     */
-    ACCOUNT_CLOSED(411u),
-    /**
-     * An account that is to be closed still holds something, or has reservations.
-     */
-    ACCOUNT_IN_USE(412u),
-    /**
-     * A limit on supply was set on an account that is no issuer.
-     */
-    NOT_AN_ISSUER(413u),
-    /**
-     * The accounts of a transfer hold different assets.
-     */
-    ASSET_MISMATCH(414u),
-    /**
-     * An id names an operation that reserved nothing.
-     */
-    NOT_A_RESERVATION(415u),
-    /**
-     * A post asks for more than is reserved.
-     */
-    POST_EXCEEDS_RESERVATION(416u),
-    /**
-     * A reservation has expired.
-     */
-    RESERVATION_EXPIRED(417u),
-    /**
-     * A reservation would be expired from the start.
-     */
-    EXPIRES_IN_PAST(418u),
-    /**
-     * A counter of an account cannot count that much more.
-     */
-    AMOUNT_OVERFLOW(419u),
-    /**
-     * An issuer would have more out than its limit on supply.
-     */
-    SUPPLY_EXCEEDED(420u),
-    /**
-     * An issuer would take back more than it has put out.
-     */
-    CREDITS_EXCEED_DEBITS(421u),
-    /**
-     * An account may not spend that much more today.
-     */
-    QUOTA_EXCEEDED(422u),
-    /**
-     * A signature was good until a time that has passed. Sign again.
-     */
-    SIGNATURE_EXPIRED(423u),
-    /**
-     * No key is registered for an account, so nobody can sign for it.
-     */
-    NO_OWNER(424u),
-    /**
-     * A signature is not one of the account's key over this batch.
-     */
-    SIGNATURE_FORGED(425u),
-    /**
-     * The number of a signature was used: the batch may have been executed.
-     */
-    SIGNATURE_REPLAYED(426u),
-    /**
-     * The number of a signature is not the next one.
-     */
-    NONCE_SKIPPED(427u),
-    /**
-     * A batch does something that only the owner of another account may ask for.
-     */
-    NOT_THE_OWNER(428u),
-    /**
-     * A batch does something that only the host may do, no owner.
-     */
-    NOT_FOR_OWNERS(429u),
-    /**
-     * A checkpoint is not signed by the key that is trusted.
-     */
-    CHECKPOINT_FORGED(430u),
-    /**
-     * A history is not the one a checkpoint was made of: it was rewritten.
-     */
-    CHECKPOINT_DIFFERS(431u),
-    /**
-     * A history ends before a checkpoint: it was cut short.
-     */
-    CHECKPOINT_MISSING(432u),
     /**
      * A harvest policy contradicts itself or does not parse.
      */
@@ -15062,53 +13499,9 @@ enum class ErrorCode(val value: kotlin.UInt) {
      */
     STORAGE_LOCKED(701u),
     /**
-     * A file is damaged. Restore it from a copy.
+     * A file is damaged, or not what it should be.
      */
     STORAGE_CORRUPT(702u),
-    /**
-     * There is no room for a file. Nothing was changed.
-     */
-    STORAGE_FULL(703u),
-    /**
-     * A file can be read but not written.
-     */
-    STORAGE_READ_ONLY(704u),
-    /**
-     * A folder was named where a file is needed.
-     */
-    STORAGE_IS_FOLDER(705u),
-    /**
-     * A file cannot be made or read: it, or the folder it is in, does not exist.
-     */
-    STORAGE_NO_FOLDER(706u),
-    /**
-     * A file is no database, or one of something else.
-     */
-    STORAGE_FOREIGN(707u),
-    /**
-     * A file was written by a newer version of this library.
-     */
-    STORAGE_TOO_NEW(708u),
-    /**
-     * A file exists, and none is replaced.
-     */
-    STORAGE_EXISTS(709u),
-    /**
-     * A history can be imported into an empty ledger only.
-     */
-    STORAGE_NOT_EMPTY(710u),
-    /**
-     * A change may be on disk or not. Open the file again and repeat it.
-     */
-    STORAGE_UNCERTAIN(711u),
-    /**
-     * A file must be opened again, since an earlier change was not confirmed.
-     */
-    STORAGE_REOPEN(712u),
-    /**
-     * A line of a text is no entry of a history.
-     */
-    INVALID_TRANSCRIPT(713u),
     /**
      * A node or coordinator cannot go on.
      */
@@ -15266,12 +13659,12 @@ sealed class FogException(message: String): kotlin.Exception(message) {
         class IdReused(message: String) : FogException(message)
 
     /**
-     * A reservation was posted or was voided.
+     * A reservation was posted, was voided or has expired.
      */
         class ReservationClosed(message: String) : FogException(message)
 
     /**
-     * The ledger refuses an operation for a reason that has no code of its own.
+     * An operation makes no sense: zero amount, one account twice, other assets, overflow.
      */
         class InvalidOperation(message: String) : FogException(message)
 
@@ -15279,136 +13672,6 @@ sealed class FogException(message: String): kotlin.Exception(message) {
      * A reservation is unknown: there never was one of that id.
      */
         class UnknownReservation(message: String) : FogException(message)
-
-    /**
-     * A batch has no operations.
-     */
-        class BatchEmpty(message: String) : FogException(message)
-
-    /**
-     * A batch has more than 8,190 operations. Split it.
-     */
-        class BatchTooLarge(message: String) : FogException(message)
-
-    /**
-     * An operation would move or hold nothing.
-     */
-        class ZeroAmount(message: String) : FogException(message)
-
-    /**
-     * An operation has one account on both sides.
-     */
-        class SameAccount(message: String) : FogException(message)
-
-    /**
-     * An account was closed, for good.
-     */
-        class AccountClosed(message: String) : FogException(message)
-
-    /**
-     * An account that is to be closed still holds something, or has reservations.
-     */
-        class AccountInUse(message: String) : FogException(message)
-
-    /**
-     * A limit on supply was set on an account that is no issuer.
-     */
-        class NotAnIssuer(message: String) : FogException(message)
-
-    /**
-     * The accounts of a transfer hold different assets.
-     */
-        class AssetMismatch(message: String) : FogException(message)
-
-    /**
-     * An id names an operation that reserved nothing.
-     */
-        class NotAReservation(message: String) : FogException(message)
-
-    /**
-     * A post asks for more than is reserved.
-     */
-        class PostExceedsReservation(message: String) : FogException(message)
-
-    /**
-     * A reservation has expired.
-     */
-        class ReservationExpired(message: String) : FogException(message)
-
-    /**
-     * A reservation would be expired from the start.
-     */
-        class ExpiresInPast(message: String) : FogException(message)
-
-    /**
-     * A counter of an account cannot count that much more.
-     */
-        class AmountOverflow(message: String) : FogException(message)
-
-    /**
-     * An issuer would have more out than its limit on supply.
-     */
-        class SupplyExceeded(message: String) : FogException(message)
-
-    /**
-     * An issuer would take back more than it has put out.
-     */
-        class CreditsExceedDebits(message: String) : FogException(message)
-
-    /**
-     * An account may not spend that much more today.
-     */
-        class QuotaExceeded(message: String) : FogException(message)
-
-    /**
-     * A signature was good until a time that has passed. Sign again.
-     */
-        class SignatureExpired(message: String) : FogException(message)
-
-    /**
-     * No key is registered for an account, so nobody can sign for it.
-     */
-        class NoOwner(message: String) : FogException(message)
-
-    /**
-     * A signature is not one of the account's key over this batch.
-     */
-        class SignatureForged(message: String) : FogException(message)
-
-    /**
-     * The number of a signature was used: the batch may have been executed.
-     */
-        class SignatureReplayed(message: String) : FogException(message)
-
-    /**
-     * The number of a signature is not the next one.
-     */
-        class NonceSkipped(message: String) : FogException(message)
-
-    /**
-     * A batch does something that only the owner of another account may ask for.
-     */
-        class NotTheOwner(message: String) : FogException(message)
-
-    /**
-     * A batch does something that only the host may do, no owner.
-     */
-        class NotForOwners(message: String) : FogException(message)
-
-    /**
-     * A checkpoint is not signed by the key that is trusted.
-     */
-        class CheckpointForged(message: String) : FogException(message)
-
-    /**
-     * A history is not the one a checkpoint was made of: it was rewritten.
-     */
-        class CheckpointDiffers(message: String) : FogException(message)
-
-    /**
-     * A history ends before a checkpoint: it was cut short.
-     */
-        class CheckpointMissing(message: String) : FogException(message)
 
     /**
      * A harvest policy contradicts itself or does not parse.
@@ -15461,64 +13724,9 @@ sealed class FogException(message: String): kotlin.Exception(message) {
         class StorageLocked(message: String) : FogException(message)
 
     /**
-     * A file is damaged. Restore it from a copy.
+     * A file is damaged, or not what it should be.
      */
         class StorageCorrupt(message: String) : FogException(message)
-
-    /**
-     * There is no room for a file. Nothing was changed.
-     */
-        class StorageFull(message: String) : FogException(message)
-
-    /**
-     * A file can be read but not written.
-     */
-        class StorageReadOnly(message: String) : FogException(message)
-
-    /**
-     * A folder was named where a file is needed.
-     */
-        class StorageIsFolder(message: String) : FogException(message)
-
-    /**
-     * A file cannot be made or read: it, or the folder it is in, does not exist.
-     */
-        class StorageNoFolder(message: String) : FogException(message)
-
-    /**
-     * A file is no database, or one of something else.
-     */
-        class StorageForeign(message: String) : FogException(message)
-
-    /**
-     * A file was written by a newer version of this library.
-     */
-        class StorageTooNew(message: String) : FogException(message)
-
-    /**
-     * A file exists, and none is replaced.
-     */
-        class StorageExists(message: String) : FogException(message)
-
-    /**
-     * A history can be imported into an empty ledger only.
-     */
-        class StorageNotEmpty(message: String) : FogException(message)
-
-    /**
-     * A change may be on disk or not. Open the file again and repeat it.
-     */
-        class StorageUncertain(message: String) : FogException(message)
-
-    /**
-     * A file must be opened again, since an earlier change was not confirmed.
-     */
-        class StorageReopen(message: String) : FogException(message)
-
-    /**
-     * A line of a text is no entry of a history.
-     */
-        class InvalidTranscript(message: String) : FogException(message)
 
     /**
      * A node or coordinator cannot go on.
@@ -15568,56 +13776,19 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
             23 -> FogException.ReservationClosed(FfiConverterString.read(buf))
             24 -> FogException.InvalidOperation(FfiConverterString.read(buf))
             25 -> FogException.UnknownReservation(FfiConverterString.read(buf))
-            26 -> FogException.BatchEmpty(FfiConverterString.read(buf))
-            27 -> FogException.BatchTooLarge(FfiConverterString.read(buf))
-            28 -> FogException.ZeroAmount(FfiConverterString.read(buf))
-            29 -> FogException.SameAccount(FfiConverterString.read(buf))
-            30 -> FogException.AccountClosed(FfiConverterString.read(buf))
-            31 -> FogException.AccountInUse(FfiConverterString.read(buf))
-            32 -> FogException.NotAnIssuer(FfiConverterString.read(buf))
-            33 -> FogException.AssetMismatch(FfiConverterString.read(buf))
-            34 -> FogException.NotAReservation(FfiConverterString.read(buf))
-            35 -> FogException.PostExceedsReservation(FfiConverterString.read(buf))
-            36 -> FogException.ReservationExpired(FfiConverterString.read(buf))
-            37 -> FogException.ExpiresInPast(FfiConverterString.read(buf))
-            38 -> FogException.AmountOverflow(FfiConverterString.read(buf))
-            39 -> FogException.SupplyExceeded(FfiConverterString.read(buf))
-            40 -> FogException.CreditsExceedDebits(FfiConverterString.read(buf))
-            41 -> FogException.QuotaExceeded(FfiConverterString.read(buf))
-            42 -> FogException.SignatureExpired(FfiConverterString.read(buf))
-            43 -> FogException.NoOwner(FfiConverterString.read(buf))
-            44 -> FogException.SignatureForged(FfiConverterString.read(buf))
-            45 -> FogException.SignatureReplayed(FfiConverterString.read(buf))
-            46 -> FogException.NonceSkipped(FfiConverterString.read(buf))
-            47 -> FogException.NotTheOwner(FfiConverterString.read(buf))
-            48 -> FogException.NotForOwners(FfiConverterString.read(buf))
-            49 -> FogException.CheckpointForged(FfiConverterString.read(buf))
-            50 -> FogException.CheckpointDiffers(FfiConverterString.read(buf))
-            51 -> FogException.CheckpointMissing(FfiConverterString.read(buf))
-            52 -> FogException.InvalidPolicy(FfiConverterString.read(buf))
-            53 -> FogException.ProbeFailed(FfiConverterString.read(buf))
-            54 -> FogException.InvalidModule(FfiConverterString.read(buf))
-            55 -> FogException.OutOfFuel(FfiConverterString.read(buf))
-            56 -> FogException.OutOfMemory(FfiConverterString.read(buf))
-            57 -> FogException.InvalidOutput(FfiConverterString.read(buf))
-            58 -> FogException.Trap(FfiConverterString.read(buf))
-            59 -> FogException.TaskLost(FfiConverterString.read(buf))
-            60 -> FogException.Storage(FfiConverterString.read(buf))
-            61 -> FogException.StorageLocked(FfiConverterString.read(buf))
-            62 -> FogException.StorageCorrupt(FfiConverterString.read(buf))
-            63 -> FogException.StorageFull(FfiConverterString.read(buf))
-            64 -> FogException.StorageReadOnly(FfiConverterString.read(buf))
-            65 -> FogException.StorageIsFolder(FfiConverterString.read(buf))
-            66 -> FogException.StorageNoFolder(FfiConverterString.read(buf))
-            67 -> FogException.StorageForeign(FfiConverterString.read(buf))
-            68 -> FogException.StorageTooNew(FfiConverterString.read(buf))
-            69 -> FogException.StorageExists(FfiConverterString.read(buf))
-            70 -> FogException.StorageNotEmpty(FfiConverterString.read(buf))
-            71 -> FogException.StorageUncertain(FfiConverterString.read(buf))
-            72 -> FogException.StorageReopen(FfiConverterString.read(buf))
-            73 -> FogException.InvalidTranscript(FfiConverterString.read(buf))
-            74 -> FogException.Node(FfiConverterString.read(buf))
-            75 -> FogException.Listen(FfiConverterString.read(buf))
+            26 -> FogException.InvalidPolicy(FfiConverterString.read(buf))
+            27 -> FogException.ProbeFailed(FfiConverterString.read(buf))
+            28 -> FogException.InvalidModule(FfiConverterString.read(buf))
+            29 -> FogException.OutOfFuel(FfiConverterString.read(buf))
+            30 -> FogException.OutOfMemory(FfiConverterString.read(buf))
+            31 -> FogException.InvalidOutput(FfiConverterString.read(buf))
+            32 -> FogException.Trap(FfiConverterString.read(buf))
+            33 -> FogException.TaskLost(FfiConverterString.read(buf))
+            34 -> FogException.Storage(FfiConverterString.read(buf))
+            35 -> FogException.StorageLocked(FfiConverterString.read(buf))
+            36 -> FogException.StorageCorrupt(FfiConverterString.read(buf))
+            37 -> FogException.Node(FfiConverterString.read(buf))
+            38 -> FogException.Listen(FfiConverterString.read(buf))
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
 
@@ -15729,204 +13900,56 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
                 buf.putInt(25)
                 Unit
             }
-            is FogException.BatchEmpty -> {
+            is FogException.InvalidPolicy -> {
                 buf.putInt(26)
                 Unit
             }
-            is FogException.BatchTooLarge -> {
+            is FogException.ProbeFailed -> {
                 buf.putInt(27)
                 Unit
             }
-            is FogException.ZeroAmount -> {
+            is FogException.InvalidModule -> {
                 buf.putInt(28)
                 Unit
             }
-            is FogException.SameAccount -> {
+            is FogException.OutOfFuel -> {
                 buf.putInt(29)
                 Unit
             }
-            is FogException.AccountClosed -> {
+            is FogException.OutOfMemory -> {
                 buf.putInt(30)
                 Unit
             }
-            is FogException.AccountInUse -> {
+            is FogException.InvalidOutput -> {
                 buf.putInt(31)
                 Unit
             }
-            is FogException.NotAnIssuer -> {
+            is FogException.Trap -> {
                 buf.putInt(32)
                 Unit
             }
-            is FogException.AssetMismatch -> {
+            is FogException.TaskLost -> {
                 buf.putInt(33)
                 Unit
             }
-            is FogException.NotAReservation -> {
+            is FogException.Storage -> {
                 buf.putInt(34)
                 Unit
             }
-            is FogException.PostExceedsReservation -> {
+            is FogException.StorageLocked -> {
                 buf.putInt(35)
                 Unit
             }
-            is FogException.ReservationExpired -> {
+            is FogException.StorageCorrupt -> {
                 buf.putInt(36)
                 Unit
             }
-            is FogException.ExpiresInPast -> {
+            is FogException.Node -> {
                 buf.putInt(37)
                 Unit
             }
-            is FogException.AmountOverflow -> {
-                buf.putInt(38)
-                Unit
-            }
-            is FogException.SupplyExceeded -> {
-                buf.putInt(39)
-                Unit
-            }
-            is FogException.CreditsExceedDebits -> {
-                buf.putInt(40)
-                Unit
-            }
-            is FogException.QuotaExceeded -> {
-                buf.putInt(41)
-                Unit
-            }
-            is FogException.SignatureExpired -> {
-                buf.putInt(42)
-                Unit
-            }
-            is FogException.NoOwner -> {
-                buf.putInt(43)
-                Unit
-            }
-            is FogException.SignatureForged -> {
-                buf.putInt(44)
-                Unit
-            }
-            is FogException.SignatureReplayed -> {
-                buf.putInt(45)
-                Unit
-            }
-            is FogException.NonceSkipped -> {
-                buf.putInt(46)
-                Unit
-            }
-            is FogException.NotTheOwner -> {
-                buf.putInt(47)
-                Unit
-            }
-            is FogException.NotForOwners -> {
-                buf.putInt(48)
-                Unit
-            }
-            is FogException.CheckpointForged -> {
-                buf.putInt(49)
-                Unit
-            }
-            is FogException.CheckpointDiffers -> {
-                buf.putInt(50)
-                Unit
-            }
-            is FogException.CheckpointMissing -> {
-                buf.putInt(51)
-                Unit
-            }
-            is FogException.InvalidPolicy -> {
-                buf.putInt(52)
-                Unit
-            }
-            is FogException.ProbeFailed -> {
-                buf.putInt(53)
-                Unit
-            }
-            is FogException.InvalidModule -> {
-                buf.putInt(54)
-                Unit
-            }
-            is FogException.OutOfFuel -> {
-                buf.putInt(55)
-                Unit
-            }
-            is FogException.OutOfMemory -> {
-                buf.putInt(56)
-                Unit
-            }
-            is FogException.InvalidOutput -> {
-                buf.putInt(57)
-                Unit
-            }
-            is FogException.Trap -> {
-                buf.putInt(58)
-                Unit
-            }
-            is FogException.TaskLost -> {
-                buf.putInt(59)
-                Unit
-            }
-            is FogException.Storage -> {
-                buf.putInt(60)
-                Unit
-            }
-            is FogException.StorageLocked -> {
-                buf.putInt(61)
-                Unit
-            }
-            is FogException.StorageCorrupt -> {
-                buf.putInt(62)
-                Unit
-            }
-            is FogException.StorageFull -> {
-                buf.putInt(63)
-                Unit
-            }
-            is FogException.StorageReadOnly -> {
-                buf.putInt(64)
-                Unit
-            }
-            is FogException.StorageIsFolder -> {
-                buf.putInt(65)
-                Unit
-            }
-            is FogException.StorageNoFolder -> {
-                buf.putInt(66)
-                Unit
-            }
-            is FogException.StorageForeign -> {
-                buf.putInt(67)
-                Unit
-            }
-            is FogException.StorageTooNew -> {
-                buf.putInt(68)
-                Unit
-            }
-            is FogException.StorageExists -> {
-                buf.putInt(69)
-                Unit
-            }
-            is FogException.StorageNotEmpty -> {
-                buf.putInt(70)
-                Unit
-            }
-            is FogException.StorageUncertain -> {
-                buf.putInt(71)
-                Unit
-            }
-            is FogException.StorageReopen -> {
-                buf.putInt(72)
-                Unit
-            }
-            is FogException.InvalidTranscript -> {
-                buf.putInt(73)
-                Unit
-            }
-            is FogException.Node -> {
-                buf.putInt(74)
-                Unit
-            }
             is FogException.Listen -> {
-                buf.putInt(75)
+                buf.putInt(38)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -16035,417 +14058,6 @@ public object FfiConverterTypeGenome : FfiConverterRustBuffer<Genome>{
 
 
 /**
- * One step of a batch. Ids are 32 hexadecimal digits, amounts decimal text of base units.
- */
-sealed class LedgerOperation {
-
-    /**
-     * Opens an account for an asset; 0 is credits.
-     */
-    data class Open(
-        /**
-         * The new account.
-         */
-        val `account`: kotlin.String,
-        /**
-         * What it may do.
-         */
-        val `kind`: dev.fogcompute.AccountKind,
-        /**
-         * What it will hold.
-         */
-        val `asset`: kotlin.UInt = 0u ) : LedgerOperation()
-
-    {
-
-
-        companion object
-    }
-
-    /**
-     * Moves an amount. From an issuer it mints, to one it burns.
-     */
-    data class Transfer(
-        /**
-         * Names the operation.
-         */
-        val `id`: kotlin.String,
-        /**
-         * Gives.
-         */
-        val `from`: kotlin.String,
-        /**
-         * Receives.
-         */
-        val `to`: kotlin.String,
-        /**
-         * Base units, above zero.
-         */
-        val `amount`: kotlin.String,
-        /**
-         * What it is for.
-         */
-        val `memo`: dev.fogcompute.Memo? = null ) : LedgerOperation()
-
-    {
-
-
-        companion object
-    }
-
-    /**
-     * Holds an amount back for a later post or void.
-     */
-    data class Reserve(
-        /**
-         * Names the operation and the reservation.
-         */
-        val `id`: kotlin.String,
-        /**
-         * Will give.
-         */
-        val `from`: kotlin.String,
-        /**
-         * Will receive.
-         */
-        val `to`: kotlin.String,
-        /**
-         * Base units, above zero.
-         */
-        val `amount`: kotlin.String,
-        /**
-         * When it is released by itself, in milliseconds since 1970.
-         */
-        val `expiresUnixMs`: kotlin.ULong? = null ,
-        /**
-         * What it is for.
-         */
-        val `memo`: dev.fogcompute.Memo? = null ) : LedgerOperation()
-
-    {
-
-
-        companion object
-    }
-
-    /**
-     * Moves a reserved amount, or part of it; what is left is released.
-     */
-    data class Post(
-        /**
-         * Names the operation.
-         */
-        val `id`: kotlin.String,
-        /**
-         * The reservation it closes.
-         */
-        val `reservation`: kotlin.String,
-        /**
-         * Base units; all that is reserved if it is left out.
-         */
-        val `amount`: kotlin.String? = null ) : LedgerOperation()
-
-    {
-
-
-        companion object
-    }
-
-    /**
-     * Releases a reservation.
-     */
-    data class Void(
-        /**
-         * Names the operation.
-         */
-        val `id`: kotlin.String,
-        /**
-         * The reservation it closes.
-         */
-        val `reservation`: kotlin.String) : LedgerOperation()
-
-    {
-
-
-        companion object
-    }
-
-    /**
-     * Sets all limits of an account anew.
-     */
-    data class Limit(
-        /**
-         * Names the operation.
-         */
-        val `id`: kotlin.String,
-        /**
-         * The account.
-         */
-        val `account`: kotlin.String,
-        /**
-         * Its limits from then on.
-         */
-        val `limits`: dev.fogcompute.AccountLimits) : LedgerOperation()
-
-    {
-
-
-        companion object
-    }
-
-    /**
-     * Closes an account for good.
-     */
-    data class Close(
-        /**
-         * Names the operation.
-         */
-        val `id`: kotlin.String,
-        /**
-         * The account.
-         */
-        val `account`: kotlin.String) : LedgerOperation()
-
-    {
-
-
-        companion object
-    }
-
-    /**
-     * Registers the key, 32 bytes, whose signatures move an account's money.
-     */
-    data class Own(
-        /**
-         * Names the operation.
-         */
-        val `id`: kotlin.String,
-        /**
-         * The account.
-         */
-        val `account`: kotlin.String,
-        /**
-         * The owner's key.
-         */
-        val `key`: kotlin.ByteArray) : LedgerOperation()
-
-    {
-
-
-        companion object
-    }
-
-
-
-
-
-
-
-
-    companion object
-}
-
-/**
- * @suppress
- */
-public object FfiConverterTypeLedgerOperation : FfiConverterRustBuffer<LedgerOperation>{
-    override fun read(buf: ByteBuffer): LedgerOperation {
-        return when(buf.getInt()) {
-            1 -> LedgerOperation.Open(
-                FfiConverterString.read(buf),
-                FfiConverterTypeAccountKind.read(buf),
-                FfiConverterUInt.read(buf),
-                )
-            2 -> LedgerOperation.Transfer(
-                FfiConverterString.read(buf),
-                FfiConverterString.read(buf),
-                FfiConverterString.read(buf),
-                FfiConverterString.read(buf),
-                FfiConverterOptionalTypeMemo.read(buf),
-                )
-            3 -> LedgerOperation.Reserve(
-                FfiConverterString.read(buf),
-                FfiConverterString.read(buf),
-                FfiConverterString.read(buf),
-                FfiConverterString.read(buf),
-                FfiConverterOptionalULong.read(buf),
-                FfiConverterOptionalTypeMemo.read(buf),
-                )
-            4 -> LedgerOperation.Post(
-                FfiConverterString.read(buf),
-                FfiConverterString.read(buf),
-                FfiConverterOptionalString.read(buf),
-                )
-            5 -> LedgerOperation.Void(
-                FfiConverterString.read(buf),
-                FfiConverterString.read(buf),
-                )
-            6 -> LedgerOperation.Limit(
-                FfiConverterString.read(buf),
-                FfiConverterString.read(buf),
-                FfiConverterTypeAccountLimits.read(buf),
-                )
-            7 -> LedgerOperation.Close(
-                FfiConverterString.read(buf),
-                FfiConverterString.read(buf),
-                )
-            8 -> LedgerOperation.Own(
-                FfiConverterString.read(buf),
-                FfiConverterString.read(buf),
-                FfiConverterByteArray.read(buf),
-                )
-            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
-        }
-    }
-
-    override fun allocationSize(value: LedgerOperation): ULong = when(value) {
-        is LedgerOperation.Open -> {
-            // Add the size for the Int that specifies the variant plus the size needed for all fields
-            (
-                4UL
-                + FfiConverterString.allocationSize(value.`account`)
-                + FfiConverterTypeAccountKind.allocationSize(value.`kind`)
-                + FfiConverterUInt.allocationSize(value.`asset`)
-            )
-        }
-        is LedgerOperation.Transfer -> {
-            // Add the size for the Int that specifies the variant plus the size needed for all fields
-            (
-                4UL
-                + FfiConverterString.allocationSize(value.`id`)
-                + FfiConverterString.allocationSize(value.`from`)
-                + FfiConverterString.allocationSize(value.`to`)
-                + FfiConverterString.allocationSize(value.`amount`)
-                + FfiConverterOptionalTypeMemo.allocationSize(value.`memo`)
-            )
-        }
-        is LedgerOperation.Reserve -> {
-            // Add the size for the Int that specifies the variant plus the size needed for all fields
-            (
-                4UL
-                + FfiConverterString.allocationSize(value.`id`)
-                + FfiConverterString.allocationSize(value.`from`)
-                + FfiConverterString.allocationSize(value.`to`)
-                + FfiConverterString.allocationSize(value.`amount`)
-                + FfiConverterOptionalULong.allocationSize(value.`expiresUnixMs`)
-                + FfiConverterOptionalTypeMemo.allocationSize(value.`memo`)
-            )
-        }
-        is LedgerOperation.Post -> {
-            // Add the size for the Int that specifies the variant plus the size needed for all fields
-            (
-                4UL
-                + FfiConverterString.allocationSize(value.`id`)
-                + FfiConverterString.allocationSize(value.`reservation`)
-                + FfiConverterOptionalString.allocationSize(value.`amount`)
-            )
-        }
-        is LedgerOperation.Void -> {
-            // Add the size for the Int that specifies the variant plus the size needed for all fields
-            (
-                4UL
-                + FfiConverterString.allocationSize(value.`id`)
-                + FfiConverterString.allocationSize(value.`reservation`)
-            )
-        }
-        is LedgerOperation.Limit -> {
-            // Add the size for the Int that specifies the variant plus the size needed for all fields
-            (
-                4UL
-                + FfiConverterString.allocationSize(value.`id`)
-                + FfiConverterString.allocationSize(value.`account`)
-                + FfiConverterTypeAccountLimits.allocationSize(value.`limits`)
-            )
-        }
-        is LedgerOperation.Close -> {
-            // Add the size for the Int that specifies the variant plus the size needed for all fields
-            (
-                4UL
-                + FfiConverterString.allocationSize(value.`id`)
-                + FfiConverterString.allocationSize(value.`account`)
-            )
-        }
-        is LedgerOperation.Own -> {
-            // Add the size for the Int that specifies the variant plus the size needed for all fields
-            (
-                4UL
-                + FfiConverterString.allocationSize(value.`id`)
-                + FfiConverterString.allocationSize(value.`account`)
-                + FfiConverterByteArray.allocationSize(value.`key`)
-            )
-        }
-    }
-
-    override fun write(value: LedgerOperation, buf: ByteBuffer) {
-        when(value) {
-            is LedgerOperation.Open -> {
-                buf.putInt(1)
-                FfiConverterString.write(value.`account`, buf)
-                FfiConverterTypeAccountKind.write(value.`kind`, buf)
-                FfiConverterUInt.write(value.`asset`, buf)
-                Unit
-            }
-            is LedgerOperation.Transfer -> {
-                buf.putInt(2)
-                FfiConverterString.write(value.`id`, buf)
-                FfiConverterString.write(value.`from`, buf)
-                FfiConverterString.write(value.`to`, buf)
-                FfiConverterString.write(value.`amount`, buf)
-                FfiConverterOptionalTypeMemo.write(value.`memo`, buf)
-                Unit
-            }
-            is LedgerOperation.Reserve -> {
-                buf.putInt(3)
-                FfiConverterString.write(value.`id`, buf)
-                FfiConverterString.write(value.`from`, buf)
-                FfiConverterString.write(value.`to`, buf)
-                FfiConverterString.write(value.`amount`, buf)
-                FfiConverterOptionalULong.write(value.`expiresUnixMs`, buf)
-                FfiConverterOptionalTypeMemo.write(value.`memo`, buf)
-                Unit
-            }
-            is LedgerOperation.Post -> {
-                buf.putInt(4)
-                FfiConverterString.write(value.`id`, buf)
-                FfiConverterString.write(value.`reservation`, buf)
-                FfiConverterOptionalString.write(value.`amount`, buf)
-                Unit
-            }
-            is LedgerOperation.Void -> {
-                buf.putInt(5)
-                FfiConverterString.write(value.`id`, buf)
-                FfiConverterString.write(value.`reservation`, buf)
-                Unit
-            }
-            is LedgerOperation.Limit -> {
-                buf.putInt(6)
-                FfiConverterString.write(value.`id`, buf)
-                FfiConverterString.write(value.`account`, buf)
-                FfiConverterTypeAccountLimits.write(value.`limits`, buf)
-                Unit
-            }
-            is LedgerOperation.Close -> {
-                buf.putInt(7)
-                FfiConverterString.write(value.`id`, buf)
-                FfiConverterString.write(value.`account`, buf)
-                Unit
-            }
-            is LedgerOperation.Own -> {
-                buf.putInt(8)
-                FfiConverterString.write(value.`id`, buf)
-                FfiConverterString.write(value.`account`, buf)
-                FfiConverterByteArray.write(value.`key`, buf)
-                Unit
-            }
-        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
-    }
-}
-
-
-
-
-
-/**
  * Why a job was left out.
  */
 sealed class LeftOutReason {
@@ -16514,8 +14126,17 @@ sealed class LeftOutReason {
     /**
      * Wherever it has room, it would be with others that it must not be with.
      */
-    object Crowded : LeftOutReason()
+    data class Crowded(
+        /**
+         * What forbids that, each of them somewhere.
+         */
+        val `rules`: List<dev.fogcompute.Rule>) : LeftOutReason()
 
+    {
+
+
+        companion object
+    }
 
     /**
      * Wherever it ran, it or a more urgent job would be late.
@@ -16576,7 +14197,9 @@ public object FfiConverterTypeLeftOutReason : FfiConverterRustBuffer<LeftOutReas
                 FfiConverterString.read(buf),
                 FfiConverterTypeLacks.read(buf),
                 )
-            4 -> LeftOutReason.Crowded
+            4 -> LeftOutReason.Crowded(
+                FfiConverterSequenceTypeRule.read(buf),
+                )
             5 -> LeftOutReason.Late(
                 FfiConverterULong.read(buf),
                 )
@@ -16617,6 +14240,7 @@ public object FfiConverterTypeLeftOutReason : FfiConverterRustBuffer<LeftOutReas
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
+                + FfiConverterSequenceTypeRule.allocationSize(value.`rules`)
             )
         }
         is LeftOutReason.Late -> {
@@ -16658,6 +14282,7 @@ public object FfiConverterTypeLeftOutReason : FfiConverterRustBuffer<LeftOutReas
             }
             is LeftOutReason.Crowded -> {
                 buf.putInt(4)
+                FfiConverterSequenceTypeRule.write(value.`rules`, buf)
                 Unit
             }
             is LeftOutReason.Late -> {
@@ -17266,6 +14891,165 @@ public object FfiConverterTypeProcessed : FfiConverterRustBuffer<Processed>{
 
 
 /**
+ * What can forbid that jobs are placed together.
+ */
+sealed class Rule {
+
+    /**
+     * Replicas of a job must be in different domains.
+     */
+    data class Replicas(
+        /**
+         * What is a domain.
+         */
+        val `over`: dev.fogcompute.Domain) : Rule()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Jobs must avoid each other.
+     */
+    object AntiAffinity : Rule()
+
+
+    /**
+     * A group is spread.
+     */
+    data class Spread(
+        /**
+         * Name of the group.
+         */
+        val `group`: kotlin.String,
+        /**
+         * What is a domain.
+         */
+        val `over`: dev.fogcompute.Domain,
+        /**
+         * Most jobs of the group in one domain.
+         */
+        val `most`: kotlin.UInt) : Rule()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Nodes have only so much of something.
+     */
+    data class Capacity(
+        /**
+         * What there is too little of.
+         */
+        val `of`: dev.fogcompute.Constraint) : Rule()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRule : FfiConverterRustBuffer<Rule>{
+    override fun read(buf: ByteBuffer): Rule {
+        return when(buf.getInt()) {
+            1 -> Rule.Replicas(
+                FfiConverterTypeDomain.read(buf),
+                )
+            2 -> Rule.AntiAffinity
+            3 -> Rule.Spread(
+                FfiConverterString.read(buf),
+                FfiConverterTypeDomain.read(buf),
+                FfiConverterUInt.read(buf),
+                )
+            4 -> Rule.Capacity(
+                FfiConverterTypeConstraint.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Rule): ULong = when(value) {
+        is Rule.Replicas -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeDomain.allocationSize(value.`over`)
+            )
+        }
+        is Rule.AntiAffinity -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Rule.Spread -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`group`)
+                + FfiConverterTypeDomain.allocationSize(value.`over`)
+                + FfiConverterUInt.allocationSize(value.`most`)
+            )
+        }
+        is Rule.Capacity -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeConstraint.allocationSize(value.`of`)
+            )
+        }
+    }
+
+    override fun write(value: Rule, buf: ByteBuffer) {
+        when(value) {
+            is Rule.Replicas -> {
+                buf.putInt(1)
+                FfiConverterTypeDomain.write(value.`over`, buf)
+                Unit
+            }
+            is Rule.AntiAffinity -> {
+                buf.putInt(2)
+                Unit
+            }
+            is Rule.Spread -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`group`, buf)
+                FfiConverterTypeDomain.write(value.`over`, buf)
+                FfiConverterUInt.write(value.`most`, buf)
+                Unit
+            }
+            is Rule.Capacity -> {
+                buf.putInt(4)
+                FfiConverterTypeConstraint.write(value.`of`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
  * Who survives of a generation.
  */
 sealed class Selection {
@@ -17475,51 +15259,6 @@ public object FfiConverterTypeStrategy: FfiConverterRustBuffer<Strategy> {
     override fun allocationSize(value: Strategy) = 4UL
 
     override fun write(value: Strategy, buf: ByteBuffer) {
-        buf.putInt(value.ordinal + 1)
-    }
-}
-
-
-
-
-
-/**
- * How a history is written as text, a line for each entry.
- */
-
-enum class TextFormat {
-
-    /**
-     * Columns under a line with their names, for spreadsheets.
-     */
-    CSV,
-    /**
-     * One JSON object a line, amounts as text.
-     */
-    JSON_LINES;
-
-
-
-
-    companion object
-}
-
-
-/**
- * @suppress
- */
-public object FfiConverterTypeTextFormat: FfiConverterRustBuffer<TextFormat> {
-    override fun read(buf: ByteBuffer) = try {
-
-        TextFormat.entries[buf.getInt() - 1]
-
-    } catch (e: IndexOutOfBoundsException) {
-        throw RuntimeException("invalid enum value, something is very wrong!!", e)
-    }
-
-    override fun allocationSize(value: TextFormat) = 4UL
-
-    override fun write(value: TextFormat, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
     }
 }
@@ -18096,38 +15835,6 @@ public object FfiConverterOptionalTypeReplyBlocks: FfiConverterRustBuffer<ReplyB
 /**
  * @suppress
  */
-public object FfiConverterOptionalTypeAccountLimits: FfiConverterRustBuffer<AccountLimits?> {
-    override fun read(buf: ByteBuffer): AccountLimits? {
-        if (buf.get().toInt() == 0) {
-            return null
-        }
-        return FfiConverterTypeAccountLimits.read(buf)
-    }
-
-    override fun allocationSize(value: AccountLimits?): ULong {
-        if (value == null) {
-            return 1UL
-        } else {
-            return 1UL + FfiConverterTypeAccountLimits.allocationSize(value)
-        }
-    }
-
-    override fun write(value: AccountLimits?, buf: ByteBuffer) {
-        if (value == null) {
-            buf.put(0)
-        } else {
-            buf.put(1)
-            FfiConverterTypeAccountLimits.write(value, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
 public object FfiConverterOptionalTypeCover: FfiConverterRustBuffer<Cover?> {
     override fun read(buf: ByteBuffer): Cover? {
         if (buf.get().toInt() == 0) {
@@ -18160,38 +15867,6 @@ public object FfiConverterOptionalTypeCover: FfiConverterRustBuffer<Cover?> {
 /**
  * @suppress
  */
-public object FfiConverterOptionalTypeLedgerEntry: FfiConverterRustBuffer<LedgerEntry?> {
-    override fun read(buf: ByteBuffer): LedgerEntry? {
-        if (buf.get().toInt() == 0) {
-            return null
-        }
-        return FfiConverterTypeLedgerEntry.read(buf)
-    }
-
-    override fun allocationSize(value: LedgerEntry?): ULong {
-        if (value == null) {
-            return 1UL
-        } else {
-            return 1UL + FfiConverterTypeLedgerEntry.allocationSize(value)
-        }
-    }
-
-    override fun write(value: LedgerEntry?, buf: ByteBuffer) {
-        if (value == null) {
-            buf.put(0)
-        } else {
-            buf.put(1)
-            FfiConverterTypeLedgerEntry.write(value, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
 public object FfiConverterOptionalTypeLimits: FfiConverterRustBuffer<Limits?> {
     override fun read(buf: ByteBuffer): Limits? {
         if (buf.get().toInt() == 0) {
@@ -18214,38 +15889,6 @@ public object FfiConverterOptionalTypeLimits: FfiConverterRustBuffer<Limits?> {
         } else {
             buf.put(1)
             FfiConverterTypeLimits.write(value, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
-public object FfiConverterOptionalTypeMemo: FfiConverterRustBuffer<Memo?> {
-    override fun read(buf: ByteBuffer): Memo? {
-        if (buf.get().toInt() == 0) {
-            return null
-        }
-        return FfiConverterTypeMemo.read(buf)
-    }
-
-    override fun allocationSize(value: Memo?): ULong {
-        if (value == null) {
-            return 1UL
-        } else {
-            return 1UL + FfiConverterTypeMemo.allocationSize(value)
-        }
-    }
-
-    override fun write(value: Memo?, buf: ByteBuffer) {
-        if (value == null) {
-            buf.put(0)
-        } else {
-            buf.put(1)
-            FfiConverterTypeMemo.write(value, buf)
         }
     }
 }
@@ -18416,38 +16059,6 @@ public object FfiConverterOptionalTypeStagnation: FfiConverterRustBuffer<Stagnat
 /**
  * @suppress
  */
-public object FfiConverterOptionalTypeStanding: FfiConverterRustBuffer<Standing?> {
-    override fun read(buf: ByteBuffer): Standing? {
-        if (buf.get().toInt() == 0) {
-            return null
-        }
-        return FfiConverterTypeStanding.read(buf)
-    }
-
-    override fun allocationSize(value: Standing?): ULong {
-        if (value == null) {
-            return 1UL
-        } else {
-            return 1UL + FfiConverterTypeStanding.allocationSize(value)
-        }
-    }
-
-    override fun write(value: Standing?, buf: ByteBuffer) {
-        if (value == null) {
-            buf.put(0)
-        } else {
-            buf.put(1)
-            FfiConverterTypeStanding.write(value, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
 public object FfiConverterOptionalTypeTopologyOptions: FfiConverterRustBuffer<TopologyOptions?> {
     override fun read(buf: ByteBuffer): TopologyOptions? {
         if (buf.get().toInt() == 0) {
@@ -18470,70 +16081,6 @@ public object FfiConverterOptionalTypeTopologyOptions: FfiConverterRustBuffer<To
         } else {
             buf.put(1)
             FfiConverterTypeTopologyOptions.write(value, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
-public object FfiConverterOptionalTypeAccountKind: FfiConverterRustBuffer<AccountKind?> {
-    override fun read(buf: ByteBuffer): AccountKind? {
-        if (buf.get().toInt() == 0) {
-            return null
-        }
-        return FfiConverterTypeAccountKind.read(buf)
-    }
-
-    override fun allocationSize(value: AccountKind?): ULong {
-        if (value == null) {
-            return 1UL
-        } else {
-            return 1UL + FfiConverterTypeAccountKind.allocationSize(value)
-        }
-    }
-
-    override fun write(value: AccountKind?, buf: ByteBuffer) {
-        if (value == null) {
-            buf.put(0)
-        } else {
-            buf.put(1)
-            FfiConverterTypeAccountKind.write(value, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
-public object FfiConverterOptionalTypeDurability: FfiConverterRustBuffer<Durability?> {
-    override fun read(buf: ByteBuffer): Durability? {
-        if (buf.get().toInt() == 0) {
-            return null
-        }
-        return FfiConverterTypeDurability.read(buf)
-    }
-
-    override fun allocationSize(value: Durability?): ULong {
-        if (value == null) {
-            return 1UL
-        } else {
-            return 1UL + FfiConverterTypeDurability.allocationSize(value)
-        }
-    }
-
-    override fun write(value: Durability?, buf: ByteBuffer) {
-        if (value == null) {
-            buf.put(0)
-        } else {
-            buf.put(1)
-            FfiConverterTypeDurability.write(value, buf)
         }
     }
 }
@@ -18816,34 +16363,6 @@ public object FfiConverterSequenceByteArray: FfiConverterRustBuffer<List<kotlin.
 /**
  * @suppress
  */
-public object FfiConverterSequenceTypeAccount: FfiConverterRustBuffer<List<Account>> {
-    override fun read(buf: ByteBuffer): List<Account> {
-        val len = buf.getInt()
-        return List<Account>(len) {
-            FfiConverterTypeAccount.read(buf)
-        }
-    }
-
-    override fun allocationSize(value: List<Account>): ULong {
-        val sizeForLength = 4UL
-        val sizeForItems = value.map { FfiConverterTypeAccount.allocationSize(it) }.sum()
-        return sizeForLength + sizeForItems
-    }
-
-    override fun write(value: List<Account>, buf: ByteBuffer) {
-        buf.putInt(value.size)
-        value.iterator().forEach {
-            FfiConverterTypeAccount.write(it, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
 public object FfiConverterSequenceTypeAssignment: FfiConverterRustBuffer<List<Assignment>> {
     override fun read(buf: ByteBuffer): List<Assignment> {
         val len = buf.getInt()
@@ -19012,34 +16531,6 @@ public object FfiConverterSequenceTypeIndividual: FfiConverterRustBuffer<List<In
 /**
  * @suppress
  */
-public object FfiConverterSequenceTypeLedgerEntry: FfiConverterRustBuffer<List<LedgerEntry>> {
-    override fun read(buf: ByteBuffer): List<LedgerEntry> {
-        val len = buf.getInt()
-        return List<LedgerEntry>(len) {
-            FfiConverterTypeLedgerEntry.read(buf)
-        }
-    }
-
-    override fun allocationSize(value: List<LedgerEntry>): ULong {
-        val sizeForLength = 4UL
-        val sizeForItems = value.map { FfiConverterTypeLedgerEntry.allocationSize(it) }.sum()
-        return sizeForLength + sizeForItems
-    }
-
-    override fun write(value: List<LedgerEntry>, buf: ByteBuffer) {
-        buf.putInt(value.size)
-        value.iterator().forEach {
-            FfiConverterTypeLedgerEntry.write(it, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
 public object FfiConverterSequenceTypeLeftOut: FfiConverterRustBuffer<List<LeftOut>> {
     override fun read(buf: ByteBuffer): List<LeftOut> {
         val len = buf.getInt()
@@ -19180,34 +16671,6 @@ public object FfiConverterSequenceTypeReason: FfiConverterRustBuffer<List<Reason
 /**
  * @suppress
  */
-public object FfiConverterSequenceTypeReceipt: FfiConverterRustBuffer<List<Receipt>> {
-    override fun read(buf: ByteBuffer): List<Receipt> {
-        val len = buf.getInt()
-        return List<Receipt>(len) {
-            FfiConverterTypeReceipt.read(buf)
-        }
-    }
-
-    override fun allocationSize(value: List<Receipt>): ULong {
-        val sizeForLength = 4UL
-        val sizeForItems = value.map { FfiConverterTypeReceipt.allocationSize(it) }.sum()
-        return sizeForLength + sizeForItems
-    }
-
-    override fun write(value: List<Receipt>, buf: ByteBuffer) {
-        buf.putInt(value.size)
-        value.iterator().forEach {
-            FfiConverterTypeReceipt.write(it, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
 public object FfiConverterSequenceTypeRemoved: FfiConverterRustBuffer<List<Removed>> {
     override fun read(buf: ByteBuffer): List<Removed> {
         val len = buf.getInt()
@@ -19320,24 +16783,24 @@ public object FfiConverterSequenceTypeDomain: FfiConverterRustBuffer<List<Domain
 /**
  * @suppress
  */
-public object FfiConverterSequenceTypeLedgerOperation: FfiConverterRustBuffer<List<LedgerOperation>> {
-    override fun read(buf: ByteBuffer): List<LedgerOperation> {
+public object FfiConverterSequenceTypeRule: FfiConverterRustBuffer<List<Rule>> {
+    override fun read(buf: ByteBuffer): List<Rule> {
         val len = buf.getInt()
-        return List<LedgerOperation>(len) {
-            FfiConverterTypeLedgerOperation.read(buf)
+        return List<Rule>(len) {
+            FfiConverterTypeRule.read(buf)
         }
     }
 
-    override fun allocationSize(value: List<LedgerOperation>): ULong {
+    override fun allocationSize(value: List<Rule>): ULong {
         val sizeForLength = 4UL
-        val sizeForItems = value.map { FfiConverterTypeLedgerOperation.allocationSize(it) }.sum()
+        val sizeForItems = value.map { FfiConverterTypeRule.allocationSize(it) }.sum()
         return sizeForLength + sizeForItems
     }
 
-    override fun write(value: List<LedgerOperation>, buf: ByteBuffer) {
+    override fun write(value: List<Rule>, buf: ByteBuffer) {
         buf.putInt(value.size)
         value.iterator().forEach {
-            FfiConverterTypeLedgerOperation.write(it, buf)
+            FfiConverterTypeRule.write(it, buf)
         }
     }
 }
@@ -19441,89 +16904,6 @@ public object FfiConverterSequenceSequenceTypeDescriptor: FfiConverterRustBuffer
     UniffiLib.uniffi_fogcompute_uniffi_fn_func_version(
 
         _status)
-}
-    )
-    }
-
-
-        /**
-         * The bytes that an owner's signature is over, for keys that are kept elsewhere. A signed batch is
-         * [`sign_batch`] with any secret, its last 64 bytes replaced by the signature.
-         *
-         * # Errors
-         * [`FogError::InvalidArgument`].
-         */
-    @Throws(FogException::class) fun `batchMessage`(`account`: kotlin.String, `nonce`: kotlin.ULong, `expiresUnixMs`: kotlin.ULong, `operations`: List<LedgerOperation>): kotlin.ByteArray {
-            return FfiConverterByteArray.lift(
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_func_batch_message(
-
-
-        FfiConverterString.lower(`account`),
-        FfiConverterULong.lower(`nonce`),
-        FfiConverterULong.lower(`expiresUnixMs`),
-        FfiConverterSequenceTypeLedgerOperation.lower(`operations`),_status)
-}
-    )
-    }
-
-
-        /**
-         * The public key, 32 bytes, to an Ed25519 key's 32 secret bytes.
-         *
-         * # Errors
-         * [`FogError::InvalidArgument`].
-         */
-    @Throws(FogException::class) fun `ownerKey`(`secret`: kotlin.ByteArray): kotlin.ByteArray {
-            return FfiConverterByteArray.lift(
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_func_owner_key(
-
-
-        FfiConverterByteArray.lower(`secret`),_status)
-}
-    )
-    }
-
-
-        /**
-         * Signs a batch as the owner of an account with 32 secret bytes. `nonce` is
-         * [`Ledger::next_nonce`]; the bytes are the same in every language.
-         *
-         * # Errors
-         * [`FogError::InvalidArgument`].
-         */
-    @Throws(FogException::class) fun `signBatch`(`account`: kotlin.String, `nonce`: kotlin.ULong, `expiresUnixMs`: kotlin.ULong, `operations`: List<LedgerOperation>, `secret`: kotlin.ByteArray): kotlin.ByteArray {
-            return FfiConverterByteArray.lift(
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_func_sign_batch(
-
-
-        FfiConverterString.lower(`account`),
-        FfiConverterULong.lower(`nonce`),
-        FfiConverterULong.lower(`expiresUnixMs`),
-        FfiConverterSequenceTypeLedgerOperation.lower(`operations`),
-        FfiConverterByteArray.lower(`secret`),_status)
-}
-    )
-    }
-
-
-        /**
-         * Checks that a checkpoint was signed by the key, 32 bytes, that is trusted, and says what it
-         * states.
-         *
-         * # Errors
-         * [`FogError::CheckpointForged`], [`FogError::InvalidArgument`].
-         */
-    @Throws(FogException::class) fun `verifyCheckpoint`(`checkpoint`: kotlin.ByteArray, `key`: kotlin.ByteArray): Checkpoint {
-            return FfiConverterTypeCheckpoint.lift(
-    uniffiRustCallWithError(FogException) { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_func_verify_checkpoint(
-
-
-        FfiConverterByteArray.lower(`checkpoint`),
-        FfiConverterByteArray.lower(`key`),_status)
 }
     )
     }
