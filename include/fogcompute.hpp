@@ -2466,6 +2466,16 @@ enum class account_kind : std::int32_t {
     holder = FOG_ACCOUNT_KIND_HOLDER,
 };
 
+/// Bounds of an account beyond those of its kind. What is left out is no bound.
+struct account_limits {
+    /// Most that an issuer may have out at once, open reservations included.
+    std::optional<std::string> max_supply;
+    /// An issuer takes back no more than it has put out.
+    bool credits_must_not_exceed_debits = false;
+    /// Most that transfers and posts may take from the account in one UTC day.
+    std::optional<std::string> spend_per_day;
+};
+
 /// An account: its counters since it was opened, decimal text of base units.
 struct account {
     std::string id;
@@ -2476,7 +2486,312 @@ struct account {
     std::string debits_posted;
     std::string credits_pending;
     std::string debits_pending;
+    /// What it holds; 0 is credits.
+    std::uint32_t asset = 0;
+    /// It gives and receives nothing any more.
+    bool closed = false;
+    account_limits limits;
+    /// The last UTC day on which it gave anything, in days since 1970, and what it gave then.
+    std::uint64_t spent_day = 0;
+    std::string spent;
 };
+
+/// What a transfer or a reservation is for. The ledger keeps it and makes nothing of it.
+struct memo {
+    /// The purpose, from a list of the caller's; 0 is unsaid.
+    std::uint16_t code = 0;
+    /// The caller's own reference; zeros are unsaid.
+    std::array<std::uint8_t, 16> reference{};
+};
+
+/// One line of a ledger's history. What an entry of its kind does not say is empty, or zero.
+struct ledger_entry {
+    /// Place in the history, from 1 without gaps.
+    std::uint64_t sequence = 0;
+    /// When it was made, in milliseconds since 1970.
+    std::uint64_t unix_ms = 0;
+    /// What happened: "opened", "transferred", "reserved", "posted", "voided", "expired", "limited",
+    /// "closed", "owned", "signed". There may be more later.
+    std::string kind;
+    /// Digest of the whole history up to it.
+    std::string chain;
+    /// The operation that made it.
+    std::string id;
+    /// The reservation that it closed.
+    std::string reservation;
+    /// The account, of what is about one only.
+    std::string account;
+    /// The accounts that give and receive, or would have.
+    std::string from;
+    std::string to;
+    /// Base units that moved, or that a reservation holds back.
+    std::string amount;
+    /// Base units that were reserved and are free again.
+    std::string released;
+    /// What a transfer or a reservation was for.
+    fogcompute::memo memo;
+    /// When a reservation expires, in milliseconds since 1970.
+    std::uint64_t expires_unix_ms = 0;
+    /// What an opened account holds, and may do.
+    std::uint32_t asset = 0;
+    std::optional<fogcompute::account_kind> account_kind;
+    /// An account's new limits.
+    account_limits limits;
+    /// An account's new key.
+    key_bytes key{};
+    /// Number of a signature, and the digest of what was signed.
+    std::uint64_t nonce = 0;
+    std::string digest;
+};
+
+/// What an account had received and given at some moment of the past.
+struct standing {
+    /// The last entry before that moment that named the account.
+    std::uint64_t sequence = 0;
+    std::string credits_posted;
+    std::string debits_posted;
+    /// The one less the other, including what was reserved then.
+    std::string balance;
+};
+
+/// Where a history ends.
+struct ledger_head {
+    /// Number of entries.
+    std::uint64_t sequence = 0;
+    /// Digest of the whole history.
+    std::string chain;
+};
+
+/// What a checkpoint states.
+struct checkpoint {
+    ledger_head head;
+    /// When it was made, in milliseconds since 1970.
+    std::uint64_t unix_ms = 0;
+    /// Digest of all accounts.
+    std::string accounts_root;
+};
+
+/// What a power cut may cost a ledger. A killed process costs nothing.
+enum class durability : std::int32_t {
+    /// Every change waits for the disk.
+    full = FOG_DURABILITY_FULL,
+    /// The last changes may be lost, never torn.
+    normal = FOG_DURABILITY_NORMAL,
+};
+
+/// How a history is written as text, a line for each entry.
+enum class text_format : std::int32_t {
+    /// Columns under a line with their names, for spreadsheets.
+    csv = FOG_TEXT_FORMAT_CSV,
+    /// One JSON object a line, amounts as text.
+    json_lines = FOG_TEXT_FORMAT_JSON_LINES,
+};
+
+namespace detail {
+
+inline fog_amount native(const std::optional<std::string> &amount) {
+    fog_amount raw{};
+    if (amount) {
+        // One that is too long stays without its end and without a NUL byte: the library refuses it.
+        amount->copy(raw.text, sizeof raw.text);
+    }
+    return raw;
+}
+
+inline fog_account_limits native(const account_limits &limits) {
+    fog_account_limits raw{};
+    raw.max_supply = native(limits.max_supply);
+    raw.spend_per_day = native(limits.spend_per_day);
+    raw.credits_must_not_exceed_debits = limits.credits_must_not_exceed_debits;
+    return raw;
+}
+
+inline fog_memo native(const memo &said) {
+    fog_memo raw{};
+    raw.code = said.code;
+    std::copy(said.reference.begin(), said.reference.end(), raw.reference);
+    return raw;
+}
+
+inline account_limits told(const fog_account_limits &raw) {
+    const auto amount = [](const fog_amount &bound) {
+        return *bound.text == 0 ? std::nullopt : std::optional<std::string>(bound.text);
+    };
+    return {amount(raw.max_supply), raw.credits_must_not_exceed_debits, amount(raw.spend_per_day)};
+}
+
+inline account told(const fog_account &raw) {
+    return {raw.id,
+            static_cast<account_kind>(raw.kind),
+            raw.available.text,
+            raw.credits_posted.text,
+            raw.debits_posted.text,
+            raw.credits_pending.text,
+            raw.debits_pending.text,
+            raw.asset,
+            raw.closed,
+            told(raw.limits),
+            raw.spent_day,
+            raw.spent.text};
+}
+
+inline ledger_entry told(const fog_ledger_entry &raw) {
+    ledger_entry entry;
+    entry.sequence = raw.sequence;
+    entry.unix_ms = raw.unix_ms;
+    entry.kind = raw.kind;
+    entry.chain = raw.chain;
+    entry.id = raw.id;
+    entry.reservation = raw.reservation;
+    entry.account = raw.account;
+    entry.from = raw.from;
+    entry.to = raw.to;
+    entry.amount = raw.amount.text;
+    entry.released = raw.released.text;
+    entry.memo.code = raw.memo.code;
+    std::copy(std::begin(raw.memo.reference), std::end(raw.memo.reference),
+              entry.memo.reference.begin());
+    entry.expires_unix_ms = raw.expires_unix_ms;
+    entry.asset = raw.asset;
+    if (raw.account_kind != 0) {
+        entry.account_kind = static_cast<account_kind>(raw.account_kind);
+    }
+    entry.limits = told(raw.limits);
+    std::copy(std::begin(raw.key), std::end(raw.key), entry.key.begin());
+    entry.nonce = raw.nonce;
+    entry.digest = raw.digest;
+    return entry;
+}
+
+/// The items that a call puts into an array.
+template <class T, class Call>
+auto fill_page(std::size_t capacity, Call &&call) {
+    std::vector<T> raw(capacity);
+    std::size_t count = 0;
+    check(call(raw.data(), raw.size(), &count));
+    std::vector<decltype(told(raw[0]))> items;
+    items.reserve(count);
+    for (std::size_t i = 0; i < count; i++) {
+        items.push_back(told(raw[i]));
+    }
+    return items;
+}
+
+} // namespace detail
+
+/// Operations that happen as a whole or not at all: ledger::execute(). One thread at a time.
+class batch {
+public:
+    batch() : handle_(detail::take<handle>(fog_batch_new)) {}
+
+    std::size_t size() const noexcept { return fog_batch_len(handle_.get()); }
+
+    /// Takes all operations out.
+    void clear() { detail::check(fog_batch_clear(handle_.get())); }
+
+    /// Opens an account for an asset; 0 is credits.
+    batch &open_account(const std::string &id, account_kind kind, std::uint32_t asset = 0) {
+        return added(fog_batch_open_account(handle_.get(), id.c_str(),
+                                            static_cast<std::int32_t>(kind), asset));
+    }
+
+    batch &transfer(const std::string &id, const std::string &from, const std::string &to,
+                    const std::string &amount, const fogcompute::memo &said = {}) {
+        const auto raw = detail::native(said);
+        return added(fog_batch_transfer(handle_.get(), id.c_str(), from.c_str(), to.c_str(),
+                                        amount.c_str(), &raw));
+    }
+
+    /// Holds an amount back; `expires_unix_ms` is in milliseconds since 1970, 0 for never.
+    batch &reserve(const std::string &id, const std::string &from, const std::string &to,
+                   const std::string &amount, std::uint64_t expires_unix_ms = 0,
+                   const fogcompute::memo &said = {}) {
+        const auto raw = detail::native(said);
+        return added(fog_batch_reserve(handle_.get(), id.c_str(), from.c_str(), to.c_str(),
+                                       amount.c_str(), expires_unix_ms, &raw));
+    }
+
+    batch &post(const std::string &id, const std::string &reservation,
+                const std::optional<std::string> &amount = std::nullopt) {
+        return added(fog_batch_post(handle_.get(), id.c_str(), reservation.c_str(),
+                                    amount ? amount->c_str() : nullptr));
+    }
+
+    batch &void_(const std::string &id, const std::string &reservation) {
+        return added(fog_batch_void(handle_.get(), id.c_str(), reservation.c_str()));
+    }
+
+    batch &limit(const std::string &id, const std::string &account,
+                 const account_limits &limits) {
+        const auto raw = detail::native(limits);
+        return added(fog_batch_limit(handle_.get(), id.c_str(), account.c_str(), &raw));
+    }
+
+    batch &close_account(const std::string &id, const std::string &account) {
+        return added(fog_batch_close_account(handle_.get(), id.c_str(), account.c_str()));
+    }
+
+    batch &own(const std::string &id, const std::string &account, const key_bytes &key) {
+        return added(fog_batch_own(handle_.get(), id.c_str(), account.c_str(), key.data(),
+                                   key.size()));
+    }
+
+    /// The batch signed by the owner of an account: ledger::execute_signed().
+    bytes sign(const std::string &account, std::uint64_t nonce, std::uint64_t expires_unix_ms,
+               const key_bytes &secret) const {
+        return sized([&](std::uint8_t *out, std::size_t capacity, std::size_t *len) {
+            return fog_batch_sign(handle_.get(), account.c_str(), nonce, expires_unix_ms,
+                                  secret.data(), secret.size(), out, capacity, len);
+        });
+    }
+
+    /// The bytes that an owner's signature is over, for keys that are kept elsewhere.
+    bytes message(const std::string &account, std::uint64_t nonce,
+                  std::uint64_t expires_unix_ms) const {
+        return sized([&](std::uint8_t *out, std::size_t capacity, std::size_t *len) {
+            return fog_batch_message(handle_.get(), account.c_str(), nonce, expires_unix_ms, out,
+                                     capacity, len);
+        });
+    }
+
+    const fog_batch *native_handle() const noexcept { return handle_.get(); }
+
+private:
+    using handle = detail::handle<fog_batch, fog_batch_free>;
+
+    batch &added(fog_status status) {
+        detail::check(status);
+        return *this;
+    }
+
+    template <class Call>
+    static bytes sized(Call &&call) {
+        std::size_t len = 0;
+        const auto status = call(nullptr, 0, &len);
+        if (status != FOG_STATUS_BUFFER_TOO_SMALL) {
+            detail::check(status);
+        }
+        return detail::fill_bytes(len, call);
+    }
+
+    handle handle_;
+};
+
+/// The public key to an Ed25519 key's secret bytes.
+inline key_bytes owner_key(const key_bytes &secret) {
+    key_bytes key{};
+    detail::check(fog_owner_key(secret.data(), secret.size(), key.data()));
+    return key;
+}
+
+/// Checks that a checkpoint was signed by the key that is trusted, and says what it states.
+inline checkpoint verify_checkpoint(bytes_view signed_checkpoint, const key_bytes &key) {
+    const auto raw = detail::fill<fog_checkpoint>([&](fog_checkpoint *out) {
+        return fog_checkpoint_verify(signed_checkpoint.data(), signed_checkpoint.size(),
+                                     key.data(), key.size(), out);
+    });
+    return {{raw.head.sequence, raw.head.chain}, raw.unix_ms, raw.accounts_root};
+}
 
 /// What became of an operation.
 struct receipt {
@@ -2504,6 +2819,16 @@ public:
     static ledger open(const std::string &path) {
         return ledger(detail::take<handle>(
             [&](fog_ledger **out) { return fog_ledger_open(path.c_str(), out); }));
+    }
+
+    /// The same with options: what a power cut may cost, and how many entries there are between two
+    /// snapshots, which spare opening the whole history.
+    static ledger open(const std::string &path, durability durability_,
+                       std::uint64_t snapshot_entries = 131072) {
+        return ledger(detail::take<handle>([&](fog_ledger **out) {
+            return fog_ledger_open_with(path.c_str(), static_cast<std::int32_t>(durability_),
+                                        snapshot_entries, out);
+        }));
     }
 
     /// A ledger that ends with this object.
@@ -2563,13 +2888,177 @@ public:
         const auto raw = detail::fill<fog_account>([&](fog_account *out) {
             return fog_ledger_account(handle_.get(), id.c_str(), out);
         });
-        return {raw.id,
-                static_cast<account_kind>(raw.kind),
-                raw.available.text,
-                raw.credits_posted.text,
-                raw.debits_posted.text,
-                raw.credits_pending.text,
-                raw.debits_pending.text};
+        return detail::told(raw);
+    }
+
+    /// Accounts with an identifier above `after`, by identifier.
+    std::vector<fogcompute::account> accounts(
+        const std::optional<std::string> &after = std::nullopt, std::size_t limit = 1000) const {
+        return detail::fill_page<fog_account>(
+            limit, [&](fog_account *out, std::size_t capacity, std::size_t *count) {
+                return fog_ledger_accounts(handle_.get(), after ? after->c_str() : nullptr, out,
+                                           capacity, count);
+            });
+    }
+
+    /// Executes a batch as a whole or not at all. Gives a receipt for each operation.
+    std::vector<receipt> execute(const batch &operations) const {
+        return done(operations.size(), [&](fog_receipt *out, std::size_t capacity) {
+            return fog_ledger_execute(handle_.get(), operations.native_handle(), out, capacity);
+        });
+    }
+
+    /// Executes a batch that the owner of an account has signed, as a whole or not at all.
+    void execute_signed(bytes_view signed_batch) const {
+        detail::check(fog_ledger_execute_signed(handle_.get(), signed_batch.data(),
+                                                signed_batch.size(), nullptr, 0, nullptr));
+    }
+
+    /// Sets all limits of an account anew.
+    receipt limit(const std::string &id, const std::string &account,
+                  const account_limits &limits) const {
+        const auto raw = detail::native(limits);
+        return done([&](fog_receipt *out) {
+            return fog_ledger_limit(handle_.get(), id.c_str(), account.c_str(), &raw, out);
+        });
+    }
+
+    /// Closes an account for good.
+    receipt close_account(const std::string &id, const std::string &account) const {
+        return done([&](fog_receipt *out) {
+            return fog_ledger_close_account(handle_.get(), id.c_str(), account.c_str(), out);
+        });
+    }
+
+    /// Registers the key whose signatures move an account's money.
+    receipt own(const std::string &id, const std::string &account, const key_bytes &key) const {
+        return done([&](fog_receipt *out) {
+            return fog_ledger_own(handle_.get(), id.c_str(), account.c_str(), key.data(),
+                                  key.size(), out);
+        });
+    }
+
+    /// The key whose signatures move an account's money, if one was registered.
+    std::optional<key_bytes> owner(const std::string &account) const {
+        key_bytes key{};
+        const auto found = detail::fill<bool>([&](bool *out) {
+            return fog_ledger_owner(handle_.get(), account.c_str(), key.data(), out);
+        });
+        return found ? std::optional<key_bytes>(key) : std::nullopt;
+    }
+
+    /// Number of the next signature for an account.
+    std::uint64_t next_nonce(const std::string &account) const {
+        return detail::fill<std::uint64_t>([&](std::uint64_t *out) {
+            return fog_ledger_next_nonce(handle_.get(), account.c_str(), out);
+        });
+    }
+
+    /// What an account had received and given after the entry of that sequence, if it was open.
+    std::optional<standing> balance_as_of(const std::string &account,
+                                          std::uint64_t sequence) const {
+        return then([&](fog_standing *out, bool *found) {
+            return fog_ledger_balance_as_of(handle_.get(), account.c_str(), sequence, out, found);
+        });
+    }
+
+    /// The same at a time, in milliseconds since 1970.
+    std::optional<standing> balance_as_of_time(const std::string &account,
+                                               std::uint64_t unix_ms) const {
+        return then([&](fog_standing *out, bool *found) {
+            return fog_ledger_balance_as_of_time(handle_.get(), account.c_str(), unix_ms, out,
+                                                 found);
+        });
+    }
+
+    /// What all holders of an asset have together; empty if it is too large to be counted.
+    std::string supply(std::uint32_t asset = 0) const {
+        return detail::fill<fog_amount>([&](fog_amount *out) {
+                   return fog_ledger_supply(handle_.get(), asset, out);
+               }).text;
+    }
+
+    /// The entry that an identifier was used for.
+    std::optional<ledger_entry> entry(const std::string &id) const {
+        fog_ledger_entry raw{};
+        const auto found = detail::fill<bool>([&](bool *out) {
+            return fog_ledger_entry_of(handle_.get(), id.c_str(), &raw, out);
+        });
+        return found ? std::optional<ledger_entry>(detail::told(raw)) : std::nullopt;
+    }
+
+    /// Entries after a sequence, in order.
+    std::vector<ledger_entry> entries(std::uint64_t after = 0, std::size_t limit = 1000) const {
+        return detail::fill_page<fog_ledger_entry>(
+            limit, [&](fog_ledger_entry *out, std::size_t capacity, std::size_t *count) {
+                return fog_ledger_entries(handle_.get(), after, out, capacity, count);
+            });
+    }
+
+    /// Entries after a sequence that name an account, in order.
+    std::vector<ledger_entry> history(const std::string &account, std::uint64_t after = 0,
+                                      std::size_t limit = 1000) const {
+        return detail::fill_page<fog_ledger_entry>(
+            limit, [&](fog_ledger_entry *out, std::size_t capacity, std::size_t *count) {
+                return fog_ledger_history(handle_.get(), account.c_str(), after, out, capacity,
+                                          count);
+            });
+    }
+
+    /// Releases the reservations whose time has come; says how many they were.
+    std::size_t expire() const {
+        return detail::fill<std::size_t>(
+            [&](std::size_t *out) { return fog_ledger_expire(handle_.get(), out); });
+    }
+
+    /// Where the history ends.
+    ledger_head head() const {
+        const auto raw = detail::fill<fog_ledger_head>(
+            [&](fog_ledger_head *out) { return fog_ledger_end(handle_.get(), out); });
+        return {raw.sequence, raw.chain};
+    }
+
+    /// A statement about the ledger as it is now, signed, for others to keep.
+    bytes checkpoint(const key_bytes &secret) const {
+        bytes out(FOG_CHECKPOINT_BYTES);
+        detail::check(
+            fog_ledger_checkpoint(handle_.get(), secret.data(), secret.size(), out.data()));
+        return out;
+    }
+
+    /// Checks the whole history, and that it is the one of which `key` signed a checkpoint.
+    verification verify_since(bytes_view signed_checkpoint, const key_bytes &key) const {
+        const auto raw = detail::fill<fog_verification>([&](fog_verification *out) {
+            return fog_ledger_verify_since(handle_.get(), signed_checkpoint.data(),
+                                           signed_checkpoint.size(), key.data(), key.size(), out);
+        });
+        return {raw.entries, raw.accounts, raw.open_reservations};
+    }
+
+    /// SQLite's own check of pages, indexes and rows.
+    void check_integrity() const { detail::check(fog_ledger_check_integrity(handle_.get())); }
+
+    /// Makes a snapshot now, so that opening has nothing to carry out again.
+    void snapshot() const { detail::check(fog_ledger_snapshot(handle_.get())); }
+
+    /// Copies the ledger into a new file, which is a ledger of its own.
+    void backup(const std::string &path) const {
+        detail::check(fog_ledger_backup(handle_.get(), path.c_str()));
+    }
+
+    /// Writes the history into a new file as text; says how many entries that were.
+    std::uint64_t export_history(const std::string &path,
+                                 text_format format = text_format::csv) const {
+        return detail::fill<std::uint64_t>([&](std::uint64_t *out) {
+            return fog_ledger_export(handle_.get(), path.c_str(),
+                                     static_cast<std::int32_t>(format), out);
+        });
+    }
+
+    /// Reads a history that export_history() wrote into this ledger, which must be empty.
+    void import_history(const std::string &path, text_format format = text_format::csv) const {
+        detail::check(fog_ledger_import(handle_.get(), path.c_str(),
+                                        static_cast<std::int32_t>(format)));
     }
 
     /// Checks the whole history against its chain of digests and the balances.
@@ -2590,6 +3079,29 @@ private:
     static receipt done(Call &&call) {
         const auto raw = detail::fill<fog_receipt>(call);
         return {raw.sequence, raw.replayed};
+    }
+
+    template <class Call>
+    static std::vector<receipt> done(std::size_t count, Call &&call) {
+        std::vector<fog_receipt> raw(count);
+        detail::check(call(raw.data(), raw.size()));
+        std::vector<receipt> receipts;
+        receipts.reserve(count);
+        for (const auto &one : raw) {
+            receipts.push_back({one.sequence, one.replayed});
+        }
+        return receipts;
+    }
+
+    template <class Call>
+    static std::optional<standing> then(Call &&call) {
+        fog_standing raw{};
+        const auto found = detail::fill<bool>([&](bool *out) { return call(&raw, out); });
+        if (!found) {
+            return std::nullopt;
+        }
+        return standing{raw.sequence, raw.credits_posted.text, raw.debits_posted.text,
+                        raw.balance.text};
     }
 
     handle handle_;

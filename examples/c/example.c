@@ -49,9 +49,22 @@ static void pay_with_credits(void) {
     must(fog_ledger_transfer(ledger, id, mint, alice, "5000000000000000000", NULL));
     must(fog_ledger_transfer(ledger, id, mint, alice, "5000000000000000000", NULL));
 
+    /* What is reserved cannot be spent elsewhere: 2 credits are promised, of which 1 is paid. */
+    const char *promise = "00000000000000000000000000000002";
+    must(fog_ledger_reserve(ledger, promise, alice, mint, "2000000000000000000", NULL));
+    must(fog_ledger_post(ledger, "00000000000000000000000000000003", promise,
+                         "1000000000000000000", NULL));
     fog_amount balance;
     must(fog_ledger_balance(ledger, alice, &balance));
     printf("alice has %s base units\n", balance.text);
+
+    fog_ledger_entry entries[8];
+    size_t count;
+    must(fog_ledger_history(ledger, alice, 0, entries, 8, &count));
+    for (size_t i = 0; i < count; i++) {
+        printf("entry %llu: %s %s\n", (unsigned long long)entries[i].sequence, entries[i].kind,
+               entries[i].amount.text);
+    }
     fog_ledger_free(ledger);
 }
 

@@ -33,9 +33,16 @@ static void pay_with_credits() {
     // Under one identifier, a transfer happens once, however often it is asked for.
     ledger.transfer("00000000000000000000000000000001", mint, alice, "5000000000000000000");
     ledger.transfer("00000000000000000000000000000001", mint, alice, "5000000000000000000");
+    // What is reserved cannot be spent elsewhere: 2 credits are promised, of which 1 is paid.
+    const std::string promise = "00000000000000000000000000000002";
+    ledger.reserve(promise, alice, mint, "2000000000000000000");
+    ledger.post("00000000000000000000000000000003", promise, "1000000000000000000");
     std::cout << "alice has " << ledger.balance(alice) << " base units\n";
+    for (const auto &entry : ledger.history(alice)) {
+        std::cout << "entry " << entry.sequence << ": " << entry.kind << ' ' << entry.amount << '\n';
+    }
     try {
-        ledger.transfer("00000000000000000000000000000002", alice, mint, "9000000000000000000");
+        ledger.transfer("00000000000000000000000000000004", alice, mint, "9000000000000000000");
     } catch (const fc::insufficient_funds &error) {
         std::cout << "but not more: " << error.what() << '\n';
     }

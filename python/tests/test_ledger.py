@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -261,7 +262,7 @@ def test_an_amount_is_an_int_and_never_a_float(amount: Any) -> None:
         lambda: ledger.execute([(new_id(), ANA, BEN, amount)]),
         lambda: Operation.transfer(new_id(), ANA, BEN, amount),
     ):
-        message = "a float is no amount" if isinstance(amount, float) else ""
+        message = "a float is no amount" if isinstance(amount, float) else None
         with pytest.raises(TypeError, match=message):
             call()
     assert ledger.balance(BEN) == 0
@@ -324,7 +325,7 @@ def refusals() -> list[tuple[type[f.FogError], str, Callable[[f.Ledger], object]
     def signed(nonce: int, **changes: Any) -> Callable[[f.Ledger], object]:
         def call(ledger: f.Ledger) -> object:
             ledger.own(new_id(), ANA, owner_key(secret))
-            arguments = {
+            arguments: dict[str, Any] = {
                 "account": ANA,
                 "nonce": nonce,
                 "expires_unix_ms": NEVER,
@@ -571,14 +572,21 @@ def test_a_damaged_page_is_found_out(tmp_path: Path) -> None:
         ledger.verify()
 
 
-def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "ledger"
-    f.Ledger.open(path).close()
-    path.chmod(0o400)
-    if os.access(path, os.W_OK):
-        pytest.skip("whoever runs this may write to any file")
-    with pytest.raises(f.StorageReadOnlyError, match="is read-only"):
-        f.Ledger.open(path)
+def test_a_file_that_cannot_be_written_is_refused() -> None:
+    user = os.geteuid()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger"
+        f.Ledger.open(path).close()
+        path.chmod(0o444)
+        path.parent.chmod(0o755)
+        try:
+            if user == 0:
+                # Who may write to any file tries as somebody who may not.
+                os.seteuid(65534)
+            with pytest.raises(f.StorageReadOnlyError, match=f"{path} is read-only"):
+                f.Ledger.open(path)
+        finally:
+            os.seteuid(user)
 
 
 NO_ROOM = """

@@ -7,10 +7,14 @@
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *repository;
@@ -171,6 +175,32 @@ static const struct {
     {FOG_STATUS_RESERVATION_CLOSED, "ReservationClosed"},
     {FOG_STATUS_INVALID_OPERATION, "InvalidOperation"},
     {FOG_STATUS_UNKNOWN_RESERVATION, "UnknownReservation"},
+    {FOG_STATUS_BATCH_EMPTY, "BatchEmpty"},
+    {FOG_STATUS_BATCH_TOO_LARGE, "BatchTooLarge"},
+    {FOG_STATUS_ZERO_AMOUNT, "ZeroAmount"},
+    {FOG_STATUS_SAME_ACCOUNT, "SameAccount"},
+    {FOG_STATUS_ACCOUNT_CLOSED, "AccountClosed"},
+    {FOG_STATUS_ACCOUNT_IN_USE, "AccountInUse"},
+    {FOG_STATUS_NOT_AN_ISSUER, "NotAnIssuer"},
+    {FOG_STATUS_ASSET_MISMATCH, "AssetMismatch"},
+    {FOG_STATUS_NOT_A_RESERVATION, "NotAReservation"},
+    {FOG_STATUS_POST_EXCEEDS_RESERVATION, "PostExceedsReservation"},
+    {FOG_STATUS_RESERVATION_EXPIRED, "ReservationExpired"},
+    {FOG_STATUS_EXPIRES_IN_PAST, "ExpiresInPast"},
+    {FOG_STATUS_AMOUNT_OVERFLOW, "AmountOverflow"},
+    {FOG_STATUS_SUPPLY_EXCEEDED, "SupplyExceeded"},
+    {FOG_STATUS_CREDITS_EXCEED_DEBITS, "CreditsExceedDebits"},
+    {FOG_STATUS_QUOTA_EXCEEDED, "QuotaExceeded"},
+    {FOG_STATUS_SIGNATURE_EXPIRED, "SignatureExpired"},
+    {FOG_STATUS_NO_OWNER, "NoOwner"},
+    {FOG_STATUS_SIGNATURE_FORGED, "SignatureForged"},
+    {FOG_STATUS_SIGNATURE_REPLAYED, "SignatureReplayed"},
+    {FOG_STATUS_NONCE_SKIPPED, "NonceSkipped"},
+    {FOG_STATUS_NOT_THE_OWNER, "NotTheOwner"},
+    {FOG_STATUS_NOT_FOR_OWNERS, "NotForOwners"},
+    {FOG_STATUS_CHECKPOINT_FORGED, "CheckpointForged"},
+    {FOG_STATUS_CHECKPOINT_DIFFERS, "CheckpointDiffers"},
+    {FOG_STATUS_CHECKPOINT_MISSING, "CheckpointMissing"},
     {FOG_STATUS_INVALID_POLICY, "InvalidPolicy"},
     {FOG_STATUS_PROBE_FAILED, "ProbeFailed"},
     {FOG_STATUS_INVALID_MODULE, "InvalidModule"},
@@ -182,6 +212,17 @@ static const struct {
     {FOG_STATUS_STORAGE, "Storage"},
     {FOG_STATUS_STORAGE_LOCKED, "StorageLocked"},
     {FOG_STATUS_STORAGE_CORRUPT, "StorageCorrupt"},
+    {FOG_STATUS_STORAGE_FULL, "StorageFull"},
+    {FOG_STATUS_STORAGE_READ_ONLY, "StorageReadOnly"},
+    {FOG_STATUS_STORAGE_IS_FOLDER, "StorageIsFolder"},
+    {FOG_STATUS_STORAGE_NO_FOLDER, "StorageNoFolder"},
+    {FOG_STATUS_STORAGE_FOREIGN, "StorageForeign"},
+    {FOG_STATUS_STORAGE_TOO_NEW, "StorageTooNew"},
+    {FOG_STATUS_STORAGE_EXISTS, "StorageExists"},
+    {FOG_STATUS_STORAGE_NOT_EMPTY, "StorageNotEmpty"},
+    {FOG_STATUS_STORAGE_UNCERTAIN, "StorageUncertain"},
+    {FOG_STATUS_STORAGE_REOPEN, "StorageReopen"},
+    {FOG_STATUS_INVALID_TRANSCRIPT, "InvalidTranscript"},
     {FOG_STATUS_NODE, "Node"},
     {FOG_STATUS_LISTEN, "Listen"},
 };
@@ -1625,11 +1666,383 @@ static void test_a_ledger_file_outlives_its_handle_and_has_one_owner(void) {
     OK(fog_ledger_balance(ledger, alice, &amount));
     CHECK(strcmp(amount.text, "42") == 0);
     fog_ledger_free(ledger);
-    FAILS(FOG_STATUS_STORAGE, fog_ledger_open("/nowhere/ledger.sqlite", &ledger));
+    FAILS(FOG_STATUS_STORAGE_NO_FOLDER, fog_ledger_open("/nowhere/ledger.sqlite", &ledger));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_open("", &ledger));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_open(":memory:", &ledger));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_open("file:ledger", &ledger));
     char command[128];
+    snprintf(command, sizeof command, "rm -r '%s'", path);
+    CHECK(system(command) == 0);
+}
+
+static const char *const MINT = "000000000000000000000000000000a0";
+static const char *const ANA = "000000000000000000000000000000a1";
+static const char *const BEN = "000000000000000000000000000000a2";
+static const uint64_t NEVER_MS = 4102444800000; /* the year 2100 */
+
+/* Identifiers of the tests below: a number as 32 digits. */
+static const char *id_of(unsigned n) {
+    static char ids[4][FOG_ID_SIZE];
+    static unsigned next;
+    char *id = ids[next++ % 4];
+    snprintf(id, FOG_ID_SIZE, "%032x", n);
+    return id;
+}
+
+/* Ana has 10 of what the mint gave out: 4 entries. */
+static fog_ledger *funded(void) {
+    fog_ledger *ledger = NULL;
+    OK(fog_ledger_in_memory(&ledger));
+    OK(fog_ledger_open_account(ledger, MINT, FOG_ACCOUNT_KIND_ISSUER, NULL));
+    OK(fog_ledger_open_account(ledger, ANA, FOG_ACCOUNT_KIND_HOLDER, NULL));
+    OK(fog_ledger_open_account(ledger, BEN, FOG_ACCOUNT_KIND_HOLDER, NULL));
+    OK(fog_ledger_transfer(ledger, id_of(1), MINT, ANA, "10", NULL));
+    return ledger;
+}
+
+static bool has(const fog_ledger *ledger, const char *account, const char *amount) {
+    fog_amount balance;
+    OK(fog_ledger_balance(ledger, account, &balance));
+    return strcmp(balance.text, amount) == 0;
+}
+
+static void test_a_batch_is_all_or_nothing(void) {
+    fog_ledger *ledger = funded();
+    fog_batch *batch = NULL;
+    OK(fog_batch_new(&batch));
+    const char *gold = "000000000000000000000000000000b0";
+    fog_memo memo = {.code = 7, .reference = {1, 2, 3}};
+    fog_account_limits limits = {.credits_must_not_exceed_debits = false};
+    strcpy(limits.spend_per_day.text, "9");
+    uint8_t secret[FOG_KEY_BYTES] = {7}, key[FOG_KEY_BYTES], found_key[FOG_KEY_BYTES];
+    OK(fog_owner_key(secret, sizeof secret, key));
+    OK(fog_batch_open_account(batch, gold, FOG_ACCOUNT_KIND_HOLDER, 1));
+    OK(fog_batch_transfer(batch, id_of(2), ANA, BEN, "1", &memo));
+    OK(fog_batch_reserve(batch, id_of(3), ANA, BEN, "5", NEVER_MS, &memo));
+    OK(fog_batch_post(batch, id_of(4), id_of(3), "2"));
+    OK(fog_batch_reserve(batch, id_of(5), ANA, BEN, "3", 0, NULL));
+    OK(fog_batch_void(batch, id_of(6), id_of(5)));
+    OK(fog_batch_limit(batch, id_of(7), ANA, &limits));
+    OK(fog_batch_own(batch, id_of(8), ANA, key, sizeof key));
+    OK(fog_batch_close_account(batch, id_of(9), gold));
+    CHECK(fog_batch_len(batch) == 9);
+    fog_receipt receipts[9];
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL, fog_ledger_execute(ledger, batch, receipts, 8));
+    CHECK(has(ledger, BEN, "0"));
+    OK(fog_ledger_execute(ledger, batch, receipts, 9));
+    CHECK(receipts[0].sequence == 5 && receipts[8].sequence == 13 && !receipts[8].replayed);
+    OK(fog_ledger_execute(ledger, batch, receipts, 9));
+    CHECK(receipts[0].sequence == 5 && receipts[8].replayed);
+    CHECK(has(ledger, BEN, "3"));
+
+    fog_ledger_entry entries[20], entry;
+    size_t count = 0;
+    OK(fog_ledger_history(ledger, BEN, 3, entries, 20, &count));
+    const char *const kinds[] = {"transferred", "reserved", "posted", "reserved", "voided"};
+    CHECK(count == 5);
+    for (size_t i = 0; i < count; i++) {
+        CHECK(strcmp(entries[i].kind, kinds[i]) == 0);
+        CHECK(strcmp(entries[i].from, ANA) == 0 && strcmp(entries[i].to, BEN) == 0);
+    }
+    CHECK(entries[0].memo.code == 7 && entries[0].memo.reference[2] == 3);
+    CHECK(entries[1].expires_unix_ms == NEVER_MS);
+    CHECK(strcmp(entries[2].reservation, id_of(3)) == 0);
+    CHECK(strcmp(entries[2].amount.text, "2") == 0);
+    CHECK(strcmp(entries[2].released.text, "3") == 0);
+    bool found = false;
+    OK(fog_ledger_entry_of(ledger, id_of(7), &entry, &found));
+    CHECK(found && strcmp(entry.limits.spend_per_day.text, "9") == 0);
+    CHECK(*entry.limits.max_supply.text == 0);
+    OK(fog_ledger_entry_of(ledger, id_of(99), &entry, &found));
+    CHECK(!found);
+    OK(fog_ledger_entries(ledger, 11, entries, 20, &count));
+    CHECK(count == 2 && memcmp(entries[0].key, key, sizeof key) == 0);
+    fog_ledger_head head;
+    OK(fog_ledger_end(ledger, &head));
+    CHECK(head.sequence == 13 && strcmp(head.chain, entries[1].chain) == 0);
+
+    fog_account accounts[9];
+    OK(fog_ledger_accounts(ledger, ANA, accounts, 9, &count));
+    CHECK(count == 2 && accounts[1].closed && accounts[1].asset == 1);
+    OK(fog_ledger_accounts(ledger, NULL, accounts, 2, &count));
+    CHECK(count == 2 && strcmp(accounts[1].limits.spend_per_day.text, "9") == 0);
+    CHECK(strcmp(accounts[1].spent.text, "3") == 0 && accounts[1].spent_day > 20000);
+    OK(fog_ledger_owner(ledger, ANA, found_key, &found));
+    CHECK(found && memcmp(found_key, key, sizeof key) == 0);
+    OK(fog_ledger_owner(ledger, BEN, found_key, &found));
+    CHECK(!found);
+    fog_amount supply;
+    OK(fog_ledger_supply(ledger, 0, &supply));
+    CHECK(strcmp(supply.text, "10") == 0);
+    fog_standing standing;
+    OK(fog_ledger_balance_as_of(ledger, ANA, 4, &standing, &found));
+    CHECK(found && strcmp(standing.balance.text, "10") == 0);
+    OK(fog_ledger_balance_as_of_time(ledger, ANA, NEVER_MS, &standing, &found));
+    CHECK(found && strcmp(standing.balance.text, "7") == 0);
+    OK(fog_ledger_balance_as_of(ledger, ANA, 1, &standing, &found));
+    CHECK(!found);
+    OK(fog_ledger_expire(ledger, &count));
+    CHECK(count == 0);
+
+    OK(fog_batch_clear(batch));
+    FAILS(FOG_STATUS_BATCH_EMPTY, fog_ledger_execute(ledger, batch, NULL, 0));
+    OK(fog_batch_transfer(batch, id_of(20), ANA, BEN, "1", NULL));
+    OK(fog_batch_transfer(batch, id_of(21), ANA, BEN, "7", NULL));
+    FAILS(FOG_STATUS_INSUFFICIENT_FUNDS, fog_ledger_execute(ledger, batch, NULL, 0));
+    CHECK(has(ledger, BEN, "3"));
+    for (unsigned n = 0; n < 8190; n++) {
+        OK(fog_batch_transfer(batch, id_of(20), ANA, BEN, "1", NULL));
+    }
+    FAILS(FOG_STATUS_BATCH_TOO_LARGE, fog_ledger_execute(ledger, batch, NULL, 0));
+    fog_batch_free(batch);
+    fog_batch_free(NULL);
+    CHECK(fog_batch_len(NULL) == 0);
+    fog_ledger_free(ledger);
+}
+
+static void test_every_refusal_of_the_ledger_has_its_status(void) {
+    fog_ledger *ledger = funded();
+    const char *gold = "000000000000000000000000000000b0";
+    const char *shut = "000000000000000000000000000000b1";
+    const char *bank = "000000000000000000000000000000b2";
+    const char *nobody = "000000000000000000000000000000ee";
+    fog_batch *batch = NULL;
+    OK(fog_batch_new(&batch));
+    OK(fog_batch_open_account(batch, gold, FOG_ACCOUNT_KIND_HOLDER, 1));
+    OK(fog_batch_open_account(batch, shut, FOG_ACCOUNT_KIND_HOLDER, 0));
+    OK(fog_batch_close_account(batch, id_of(2), shut));
+    OK(fog_batch_open_account(batch, bank, FOG_ACCOUNT_KIND_ISSUER, 0));
+    fog_account_limits limits = {.credits_must_not_exceed_debits = true};
+    strcpy(limits.max_supply.text, "5");
+    OK(fog_batch_limit(batch, id_of(3), bank, &limits));
+    OK(fog_batch_reserve(batch, id_of(4), ANA, BEN, "2", 0, NULL));
+    OK(fog_batch_post(batch, id_of(5), id_of(4), NULL));
+    OK(fog_batch_reserve(batch, id_of(6), ANA, BEN, "2", 0, NULL));
+    OK(fog_ledger_execute(ledger, batch, NULL, 0));
+    fog_batch_free(batch);
+    OK(fog_ledger_transfer(ledger, id_of(7), MINT, BEN, "340282366920938463463374607431768211443",
+                           NULL));
+
+    const char *id = "00000000000000000000000000000040";
+#define REFUSED(status, from, to, amount) \
+    FAILS(FOG_STATUS_##status, fog_ledger_transfer(ledger, id, from, to, amount, NULL))
+    REFUSED(ZERO_AMOUNT, ANA, BEN, "0");
+    REFUSED(INVALID_ARGUMENT, ANA, BEN, "-1");
+    REFUSED(INVALID_ARGUMENT, ANA, BEN, "1.5");
+    REFUSED(INVALID_ARGUMENT, ANA, BEN, "340282366920938463463374607431768211456");
+    REFUSED(AMOUNT_OVERFLOW, MINT, ANA, "1000");
+    REFUSED(UNKNOWN_ACCOUNT, ANA, nobody, "1");
+    CHECK(strstr(fog_last_error_message(), nobody) != NULL);
+    REFUSED(SAME_ACCOUNT, ANA, ANA, "1");
+    REFUSED(ASSET_MISMATCH, ANA, gold, "1");
+    REFUSED(ACCOUNT_CLOSED, ANA, shut, "1");
+    REFUSED(INSUFFICIENT_FUNDS, ANA, BEN, "7");
+    CHECK(strstr(fog_last_error_message(), "needs 7") != NULL);
+    REFUSED(SUPPLY_EXCEEDED, bank, ANA, "6");
+    REFUSED(CREDITS_EXCEED_DEBITS, ANA, bank, "1");
+#undef REFUSED
+    FAILS(FOG_STATUS_ID_REUSED, fog_ledger_transfer(ledger, id_of(1), MINT, ANA, "11", NULL));
+    FAILS(FOG_STATUS_ACCOUNT_EXISTS,
+          fog_ledger_open_account(ledger, ANA, FOG_ACCOUNT_KIND_ISSUER, NULL));
+    FAILS(FOG_STATUS_ACCOUNT_IN_USE, fog_ledger_close_account(ledger, id, ANA, NULL));
+    FAILS(FOG_STATUS_NOT_AN_ISSUER, fog_ledger_limit(ledger, id, ANA, &limits, NULL));
+    limits = (fog_account_limits){.credits_must_not_exceed_debits = false};
+    strcpy(limits.spend_per_day.text, "3");
+    OK(fog_ledger_limit(ledger, id_of(8), ANA, &limits, NULL));
+    FAILS(FOG_STATUS_QUOTA_EXCEEDED, fog_ledger_transfer(ledger, id, ANA, MINT, "2", NULL));
+    memset(limits.spend_per_day.text, 'x', sizeof limits.spend_per_day.text);
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_limit(ledger, id, ANA, &limits, NULL));
+    FAILS(FOG_STATUS_UNKNOWN_RESERVATION, fog_ledger_void(ledger, id, nobody, NULL));
+    FAILS(FOG_STATUS_NOT_A_RESERVATION, fog_ledger_void(ledger, id, id_of(1), NULL));
+    FAILS(FOG_STATUS_RESERVATION_CLOSED, fog_ledger_post(ledger, id, id_of(4), NULL, NULL));
+    FAILS(FOG_STATUS_POST_EXCEEDS_RESERVATION, fog_ledger_post(ledger, id, id_of(6), "3", NULL));
+    FAILS(FOG_STATUS_NO_OWNER, fog_ledger_next_nonce(ledger, ANA, &(uint64_t){0}));
+    size_t count = 0;
+    FAILS(FOG_STATUS_UNKNOWN_ACCOUNT, fog_ledger_history(ledger, nobody, 0, NULL, 0, &count));
+    OK(fog_ledger_verify(ledger, NULL));
+    fog_ledger_free(ledger);
+}
+
+static void test_a_reservation_expires_by_itself(void) {
+    fog_ledger *ledger = funded();
+    fog_batch *batch = NULL;
+    OK(fog_batch_new(&batch));
+    OK(fog_batch_reserve(batch, id_of(2), ANA, BEN, "7", 1, NULL));
+    FAILS(FOG_STATUS_EXPIRES_IN_PAST, fog_ledger_execute(ledger, batch, NULL, 0));
+    /* A machine that is busy may come too late for so short a time: then for a longer one. */
+    fog_status status = FOG_STATUS_EXPIRES_IN_PAST;
+    for (uint64_t ahead_ms = 1; status == FOG_STATUS_EXPIRES_IN_PAST; ahead_ms *= 2) {
+        struct timespec now;
+        CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
+        uint64_t now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+        OK(fog_batch_clear(batch));
+        OK(fog_batch_reserve(batch, id_of(2), ANA, BEN, "7", now_ms + ahead_ms, NULL));
+        status = fog_ledger_execute(ledger, batch, NULL, 0);
+    }
+    OK(status);
+    while (!has(ledger, ANA, "10")) {
+    }
+    FAILS(FOG_STATUS_RESERVATION_EXPIRED, fog_ledger_post(ledger, id_of(3), id_of(2), NULL, NULL));
+    fog_batch_free(batch);
+    fog_ledger_free(ledger);
+}
+
+static void test_owners_sign_and_auditors_check(void) {
+    fog_ledger *ledger = funded(), *empty = NULL;
+    uint8_t secret[FOG_KEY_BYTES] = {7}, other[FOG_KEY_BYTES] = {8}, key[FOG_KEY_BYTES];
+    OK(fog_owner_key(secret, sizeof secret, key));
+    OK(fog_ledger_own(ledger, id_of(2), ANA, key, sizeof key, NULL));
+    uint64_t nonce = 0;
+    OK(fog_ledger_next_nonce(ledger, ANA, &nonce));
+    CHECK(nonce == 1);
+    fog_batch *batch = NULL;
+    OK(fog_batch_new(&batch));
+    OK(fog_batch_transfer(batch, id_of(3), ANA, BEN, "4", NULL));
+    uint8_t bytes[512];
+    size_t len = 0, count = 0;
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL, fog_batch_sign(batch, ANA, nonce, NEVER_MS, secret,
+                                                      sizeof secret, NULL, 0, &len));
+    size_t needed = len;
+#define SIGN(nonce, expires, secret) \
+    OK(fog_batch_sign(batch, ANA, nonce, expires, secret, sizeof secret, bytes, sizeof bytes, &len))
+#define SIGNED() fog_ledger_execute_signed(ledger, bytes, len, NULL, 0, &count)
+    SIGN(nonce, NEVER_MS, other);
+    CHECK(len == needed);
+    FAILS(FOG_STATUS_SIGNATURE_FORGED, SIGNED());
+    SIGN(nonce + 1, NEVER_MS, secret);
+    FAILS(FOG_STATUS_NONCE_SKIPPED, SIGNED());
+    SIGN(nonce, 1, secret);
+    FAILS(FOG_STATUS_SIGNATURE_EXPIRED, SIGNED());
+    SIGN(nonce, NEVER_MS, secret);
+    bytes[needed - 70] ^= 1;
+    FAILS(FOG_STATUS_SIGNATURE_FORGED, SIGNED());
+    bytes[needed - 70] ^= 1;
+    fog_receipt receipt = {0};
+    OK(fog_ledger_execute_signed(ledger, bytes, len, &receipt, 1, &count));
+    CHECK(count == 1 && receipt.sequence == 7 && has(ledger, BEN, "4"));
+    FAILS(FOG_STATUS_SIGNATURE_REPLAYED, SIGNED());
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_ledger_execute_signed(ledger, bytes, 5, NULL, 0, &count));
+    OK(fog_batch_clear(batch));
+    OK(fog_batch_transfer(batch, id_of(4), BEN, ANA, "4", NULL));
+    SIGN(2, NEVER_MS, secret);
+    FAILS(FOG_STATUS_NOT_THE_OWNER, SIGNED());
+    OK(fog_batch_clear(batch));
+    OK(fog_batch_open_account(batch, id_of(77), FOG_ACCOUNT_KIND_HOLDER, 0));
+    SIGN(2, NEVER_MS, secret);
+    FAILS(FOG_STATUS_NOT_FOR_OWNERS, SIGNED());
+#undef SIGNED
+#undef SIGN
+    uint8_t message[128];
+    OK(fog_batch_message(batch, ANA, 2, NEVER_MS, message, sizeof message, &len));
+    CHECK(len == 77);
+    fog_batch_free(batch);
+
+    uint8_t checkpoint[FOG_CHECKPOINT_BYTES];
+    OK(fog_ledger_checkpoint(ledger, secret, sizeof secret, checkpoint));
+    fog_checkpoint stated;
+    OK(fog_checkpoint_verify(checkpoint, sizeof checkpoint, key, sizeof key, &stated));
+    fog_ledger_head head;
+    OK(fog_ledger_end(ledger, &head));
+    CHECK(stated.head.sequence == head.sequence && strcmp(stated.head.chain, head.chain) == 0);
+    OK(fog_ledger_verify_since(ledger, checkpoint, sizeof checkpoint, key, sizeof key, NULL));
+    FAILS(FOG_STATUS_CHECKPOINT_FORGED,
+          fog_checkpoint_verify(checkpoint, sizeof checkpoint, other, sizeof other, NULL));
+    OK(fog_ledger_in_memory(&empty));
+    FAILS(FOG_STATUS_CHECKPOINT_MISSING,
+          fog_ledger_verify_since(empty, checkpoint, sizeof checkpoint, key, sizeof key, NULL));
+    CHECK(strstr(fog_last_error_message(), "ends at entry 0") != NULL);
+    for (unsigned n = 0; n < head.sequence; n++) {
+        OK(fog_ledger_open_account(empty, id_of(100 + n), FOG_ACCOUNT_KIND_HOLDER, NULL));
+    }
+    FAILS(FOG_STATUS_CHECKPOINT_DIFFERS,
+          fog_ledger_verify_since(empty, checkpoint, sizeof checkpoint, key, sizeof key, NULL));
+    fog_ledger_free(empty);
+    fog_ledger_free(ledger);
+}
+
+static void test_a_ledger_is_copied_damaged_and_out_of_room(void) {
+    char path[] = "/tmp/fogcompute-c-XXXXXX";
+    if (mkdtemp(path) == NULL) {
+        perror("mkdtemp");
+        exit(2);
+    }
+    char file[64], copy[64], text[64], command[128];
+    snprintf(file, sizeof file, "%s/ledger.sqlite", path);
+    snprintf(copy, sizeof copy, "%s/copy.sqlite", path);
+    snprintf(text, sizeof text, "%s/history.csv", path);
+    fog_ledger *ledger = NULL, *other = NULL;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_open_with(file, 3, 1000, &ledger));
+    FAILS(FOG_STATUS_STORAGE_IS_FOLDER, fog_ledger_open(path, &ledger));
+    OK(fog_ledger_open_with(file, FOG_DURABILITY_NORMAL, 1000, &ledger));
+    OK(fog_ledger_open_account(ledger, MINT, FOG_ACCOUNT_KIND_ISSUER, NULL));
+    OK(fog_ledger_open_account(ledger, ANA, FOG_ACCOUNT_KIND_HOLDER, NULL));
+    OK(fog_ledger_transfer(ledger, id_of(1), MINT, ANA, "42", NULL));
+    OK(fog_ledger_snapshot(ledger));
+    OK(fog_ledger_check_integrity(ledger));
+    uint64_t entries = 0;
+    OK(fog_ledger_export(ledger, text, FOG_TEXT_FORMAT_CSV, &entries));
+    CHECK(entries == 3);
+    FAILS(FOG_STATUS_STORAGE_EXISTS,
+          fog_ledger_export(ledger, text, FOG_TEXT_FORMAT_CSV, NULL));
+    FAILS(FOG_STATUS_STORAGE_NOT_EMPTY, fog_ledger_import(ledger, text, FOG_TEXT_FORMAT_CSV));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_import(ledger, text, 0));
+    OK(fog_ledger_backup(ledger, copy));
+    FAILS(FOG_STATUS_STORAGE_EXISTS, fog_ledger_backup(ledger, copy));
+    OK(fog_ledger_in_memory(&other));
+    FAILS(FOG_STATUS_INVALID_TRANSCRIPT,
+          fog_ledger_import(other, text, FOG_TEXT_FORMAT_JSON_LINES));
+    OK(fog_ledger_import(other, text, FOG_TEXT_FORMAT_CSV));
+    CHECK(has(other, ANA, "42"));
+    fog_ledger_free(other);
+
+    /* A file that may not grow, which is what a full disk is to who writes. */
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGXFSZ, SIG_IGN);
+        struct rlimit limit = {.rlim_cur = 4096, .rlim_max = 4096};
+        CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+        OK(fog_ledger_in_memory(&other));
+        for (unsigned n = 0; n < 100; n++) {
+            OK(fog_ledger_open_account(other, id_of(100 + n), FOG_ACCOUNT_KIND_HOLDER, NULL));
+        }
+        snprintf(text, sizeof text, "%s/long.csv", path);
+        FAILS(FOG_STATUS_STORAGE_FULL,
+              fog_ledger_export(other, text, FOG_TEXT_FORMAT_CSV, NULL));
+        CHECK(access(text, F_OK) != 0);
+        fflush(stdout);
+        _exit(failures != 0);
+    }
+    int ended = 1;
+    CHECK(waitpid(child, &ended, 0) == child && ended == 0);
+    fog_ledger_free(ledger);
+
+    /* Who may write to any file tries as somebody who may not. */
+    uid_t user = geteuid();
+    CHECK(chmod(path, 0755) == 0 && chmod(copy, 0444) == 0);
+    CHECK(user != 0 || seteuid(65534) == 0);
+    FAILS(FOG_STATUS_STORAGE_READ_ONLY, fog_ledger_open(copy, &other));
+    CHECK(seteuid(user) == 0);
+    FILE *opened = fopen(file, "r+b");
+    CHECK(opened != NULL);
+    if (opened != NULL) {
+        /* The second page of the database and all that follow are gone. */
+        static const uint8_t nothing[4096] = {0};
+        CHECK(fseek(opened, 0, SEEK_END) == 0);
+        long size = ftell(opened);
+        CHECK(fseek(opened, 4096, SEEK_SET) == 0);
+        for (long at = 4096; at < size; at += 4096) {
+            CHECK(fwrite(nothing, sizeof nothing, 1, opened) == 1);
+        }
+        fclose(opened);
+    }
+    fog_status status = fog_ledger_open(file, &other);
+    if (status == FOG_STATUS_OK) {
+        status = fog_ledger_verify(other, NULL);
+        fog_ledger_free(other);
+    }
+    CHECK(status == FOG_STATUS_STORAGE_CORRUPT);
     snprintf(command, sizeof command, "rm -r '%s'", path);
     CHECK(system(command) == 0);
 }
@@ -2850,6 +3263,11 @@ int main(int argc, char **argv) {
         TEST(placement_refuses_what_makes_no_sense),
         TEST(the_ledger_takes_the_same_steps),
         TEST(a_ledger_file_outlives_its_handle_and_has_one_owner),
+        TEST(a_batch_is_all_or_nothing),
+        TEST(every_refusal_of_the_ledger_has_its_status),
+        TEST(a_reservation_expires_by_itself),
+        TEST(owners_sign_and_auditors_check),
+        TEST(a_ledger_is_copied_damaged_and_out_of_room),
         TEST(a_forked_child_cannot_use_what_its_parent_opened),
         TEST(policies_decide_alike),
         TEST(a_probe_may_fail),

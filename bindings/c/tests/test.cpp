@@ -787,10 +787,68 @@ void test_the_ledger_takes_the_same_steps() {
     CHECK(verified.entries == area["verify"]["entries"]);
     CHECK(verified.accounts == area["verify"]["accounts"]);
     CHECK(verified.open_reservations == area["verify"]["open_reservations"]);
-    THROWS(fc::storage_failed, fc::ledger::open("/nowhere/ledger.sqlite"));
+    THROWS(fc::storage_no_folder, fc::ledger::open("/nowhere/ledger.sqlite"));
     THROWS(fc::insufficient_funds,
            ledger.transfer(std::string(32, 'f'), area["accounts"][1]["account"],
                            area["accounts"][2]["account"], "99999999999999999999999"));
+}
+
+void test_batches_history_and_signatures_go_through_the_wrapper() {
+    const auto ledger = fc::ledger::in_memory();
+    const std::string mint(32, 'a'), ana(32, 'b'), ben(32, 'c');
+    const auto id = [](char digit) { return std::string(32, digit); };
+    fc::key_bytes secret{};
+    secret[0] = 7;
+    const auto key = fc::owner_key(secret);
+    fc::batch batch;
+    batch.open_account(mint, fc::account_kind::issuer)
+        .open_account(ana, fc::account_kind::holder)
+        .open_account(ben, fc::account_kind::holder)
+        .limit(id('1'), mint, {"100", true, std::nullopt})
+        .own(id('2'), ana, key)
+        .transfer(id('3'), mint, ana, "10", {7, {1, 2, 3}})
+        .reserve(id('4'), ana, ben, "5", 4102444800000)
+        .post(id('5'), id('4'), "2")
+        .reserve(id('6'), ana, ben, "1")
+        .void_(id('7'), id('6'));
+    const auto receipts = ledger.execute(batch);
+    CHECK(receipts.size() == batch.size());
+    CHECK(receipts.back().sequence == 10 && !receipts.back().replayed);
+
+    const auto history = ledger.history(ben);
+    CHECK(history.size() == 5);
+    CHECK(history[0].kind == "opened" && history[0].account_kind == fc::account_kind::holder);
+    CHECK(history[2].kind == "posted" && history[2].released == "3");
+    CHECK(history[2].reservation == id('4'));
+    CHECK(ledger.history(ben, history[2].sequence, 1).at(0).sequence == history[3].sequence);
+    const auto entry = ledger.entry(id('3'));
+    CHECK(entry && entry->memo.code == 7 && entry->memo.reference[1] == 2);
+    CHECK(!ledger.entry(id('9')));
+    CHECK(ledger.entries(9).at(0).chain == ledger.head().chain);
+    CHECK(ledger.accounts().size() == 3 && ledger.accounts(ana).at(0).id == ben);
+    CHECK(ledger.accounts(std::nullopt, 1).at(0).limits.max_supply == "100");
+    CHECK(ledger.owner(ana) == key && !ledger.owner(ben));
+    CHECK(ledger.balance_as_of(ana, 6)->balance == "10" && !ledger.balance_as_of(ana, 1));
+    CHECK(ledger.balance_as_of_time(ana, 4102444800000)->balance == "8");
+    CHECK(ledger.supply() == "10" && ledger.expire() == 0);
+
+    batch.clear();
+    batch.transfer(id('8'), ana, ben, "1");
+    const auto signed_batch = batch.sign(ana, ledger.next_nonce(ana), 4102444800000, secret);
+    ledger.execute_signed(signed_batch);
+    THROWS(fc::signature_replayed, ledger.execute_signed(signed_batch));
+    CHECK(batch.message(ana, 2, 4102444800000).size() == 77);
+    const auto signed_checkpoint = ledger.checkpoint(secret);
+    CHECK(fc::verify_checkpoint(signed_checkpoint, key).head.sequence == 12);
+    CHECK(ledger.verify_since(signed_checkpoint, key).entries == 12);
+    THROWS(fc::checkpoint_forged, fc::verify_checkpoint(signed_checkpoint, secret));
+    THROWS(fc::supply_exceeded, ledger.transfer(id('d'), mint, ana, "91"));
+    THROWS(fc::account_in_use, ledger.close_account(id('d'), ana));
+    ledger.limit(id('e'), ana, {std::nullopt, false, "1"});
+    THROWS(fc::quota_exceeded, ledger.transfer(id('d'), ana, ben, "1"));
+    THROWS(fc::invalid_argument, ledger.limit(id('f'), ana, {std::string(99, '1'), false, std::nullopt}));
+    ledger.check_integrity();
+    ledger.snapshot();
 }
 
 void test_threads_share_a_ledger() {
@@ -1266,6 +1324,7 @@ int main(int argc, char **argv) {
         TEST(placement_leaves_out_the_same_jobs),
         TEST(tiers_have_the_same_terms),
         TEST(the_ledger_takes_the_same_steps),
+        TEST(batches_history_and_signatures_go_through_the_wrapper),
         TEST(threads_share_a_ledger),
         TEST(policies_decide_alike),
         TEST(a_probe_may_throw),

@@ -1,6 +1,5 @@
 //! Arguments and results in Python's terms.
 
-use std::convert::Infallible;
 use std::fmt::Display;
 use std::ops::Deref;
 use std::str::FromStr;
@@ -95,17 +94,6 @@ impl FromPyObject<'_, '_> for Money {
         }
         let Number(amount) = object.extract::<Number<u128>>()?;
         Ok(Self(Amount(amount)))
-    }
-}
-
-/// What it is: an `int`.
-impl<'py> IntoPyObject<'py> for Money {
-    type Target = PyInt;
-    type Output = Bound<'py, PyInt>;
-    type Error = Infallible;
-
-    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
-        self.0.0.into_pyobject(py)
     }
 }
 

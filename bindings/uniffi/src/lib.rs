@@ -33,7 +33,11 @@ pub use client::{
     Cover, MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetMessage, PendingAnswer,
     PendingDelivery, Readiness,
 };
-pub use credits::{Account, Ledger, Receipt, Verification};
+pub use credits::{
+    Account, AccountLimits, Checkpoint, Ledger, LedgerEntry, LedgerHead, LedgerOperation, Memo,
+    Receipt, Standing, TextFormat, Verification, batch_message, owner_key, sign_batch,
+    verify_checkpoint,
+};
 pub use error::{ErrorCode, ErrorCodeEntry, FogError, error_codes, panic_on_purpose};
 pub use fog::{Fog, FogStats, FogTask, Limits, TaskOutput};
 pub use mixnode::{MixnetNode, MixnetNodeConfig, MixnetNodeStats};

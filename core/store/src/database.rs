@@ -143,6 +143,15 @@ impl Schema {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(opening)?;
+        let writable = |connection: &Connection| match connection.is_readonly(MAIN_DB) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(StoreError::ReadOnly {
+                path: path.to_owned(),
+            }),
+            Err(error) => Err(opening(error)),
+        };
+        // On a file that may not be written, taking the lock fails as if the disk had.
+        writable(&connection)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(opening)?;
         // In this mode SQLite keeps the lock that the first write takes, and write-ahead mode needs
         // no shared memory beside the file.
@@ -150,11 +159,8 @@ impl Schema {
             .pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))
             .and_then(|()| connection.execute_batch("BEGIN EXCLUSIVE; COMMIT"))
             .map_err(opening)?;
-        if connection.is_readonly(MAIN_DB).map_err(opening)? {
-            return Err(StoreError::ReadOnly {
-                path: path.to_owned(),
-            });
-        }
+        // The file's header, which says so too, was read with the lock.
+        writable(&connection)?;
         self.recognise(&connection)?;
         connection
             .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))

@@ -19,7 +19,12 @@ _ = try ledger.openAccount(account: mint, kind: .issuer)
 _ = try ledger.openAccount(account: alice, kind: .holder)
 let id = String(repeating: "03", count: 16)
 _ = try ledger.transfer(id: id, from: mint, to: alice, amount: "3" + credit)
+// What is reserved cannot be spent elsewhere: 2 credits are promised, of which none is paid.
+let promise = String(repeating: "04", count: 16)
+_ = try ledger.reserve(id: promise, from: alice, to: mint, amount: "2" + credit)
+_ = try ledger.void(id: String(repeating: "05", count: 16), reservation: promise)
 print("alice has \(try ledger.balance(account: alice).dropLast(credit.count)) credits")
+print("history: \(try ledger.history(account: alice).map(\.kind).joined(separator: ", "))")
 
 // One Sphinx packet to one node, which opens it with its private key.
 let (sphinx, key) = (try Sphinx(), try PrivateKey.generate())

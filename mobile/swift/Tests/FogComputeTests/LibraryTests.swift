@@ -50,10 +50,10 @@ final class LibraryTests: XCTestCase {
         }
         XCTAssertEqual(try Ledger.open(path: path).account(account: mint).kind, .issuer)
         let nowhere = folder.appendingPathComponent("none/x.db").path
-        assertFails(.storage) { try Ledger.open(path: nowhere) }
+        assertFails(.storageNoFolder) { try Ledger.open(path: nowhere) }
         let other = folder.appendingPathComponent("text.db")
         try Data(String(repeating: "no database. ", count: 99).utf8).write(to: other)
-        assertFails(.storageCorrupt) { try Ledger.open(path: other.path) }
+        assertFails(.storageForeign) { try Ledger.open(path: other.path) }
     }
 
     func testTextOutsideAsciiGoesThrough() throws {

@@ -72,9 +72,9 @@ class LibraryTest {
         }
         Ledger.open(path).use { assertEquals(AccountKind.ISSUER, it.account(mint).kind) }
         val nowhere = (folder / "none" / "x.db").toString()
-        assertFailsWith<FogException.Storage> { Ledger.open(nowhere) }
+        assertFailsWith<FogException.StorageNoFolder> { Ledger.open(nowhere) }
         val other = (folder / "text.db").apply { writeText("no database. ".repeat(99)) }
-        assertFailsWith<FogException.StorageCorrupt> { Ledger.open(other.toString()) }
+        assertFailsWith<FogException.StorageForeign> { Ledger.open(other.toString()) }
     }
 
     @Test
