@@ -75,6 +75,21 @@
 #define FOG_CONTACT_SIZE 135
 
 /**
+ * Size of a digest as text: 64 hexadecimal digits and a NUL byte.
+ */
+#define FOG_DIGEST_SIZE 65
+
+/**
+ * Size of the word that says what an entry records, with its NUL byte.
+ */
+#define FOG_ENTRY_KIND_SIZE 16
+
+/**
+ * Bytes of a signed checkpoint.
+ */
+#define FOG_CHECKPOINT_BYTES 177
+
+/**
  * Objectives of a placement, all minimised: completion in milliseconds, imbalance, distrust, cost
  * and market price in base units.
  */
@@ -199,17 +214,121 @@ enum fog_status
    */
   FOG_STATUS_ID_REUSED = 403,
   /**
-   * A reservation was posted, was voided or has expired.
+   * A reservation was posted or was voided.
    */
   FOG_STATUS_RESERVATION_CLOSED = 404,
   /**
-   * An operation makes no sense: zero amount, one account twice, other assets, overflow.
+   * The ledger refuses an operation for a reason that has no code of its own.
    */
   FOG_STATUS_INVALID_OPERATION = 405,
   /**
    * A reservation is unknown: there never was one of that id.
    */
   FOG_STATUS_UNKNOWN_RESERVATION = 406,
+  /**
+   * A batch has no operations.
+   */
+  FOG_STATUS_BATCH_EMPTY = 407,
+  /**
+   * A batch has more than 8,190 operations. Split it.
+   */
+  FOG_STATUS_BATCH_TOO_LARGE = 408,
+  /**
+   * An operation would move or hold nothing.
+   */
+  FOG_STATUS_ZERO_AMOUNT = 409,
+  /**
+   * An operation has one account on both sides.
+   */
+  FOG_STATUS_SAME_ACCOUNT = 410,
+  /**
+   * An account was closed, for good.
+   */
+  FOG_STATUS_ACCOUNT_CLOSED = 411,
+  /**
+   * An account that is to be closed still holds something, or has reservations.
+   */
+  FOG_STATUS_ACCOUNT_IN_USE = 412,
+  /**
+   * A limit on supply was set on an account that is no issuer.
+   */
+  FOG_STATUS_NOT_AN_ISSUER = 413,
+  /**
+   * The accounts of a transfer hold different assets.
+   */
+  FOG_STATUS_ASSET_MISMATCH = 414,
+  /**
+   * An id names an operation that reserved nothing.
+   */
+  FOG_STATUS_NOT_A_RESERVATION = 415,
+  /**
+   * A post asks for more than is reserved.
+   */
+  FOG_STATUS_POST_EXCEEDS_RESERVATION = 416,
+  /**
+   * A reservation has expired.
+   */
+  FOG_STATUS_RESERVATION_EXPIRED = 417,
+  /**
+   * A reservation would be expired from the start.
+   */
+  FOG_STATUS_EXPIRES_IN_PAST = 418,
+  /**
+   * A counter of an account cannot count that much more.
+   */
+  FOG_STATUS_AMOUNT_OVERFLOW = 419,
+  /**
+   * An issuer would have more out than its limit on supply.
+   */
+  FOG_STATUS_SUPPLY_EXCEEDED = 420,
+  /**
+   * An issuer would take back more than it has put out.
+   */
+  FOG_STATUS_CREDITS_EXCEED_DEBITS = 421,
+  /**
+   * An account may not spend that much more today.
+   */
+  FOG_STATUS_QUOTA_EXCEEDED = 422,
+  /**
+   * A signature was good until a time that has passed. Sign again.
+   */
+  FOG_STATUS_SIGNATURE_EXPIRED = 423,
+  /**
+   * No key is registered for an account, so nobody can sign for it.
+   */
+  FOG_STATUS_NO_OWNER = 424,
+  /**
+   * A signature is not one of the account's key over this batch.
+   */
+  FOG_STATUS_SIGNATURE_FORGED = 425,
+  /**
+   * The number of a signature was used: the batch may have been executed.
+   */
+  FOG_STATUS_SIGNATURE_REPLAYED = 426,
+  /**
+   * The number of a signature is not the next one.
+   */
+  FOG_STATUS_NONCE_SKIPPED = 427,
+  /**
+   * A batch does something that only the owner of another account may ask for.
+   */
+  FOG_STATUS_NOT_THE_OWNER = 428,
+  /**
+   * A batch does something that only the host may do, no owner.
+   */
+  FOG_STATUS_NOT_FOR_OWNERS = 429,
+  /**
+   * A checkpoint is not signed by the key that is trusted.
+   */
+  FOG_STATUS_CHECKPOINT_FORGED = 430,
+  /**
+   * A history is not the one a checkpoint was made of: it was rewritten.
+   */
+  FOG_STATUS_CHECKPOINT_DIFFERS = 431,
+  /**
+   * A history ends before a checkpoint: it was cut short.
+   */
+  FOG_STATUS_CHECKPOINT_MISSING = 432,
   /**
    * A harvest policy contradicts itself or does not parse.
    */
@@ -251,9 +370,53 @@ enum fog_status
    */
   FOG_STATUS_STORAGE_LOCKED = 701,
   /**
-   * A file is damaged, or not what it should be.
+   * A file is damaged. Restore it from a copy.
    */
   FOG_STATUS_STORAGE_CORRUPT = 702,
+  /**
+   * There is no room for a file. Nothing was changed.
+   */
+  FOG_STATUS_STORAGE_FULL = 703,
+  /**
+   * A file can be read but not written.
+   */
+  FOG_STATUS_STORAGE_READ_ONLY = 704,
+  /**
+   * A folder was named where a file is needed.
+   */
+  FOG_STATUS_STORAGE_IS_FOLDER = 705,
+  /**
+   * A file cannot be made or read: it, or the folder it is in, does not exist.
+   */
+  FOG_STATUS_STORAGE_NO_FOLDER = 706,
+  /**
+   * A file is no database, or one of something else.
+   */
+  FOG_STATUS_STORAGE_FOREIGN = 707,
+  /**
+   * A file was written by a newer version of this library.
+   */
+  FOG_STATUS_STORAGE_TOO_NEW = 708,
+  /**
+   * A file exists, and none is replaced.
+   */
+  FOG_STATUS_STORAGE_EXISTS = 709,
+  /**
+   * A history can be imported into an empty ledger only.
+   */
+  FOG_STATUS_STORAGE_NOT_EMPTY = 710,
+  /**
+   * A change may be on disk or not. Open the file again and repeat it.
+   */
+  FOG_STATUS_STORAGE_UNCERTAIN = 711,
+  /**
+   * A file must be opened again, since an earlier change was not confirmed.
+   */
+  FOG_STATUS_STORAGE_REOPEN = 712,
+  /**
+   * A line of a text is no entry of a history.
+   */
+  FOG_STATUS_INVALID_TRANSCRIPT = 713,
   /**
    * A node or coordinator cannot go on.
    */
@@ -565,6 +728,31 @@ typedef int32_t fog_domain;
 #endif // __cplusplus
 
 /**
+ * What a power cut may cost a ledger. A killed process costs nothing.
+ */
+enum fog_durability
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Every change waits for the disk.
+   */
+  FOG_DURABILITY_FULL = 1,
+  /**
+   * The last changes may be lost, never torn.
+   */
+  FOG_DURABILITY_NORMAL = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_durability fog_durability;
+#else
+typedef int32_t fog_durability;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Which of two mix keys that are in use side by side is meant.
  */
 enum fog_epoch_parity
@@ -867,6 +1055,31 @@ typedef int32_t fog_strategy;
 #endif // __cplusplus
 
 /**
+ * How a history is written as text, a line for each entry.
+ */
+enum fog_text_format
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Columns under a line with their names, for spreadsheets.
+   */
+  FOG_TEXT_FORMAT_CSV = 1,
+  /**
+   * One JSON object a line, amounts as text.
+   */
+  FOG_TEXT_FORMAT_JSON_LINES = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_text_format fog_text_format;
+#else
+typedef int32_t fog_text_format;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * What a job is promised.
  */
 enum fog_tier
@@ -927,6 +1140,13 @@ typedef enum fog_variable_kind fog_variable_kind;
 typedef int32_t fog_variable_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
+
+/**
+ * Operations that happen as a whole or not at all: fog_ledger_execute().
+ *
+ * Thread safety: one thread at a time.
+ */
+typedef struct fog_batch fog_batch;
 
 /**
  * What a policy answers about a device at one moment.
@@ -1370,6 +1590,24 @@ typedef struct fog_receipt {
 } fog_receipt;
 
 /**
+ * Bounds of an account beyond those of its kind. All zeros are none.
+ */
+typedef struct fog_account_limits {
+  /**
+   * Most that an issuer may have out at once, open reservations included; empty for no bound.
+   */
+  struct fog_amount max_supply;
+  /**
+   * Most that transfers and posts may take from the account in one UTC day; empty for no bound.
+   */
+  struct fog_amount spend_per_day;
+  /**
+   * An issuer takes back no more than it has put out.
+   */
+  bool credits_must_not_exceed_debits;
+} fog_account_limits;
+
+/**
  * An account: its counters since it was opened, in base units.
  */
 typedef struct fog_account {
@@ -1401,6 +1639,26 @@ typedef struct fog_account {
    * What open reservations hold back.
    */
   struct fog_amount debits_pending;
+  /**
+   * What it holds; 0 is credits.
+   */
+  uint32_t asset;
+  /**
+   * It gives and receives nothing any more.
+   */
+  bool closed;
+  /**
+   * Bounds beyond those of its kind.
+   */
+  struct fog_account_limits limits;
+  /**
+   * What transfers and posts took from it on `spent_day`.
+   */
+  struct fog_amount spent;
+  /**
+   * The last UTC day on which it gave anything, in days since 1970.
+   */
+  uint64_t spent_day;
 } fog_account;
 
 /**
@@ -1420,6 +1678,157 @@ typedef struct fog_verification {
    */
   size_t open_reservations;
 } fog_verification;
+
+/**
+ * What a transfer or a reservation is for. The ledger keeps it and makes nothing of it.
+ */
+typedef struct fog_memo {
+  /**
+   * The purpose, from a list of the caller's; 0 is unsaid.
+   */
+  uint16_t code;
+  /**
+   * The caller's own reference; zeros are unsaid.
+   */
+  uint8_t reference[16];
+} fog_memo;
+
+/**
+ * One line of a ledger's history. What an entry of its kind does not say is empty, zero or false.
+ */
+typedef struct fog_ledger_entry {
+  /**
+   * Place in the history, from 1 without gaps.
+   */
+  uint64_t sequence;
+  /**
+   * When it was made, in milliseconds since 1970.
+   */
+  uint64_t unix_ms;
+  /**
+   * What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
+   * "limited", "closed", "owned", "signed". There may be more later.
+   */
+  char kind[FOG_ENTRY_KIND_SIZE];
+  /**
+   * Digest of the whole history up to it.
+   */
+  char chain[FOG_DIGEST_SIZE];
+  /**
+   * The operation that made it.
+   */
+  char id[FOG_ID_SIZE];
+  /**
+   * The reservation that it closed.
+   */
+  char reservation[FOG_ID_SIZE];
+  /**
+   * The account, of what is about one only.
+   */
+  char account[FOG_ID_SIZE];
+  /**
+   * The account that gives, or would have.
+   */
+  char from[FOG_ID_SIZE];
+  /**
+   * The account that receives, or would have.
+   */
+  char to[FOG_ID_SIZE];
+  /**
+   * Base units that moved, or that a reservation holds back.
+   */
+  struct fog_amount amount;
+  /**
+   * Base units that were reserved and are free again.
+   */
+  struct fog_amount released;
+  /**
+   * What a transfer or a reservation was for.
+   */
+  struct fog_memo memo;
+  /**
+   * When a reservation expires, in milliseconds since 1970.
+   */
+  uint64_t expires_unix_ms;
+  /**
+   * What an opened account holds.
+   */
+  uint32_t asset;
+  /**
+   * A fog_account_kind: what an opened account may do.
+   */
+  int32_t account_kind;
+  /**
+   * An account's new limits.
+   */
+  struct fog_account_limits limits;
+  /**
+   * An account's new key.
+   */
+  uint8_t key[FOG_KEY_BYTES];
+  /**
+   * Number of a signature.
+   */
+  uint64_t nonce;
+  /**
+   * Digest of what was signed.
+   */
+  char digest[FOG_DIGEST_SIZE];
+} fog_ledger_entry;
+
+/**
+ * What an account had received and given at some moment of the past.
+ */
+typedef struct fog_standing {
+  /**
+   * The last entry before that moment that named the account.
+   */
+  uint64_t sequence;
+  /**
+   * All it had received.
+   */
+  struct fog_amount credits_posted;
+  /**
+   * All it had given.
+   */
+  struct fog_amount debits_posted;
+  /**
+   * The one less the other, including what was reserved then.
+   */
+  struct fog_amount balance;
+} fog_standing;
+
+/**
+ * Where a history ends.
+ */
+typedef struct fog_ledger_head {
+  /**
+   * Number of entries.
+   */
+  uint64_t sequence;
+  /**
+   * Digest of the whole history.
+   */
+  char chain[FOG_DIGEST_SIZE];
+} fog_ledger_head;
+
+/**
+ * What a checkpoint states.
+ */
+typedef struct fog_checkpoint {
+  /**
+   * Where the history ended.
+   */
+  struct fog_ledger_head head;
+  /**
+   * When it was made, in milliseconds since 1970.
+   */
+  uint64_t unix_ms;
+  /**
+   * Digest of all accounts.
+   */
+  char accounts_root[FOG_DIGEST_SIZE];
+} fog_checkpoint;
 
 /**
  * How a client is made. Fill it with fog_mixnet_client_config_default() and change what should
@@ -2930,6 +3339,22 @@ void fog_decision_free(struct fog_decision *decision);
 fog_status fog_ledger_open(const char *path, struct fog_ledger **out);
 
 /**
+ * Opens a ledger's file, or makes it, with options.
+ *
+ * Thread safety: any thread.
+ * @param path             the file
+ * @param durability       a fog_durability
+ * @param snapshot_entries entries between two snapshots, which spare opening the whole history;
+ *                         131072 is what fog_ledger_open() takes
+ * @param out              receives the ledger; free it with fog_ledger_free()
+ * @return as fog_ledger_open()
+ */
+fog_status fog_ledger_open_with(const char *path,
+                                int32_t durability,
+                                uint64_t snapshot_entries,
+                                struct fog_ledger **out);
+
+/**
  * Makes a ledger that ends with its handle.
  *
  * Thread safety: any thread.
@@ -3035,6 +3460,87 @@ fog_status fog_ledger_void(const struct fog_ledger *ledger,
                            struct fog_receipt *receipt);
 
 /**
+ * Sets all limits of an account anew.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param id      names this operation, 32 hexadecimal digits chosen by the caller
+ * @param account the account
+ * @param limits  its limits from now on
+ * @param receipt receives what became of it, or NULL
+ * @return FOG_STATUS_UNKNOWN_ACCOUNT, FOG_STATUS_NOT_AN_ISSUER, FOG_STATUS_ACCOUNT_CLOSED,
+ *         FOG_STATUS_ID_REUSED, FOG_STATUS_STORAGE
+ */
+fog_status fog_ledger_limit(const struct fog_ledger *ledger,
+                            const char *id,
+                            const char *account,
+                            const struct fog_account_limits *limits,
+                            struct fog_receipt *receipt);
+
+/**
+ * Closes an account for good. It must be empty, and nothing reserved from or for it.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param id      names this operation, 32 hexadecimal digits chosen by the caller
+ * @param account the account
+ * @param receipt receives what became of it, or NULL
+ * @return FOG_STATUS_UNKNOWN_ACCOUNT, FOG_STATUS_ACCOUNT_IN_USE, FOG_STATUS_ACCOUNT_CLOSED,
+ *         FOG_STATUS_ID_REUSED, FOG_STATUS_STORAGE
+ */
+fog_status fog_ledger_close_account(const struct fog_ledger *ledger,
+                                    const char *id,
+                                    const char *account,
+                                    struct fog_receipt *receipt);
+
+/**
+ * Registers the key whose signatures move an account's money.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param id      names this operation, 32 hexadecimal digits chosen by the caller
+ * @param account the account
+ * @param key     the owner's Ed25519 key, FOG_KEY_BYTES bytes: fog_owner_key()
+ * @param key_len their number
+ * @param receipt receives what became of it, or NULL
+ * @return FOG_STATUS_UNKNOWN_ACCOUNT, FOG_STATUS_ACCOUNT_CLOSED, FOG_STATUS_ID_REUSED,
+ *         FOG_STATUS_STORAGE
+ */
+fog_status fog_ledger_own(const struct fog_ledger *ledger,
+                          const char *id,
+                          const char *account,
+                          const uint8_t *key,
+                          size_t key_len,
+                          struct fog_receipt *receipt);
+
+/**
+ * The key whose signatures move an account's money.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param account the account
+ * @param out     receives FOG_KEY_BYTES bytes
+ * @param found   receives whether a key was registered; nothing is written to `out` otherwise
+ */
+fog_status fog_ledger_owner(const struct fog_ledger *ledger,
+                            const char *account,
+                            uint8_t *out,
+                            bool *found);
+
+/**
+ * Number of the next signature for an account.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param account the account
+ * @param out     receives the number
+ * @return FOG_STATUS_NO_OWNER
+ */
+fog_status fog_ledger_next_nonce(const struct fog_ledger *ledger,
+                                 const char *account,
+                                 uint64_t *out);
+
+/**
  * What may be transferred or reserved from an account now.
  *
  * Thread safety: any thread, at the same time as other calls; they take turns.
@@ -3061,6 +3567,44 @@ fog_status fog_ledger_account(const struct fog_ledger *ledger,
                               struct fog_account *out);
 
 /**
+ * Accounts with an identifier above another, by identifier.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger   the ledger
+ * @param after    the account after which they begin, or NULL for the first
+ * @param out      receives the accounts
+ * @param capacity accounts that `out` has room for; at most 10000 are written
+ * @param count    receives how many were written
+ */
+fog_status fog_ledger_accounts(const struct fog_ledger *ledger,
+                               const char *after,
+                               struct fog_account *out,
+                               size_t capacity,
+                               size_t *count);
+
+/**
+ * What all holders of an asset have together, in base units.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param asset  the asset; 0 is credits
+ * @param out    receives the amount; the text is empty if it is too large to be counted
+ */
+fog_status fog_ledger_supply(const struct fog_ledger *ledger,
+                             uint32_t asset,
+                             struct fog_amount *out);
+
+/**
+ * Releases the reservations whose time has come. Every other call does so first; this is for
+ * ledgers that nobody calls.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param count  receives how many they were, or NULL
+ */
+fog_status fog_ledger_expire(const struct fog_ledger *ledger, size_t *count);
+
+/**
  * Checks the whole history against its chain of digests and the balances.
  *
  * Thread safety: any thread, at the same time as other calls; they take turns.
@@ -3069,6 +3613,454 @@ fog_status fog_ledger_account(const struct fog_ledger *ledger,
  * @return FOG_STATUS_STORAGE_CORRUPT if something is damaged
  */
 fog_status fog_ledger_verify(const struct fog_ledger *ledger, struct fog_verification *out);
+
+/**
+ * Makes an empty batch.
+ *
+ * Thread safety: any thread.
+ * @param out receives the batch; free it with fog_batch_free()
+ */
+fog_status fog_batch_new(struct fog_batch **out);
+
+/**
+ * Frees a batch.
+ *
+ * Thread safety: no other call may use it.
+ * @param batch the batch, or NULL
+ */
+void fog_batch_free(struct fog_batch *batch);
+
+/**
+ * Takes all operations out of a batch.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch the batch
+ */
+fog_status fog_batch_clear(struct fog_batch *batch);
+
+/**
+ * Operations in a batch.
+ *
+ * Thread safety: any thread, but not while it is changed.
+ * @param batch the batch, or NULL
+ * @return their number; 0 for NULL
+ */
+size_t fog_batch_len(const struct fog_batch *batch);
+
+/**
+ * Adds the opening of an account.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch   the batch
+ * @param account the account's identifier, 32 hexadecimal digits
+ * @param kind    a fog_account_kind
+ * @param asset   what it is to hold; 0 is credits
+ */
+fog_status fog_batch_open_account(struct fog_batch *batch,
+                                  const char *account,
+                                  int32_t kind,
+                                  uint32_t asset);
+
+/**
+ * Adds a transfer.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch  the batch
+ * @param id     names the transfer, 32 hexadecimal digits chosen by the caller
+ * @param from   the account that gives
+ * @param to     the account that receives
+ * @param amount decimal text of base units
+ * @param memo_  what it is for, or NULL
+ */
+fog_status fog_batch_transfer(struct fog_batch *batch,
+                              const char *id,
+                              const char *from,
+                              const char *to,
+                              const char *amount,
+                              const struct fog_memo *memo_);
+
+/**
+ * Adds a reservation.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch           the batch
+ * @param id              names the reservation, 32 hexadecimal digits chosen by the caller
+ * @param from            the account that will give
+ * @param to              the account that will receive
+ * @param amount          decimal text of base units
+ * @param expires_unix_ms when it is released by itself, in milliseconds since 1970; 0 for never
+ * @param memo_           what it is for, or NULL
+ */
+fog_status fog_batch_reserve(struct fog_batch *batch,
+                             const char *id,
+                             const char *from,
+                             const char *to,
+                             const char *amount,
+                             uint64_t expires_unix_ms,
+                             const struct fog_memo *memo_);
+
+/**
+ * Adds a post: a reserved amount moves, or part of it, and what is left is released.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch       the batch
+ * @param id          names this operation, 32 hexadecimal digits chosen by the caller
+ * @param reservation the reservation
+ * @param amount      decimal text of base units, or NULL for all that is reserved
+ */
+fog_status fog_batch_post(struct fog_batch *batch,
+                          const char *id,
+                          const char *reservation,
+                          const char *amount);
+
+/**
+ * Adds the release of a reservation.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch       the batch
+ * @param id          names this operation, 32 hexadecimal digits chosen by the caller
+ * @param reservation the reservation
+ */
+fog_status fog_batch_void(struct fog_batch *batch, const char *id, const char *reservation);
+
+/**
+ * Adds the setting of an account's limits.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch   the batch
+ * @param id      names this operation, 32 hexadecimal digits chosen by the caller
+ * @param account the account
+ * @param limits  its limits from then on
+ */
+fog_status fog_batch_limit(struct fog_batch *batch,
+                           const char *id,
+                           const char *account,
+                           const struct fog_account_limits *limits);
+
+/**
+ * Adds the closing of an account.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch   the batch
+ * @param id      names this operation, 32 hexadecimal digits chosen by the caller
+ * @param account the account
+ */
+fog_status fog_batch_close_account(struct fog_batch *batch, const char *id, const char *account);
+
+/**
+ * Adds the registration of an owner's key.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch   the batch
+ * @param id      names this operation, 32 hexadecimal digits chosen by the caller
+ * @param account the account
+ * @param key     the owner's Ed25519 key, FOG_KEY_BYTES bytes
+ * @param key_len their number
+ */
+fog_status fog_batch_own(struct fog_batch *batch,
+                         const char *id,
+                         const char *account,
+                         const uint8_t *key,
+                         size_t key_len);
+
+/**
+ * Executes a batch as a whole or not at all. The batch stays as it is: executing it again moves
+ * nothing.
+ *
+ * Thread safety: any thread, at the same time as other calls; those that wait while the disk is
+ * busy share one wait for it.
+ * @param ledger   the ledger
+ * @param batch    the batch
+ * @param receipts receives a receipt for each operation, or NULL
+ * @param capacity receipts that there is room for; nothing is done if they are too few
+ * @return FOG_STATUS_BATCH_EMPTY, FOG_STATUS_BATCH_TOO_LARGE, FOG_STATUS_BUFFER_TOO_SMALL, and what
+ *         the operations return
+ */
+fog_status fog_ledger_execute(const struct fog_ledger *ledger,
+                              const struct fog_batch *batch,
+                              struct fog_receipt *receipts,
+                              size_t capacity);
+
+/**
+ * The public key to an Ed25519 key's secret bytes: for fog_ledger_own(), and to check checkpoints
+ * against.
+ *
+ * Thread safety: any thread.
+ * @param secret     FOG_KEY_BYTES secret bytes
+ * @param secret_len their number
+ * @param out        receives FOG_KEY_BYTES bytes
+ */
+fog_status fog_owner_key(const uint8_t *secret, size_t secret_len, uint8_t *out);
+
+/**
+ * Signs a batch as the owner of an account. The bytes are the same in every language.
+ *
+ * Thread safety: any thread, but not while the batch is changed.
+ * @param batch           the batch
+ * @param account         the account
+ * @param nonce           fog_ledger_next_nonce()
+ * @param expires_unix_ms from when on the signature is worth nothing
+ * @param secret          FOG_KEY_BYTES secret bytes
+ * @param secret_len      their number
+ * @param out             receives the signed batch
+ * @param capacity        bytes that `out` has room for
+ * @param out_len         receives their number, also when there is no room
+ * @return FOG_STATUS_BUFFER_TOO_SMALL
+ */
+fog_status fog_batch_sign(const struct fog_batch *batch,
+                          const char *account,
+                          uint64_t nonce,
+                          uint64_t expires_unix_ms,
+                          const uint8_t *secret,
+                          size_t secret_len,
+                          uint8_t *out,
+                          size_t capacity,
+                          size_t *out_len);
+
+/**
+ * The bytes that an owner's signature is over, for keys that are kept elsewhere. A signed batch is
+ * fog_batch_sign() with any secret, its last 64 bytes replaced by the signature.
+ *
+ * Thread safety: any thread, but not while the batch is changed.
+ * @param batch           the batch
+ * @param account         the account
+ * @param nonce           fog_ledger_next_nonce()
+ * @param expires_unix_ms from when on the signature is worth nothing
+ * @param out             receives the bytes
+ * @param capacity        bytes that `out` has room for
+ * @param out_len         receives their number, also when there is no room
+ * @return FOG_STATUS_BUFFER_TOO_SMALL
+ */
+fog_status fog_batch_message(const struct fog_batch *batch,
+                             const char *account,
+                             uint64_t nonce,
+                             uint64_t expires_unix_ms,
+                             uint8_t *out,
+                             size_t capacity,
+                             size_t *out_len);
+
+/**
+ * Executes a batch that the owner of an account has signed, as a whole or not at all.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger   the ledger
+ * @param signed_batch what fog_batch_sign() made
+ * @param len      its bytes
+ * @param receipts receives a receipt for each operation, or NULL
+ * @param capacity receipts that there is room for; nothing is done if they are too few
+ * @param count    receives the number of operations, also when there is no room, or NULL
+ * @return FOG_STATUS_SIGNATURE_FORGED, FOG_STATUS_SIGNATURE_REPLAYED, FOG_STATUS_NONCE_SKIPPED,
+ *         FOG_STATUS_SIGNATURE_EXPIRED, FOG_STATUS_NO_OWNER, FOG_STATUS_NOT_THE_OWNER,
+ *         FOG_STATUS_NOT_FOR_OWNERS, and what the operations return
+ */
+fog_status fog_ledger_execute_signed(const struct fog_ledger *ledger,
+                                     const uint8_t *signed_batch,
+                                     size_t len,
+                                     struct fog_receipt *receipts,
+                                     size_t capacity,
+                                     size_t *count);
+
+/**
+ * The entry that an identifier was used for, to learn what became of a request whose answer was
+ * lost.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param id     the identifier
+ * @param out    receives the entry
+ * @param found  receives whether there is one; nothing is written to `out` otherwise
+ */
+fog_status fog_ledger_entry_of(const struct fog_ledger *ledger,
+                               const char *id,
+                               struct fog_ledger_entry *out,
+                               bool *found);
+
+/**
+ * Entries after a sequence, in order.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger   the ledger
+ * @param after    the sequence; 0 for the first entries
+ * @param out      receives the entries
+ * @param capacity entries that `out` has room for; at most 10000 are written
+ * @param count    receives how many were written
+ */
+fog_status fog_ledger_entries(const struct fog_ledger *ledger,
+                              uint64_t after,
+                              struct fog_ledger_entry *out,
+                              size_t capacity,
+                              size_t *count);
+
+/**
+ * Entries after a sequence that name an account, in order.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger   the ledger
+ * @param account  the account
+ * @param after    the sequence; 0 for the first entries
+ * @param out      receives the entries
+ * @param capacity entries that `out` has room for; at most 10000 are written
+ * @param count    receives how many were written
+ * @return FOG_STATUS_UNKNOWN_ACCOUNT
+ */
+fog_status fog_ledger_history(const struct fog_ledger *ledger,
+                              const char *account,
+                              uint64_t after,
+                              struct fog_ledger_entry *out,
+                              size_t capacity,
+                              size_t *count);
+
+/**
+ * What an account had received and given after an entry.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger   the ledger
+ * @param account  the account
+ * @param sequence the entry
+ * @param out      receives the counters
+ * @param found    receives whether it was open by then; nothing is written to `out` otherwise
+ * @return FOG_STATUS_UNKNOWN_ACCOUNT
+ */
+fog_status fog_ledger_balance_as_of(const struct fog_ledger *ledger,
+                                    const char *account,
+                                    uint64_t sequence,
+                                    struct fog_standing *out,
+                                    bool *found);
+
+/**
+ * The same at a time.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param account the account
+ * @param unix_ms milliseconds since 1970
+ * @param out     receives the counters
+ * @param found   receives whether it was open by then; nothing is written to `out` otherwise
+ * @return FOG_STATUS_UNKNOWN_ACCOUNT
+ */
+fog_status fog_ledger_balance_as_of_time(const struct fog_ledger *ledger,
+                                         const char *account,
+                                         uint64_t unix_ms,
+                                         struct fog_standing *out,
+                                         bool *found);
+
+/**
+ * Where the history ends.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param out    receives the end
+ */
+fog_status fog_ledger_end(const struct fog_ledger *ledger, struct fog_ledger_head *out);
+
+/**
+ * A statement about the ledger as it is now, signed, for others to keep: whoever has it notices
+ * any rewriting of what came before it.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger     the ledger
+ * @param secret     an Ed25519 key's FOG_KEY_BYTES secret bytes
+ * @param secret_len their number
+ * @param out        receives FOG_CHECKPOINT_BYTES bytes, the same in every language
+ */
+fog_status fog_ledger_checkpoint(const struct fog_ledger *ledger,
+                                 const uint8_t *secret,
+                                 size_t secret_len,
+                                 uint8_t *out);
+
+/**
+ * Checks that a checkpoint was signed by the key that is trusted.
+ *
+ * Thread safety: any thread.
+ * @param checkpoint the checkpoint
+ * @param len        its bytes
+ * @param key        the key, FOG_KEY_BYTES bytes
+ * @param key_len    their number
+ * @param out        receives what it states, or NULL
+ * @return FOG_STATUS_CHECKPOINT_FORGED
+ */
+fog_status fog_checkpoint_verify(const uint8_t *checkpoint,
+                                 size_t len,
+                                 const uint8_t *key,
+                                 size_t key_len,
+                                 struct fog_checkpoint *out);
+
+/**
+ * Checks the whole history, as fog_ledger_verify() does, and that it is the one of which `key`
+ * signed a checkpoint: nothing before that was rewritten since.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger     the ledger
+ * @param checkpoint the checkpoint
+ * @param len        its bytes
+ * @param key        the key that is trusted, FOG_KEY_BYTES bytes
+ * @param key_len    their number
+ * @param out        receives what was checked, or NULL
+ * @return FOG_STATUS_CHECKPOINT_FORGED, FOG_STATUS_CHECKPOINT_DIFFERS,
+ *         FOG_STATUS_CHECKPOINT_MISSING, FOG_STATUS_STORAGE_CORRUPT
+ */
+fog_status fog_ledger_verify_since(const struct fog_ledger *ledger,
+                                   const uint8_t *checkpoint,
+                                   size_t len,
+                                   const uint8_t *key,
+                                   size_t key_len,
+                                   struct fog_verification *out);
+
+/**
+ * SQLite's own check of pages, indexes and rows.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @return FOG_STATUS_STORAGE_CORRUPT
+ */
+fog_status fog_ledger_check_integrity(const struct fog_ledger *ledger);
+
+/**
+ * Makes a snapshot now, so that opening has nothing to carry out again.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @return FOG_STATUS_STORAGE_FULL, FOG_STATUS_STORAGE
+ */
+fog_status fog_ledger_snapshot(const struct fog_ledger *ledger);
+
+/**
+ * Copies the ledger into a new file, which is a ledger of its own.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param path   the new file
+ * @return FOG_STATUS_STORAGE_EXISTS, FOG_STATUS_STORAGE_FULL, FOG_STATUS_STORAGE
+ */
+fog_status fog_ledger_backup(const struct fog_ledger *ledger, const char *path);
+
+/**
+ * Writes the history into a new file as text.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param path    the new file
+ * @param format  a fog_text_format
+ * @param entries receives how many entries were written, or NULL
+ * @return FOG_STATUS_STORAGE_EXISTS, FOG_STATUS_STORAGE_FULL, FOG_STATUS_STORAGE
+ */
+fog_status fog_ledger_export(const struct fog_ledger *ledger,
+                             const char *path,
+                             int32_t format,
+                             uint64_t *entries);
+
+/**
+ * Reads a history that fog_ledger_export() wrote into this ledger, which must be empty. Every entry
+ * is carried out again and must come out the same; all of them or nothing.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param path   the file
+ * @param format a fog_text_format
+ * @return FOG_STATUS_STORAGE_NOT_EMPTY, FOG_STATUS_INVALID_TRANSCRIPT, FOG_STATUS_STORAGE_CORRUPT,
+ *         FOG_STATUS_STORAGE
+ */
+fog_status fog_ledger_import(const struct fog_ledger *ledger, const char *path, int32_t format);
 
 /**
  * Puts the usual configuration into a struct: any free port, a new identity, and a loop and a drop

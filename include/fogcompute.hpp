@@ -2510,8 +2510,8 @@ struct ledger_entry {
     std::uint64_t sequence = 0;
     /// When it was made, in milliseconds since 1970.
     std::uint64_t unix_ms = 0;
-    /// What happened: "opened", "transferred", "reserved", "posted", "voided", "expired", "limited",
-    /// "closed", "owned", "signed". There may be more later.
+    /// What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
+    /// "limited", "closed", "owned", "signed". There may be more later.
     std::string kind;
     /// Digest of the whole history up to it.
     std::string chain;
@@ -2592,7 +2592,8 @@ namespace detail {
 inline fog_amount native(const std::optional<std::string> &amount) {
     fog_amount raw{};
     if (amount) {
-        // One that is too long stays without its end and without a NUL byte: the library refuses it.
+        // One that is too long stays without its end and without a NUL byte: the library refuses
+        // it.
         amount->copy(raw.text, sizeof raw.text);
     }
     return raw;

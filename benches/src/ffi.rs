@@ -8,11 +8,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fogcompute::base::{self, OsEntropy};
+use fogcompute::ledger::{Amount, Memo, Operation};
 use fogcompute::{
     AccountId, AccountKind, Battery, BatteryProbe, DeviceClass, DeviceState, HarvestPolicy, Hop,
-    Ledger, Network, NodeId, PrivateKey, ProbeError, Sphinx,
+    Ledger, Network, NodeId, PrivateKey, ProbeError, Sphinx, TransferId,
 };
 use serde::Deserialize;
+use tempfile::TempDir;
 
 use crate::measure::{Effort, median};
 use crate::row::{Output, Row};
@@ -142,10 +144,12 @@ const CASES: [&str; 5] = [
 ];
 
 /// What only some languages measure.
-const MORE: [&str; 1] = ["sphinx_process_batch_256"];
+const MORE: [&str; 2] = ["sphinx_process_batch_256", "ledger_transfers_1024"];
 
 /// Packets of a batch.
 const BATCH: usize = 256;
+/// Transfers of a batch.
+const TRANSFERS: u64 = 1_024;
 
 /// The same objects the languages' programs make, in Rust.
 struct Facade {
@@ -155,6 +159,8 @@ struct Facade {
     batch: Vec<u8>,
     ledger: Ledger,
     account: AccountId,
+    /// On disk, with a second account; kept with the folder of its file.
+    durable: (Ledger, AccountId, TempDir),
     policy: HarvestPolicy,
     state: DeviceState,
 }
@@ -168,13 +174,18 @@ impl BatteryProbe for NoBattery {
 }
 
 impl Facade {
-    fn new() -> Result<Self, fogcompute::Error> {
+    fn new() -> Result<Self, Box<dyn Error>> {
         let sphinx = Sphinx::default();
         let key = PrivateKey::random(&mut OsEntropy);
         let hop = Hop::new(NodeId::from_bytes([10; 32]), key.public(), Duration::ZERO);
         let ledger = Ledger::in_memory()?;
         let account = AccountId::from_bytes([1; 16]);
         ledger.open_account(account, AccountKind::Issuer)?;
+        let folder = TempDir::new()?;
+        let durable = Ledger::open(folder.path().join("ledger"))?;
+        let other = AccountId::from_bytes([2; 16]);
+        durable.open_account(account, AccountKind::Issuer)?;
+        durable.open_account(other, AccountKind::Holder)?;
         let route: &[Hop] = &[hop];
         Ok(Self {
             packet: sphinx.build(route, &[0; 2048])?,
@@ -183,12 +194,25 @@ impl Facade {
             key,
             ledger,
             account,
+            durable: (durable, other, folder),
             policy: HarvestPolicy::default(),
             state: DeviceState {
                 network: Network::Ethernet,
                 ..DeviceState::unknown(DeviceClass::Server, base::Instant::ZERO)
             },
         })
+    }
+
+    fn transfer(&self, n: u64, to: AccountId) -> Operation {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        Operation::Transfer {
+            id: TransferId::from_bytes(id),
+            from: self.account,
+            to,
+            amount: Amount(1),
+            memo: Memo::NONE,
+        }
     }
 
     fn measure(&self, case: &str, effort: Effort) -> Result<Line, Box<dyn Error>> {
@@ -213,6 +237,18 @@ impl Facade {
                     buffer.copy_from_slice(black_box(&self.batch));
                     let results = self.sphinx.process_batch(&self.key, &mut buffer)?;
                     assert!(black_box(results).iter().all(Result::is_ok));
+                    Ok(())
+                })?
+            }
+            "ledger_transfers_1024" => {
+                let (ledger, other, _) = &self.durable;
+                let mut id = ledger.head()?.sequence;
+                timed(runs, 20_u64.div_ceil(scale), || {
+                    let batch: Vec<_> = (id..id + TRANSFERS)
+                        .map(|n| self.transfer(n, *other))
+                        .collect();
+                    id += TRANSFERS;
+                    black_box(ledger.execute(batch)?);
                     Ok(())
                 })?
             }

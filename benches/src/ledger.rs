@@ -10,9 +10,12 @@ use std::thread;
 use std::time::Instant;
 
 use fogcompute::base::UnixMillis;
-use fogcompute::ledger::{AccountKind, Amount, AssetId, Memo, Operation};
+use fogcompute::ledger::economy::{Economy, Request};
+use fogcompute::ledger::{
+    AccountKind, Amount, AssetId, Book, Memo, Operation, Ppm, Purse, staking,
+};
 use fogcompute::store::{Durability, SharedLedger, SqliteLedger};
-use fogcompute::{AccountId, TransferId};
+use fogcompute::{AccountId, NodeId, TransferId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -38,6 +41,8 @@ struct Sizes {
     /// Transfers each of the threads makes.
     threaded: u32,
     history: u32,
+    /// The most stakers among whom claims are measured.
+    stakers: u32,
 }
 
 impl Sizes {
@@ -49,6 +54,7 @@ impl Sizes {
                 batched: 100_000,
                 threaded: 500,
                 history: 10_000_000,
+                stakers: 1_000_000,
             },
             Effort::Smoke => Self {
                 rounds: 1,
@@ -56,6 +62,7 @@ impl Sizes {
                 batched: 200,
                 threaded: 2,
                 history: 5_000,
+                stakers: 2_000,
             },
         }
     }
@@ -117,6 +124,7 @@ pub(crate) fn run(
     let count = THREADS * sizes.threaded;
     output.print(row(case, "ns", median(ours), peer, median(theirs), count))?;
 
+    claims(&sizes, output)?;
     history(&sizes, output)
 }
 
@@ -320,6 +328,107 @@ fn plain_threads(path: &Path, count: u32) -> Result<f64, Box<dyn Error>> {
         thread.join().map_err(|_| "a thread panicked")??;
     }
     Ok(nanos_each(start, THREADS * count))
+}
+
+/// A claim among many stakers, beside one among few.
+fn claims(sizes: &Sizes, output: &mut Output) -> Result<(), Box<dyn Error>> {
+    const FEW: u32 = 1_000;
+    let mut books = Vec::new();
+    for stakers in [sizes.stakers, FEW] {
+        books.push((stakers, staked(stakers)?, Vec::new()));
+    }
+    let mut id = u64::MAX;
+    for _ in 0..sizes.rounds {
+        for (stakers, book, times) in &mut books {
+            let mut ask = |operation| {
+                id -= 1;
+                stake(id, operation)
+            };
+            let reward = staking::Operation::Reward {
+                operator: NODE,
+                source: Purse::Treasury,
+                amount: Amount(u128::from(*stakers) * 1_000),
+            };
+            book.execute(&[ask(reward)], NOW)?;
+            // Spread over all of them, so that no claim finds the last one's memory.
+            let step = *stakers / FEW;
+            let batch: Vec<_> = (0..FEW)
+                .map(|n| {
+                    ask(staking::Operation::Claim {
+                        operator: NODE,
+                        delegator: account(n * step),
+                    })
+                })
+                .collect();
+            let start = now();
+            book.execute(&batch, NOW)?;
+            times.push(nanos_each(start, FEW));
+        }
+    }
+    let [(many, _, ours), (_, _, theirs)] = &mut books[..] else {
+        return Err("two books were made".into());
+    };
+    let (ours, theirs) = (median(std::mem::take(ours)), median(std::mem::take(theirs)));
+    let case = format!("claim among {many} stakers");
+    let peer = ("among 1000", env!("CARGO_PKG_VERSION"));
+    output.print(row(case, "ns", ours, peer, theirs, FEW))
+}
+
+const NODE: NodeId = NodeId::from_bytes([9; 32]);
+
+fn stake(id: u64, operation: staking::Operation) -> Operation {
+    let mut bytes = [0xee; 16];
+    bytes[..8].copy_from_slice(&id.to_be_bytes());
+    Operation::Economy {
+        id: TransferId::from_bytes(bytes),
+        request: Box::new(Request::Staking(operation)),
+    }
+}
+
+/// A book in memory with so many stakers on one operator.
+fn staked(stakers: u32) -> Result<Book, Box<dyn Error>> {
+    let mut book = Book::new();
+    let open = |account| Operation::Open {
+        account,
+        asset: AssetId::CREDITS,
+        kind: AccountKind::Holder,
+    };
+    let operator = account(u32::MAX);
+    let found = Operation::Economy {
+        id: TransferId::from_bytes([1; 16]),
+        request: Box::new(Request::Configure(Economy::default())),
+    };
+    let register = staking::Operation::Register {
+        operator: NODE,
+        account: operator,
+        commission: Ppm::percent(5),
+    };
+    book.execute(&[found, open(operator), stake(0, register)], NOW)?;
+    let all: Vec<u32> = (0..stakers).collect();
+    for some in all.chunks(2_000) {
+        let batch: Vec<_> = some
+            .iter()
+            .flat_map(|&n| {
+                let mut id = [0xdd; 16];
+                id[..4].copy_from_slice(&n.to_be_bytes());
+                let fund = Operation::Transfer {
+                    id: TransferId::from_bytes(id),
+                    from: Purse::Treasury.account(),
+                    to: account(n),
+                    amount: Amount(1_000_000),
+                    memo: Memo::NONE,
+                };
+                let bond = staking::Operation::Bond {
+                    operator: NODE,
+                    delegator: account(n),
+                    amount: Amount(1_000_000),
+                };
+                [open(account(n)), fund, stake(u64::from(n) + 1, bond)]
+            })
+            .collect();
+        book.execute(&batch, NOW)?;
+    }
+    Ok(book)
 }
 
 /// What opening a ledger took, as `bench ledger-open` says it.

@@ -39,7 +39,8 @@ static void pay_with_credits() {
     ledger.post("00000000000000000000000000000003", promise, "1000000000000000000");
     std::cout << "alice has " << ledger.balance(alice) << " base units\n";
     for (const auto &entry : ledger.history(alice)) {
-        std::cout << "entry " << entry.sequence << ": " << entry.kind << ' ' << entry.amount << '\n';
+        std::cout << "entry " << entry.sequence << ": " << entry.kind << ' ' << entry.amount
+                  << '\n';
     }
     try {
         ledger.transfer("00000000000000000000000000000004", alice, mint, "9000000000000000000");

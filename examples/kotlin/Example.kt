@@ -31,9 +31,10 @@ fun main(args: Array<String>) = runBlocking {
         ledger.openAccount(alice, AccountKind.HOLDER)
         val three = (credit * 3.toBigInteger()).toString()
         ledger.transfer(id = "03".repeat(16), from = mint, to = alice, amount = three)
-        // What is reserved cannot be spent elsewhere: 2 credits are promised, of which none is paid.
+        // What is reserved cannot be spent elsewhere: 2 credits are promised, none is paid.
         val promise = "04".repeat(16)
-        ledger.reserve(id = promise, from = alice, to = mint, amount = (credit * 2.toBigInteger()).toString())
+        val two = (credit * 2.toBigInteger()).toString()
+        ledger.reserve(id = promise, from = alice, to = mint, amount = two)
         ledger.void(id = "05".repeat(16), reservation = promise)
         println("alice has ${ledger.balance(alice).toBigInteger() / credit} credits")
         println("history: ${ledger.history(alice).joinToString { it.kind }}")

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import fogcompute as f
@@ -74,6 +75,18 @@ def main() -> None:
     account = "01" * 16
     ledger.open_account(account, f.AccountKind.ISSUER)
     bench("ledger_balance", 50_000, lambda: ledger.balance(account))
+
+    other, calls = "02" * 16, 20
+    with TemporaryDirectory() as folder, f.Ledger.open(Path(folder) / "ledger") as durable:
+        durable.open_account(account, f.AccountKind.ISSUER)
+        durable.open_account(other, f.AccountKind.HOLDER)
+        batches = iter(
+            [
+                [(f"{run * 1024 + n:032x}", account, other, 1) for n in range(1024)]
+                for run in range(RUNS * calls)
+            ]
+        )
+        bench("ledger_transfers_1024", calls, lambda: durable.execute(next(batches)))
 
     policy, state, probe = f.HarvestPolicy(), f.DeviceState(f.DeviceClass.SERVER), Probe()
     bench("harvest_decide", 50_000, lambda: policy.decide(state))

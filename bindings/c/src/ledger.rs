@@ -71,18 +71,17 @@ impl From<AccountLimits> for fog_account_limits {
     }
 }
 
-impl TryFrom<&fog_account_limits> for AccountLimits {
-    type Error = Failure;
-
-    fn try_from(limits: &fog_account_limits) -> Result<Self, Failure> {
+impl fog_account_limits {
+    /// What the caller has written into it.
+    fn read(&self) -> Result<AccountLimits, Failure> {
         let amount = |bound: &fog_amount, name| {
             let given = !read_chars(&bound.text).is_empty();
             given.then(|| parsed_chars(&bound.text, name)).transpose()
         };
-        Ok(Self {
-            max_supply: amount(&limits.max_supply, "max_supply")?,
-            spend_per_day: amount(&limits.spend_per_day, "spend_per_day")?,
-            credits_must_not_exceed_debits: limits.credits_must_not_exceed_debits,
+        Ok(AccountLimits {
+            max_supply: amount(&self.max_supply, "max_supply")?,
+            spend_per_day: amount(&self.spend_per_day, "spend_per_day")?,
+            credits_must_not_exceed_debits: self.credits_must_not_exceed_debits,
         })
     }
 }
@@ -418,7 +417,7 @@ pub unsafe extern "C" fn fog_ledger_limit(
     // SAFETY: the caller passes a live handle, strings, a struct and NULL or room for a receipt.
     unsafe {
         operate(ledger, receipt, |ledger| {
-            let limits = reference(limits, "limits")?.try_into()?;
+            let limits = reference(limits, "limits")?.read()?;
             Ok(ledger.limit(parsed(id, "id")?, parsed(account, "account")?, limits)?)
         })
     }

@@ -846,7 +846,8 @@ void test_batches_history_and_signatures_go_through_the_wrapper() {
     THROWS(fc::account_in_use, ledger.close_account(id('d'), ana));
     ledger.limit(id('e'), ana, {std::nullopt, false, "1"});
     THROWS(fc::quota_exceeded, ledger.transfer(id('d'), ana, ben, "1"));
-    THROWS(fc::invalid_argument, ledger.limit(id('f'), ana, {std::string(99, '1'), false, std::nullopt}));
+    THROWS(fc::invalid_argument,
+           ledger.limit(id('f'), ana, {std::string(99, '1'), false, std::nullopt}));
     ledger.check_integrity();
     ledger.snapshot();
 }

@@ -74,8 +74,8 @@ impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for Number<T> {
     }
 }
 
-/// An amount in base units as an argument: an `int`. Those that fit a machine word are most of them,
-/// and quicker to read than the others.
+/// An amount in base units as an argument: an `int`. Those that fit a machine word are most of
+/// them, and quicker to read than the others.
 #[derive(Clone, Copy)]
 pub(crate) struct Money(pub(crate) Amount);
 

@@ -277,8 +277,8 @@ value! {
 /// the same id moves nothing twice. Amounts are ints of base units.
 ///
 /// Calls wait for the disk without the interpreter's lock: in a coroutine,
-/// `await asyncio.to_thread(ledger.transfer, ...)`. What threads ask for at the same time shares one
-/// wait.
+/// `await asyncio.to_thread(ledger.transfer, ...)`. What threads ask for at the same time shares
+/// one wait.
 #[pyclass(frozen, weakref, module = "fogcompute")]
 pub(crate) struct Ledger(Handle<fogcompute::Ledger>);
 
@@ -291,8 +291,8 @@ impl Ledger {
 
 #[pymethods]
 impl Ledger {
-    /// Opens a ledger's file, or makes it. Every change waits for the disk, unless `durability` says
-    /// otherwise. A snapshot is made every `snapshot_entries` entries.
+    /// Opens a ledger's file, or makes it. Every change waits for the disk, unless `durability`
+    /// says otherwise. A snapshot is made every `snapshot_entries` entries.
     ///
     /// Raises `StorageError`, `StorageLockedError`, `StorageCorruptError`, `StorageReadOnlyError`.
     #[staticmethod]
@@ -346,7 +346,10 @@ impl Ledger {
     }
 
     /// Opens an account for an asset; 0 is credits. Raises `AccountExistsError`.
-    #[pyo3(signature = (account, kind, *, asset = Number(0)), text_signature = "($self, account, kind, *, asset=0)")]
+    #[pyo3(
+        signature = (account, kind, *, asset = Number(0)),
+        text_signature = "($self, account, kind, *, asset=0)"
+    )]
     fn open_account(
         &self,
         py: Python<'_>,
@@ -678,7 +681,8 @@ impl Ledger {
         error::call(py, || ledger.snapshot())
     }
 
-    /// Copies the ledger into a new file, which is a ledger of its own. Raises `StorageExistsError`.
+    /// Copies the ledger into a new file, which is a ledger of its own. Raises
+    /// `StorageExistsError`.
     fn backup(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let ledger = self.0.get(py)?;
         error::call(py, || ledger.backup(path))

@@ -885,7 +885,8 @@ impl Ledger {
         })
     }
 
-    /// Entries after that sequence that name the account, in order: at most `limit`, at most 10,000.
+    /// Entries after that sequence that name the account, in order: at most `limit`, at most
+    /// 10,000.
     ///
     /// # Errors
     /// [`FogError::UnknownAccount`], [`FogError::StorageCorrupt`].

@@ -177,7 +177,7 @@ impl Ledger {
     /// Never: a batch of one has one receipt.
     pub fn perform(&self, operation: Operation) -> Result<Receipt, Error> {
         let mut receipts = self.execute(vec![operation])?;
-        Ok(receipts.pop().expect("a batch of one has one receipt"))
+        Ok(receipts.swap_remove(0))
     }
 
     /// Executes a batch that the owner of an account has signed, as a whole or not at all.
@@ -502,7 +502,8 @@ impl Ledger {
         Ok(self.store()?.verify_since(checkpoint, key)?)
     }
 
-    /// A statement about the ledger as it is now, signed with an Ed25519 secret, for others to keep.
+    /// A statement about the ledger as it is now, signed with an Ed25519 secret, for others to
+    /// keep.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -538,7 +539,8 @@ impl Ledger {
     /// Writes the history into a new file as text, and says how many entries that were.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::File`]; an existing file is not replaced, and a failure leaves none.
+    /// [`Error::Store`], [`Error::File`]; an existing file is not replaced, and a failure leaves
+    /// none.
     pub fn export(&self, path: impl AsRef<Path>, format: TextFormat) -> Result<u64, Error> {
         let path = path.as_ref();
         let store = self.store()?;

@@ -4,8 +4,12 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use fogcompute_base::{AccountId, TransferId, UnixMillis};
-use fogcompute_ledger::{AccountKind, Amount, AssetId, Book, Memo, Operation, verify_chain};
+use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
+use fogcompute_ledger::economy::{Economy, Request};
+use fogcompute_ledger::staking::{Evidence, Operation as Stake};
+use fogcompute_ledger::{
+    AccountKind, Amount, AssetId, Book, Memo, Operation, Ppm, Purse, earning, verify_chain,
+};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -37,10 +41,35 @@ enum Step {
         id: u8,
         reservation: u8,
     },
+    Close {
+        id: u8,
+        account: u8,
+    },
+    Found {
+        id: u8,
+    },
+    Stake {
+        id: u8,
+        what: u8,
+        operator: bool,
+        account: u8,
+        amount: u64,
+    },
+    Fee {
+        id: u8,
+        payer: u8,
+        payee: u8,
+        amount: u64,
+    },
 }
 
+/// One in six accounts is a purse of the economy, which nobody may touch.
+
 fn account(number: u8) -> AccountId {
-    AccountId::from_bytes([number % 6; 16])
+    match number % 7 {
+        6 => Purse::ALL[usize::from(number / 7) % Purse::ALL.len()].account(),
+        number => AccountId::from_bytes([number; 16]),
+    }
 }
 
 fn transfer(number: u8) -> TransferId {
@@ -101,6 +130,103 @@ fn operation(step: Step) -> Operation {
             id: transfer(id),
             reservation: transfer(reservation),
         },
+        Step::Close {
+            id,
+            account: number,
+        } => Operation::Close {
+            id: transfer(id),
+            account: account(number),
+        },
+        Step::Found { id } => ask(id, Request::Configure(Economy::default())),
+        Step::Stake {
+            id,
+            what,
+            operator,
+            account: number,
+            amount,
+        } => {
+            let who = (node(operator), account(number));
+            ask(id, Request::Staking(stake(what, who, amount)))
+        }
+        Step::Fee {
+            id,
+            payer,
+            payee,
+            amount,
+        } => ask(
+            id,
+            Request::Earning(earning::Operation::Fee {
+                payer: account(payer),
+                payee: account(payee),
+                amount: Amount(u128::from(amount)),
+            }),
+        ),
+    }
+}
+
+fn node(second: bool) -> NodeId {
+    NodeId::from_bytes([u8::from(second); 32])
+}
+
+fn ask(id: u8, request: Request) -> Operation {
+    Operation::Economy {
+        id: transfer(id),
+        request: Box::new(request),
+    }
+}
+
+fn stake(what: u8, (operator, delegator): (NodeId, AccountId), amount: u64) -> Stake {
+    let base_units = Amount(u128::from(amount));
+    match what % 12 {
+        0 => Stake::Register {
+            operator,
+            account: delegator,
+            commission: Ppm::percent(10),
+        },
+        1 | 2 => Stake::Bond {
+            operator,
+            delegator,
+            amount: base_units,
+        },
+        3 => Stake::Unbond {
+            operator,
+            delegator,
+            amount: Some(base_units).filter(|amount| !amount.is_zero()),
+        },
+        4 => Stake::CancelUnbonding {
+            operator,
+            delegator,
+            entry: amount % 8,
+            amount: None,
+        },
+        5 => Stake::Redelegate {
+            delegator,
+            from: operator,
+            to: node(operator == node(false)),
+            amount: Some(base_units),
+        },
+        6 => Stake::Claim {
+            operator,
+            delegator,
+        },
+        7 => Stake::ClaimCommission { operator },
+        8 => Stake::Reward {
+            operator,
+            source: Purse::Account(delegator),
+            amount: base_units,
+        },
+        9 => Stake::Reward {
+            operator,
+            source: Purse::Mint,
+            amount: base_units,
+        },
+        10 => Stake::Slash {
+            operator,
+            evidence: Evidence::InvalidResult,
+            infraction: UnixMillis(amount % 1_000),
+            power: base_units,
+        },
+        _ => Stake::Unjail { operator },
     }
 }
 

@@ -507,7 +507,10 @@ mod tests {
             .iter()
             .map(|entry| entry.canonical().len() - 17)
             .collect();
-        let configured = lengths[15];
+        let text = serde_json::to_string(&economy::Economy::default()).unwrap();
+        // The id, the event's code, the text's length and the text.
+        assert_eq!(lengths[15], 16 + 1 + 4 + text.len());
+        assert_eq!(lengths[16..], [73, 56]);
         assert_eq!(
             lengths[..15],
             [21, 64, 73, 83, 96, 80, 64, 35, 67, 32, 64, 56, 47, 50, 98]

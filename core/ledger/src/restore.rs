@@ -348,13 +348,13 @@ mod tests {
     }
 
     /// The history with one entry's kind replaced and all digests made to fit.
-    fn forged(entries: &[Entry], sequence: u64, kind: EntryKind) -> Vec<Entry> {
+    fn forged(entries: &[Entry], sequence: u64, kind: &EntryKind) -> Vec<Entry> {
         let mut head = Head::GENESIS;
         entries
             .iter()
             .map(|entry| {
                 let kind = if entry.sequence == sequence {
-                    &kind
+                    kind
                 } else {
                     &entry.kind
                 };
@@ -432,7 +432,7 @@ mod tests {
             needed: Amount(101),
         };
         assert_eq!(
-            Book::restore(forged(&entries, sequence, too_much), accounts),
+            Book::restore(forged(&entries, sequence, &too_much), accounts),
             Err(Corruption::Impossible { sequence, reason })
         );
     }
@@ -480,7 +480,7 @@ mod tests {
         ];
         for (sequence, kind) in cases {
             assert_eq!(
-                Book::restore(forged(&entries, sequence, kind), accounts.clone()),
+                Book::restore(forged(&entries, sequence, &kind), accounts.clone()),
                 Err(Corruption::Inconsistent { sequence })
             );
         }

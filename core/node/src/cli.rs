@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use fogcompute_base::NodeId;
+use fogcompute_base::{NodeId, OsEntropy, SystemClock};
 use fogcompute_harvest::HarvestPolicy;
 use fogcompute_ledger::Amount;
 use fogcompute_mix::Contact;
@@ -22,6 +22,7 @@ use crate::demo::{
     run_demo,
 };
 use crate::error::NodeError;
+use crate::ledger::{self, LedgerCommand};
 use crate::messages::{self, Wanted};
 use crate::mixnode;
 use crate::network::NetworkConfig;
@@ -58,6 +59,12 @@ enum Command {
     /// Choose which nodes take which jobs.
     #[command(subcommand)]
     Schedule(ScheduleCommand),
+    /// Keep credits in a ledger file.
+    ///
+    /// Exit codes: 1 for files that are not read, not written or not sound, 2 for arguments that
+    /// make no sense, 3 for what the ledger's rules refuse.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -436,14 +443,15 @@ struct NodeArguments {
 }
 
 /// Runs the command with `args` (the program's name first) and returns its exit code: 0 when all
-/// went well, 1 when it did not, 2 for arguments that make no sense, 130 when interrupted.
+/// went well, 1 when it did not, 2 for arguments that make no sense, 3 for what was understood and
+/// cannot be (a placement, a transfer), 130 when interrupted.
 ///
 /// `node_command` is how another process of this same command is started.
 pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
     // Whoever reads JSON reads it of arguments that make no sense as well.
     let json_asked = args
         .get(1)
-        .is_some_and(|task| task == "demo" || task == "schedule")
+        .is_some_and(|task| task == "demo" || task == "schedule" || task == "ledger")
         && args.iter().any(|argument| argument == "--json");
     let arguments = match Arguments::try_parse_from(args).and_then(checked) {
         Ok(arguments) => arguments,
@@ -583,6 +591,19 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 }
             }
         }
+        Command::Ledger(command) => {
+            match ledger::run(&command, &SystemClock::new(), &mut OsEntropy) {
+                Ok(()) => 0,
+                Err(error) if error.is_reader_gone() => 0,
+                Err(error) => {
+                    if command.json() {
+                        print_failure(error.kind(), &with_causes(&error));
+                    }
+                    failed(&error);
+                    error.exit_code()
+                }
+            }
+        }
         Command::Node(arguments) => {
             let role = match (arguments.role, arguments.layer) {
                 (RoleName::Mix, layer) => Role::Mix {
@@ -662,7 +683,7 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> i32 {
     1
 }
 
-/// Prints a failure of the demonstration for programs. Whether it can be read or not, the exit code
+/// Prints a failure for programs. Whether it can be read or not, the exit code
 /// and the standard error say the same.
 fn print_failure(kind: &'static str, error: &str) {
     let failure = serde_json::json!({"ok": false, "kind": kind, "error": error});

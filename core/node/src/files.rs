@@ -1,8 +1,10 @@
 //! Files that are written whole.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::path::Path;
+
+use tempfile::NamedTempFile;
 
 /// Who may read a file, as far as the process's mask allows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,7 +21,51 @@ const PART: [&str; 2] = [".fogcompute-", ".part"];
 /// Writes a file whole or not at all, and returns when it is on the disk under its name. Its
 /// temporary name is its own, and goes with a failure.
 pub(crate) fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
-    let folder = folder_of(path);
+    let mut file = part(path, readers)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    sync_folder(folder_of(path))
+}
+
+/// A file that is written bit by bit, and has its name once it is whole. What is there under that
+/// name stays.
+#[derive(Debug)]
+pub(crate) struct NewFile<'a> {
+    path: &'a Path,
+    part: NamedTempFile,
+}
+
+impl<'a> NewFile<'a> {
+    /// Begins it under a temporary name of its own, which goes if it is not finished.
+    pub(crate) fn begin(path: &'a Path, readers: Readers) -> io::Result<Self> {
+        if path.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let part = part(path, readers)?;
+        Ok(Self { path, part })
+    }
+
+    /// Gives it its name, and returns when it is on the disk.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        self.part.as_file().sync_all()?;
+        self.part.persist_noclobber(self.path)?;
+        sync_folder(folder_of(self.path))
+    }
+}
+
+impl Write for NewFile<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.part.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.part.flush()
+    }
+}
+
+/// A file with a temporary name in the folder of `path`.
+fn part(path: &Path, readers: Readers) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PART[0]).suffix(PART[1]);
     #[cfg(unix)]
@@ -33,11 +79,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result
     }
     #[cfg(not(unix))]
     let _ = readers;
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    sync_folder(folder)
+    builder.tempfile_in(folder_of(path))
 }
 
 /// Gives a file another name in its folder, and returns when that is on the disk.
@@ -99,6 +141,23 @@ mod tests {
         std::fs::write(taken.join("file"), b"").unwrap();
         assert!(replace(&taken, b"third", Readers::Everybody).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_new_file_is_there_when_it_is_whole_and_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.csv");
+        let begin = || NewFile::begin(&path, Readers::Owner);
+        let mut file = begin().unwrap();
+        file.write_all(b"first").unwrap();
+        assert!(!path.exists());
+        let second = begin().unwrap();
+        file.finish().unwrap();
+        let there = io::ErrorKind::AlreadyExists;
+        assert_eq!(second.finish().unwrap_err().kind(), there);
+        assert_eq!(begin().unwrap_err().kind(), there);
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod fog;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod ledger;
 mod mandelbrot;
 mod messages;
 mod metrics;

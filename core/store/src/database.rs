@@ -24,6 +24,15 @@ pub enum Durability {
     Normal,
 }
 
+/// What opening does where there is nothing yet: no file, or one without anything in it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Absent {
+    /// Makes a new store.
+    Create,
+    /// Fails, and leaves what is there as it is.
+    Refuse,
+}
+
 /// An open database. It belongs to the process that opened it: a forked child is refused, and
 /// leaves the file and its locks alone when it drops its copy.
 #[derive(Debug)]
@@ -127,21 +136,47 @@ pub(crate) struct Schema {
 }
 
 impl Schema {
-    /// Opens or creates a file and takes the exclusive lock.
-    pub(crate) fn open(&self, path: &Path, durability: Durability) -> Result<Database, StoreError> {
+    /// Opens a file, or creates it if that is wanted, and takes the exclusive lock.
+    pub(crate) fn open(
+        &self,
+        path: &Path,
+        durability: Durability,
+        absent: Absent,
+    ) -> Result<Database, StoreError> {
         check_path(path)?;
         let connection = self
-            .connect(path, durability)
+            .connect(path, durability, absent)
             .map_err(|error| error.of_file(Some(path)))?;
         Ok(Database::new(connection, Some(path.to_owned())))
     }
 
-    fn connect(&self, path: &Path, durability: Durability) -> Result<Connection, StoreError> {
-        create_private(path);
+    fn connect(
+        &self,
+        path: &Path,
+        durability: Durability,
+        absent: Absent,
+    ) -> Result<Connection, StoreError> {
         let opening = |source| StoreError::opening(path, source);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        match absent {
+            Absent::Create => {
+                create_private(path);
+                flags |= OpenFlags::SQLITE_OPEN_CREATE;
+            }
+            // SQLite says of such a file no more than that it cannot open it.
+            Absent::Refuse if matches!(path.try_exists(), Ok(false)) => {
+                return Err(StoreError::Missing {
+                    path: path.to_owned(),
+                });
+            }
+            // Locking it would write its first page.
+            Absent::Refuse if path.metadata().is_ok_and(|file| file.len() == 0) => {
+                return Err(StoreError::NotADatabase {
+                    path: path.to_owned(),
+                });
+            }
+            Absent::Refuse => {}
+        }
         let mut connection = Connection::open_with_flags(path, flags).map_err(opening)?;
         let writable = |connection: &Connection| match connection.is_readonly(MAIN_DB) {
             Ok(false) => Ok(()),
@@ -161,7 +196,12 @@ impl Schema {
             .map_err(opening)?;
         // The file's header, which says so too, was read with the lock.
         writable(&connection)?;
-        self.recognise(&connection)?;
+        let empty = self.recognise(&connection)?;
+        if empty && absent == Absent::Refuse {
+            return Err(StoreError::NotADatabase {
+                path: path.to_owned(),
+            });
+        }
         connection
             .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
             .map_err(opening)?;
@@ -176,14 +216,15 @@ impl Schema {
         Ok(Database::new(connection, None))
     }
 
-    /// Refuses a database that something else wrote, before anything in it is touched.
-    fn recognise(&self, connection: &Connection) -> Result<(), StoreError> {
+    /// Refuses a database that something else wrote, before anything in it is touched. Says whether
+    /// there is nothing in it.
+    fn recognise(&self, connection: &Connection) -> Result<bool, StoreError> {
         let found: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let objects: i64 =
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         let empty = found == 0 && objects == 0;
         if empty || found == self.application {
-            return Ok(());
+            return Ok(empty);
         }
         Err(StoreError::OtherDatabase {
             found,
@@ -308,14 +349,16 @@ mod tests {
     }
 
     fn open(schema: &Schema, path: &Path) -> Result<Database, StoreError> {
-        schema.open(path, Durability::Full)
+        schema.open(path, Durability::Full, Absent::Create)
     }
 
     #[test]
     fn settings_are_those_asked_for() {
         let folder = folder();
         for (durability, synchronous) in [(Durability::Full, 2), (Durability::Normal, 1)] {
-            let database = ONE.open(&folder.path().join("a"), durability).unwrap();
+            let database = ONE
+                .open(&folder.path().join("a"), durability, Absent::Create)
+                .unwrap();
             let connection = database.read().unwrap();
             let number = |pragma| {
                 connection

@@ -34,6 +34,12 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// There is no such file, and the call makes none.
+    #[error("{} does not exist", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The name means something else than a file to SQLite: it is empty, `:memory:`, or starts with
     /// `file:`. For a store without a file use the constructor in memory; for a file of that name
     /// put `./` before it.

@@ -25,7 +25,7 @@ pub use self::projection::Standing;
 pub use self::shared::SharedLedger;
 pub use self::snapshot::Opening;
 pub use self::transcript::TextFormat;
-use crate::database::{Database, Schema};
+use crate::database::{Absent, Database, Schema};
 use crate::{Durability, StoreError};
 
 /// Most entries one page of [`SqliteLedger::entries`] or [`SqliteLedger::history`] has.
@@ -131,7 +131,20 @@ impl SqliteLedger {
     /// # Errors
     /// As [`SqliteLedger::open`].
     pub fn open_with(path: impl AsRef<Path>, options: LedgerOptions) -> Result<Self, StoreError> {
-        let database = SCHEMA.open(path.as_ref(), options.durability)?;
+        let database = SCHEMA.open(path.as_ref(), options.durability, Absent::Create)?;
+        Self::with(database, options)
+    }
+
+    /// Opens a ledger file that is there already, so that a mistyped name makes no new ledger. An
+    /// empty file is no ledger.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`]; as [`SqliteLedger::open`].
+    pub fn open_existing(
+        path: impl AsRef<Path>,
+        options: LedgerOptions,
+    ) -> Result<Self, StoreError> {
+        let database = SCHEMA.open(path.as_ref(), options.durability, Absent::Refuse)?;
         Self::with(database, options)
     }
 
@@ -468,10 +481,18 @@ impl SqliteLedger {
         account: AccountId,
         at: UnixMillis,
     ) -> Result<Option<Standing>, StoreError> {
+        let sequence = self.sequence_at(at)?;
+        projection::standing(self.database.read()?, account, sequence)
+    }
+
+    /// Sequence of the last entry that was made by that time, as [`as_of_time`](Self::as_of_time)
+    /// counts; 0 if there is none. Brings the tables for SQL up to date first.
+    ///
+    /// # Errors
+    /// As [`SqliteLedger::catch_up`].
+    pub fn sequence_at(&mut self, at: UnixMillis) -> Result<u64, StoreError> {
         self.catch_up()?;
-        let connection = self.database.read()?;
-        let sequence = projection::sequence_at(connection, at)?;
-        projection::standing(connection, account, sequence)
+        projection::sequence_at(self.database.read()?, at)
     }
 
     /// Brings the tables for SQL up to date.
@@ -883,6 +904,32 @@ mod tests {
                  PRAGMA ignore_check_constraints = OFF;"
             ))
             .unwrap();
+    }
+
+    #[test]
+    fn file_that_must_exist_is_neither_created_nor_filled() {
+        let (_folder, path) = file();
+        let existing = || SqliteLedger::open_existing(&path, LedgerOptions::default());
+        let error = existing().unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Missing { path: it } if *it == path),
+            "{error}"
+        );
+        assert!(!path.exists());
+        fs::write(&path, "").unwrap();
+        let error = existing().unwrap_err();
+        assert!(matches!(error, StoreError::NotADatabase { .. }), "{error}");
+        assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+        // Nor one that SQLite has made and nobody has filled.
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch("VACUUM").unwrap();
+        drop(connection);
+        let before = fs::read(&path).unwrap();
+        let error = existing().unwrap_err();
+        assert!(matches!(error, StoreError::NotADatabase { .. }), "{error}");
+        assert!(before == fs::read(&path).unwrap());
+        live(&mut reopen(&path).unwrap());
+        assert_eq!(existing().unwrap().state().head().sequence, 11);
     }
 
     #[test]
@@ -1479,6 +1526,9 @@ mod tests {
         assert_eq!(balance(NOW), Some(19));
         assert_eq!(balance(UnixMillis(late.0 - 1)), Some(19));
         assert_eq!(balance(UnixMillis(u64::MAX)), Some(20));
+        let moments = [UnixMillis(NOW.0 - 1), late, UnixMillis(u64::MAX)];
+        let sequences = moments.map(|at| ledger.sequence_at(at).unwrap());
+        assert_eq!(sequences, [0, 13, 13]);
         // Against the history carried out again, at each of its moments.
         let entries = ledger.entries(0, 100).unwrap();
         for count in 1..=entries.len() {

@@ -6,7 +6,7 @@ use fogcompute_base::limits::MESSAGE_BYTES_MAX;
 use fogcompute_base::{CryptoRng, Digest, TaskId, UnixMillis};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use crate::database::{Database, Schema, array, integer};
+use crate::database::{Absent, Database, Schema, array, integer};
 use crate::{Durability, StoreError};
 
 /// Longest encoded report of one task, in bytes: what fits one message.
@@ -66,7 +66,7 @@ impl NodeStore {
     /// [`StoreError::NotADatabase`], [`StoreError::OtherDatabase`], [`StoreError::SchemaTooNew`],
     /// [`StoreError::Malformed`], [`StoreError::DiskFull`], [`StoreError::Sqlite`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let database = SCHEMA.open(path.as_ref(), Durability::Full)?;
+        let database = SCHEMA.open(path.as_ref(), Durability::Full, Absent::Create)?;
         Ok(Self { database })
     }
 

@@ -16,7 +16,7 @@ promised and spent elsewhere, a row that somebody edits. Requests name what they
 `Idempotency-Key`. Amounts are text in JSON: they are larger than its numbers are exact.
 
 Who may ask for what is not here: put your own authentication before it. Endpoints are plain
-functions, which FastAPI runs in threads; those that come at the same time share one wait for the disk.
+functions, which FastAPI runs in threads; those that come at once share one wait for the disk.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Double-entry credits: accounts, transfers, reservations, and a history that proves itself.
 
-- `Ledger`: a ledger in a SQLite file, or in memory. `Account`, `Entry`, `Receipt` are what it tells.
+- `Ledger`: a ledger in a SQLite file, or in memory. `Account`, `Entry`, `Receipt`: what it tells.
 - `Operation`: a step of a batch. `Ledger.execute` carries a batch out as a whole or not at all.
 - `AccountLimits`: quotas a day, caps on supply.
 - `SignedBatch`: what the owner of an account asks for, signed. `owner_key` gives the public key.
@@ -65,4 +65,4 @@ CREDIT: Final = 10**18
 """Base units of one credit."""
 
 Step: TypeAlias = Operation | tuple[str | UUID, str | UUID, str | UUID, int]
-"""A step of a batch. A tuple is a transfer: id, account that gives, account that receives, amount."""
+"""A step of a batch. A tuple is a transfer: id, who gives, who receives, amount."""

@@ -277,7 +277,7 @@ pub unsafe extern "C" fn fog_batch_limit(
             Ok(Operation::Limit {
                 id: parsed(id, "id")?,
                 account: parsed(account, "account")?,
-                limits: reference(limits, "limits")?.try_into()?,
+                limits: reference(limits, "limits")?.read()?,
             })
         })
     }
@@ -354,8 +354,8 @@ unsafe fn fill_receipts(receipts: Vec<Receipt>, out: *mut fog_receipt) -> Result
 /// @param batch    the batch
 /// @param receipts receives a receipt for each operation, or NULL
 /// @param capacity receipts that there is room for; nothing is done if they are too few
-/// @return FOG_STATUS_BATCH_EMPTY, FOG_STATUS_BATCH_TOO_LARGE, FOG_STATUS_BUFFER_TOO_SMALL, and what
-///         the operations return
+/// @return FOG_STATUS_BATCH_EMPTY, FOG_STATUS_BATCH_TOO_LARGE, FOG_STATUS_BUFFER_TOO_SMALL,
+///         and what the operations return
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_ledger_execute(
     ledger: *const fog_ledger,

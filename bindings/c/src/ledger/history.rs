@@ -205,7 +205,8 @@ pub unsafe extern "C" fn fog_ledger_history(
 }
 
 /// # Safety
-/// `ledger` is NULL or live, `account` is NULL or a string, `out` and `found` are NULL or have room.
+/// `ledger` is NULL or live, `account` is NULL or a string, `out` and `found` are NULL or have
+/// room.
 unsafe fn standing(
     ledger: *const fog_ledger,
     account: *const c_char,

@@ -258,8 +258,8 @@ pub unsafe extern "C" fn fog_ledger_export(
     }
 }
 
-/// Reads a history that fog_ledger_export() wrote into this ledger, which must be empty. Every entry
-/// is carried out again and must come out the same; all of them or nothing.
+/// Reads a history that fog_ledger_export() wrote into this ledger, which must be empty. Every
+/// entry is carried out again and must come out the same; all of them or nothing.
 ///
 /// Thread safety: any thread, at the same time as other calls; they take turns.
 /// @param ledger the ledger

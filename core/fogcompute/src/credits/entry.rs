@@ -12,9 +12,9 @@ pub struct LedgerEntry {
     pub sequence: u64,
     /// The host's wall time when it was made.
     pub time: UnixMillis,
-    /// What happened, in one word that never changes: `opened`, `transferred`, `reserved`, `posted`,
-    /// `voided`, `expired`, `limited`, `closed`, `owned`, `signed`, `economy`,
-    /// `matured`, `moved`. There may be more later.
+    /// What happened, in one word that never changes: `opened`, `transferred`, `reserved`,
+    /// `posted`, `voided`, `expired`, `limited`, `closed`, `owned`, `signed`, `economy`, `matured`,
+    /// `moved`. There may be more later.
     pub kind: &'static str,
     /// Digest of this entry and of the whole history up to it.
     pub chain: Digest,

@@ -29,9 +29,10 @@ impl Ticket {
 
 /// Batches that wait for the ledger.
 ///
-/// There is no thread for them: whoever gets hold of the ledger carries out what is waiting, its own
-/// batch among it, and the others find theirs done when their turn comes. A batch that comes alone is
-/// so no slower than without a queue, and those that come while the disk is busy share the next wait.
+/// There is no thread for them: whoever gets hold of the ledger carries out what is waiting, its
+/// own batch among it, and the others find theirs done when their turn comes. A batch that comes
+/// alone is so no slower than without a queue, and those that come while the disk is busy share the
+/// next wait.
 #[derive(Debug, Default)]
 pub(super) struct Group(Mutex<VecDeque<(Vec<Operation>, Ticket)>>);
 

@@ -14,7 +14,8 @@ pub fn owner_key(secret: &[u8; 32]) -> PublicKey {
     PublicKey::of(&SigningKey::from_bytes(secret))
 }
 
-/// Signs a batch as the owner of `account`. `nonce` is [`Ledger::next_nonce`](crate::Ledger::next_nonce).
+/// Signs a batch as the owner of `account`. `nonce` is
+/// [`Ledger::next_nonce`](crate::Ledger::next_nonce).
 #[must_use]
 pub fn sign_batch(
     account: AccountId,

@@ -86,10 +86,13 @@ class LedgerTest {
         }
         ledger.limit(id(3), ana, AccountLimits(spendPerDay = "5"))
         assertEquals(AccountLimits(spendPerDay = "5"), ledger.account(ana).limits)
-        val quota = assertFailsWith<FogException.QuotaExceeded> { ledger.execute(listOf(pay(4, "6"))) }
+        val quota = assertFailsWith<FogException.QuotaExceeded> {
+            ledger.execute(listOf(pay(4, "6")))
+        }
         assertTrue("of 6" in quota.message!!, quota.message)
         assertFailsWith<FogException.ExpiresInPast> {
-            ledger.execute(listOf(LedgerOperation.Reserve(id(5), ana, ben, "1", expiresUnixMs = 1u)))
+            val past = LedgerOperation.Reserve(id(5), ana, ben, "1", expiresUnixMs = 1u)
+            ledger.execute(listOf(past))
         }
         ledger.closeAccount(id(6), ben)
         assertFailsWith<FogException.AccountClosed> { ledger.execute(listOf(pay(7, "1"))) }

@@ -1,0 +1,392 @@
+//! `fogcompute ledger`: what is in a ledger file, and what is done with it.
+
+mod arguments;
+mod balance;
+mod error;
+mod proof;
+mod text;
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+
+use fogcompute_base::{Clock, CryptoRng};
+use fogcompute_ledger::{Amount, AssetId, Entry, Memo, Operation, Receipt};
+use fogcompute_store::{ENTRIES_PAGE_MAX, LedgerOptions, SqliteLedger, StoreError, TextFormat};
+use serde_json::{Value, json};
+
+use crate::files::{NewFile, Readers};
+pub(crate) use arguments::LedgerCommand;
+use arguments::{
+    BackupArguments, ExportArguments, FormatName, HistoryArguments, ImportArguments, Movement,
+    OpenArguments, PostArguments, ReserveArguments, TransferArguments, VoidArguments,
+};
+use balance::balance;
+use error::LedgerCommandError;
+use proof::{checkpoint, verify};
+use text::{credits, describe};
+
+/// What a command says.
+struct Said {
+    json: Value,
+    text: String,
+}
+
+/// Carries a command out and says what came of it.
+pub(crate) fn run(
+    command: &LedgerCommand,
+    clock: &dyn Clock,
+    rng: &mut impl CryptoRng,
+) -> Result<(), LedgerCommandError> {
+    let said = match command {
+        LedgerCommand::Create(ledger) => create(&ledger.file),
+        LedgerCommand::Open(arguments) => open_account(arguments, clock),
+        LedgerCommand::Balance(arguments) => balance(arguments),
+        LedgerCommand::Transfer(arguments) => transfer(arguments, clock),
+        LedgerCommand::Reserve(arguments) => reserve(arguments, clock),
+        LedgerCommand::Post(arguments) => post(arguments, clock),
+        LedgerCommand::Void(arguments) => void(arguments, clock),
+        LedgerCommand::History(arguments) => return history(arguments),
+        LedgerCommand::Verify(arguments) => verify(arguments),
+        LedgerCommand::Export(arguments) => match &arguments.out {
+            Some(out) => export_to(arguments, out),
+            None => return export(arguments),
+        },
+        LedgerCommand::Import(arguments) => import(arguments),
+        LedgerCommand::Backup(arguments) => backup(arguments),
+        LedgerCommand::Checkpoint(arguments) => checkpoint(arguments, clock, rng),
+    }?;
+    let mut out = io::stdout().lock();
+    let written = if command.json() {
+        writeln!(out, "{}", said.json)
+    } else {
+        writeln!(out, "{}", said.text)
+    };
+    written
+        .and_then(|()| out.flush())
+        .map_err(LedgerCommandError::Output)
+}
+
+fn existing(path: &Path) -> Result<SqliteLedger, LedgerCommandError> {
+    Ok(SqliteLedger::open_existing(path, LedgerOptions::default())?)
+}
+
+/// Makes a new ledger and fills it; what cannot be filled is removed again.
+fn new_ledger(
+    path: &Path,
+    fill: impl FnOnce(&mut SqliteLedger) -> Result<(), LedgerCommandError>,
+) -> Result<SqliteLedger, LedgerCommandError> {
+    // Whoever makes the file owns it: another process that makes one too is told that it exists.
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)
+        .map_err(LedgerCommandError::file("creating", path))?;
+    let filled = SqliteLedger::open_with(path, LedgerOptions::default())
+        .map_err(LedgerCommandError::from)
+        .and_then(|mut ledger| {
+            fill(&mut ledger)?;
+            Ok(ledger)
+        });
+    if filled.is_err() {
+        // The reason for it is told; that the empty file stays, if it does, shows by itself.
+        let _ = fs::remove_file(path);
+    }
+    filled
+}
+
+fn create(path: &Path) -> Result<Said, LedgerCommandError> {
+    let ledger = new_ledger(path, |_| Ok(()))?;
+    let head = ledger.state().head();
+    ledger.close()?;
+    Ok(Said {
+        json: json!({"ok": true, "head": head}),
+        text: format!("made {}, without accounts", path.display()),
+    })
+}
+
+fn open_account(arguments: &OpenArguments, clock: &dyn Clock) -> Result<Said, LedgerCommandError> {
+    let operation = Operation::Open {
+        account: arguments.account,
+        asset: AssetId(arguments.asset),
+        kind: arguments.kind.into(),
+    };
+    execute(&arguments.ledger.file, operation, clock)
+}
+
+fn transfer(arguments: &TransferArguments, clock: &dyn Clock) -> Result<Said, LedgerCommandError> {
+    let Movement {
+        id,
+        from,
+        to,
+        memo_code,
+    } = arguments.movement;
+    let operation = Operation::Transfer {
+        id,
+        from,
+        to,
+        amount: amount(&arguments.amount, arguments.base_units)?,
+        memo: memo(memo_code),
+    };
+    execute(&arguments.ledger.file, operation, clock)
+}
+
+fn reserve(arguments: &ReserveArguments, clock: &dyn Clock) -> Result<Said, LedgerCommandError> {
+    let Movement {
+        id,
+        from,
+        to,
+        memo_code,
+    } = arguments.movement;
+    let operation = Operation::Reserve {
+        id,
+        from,
+        to,
+        amount: amount(&arguments.amount, arguments.base_units)?,
+        expires: arguments.expires,
+        memo: memo(memo_code),
+    };
+    execute(&arguments.ledger.file, operation, clock)
+}
+
+fn post(arguments: &PostArguments, clock: &dyn Clock) -> Result<Said, LedgerCommandError> {
+    let asked = arguments.amount.as_deref();
+    let operation = Operation::Post {
+        id: arguments.id,
+        reservation: arguments.reservation,
+        amount: asked
+            .map(|text| amount(text, arguments.base_units))
+            .transpose()?,
+    };
+    execute(&arguments.ledger.file, operation, clock)
+}
+
+fn void(arguments: &VoidArguments, clock: &dyn Clock) -> Result<Said, LedgerCommandError> {
+    let operation = Operation::Void {
+        id: arguments.id,
+        reservation: arguments.reservation,
+    };
+    execute(&arguments.ledger.file, operation, clock)
+}
+
+fn amount(text: &str, base_units: bool) -> Result<Amount, LedgerCommandError> {
+    if base_units {
+        text.parse()
+            .map_err(|source| LedgerCommandError::BaseUnits {
+                text: text.to_owned(),
+                source,
+            })
+    } else {
+        credits(text).map_err(|source| LedgerCommandError::Credits {
+            text: text.to_owned(),
+            source,
+        })
+    }
+}
+
+fn memo(code: u16) -> Memo {
+    Memo { code, ..Memo::NONE }
+}
+
+/// Carries one operation out, after what has expired was released, as its money may be needed.
+fn execute(
+    path: &Path,
+    operation: Operation,
+    clock: &dyn Clock,
+) -> Result<Said, LedgerCommandError> {
+    let mut ledger = existing(path)?;
+    let now = clock.unix_now();
+    let mut expired = 0;
+    loop {
+        match ledger.expire(now)?.len() {
+            0 => break,
+            count => expired += count,
+        }
+    }
+    let receipts = ledger.execute(&[operation], now)?;
+    let Receipt { entry, replayed } = receipts
+        .into_iter()
+        .next()
+        .expect("one operation has one receipt");
+    let did = describe(&entry.kind);
+    let mut text = if replayed {
+        let (sequence, time) = (entry.sequence, entry.time);
+        format!("nothing new: entry {sequence}, of {time}, did this: {did}")
+    } else {
+        format!("entry {}: {did}", entry.sequence)
+    };
+    if expired > 0 {
+        text.push_str(&format!("\n{expired} expired reservations were released"));
+    }
+    Ok(Said {
+        json: json!({
+            "ok": true,
+            "replayed": replayed,
+            "entry": entry,
+            "expired": expired,
+        }),
+        text,
+    })
+}
+
+fn history(arguments: &HistoryArguments) -> Result<(), LedgerCommandError> {
+    let mut ledger = existing(&arguments.ledger.file)?;
+    if let Some(account) = arguments.account
+        && ledger.account(account).is_none()
+    {
+        let sequence = ledger.state().head().sequence;
+        return Err(LedgerCommandError::UnknownAccount { account, sequence });
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut after = arguments.after;
+    let mut left = arguments.limit.unwrap_or(u64::MAX);
+    loop {
+        let limit = usize::try_from(left).unwrap_or(usize::MAX);
+        let limit = limit.min(ENTRIES_PAGE_MAX);
+        let page = match arguments.account {
+            Some(account) => ledger.history(account, after, limit)?,
+            None => ledger.entries(after, limit)?,
+        };
+        let Some(last) = page.last() else { break };
+        after = last.sequence;
+        left = left.saturating_sub(page.len() as u64);
+        for entry in &page {
+            writeln!(out, "{}", line(entry, arguments.ledger.json))
+                .map_err(LedgerCommandError::Output)?;
+        }
+    }
+    out.flush().map_err(LedgerCommandError::Output)
+}
+
+fn line(entry: &Entry, json: bool) -> String {
+    if json {
+        // As `export` has it, fields in their order.
+        return serde_json::to_string(entry).expect("an entry has no maps, and writes to memory");
+    }
+    let (sequence, time) = (entry.sequence, entry.time);
+    format!("{sequence}  {time}  {}", describe(&entry.kind))
+}
+
+/// The format that is asked for, or that the file's name tells.
+fn format_of(asked: Option<FormatName>, path: Option<&Path>) -> TextFormat {
+    let ending = path.and_then(Path::extension);
+    let is_csv = ending.is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+    match asked {
+        Some(format) => format.into(),
+        None if is_csv => TextFormat::Csv,
+        None => TextFormat::JsonLines,
+    }
+}
+
+fn export(arguments: &ExportArguments) -> Result<(), LedgerCommandError> {
+    let ledger = existing(&arguments.ledger.file)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    match ledger.export(format_of(arguments.format, None), &mut out) {
+        Ok(_) => Ok(()),
+        Err(StoreError::Io { source }) => Err(LedgerCommandError::Output(source)),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn export_to(arguments: &ExportArguments, path: &Path) -> Result<Said, LedgerCommandError> {
+    let ledger = existing(&arguments.ledger.file)?;
+    let writing = || LedgerCommandError::file("writing", path);
+    let mut file = new_file(path, Readers::Owner)?;
+    let mut out = BufWriter::new(&mut file);
+    let format = format_of(arguments.format, Some(path));
+    let entries = match ledger.export(format, &mut out) {
+        Ok(entries) => entries,
+        Err(StoreError::Io { source }) => return Err(writing()(source)),
+        Err(other) => return Err(other.into()),
+    };
+    drop(out);
+    file.finish().map_err(writing())?;
+    let head = ledger.state().head();
+    Ok(Said {
+        json: json!({"ok": true, "entries": entries, "head": head}),
+        text: format!("{entries} entries are in {}", path.display()),
+    })
+}
+
+fn import(arguments: &ImportArguments) -> Result<Said, LedgerCommandError> {
+    let path = &arguments.text;
+    let reading = || LedgerCommandError::file("reading", path);
+    let mut input: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(path).map_err(reading())?))
+    };
+    let format = format_of(arguments.format, Some(path));
+    let fill = |ledger: &mut SqliteLedger| match ledger.import(format, &mut input) {
+        Ok(()) => Ok(()),
+        Err(StoreError::Io { source }) => Err(reading()(source)),
+        Err(other) => Err(other.into()),
+    };
+    let ledger = new_ledger(&arguments.ledger.file, fill)?;
+    let (head, accounts) = (ledger.state().head(), ledger.state().account_count());
+    ledger.close()?;
+    let entries = head.sequence;
+    Ok(Said {
+        json: json!({"ok": true, "entries": entries, "accounts": accounts, "head": head}),
+        text: format!(
+            "made {} of {entries} entries, {accounts} accounts\nhead {entries} {}",
+            arguments.ledger.file.display(),
+            head.chain
+        ),
+    })
+}
+
+/// Begins a new file; what is there under its name stays.
+fn new_file(path: &Path, readers: Readers) -> Result<NewFile<'_>, LedgerCommandError> {
+    NewFile::begin(path, readers).map_err(LedgerCommandError::file("writing", path))
+}
+
+fn backup(arguments: &BackupArguments) -> Result<Said, LedgerCommandError> {
+    let ledger = existing(&arguments.ledger.file)?;
+    ledger.backup(&arguments.copy)?;
+    let head = ledger.state().head();
+    Ok(Said {
+        json: json!({"ok": true, "head": head}),
+        text: format!(
+            "copied {} entries into {}",
+            head.sequence,
+            arguments.copy.display()
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_the_one_asked_for_or_that_of_the_name() {
+        let of = |asked, name: &str| format_of(asked, Some(Path::new(name)));
+        assert_eq!(of(None, "a/history.CSV"), TextFormat::Csv);
+        for name in ["history.jsonl", "history", "csv", "-"] {
+            assert_eq!(of(None, name), TextFormat::JsonLines, "{name}");
+        }
+        let asked = Some(FormatName::Jsonl);
+        assert_eq!(of(asked, "a.csv"), TextFormat::JsonLines);
+        assert_eq!(format_of(None, None), TextFormat::JsonLines);
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_filled_leaves_nothing_and_one_that_is_there_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("L");
+        let failed = new_ledger(&path, |_| {
+            Err(LedgerCommandError::UnknownEntry {
+                sequence: 1,
+                end: 0,
+            })
+        });
+        assert_eq!(failed.unwrap_err().kind(), "unknown_entry");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        fs::write(&path, "somebody's").unwrap();
+        assert_eq!(create(&path).map(drop).unwrap_err().kind(), "file");
+        assert_eq!(fs::read(&path).unwrap(), b"somebody's");
+    }
+}

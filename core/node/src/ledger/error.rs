@@ -1,0 +1,280 @@
+//! Why a command on a ledger was not carried out.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fogcompute_base::AccountId;
+use fogcompute_base::wire::DecodeError;
+use fogcompute_ledger::{Corruption, LedgerError, ParseAmountError};
+use fogcompute_store::StoreError;
+use thiserror::Error;
+
+use super::text::BadCredits;
+
+/// Why a command on a ledger was not carried out.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub(crate) enum LedgerCommandError {
+    /// Another process has the ledger open.
+    #[error("{} is locked: another process has it open", .path.display())]
+    Locked {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// The ledger cannot be written, which opening it needs.
+    #[error(
+        "{} is read-only, and a ledger is locked by writing to it; make a copy that can be written",
+        .path.display()
+    )]
+    ReadOnly {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// The store, or the rules behind it.
+    #[error(transparent)]
+    Store(StoreError),
+    /// An amount is no number of credits.
+    #[error("{text:?}")]
+    Credits {
+        /// What was given.
+        text: String,
+        /// Why not.
+        source: BadCredits,
+    },
+    /// An amount is no number of base units.
+    #[error("{text:?} base units")]
+    BaseUnits {
+        /// What was given.
+        text: String,
+        /// Why not.
+        source: ParseAmountError,
+    },
+    /// No account of that name was open, now or at the moment that was asked for.
+    #[error("account {account} is not open after entry {sequence}")]
+    UnknownAccount {
+        /// The account.
+        account: AccountId,
+        /// The last entry that counts.
+        sequence: u64,
+    },
+    /// The history has no such entry.
+    #[error("there is no entry {sequence}: the history ends with entry {end}")]
+    UnknownEntry {
+        /// What was asked for.
+        sequence: u64,
+        /// The last entry.
+        end: u64,
+    },
+    /// A file other than the ledger cannot be read or written.
+    #[error("{doing} {}", .path.display())]
+    File {
+        /// What was attempted.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What was named as a checkpoint has no bytes of one.
+    #[error("{}: no checkpoint, which is 354 hexadecimal digits", .path.display())]
+    NoCheckpoint {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The checkpoint cannot be read.
+    #[error("checkpoint cannot be read")]
+    BadCheckpoint(#[source] DecodeError),
+    /// The checkpoint is not signed by the key it should be.
+    #[error(transparent)]
+    Forged(Corruption),
+    /// What was named as a secret key is none.
+    #[error("{}: no secret key, which is 64 hexadecimal digits", .path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The standard output takes no more.
+    #[error("writing to the standard output")]
+    Output(#[source] io::Error),
+}
+
+impl From<StoreError> for LedgerCommandError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Locked { path } => Self::Locked { path },
+            StoreError::ReadOnly { path } => Self::ReadOnly { path },
+            StoreError::Corruption(forged @ Corruption::CheckpointForged { .. }) => {
+                Self::Forged(forged)
+            }
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl LedgerCommandError {
+    pub(super) fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::AlreadyExists => Self::Store(StoreError::Exists { path }),
+            _ => Self::File {
+                doing,
+                path,
+                source,
+            },
+        }
+    }
+
+    /// What went wrong, for programs.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Locked { .. } => "locked",
+            Self::Credits { .. } | Self::BaseUnits { .. } => "arguments",
+            Self::UnknownAccount { .. } => "unknown_account",
+            Self::UnknownEntry { .. } => "unknown_entry",
+            Self::ReadOnly { .. } | Self::File { .. } => "file",
+            Self::NoCheckpoint { .. } | Self::BadCheckpoint(_) | Self::Forged(_) => "checkpoint",
+            Self::NoKey { .. } => "invalid",
+            Self::Output(_) => "output",
+            Self::Store(error) => match error {
+                StoreError::Ledger(LedgerError::UnknownAccount { .. }) => "unknown_account",
+                StoreError::Ledger(LedgerError::IdReused { .. }) => "id_reused",
+                StoreError::Ledger(LedgerError::InsufficientFunds { .. }) => "insufficient_funds",
+                StoreError::Ledger(_) => "refused",
+                StoreError::TimeOutOfRange { .. } => "arguments",
+                StoreError::BadLine { .. } => "invalid",
+                StoreError::Corruption(_)
+                | StoreError::BadEntry { .. }
+                | StoreError::BadBatch { .. }
+                | StoreError::BadAccount { .. }
+                | StoreError::BadProjection { .. }
+                | StoreError::ProjectionDiffers { .. }
+                | StoreError::StateDiffers
+                | StoreError::HeadDiffers { .. }
+                | StoreError::Damaged { .. }
+                | StoreError::Malformed { .. } => "corrupt",
+                _ => "file",
+            },
+        }
+    }
+
+    /// The exit code for it.
+    pub(crate) fn exit_code(&self) -> i32 {
+        match self.kind() {
+            "arguments" => 2,
+            "id_reused" | "insufficient_funds" | "refused" | "unknown_account"
+            | "unknown_entry" => 3,
+            _ => 1,
+        }
+    }
+
+    /// Whether nobody reads any more what the command says, which is no failure of its own.
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fogcompute_base::{TransferId, UnixMillis};
+    use fogcompute_ledger::{Amount, Head};
+
+    use super::*;
+    use crate::ledger::LedgerCommand;
+
+    fn errors() -> Vec<(LedgerCommandError, &'static str, i32)> {
+        let path = || PathBuf::from("L");
+        let (id, account) = (
+            TransferId::from_bytes([1; 16]),
+            AccountId::from_bytes([2; 16]),
+        );
+        let store = |error: StoreError| LedgerCommandError::from(error);
+        let rules = |error: LedgerError| store(error.into());
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let sequence = 1;
+        vec![
+            (store(StoreError::Locked { path: path() }), "locked", 1),
+            (store(StoreError::ReadOnly { path: path() }), "file", 1),
+            (store(StoreError::Missing { path: path() }), "file", 1),
+            (store(StoreError::Damaged { problems: 1 }), "corrupt", 1),
+            (store(StoreError::StateDiffers), "corrupt", 1),
+            (
+                store(Corruption::ChainBroken { sequence }.into()),
+                "corrupt",
+                1,
+            ),
+            (
+                store(
+                    Corruption::CheckpointForged {
+                        checkpoint: Head::GENESIS,
+                    }
+                    .into(),
+                ),
+                "checkpoint",
+                1,
+            ),
+            (store(StoreError::BadLine { line: 1 }), "invalid", 1),
+            (LedgerCommandError::Output(full()), "output", 1),
+            (
+                store(StoreError::TimeOutOfRange {
+                    time: UnixMillis(u64::MAX),
+                }),
+                "arguments",
+                2,
+            ),
+            (
+                rules(LedgerError::UnknownAccount { id, account }),
+                "unknown_account",
+                3,
+            ),
+            (
+                LedgerCommandError::UnknownEntry { sequence, end: 0 },
+                "unknown_entry",
+                3,
+            ),
+            (
+                rules(LedgerError::IdReused { id, sequence }),
+                "id_reused",
+                3,
+            ),
+            (
+                rules(LedgerError::InsufficientFunds {
+                    id,
+                    account,
+                    available: Amount::ZERO,
+                    needed: Amount(1),
+                }),
+                "insufficient_funds",
+                3,
+            ),
+            (rules(LedgerError::ZeroAmount { id }), "refused", 3),
+        ]
+    }
+
+    #[test]
+    fn every_kind_of_failure_is_in_the_help_and_in_its_row_of_the_manual() {
+        #[derive(clap::Parser)]
+        struct Alone {
+            #[command(subcommand)]
+            _command: LedgerCommand,
+        }
+        let mut command = <Alone as clap::CommandFactory>::command();
+        let create = command.find_subcommand_mut("create").unwrap();
+        let help = create.render_long_help().to_string();
+        let (_, kinds) = help.split_once("Kinds: ").unwrap();
+        let (kinds, _) = kinds.split_once('.').unwrap();
+        let mut named: Vec<&str> = kinds.split(',').map(str::trim).collect();
+        named.sort_unstable();
+        let manual = include_str!("../../../../docs/ledger.md");
+        let mut given = Vec::new();
+        for (error, kind, code) in errors() {
+            assert_eq!((error.kind(), error.exit_code()), (kind, code), "{error}");
+            let start = format!("| {code} | ");
+            let row = manual.lines().find(|line| line.starts_with(&start));
+            assert!(row.unwrap().contains(&format!("`{kind}`")), "{kind}");
+            given.push(kind);
+        }
+        given.sort_unstable();
+        given.dedup();
+        assert_eq!(given, named);
+    }
+}
