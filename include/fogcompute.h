@@ -75,6 +75,16 @@
 #define FOG_CONTACT_SIZE 135
 
 /**
+ * Size of the word that says what happened in an economy, with its NUL byte.
+ */
+#define FOG_ECONOMY_EVENT_SIZE 32
+
+/**
+ * Size of the name of a parameter, with its NUL byte.
+ */
+#define FOG_PARAMETER_NAME_SIZE 129
+
+/**
  * Size of a digest as text: 64 hexadecimal digits and a NUL byte.
  */
 #define FOG_DIGEST_SIZE 65
@@ -330,6 +340,158 @@ enum fog_status
    */
   FOG_STATUS_CHECKPOINT_MISSING = 432,
   /**
+   * An economy is asked for something, and none was configured.
+   */
+  FOG_STATUS_NO_ECONOMY = 433,
+  /**
+   * The numbers of an economy do not agree or are out of bounds, or its text is malformed.
+   */
+  FOG_STATUS_INVALID_ECONOMY = 434,
+  /**
+   * An economy has no parameter of that name.
+   */
+  FOG_STATUS_UNKNOWN_PARAMETER = 435,
+  /**
+   * An account is a purse of the economy, which only its rules use so.
+   */
+  FOG_STATUS_PURSE_ACCOUNT = 436,
+  /**
+   * An account that is to be closed takes part in staking.
+   */
+  FOG_STATUS_ACCOUNT_STAKED = 437,
+  /**
+   * A signed batch asks something of the economy that only the host may ask.
+   */
+  FOG_STATUS_HOST_ONLY = 438,
+  /**
+   * An operation asks for what time does by itself.
+   */
+  FOG_STATUS_MATURES_BY_TIME = 439,
+  /**
+   * A batch would make more entries than one may. Split it.
+   */
+  FOG_STATUS_BATCH_TOO_LONG = 440,
+  /**
+   * The time is before the last event of staking or earning. Ask again later.
+   */
+  FOG_STATUS_CLOCK_BEHIND = 441,
+  /**
+   * A node is not an operator.
+   */
+  FOG_STATUS_UNKNOWN_OPERATOR = 442,
+  /**
+   * A node is an operator already.
+   */
+  FOG_STATUS_OPERATOR_EXISTS = 443,
+  /**
+   * An account has neither stake nor rewards at an operator.
+   */
+  FOG_STATUS_UNKNOWN_DELEGATOR = 444,
+  /**
+   * More is asked for than an account has staked.
+   */
+  FOG_STATUS_EXCEEDS_STAKE = 445,
+  /**
+   * An operator is in jail: it takes no stake and no rewards.
+   */
+  FOG_STATUS_JAILED = 446,
+  /**
+   * An operator will never come back.
+   */
+  FOG_STATUS_TOMBSTONED = 447,
+  /**
+   * An operator is not in jail.
+   */
+  FOG_STATUS_NOT_JAILED = 448,
+  /**
+   * So many unbondings or redelegations are open already. Wait for one to mature.
+   */
+  FOG_STATUS_TOO_MANY_ENTRIES = 449,
+  /**
+   * There is no such unbonding or redelegation.
+   */
+  FOG_STATUS_UNKNOWN_ENTRY = 450,
+  /**
+   * An unbonding's time has come: it can only be paid out.
+   */
+  FOG_STATUS_ENTRY_MATURED = 451,
+  /**
+   * More is asked for than an unbonding holds.
+   */
+  FOG_STATUS_EXCEEDS_ENTRY = 452,
+  /**
+   * Stake that was redelegated may not move on before it has matured.
+   */
+  FOG_STATUS_TRANSITIVE_REDELEGATION = 453,
+  /**
+   * No rewards and no commission are due.
+   */
+  FOG_STATUS_NOTHING_TO_CLAIM = 454,
+  /**
+   * An infraction is too long ago to be punished.
+   */
+  FOG_STATUS_EVIDENCE_TOO_OLD = 455,
+  /**
+   * An infraction was punished already.
+   */
+  FOG_STATUS_EVIDENCE_REPEATED = 456,
+  /**
+   * A commission is above the highest allowed, or would change by too much at once.
+   */
+  FOG_STATUS_COMMISSION_TOO_LARGE = 457,
+  /**
+   * A commission was set less than a day ago.
+   */
+  FOG_STATUS_COMMISSION_TOO_SOON = 458,
+  /**
+   * A claim was paid by the insurance fund already.
+   */
+  FOG_STATUS_CLAIM_REPEATED = 459,
+  /**
+   * The insurance fund does not have that much.
+   */
+  FOG_STATUS_INSURANCE_SHORT = 460,
+  /**
+   * The rules of staking refuse an operation for a reason that has no code of its own.
+   */
+  FOG_STATUS_STAKING_REFUSED = 461,
+  /**
+   * There is no rule of that name by which anything is earned.
+   */
+  FOG_STATUS_UNKNOWN_RULE = 462,
+  /**
+   * A rule knows no fact of that name.
+   */
+  FOG_STATUS_UNKNOWN_FACT = 463,
+  /**
+   * A fact that a rule requires is missing.
+   */
+  FOG_STATUS_FACT_MISSING = 464,
+  /**
+   * A fact is not what a rule requires.
+   */
+  FOG_STATUS_REQUIREMENT_NOT_MET = 465,
+  /**
+   * A fact is greater than a rule allows.
+   */
+  FOG_STATUS_FACT_TOO_LARGE = 466,
+  /**
+   * A session of computing is too short to be paid.
+   */
+  FOG_STATUS_SESSION_TOO_SHORT = 467,
+  /**
+   * A session's duration, power or bonus is greater than it can be.
+   */
+  FOG_STATUS_SESSION_TOO_LARGE = 468,
+  /**
+   * An account was granted all that one day allows.
+   */
+  FOG_STATUS_DAILY_LIMIT_REACHED = 469,
+  /**
+   * The rules of earning refuse an operation for a reason that has no code of its own.
+   */
+  FOG_STATUS_EARNING_REFUSED = 470,
+  /**
    * A harvest policy contradicts itself or does not parse.
    */
   FOG_STATUS_INVALID_POLICY = 500,
@@ -485,6 +647,47 @@ enum fog_account_kind
 typedef enum fog_account_kind fog_account_kind;
 #else
 typedef int32_t fog_account_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What a parameter is counted in.
+ */
+enum fog_parameter_unit
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Base units of credits.
+   */
+  FOG_PARAMETER_UNIT_BASE_UNITS = 1,
+  /**
+   * Millionths.
+   */
+  FOG_PARAMETER_UNIT_PPM = 2,
+  /**
+   * Thousandths.
+   */
+  FOG_PARAMETER_UNIT_PER_MILLE = 3,
+  /**
+   * Milliseconds.
+   */
+  FOG_PARAMETER_UNIT_MILLISECONDS = 4,
+  /**
+   * Things.
+   */
+  FOG_PARAMETER_UNIT_COUNT = 5,
+  /**
+   * 0 for no, 1 for yes.
+   */
+  FOG_PARAMETER_UNIT_FLAG = 6,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_parameter_unit fog_parameter_unit;
+#else
+typedef int32_t fog_parameter_unit;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -774,6 +977,35 @@ enum fog_epoch_parity
 typedef enum fog_epoch_parity fog_epoch_parity;
 #else
 typedef int32_t fog_epoch_parity;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What an operator is accused of.
+ */
+enum fog_evidence
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * It signed two different results of one task: never an accident.
+   */
+  FOG_EVIDENCE_DOUBLE_RESULT = 1,
+  /**
+   * It signed a result that others proved wrong.
+   */
+  FOG_EVIDENCE_INVALID_RESULT = 2,
+  /**
+   * It was not there when it had promised to be.
+   */
+  FOG_EVIDENCE_DOWNTIME = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_evidence fog_evidence;
+#else
+typedef int32_t fog_evidence;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -1727,6 +1959,204 @@ typedef struct fog_memo {
 } fog_memo;
 
 /**
+ * What an operation of the economy did. What an event of its kind does not say is empty, zero or
+ * false.
+ */
+typedef struct fog_economy_receipt {
+  /**
+   * Place of its entry in the history, from 1.
+   */
+  uint64_t sequence;
+  /**
+   * When it happened, in milliseconds since 1970.
+   */
+  uint64_t unix_ms;
+  /**
+   * It was asked for before: nothing happened this time.
+   */
+  bool replayed;
+  /**
+   * What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
+   * "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
+   * "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be more
+   * later.
+   */
+  char event[FOG_ECONOMY_EVENT_SIZE];
+  /**
+   * What was staked, left, came back, changed its operator, was claimed or paid out, was granted
+   * for a contribution; all of a reward, of a fee, or that a slash took.
+   */
+  struct fog_amount amount;
+  /**
+   * What the daily limit cut off of a contribution's reward.
+   */
+  struct fog_amount cut_by_limit;
+  /**
+   * Of a reward, the operator's commission.
+   */
+  struct fog_amount commission;
+  /**
+   * Of a reward that no stake had a right to, or of a fee, what went to the treasury.
+   */
+  struct fog_amount treasury;
+  /**
+   * Of a fee, what went to the sovereign fund. The payee has the rest.
+   */
+  struct fog_amount sovereign_fund;
+  /**
+   * Of what a slash took, what the insurance fund has. The rest was burned.
+   */
+  struct fog_amount insured;
+  /**
+   * Number of the unbonding or redelegation, from 1.
+   */
+  uint64_t entry;
+  /**
+   * When an unbonding is paid out, and until when a redelegation answers for what its first
+   * operator did, in milliseconds since 1970.
+   */
+  uint64_t matures_unix_ms;
+  /**
+   * When a slashed operator may come back, in milliseconds since 1970.
+   */
+  uint64_t jailed_until_unix_ms;
+  /**
+   * Whether a slashed operator may never come back.
+   */
+  bool tombstoned;
+} fog_economy_receipt;
+
+/**
+ * A number of the economy.
+ */
+typedef struct fog_parameter {
+  /**
+   * Its name, which never changes: parts with points between them.
+   */
+  char name[FOG_PARAMETER_NAME_SIZE];
+  /**
+   * What it is counted in.
+   */
+  fog_parameter_unit unit;
+  /**
+   * What it is, in decimal digits.
+   */
+  struct fog_amount value;
+  /**
+   * The least it may be.
+   */
+  struct fog_amount min;
+  /**
+   * The most it may be.
+   */
+  struct fog_amount max;
+} fog_parameter;
+
+/**
+ * What is so, of a contribution.
+ */
+typedef struct fog_fact {
+  /**
+   * The fact's name.
+   */
+  const char *name;
+  /**
+   * In thousandths: yes is 1000, a quality of 0.95 is 950.
+   */
+  uint64_t value;
+} fog_fact;
+
+/**
+ * A node that may be staked on, as it stands.
+ */
+typedef struct fog_economy_operator {
+  /**
+   * The node.
+   */
+  char id[FOG_NODE_ID_SIZE];
+  /**
+   * Receives its commission.
+   */
+  char account[FOG_ID_SIZE];
+  /**
+   * Its part of every reward, in millionths.
+   */
+  uint32_t commission_ppm;
+  /**
+   * When that was set, in milliseconds since 1970.
+   */
+  uint64_t commission_set_unix_ms;
+  /**
+   * What is staked on it.
+   */
+  struct fog_amount staked;
+  /**
+   * Rewards that its delegators have not claimed yet, remainders included.
+   */
+  struct fog_amount unclaimed;
+  /**
+   * Its own commission that it has not claimed yet.
+   */
+  struct fog_amount commission_due;
+  /**
+   * Whether it is in jail.
+   */
+  bool jailed;
+  /**
+   * When it may come back from there, in milliseconds since 1970.
+   */
+  uint64_t jailed_until_unix_ms;
+  /**
+   * Whether it will never come back.
+   */
+  bool tombstoned;
+} fog_economy_operator;
+
+/**
+ * What an account has at an operator.
+ */
+typedef struct fog_stake {
+  /**
+   * What is staked, rounded down.
+   */
+  struct fog_amount staked;
+  /**
+   * What a claim would pay now.
+   */
+  struct fog_amount claimable;
+  /**
+   * How many unbondings are open: fog_economy_unbondings().
+   */
+  size_t unbondings;
+} fog_stake;
+
+/**
+ * Stake on its way out.
+ */
+typedef struct fog_unbonding {
+  /**
+   * Its number.
+   */
+  uint64_t entry;
+  /**
+   * When it began to leave, in milliseconds since 1970.
+   */
+  uint64_t started_unix_ms;
+  /**
+   * When it will be paid out, in milliseconds since 1970.
+   */
+  uint64_t matures_unix_ms;
+  /**
+   * What left, but for what came back.
+   */
+  struct fog_amount initial;
+  /**
+   * What slashes have left of it.
+   */
+  struct fog_amount balance;
+} fog_unbonding;
+
+/**
  * One line of a ledger's history. What an entry of its kind does not say is empty, zero or false.
  */
 typedef struct fog_ledger_entry {
@@ -1740,7 +2170,8 @@ typedef struct fog_ledger_entry {
   uint64_t unix_ms;
   /**
    * What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
-   * "limited", "closed", "owned", "signed". There may be more later.
+   * "limited", "closed", "owned", "signed", "economy", "matured", "moved". There may be more
+   * later.
    */
   char kind[FOG_ENTRY_KIND_SIZE];
   /**
@@ -1807,6 +2238,10 @@ typedef struct fog_ledger_entry {
    * Digest of what was signed.
    */
   char digest[FOG_DIGEST_SIZE];
+  /**
+   * Sequence of the entry of the economy that a movement follows from.
+   */
+  uint64_t cause;
 } fog_ledger_entry;
 
 /**
@@ -3658,14 +4093,16 @@ fog_status fog_ledger_supply(const struct fog_ledger *ledger,
                              struct fog_amount *out);
 
 /**
- * Releases the reservations whose time has come. Every other call does so first; this is for
- * ledgers that nobody calls.
+ * Does what time brings: releases the reservations whose time has come, pays out stake that has left
+ * and frees stake that has moved. Every other call does so first; this is for ledgers that nobody
+ * calls.
  *
  * Thread safety: any thread, at the same time as other calls; they take turns.
  * @param ledger the ledger
  * @param count  receives how many they were, or NULL
  */
-fog_status fog_ledger_expire(const struct fog_ledger *ledger, size_t *count);
+fog_status fog_ledger_expire(const struct fog_ledger *ledger,
+                             size_t *count);
 
 /**
  * Checks the whole history against its chain of digests and the balances.
@@ -3922,6 +4359,746 @@ fog_status fog_ledger_execute_signed(const struct fog_ledger *ledger,
                                      struct fog_receipt *receipts,
                                      size_t capacity,
                                      size_t *count);
+
+/**
+ * The account of a purse of the economy, the same in every ledger. fog_ledger_balance() and
+ * fog_ledger_account() tell what is in it.
+ *
+ * Thread safety: any thread.
+ * @param purse "bonded", "unbonding", "rewards", "insurance", "treasury", "sovereign_fund" or "mint"
+ * @param out   receives the account's identifier, FOG_ID_SIZE bytes
+ */
+fog_status fog_purse_account(const char *purse,
+                             char *out);
+
+/**
+ * The time at which an operation would happen now: the wall clock's, or the one that was set.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param ledger the ledger
+ * @param out    receives the time, in milliseconds since 1970
+ */
+fog_status fog_ledger_now(const struct fog_ledger *ledger, uint64_t *out);
+
+/**
+ * Lets everything happen at that time from now on, for simulations and tests, or at the wall
+ * clock's again. It is not part of the file.
+ *
+ * Nothing happens by this alone: fog_ledger_expire(), or the next call, does what the time brings.
+ * Staking and earning never go back: before the time of their last operation they return
+ * FOG_STATUS_CLOCK_BEHIND, also once the wall clock has its say again.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param ledger  the ledger
+ * @param unix_ms the time, in milliseconds since 1970; 0 for the wall clock's
+ */
+fog_status fog_ledger_set_time(const struct fog_ledger *ledger, uint64_t unix_ms);
+
+/**
+ * The rules that an economy has unless it is told others, as JSON text: every number with its
+ * name. Amounts are texts of base units, parts are millionths, facts and multipliers thousandths.
+ *
+ * Thread safety: any thread.
+ * @param out receives the text; free it with fog_string_free()
+ */
+fog_status fog_economy_default_rules(char **out);
+
+/**
+ * Sets every number and rule. The first time founds the economy: an account is opened for each
+ * purse, and the initial supply is minted into the treasury.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param id      names the operation, 32 hexadecimal digits chosen by the caller
+ * @param rules   JSON text like that of fog_economy_default_rules(), or NULL for just that
+ * @param receipt receives what it did, or NULL
+ * @return FOG_STATUS_INVALID_ECONOMY, FOG_STATUS_ID_REUSED
+ */
+fog_status fog_economy_configure(const struct fog_ledger *ledger,
+                                 const char *id,
+                                 const char *rules,
+                                 struct fog_economy_receipt *receipt);
+
+/**
+ * Every number and rule as JSON text.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param out    receives the text; free it with fog_string_free()
+ * @param found  receives whether there is an economy; nothing is written to `out` otherwise
+ */
+fog_status fog_economy_rules(const struct fog_ledger *ledger, char **out, bool *found);
+
+/**
+ * Every number with its name and bounds, in a fixed order; none before there is an economy.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger   the ledger
+ * @param out      receives the parameters
+ * @param capacity parameters that there is room for
+ * @param count    receives their number, also when there is no room
+ * @return FOG_STATUS_BUFFER_TOO_SMALL
+ */
+fog_status fog_economy_parameters(const struct fog_ledger *ledger,
+                                  struct fog_parameter *out,
+                                  size_t capacity,
+                                  size_t *count);
+
+/**
+ * Sets one number.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param id      names the operation, 32 hexadecimal digits chosen by the caller
+ * @param name    the parameter's name
+ * @param value   decimal text of what it will be, in its unit
+ * @param receipt receives what it did, or NULL
+ * @return FOG_STATUS_NO_ECONOMY, FOG_STATUS_UNKNOWN_PARAMETER, FOG_STATUS_INVALID_ECONOMY,
+ */
+fog_status fog_economy_set_parameter(const struct fog_ledger *ledger,
+                                     const char *id,
+                                     const char *name,
+                                     const char *value,
+                                     struct fog_economy_receipt *receipt);
+
+/**
+ * Makes a node an operator that may be staked on. `account` receives its commission.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger         the ledger
+ * @param id             names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node           the operator, 64 hexadecimal digits
+ * @param account        the account that receives
+ * @param commission_ppm its part of every reward, in millionths
+ * @param receipt        receives what it did, or NULL
+ * @return FOG_STATUS_OPERATOR_EXISTS, FOG_STATUS_COMMISSION_TOO_LARGE, FOG_STATUS_UNKNOWN_ACCOUNT,
+ */
+fog_status fog_economy_register_operator(const struct fog_ledger *ledger,
+                                         const char *id,
+                                         const char *node,
+                                         const char *account,
+                                         uint32_t commission_ppm,
+                                         struct fog_economy_receipt *receipt);
+
+/**
+ * Changes an operator's commission: by little, and once in 24 hours.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger         the ledger
+ * @param id             names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node           the operator, 64 hexadecimal digits
+ * @param commission_ppm its part of every reward, in millionths
+ * @param receipt        receives what it did, or NULL
+ * @return FOG_STATUS_UNKNOWN_OPERATOR, FOG_STATUS_COMMISSION_TOO_LARGE,
+ */
+fog_status fog_economy_set_commission(const struct fog_ledger *ledger,
+                                      const char *id,
+                                      const char *node,
+                                      uint32_t commission_ppm,
+                                      struct fog_economy_receipt *receipt);
+
+/**
+ * Stakes on an operator.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger    the ledger
+ * @param id        names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node      the operator, 64 hexadecimal digits
+ * @param delegator the account whose stake it is
+ * @param amount    decimal text of base units
+ * @param receipt   receives what it did, or NULL
+ * @return FOG_STATUS_UNKNOWN_OPERATOR, FOG_STATUS_JAILED, FOG_STATUS_TOMBSTONED,
+ */
+fog_status fog_economy_bond(const struct fog_ledger *ledger,
+                            const char *id,
+                            const char *node,
+                            const char *delegator,
+                            const char *amount,
+                            struct fog_economy_receipt *receipt);
+
+/**
+ * Starts to take stake back, all of it if no amount is given. Time pays it out, less what slashes
+ * take until then.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger    the ledger
+ * @param id        names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node      the operator, 64 hexadecimal digits
+ * @param delegator the account whose stake it is
+ * @param amount    decimal text of base units, or NULL for all of it
+ * @param receipt   receives what it did, or NULL
+ * @return FOG_STATUS_UNKNOWN_OPERATOR, FOG_STATUS_UNKNOWN_DELEGATOR, FOG_STATUS_EXCEEDS_STAKE,
+ */
+fog_status fog_economy_unbond(const struct fog_ledger *ledger,
+                              const char *id,
+                              const char *node,
+                              const char *delegator,
+                              const char *amount,
+                              struct fog_economy_receipt *receipt);
+
+/**
+ * Returns stake on its way out to its operator, all of the entry if no amount is given.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger    the ledger
+ * @param id        names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node      the operator, 64 hexadecimal digits
+ * @param delegator the account whose stake it is
+ * @param entry     fog_economy_receipt.entry of the unbonding
+ * @param amount    decimal text of base units, or NULL for all of it
+ * @param receipt   receives what it did, or NULL
+ * @return FOG_STATUS_UNKNOWN_ENTRY, FOG_STATUS_ENTRY_MATURED, FOG_STATUS_EXCEEDS_ENTRY,
+ */
+fog_status fog_economy_cancel_unbonding(const struct fog_ledger *ledger,
+                                        const char *id,
+                                        const char *node,
+                                        const char *delegator,
+                                        uint64_t entry,
+                                        const char *amount,
+                                        struct fog_economy_receipt *receipt);
+
+/**
+ * Moves stake to another operator at once, all of it if no amount is given. Until it matures it
+ * answers for what the first operator did, and may not move on.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger        the ledger
+ * @param id            names the operation, 32 hexadecimal digits chosen by the caller
+ * @param delegator     the account whose stake it is
+ * @param from_operator the operator it leaves
+ * @param to_operator   the operator it goes to
+ * @param amount        decimal text of base units, or NULL for all of it
+ * @param receipt       receives what it did, or NULL
+ * @return FOG_STATUS_UNKNOWN_DELEGATOR, FOG_STATUS_EXCEEDS_STAKE,
+ */
+fog_status fog_economy_redelegate(const struct fog_ledger *ledger,
+                                  const char *id,
+                                  const char *delegator,
+                                  const char *from_operator,
+                                  const char *to_operator,
+                                  const char *amount,
+                                  struct fog_economy_receipt *receipt);
+
+/**
+ * Pays a delegator's rewards out.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger    the ledger
+ * @param id        names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node      the operator, 64 hexadecimal digits
+ * @param delegator the account whose stake it is
+ * @param receipt   receives what it did, or NULL
+ * @return FOG_STATUS_UNKNOWN_DELEGATOR, FOG_STATUS_NOTHING_TO_CLAIM, FOG_STATUS_NO_ECONOMY,
+ */
+fog_status fog_economy_claim(const struct fog_ledger *ledger,
+                             const char *id,
+                             const char *node,
+                             const char *delegator,
+                             struct fog_economy_receipt *receipt);
+
+/**
+ * Pays an operator's commission out.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param id      names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node    the operator, 64 hexadecimal digits
+ * @param receipt receives what it did, or NULL
+ * @return FOG_STATUS_UNKNOWN_OPERATOR, FOG_STATUS_NOTHING_TO_CLAIM, FOG_STATUS_NO_ECONOMY,
+ */
+fog_status fog_economy_claim_commission(const struct fog_ledger *ledger,
+                                        const char *id,
+                                        const char *node,
+                                        struct fog_economy_receipt *receipt);
+
+/**
+ * Shares a reward between an operator and its delegators. It is paid from an account, or from that
+ * of the treasury or the mint (fog_purse_account()).
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param id      names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node    the operator, 64 hexadecimal digits
+ * @param source  the account that pays
+ * @param amount  decimal text of base units
+ * @param receipt receives what it did, or NULL
+ * @return FOG_STATUS_UNKNOWN_OPERATOR, FOG_STATUS_JAILED, FOG_STATUS_TOMBSTONED,
+ */
+fog_status fog_economy_reward(const struct fog_ledger *ledger,
+                              const char *id,
+                              const char *node,
+                              const char *source,
+                              const char *amount,
+                              struct fog_economy_receipt *receipt);
+
+/**
+ * Punishes what an operator did at some time, when it had `power` staked on it. Whether the
+ * evidence is true is for the caller to know.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger             the ledger
+ * @param id                 names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node               the operator, 64 hexadecimal digits
+ * @param evidence           a fog_evidence
+ * @param infraction_unix_ms when it did so, in milliseconds since 1970
+ * @param power              decimal text of base units
+ * @param receipt            receives what it did, or NULL
+ * @return FOG_STATUS_UNKNOWN_OPERATOR, FOG_STATUS_TOMBSTONED, FOG_STATUS_EVIDENCE_TOO_OLD,
+ */
+fog_status fog_economy_slash(const struct fog_ledger *ledger,
+                             const char *id,
+                             const char *node,
+                             int32_t evidence,
+                             uint64_t infraction_unix_ms,
+                             const char *power,
+                             struct fog_economy_receipt *receipt);
+
+/**
+ * Lets an operator back whose time in jail is over.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param id      names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node    the operator, 64 hexadecimal digits
+ * @param receipt receives what it did, or NULL
+ * @return FOG_STATUS_UNKNOWN_OPERATOR, FOG_STATUS_NOT_JAILED, FOG_STATUS_JAILED,
+ */
+fog_status fog_economy_unjail(const struct fog_ledger *ledger,
+                              const char *id,
+                              const char *node,
+                              struct fog_economy_receipt *receipt);
+
+/**
+ * Pays a claim from the insurance fund, once.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger     the ledger
+ * @param id         names the operation, 32 hexadecimal digits chosen by the caller
+ * @param claim      names the claim that was granted, 32 hexadecimal digits
+ * @param to_account the account that receives
+ * @param amount     decimal text of base units
+ * @param receipt    receives what it did, or NULL
+ * @return FOG_STATUS_CLAIM_REPEATED, FOG_STATUS_INSURANCE_SHORT, FOG_STATUS_UNKNOWN_ACCOUNT,
+ */
+fog_status fog_economy_pay_insurance(const struct fog_ledger *ledger,
+                                     const char *id,
+                                     const char *claim,
+                                     const char *to_account,
+                                     const char *amount,
+                                     struct fog_economy_receipt *receipt);
+
+/**
+ * Rewards a contribution by one of the rules. Facts are in thousandths: yes is 1000, a quality of
+ * 0.95 is 950.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger    the ledger
+ * @param id        names the operation, 32 hexadecimal digits chosen by the caller
+ * @param rule      the rule's name
+ * @param account   the account that receives
+ * @param facts     what is so
+ * @param facts_len their number
+ * @param receipt   receives what it did, or NULL
+ * @return FOG_STATUS_UNKNOWN_RULE, FOG_STATUS_UNKNOWN_FACT, FOG_STATUS_FACT_MISSING,
+ */
+fog_status fog_economy_earn(const struct fog_ledger *ledger,
+                            const char *id,
+                            const char *rule,
+                            const char *account,
+                            const struct fog_fact *facts,
+                            size_t facts_len,
+                            struct fog_economy_receipt *receipt);
+
+/**
+ * Rewards a session of computing. Power and the sum of the bonuses are in thousandths, the
+ * duration is in milliseconds.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger          the ledger
+ * @param id              names the operation, 32 hexadecimal digits chosen by the caller
+ * @param account         the account that receives
+ * @param power_milli     the device's power, in thousandths
+ * @param duration_ms     how long it computed, in milliseconds
+ * @param bonus_per_mille the sum of its bonuses, in thousandths
+ * @param receipt         receives what it did, or NULL
+ * @return FOG_STATUS_SESSION_TOO_SHORT, FOG_STATUS_SESSION_TOO_LARGE,
+ */
+fog_status fog_economy_earn_session(const struct fog_ledger *ledger,
+                                    const char *id,
+                                    const char *account,
+                                    uint64_t power_milli,
+                                    uint64_t duration_ms,
+                                    uint32_t bonus_per_mille,
+                                    struct fog_economy_receipt *receipt);
+
+/**
+ * Pays a fee: treasury and sovereign fund have their parts, and the payee the rest.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param id      names the operation, 32 hexadecimal digits chosen by the caller
+ * @param payer   the account that pays
+ * @param payee   the account that receives what the funds leave
+ * @param amount  decimal text of base units
+ * @param receipt receives what it did, or NULL
+ * @return FOG_STATUS_INSUFFICIENT_FUNDS, FOG_STATUS_UNKNOWN_ACCOUNT, FOG_STATUS_ZERO_AMOUNT,
+ */
+fog_status fog_economy_pay_fee(const struct fog_ledger *ledger,
+                               const char *id,
+                               const char *payer,
+                               const char *payee,
+                               const char *amount,
+                               struct fog_economy_receipt *receipt);
+
+/**
+ * What an operation of the economy did that was asked for under that identifier, alone, in a batch
+ * or signed.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param id     the identifier
+ * @param out    receives what it did
+ * @param found  receives whether there is such an operation; nothing is written to `out` otherwise
+ */
+fog_status fog_economy_receipt_of(const struct fog_ledger *ledger,
+                                  const char *id,
+                                  struct fog_economy_receipt *out,
+                                  bool *found);
+
+/**
+ * An operator as it stands.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger   the ledger
+ * @param node     the operator, 64 hexadecimal digits
+ * @param out      receives the operator
+ * @param found    receives whether the node is one; nothing is written to `out` otherwise
+ */
+fog_status fog_economy_operator_of(const struct fog_ledger *ledger,
+                                   const char *node,
+                                   struct fog_economy_operator *out,
+                                   bool *found);
+
+/**
+ * Operators with an identifier above `after`, by identifier.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger   the ledger
+ * @param after    the last operator of the page before, or NULL
+ * @param out      receives the operators
+ * @param capacity operators that there is room for; at most 10000 are written
+ * @param count    receives how many were written
+ */
+fog_status fog_economy_operators(const struct fog_ledger *ledger,
+                                 const char *after,
+                                 struct fog_economy_operator *out,
+                                 size_t capacity,
+                                 size_t *count);
+
+/**
+ * What an account has at an operator; nothing if it never staked there.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger    the ledger
+ * @param node      the operator, 64 hexadecimal digits
+ * @param delegator the account
+ * @param out       receives what it has
+ */
+fog_status fog_economy_stake(const struct fog_ledger *ledger,
+                             const char *node,
+                             const char *delegator,
+                             struct fog_stake *out);
+
+/**
+ * An account's stake on its way out of an operator, oldest first.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger    the ledger
+ * @param node      the operator, 64 hexadecimal digits
+ * @param delegator the account
+ * @param out       receives the unbondings
+ * @param capacity  unbondings that there is room for
+ * @param count     receives their number, also when there is no room
+ * @return FOG_STATUS_BUFFER_TOO_SMALL
+ */
+fog_status fog_economy_unbondings(const struct fog_ledger *ledger,
+                                  const char *node,
+                                  const char *delegator,
+                                  struct fog_unbonding *out,
+                                  size_t capacity,
+                                  size_t *count);
+
+/**
+ * What an account was granted under a rule on this UTC day.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param rule    the rule's name
+ * @param account the account
+ * @param out     receives the amount
+ */
+fog_status fog_economy_granted_today(const struct fog_ledger *ledger,
+                                     const char *rule,
+                                     const char *account,
+                                     struct fog_amount *out);
+
+/**
+ * Adds to a batch what fog_economy_configure() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch the batch
+ * @param id    names the operation, 32 hexadecimal digits chosen by the caller
+ * @param rules JSON text like that of fog_economy_default_rules(), or NULL for just that
+ */
+fog_status fog_batch_configure(struct fog_batch *batch, const char *id, const char *rules);
+
+/**
+ * Adds to a batch what fog_economy_set_parameter() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch the batch
+ * @param id    names the operation, 32 hexadecimal digits chosen by the caller
+ * @param name  the parameter's name
+ * @param value decimal text of what it will be, in its unit
+ */
+fog_status fog_batch_set_parameter(struct fog_batch *batch,
+                                   const char *id,
+                                   const char *name,
+                                   const char *value);
+
+/**
+ * Adds to a batch what fog_economy_register_operator() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch          the batch
+ * @param id             names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node           the operator, 64 hexadecimal digits
+ * @param account        the account that receives
+ * @param commission_ppm its part of every reward, in millionths
+ */
+fog_status fog_batch_register_operator(struct fog_batch *batch,
+                                       const char *id,
+                                       const char *node,
+                                       const char *account,
+                                       uint32_t commission_ppm);
+
+/**
+ * Adds to a batch what fog_economy_set_commission() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch          the batch
+ * @param id             names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node           the operator, 64 hexadecimal digits
+ * @param commission_ppm its part of every reward, in millionths
+ */
+fog_status fog_batch_set_commission(struct fog_batch *batch,
+                                    const char *id,
+                                    const char *node,
+                                    uint32_t commission_ppm);
+
+/**
+ * Adds to a batch what fog_economy_bond() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch     the batch
+ * @param id        names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node      the operator, 64 hexadecimal digits
+ * @param delegator the account whose stake it is
+ * @param amount    decimal text of base units
+ */
+fog_status fog_batch_bond(struct fog_batch *batch,
+                          const char *id,
+                          const char *node,
+                          const char *delegator,
+                          const char *amount);
+
+/**
+ * Adds to a batch what fog_economy_unbond() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch     the batch
+ * @param id        names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node      the operator, 64 hexadecimal digits
+ * @param delegator the account whose stake it is
+ * @param amount    decimal text of base units, or NULL for all of it
+ */
+fog_status fog_batch_unbond(struct fog_batch *batch,
+                            const char *id,
+                            const char *node,
+                            const char *delegator,
+                            const char *amount);
+
+/**
+ * Adds to a batch what fog_economy_cancel_unbonding() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch     the batch
+ * @param id        names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node      the operator, 64 hexadecimal digits
+ * @param delegator the account whose stake it is
+ * @param entry     fog_economy_receipt.entry of the unbonding
+ * @param amount    decimal text of base units, or NULL for all of it
+ */
+fog_status fog_batch_cancel_unbonding(struct fog_batch *batch,
+                                      const char *id,
+                                      const char *node,
+                                      const char *delegator,
+                                      uint64_t entry,
+                                      const char *amount);
+
+/**
+ * Adds to a batch what fog_economy_redelegate() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch         the batch
+ * @param id            names the operation, 32 hexadecimal digits chosen by the caller
+ * @param delegator     the account whose stake it is
+ * @param from_operator the operator it leaves
+ * @param to_operator   the operator it goes to
+ * @param amount        decimal text of base units, or NULL for all of it
+ */
+fog_status fog_batch_redelegate(struct fog_batch *batch,
+                                const char *id,
+                                const char *delegator,
+                                const char *from_operator,
+                                const char *to_operator,
+                                const char *amount);
+
+/**
+ * Adds to a batch what fog_economy_claim() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch     the batch
+ * @param id        names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node      the operator, 64 hexadecimal digits
+ * @param delegator the account whose stake it is
+ */
+fog_status fog_batch_claim(struct fog_batch *batch,
+                           const char *id,
+                           const char *node,
+                           const char *delegator);
+
+/**
+ * Adds to a batch what fog_economy_claim_commission() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch the batch
+ * @param id    names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node  the operator, 64 hexadecimal digits
+ */
+fog_status fog_batch_claim_commission(struct fog_batch *batch, const char *id, const char *node);
+
+/**
+ * Adds to a batch what fog_economy_reward() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch  the batch
+ * @param id     names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node   the operator, 64 hexadecimal digits
+ * @param source the account that pays
+ * @param amount decimal text of base units
+ */
+fog_status fog_batch_reward(struct fog_batch *batch,
+                            const char *id,
+                            const char *node,
+                            const char *source,
+                            const char *amount);
+
+/**
+ * Adds to a batch what fog_economy_slash() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch              the batch
+ * @param id                 names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node               the operator, 64 hexadecimal digits
+ * @param evidence           a fog_evidence
+ * @param infraction_unix_ms when it did so, in milliseconds since 1970
+ * @param power              decimal text of base units
+ */
+fog_status fog_batch_slash(struct fog_batch *batch,
+                           const char *id,
+                           const char *node,
+                           int32_t evidence,
+                           uint64_t infraction_unix_ms,
+                           const char *power);
+
+/**
+ * Adds to a batch what fog_economy_unjail() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch the batch
+ * @param id    names the operation, 32 hexadecimal digits chosen by the caller
+ * @param node  the operator, 64 hexadecimal digits
+ */
+fog_status fog_batch_unjail(struct fog_batch *batch, const char *id, const char *node);
+
+/**
+ * Adds to a batch what fog_economy_pay_insurance() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch      the batch
+ * @param id         names the operation, 32 hexadecimal digits chosen by the caller
+ * @param claim      names the claim that was granted, 32 hexadecimal digits
+ * @param to_account the account that receives
+ * @param amount     decimal text of base units
+ */
+fog_status fog_batch_pay_insurance(struct fog_batch *batch,
+                                   const char *id,
+                                   const char *claim,
+                                   const char *to_account,
+                                   const char *amount);
+
+/**
+ * Adds to a batch what fog_economy_earn() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch     the batch
+ * @param id        names the operation, 32 hexadecimal digits chosen by the caller
+ * @param rule      the rule's name
+ * @param account   the account that receives
+ * @param facts     what is so
+ * @param facts_len their number
+ */
+fog_status fog_batch_earn(struct fog_batch *batch,
+                          const char *id,
+                          const char *rule,
+                          const char *account,
+                          const struct fog_fact *facts,
+                          size_t facts_len);
+
+/**
+ * Adds to a batch what fog_economy_earn_session() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch           the batch
+ * @param id              names the operation, 32 hexadecimal digits chosen by the caller
+ * @param account         the account that receives
+ * @param power_milli     the device's power, in thousandths
+ * @param duration_ms     how long it computed, in milliseconds
+ * @param bonus_per_mille the sum of its bonuses, in thousandths
+ */
+fog_status fog_batch_earn_session(struct fog_batch *batch,
+                                  const char *id,
+                                  const char *account,
+                                  uint64_t power_milli,
+                                  uint64_t duration_ms,
+                                  uint32_t bonus_per_mille);
+
+/**
+ * Adds to a batch what fog_economy_pay_fee() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch  the batch
+ * @param id     names the operation, 32 hexadecimal digits chosen by the caller
+ * @param payer  the account that pays
+ * @param payee  the account that receives what the funds leave
+ * @param amount decimal text of base units
+ */
+fog_status fog_batch_pay_fee(struct fog_batch *batch,
+                             const char *id,
+                             const char *payer,
+                             const char *payee,
+                             const char *amount);
 
 /**
  * The entry that an identifier was used for, to learn what became of a request whose answer was

@@ -26,6 +26,7 @@
 #include <functional>
 #include <future>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -151,6 +152,44 @@ using not_for_owners = error_of<FOG_STATUS_NOT_FOR_OWNERS, ledger_error>;
 using checkpoint_forged = error_of<FOG_STATUS_CHECKPOINT_FORGED, ledger_error>;
 using checkpoint_differs = error_of<FOG_STATUS_CHECKPOINT_DIFFERS, ledger_error>;
 using checkpoint_missing = error_of<FOG_STATUS_CHECKPOINT_MISSING, ledger_error>;
+using no_economy = error_of<FOG_STATUS_NO_ECONOMY, ledger_error>;
+using invalid_economy = error_of<FOG_STATUS_INVALID_ECONOMY, ledger_error>;
+using unknown_parameter = error_of<FOG_STATUS_UNKNOWN_PARAMETER, ledger_error>;
+using purse_account = error_of<FOG_STATUS_PURSE_ACCOUNT, ledger_error>;
+using account_staked = error_of<FOG_STATUS_ACCOUNT_STAKED, ledger_error>;
+using host_only = error_of<FOG_STATUS_HOST_ONLY, ledger_error>;
+using matures_by_time = error_of<FOG_STATUS_MATURES_BY_TIME, ledger_error>;
+using batch_too_long = error_of<FOG_STATUS_BATCH_TOO_LONG, ledger_error>;
+using clock_behind = error_of<FOG_STATUS_CLOCK_BEHIND, ledger_error>;
+using unknown_operator = error_of<FOG_STATUS_UNKNOWN_OPERATOR, ledger_error>;
+using operator_exists = error_of<FOG_STATUS_OPERATOR_EXISTS, ledger_error>;
+using unknown_delegator = error_of<FOG_STATUS_UNKNOWN_DELEGATOR, ledger_error>;
+using exceeds_stake = error_of<FOG_STATUS_EXCEEDS_STAKE, ledger_error>;
+using jailed = error_of<FOG_STATUS_JAILED, ledger_error>;
+using tombstoned = error_of<FOG_STATUS_TOMBSTONED, ledger_error>;
+using not_jailed = error_of<FOG_STATUS_NOT_JAILED, ledger_error>;
+using too_many_entries = error_of<FOG_STATUS_TOO_MANY_ENTRIES, ledger_error>;
+using unknown_entry = error_of<FOG_STATUS_UNKNOWN_ENTRY, ledger_error>;
+using entry_matured = error_of<FOG_STATUS_ENTRY_MATURED, ledger_error>;
+using exceeds_entry = error_of<FOG_STATUS_EXCEEDS_ENTRY, ledger_error>;
+using transitive_redelegation = error_of<FOG_STATUS_TRANSITIVE_REDELEGATION, ledger_error>;
+using nothing_to_claim = error_of<FOG_STATUS_NOTHING_TO_CLAIM, ledger_error>;
+using evidence_too_old = error_of<FOG_STATUS_EVIDENCE_TOO_OLD, ledger_error>;
+using evidence_repeated = error_of<FOG_STATUS_EVIDENCE_REPEATED, ledger_error>;
+using commission_too_large = error_of<FOG_STATUS_COMMISSION_TOO_LARGE, ledger_error>;
+using commission_too_soon = error_of<FOG_STATUS_COMMISSION_TOO_SOON, ledger_error>;
+using claim_repeated = error_of<FOG_STATUS_CLAIM_REPEATED, ledger_error>;
+using insurance_short = error_of<FOG_STATUS_INSURANCE_SHORT, ledger_error>;
+using staking_refused = error_of<FOG_STATUS_STAKING_REFUSED, ledger_error>;
+using unknown_rule = error_of<FOG_STATUS_UNKNOWN_RULE, ledger_error>;
+using unknown_fact = error_of<FOG_STATUS_UNKNOWN_FACT, ledger_error>;
+using fact_missing = error_of<FOG_STATUS_FACT_MISSING, ledger_error>;
+using requirement_not_met = error_of<FOG_STATUS_REQUIREMENT_NOT_MET, ledger_error>;
+using fact_too_large = error_of<FOG_STATUS_FACT_TOO_LARGE, ledger_error>;
+using session_too_short = error_of<FOG_STATUS_SESSION_TOO_SHORT, ledger_error>;
+using session_too_large = error_of<FOG_STATUS_SESSION_TOO_LARGE, ledger_error>;
+using daily_limit_reached = error_of<FOG_STATUS_DAILY_LIMIT_REACHED, ledger_error>;
+using earning_refused = error_of<FOG_STATUS_EARNING_REFUSED, ledger_error>;
 using invalid_policy = error_of<FOG_STATUS_INVALID_POLICY, harvest_error>;
 using probe_failed = error_of<FOG_STATUS_PROBE_FAILED, harvest_error>;
 using invalid_module = error_of<FOG_STATUS_INVALID_MODULE, task_error>;
@@ -234,6 +273,44 @@ namespace detail {
     case FOG_STATUS_CHECKPOINT_FORGED: throw checkpoint_forged(message);
     case FOG_STATUS_CHECKPOINT_DIFFERS: throw checkpoint_differs(message);
     case FOG_STATUS_CHECKPOINT_MISSING: throw checkpoint_missing(message);
+    case FOG_STATUS_NO_ECONOMY: throw no_economy(message);
+    case FOG_STATUS_INVALID_ECONOMY: throw invalid_economy(message);
+    case FOG_STATUS_UNKNOWN_PARAMETER: throw unknown_parameter(message);
+    case FOG_STATUS_PURSE_ACCOUNT: throw purse_account(message);
+    case FOG_STATUS_ACCOUNT_STAKED: throw account_staked(message);
+    case FOG_STATUS_HOST_ONLY: throw host_only(message);
+    case FOG_STATUS_MATURES_BY_TIME: throw matures_by_time(message);
+    case FOG_STATUS_BATCH_TOO_LONG: throw batch_too_long(message);
+    case FOG_STATUS_CLOCK_BEHIND: throw clock_behind(message);
+    case FOG_STATUS_UNKNOWN_OPERATOR: throw unknown_operator(message);
+    case FOG_STATUS_OPERATOR_EXISTS: throw operator_exists(message);
+    case FOG_STATUS_UNKNOWN_DELEGATOR: throw unknown_delegator(message);
+    case FOG_STATUS_EXCEEDS_STAKE: throw exceeds_stake(message);
+    case FOG_STATUS_JAILED: throw jailed(message);
+    case FOG_STATUS_TOMBSTONED: throw tombstoned(message);
+    case FOG_STATUS_NOT_JAILED: throw not_jailed(message);
+    case FOG_STATUS_TOO_MANY_ENTRIES: throw too_many_entries(message);
+    case FOG_STATUS_UNKNOWN_ENTRY: throw unknown_entry(message);
+    case FOG_STATUS_ENTRY_MATURED: throw entry_matured(message);
+    case FOG_STATUS_EXCEEDS_ENTRY: throw exceeds_entry(message);
+    case FOG_STATUS_TRANSITIVE_REDELEGATION: throw transitive_redelegation(message);
+    case FOG_STATUS_NOTHING_TO_CLAIM: throw nothing_to_claim(message);
+    case FOG_STATUS_EVIDENCE_TOO_OLD: throw evidence_too_old(message);
+    case FOG_STATUS_EVIDENCE_REPEATED: throw evidence_repeated(message);
+    case FOG_STATUS_COMMISSION_TOO_LARGE: throw commission_too_large(message);
+    case FOG_STATUS_COMMISSION_TOO_SOON: throw commission_too_soon(message);
+    case FOG_STATUS_CLAIM_REPEATED: throw claim_repeated(message);
+    case FOG_STATUS_INSURANCE_SHORT: throw insurance_short(message);
+    case FOG_STATUS_STAKING_REFUSED: throw staking_refused(message);
+    case FOG_STATUS_UNKNOWN_RULE: throw unknown_rule(message);
+    case FOG_STATUS_UNKNOWN_FACT: throw unknown_fact(message);
+    case FOG_STATUS_FACT_MISSING: throw fact_missing(message);
+    case FOG_STATUS_REQUIREMENT_NOT_MET: throw requirement_not_met(message);
+    case FOG_STATUS_FACT_TOO_LARGE: throw fact_too_large(message);
+    case FOG_STATUS_SESSION_TOO_SHORT: throw session_too_short(message);
+    case FOG_STATUS_SESSION_TOO_LARGE: throw session_too_large(message);
+    case FOG_STATUS_DAILY_LIMIT_REACHED: throw daily_limit_reached(message);
+    case FOG_STATUS_EARNING_REFUSED: throw earning_refused(message);
     case FOG_STATUS_INVALID_POLICY: throw invalid_policy(message);
     case FOG_STATUS_PROBE_FAILED: throw probe_failed(message);
     case FOG_STATUS_INVALID_MODULE: throw invalid_module(message);
@@ -2559,7 +2636,8 @@ struct ledger_entry {
     /// When it was made, in milliseconds since 1970.
     std::uint64_t unix_ms = 0;
     /// What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
-    /// "limited", "closed", "owned", "signed". There may be more later.
+    /// "limited", "closed", "owned", "signed", "economy", "matured", "moved". There may be more
+    /// later.
     std::string kind;
     /// Digest of the whole history up to it.
     std::string chain;
@@ -2590,6 +2668,8 @@ struct ledger_entry {
     /// Number of a signature, and the digest of what was signed.
     std::uint64_t nonce = 0;
     std::string digest;
+    /// Sequence of the entry of the economy that a movement follows from.
+    std::uint64_t cause = 0;
 };
 
 /// What an account had received and given at some moment of the past.
@@ -2626,6 +2706,136 @@ enum class durability : std::int32_t {
     /// The last changes may be lost, never torn.
     normal = FOG_DURABILITY_NORMAL,
 };
+
+/// What an operator is accused of.
+enum class evidence : std::int32_t {
+    /// It signed two different results of one task: never an accident.
+    double_result = FOG_EVIDENCE_DOUBLE_RESULT,
+    /// It signed a result that others proved wrong.
+    invalid_result = FOG_EVIDENCE_INVALID_RESULT,
+    /// It was not there when it had promised to be.
+    downtime = FOG_EVIDENCE_DOWNTIME,
+};
+
+/// What a parameter is counted in.
+enum class parameter_unit : std::int32_t {
+    /// Base units of credits.
+    base_units = FOG_PARAMETER_UNIT_BASE_UNITS,
+    /// Millionths.
+    ppm = FOG_PARAMETER_UNIT_PPM,
+    /// Thousandths.
+    per_mille = FOG_PARAMETER_UNIT_PER_MILLE,
+    milliseconds = FOG_PARAMETER_UNIT_MILLISECONDS,
+    /// Things.
+    count = FOG_PARAMETER_UNIT_COUNT,
+    /// 0 for no, 1 for yes.
+    flag = FOG_PARAMETER_UNIT_FLAG,
+};
+
+/// What an operation of the economy did, amounts as decimal text of base units. What an event of
+/// its kind does not say is empty, or zero.
+struct economy_receipt {
+    /// Place of its entry in the history, from 1.
+    std::uint64_t sequence = 0;
+    /// When it happened, in milliseconds since 1970.
+    std::uint64_t unix_ms = 0;
+    /// It was asked for before: nothing happened this time.
+    bool replayed = false;
+    /// What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
+    /// "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
+    /// "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be more
+    /// later.
+    std::string event;
+    /// What was staked, left, came back, changed its operator, was claimed or paid out, was granted
+    /// for a contribution; all of a reward, of a fee, or that a slash took.
+    std::string amount;
+    /// What the daily limit cut off of a contribution's reward.
+    std::string cut_by_limit;
+    /// Of a reward, the operator's commission.
+    std::string commission;
+    /// Of a reward that no stake had a right to, or of a fee, what went to the treasury.
+    std::string treasury;
+    /// Of a fee, what went to the sovereign fund. The payee has the rest.
+    std::string sovereign_fund;
+    /// Of what a slash took, what the insurance fund has. The rest was burned.
+    std::string insured;
+    /// Number of the unbonding or redelegation, from 1.
+    std::uint64_t entry = 0;
+    /// When an unbonding is paid out, and until when a redelegation answers for what its first
+    /// operator did, in milliseconds since 1970.
+    std::uint64_t matures_unix_ms = 0;
+    /// When a slashed operator may come back, in milliseconds since 1970.
+    std::uint64_t jailed_until_unix_ms = 0;
+    /// Whether a slashed operator may never come back.
+    bool tombstoned = false;
+};
+
+/// A node that may be staked on, as it stands.
+struct economy_operator {
+    std::string id;
+    /// Receives its commission.
+    std::string account;
+    /// Its part of every reward, in millionths, and when that was set.
+    std::uint32_t commission_ppm = 0;
+    std::uint64_t commission_set_unix_ms = 0;
+    /// What is staked on it.
+    std::string staked;
+    /// Rewards that its delegators have not claimed yet, remainders included.
+    std::string unclaimed;
+    /// Its own commission that it has not claimed yet.
+    std::string commission_due;
+    /// When it may come back, if it is in jail, in milliseconds since 1970.
+    std::optional<std::uint64_t> jailed_until_unix_ms;
+    /// Whether it will never come back.
+    bool tombstoned = false;
+};
+
+/// Stake on its way out.
+struct unbonding {
+    std::uint64_t entry = 0;
+    /// When it began to leave, and when it will be paid out, in milliseconds since 1970.
+    std::uint64_t started_unix_ms = 0;
+    std::uint64_t matures_unix_ms = 0;
+    /// What left, but for what came back.
+    std::string initial;
+    /// What slashes have left of it.
+    std::string balance;
+};
+
+/// What an account has at an operator.
+struct economy_stake {
+    /// What is staked, rounded down.
+    std::string staked;
+    /// What a claim would pay now.
+    std::string claimable;
+};
+
+/// A number of the economy, in decimal digits.
+struct economy_parameter {
+    /// Its name, which never changes: parts with points between them.
+    std::string name;
+    parameter_unit unit = parameter_unit::base_units;
+    std::string value;
+    /// The least and the most it may be.
+    std::string min;
+    std::string max;
+};
+
+/// The account of a purse of the economy, the same in every ledger: "bonded", "unbonding",
+/// "rewards", "insurance", "treasury", "sovereign_fund" or "mint".
+inline std::string purse_account(const std::string &purse) {
+    char out[FOG_ID_SIZE] = {};
+    detail::check(fog_purse_account(purse.c_str(), out));
+    return out;
+}
+
+/// The rules that an economy has unless it is told others, as JSON text: every number with its
+/// name.
+inline std::string default_economy_rules() {
+    const auto text =
+        detail::take<detail::handle<char, fog_string_free>>(fog_economy_default_rules);
+    return text.get();
+}
 
 /// How a history is written as text, a line for each entry.
 enum class text_format : std::int32_t {
@@ -2709,7 +2919,60 @@ inline ledger_entry told(const fog_ledger_entry &raw) {
     std::copy(std::begin(raw.key), std::end(raw.key), entry.key.begin());
     entry.nonce = raw.nonce;
     entry.digest = raw.digest;
+    entry.cause = raw.cause;
     return entry;
+}
+
+inline const char *optional(const std::optional<std::string> &text) {
+    return text ? text->c_str() : nullptr;
+}
+
+inline std::vector<fog_fact> native(const std::map<std::string, std::uint64_t> &facts) {
+    std::vector<fog_fact> raw;
+    raw.reserve(facts.size());
+    for (const auto &[name, value] : facts) {
+        raw.push_back({name.c_str(), value});
+    }
+    return raw;
+}
+
+inline economy_receipt told(const fog_economy_receipt &raw) {
+    return {raw.sequence,
+            raw.unix_ms,
+            raw.replayed,
+            raw.event,
+            raw.amount.text,
+            raw.cut_by_limit.text,
+            raw.commission.text,
+            raw.treasury.text,
+            raw.sovereign_fund.text,
+            raw.insured.text,
+            raw.entry,
+            raw.matures_unix_ms,
+            raw.jailed_until_unix_ms,
+            raw.tombstoned};
+}
+
+inline economy_operator told(const fog_economy_operator &raw) {
+    return {raw.id,
+            raw.account,
+            raw.commission_ppm,
+            raw.commission_set_unix_ms,
+            raw.staked.text,
+            raw.unclaimed.text,
+            raw.commission_due.text,
+            raw.jailed ? std::optional<std::uint64_t>(raw.jailed_until_unix_ms) : std::nullopt,
+            raw.tombstoned};
+}
+
+inline unbonding told(const fog_unbonding &raw) {
+    return {raw.entry, raw.started_unix_ms, raw.matures_unix_ms, raw.initial.text,
+            raw.balance.text};
+}
+
+inline economy_parameter told(const fog_parameter &raw) {
+    return {raw.name, static_cast<parameter_unit>(raw.unit), raw.value.text, raw.min.text,
+            raw.max.text};
 }
 
 /// The items that a call puts into an array.
@@ -2785,6 +3048,109 @@ public:
                                    key.size()));
     }
 
+    /// The operations of the economy: class economy says what they do.
+    batch &configure(const std::string &id,
+                     const std::optional<std::string> &rules = std::nullopt) {
+        return added(fog_batch_configure(handle_.get(), id.c_str(), detail::optional(rules)));
+    }
+
+    batch &set_parameter(const std::string &id, const std::string &name,
+                         const std::string &value) {
+        return added(
+            fog_batch_set_parameter(handle_.get(), id.c_str(), name.c_str(), value.c_str()));
+    }
+
+    batch &register_operator(const std::string &id, const std::string &node,
+                             const std::string &account, std::uint32_t commission_ppm) {
+        return added(fog_batch_register_operator(handle_.get(), id.c_str(), node.c_str(),
+                                                 account.c_str(), commission_ppm));
+    }
+
+    batch &set_commission(const std::string &id, const std::string &node,
+                          std::uint32_t commission_ppm) {
+        return added(fog_batch_set_commission(handle_.get(), id.c_str(), node.c_str(),
+                                              commission_ppm));
+    }
+
+    batch &bond(const std::string &id, const std::string &node, const std::string &delegator,
+                const std::string &amount) {
+        return added(fog_batch_bond(handle_.get(), id.c_str(), node.c_str(), delegator.c_str(),
+                                    amount.c_str()));
+    }
+
+    batch &unbond(const std::string &id, const std::string &node, const std::string &delegator,
+                  const std::optional<std::string> &amount = std::nullopt) {
+        return added(fog_batch_unbond(handle_.get(), id.c_str(), node.c_str(), delegator.c_str(),
+                                      detail::optional(amount)));
+    }
+
+    batch &cancel_unbonding(const std::string &id, const std::string &node,
+                            const std::string &delegator, std::uint64_t entry,
+                            const std::optional<std::string> &amount = std::nullopt) {
+        return added(fog_batch_cancel_unbonding(handle_.get(), id.c_str(), node.c_str(),
+                                                delegator.c_str(), entry,
+                                                detail::optional(amount)));
+    }
+
+    batch &redelegate(const std::string &id, const std::string &delegator,
+                      const std::string &from_operator, const std::string &to_operator,
+                      const std::optional<std::string> &amount = std::nullopt) {
+        return added(fog_batch_redelegate(handle_.get(), id.c_str(), delegator.c_str(),
+                                          from_operator.c_str(), to_operator.c_str(),
+                                          detail::optional(amount)));
+    }
+
+    batch &claim(const std::string &id, const std::string &node, const std::string &delegator) {
+        return added(fog_batch_claim(handle_.get(), id.c_str(), node.c_str(), delegator.c_str()));
+    }
+
+    batch &claim_commission(const std::string &id, const std::string &node) {
+        return added(fog_batch_claim_commission(handle_.get(), id.c_str(), node.c_str()));
+    }
+
+    batch &reward(const std::string &id, const std::string &node, const std::string &source,
+                  const std::string &amount) {
+        return added(fog_batch_reward(handle_.get(), id.c_str(), node.c_str(), source.c_str(),
+                                      amount.c_str()));
+    }
+
+    batch &slash(const std::string &id, const std::string &node, evidence evidence_,
+                 std::uint64_t infraction_unix_ms, const std::string &power) {
+        return added(fog_batch_slash(handle_.get(), id.c_str(), node.c_str(),
+                                     static_cast<std::int32_t>(evidence_), infraction_unix_ms,
+                                     power.c_str()));
+    }
+
+    batch &unjail(const std::string &id, const std::string &node) {
+        return added(fog_batch_unjail(handle_.get(), id.c_str(), node.c_str()));
+    }
+
+    batch &pay_insurance(const std::string &id, const std::string &claim,
+                         const std::string &to_account, const std::string &amount) {
+        return added(fog_batch_pay_insurance(handle_.get(), id.c_str(), claim.c_str(),
+                                             to_account.c_str(), amount.c_str()));
+    }
+
+    batch &earn(const std::string &id, const std::string &rule, const std::string &account,
+                const std::map<std::string, std::uint64_t> &facts) {
+        const auto raw = detail::native(facts);
+        return added(fog_batch_earn(handle_.get(), id.c_str(), rule.c_str(), account.c_str(),
+                                    raw.data(), raw.size()));
+    }
+
+    batch &earn_session(const std::string &id, const std::string &account,
+                        std::uint64_t power_milli, std::uint64_t duration_ms,
+                        std::uint32_t bonus_per_mille) {
+        return added(fog_batch_earn_session(handle_.get(), id.c_str(), account.c_str(), power_milli,
+                                            duration_ms, bonus_per_mille));
+    }
+
+    batch &pay_fee(const std::string &id, const std::string &payer, const std::string &payee,
+                   const std::string &amount) {
+        return added(fog_batch_pay_fee(handle_.get(), id.c_str(), payer.c_str(), payee.c_str(),
+                                       amount.c_str()));
+    }
+
     /// The batch signed by the owner of an account: ledger::execute_signed().
     bytes sign(const std::string &account, std::uint64_t nonce, std::uint64_t expires_unix_ms,
                const key_bytes &secret) const {
@@ -2855,6 +3221,283 @@ struct verification {
     std::uint64_t entries = 0;
     std::size_t accounts = 0;
     std::size_t open_reservations = 0;
+};
+
+/// The economy of a ledger: operators and those who stake on them, rewards for contributions, fees,
+/// and the numbers that govern them. ledger::economy() gives it; the ledger must outlive it.
+///
+/// Each operation is one transaction; under one identifier it happens once. Staking and earning
+/// never go back in time: before their last operation they throw clock_behind.
+class economy {
+public:
+    /// Sets every number and rule, given as JSON text like that of default_economy_rules(), or just
+    /// that. The first time founds the economy: an account is opened for each purse, and the
+    /// initial supply is minted into the treasury.
+    economy_receipt configure(const std::string &id,
+                              const std::optional<std::string> &rules = std::nullopt) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_configure(handle_, id.c_str(), detail::optional(rules), out);
+        });
+    }
+
+    /// Every number and rule as JSON text, once there is an economy.
+    std::optional<std::string> rules() const {
+        bool found = false;
+        char *raw = nullptr;
+        detail::check(fog_economy_rules(handle_, &raw, &found));
+        if (!found) {
+            return std::nullopt;
+        }
+        const detail::handle<char, fog_string_free> text(raw);
+        return text.get();
+    }
+
+    /// Every number with its name and bounds, in a fixed order; none before there is an economy.
+    std::vector<economy_parameter> parameters() const {
+        return sized<fog_parameter>(
+            [&](fog_parameter *out, std::size_t capacity, std::size_t *count) {
+                return fog_economy_parameters(handle_, out, capacity, count);
+            });
+    }
+
+    /// Sets one number.
+    economy_receipt set_parameter(const std::string &id, const std::string &name,
+                                  const std::string &value) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_set_parameter(handle_, id.c_str(), name.c_str(), value.c_str(), out);
+        });
+    }
+
+    /// Makes a node an operator that may be staked on. `account` receives its commission, so many
+    /// millionths of every reward.
+    economy_receipt register_operator(const std::string &id, const std::string &node,
+                                      const std::string &account,
+                                      std::uint32_t commission_ppm) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_register_operator(handle_, id.c_str(), node.c_str(), account.c_str(),
+                                                 commission_ppm, out);
+        });
+    }
+
+    /// Changes an operator's commission, in millionths: by little, and once in 24 hours.
+    economy_receipt set_commission(const std::string &id, const std::string &node,
+                                   std::uint32_t commission_ppm) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_set_commission(handle_, id.c_str(), node.c_str(), commission_ppm,
+                                              out);
+        });
+    }
+
+    /// Stakes on an operator.
+    economy_receipt bond(const std::string &id, const std::string &node,
+                         const std::string &delegator, const std::string &amount) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_bond(handle_, id.c_str(), node.c_str(), delegator.c_str(),
+                                    amount.c_str(), out);
+        });
+    }
+
+    /// Starts to take stake back, all of it if no amount is given. Time pays it out, less what
+    /// slashes take until then.
+    economy_receipt unbond(const std::string &id, const std::string &node,
+                           const std::string &delegator,
+                           const std::optional<std::string> &amount = std::nullopt) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_unbond(handle_, id.c_str(), node.c_str(), delegator.c_str(),
+                                      detail::optional(amount), out);
+        });
+    }
+
+    /// Returns stake on its way out to its operator, all of the entry if no amount is given.
+    economy_receipt cancel_unbonding(
+        const std::string &id, const std::string &node, const std::string &delegator,
+        std::uint64_t entry, const std::optional<std::string> &amount = std::nullopt) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_cancel_unbonding(handle_, id.c_str(), node.c_str(),
+                                                delegator.c_str(), entry, detail::optional(amount),
+                                                out);
+        });
+    }
+
+    /// Moves stake to another operator at once, all of it if no amount is given. Until it matures
+    /// it answers for what the first operator did, and may not move on.
+    economy_receipt redelegate(const std::string &id, const std::string &delegator,
+                               const std::string &from_operator, const std::string &to_operator,
+                               const std::optional<std::string> &amount = std::nullopt) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_redelegate(handle_, id.c_str(), delegator.c_str(),
+                                          from_operator.c_str(), to_operator.c_str(),
+                                          detail::optional(amount), out);
+        });
+    }
+
+    /// Pays a delegator's rewards out.
+    economy_receipt claim(const std::string &id, const std::string &node,
+                          const std::string &delegator) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_claim(handle_, id.c_str(), node.c_str(), delegator.c_str(), out);
+        });
+    }
+
+    /// Pays an operator's commission out.
+    economy_receipt claim_commission(const std::string &id, const std::string &node) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_claim_commission(handle_, id.c_str(), node.c_str(), out);
+        });
+    }
+
+    /// Shares a reward between an operator and its delegators. It is paid from an account, or from
+    /// that of the treasury or the mint (purse_account()).
+    economy_receipt reward(const std::string &id, const std::string &node,
+                           const std::string &source, const std::string &amount) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_reward(handle_, id.c_str(), node.c_str(), source.c_str(),
+                                      amount.c_str(), out);
+        });
+    }
+
+    /// Punishes what an operator did at some time, in milliseconds since 1970, when it had `power`
+    /// base units staked on it. Whether the evidence is true is for the caller to know.
+    economy_receipt slash(const std::string &id, const std::string &node, evidence evidence_,
+                          std::uint64_t infraction_unix_ms, const std::string &power) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_slash(handle_, id.c_str(), node.c_str(),
+                                     static_cast<std::int32_t>(evidence_), infraction_unix_ms,
+                                     power.c_str(), out);
+        });
+    }
+
+    /// Lets an operator back whose time in jail is over.
+    economy_receipt unjail(const std::string &id, const std::string &node) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_unjail(handle_, id.c_str(), node.c_str(), out);
+        });
+    }
+
+    /// Pays a claim from the insurance fund, once.
+    economy_receipt pay_insurance(const std::string &id, const std::string &claim,
+                                  const std::string &to_account, const std::string &amount) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_pay_insurance(handle_, id.c_str(), claim.c_str(), to_account.c_str(),
+                                             amount.c_str(), out);
+        });
+    }
+
+    /// Rewards a contribution by one of the rules. Facts are in thousandths: yes is 1000, a quality
+    /// of 0.95 is 950.
+    economy_receipt earn(const std::string &id, const std::string &rule, const std::string &account,
+                         const std::map<std::string, std::uint64_t> &facts) const {
+        const auto raw = detail::native(facts);
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_earn(handle_, id.c_str(), rule.c_str(), account.c_str(), raw.data(),
+                                    raw.size(), out);
+        });
+    }
+
+    /// Rewards a session of computing. Power and the sum of the bonuses are in thousandths, the
+    /// duration is in milliseconds.
+    economy_receipt earn_session(const std::string &id, const std::string &account,
+                                 std::uint64_t power_milli, std::uint64_t duration_ms,
+                                 std::uint32_t bonus_per_mille) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_earn_session(handle_, id.c_str(), account.c_str(), power_milli,
+                                            duration_ms, bonus_per_mille, out);
+        });
+    }
+
+    /// Pays a fee: treasury and sovereign fund have their parts, and the payee the rest.
+    economy_receipt pay_fee(const std::string &id, const std::string &payer,
+                            const std::string &payee, const std::string &amount) const {
+        return done([&](fog_economy_receipt *out) {
+            return fog_economy_pay_fee(handle_, id.c_str(), payer.c_str(), payee.c_str(),
+                                       amount.c_str(), out);
+        });
+    }
+
+    /// What an operation of the economy did that was asked for under that identifier, alone, in a
+    /// batch or signed.
+    std::optional<economy_receipt> receipt(const std::string &id) const {
+        fog_economy_receipt raw{};
+        const auto found = detail::fill<bool>(
+            [&](bool *out) { return fog_economy_receipt_of(handle_, id.c_str(), &raw, out); });
+        return found ? std::optional<economy_receipt>(detail::told(raw)) : std::nullopt;
+    }
+
+    /// An operator as it stands, if the node is one. (`operator` is a word of the language.)
+    std::optional<economy_operator> operator_of(const std::string &node) const {
+        fog_economy_operator raw{};
+        const auto found = detail::fill<bool>(
+            [&](bool *out) { return fog_economy_operator_of(handle_, node.c_str(), &raw, out); });
+        return found ? std::optional<economy_operator>(detail::told(raw)) : std::nullopt;
+    }
+
+    /// Operators with an identifier above `after`, by identifier.
+    std::vector<economy_operator> operators(
+        const std::optional<std::string> &after = std::nullopt, std::size_t limit = 1000) const {
+        return detail::fill_page<fog_economy_operator>(
+            limit, [&](fog_economy_operator *out, std::size_t capacity, std::size_t *count) {
+                return fog_economy_operators(handle_, detail::optional(after), out, capacity,
+                                             count);
+            });
+    }
+
+    /// What an account has at an operator; nothing if it never staked there.
+    economy_stake stake(const std::string &node, const std::string &delegator) const {
+        const auto raw = detail::fill<fog_stake>([&](fog_stake *out) {
+            return fog_economy_stake(handle_, node.c_str(), delegator.c_str(), out);
+        });
+        return {raw.staked.text, raw.claimable.text};
+    }
+
+    /// An account's stake on its way out of an operator, oldest first.
+    std::vector<unbonding> unbondings(const std::string &node,
+                                      const std::string &delegator) const {
+        return sized<fog_unbonding>(
+            [&](fog_unbonding *out, std::size_t capacity, std::size_t *count) {
+                return fog_economy_unbondings(handle_, node.c_str(), delegator.c_str(), out,
+                                              capacity, count);
+            });
+    }
+
+    /// What an account was granted under a rule on this UTC day.
+    std::string granted_today(const std::string &rule, const std::string &account) const {
+        return detail::fill<fog_amount>([&](fog_amount *out) {
+                   return fog_economy_granted_today(handle_, rule.c_str(), account.c_str(), out);
+               }).text;
+    }
+
+private:
+    friend class ledger;
+    explicit economy(const fog_ledger *handle) noexcept : handle_(handle) {}
+
+    template <class Call>
+    static economy_receipt done(Call &&call) {
+        return detail::told(detail::fill<fog_economy_receipt>(call));
+    }
+
+    /// All items of a list, however many there are when it is asked for.
+    template <class T, class Call>
+    static auto sized(Call &&call) {
+        std::size_t count = 0;
+        auto status = call(nullptr, 0, &count);
+        while (true) {
+            if (status != FOG_STATUS_BUFFER_TOO_SMALL) {
+                detail::check(status);
+            }
+            std::vector<T> raw(count);
+            status = call(raw.data(), raw.size(), &count);
+            if (status == FOG_STATUS_OK) {
+                std::vector<decltype(detail::told(raw[0]))> items;
+                items.reserve(count);
+                for (std::size_t i = 0; i < count; i++) {
+                    items.push_back(detail::told(raw[i]));
+                }
+                return items;
+            }
+        }
+    }
+
+    const fog_ledger *handle_;
 };
 
 /// Double-entry credits in a file, or in memory. Every call is one transaction; the calls of
@@ -3054,7 +3697,25 @@ public:
             });
     }
 
-    /// Releases the reservations whose time has come; says how many they were.
+    /// The economy of this ledger: staking, earning and parameters.
+    fogcompute::economy economy() const noexcept { return fogcompute::economy(handle_.get()); }
+
+    /// The time at which an operation would happen now, in milliseconds since 1970: the wall
+    /// clock's, or the one that was set.
+    std::uint64_t now() const {
+        return detail::fill<std::uint64_t>(
+            [&](std::uint64_t *out) { return fog_ledger_now(handle_.get(), out); });
+    }
+
+    /// Lets everything happen at that time from now on, in milliseconds since 1970, for simulations
+    /// and tests; 0 for the wall clock's again. Staking and earning never go back: before the time
+    /// of their last operation they throw clock_behind.
+    void set_time(std::uint64_t unix_ms) const {
+        detail::check(fog_ledger_set_time(handle_.get(), unix_ms));
+    }
+
+    /// Does what time brings: releases the reservations whose time has come, pays out stake that
+    /// has left and frees stake that has moved. Says how many they were.
     std::size_t expire() const {
         return detail::fill<std::size_t>(
             [&](std::size_t *out) { return fog_ledger_expire(handle_.get(), out); });

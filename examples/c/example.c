@@ -65,6 +65,21 @@ static void pay_with_credits(void) {
         printf("entry %llu: %s %s\n", (unsigned long long)entries[i].sequence, entries[i].kind,
                entries[i].amount.text);
     }
+
+    /* Stake on an operator earns its part of the rewards: 10 % are the operator's. */
+    const char *node = "0101010101010101010101010101010101010101010101010101010101010101";
+    char treasury[FOG_ID_SIZE];
+    must(fog_purse_account("treasury", treasury));
+    must(fog_economy_configure(ledger, "00000000000000000000000000000004", NULL, NULL));
+    must(fog_economy_register_operator(ledger, "00000000000000000000000000000005", node, alice,
+                                       100000, NULL));
+    must(fog_economy_bond(ledger, "00000000000000000000000000000006", node, alice,
+                          "4000000000000000000", NULL));
+    must(fog_economy_reward(ledger, "00000000000000000000000000000007", node, treasury,
+                            "1000000000000000000", NULL));
+    fog_economy_receipt claimed;
+    must(fog_economy_claim(ledger, "00000000000000000000000000000008", node, alice, &claimed));
+    printf("alice claimed %s base units\n", claimed.amount.text);
     fog_ledger_free(ledger);
 }
 

@@ -47,6 +47,16 @@ static void pay_with_credits() {
     } catch (const fc::insufficient_funds &error) {
         std::cout << "but not more: " << error.what() << '\n';
     }
+    // Stake on an operator earns its part of the rewards: 10 % are the operator's.
+    const std::string node(64, '1');
+    const auto economy = ledger.economy();
+    economy.configure("00000000000000000000000000000005");
+    economy.register_operator("00000000000000000000000000000006", node, alice, 100000);
+    economy.bond("00000000000000000000000000000007", node, alice, "4000000000000000000");
+    economy.reward("00000000000000000000000000000008", node, fc::purse_account("treasury"),
+                   "1000000000000000000");
+    const auto claimed = economy.claim("00000000000000000000000000000009", node, alice);
+    std::cout << "alice claimed " << claimed.amount << " base units\n";
 }
 
 static void send_a_packet() {

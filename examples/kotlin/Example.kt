@@ -2,12 +2,14 @@
 package example
 
 import dev.fogcompute.AccountKind
+import dev.fogcompute.EconomyRequest
 import dev.fogcompute.Fog
 import dev.fogcompute.Hop
 import dev.fogcompute.Ledger
 import dev.fogcompute.PrivateKey
 import dev.fogcompute.Processed
 import dev.fogcompute.Sphinx
+import dev.fogcompute.purseAccount
 import dev.fogcompute.run
 import java.io.File
 import java.math.BigInteger
@@ -38,6 +40,20 @@ fun main(args: Array<String>) = runBlocking {
         ledger.void(id = "05".repeat(16), reservation = promise)
         println("alice has ${ledger.balance(alice).toBigInteger() / credit} credits")
         println("history: ${ledger.history(alice).joinToString { it.kind }}")
+
+        // Stake on an operator earns its part of the rewards: 10 % are the operator's.
+        val (node, treasury) = "0a".repeat(32) to purseAccount("treasury")
+        val steps = listOf(
+            EconomyRequest.Configure(),
+            EconomyRequest.RegisterOperator(node, alice, commissionPpm = 100_000u),
+            EconomyRequest.Bond(node, alice, three),
+            EconomyRequest.Reward(node, treasury, credit.toString()),
+            EconomyRequest.Claim(node, alice),
+        )
+        ledger.economy().use { economy ->
+            val receipts = steps.mapIndexed { number, step -> economy.ask("1$number".repeat(16), step) }
+            println("alice claimed ${receipts.last().amount} base units")
+        }
     }
 
     // One Sphinx packet to one node, which opens it with its private key.

@@ -23,6 +23,12 @@ def test_the_example_runs() -> None:
     )
 
 
+def test_the_stake_of_the_example_earns_and_leaves() -> None:
+    assert run("examples/python/economy.py") == (
+        "alice earned 26.4 credits\nalice claims 9 credits\nalice has 35.4 credits\n"
+    )
+
+
 def test_the_problem_of_the_example_is_solved_and_drawn() -> None:
     assert run("examples/python/optimise.py") == (
         "fastest: 6 nodes at 3.0 GHz, 2.5 s, 426 J\n"

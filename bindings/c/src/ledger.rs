@@ -1,4 +1,5 @@
 mod batch;
+mod economy;
 mod history;
 mod proof;
 
@@ -9,6 +10,7 @@ use fogcompute::{
 };
 
 pub use self::batch::*;
+pub use self::economy::*;
 pub use self::history::*;
 pub use self::proof::*;
 use crate::support::{
@@ -674,8 +676,9 @@ pub unsafe extern "C" fn fog_ledger_supply(
     })
 }
 
-/// Releases the reservations whose time has come. Every other call does so first; this is for
-/// ledgers that nobody calls.
+/// Does what time brings: releases the reservations whose time has come, pays out stake that has left
+/// and frees stake that has moved. Every other call does so first; this is for ledgers that nobody
+/// calls.
 ///
 /// Thread safety: any thread, at the same time as other calls; they take turns.
 /// @param ledger the ledger

@@ -140,6 +140,82 @@ pub enum fog_status {
     CheckpointDiffers = 431,
     /// A history ends before a checkpoint: it was cut short.
     CheckpointMissing = 432,
+    /// An economy is asked for something, and none was configured.
+    NoEconomy = 433,
+    /// The numbers of an economy do not agree or are out of bounds, or its text is malformed.
+    InvalidEconomy = 434,
+    /// An economy has no parameter of that name.
+    UnknownParameter = 435,
+    /// An account is a purse of the economy, which only its rules use so.
+    PurseAccount = 436,
+    /// An account that is to be closed takes part in staking.
+    AccountStaked = 437,
+    /// A signed batch asks something of the economy that only the host may ask.
+    HostOnly = 438,
+    /// An operation asks for what time does by itself.
+    MaturesByTime = 439,
+    /// A batch would make more entries than one may. Split it.
+    BatchTooLong = 440,
+    /// The time is before the last event of staking or earning. Ask again later.
+    ClockBehind = 441,
+    /// A node is not an operator.
+    UnknownOperator = 442,
+    /// A node is an operator already.
+    OperatorExists = 443,
+    /// An account has neither stake nor rewards at an operator.
+    UnknownDelegator = 444,
+    /// More is asked for than an account has staked.
+    ExceedsStake = 445,
+    /// An operator is in jail: it takes no stake and no rewards.
+    Jailed = 446,
+    /// An operator will never come back.
+    Tombstoned = 447,
+    /// An operator is not in jail.
+    NotJailed = 448,
+    /// So many unbondings or redelegations are open already. Wait for one to mature.
+    TooManyEntries = 449,
+    /// There is no such unbonding or redelegation.
+    UnknownEntry = 450,
+    /// An unbonding's time has come: it can only be paid out.
+    EntryMatured = 451,
+    /// More is asked for than an unbonding holds.
+    ExceedsEntry = 452,
+    /// Stake that was redelegated may not move on before it has matured.
+    TransitiveRedelegation = 453,
+    /// No rewards and no commission are due.
+    NothingToClaim = 454,
+    /// An infraction is too long ago to be punished.
+    EvidenceTooOld = 455,
+    /// An infraction was punished already.
+    EvidenceRepeated = 456,
+    /// A commission is above the highest allowed, or would change by too much at once.
+    CommissionTooLarge = 457,
+    /// A commission was set less than a day ago.
+    CommissionTooSoon = 458,
+    /// A claim was paid by the insurance fund already.
+    ClaimRepeated = 459,
+    /// The insurance fund does not have that much.
+    InsuranceShort = 460,
+    /// The rules of staking refuse an operation for a reason that has no code of its own.
+    StakingRefused = 461,
+    /// There is no rule of that name by which anything is earned.
+    UnknownRule = 462,
+    /// A rule knows no fact of that name.
+    UnknownFact = 463,
+    /// A fact that a rule requires is missing.
+    FactMissing = 464,
+    /// A fact is not what a rule requires.
+    RequirementNotMet = 465,
+    /// A fact is greater than a rule allows.
+    FactTooLarge = 466,
+    /// A session of computing is too short to be paid.
+    SessionTooShort = 467,
+    /// A session's duration, power or bonus is greater than it can be.
+    SessionTooLarge = 468,
+    /// An account was granted all that one day allows.
+    DailyLimitReached = 469,
+    /// The rules of earning refuse an operation for a reason that has no code of its own.
+    EarningRefused = 470,
     /// A harvest policy contradicts itself or does not parse.
     InvalidPolicy = 500,
     /// A device could not be read.
@@ -242,6 +318,44 @@ codes! {
     CheckpointForged = 430: c"CheckpointForged",
     CheckpointDiffers = 431: c"CheckpointDiffers",
     CheckpointMissing = 432: c"CheckpointMissing",
+    NoEconomy = 433: c"NoEconomy",
+    InvalidEconomy = 434: c"InvalidEconomy",
+    UnknownParameter = 435: c"UnknownParameter",
+    PurseAccount = 436: c"PurseAccount",
+    AccountStaked = 437: c"AccountStaked",
+    HostOnly = 438: c"HostOnly",
+    MaturesByTime = 439: c"MaturesByTime",
+    BatchTooLong = 440: c"BatchTooLong",
+    ClockBehind = 441: c"ClockBehind",
+    UnknownOperator = 442: c"UnknownOperator",
+    OperatorExists = 443: c"OperatorExists",
+    UnknownDelegator = 444: c"UnknownDelegator",
+    ExceedsStake = 445: c"ExceedsStake",
+    Jailed = 446: c"Jailed",
+    Tombstoned = 447: c"Tombstoned",
+    NotJailed = 448: c"NotJailed",
+    TooManyEntries = 449: c"TooManyEntries",
+    UnknownEntry = 450: c"UnknownEntry",
+    EntryMatured = 451: c"EntryMatured",
+    ExceedsEntry = 452: c"ExceedsEntry",
+    TransitiveRedelegation = 453: c"TransitiveRedelegation",
+    NothingToClaim = 454: c"NothingToClaim",
+    EvidenceTooOld = 455: c"EvidenceTooOld",
+    EvidenceRepeated = 456: c"EvidenceRepeated",
+    CommissionTooLarge = 457: c"CommissionTooLarge",
+    CommissionTooSoon = 458: c"CommissionTooSoon",
+    ClaimRepeated = 459: c"ClaimRepeated",
+    InsuranceShort = 460: c"InsuranceShort",
+    StakingRefused = 461: c"StakingRefused",
+    UnknownRule = 462: c"UnknownRule",
+    UnknownFact = 463: c"UnknownFact",
+    FactMissing = 464: c"FactMissing",
+    RequirementNotMet = 465: c"RequirementNotMet",
+    FactTooLarge = 466: c"FactTooLarge",
+    SessionTooShort = 467: c"SessionTooShort",
+    SessionTooLarge = 468: c"SessionTooLarge",
+    DailyLimitReached = 469: c"DailyLimitReached",
+    EarningRefused = 470: c"EarningRefused",
     InvalidPolicy = 500: c"InvalidPolicy",
     ProbeFailed = 501: c"ProbeFailed",
     InvalidModule = 600: c"InvalidModule",

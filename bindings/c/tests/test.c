@@ -201,6 +201,44 @@ static const struct {
     {FOG_STATUS_CHECKPOINT_FORGED, "CheckpointForged"},
     {FOG_STATUS_CHECKPOINT_DIFFERS, "CheckpointDiffers"},
     {FOG_STATUS_CHECKPOINT_MISSING, "CheckpointMissing"},
+    {FOG_STATUS_NO_ECONOMY, "NoEconomy"},
+    {FOG_STATUS_INVALID_ECONOMY, "InvalidEconomy"},
+    {FOG_STATUS_UNKNOWN_PARAMETER, "UnknownParameter"},
+    {FOG_STATUS_PURSE_ACCOUNT, "PurseAccount"},
+    {FOG_STATUS_ACCOUNT_STAKED, "AccountStaked"},
+    {FOG_STATUS_HOST_ONLY, "HostOnly"},
+    {FOG_STATUS_MATURES_BY_TIME, "MaturesByTime"},
+    {FOG_STATUS_BATCH_TOO_LONG, "BatchTooLong"},
+    {FOG_STATUS_CLOCK_BEHIND, "ClockBehind"},
+    {FOG_STATUS_UNKNOWN_OPERATOR, "UnknownOperator"},
+    {FOG_STATUS_OPERATOR_EXISTS, "OperatorExists"},
+    {FOG_STATUS_UNKNOWN_DELEGATOR, "UnknownDelegator"},
+    {FOG_STATUS_EXCEEDS_STAKE, "ExceedsStake"},
+    {FOG_STATUS_JAILED, "Jailed"},
+    {FOG_STATUS_TOMBSTONED, "Tombstoned"},
+    {FOG_STATUS_NOT_JAILED, "NotJailed"},
+    {FOG_STATUS_TOO_MANY_ENTRIES, "TooManyEntries"},
+    {FOG_STATUS_UNKNOWN_ENTRY, "UnknownEntry"},
+    {FOG_STATUS_ENTRY_MATURED, "EntryMatured"},
+    {FOG_STATUS_EXCEEDS_ENTRY, "ExceedsEntry"},
+    {FOG_STATUS_TRANSITIVE_REDELEGATION, "TransitiveRedelegation"},
+    {FOG_STATUS_NOTHING_TO_CLAIM, "NothingToClaim"},
+    {FOG_STATUS_EVIDENCE_TOO_OLD, "EvidenceTooOld"},
+    {FOG_STATUS_EVIDENCE_REPEATED, "EvidenceRepeated"},
+    {FOG_STATUS_COMMISSION_TOO_LARGE, "CommissionTooLarge"},
+    {FOG_STATUS_COMMISSION_TOO_SOON, "CommissionTooSoon"},
+    {FOG_STATUS_CLAIM_REPEATED, "ClaimRepeated"},
+    {FOG_STATUS_INSURANCE_SHORT, "InsuranceShort"},
+    {FOG_STATUS_STAKING_REFUSED, "StakingRefused"},
+    {FOG_STATUS_UNKNOWN_RULE, "UnknownRule"},
+    {FOG_STATUS_UNKNOWN_FACT, "UnknownFact"},
+    {FOG_STATUS_FACT_MISSING, "FactMissing"},
+    {FOG_STATUS_REQUIREMENT_NOT_MET, "RequirementNotMet"},
+    {FOG_STATUS_FACT_TOO_LARGE, "FactTooLarge"},
+    {FOG_STATUS_SESSION_TOO_SHORT, "SessionTooShort"},
+    {FOG_STATUS_SESSION_TOO_LARGE, "SessionTooLarge"},
+    {FOG_STATUS_DAILY_LIMIT_REACHED, "DailyLimitReached"},
+    {FOG_STATUS_EARNING_REFUSED, "EarningRefused"},
     {FOG_STATUS_INVALID_POLICY, "InvalidPolicy"},
     {FOG_STATUS_PROBE_FAILED, "ProbeFailed"},
     {FOG_STATUS_INVALID_MODULE, "InvalidModule"},
@@ -2141,6 +2179,328 @@ static void test_a_forked_child_cannot_use_what_its_parent_opened(void) {
     CHECK(system(command) == 0);
 }
 
+/* ---- economy ------------------------------------------------------------------------------ */
+
+#define DAY_MS 86400000ull
+#define START_MS (20000 * DAY_MS)
+#define CREDIT "000000000000000000"
+
+static const char *const STAKED_NODE = "0101010101010101010101010101010101010101010101010101010101010101";
+static const char *const OTHER_NODE = "0202020202020202020202020202020202020202020202020202020202020202";
+
+static const char *purse(const char *name) {
+    static char id[FOG_ID_SIZE];
+    OK(fog_purse_account(name, id));
+    return id;
+}
+
+/* Ana and Ben have 1,000 credits each, and Ana runs two nodes. */
+static void found(const fog_ledger *ledger) {
+    const char *thousand = "1000" CREDIT;
+    OK(fog_ledger_set_time(ledger, START_MS));
+    OK(fog_economy_configure(ledger, id_of(1), NULL, NULL));
+    OK(fog_ledger_open_account(ledger, ANA, FOG_ACCOUNT_KIND_HOLDER, NULL));
+    OK(fog_ledger_open_account(ledger, BEN, FOG_ACCOUNT_KIND_HOLDER, NULL));
+    OK(fog_ledger_transfer(ledger, id_of(2), purse("treasury"), ANA, thousand, NULL));
+    OK(fog_ledger_transfer(ledger, id_of(3), purse("treasury"), BEN, thousand, NULL));
+    OK(fog_economy_register_operator(ledger, id_of(4), STAKED_NODE, ANA, 100000, NULL));
+    OK(fog_economy_register_operator(ledger, id_of(5), OTHER_NODE, ANA, 100000, NULL));
+}
+
+static void test_stake_earns_is_slashed_leaves_and_is_paid_out_across_a_restart(void) {
+    char folder[] = "/tmp/fogcompute-economy-XXXXXX", file[64];
+    must(mkdtemp(folder));
+    snprintf(file, sizeof file, "%s/ledger.sqlite", folder);
+    fog_ledger *ledger = NULL;
+    OK(fog_ledger_open(file, &ledger));
+    found(ledger);
+    fog_economy_receipt did;
+    OK(fog_economy_bond(ledger, id_of(10), STAKED_NODE, BEN, "1000" CREDIT, &did));
+    CHECK(strcmp(did.event, "bonded") == 0 && !did.replayed);
+    OK(fog_economy_bond(ledger, id_of(10), STAKED_NODE, BEN, "1000" CREDIT, &did));
+    CHECK(did.replayed && strcmp(did.amount.text, "1000" CREDIT) == 0);
+    CHECK(has(ledger, BEN, "0"));
+
+    OK(fog_economy_reward(ledger, id_of(11), STAKED_NODE, purse("treasury"), "100" CREDIT, &did));
+    CHECK(strcmp(did.commission.text, "10" CREDIT) == 0);
+    OK(fog_economy_reward(ledger, id_of(12), OTHER_NODE, purse("treasury"), "1", &did));
+    CHECK(strcmp(did.treasury.text, "1") == 0);
+    fog_stake stake;
+    OK(fog_economy_stake(ledger, STAKED_NODE, BEN, &stake));
+    CHECK(strcmp(stake.claimable.text, "90" CREDIT) == 0 && stake.unbondings == 0);
+    OK(fog_economy_claim(ledger, id_of(13), STAKED_NODE, BEN, &did));
+    CHECK(strcmp(did.amount.text, "90" CREDIT) == 0);
+    OK(fog_economy_claim_commission(ledger, id_of(14), STAKED_NODE, &did));
+    CHECK(strcmp(did.amount.text, "10" CREDIT) == 0);
+
+    OK(fog_ledger_set_time(ledger, START_MS + DAY_MS));
+    OK(fog_economy_slash(ledger, id_of(15), STAKED_NODE, FOG_EVIDENCE_INVALID_RESULT, START_MS + 1,
+                         "1000" CREDIT, &did));
+    CHECK(strcmp(did.amount.text, "10" CREDIT) == 0);
+    CHECK(strcmp(did.insured.text, "5" CREDIT) == 0);
+    CHECK(did.jailed_until_unix_ms == START_MS + 2 * DAY_MS && !did.tombstoned);
+    fog_economy_operator operators[2];
+    bool is_one;
+    OK(fog_economy_operator_of(ledger, STAKED_NODE, operators, &is_one));
+    CHECK(is_one && operators->jailed && strcmp(operators->account, ANA) == 0);
+    CHECK(strcmp(operators->staked.text, "990" CREDIT) == 0);
+    OK(fog_economy_pay_insurance(ledger, id_of(16), id_of(99), BEN, "5" CREDIT, NULL));
+    OK(fog_ledger_set_time(ledger, START_MS + 2 * DAY_MS));
+    OK(fog_economy_unjail(ledger, id_of(17), STAKED_NODE, NULL));
+    OK(fog_economy_set_commission(ledger, id_of(18), STAKED_NODE, 110000, NULL));
+
+    OK(fog_economy_redelegate(ledger, id_of(19), BEN, STAKED_NODE, OTHER_NODE, "90" CREDIT, &did));
+    CHECK(did.entry == 1);
+    OK(fog_economy_unbond(ledger, id_of(20), STAKED_NODE, BEN, NULL, &did));
+    CHECK(strcmp(did.amount.text, "900" CREDIT) == 0 && did.entry == 2);
+    CHECK(did.matures_unix_ms == START_MS + 23 * DAY_MS);
+    OK(fog_economy_cancel_unbonding(ledger, id_of(21), STAKED_NODE, BEN, 2, "100" CREDIT, NULL));
+    fog_unbonding unbonding;
+    size_t count;
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL,
+          fog_economy_unbondings(ledger, STAKED_NODE, BEN, NULL, 0, &count));
+    CHECK(count == 1);
+    OK(fog_economy_unbondings(ledger, STAKED_NODE, BEN, &unbonding, 1, &count));
+    CHECK(strcmp(unbonding.balance.text, "800" CREDIT) == 0);
+    fog_ledger_free(ledger);
+
+    OK(fog_ledger_open(file, &ledger));
+    OK(fog_ledger_set_time(ledger, START_MS + 23 * DAY_MS));
+    uint64_t now;
+    OK(fog_ledger_now(ledger, &now));
+    CHECK(now == START_MS + 23 * DAY_MS);
+    /* The redelegation and the unbonding. */
+    OK(fog_ledger_expire(ledger, &count));
+    CHECK(count == 2 && has(ledger, BEN, "895" CREDIT));
+    OK(fog_economy_operators(ledger, NULL, operators, 2, &count));
+    CHECK(count == 2 && strcmp(operators[1].id, OTHER_NODE) == 0);
+    OK(fog_economy_operators(ledger, STAKED_NODE, operators, 2, &count));
+    CHECK(count == 1);
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_economy_operator_of(ledger, BEN, operators, &is_one));
+    OK(fog_economy_receipt_of(ledger, id_of(20), &did, &is_one));
+    CHECK(is_one && strcmp(did.event, "unbonded") == 0);
+    OK(fog_economy_receipt_of(ledger, id_of(2), &did, &is_one));
+    CHECK(!is_one);
+    fog_ledger_entry entries[40];
+    OK(fog_ledger_history(ledger, BEN, 0, entries, 40, &count));
+    CHECK(strcmp(entries[count - 1].kind, "moved") == 0);
+    CHECK(entries[count - 1].cause == entries[count - 1].sequence - 1);
+    OK(fog_ledger_verify(ledger, NULL));
+    OK(fog_ledger_set_time(ledger, 0));
+    OK(fog_ledger_now(ledger, &now));
+    CHECK(now > START_MS);
+    fog_ledger_free(ledger);
+    unlink(file);
+    rmdir(folder);
+}
+
+static void test_contributions_are_paid_up_to_the_limit_of_the_day(void) {
+    fog_ledger *ledger = NULL;
+    OK(fog_ledger_in_memory(&ledger));
+    found(ledger);
+    const fog_fact facts[] = {{"uptime", 1000}, {"bandwidth", 1000}};
+    fog_economy_receipt did;
+    for (unsigned n = 10; n < 22; n++) {
+        OK(fog_economy_earn(ledger, id_of(n), "hosting", BEN, facts, 2, &did));
+    }
+    CHECK(strcmp(did.amount.text, "1" CREDIT) == 0);
+    CHECK(strcmp(did.cut_by_limit.text, "8" CREDIT) == 0);
+    FAILS(FOG_STATUS_DAILY_LIMIT_REACHED,
+          fog_economy_earn(ledger, id_of(22), "hosting", BEN, facts, 2, NULL));
+    fog_amount granted;
+    OK(fog_economy_granted_today(ledger, "hosting", BEN, &granted));
+    CHECK(strcmp(granted.text, "100" CREDIT) == 0);
+    OK(fog_ledger_set_time(ledger, START_MS + DAY_MS));
+    OK(fog_economy_granted_today(ledger, "hosting", BEN, &granted));
+    CHECK(strcmp(granted.text, "0") == 0);
+    OK(fog_economy_earn_session(ledger, id_of(22), BEN, 100000, 3600000, 0, &did));
+    CHECK(strcmp(did.amount.text, "9" CREDIT) == 0);
+    OK(fog_economy_pay_fee(ledger, id_of(23), BEN, ANA, "100" CREDIT, &did));
+    CHECK(strcmp(did.treasury.text, "15" CREDIT) == 0);
+    CHECK(strcmp(did.sovereign_fund.text, "5" CREDIT) == 0);
+    CHECK(has(ledger, ANA, "1080" CREDIT) && has(ledger, purse("sovereign_fund"), "5" CREDIT));
+    fog_ledger_free(ledger);
+}
+
+static void test_rules_of_an_economy_are_told_and_set(void) {
+    fog_ledger *ledger = NULL;
+    OK(fog_ledger_in_memory(&ledger));
+    char *rules = NULL;
+    bool is_one = true;
+    size_t count = 1;
+    OK(fog_economy_rules(ledger, &rules, &is_one));
+    CHECK(!is_one && rules == NULL);
+    OK(fog_economy_parameters(ledger, NULL, 0, &count));
+    CHECK(count == 0);
+    OK(fog_economy_default_rules(&rules));
+    cJSON *changed = cJSON_Parse(rules);
+    fog_string_free(rules);
+    cJSON *supply = cJSON_GetObjectItem(changed, "supply");
+    cJSON_ReplaceItemInObject(supply, "initial", cJSON_CreateString("5"));
+    char *text_of_rules = cJSON_PrintUnformatted(changed);
+    OK(fog_economy_configure(ledger, id_of(1), text_of_rules, NULL));
+    free(text_of_rules);
+    cJSON_Delete(changed);
+    CHECK(has(ledger, purse("treasury"), "5"));
+    OK(fog_economy_set_parameter(ledger, id_of(2), "earning.hosting.base", "7", NULL));
+    OK(fog_economy_rules(ledger, &rules, &is_one));
+    CHECK(is_one && strstr(rules, "hosting") != NULL);
+    fog_string_free(rules);
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL, fog_economy_parameters(ledger, NULL, 0, &count));
+    fog_parameter *parameters = must(calloc(count, sizeof *parameters));
+    OK(fog_economy_parameters(ledger, parameters, count, &count));
+    bool seen = false;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(parameters[i].name, "earning.hosting.base") == 0) {
+            seen = parameters[i].unit == FOG_PARAMETER_UNIT_BASE_UNITS &&
+                   strcmp(parameters[i].value.text, "7") == 0;
+        }
+    }
+    CHECK(seen);
+    free(parameters);
+    FAILS(FOG_STATUS_INVALID_ECONOMY, fog_economy_configure(ledger, id_of(3), "{}", NULL));
+    FAILS(FOG_STATUS_UNKNOWN_PARAMETER, fog_economy_set_parameter(ledger, id_of(3), "x", "1", NULL));
+    FAILS(FOG_STATUS_INVALID_ECONOMY,
+          fog_economy_set_parameter(ledger, id_of(3), "fees.treasury", "2000000", NULL));
+    fog_ledger_free(ledger);
+}
+
+static void test_every_refusal_of_the_economy_has_its_status(void) {
+    fog_ledger *ledger = NULL;
+    OK(fog_ledger_in_memory(&ledger));
+    const char *node = STAKED_NODE;
+    const char *nobody = "0303030303030303030303030303030303030303030303030303030303030303";
+    char x[FOG_ID_SIZE];
+    snprintf(x, sizeof x, "%s", id_of(200));
+    FAILS(FOG_STATUS_NO_ECONOMY, fog_economy_unjail(ledger, x, node, NULL));
+    found(ledger);
+    const fog_fact low[] = {{"quality", 699}}, high[] = {{"quality", 1001}};
+    const fog_fact twice[] = {{"uptime", 1}, {"uptime", 1}};
+    FAILS(FOG_STATUS_UNKNOWN_OPERATOR, fog_economy_unjail(ledger, x, nobody, NULL));
+    FAILS(FOG_STATUS_OPERATOR_EXISTS,
+          fog_economy_register_operator(ledger, x, node, ANA, 0, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_economy_register_operator(ledger, x, nobody, ANA, 1000001, NULL));
+    FAILS(FOG_STATUS_COMMISSION_TOO_LARGE,
+          fog_economy_register_operator(ledger, x, nobody, ANA, 500001, NULL));
+    FAILS(FOG_STATUS_COMMISSION_TOO_SOON,
+          fog_economy_set_commission(ledger, x, node, 100001, NULL));
+    FAILS(FOG_STATUS_UNKNOWN_DELEGATOR, fog_economy_unbond(ledger, x, node, BEN, NULL, NULL));
+    FAILS(FOG_STATUS_ZERO_AMOUNT, fog_economy_bond(ledger, x, node, BEN, "0", NULL));
+    FAILS(FOG_STATUS_INSUFFICIENT_FUNDS,
+          fog_economy_bond(ledger, x, node, BEN, "1001" CREDIT, NULL));
+    FAILS(FOG_STATUS_NOT_JAILED, fog_economy_unjail(ledger, x, node, NULL));
+    FAILS(FOG_STATUS_NOTHING_TO_CLAIM, fog_economy_claim_commission(ledger, x, node, NULL));
+    FAILS(FOG_STATUS_INSURANCE_SHORT,
+          fog_economy_pay_insurance(ledger, x, id_of(9), BEN, "1", NULL));
+    FAILS(FOG_STATUS_STAKING_REFUSED,
+          fog_economy_reward(ledger, x, node, purse("bonded"), "1", NULL));
+    FAILS(FOG_STATUS_PURSE_ACCOUNT,
+          fog_ledger_transfer(ledger, x, purse("bonded"), ANA, "1", NULL));
+    FAILS(FOG_STATUS_EVIDENCE_TOO_OLD,
+          fog_economy_slash(ledger, x, node, FOG_EVIDENCE_DOWNTIME, START_MS - 22 * DAY_MS, "1",
+                            NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_economy_slash(ledger, x, node, 4, START_MS, "1", NULL));
+    FAILS(FOG_STATUS_UNKNOWN_RULE, fog_economy_earn(ledger, x, "nothing", BEN, NULL, 0, NULL));
+    FAILS(FOG_STATUS_UNKNOWN_FACT, fog_economy_earn(ledger, x, "hosting", BEN, low, 1, NULL));
+    FAILS(FOG_STATUS_FACT_MISSING, fog_economy_earn(ledger, x, "knowledge", BEN, NULL, 0, NULL));
+    FAILS(FOG_STATUS_REQUIREMENT_NOT_MET,
+          fog_economy_earn(ledger, x, "knowledge", BEN, low, 1, NULL));
+    FAILS(FOG_STATUS_FACT_TOO_LARGE, fog_economy_earn(ledger, x, "knowledge", BEN, high, 1, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_economy_earn(ledger, x, "hosting", BEN, twice, 2, NULL));
+    FAILS(FOG_STATUS_SESSION_TOO_SHORT,
+          fog_economy_earn_session(ledger, x, BEN, 1000, 1, 0, NULL));
+    FAILS(FOG_STATUS_SESSION_TOO_LARGE,
+          fog_economy_earn_session(ledger, x, BEN, 1000, DAY_MS + 1, 0, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_purse_account("pocket", x));
+
+    OK(fog_economy_bond(ledger, id_of(10), node, BEN, "100" CREDIT, NULL));
+    fog_economy_receipt left;
+    OK(fog_economy_unbond(ledger, id_of(11), node, BEN, "10", &left));
+    FAILS(FOG_STATUS_UNKNOWN_ENTRY,
+          fog_economy_cancel_unbonding(ledger, x, node, BEN, left.entry + 1, NULL, NULL));
+    FAILS(FOG_STATUS_EXCEEDS_ENTRY,
+          fog_economy_cancel_unbonding(ledger, x, node, BEN, left.entry, "11", NULL));
+    FAILS(FOG_STATUS_EXCEEDS_STAKE, fog_economy_unbond(ledger, x, node, BEN, "100" CREDIT, NULL));
+    for (unsigned n = 12; n < 18; n++) {
+        OK(fog_economy_unbond(ledger, id_of(n), node, BEN, "1", NULL));
+    }
+    FAILS(FOG_STATUS_TOO_MANY_ENTRIES, fog_economy_unbond(ledger, x, node, BEN, NULL, NULL));
+    OK(fog_economy_redelegate(ledger, id_of(18), BEN, node, OTHER_NODE, "1", NULL));
+    FAILS(FOG_STATUS_TRANSITIVE_REDELEGATION,
+          fog_economy_redelegate(ledger, x, BEN, OTHER_NODE, node, NULL, NULL));
+    OK(fog_economy_slash(ledger, id_of(19), node, FOG_EVIDENCE_INVALID_RESULT, START_MS, "10000",
+                         NULL));
+    FAILS(FOG_STATUS_EVIDENCE_REPEATED,
+          fog_economy_slash(ledger, x, node, FOG_EVIDENCE_INVALID_RESULT, START_MS, "1", NULL));
+    FAILS(FOG_STATUS_JAILED, fog_economy_bond(ledger, x, node, BEN, "1", NULL));
+    OK(fog_economy_pay_insurance(ledger, id_of(20), id_of(9), BEN, "1", NULL));
+    FAILS(FOG_STATUS_CLAIM_REPEATED,
+          fog_economy_pay_insurance(ledger, x, id_of(9), BEN, "1", NULL));
+    OK(fog_economy_slash(ledger, id_of(21), node, FOG_EVIDENCE_DOUBLE_RESULT, START_MS, "1", NULL));
+    FAILS(FOG_STATUS_TOMBSTONED, fog_economy_unjail(ledger, x, node, NULL));
+    OK(fog_ledger_set_time(ledger, START_MS - 1));
+    FAILS(FOG_STATUS_CLOCK_BEHIND, fog_economy_bond(ledger, x, OTHER_NODE, BEN, "1", NULL));
+    fog_ledger_free(ledger);
+}
+
+static void test_operations_of_the_economy_are_batched_and_signed(void) {
+    fog_ledger *ledger = NULL;
+    OK(fog_ledger_in_memory(&ledger));
+    OK(fog_ledger_set_time(ledger, START_MS));
+    fog_batch *batch = NULL;
+    OK(fog_batch_new(&batch));
+    const fog_fact facts[] = {{"uptime", 1000}};
+    OK(fog_batch_configure(batch, id_of(1), NULL));
+    OK(fog_batch_set_parameter(batch, id_of(2), "fees.treasury", "100000"));
+    OK(fog_batch_open_account(batch, ANA, FOG_ACCOUNT_KIND_HOLDER, 0));
+    OK(fog_batch_open_account(batch, BEN, FOG_ACCOUNT_KIND_HOLDER, 0));
+    OK(fog_batch_transfer(batch, id_of(3), purse("treasury"), BEN, "1000000", NULL));
+    OK(fog_batch_register_operator(batch, id_of(4), STAKED_NODE, ANA, 100000));
+    OK(fog_batch_register_operator(batch, id_of(5), OTHER_NODE, ANA, 100000));
+    OK(fog_batch_bond(batch, id_of(6), STAKED_NODE, BEN, "100000"));
+    OK(fog_batch_reward(batch, id_of(7), STAKED_NODE, purse("treasury"), "100"));
+    OK(fog_batch_claim(batch, id_of(8), STAKED_NODE, BEN));
+    OK(fog_batch_claim_commission(batch, id_of(9), STAKED_NODE));
+    OK(fog_batch_redelegate(batch, id_of(10), BEN, STAKED_NODE, OTHER_NODE, "10000"));
+    OK(fog_batch_unbond(batch, id_of(11), STAKED_NODE, BEN, "10000"));
+    OK(fog_batch_cancel_unbonding(batch, id_of(12), STAKED_NODE, BEN, 2, NULL));
+    OK(fog_batch_slash(batch, id_of(13), STAKED_NODE, FOG_EVIDENCE_DOWNTIME, START_MS, "100000"));
+    OK(fog_batch_earn(batch, id_of(14), "hosting", BEN, facts, 1));
+    OK(fog_batch_earn_session(batch, id_of(15), BEN, 1000, 3600000, 0));
+    OK(fog_batch_pay_fee(batch, id_of(16), BEN, ANA, "100"));
+    OK(fog_batch_pay_insurance(batch, id_of(17), id_of(99), BEN, "1"));
+    OK(fog_ledger_execute(ledger, batch, NULL, 0));
+    OK(fog_batch_clear(batch));
+    OK(fog_ledger_set_time(ledger, START_MS + DAY_MS));
+    OK(fog_batch_unjail(batch, id_of(18), STAKED_NODE));
+    OK(fog_batch_set_commission(batch, id_of(19), STAKED_NODE, 100001));
+    OK(fog_ledger_execute(ledger, batch, NULL, 0));
+    fog_economy_receipt did;
+    bool is_one = false;
+    OK(fog_economy_receipt_of(ledger, id_of(16), &did, &is_one));
+    CHECK(is_one && strcmp(did.treasury.text, "10") == 0);
+
+    uint8_t secret[FOG_KEY_BYTES] = {7}, key[FOG_KEY_BYTES], signed_batch[4096];
+    OK(fog_owner_key(secret, sizeof secret, key));
+    OK(fog_ledger_own(ledger, id_of(20), BEN, key, sizeof key, NULL));
+    size_t len;
+    OK(fog_batch_clear(batch));
+    OK(fog_batch_bond(batch, id_of(21), STAKED_NODE, BEN, "5"));
+    OK(fog_batch_sign(batch, BEN, 1, NEVER_MS, secret, sizeof secret, signed_batch,
+                      sizeof signed_batch, &len));
+    OK(fog_ledger_execute_signed(ledger, signed_batch, len, NULL, 0, NULL));
+    OK(fog_batch_clear(batch));
+    OK(fog_batch_set_parameter(batch, id_of(22), "fees.treasury", "0"));
+    OK(fog_batch_sign(batch, BEN, 2, NEVER_MS, secret, sizeof secret, signed_batch,
+                      sizeof signed_batch, &len));
+    FAILS(FOG_STATUS_HOST_ONLY,
+          fog_ledger_execute_signed(ledger, signed_batch, len, NULL, 0, NULL));
+    FAILS(FOG_STATUS_ACCOUNT_STAKED, fog_ledger_close_account(ledger, id_of(23), ANA, NULL));
+    fog_batch_free(batch);
+    fog_ledger_free(ledger);
+}
+
 /* ---- harvesting --------------------------------------------------------------------------- */
 
 static fog_device_state read_state(const cJSON *item) {
@@ -3304,6 +3664,11 @@ int main(int argc, char **argv) {
         TEST(owners_sign_and_auditors_check),
         TEST(a_ledger_is_copied_damaged_and_out_of_room),
         TEST(a_forked_child_cannot_use_what_its_parent_opened),
+        TEST(stake_earns_is_slashed_leaves_and_is_paid_out_across_a_restart),
+        TEST(contributions_are_paid_up_to_the_limit_of_the_day),
+        TEST(rules_of_an_economy_are_told_and_set),
+        TEST(every_refusal_of_the_economy_has_its_status),
+        TEST(operations_of_the_economy_are_batched_and_signed),
         TEST(policies_decide_alike),
         TEST(a_probe_may_fail),
         TEST(tasks_end_alike),

@@ -877,6 +877,87 @@ void test_batches_history_and_signatures_go_through_the_wrapper() {
     ledger.snapshot();
 }
 
+void test_an_economy_goes_through_the_wrapper() {
+    constexpr std::uint64_t day = 86400000, start = 20000 * day;
+    const auto ledger = fc::ledger::in_memory();
+    const auto economy = ledger.economy();
+    const std::string ana(32, 'a'), ben(32, 'b'), node(64, '1'), other(64, '2');
+    auto next = [n = 0]() mutable {
+        const auto digits = std::to_string(++n);
+        return std::string(32 - digits.size(), '0') + digits;
+    };
+    const auto credits = [](int n) { return std::to_string(n) + std::string(18, '0'); };
+    const auto treasury = fc::purse_account("treasury");
+    THROWS(fc::no_economy, economy.unjail(next(), node));
+    CHECK(!economy.rules() && economy.parameters().empty());
+    ledger.set_time(start);
+    CHECK(economy.configure(next(), fc::default_economy_rules()).event == "configured");
+    CHECK(json::parse(economy.rules().value()) == json::parse(fc::default_economy_rules()));
+    ledger.open_account(ana, fc::account_kind::holder);
+    ledger.open_account(ben, fc::account_kind::holder);
+    ledger.transfer(next(), treasury, ben, credits(1000));
+    economy.register_operator(next(), node, ana, 100000);
+    economy.register_operator(next(), other, ana, 100000);
+
+    const auto bond = next();
+    CHECK(economy.bond(bond, node, ben, credits(1000)).amount == credits(1000));
+    CHECK(economy.bond(bond, node, ben, credits(1000)).replayed);
+    CHECK(economy.receipt(bond)->event == "bonded" && !economy.receipt(next()));
+    CHECK(economy.reward(next(), node, treasury, credits(100)).commission == credits(10));
+    CHECK(economy.stake(node, ben).claimable == credits(90));
+    CHECK(economy.claim(next(), node, ben).amount == credits(90));
+    CHECK(economy.claim_commission(next(), node).amount == credits(10));
+    ledger.set_time(start + day);
+    const auto slashed = economy.slash(next(), node, fc::evidence::invalid_result, start + 1,
+                                       credits(1000));
+    CHECK(slashed.insured == credits(5) && slashed.jailed_until_unix_ms == start + 2 * day);
+    CHECK(economy.operator_of(node)->jailed_until_unix_ms == start + 2 * day);
+    CHECK(!economy.operator_of(std::string(64, '3')));
+    THROWS(fc::jailed, economy.bond(next(), node, ben, "1"));
+    CHECK(economy.pay_insurance(next(), next(), ben, credits(5)).event == "insurance_paid");
+    ledger.set_time(start + 2 * day);
+    economy.unjail(next(), node);
+    economy.set_commission(next(), node, 110000);
+    CHECK(economy.redelegate(next(), ben, node, other, credits(90)).entry == 1);
+    const auto left = economy.unbond(next(), node, ben);
+    economy.cancel_unbonding(next(), node, ben, left.entry, credits(100));
+    CHECK(economy.unbondings(node, ben).at(0).balance == credits(800));
+    CHECK(economy.unbondings(node, ana).empty());
+    ledger.set_time(left.matures_unix_ms);
+    CHECK(ledger.expire() == 2 && ledger.now() == left.matures_unix_ms);
+    CHECK(ledger.balance(ben) == credits(895));
+    CHECK(economy.operators().size() == 2 && economy.operators(node, 9).at(0).id == other);
+
+    const auto earned = economy.earn(next(), "hosting", ben, {{"uptime", 1000}, {"bandwidth", 0}});
+    CHECK(earned.event == "earned" && economy.granted_today("hosting", ben) == earned.amount);
+    CHECK(economy.earn_session(next(), ben, 100000, 3600000, 0).amount == credits(9));
+    THROWS(fc::session_too_short, economy.earn_session(next(), ben, 1, 1, 0));
+    CHECK(economy.pay_fee(next(), ben, ana, "100").sovereign_fund == "5");
+    economy.set_parameter(next(), "fees.treasury", "0");
+    bool seen = false;
+    for (const auto &parameter : economy.parameters()) {
+        seen |= parameter.name == "fees.treasury" && parameter.value == "0" &&
+                parameter.unit == fc::parameter_unit::ppm;
+    }
+    CHECK(seen);
+
+    fc::batch batch;
+    const auto staked = next();
+    batch.bond(staked, node, ben, "1000")
+        .earn(next(), "hosting", ben, {{"uptime", 1}})
+        .unbond(next(), node, ben, "10")
+        .pay_fee(next(), ben, ana, "100");
+    CHECK(ledger.execute(batch).size() == 4 && economy.receipt(staked)->amount == "1000");
+    fc::key_bytes secret{};
+    ledger.own(next(), ben, fc::owner_key(secret));
+    batch.clear();
+    batch.set_parameter(next(), "fees.treasury", "1");
+    THROWS(fc::host_only,
+           ledger.execute_signed(batch.sign(ben, 1, 4102444800000, secret)));
+    ledger.set_time(start);
+    THROWS(fc::clock_behind, economy.claim(next(), node, ben));
+}
+
 void test_threads_share_a_ledger() {
     const auto ledger = fc::ledger::in_memory();
     const std::string mint(32, 'a'), alice(32, 'b');
@@ -1351,6 +1432,7 @@ int main(int argc, char **argv) {
         TEST(tiers_have_the_same_terms),
         TEST(the_ledger_takes_the_same_steps),
         TEST(batches_history_and_signatures_go_through_the_wrapper),
+        TEST(an_economy_goes_through_the_wrapper),
         TEST(threads_share_a_ledger),
         TEST(policies_decide_alike),
         TEST(a_probe_may_throw),

@@ -415,6 +415,11 @@ enumeration!(Durability, Durability {
     "full" => Full,
     "normal" => Normal,
 });
+enumeration!(Evidence, Evidence {
+    "double_result" => DoubleResult,
+    "invalid_result" => InvalidResult,
+    "downtime" => Downtime,
+});
 enumeration!(Network, Network {
     "unknown" => Unknown,
     "offline" => Offline,

@@ -1,5 +1,6 @@
 //! The ledger.
 
+mod economy;
 mod entry;
 mod operation;
 mod signed;
@@ -12,6 +13,9 @@ use fogcompute::{AccountId, LEDGER_PAGE_MAX, LedgerOptions, Moment, TransferId};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+pub(crate) use self::economy::{
+    Economy, EconomyReceipt, Operator, Parameter, Stake, Unbonding, purse_account,
+};
 pub(crate) use self::entry::{Entries, Entry, Receipt, Receipts};
 pub(crate) use self::operation::{AccountLimits, Operation};
 use self::operation::{Operations, memo};
@@ -617,8 +621,34 @@ impl Ledger {
         Entries::new(slf, Some(account.0), after.0, limit.map(|limit| limit.0))
     }
 
-    /// Releases the reservations whose time has come, and says how many they were. Every other call
-    /// does so first.
+    /// The economy of this ledger: staking, earning and parameters.
+    #[getter]
+    fn economy(slf: Py<Self>) -> Economy {
+        Economy { ledger: slf }
+    }
+
+    /// The time at which an operation would happen now, in milliseconds since 1970: the wall
+    /// clock's, or the one that was set.
+    fn now(&self, py: Python<'_>) -> PyResult<u64> {
+        let ledger = self.0.get(py)?;
+        error::call(py, || ledger.now()).map(|time| time.0)
+    }
+
+    /// Lets everything happen at that time from now on, in milliseconds since 1970, for simulations
+    /// and tests, or at the wall clock's again if there is none. It is not part of the file.
+    ///
+    /// Nothing happens by this alone: `expire`, or the next call, does what the time brings. Staking
+    /// and earning never go back: before the time of their last operation they raise
+    /// `ClockBehindError`, also once the wall clock has its say again.
+    #[pyo3(signature = (unix_ms = None))]
+    fn set_time(&self, py: Python<'_>, unix_ms: Option<Number<u64>>) -> PyResult<()> {
+        let ledger = self.0.get(py)?;
+        let time = unix_ms.map(|time| UnixMillis(time.0));
+        error::call(py, || ledger.set_time(time))
+    }
+
+    /// Does what time brings: releases the reservations whose time has come, pays out stake that has
+    /// left and frees stake that has moved. Says how many they were. Every other call does so first.
     fn expire(&self, py: Python<'_>) -> PyResult<usize> {
         let ledger = self.0.get(py)?;
         error::call(py, || ledger.expire())

@@ -31,8 +31,9 @@ mod _native {
     use crate::command::_run_command;
     #[pymodule_export]
     use crate::credits::{
-        Account, AccountLimits, Checkpoint, Entries, Entry, Head, Ledger, Operation, Receipt,
-        Receipts, SignedBatch, Standing, Verification, owner_key,
+        Account, AccountLimits, Checkpoint, Economy, EconomyReceipt, Entries, Entry, Head, Ledger,
+        Operation, Operator, Parameter, Receipt, Receipts, SignedBatch, Stake, Standing, Unbonding,
+        Verification, owner_key, purse_account,
     };
     #[pymodule_export]
     use crate::fog::{Fog, FogStats, FogTask, Limits, TaskOutput, Usage};

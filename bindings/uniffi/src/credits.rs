@@ -1,5 +1,7 @@
 //! The ledger.
 
+mod economy;
+
 use std::sync::Arc;
 
 use fogcompute::base::UnixMillis;
@@ -9,6 +11,10 @@ use fogcompute::{
     OwnerKey, SignedBatch, TransferId,
 };
 
+pub use self::economy::{
+    EconomyOperator, EconomyParameter, EconomyReceipt, EconomyRequest, EconomyStake, LedgerEconomy,
+    ParameterUnit, Unbonding, default_economy_rules, purse_account,
+};
 use crate::FogError;
 use crate::error::{guarded, invalid_argument};
 use crate::packets::key_bytes;
@@ -208,6 +214,13 @@ pub enum LedgerOperation {
         /// The owner's key.
         key: Vec<u8>,
     },
+    /// Asks something of the economy.
+    Economy {
+        /// Names the operation.
+        id: String,
+        /// What is asked.
+        request: EconomyRequest,
+    },
 }
 
 impl TryFrom<LedgerOperation> for Operation {
@@ -283,6 +296,10 @@ impl TryFrom<LedgerOperation> for Operation {
                 account: account.parse()?,
                 key: OwnerKey::from_bytes(key_bytes(&key)?),
             },
+            LedgerOperation::Economy { id, request } => Self::Economy {
+                id: id.parse()?,
+                request: Box::new(request.try_into()?),
+            },
         })
     }
 }
@@ -299,7 +316,8 @@ pub struct LedgerEntry {
     /// When it was made, in milliseconds since 1970.
     pub unix_ms: u64,
     /// What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
-    /// "limited", "closed", "owned", "signed". There may be more later.
+    /// "limited", "closed", "owned", "signed", "economy", "matured", "moved". There may be more
+    /// later.
     pub kind: String,
     /// Digest of the whole history up to it, 64 hexadecimal digits.
     pub chain: String,
@@ -333,6 +351,10 @@ pub struct LedgerEntry {
     pub nonce: Option<u64>,
     /// Digest of what was signed, 64 hexadecimal digits.
     pub digest: Option<String>,
+    /// Sequence of the entry of the economy that a movement follows from.
+    pub cause: Option<u64>,
+    /// What happened in the economy, as JSON text.
+    pub event: Option<String>,
 }
 
 impl From<fogcompute::LedgerEntry> for LedgerEntry {
@@ -357,6 +379,8 @@ impl From<fogcompute::LedgerEntry> for LedgerEntry {
             key: entry.key.map(|key| key.as_bytes().to_vec()),
             nonce: entry.signature.map(|(nonce, _)| nonce),
             digest: entry.signature.map(|(_, digest)| digest.to_string()),
+            cause: entry.cause,
+            event: entry.event,
         }
     }
 }
@@ -907,8 +931,37 @@ impl Ledger {
         })
     }
 
-    /// Releases the reservations whose time has come, and says how many they were. Every other call
-    /// does so first.
+    /// The economy of this ledger: staking, earning and parameters.
+    pub fn economy(self: Arc<Self>) -> Arc<LedgerEconomy> {
+        Arc::new(LedgerEconomy { ledger: self })
+    }
+
+    /// The time at which an operation would happen now, in milliseconds since 1970: the wall
+    /// clock's, or the one that was set.
+    ///
+    /// # Errors
+    /// [`FogError::Closed`].
+    pub fn now(&self) -> Result<u64, FogError> {
+        guarded(|| Ok(self.0.now()?.0))
+    }
+
+    /// Lets everything happen at that time from now on, in milliseconds since 1970, for simulations
+    /// and tests, or at the wall clock's again if it is left out. It is not part of the file.
+    ///
+    /// Nothing happens by this alone: `expire`, or the next call, does what the time brings.
+    /// Staking and earning never go back: before the time of their last operation they fail with
+    /// [`FogError::ClockBehind`], also once the wall clock has its say again.
+    ///
+    /// # Errors
+    /// [`FogError::Closed`].
+    #[uniffi::method(default(unix_ms = None))]
+    pub fn set_time(&self, unix_ms: Option<u64>) -> Result<(), FogError> {
+        guarded(|| Ok(self.0.set_time(unix_ms.map(UnixMillis))?))
+    }
+
+    /// Does what time brings: releases the reservations whose time has come, pays out stake that
+    /// has left and frees stake that has moved. Says how many they were. Every other call does so
+    /// first.
     ///
     /// # Errors
     /// [`FogError::Storage`].

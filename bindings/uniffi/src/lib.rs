@@ -34,9 +34,10 @@ pub use client::{
     PendingDelivery, Readiness,
 };
 pub use credits::{
-    Account, AccountLimits, Checkpoint, Ledger, LedgerEntry, LedgerHead, LedgerOperation, Memo,
-    Receipt, Standing, TextFormat, Verification, batch_message, owner_key, sign_batch,
-    verify_checkpoint,
+    Account, AccountLimits, Checkpoint, EconomyOperator, EconomyParameter, EconomyReceipt,
+    EconomyRequest, EconomyStake, Ledger, LedgerEconomy, LedgerEntry, LedgerHead, LedgerOperation,
+    Memo, ParameterUnit, Receipt, Standing, TextFormat, Unbonding, Verification, batch_message,
+    default_economy_rules, owner_key, purse_account, sign_batch, verify_checkpoint,
 };
 pub use error::{ErrorCode, ErrorCodeEntry, FogError, error_codes, panic_on_purpose};
 pub use fog::{Fog, FogStats, FogTask, Limits, TaskOutput};

@@ -1,5 +1,6 @@
 //! A durable ledger that can be shared between threads.
 
+mod economy;
 mod entry;
 mod group;
 mod signing;
@@ -21,6 +22,10 @@ use fogcompute_store::{
     TextFormat, Verification,
 };
 
+pub use self::economy::{
+    EconomyOperator, EconomyReceipt, EconomyStake, LedgerEconomy, earn_request, economy_from_json,
+    economy_to_json, purse_account,
+};
 pub use self::entry::LedgerEntry;
 use self::group::Group;
 pub use self::signing::{
@@ -68,6 +73,8 @@ pub struct Ledger {
     store: Mutex<SqliteLedger>,
     group: Group,
     clock: SystemClock,
+    /// The time that was set in place of the clock's.
+    time: Mutex<Option<UnixMillis>>,
     home: HomeProcess,
 }
 
@@ -102,6 +109,7 @@ impl Ledger {
             store: Mutex::new(store),
             group: Group::default(),
             clock: SystemClock::new(),
+            time: Mutex::new(None),
             home: HomeProcess::here(),
         }
     }
@@ -113,10 +121,16 @@ impl Ledger {
         Ok(self.store.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The time. Only for who knows that this is the process that opened the ledger.
+    fn time(&self) -> UnixMillis {
+        let set = *self.time.lock().unwrap_or_else(PoisonError::into_inner);
+        set.unwrap_or_else(|| self.clock.unix_now())
+    }
+
     /// The store, without what has expired, and the time.
     fn store_now(&self) -> Result<(MutexGuard<'_, SqliteLedger>, UnixMillis), Error> {
         let mut store = self.store()?;
-        let now = self.clock.unix_now();
+        let now = self.time();
         release(&mut store, now)?;
         Ok((store, now))
     }
@@ -134,7 +148,7 @@ impl Ledger {
                 return Ok(outcome?);
             }
             // Nobody takes batches but who holds the store: the own one is waiting still.
-            let now = self.clock.unix_now();
+            let now = self.time();
             if let Err(error) = release(&mut store, now) {
                 self.group.leave(&ticket);
                 return Err(error);
@@ -403,15 +417,40 @@ impl Ledger {
         Ok(entries.iter().map(Into::into).collect())
     }
 
-    /// Releases the reservations whose time has come, and says how many they were. Every other call
-    /// does so before it begins; this is for ledgers that nobody calls.
+    /// The time at which an operation would happen now: the wall clock's, or the one that was set.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn now(&self) -> Result<UnixMillis, Error> {
+        self.home.check()?;
+        Ok(self.time())
+    }
+
+    /// Lets everything happen at that time from now on, for simulations and tests, or at the wall
+    /// clock's again if there is none. It is not part of the file.
+    ///
+    /// Nothing happens by this alone: [`expire`](Self::expire), or the next call, does what the time
+    /// brings. Staking and earning never go back: before the time of their last operation they
+    /// refuse ([`ErrorCode::ClockBehind`](crate::ErrorCode::ClockBehind)), also once the wall clock
+    /// has its say again.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn set_time(&self, time: Option<UnixMillis>) -> Result<(), Error> {
+        self.home.check()?;
+        *self.time.lock().unwrap_or_else(PoisonError::into_inner) = time;
+        Ok(())
+    }
+
+    /// Does what time brings: releases the reservations whose time has come, pays out stake that
+    /// has left and frees stake that has moved. Says how many they were. Every other call does so
+    /// before it begins; this is for ledgers that nobody calls.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn expire(&self) -> Result<usize, Error> {
-        let now = self.clock.unix_now();
         let mut store = self.store()?;
-        release(&mut store, now)
+        release(&mut store, self.time())
     }
 
     /// Where the history ends.
@@ -530,11 +569,16 @@ fn only(receipts: Vec<Receipt>) -> Receipt {
     receipt.expect("a batch of one has one receipt")
 }
 
-/// Releases what has expired; says how many reservations those were.
+/// Does what time brings; says how much that was.
 fn release(store: &mut SqliteLedger, now: UnixMillis) -> Result<usize, Error> {
     let mut released = 0;
     while store.state().next_expiry().is_some_and(|due| due <= now) {
-        released += store.expire(now)?.len();
+        let done = store.expire(now)?.len();
+        if done == 0 {
+            // Stake whose owner's counter is full stays due, and nobody else waits for it.
+            break;
+        }
+        released += done;
     }
     Ok(released)
 }

@@ -9,7 +9,10 @@ use fogcompute_base::{AccountId, ParseIdError};
 use fogcompute_coord::SubmitError;
 use fogcompute_exec::{SpecError, TaskError};
 use fogcompute_harvest::{PolicyError, ProbeError};
-use fogcompute_ledger::{Corruption, LedgerError, ParseAmountError};
+use fogcompute_ledger::earning::{EarningError, NameError};
+use fogcompute_ledger::economy::EconomyError;
+use fogcompute_ledger::staking::StakingError;
+use fogcompute_ledger::{Corruption, LedgerError, ParseAmountError, PpmTooLarge};
 use fogcompute_mix::{
     BuildError, GeometryError, MessageError, PacketError, ParseContactError, SendError, SurbError,
     TooManyTags, TopologyError, TopologyFileError,
@@ -167,6 +170,82 @@ codes! {
     CheckpointDiffers = 431,
     /// A history ends before a checkpoint: it was cut short.
     CheckpointMissing = 432,
+    /// An economy is asked for something, and none was configured.
+    NoEconomy = 433,
+    /// The numbers of an economy do not agree or are out of bounds, or its text is malformed.
+    InvalidEconomy = 434,
+    /// An economy has no parameter of that name.
+    UnknownParameter = 435,
+    /// An account is a purse of the economy, which only its rules use so.
+    PurseAccount = 436,
+    /// An account that is to be closed takes part in staking.
+    AccountStaked = 437,
+    /// A signed batch asks something of the economy that only the host may ask.
+    HostOnly = 438,
+    /// An operation asks for what time does by itself.
+    MaturesByTime = 439,
+    /// A batch would make more entries than one may. Split it.
+    BatchTooLong = 440,
+    /// The time is before the last event of staking or earning. Ask again later.
+    ClockBehind = 441,
+    /// A node is not an operator.
+    UnknownOperator = 442,
+    /// A node is an operator already.
+    OperatorExists = 443,
+    /// An account has neither stake nor rewards at an operator.
+    UnknownDelegator = 444,
+    /// More is asked for than an account has staked.
+    ExceedsStake = 445,
+    /// An operator is in jail: it takes no stake and no rewards.
+    Jailed = 446,
+    /// An operator will never come back.
+    Tombstoned = 447,
+    /// An operator is not in jail.
+    NotJailed = 448,
+    /// So many unbondings or redelegations are open already. Wait for one to mature.
+    TooManyEntries = 449,
+    /// There is no such unbonding or redelegation.
+    UnknownEntry = 450,
+    /// An unbonding's time has come: it can only be paid out.
+    EntryMatured = 451,
+    /// More is asked for than an unbonding holds.
+    ExceedsEntry = 452,
+    /// Stake that was redelegated may not move on before it has matured.
+    TransitiveRedelegation = 453,
+    /// No rewards and no commission are due.
+    NothingToClaim = 454,
+    /// An infraction is too long ago to be punished.
+    EvidenceTooOld = 455,
+    /// An infraction was punished already.
+    EvidenceRepeated = 456,
+    /// A commission is above the highest allowed, or would change by too much at once.
+    CommissionTooLarge = 457,
+    /// A commission was set less than a day ago.
+    CommissionTooSoon = 458,
+    /// A claim was paid by the insurance fund already.
+    ClaimRepeated = 459,
+    /// The insurance fund does not have that much.
+    InsuranceShort = 460,
+    /// The rules of staking refuse an operation for a reason that has no code of its own.
+    StakingRefused = 461,
+    /// There is no rule of that name by which anything is earned.
+    UnknownRule = 462,
+    /// A rule knows no fact of that name.
+    UnknownFact = 463,
+    /// A fact that a rule requires is missing.
+    FactMissing = 464,
+    /// A fact is not what a rule requires.
+    RequirementNotMet = 465,
+    /// A fact is greater than a rule allows.
+    FactTooLarge = 466,
+    /// A session of computing is too short to be paid.
+    SessionTooShort = 467,
+    /// A session's duration, power or bonus is greater than it can be.
+    SessionTooLarge = 468,
+    /// An account was granted all that one day allows.
+    DailyLimitReached = 469,
+    /// The rules of earning refuse an operation for a reason that has no code of its own.
+    EarningRefused = 470,
 
     /// A harvest policy contradicts itself or does not parse.
     InvalidPolicy = 500,
@@ -308,6 +387,30 @@ pub enum Error {
     /// Bytes that are no signed batch and no signed checkpoint of a ledger.
     #[error("bytes are nothing that was signed for a ledger: {0}")]
     Signed(#[source] DecodeError),
+    /// The numbers of an economy.
+    #[error(transparent)]
+    Economy(#[from] EconomyError),
+    /// The text of an economy.
+    #[error("economy: {0}")]
+    EconomyText(#[source] serde_json::Error),
+    /// There is no purse of that name.
+    #[error("there is no purse {name:?}")]
+    UnknownPurse {
+        /// The name.
+        name: String,
+    },
+    /// The name of a rule or of a fact.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A fact of a contribution was told twice.
+    #[error("fact {fact} is told twice")]
+    FactTwice {
+        /// The fact.
+        fact: String,
+    },
+    /// A part in parts per million.
+    #[error(transparent)]
+    Part(#[from] PpmTooLarge),
     /// A harvest policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -374,6 +477,10 @@ impl Error {
             | Self::Contact(_)
             | Self::TooManyTags(_)
             | Self::Signed(_)
+            | Self::UnknownPurse { .. }
+            | Self::Name(_)
+            | Self::FactTwice { .. }
+            | Self::Part(_)
             | Self::Amount(_) => ErrorCode::InvalidArgument,
             Self::Build(error) => build_code(error),
             Self::Packet(_) => ErrorCode::InvalidPacket,
@@ -400,6 +507,8 @@ impl Error {
             Self::Store(error) => store_code(error),
             Self::UnknownAccount { .. } => ErrorCode::UnknownAccount,
             Self::File { source, .. } => io_code(source),
+            Self::Economy(error) => economy_code(error),
+            Self::EconomyText(_) => ErrorCode::InvalidEconomy,
             Self::Policy(_) | Self::PolicyText(_) => ErrorCode::InvalidPolicy,
             Self::Probe(ProbeError::Host { .. }) => ErrorCode::HostCallback,
             Self::Probe(_) => ErrorCode::ProbeFailed,
@@ -553,7 +662,76 @@ fn ledger_code(error: &LedgerError) -> ErrorCode {
         LedgerError::NonceSkipped { .. } => ErrorCode::NonceSkipped,
         LedgerError::NotTheOwner { .. } => ErrorCode::NotTheOwner,
         LedgerError::NotForOwners { .. } => ErrorCode::NotForOwners,
+        LedgerError::NoEconomy { .. } => ErrorCode::NoEconomy,
+        LedgerError::PurseAccount { .. } => ErrorCode::PurseAccount,
+        LedgerError::AccountStaked { .. } => ErrorCode::AccountStaked,
+        LedgerError::HostOnly { .. } => ErrorCode::HostOnly,
+        LedgerError::MaturesByTime { .. } => ErrorCode::MaturesByTime,
+        LedgerError::BatchTooLong { .. } => ErrorCode::BatchTooLong,
+        LedgerError::Economy { reason, .. } => economy_code(reason),
+        LedgerError::Staking { reason, .. } => staking_code(reason),
+        LedgerError::Earning { reason, .. } => earning_code(reason),
         _ => ErrorCode::InvalidOperation,
+    }
+}
+
+const fn economy_code(error: &EconomyError) -> ErrorCode {
+    match error {
+        EconomyError::UnknownParameter { .. } => ErrorCode::UnknownParameter,
+        _ => ErrorCode::InvalidEconomy,
+    }
+}
+
+const fn staking_code(error: &StakingError) -> ErrorCode {
+    match error {
+        StakingError::ClockBehind { .. } => ErrorCode::ClockBehind,
+        StakingError::UnknownOperator { .. } => ErrorCode::UnknownOperator,
+        StakingError::OperatorExists { .. } => ErrorCode::OperatorExists,
+        StakingError::UnknownDelegator { .. } => ErrorCode::UnknownDelegator,
+        StakingError::AmountZero => ErrorCode::ZeroAmount,
+        StakingError::Overflow { .. } | StakingError::PurseOverflow { .. } => {
+            ErrorCode::AmountOverflow
+        }
+        StakingError::ExceedsStake { .. } => ErrorCode::ExceedsStake,
+        StakingError::Jailed { .. } => ErrorCode::Jailed,
+        StakingError::Tombstoned { .. } => ErrorCode::Tombstoned,
+        StakingError::NotJailed { .. } => ErrorCode::NotJailed,
+        StakingError::TooManyEntries { .. } => ErrorCode::TooManyEntries,
+        StakingError::UnknownEntry { .. } => ErrorCode::UnknownEntry,
+        StakingError::EntryMatured { .. } => ErrorCode::EntryMatured,
+        StakingError::ExceedsEntry { .. } => ErrorCode::ExceedsEntry,
+        StakingError::TransitiveRedelegation { .. } => ErrorCode::TransitiveRedelegation,
+        StakingError::NothingToClaim { .. } | StakingError::NoCommission { .. } => {
+            ErrorCode::NothingToClaim
+        }
+        StakingError::EvidenceTooOld { .. } => ErrorCode::EvidenceTooOld,
+        StakingError::EvidenceRepeated { .. } => ErrorCode::EvidenceRepeated,
+        StakingError::CommissionTooLarge { .. } | StakingError::CommissionTooFast { .. } => {
+            ErrorCode::CommissionTooLarge
+        }
+        StakingError::CommissionTooSoon { .. } => ErrorCode::CommissionTooSoon,
+        StakingError::ClaimRepeated { .. } => ErrorCode::ClaimRepeated,
+        StakingError::InsuranceShort { .. } => ErrorCode::InsuranceShort,
+        _ => ErrorCode::StakingRefused,
+    }
+}
+
+const fn earning_code(error: &EarningError) -> ErrorCode {
+    match error {
+        EarningError::ClockBehind { .. } => ErrorCode::ClockBehind,
+        EarningError::UnknownRule { .. } => ErrorCode::UnknownRule,
+        EarningError::UnknownFact { .. } => ErrorCode::UnknownFact,
+        EarningError::FactMissing { .. } => ErrorCode::FactMissing,
+        EarningError::RequirementNotMet { .. } => ErrorCode::RequirementNotMet,
+        EarningError::FactTooLarge { .. } => ErrorCode::FactTooLarge,
+        EarningError::SessionTooShort { .. } => ErrorCode::SessionTooShort,
+        EarningError::SessionTooLong { .. }
+        | EarningError::PowerTooLarge { .. }
+        | EarningError::BonusTooLarge { .. } => ErrorCode::SessionTooLarge,
+        EarningError::LimitReached { .. } => ErrorCode::DailyLimitReached,
+        EarningError::AmountZero => ErrorCode::ZeroAmount,
+        EarningError::Overflow { .. } => ErrorCode::AmountOverflow,
+        _ => ErrorCode::EarningRefused,
     }
 }
 
@@ -611,6 +789,19 @@ mod tests {
         let error = Error::file(Path::new("a.csv"), full);
         assert_eq!(error.message(), error.to_string());
         assert_eq!(error.code(), ErrorCode::StorageFull);
+    }
+
+    #[test]
+    fn refusals_that_take_a_long_batch_or_a_full_counter_have_their_code() {
+        let (count, limit) = (2, 1);
+        let long = LedgerError::BatchTooLong { count, limit };
+        assert_eq!(ledger_code(&long), ErrorCode::BatchTooLong);
+        let operator = fogcompute_base::NodeId::from_bytes([1; 32]);
+        let full = StakingError::Overflow { operator };
+        assert_eq!(staking_code(&full), ErrorCode::AmountOverflow);
+        let (entry, matures) = (1, fogcompute_base::UnixMillis(1));
+        let matured = StakingError::EntryMatured { entry, matures };
+        assert_eq!(staking_code(&matured), ErrorCode::EntryMatured);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | how good a front is | [`indicators`], [`non_dominated_sort`] | [`schedule`] |
 //! | placement of jobs on nodes | [`place`], [`Placing`] | [`schedule`] |
 //! | double-entry credits | [`Ledger`] | [`ledger`], [`store`] |
+//! | staking and earning of credits | [`LedgerEconomy`] | [`ledger`] |
 //! | may this device lend compute | [`HarvestPolicy`] | [`harvest`] |
 //! | a fog in this process | [`Fog`] | [`node`], [`coord`], [`exec`], [`runtime`] |
 //! | errors with stable codes | [`Error`], [`ErrorCode`] | |
@@ -46,8 +47,9 @@ pub use fogcompute_schedule as schedule;
 pub use fogcompute_store as store;
 
 pub use credits::{
-    LEDGER_PAGE_MAX, Ledger, LedgerEntry, Moment, batch_message, decode_batch, decode_checkpoint,
-    owner_key, sign_batch, verify_checkpoint,
+    EconomyOperator, EconomyReceipt, EconomyStake, LEDGER_PAGE_MAX, Ledger, LedgerEconomy,
+    LedgerEntry, Moment, batch_message, decode_batch, decode_checkpoint, earn_request,
+    economy_from_json, economy_to_json, owner_key, purse_account, sign_batch, verify_checkpoint,
 };
 pub use error::{Error, ErrorCode};
 pub use fogcompute_base::{
@@ -58,8 +60,10 @@ pub use fogcompute_harvest::{
     Battery, BatteryProbe, Decision, DeviceClass, DeviceState, HarvestPolicy, Network, ProbeError,
     Verdict,
 };
+pub use fogcompute_ledger::economy::{Economy, Parameter, Request as EconomyRequest, Unit};
+pub use fogcompute_ledger::staking::{Evidence, Unbonding};
 pub use fogcompute_ledger::{
-    Account, AccountKind, Amount, Limits as AccountLimits, Operation, PublicKey as OwnerKey,
+    Account, AccountKind, Amount, Limits as AccountLimits, Operation, Ppm, PublicKey as OwnerKey,
     Receipt, SignedBatch, SignedCheckpoint,
 };
 pub use fogcompute_mix::{

@@ -55,6 +55,7 @@ pub(crate) use act::{Signer, account_of, text};
 
 /// How much money there is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Supply {
     /// Minted when a network begins.
     pub initial: Amount,
@@ -64,6 +65,7 @@ pub struct Supply {
 
 /// Every number of the economy.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Economy {
     /// How much money there is.
     pub supply: Supply,

@@ -85,6 +85,12 @@ impl Purse {
             .find(|purse| purse.account() == account)
     }
 
+    /// The purse that money in an account is in: one of the economy, or somebody's.
+    #[must_use]
+    pub fn held_by(account: AccountId) -> Self {
+        Self::of(account).unwrap_or(Self::Account(account))
+    }
+
     /// What kind of account holds it.
     #[must_use]
     pub const fn account_kind(self) -> AccountKind {

@@ -26,6 +26,22 @@ _ = try ledger.void(id: String(repeating: "05", count: 16), reservation: promise
 print("alice has \(try ledger.balance(account: alice).dropLast(credit.count)) credits")
 print("history: \(try ledger.history(account: alice).map(\.kind).joined(separator: ", "))")
 
+// Stake on an operator earns its part of the rewards: 10 % are the operator's.
+let economy = ledger.economy()
+let (node, treasury) = (String(repeating: "0a", count: 32), try purseAccount(purse: "treasury"))
+let steps: [EconomyRequest] = [
+    .configure(),
+    .registerOperator(operator: node, account: alice, commissionPpm: 100_000),
+    .bond(operator: node, delegator: alice, amount: "3" + credit),
+    .reward(operator: node, source: treasury, amount: "1" + credit),
+]
+for (number, step) in steps.enumerated() {
+    _ = try economy.ask(id: String(repeating: "1\(number)", count: 16), request: step)
+}
+let claim = EconomyRequest.claim(operator: node, delegator: alice)
+let claimed = try economy.ask(id: String(repeating: "06", count: 16), request: claim)
+print("alice claimed 0.\(claimed.amount.prefix(1)) credits")
+
 // One Sphinx packet to one node, which opens it with its private key.
 let (sphinx, key) = (try Sphinx(), try PrivateKey.generate())
 let hop = Hop(node: String(repeating: "0a", count: 32), key: key.publicKey(), delayMs: 0)

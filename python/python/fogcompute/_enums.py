@@ -82,6 +82,17 @@ class Durability(StrEnum):
     """The last changes may be lost, never torn."""
 
 
+class Evidence(StrEnum):
+    """What an operator is accused of."""
+
+    DOUBLE_RESULT = "double_result"
+    """It signed two different results of one task: never an accident."""
+    INVALID_RESULT = "invalid_result"
+    """It signed a result that others proved wrong."""
+    DOWNTIME = "downtime"
+    """It was not there when it had promised to be."""
+
+
 class Network(StrEnum):
     """How a device reaches other devices."""
 

@@ -18,6 +18,7 @@ from ._enums import (
     DeviceClass,
     Domain,
     Durability,
+    Evidence,
     Network,
     Priority,
     Sharing,
@@ -92,6 +93,44 @@ class NotForOwnersError(LedgerError): ...
 class CheckpointForgedError(LedgerError): ...
 class CheckpointDiffersError(LedgerError): ...
 class CheckpointMissingError(LedgerError): ...
+class NoEconomyError(LedgerError): ...
+class EconomyError(LedgerError): ...
+class UnknownParameterError(LedgerError): ...
+class PurseAccountError(LedgerError): ...
+class AccountStakedError(LedgerError): ...
+class HostOnlyError(LedgerError): ...
+class MaturesByTimeError(LedgerError): ...
+class BatchTooLongError(LedgerError): ...
+class ClockBehindError(LedgerError): ...
+class UnknownOperatorError(LedgerError): ...
+class OperatorExistsError(LedgerError): ...
+class UnknownDelegatorError(LedgerError): ...
+class ExceedsStakeError(LedgerError): ...
+class JailedError(LedgerError): ...
+class TombstonedError(LedgerError): ...
+class NotJailedError(LedgerError): ...
+class TooManyEntriesError(LedgerError): ...
+class UnknownEntryError(LedgerError): ...
+class EntryMaturedError(LedgerError): ...
+class ExceedsEntryError(LedgerError): ...
+class TransitiveRedelegationError(LedgerError): ...
+class NothingToClaimError(LedgerError): ...
+class EvidenceTooOldError(LedgerError): ...
+class EvidenceRepeatedError(LedgerError): ...
+class CommissionTooLargeError(LedgerError): ...
+class CommissionTooSoonError(LedgerError): ...
+class ClaimRepeatedError(LedgerError): ...
+class InsuranceShortError(LedgerError): ...
+class StakingRefusedError(LedgerError): ...
+class UnknownRuleError(LedgerError): ...
+class UnknownFactError(LedgerError): ...
+class FactMissingError(LedgerError): ...
+class RequirementNotMetError(LedgerError): ...
+class FactTooLargeError(LedgerError): ...
+class SessionTooShortError(LedgerError): ...
+class SessionTooLargeError(LedgerError): ...
+class DailyLimitReachedError(LedgerError): ...
+class EarningRefusedError(LedgerError): ...
 class HarvestError(FogError): ...
 class PolicyError(HarvestError): ...
 class ProbeFailedError(HarvestError): ...
@@ -403,7 +442,11 @@ class SphinxProcessor:
     """
 
     def __new__(
-        cls, key: PrivateKey | None = None, *, sphinx: Sphinx | None = None, packets_max: int = 1000000
+        cls,
+        key: PrivateKey | None = None,
+        *,
+        sphinx: Sphinx | None = None,
+        packets_max: int = 1000000,
     ) -> Self:
         """A processor with a key that was not used before; without one it makes its own.
 
@@ -1748,9 +1791,7 @@ class PartialPlan:
     def left_out(
         self,
     ) -> tuple[tuple[str, NoNode | NoCommonNode | NoRoom | Crowded | Late | GoesWith], ...]:
-        """The others in the order given, each with the reason, whose `str` is for people to read.
-
-        """
+        """The others in the order given, each with the reason, whose `str` is for people to read."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -1983,6 +2024,8 @@ class Entry:
         "key",
         "nonce",
         "digest",
+        "cause",
+        "event",
     )
     def __new__(
         cls,
@@ -2007,6 +2050,8 @@ class Entry:
         key: Buffer | None = None,
         nonce: int | None = None,
         digest: str | None = None,
+        cause: int | None = None,
+        event: str | None = None,
     ) -> Self: ...
     @property
     def sequence(self) -> int:
@@ -2019,7 +2064,8 @@ class Entry:
     @property
     def kind(self) -> str:
         """What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
-        "limited", "closed", "owned", "signed". There may be more later.
+        "limited", "closed", "owned", "signed", "economy", "matured", "moved". There may be more
+        later.
         """
 
     @property
@@ -2089,6 +2135,14 @@ class Entry:
     @property
     def digest(self) -> str | None:
         """Digest of what was signed, 64 hexadecimal digits."""
+
+    @property
+    def cause(self) -> int | None:
+        """Sequence of the entry of the economy that a movement follows from."""
+
+    @property
+    def event(self) -> str | None:
+        """What happened in the economy, as JSON text."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -2224,6 +2278,110 @@ class Operation:
     def own(id: str | UUID, account: str | UUID, key: Buffer) -> Operation:
         """Registers the key, 32 bytes, whose signatures move an account's money."""
 
+    @staticmethod
+    def configure(id: str | UUID, rules: str | None = None) -> Operation:
+        """Sets every number and rule of the economy: `Economy.configure`."""
+
+    @staticmethod
+    def set_parameter(id: str | UUID, name: str, value: int) -> Operation:
+        """Sets one number of the economy: `Economy.set_parameter`."""
+
+    @staticmethod
+    def register_operator(
+        id: str | UUID, operator: str, account: str | UUID, commission_ppm: int
+    ) -> Operation:
+        """Makes a node an operator that may be staked on. `account` receives its commission, so
+        many millionths of every reward.
+        """
+
+    @staticmethod
+    def set_commission(id: str | UUID, operator: str, commission_ppm: int) -> Operation:
+        """Changes an operator's commission, in millionths: by little, and once in 24 hours."""
+
+    @staticmethod
+    def bond(id: str | UUID, operator: str, delegator: str | UUID, amount: int) -> Operation:
+        """Stakes on an operator."""
+
+    @staticmethod
+    def unbond(
+        id: str | UUID, operator: str, delegator: str | UUID, amount: int | None = None
+    ) -> Operation:
+        """Starts to take stake back, all of it if no amount is given. Time pays it out, less what
+        slashes take until then.
+        """
+
+    @staticmethod
+    def cancel_unbonding(
+        id: str | UUID, operator: str, delegator: str | UUID, entry: int, amount: int | None = None
+    ) -> Operation:
+        """Returns stake on its way out to its operator, all of the entry if no amount is given."""
+
+    @staticmethod
+    def redelegate(
+        id: str | UUID,
+        delegator: str | UUID,
+        from_operator: str,
+        to_operator: str,
+        amount: int | None = None,
+    ) -> Operation:
+        """Moves stake to another operator at once, all of it if no amount is given. Until it
+        matures it answers for what the first operator did, and may not move on.
+        """
+
+    @staticmethod
+    def claim(id: str | UUID, operator: str, delegator: str | UUID) -> Operation:
+        """Pays a delegator's rewards out."""
+
+    @staticmethod
+    def claim_commission(id: str | UUID, operator: str) -> Operation:
+        """Pays an operator's commission out."""
+
+    @staticmethod
+    def reward(id: str | UUID, operator: str, source: str | UUID, amount: int) -> Operation:
+        """Shares a reward between an operator and its delegators. It is paid from an account, or
+        from that of the treasury or the mint (`purse_account`).
+        """
+
+    @staticmethod
+    def slash(
+        id: str | UUID, operator: str, evidence: Evidence, infraction_unix_ms: int, power: int
+    ) -> Operation:
+        """Punishes what an operator did at some time, in milliseconds since 1970, when it had
+        `power` base units staked on it. Whether the evidence is true is for the caller to know.
+        """
+
+    @staticmethod
+    def unjail(id: str | UUID, operator: str) -> Operation:
+        """Lets an operator back whose time in jail is over."""
+
+    @staticmethod
+    def pay_insurance(
+        id: str | UUID, claim: str | UUID, to_account: str | UUID, amount: int
+    ) -> Operation:
+        """Pays a claim from the insurance fund, once."""
+
+    @staticmethod
+    def earn(id: str | UUID, rule: str, account: str | UUID, facts: dict[str, int]) -> Operation:
+        """Rewards a contribution by one of the rules. Facts are in thousandths: yes is 1000, a
+        quality of 0.95 is 950.
+        """
+
+    @staticmethod
+    def earn_session(
+        id: str | UUID,
+        account: str | UUID,
+        power_milli: int,
+        duration_ms: int,
+        bonus_per_mille: int,
+    ) -> Operation:
+        """Rewards a session of computing. Power and the sum of the bonuses are in thousandths, the
+        duration is in milliseconds.
+        """
+
+    @staticmethod
+    def pay_fee(id: str | UUID, payer: str | UUID, payee: str | UUID, amount: int) -> Operation:
+        """Pays a fee: treasury and sovereign fund have their parts, and the payee the rest."""
+
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -2330,6 +2488,478 @@ class Checkpoint:
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
+class EconomyReceipt:
+    """What an operation of the economy did. What an event of its kind does not say is `None`, or
+    0.
+    """
+
+    __match_args__: Final = (
+        "sequence",
+        "unix_ms",
+        "replayed",
+        "event",
+        "amount",
+        "cut_by_limit",
+        "commission",
+        "treasury",
+        "sovereign_fund",
+        "insured",
+        "entry",
+        "matures_unix_ms",
+        "jailed_until_unix_ms",
+        "tombstoned",
+    )
+    def __new__(
+        cls,
+        sequence: int,
+        unix_ms: int,
+        replayed: bool,
+        event: str,
+        *,
+        amount: int = 0,
+        cut_by_limit: int = 0,
+        commission: int = 0,
+        treasury: int = 0,
+        sovereign_fund: int = 0,
+        insured: int = 0,
+        entry: int | None = None,
+        matures_unix_ms: int | None = None,
+        jailed_until_unix_ms: int | None = None,
+        tombstoned: bool = False,
+    ) -> Self: ...
+    @property
+    def sequence(self) -> int:
+        """Place of its entry in the history, from 1."""
+
+    @property
+    def unix_ms(self) -> int:
+        """When it happened, in milliseconds since 1970."""
+
+    @property
+    def replayed(self) -> bool:
+        """It was asked for before: nothing happened this time."""
+
+    @property
+    def event(self) -> str:
+        """What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
+        "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
+        "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be
+        more later.
+        """
+
+    @property
+    def amount(self) -> int:
+        """Base units that were staked, left, came back, changed their operator, were claimed or
+        paid out, were granted for a contribution; all of a reward, of a fee, or that a slash
+        took.
+        """
+
+    @property
+    def cut_by_limit(self) -> int:
+        """Base units of a contribution's reward that the daily limit cut off."""
+
+    @property
+    def commission(self) -> int:
+        """Of a reward, the operator's commission."""
+
+    @property
+    def treasury(self) -> int:
+        """Of a reward that no stake had a right to, or of a fee, what went to the treasury."""
+
+    @property
+    def sovereign_fund(self) -> int:
+        """Of a fee, what went to the sovereign fund. The payee has the rest."""
+
+    @property
+    def insured(self) -> int:
+        """Of what a slash took, what the insurance fund has. The rest was burned."""
+
+    @property
+    def entry(self) -> int | None:
+        """Number of the unbonding or redelegation."""
+
+    @property
+    def matures_unix_ms(self) -> int | None:
+        """When an unbonding is paid out, and until when a redelegation answers for what its first
+        operator did, in milliseconds since 1970.
+        """
+
+    @property
+    def jailed_until_unix_ms(self) -> int | None:
+        """When a slashed operator may come back, in milliseconds since 1970."""
+
+    @property
+    def tombstoned(self) -> bool:
+        """Whether a slashed operator may never come back."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Operator:
+    """A node that may be staked on, as it stands."""
+
+    __match_args__: Final = (
+        "operator",
+        "account",
+        "commission_ppm",
+        "commission_set_unix_ms",
+        "staked",
+        "unclaimed",
+        "commission_due",
+        "jailed_until_unix_ms",
+        "tombstoned",
+    )
+    def __new__(
+        cls,
+        operator: str,
+        account: str | UUID,
+        commission_ppm: int,
+        commission_set_unix_ms: int,
+        staked: int,
+        unclaimed: int,
+        commission_due: int,
+        jailed_until_unix_ms: int | None,
+        tombstoned: bool,
+    ) -> Self: ...
+    @property
+    def operator(self) -> str:
+        """The node, 64 hexadecimal digits."""
+
+    @property
+    def account(self) -> str:
+        """Receives its commission."""
+
+    @property
+    def commission_ppm(self) -> int:
+        """Its part of every reward, in millionths."""
+
+    @property
+    def commission_set_unix_ms(self) -> int:
+        """When that was set, in milliseconds since 1970."""
+
+    @property
+    def staked(self) -> int:
+        """Base units that are staked on it."""
+
+    @property
+    def unclaimed(self) -> int:
+        """Base units of rewards that its delegators have not claimed yet, remainders included."""
+
+    @property
+    def commission_due(self) -> int:
+        """Base units of its own commission that it has not claimed yet."""
+
+    @property
+    def jailed_until_unix_ms(self) -> int | None:
+        """When it may come back, if it is in jail, in milliseconds since 1970."""
+
+    @property
+    def tombstoned(self) -> bool:
+        """Whether it will never come back."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Unbonding:
+    """Stake on its way out."""
+
+    __match_args__: Final = ("entry", "started_unix_ms", "matures_unix_ms", "initial", "balance")
+    def __new__(
+        cls, entry: int, started_unix_ms: int, matures_unix_ms: int, initial: int, balance: int
+    ) -> Self: ...
+    @property
+    def entry(self) -> int:
+        """Its number."""
+
+    @property
+    def started_unix_ms(self) -> int:
+        """When it began to leave, in milliseconds since 1970."""
+
+    @property
+    def matures_unix_ms(self) -> int:
+        """When it will be paid out, in milliseconds since 1970."""
+
+    @property
+    def initial(self) -> int:
+        """Base units that left, but for what came back."""
+
+    @property
+    def balance(self) -> int:
+        """Base units that slashes have left of it."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Stake:
+    """What an account has at an operator."""
+
+    __match_args__: Final = ("staked", "claimable", "unbondings")
+    def __new__(cls, staked: int, claimable: int, unbondings: Sequence[Unbonding]) -> Self: ...
+    @property
+    def staked(self) -> int:
+        """Base units that are staked, rounded down."""
+
+    @property
+    def claimable(self) -> int:
+        """Base units that a claim would pay now."""
+
+    @property
+    def unbondings(self) -> tuple[Unbonding, ...]:
+        """What is on its way out, oldest first."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Parameter:
+    """A number of the economy."""
+
+    __match_args__: Final = ("name", "unit", "value", "min", "max")
+    def __new__(cls, name: str, unit: str, value: int, min: int, max: int) -> Self: ...
+    @property
+    def name(self) -> str:
+        """Its name, which never changes: parts with points between them."""
+
+    @property
+    def unit(self) -> str:
+        """What it is counted in: "base_units", "ppm" (millionths), "per_mille" (thousandths),
+        "milliseconds", "count" or "flag" (0 for no, 1 for yes).
+        """
+
+    @property
+    def value(self) -> int:
+        """What it is."""
+
+    @property
+    def min(self) -> int:
+        """The least it may be."""
+
+    @property
+    def max(self) -> int:
+        """The most it may be."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Economy:
+    """The economy of a ledger: operators and those who stake on them, rewards for contributions,
+    fees, and the numbers that govern them. `Ledger.economy` gives it.
+
+    Each call is one transaction. Operators are nodes, 64 hexadecimal digits. Staking and earning
+    never go back in time: before their last operation they raise `ClockBehindError`. All but
+    `configure` raise `NoEconomyError` before there is an economy.
+    """
+
+    @staticmethod
+    def default_rules() -> str:
+        """The rules that an economy has unless it is told others, as JSON text: every number with
+        its name. Amounts are texts of base units, parts are millionths, facts and multipliers
+        thousandths.
+        """
+
+    def configure(self, id: str | UUID, rules: str | None = None) -> EconomyReceipt:
+        """Sets every number and rule, given as JSON text like that of `default_rules`, or the
+        default ones. The first time founds the economy: an account is opened for each purse, and
+        the initial supply is minted into the treasury.
+
+        Raises `EconomyError`, `IdReusedError`.
+        """
+
+    def rules(self) -> str | None:
+        """Every number and rule as JSON text; `None` before there is an economy."""
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Every number with its name and bounds, in a fixed order; none before there is an
+        economy.
+        """
+
+    def set_parameter(self, id: str | UUID, name: str, value: int) -> EconomyReceipt:
+        """Sets one number.
+
+        Raises `UnknownParameterError`, `EconomyError`, `IdReusedError`.
+        """
+
+    def register_operator(
+        self, id: str | UUID, operator: str, account: str | UUID, commission_ppm: int
+    ) -> EconomyReceipt:
+        """Makes a node an operator that may be staked on. `account` receives its commission, so
+        many millionths of every reward.
+
+        Raises `OperatorExistsError`, `CommissionTooLargeError`, `UnknownAccountError`,
+        `PurseAccountError`, `IdReusedError`.
+        """
+
+    def set_commission(self, id: str | UUID, operator: str, commission_ppm: int) -> EconomyReceipt:
+        """Changes an operator's commission, in millionths: by little, and once in 24 hours.
+
+        Raises `UnknownOperatorError`, `CommissionTooLargeError`, `CommissionTooSoonError`,
+        `IdReusedError`.
+        """
+
+    def bond(
+        self, id: str | UUID, operator: str, delegator: str | UUID, amount: int
+    ) -> EconomyReceipt:
+        """Stakes on an operator.
+
+        Raises `UnknownOperatorError`, `JailedError`, `TombstonedError`, `InsufficientFundsError`,
+        `ZeroAmountError`, `IdReusedError`.
+        """
+
+    def unbond(
+        self, id: str | UUID, operator: str, delegator: str | UUID, amount: int | None = None
+    ) -> EconomyReceipt:
+        """Starts to take stake back, all of it if no amount is given. Time pays it out, less what
+        slashes take until then.
+
+        Raises `UnknownOperatorError`, `UnknownDelegatorError`, `ExceedsStakeError`,
+        `TooManyEntriesError`, `IdReusedError`.
+        """
+
+    def cancel_unbonding(
+        self,
+        id: str | UUID,
+        operator: str,
+        delegator: str | UUID,
+        entry: int,
+        amount: int | None = None,
+    ) -> EconomyReceipt:
+        """Returns stake on its way out to its operator, all of the entry if no amount is given.
+
+        Raises `UnknownEntryError`, `EntryMaturedError`, `ExceedsEntryError`, `JailedError`,
+        `TombstonedError`, `IdReusedError`.
+        """
+
+    def redelegate(
+        self,
+        id: str | UUID,
+        delegator: str | UUID,
+        from_operator: str,
+        to_operator: str,
+        amount: int | None = None,
+    ) -> EconomyReceipt:
+        """Moves stake to another operator at once, all of it if no amount is given. Until it
+        matures it answers for what the first operator did, and may not move on.
+
+        Raises `UnknownDelegatorError`, `ExceedsStakeError`, `TransitiveRedelegationError`,
+        `TooManyEntriesError`, `JailedError`, `TombstonedError`, `IdReusedError`.
+        """
+
+    def claim(self, id: str | UUID, operator: str, delegator: str | UUID) -> EconomyReceipt:
+        """Pays a delegator's rewards out.
+
+        Raises `UnknownDelegatorError`, `NothingToClaimError`, `IdReusedError`.
+        """
+
+    def claim_commission(self, id: str | UUID, operator: str) -> EconomyReceipt:
+        """Pays an operator's commission out.
+
+        Raises `UnknownOperatorError`, `NothingToClaimError`, `IdReusedError`.
+        """
+
+    def reward(
+        self, id: str | UUID, operator: str, source: str | UUID, amount: int
+    ) -> EconomyReceipt:
+        """Shares a reward between an operator and its delegators. It is paid from an account, or
+        from that of the treasury or the mint (`purse_account`).
+
+        Raises `UnknownOperatorError`, `JailedError`, `TombstonedError`, `InsufficientFundsError`,
+        `StakingRefusedError`, `IdReusedError`.
+        """
+
+    def slash(
+        self, id: str | UUID, operator: str, evidence: Evidence, infraction_unix_ms: int, power: int
+    ) -> EconomyReceipt:
+        """Punishes what an operator did at some time, in milliseconds since 1970, when it had
+        `power` base units staked on it. Whether the evidence is true is for the caller to know.
+
+        Raises `UnknownOperatorError`, `TombstonedError`, `EvidenceTooOldError`,
+        `EvidenceRepeatedError`, `StakingRefusedError`, `IdReusedError`.
+        """
+
+    def unjail(self, id: str | UUID, operator: str) -> EconomyReceipt:
+        """Lets an operator back whose time in jail is over.
+
+        Raises `UnknownOperatorError`, `NotJailedError`, `JailedError`, `TombstonedError`,
+        `IdReusedError`.
+        """
+
+    def pay_insurance(
+        self, id: str | UUID, claim: str | UUID, to_account: str | UUID, amount: int
+    ) -> EconomyReceipt:
+        """Pays a claim from the insurance fund, once.
+
+        Raises `ClaimRepeatedError`, `InsuranceShortError`, `UnknownAccountError`,
+        `IdReusedError`.
+        """
+
+    def earn(
+        self, id: str | UUID, rule: str, account: str | UUID, facts: dict[str, int]
+    ) -> EconomyReceipt:
+        """Rewards a contribution by one of the rules. Facts are in thousandths: yes is 1000, a
+        quality of 0.95 is 950.
+
+        Raises `UnknownRuleError`, `UnknownFactError`, `FactMissingError`,
+        `RequirementNotMetError`, `FactTooLargeError`, `DailyLimitReachedError`,
+        `SupplyExceededError`, `IdReusedError`.
+        """
+
+    def earn_session(
+        self,
+        id: str | UUID,
+        account: str | UUID,
+        power_milli: int,
+        duration_ms: int,
+        bonus_per_mille: int,
+    ) -> EconomyReceipt:
+        """Rewards a session of computing. Power and the sum of the bonuses are in thousandths, the
+        duration is in milliseconds.
+
+        Raises `SessionTooShortError`, `SessionTooLargeError`, `DailyLimitReachedError`,
+        `SupplyExceededError`, `IdReusedError`.
+        """
+
+    def pay_fee(
+        self, id: str | UUID, payer: str | UUID, payee: str | UUID, amount: int
+    ) -> EconomyReceipt:
+        """Pays a fee: treasury and sovereign fund have their parts, and the payee the rest.
+
+        Raises `InsufficientFundsError`, `UnknownAccountError`, `ZeroAmountError`,
+        `IdReusedError`.
+        """
+
+    def receipt(self, id: str | UUID) -> EconomyReceipt | None:
+        """What an operation of the economy did that was asked for under that id, alone, in a batch
+        or signed; `None` if the id was used for nothing, or for something else.
+        """
+
+    def operator(self, operator: str) -> Operator | None:
+        """An operator as it stands; `None` if the node is none."""
+
+    def operators(self, after: str | None = None, limit: int = 10000) -> tuple[Operator, ...]:
+        """Operators with an id above `after`, by id: at most `limit`, at most 10,000."""
+
+    def stake(self, operator: str, delegator: str | UUID) -> Stake:
+        """What an account has at an operator; nothing if it never staked there."""
+
+    def granted_today(self, rule: str, account: str | UUID) -> int:
+        """What an account was granted under a rule on this UTC day, in base units."""
+
+def purse_account(purse: str) -> str:
+    """The account, 32 hexadecimal digits, of a purse of the economy, the same in every ledger:
+    "bonded", "unbonding", "rewards", "insurance", "treasury", "sovereign_fund" or "mint".
+    `Ledger.balance` and `Ledger.account` tell what is in it.
+    """
+
+@final
 class Ledger:
     """Double-entry credits in a SQLite file, or in memory. Each call is one transaction.
 
@@ -2370,9 +3000,7 @@ class Ledger:
         the operations raise.
         """
 
-    def open_account(
-        self, account: str | UUID, kind: AccountKind, *, asset: int = 0
-    ) -> Receipt:
+    def open_account(self, account: str | UUID, kind: AccountKind, *, asset: int = 0) -> Receipt:
         """Opens an account for an asset; 0 is credits. Raises `AccountExistsError`."""
 
     def transfer(
@@ -2408,9 +3036,7 @@ class Ledger:
         `transfer`, and `ExpiresInPastError`.
         """
 
-    def post(
-        self, id: str | UUID, reservation: str | UUID, amount: int | None = None
-    ) -> Receipt:
+    def post(self, id: str | UUID, reservation: str | UUID, amount: int | None = None) -> Receipt:
         """Moves a reserved amount, or part of it; what is left is released.
 
         Raises `UnknownReservationError`, `ReservationClosedError`, `ReservationExpiredError`,
@@ -2448,9 +3074,7 @@ class Ledger:
     def account(self, account: str | UUID) -> Account:
         """An account as it stands. Raises `UnknownAccountError`."""
 
-    def accounts(
-        self, after: str | UUID | None = None, limit: int = 10000
-    ) -> tuple[Account, ...]:
+    def accounts(self, after: str | UUID | None = None, limit: int = 10000) -> tuple[Account, ...]:
         """Accounts with an id above `after`, by id: at most `limit`, at most 10,000."""
 
     def balance(self, account: str | UUID) -> int:
@@ -2481,9 +3105,29 @@ class Ledger:
         read in pages as they are needed. Raises `UnknownAccountError` on the first.
         """
 
+    @property
+    def economy(self) -> Economy:
+        """The economy of this ledger: staking, earning and parameters."""
+
+    def now(self) -> int:
+        """The time at which an operation would happen now, in milliseconds since 1970: the wall
+        clock's, or the one that was set.
+        """
+
+    def set_time(self, unix_ms: int | None = None) -> None:
+        """Lets everything happen at that time from now on, in milliseconds since 1970, for
+        simulations and tests, or at the wall clock's again if there is none. It is not part of the
+        file.
+
+        Nothing happens by this alone: `expire`, or the next call, does what the time brings.
+        Staking and earning never go back: before the time of their last operation they raise
+        `ClockBehindError`, also once the wall clock has its say again.
+        """
+
     def expire(self) -> int:
-        """Releases the reservations whose time has come, and says how many they were. Every other
-        call does so first.
+        """Does what time brings: releases the reservations whose time has come, pays out stake that
+        has left and frees stake that has moved. Says how many they were. Every other call does so
+        first.
         """
 
     def head(self) -> Head:

@@ -4,6 +4,8 @@
 - `Operation`: a step of a batch. `Ledger.execute` carries a batch out as a whole or not at all.
 - `AccountLimits`: quotas a day, caps on supply.
 - `SignedBatch`: what the owner of an account asks for, signed. `owner_key` gives the public key.
+- `Economy`: staking on operators, rewards for contributions, fees, and the numbers of all that.
+  `Ledger.economy` gives it.
 - `Checkpoint`: what an auditor keeps to notice a history that was rewritten.
 
 ```python
@@ -23,22 +25,29 @@ twice. Calls release the interpreter's lock: in a coroutine, `await asyncio.to_t
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from ._enums import AccountKind, Durability, TextFormat
+from ._enums import AccountKind, Durability, Evidence, TextFormat
 from ._native import (
     Account,
     AccountLimits,
     Checkpoint,
+    Economy,
+    EconomyReceipt,
     Entries,
     Entry,
     Head,
     Ledger,
     Operation,
+    Operator,
+    Parameter,
     Receipt,
     Receipts,
     SignedBatch,
+    Stake,
     Standing,
+    Unbonding,
     Verification,
     owner_key,
+    purse_account,
 )
 
 __all__ = [
@@ -48,19 +57,27 @@ __all__ = [
     "AccountLimits",
     "Checkpoint",
     "Durability",
+    "Economy",
+    "EconomyReceipt",
     "Entries",
     "Entry",
+    "Evidence",
     "Head",
     "Ledger",
     "Operation",
+    "Operator",
+    "Parameter",
     "Receipt",
     "Receipts",
     "SignedBatch",
+    "Stake",
     "Standing",
     "Step",
     "TextFormat",
+    "Unbonding",
     "Verification",
     "owner_key",
+    "purse_account",
 ]
 
 CREDIT: Final = 10**18

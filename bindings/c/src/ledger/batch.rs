@@ -85,7 +85,7 @@ unsafe fn batch_mut<'a>(batch: *mut fog_batch) -> Result<&'a mut fog_batch, Fail
 ///
 /// # Safety
 /// As [`batch_mut`].
-unsafe fn add(
+pub(super) unsafe fn add(
     batch: *mut fog_batch,
     operation: impl FnOnce() -> Result<Operation, Failure>,
 ) -> fog_status {

@@ -22,7 +22,8 @@ pub struct fog_ledger_entry {
     /// When it was made, in milliseconds since 1970.
     pub unix_ms: u64,
     /// What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
-    /// "limited", "closed", "owned", "signed". There may be more later.
+    /// "limited", "closed", "owned", "signed", "economy", "matured", "moved". There may be more
+    /// later.
     pub kind: [c_char; FOG_ENTRY_KIND_SIZE],
     /// Digest of the whole history up to it.
     pub chain: [c_char; FOG_DIGEST_SIZE],
@@ -56,6 +57,8 @@ pub struct fog_ledger_entry {
     pub nonce: u64,
     /// Digest of what was signed.
     pub digest: [c_char; FOG_DIGEST_SIZE],
+    /// Sequence of the entry of the economy that a movement follows from.
+    pub cause: u64,
 }
 
 fn optional<const N: usize>(value: Option<impl ToString>) -> [c_char; N] {
@@ -87,6 +90,7 @@ impl From<LedgerEntry> for fog_ledger_entry {
             key: entry.key.map_or([0; FOG_KEY_BYTES], |key| *key.as_bytes()),
             nonce: entry.signature.map_or(0, |(nonce, _)| nonce),
             digest: optional(entry.signature.map(|(_, digest)| digest)),
+            cause: entry.cause.unwrap_or(0),
         }
     }
 }

@@ -97,7 +97,8 @@ pub(crate) struct Entry {
     /// When it was made, in milliseconds since 1970.
     unix_ms: u64,
     /// What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
-    /// "limited", "closed", "owned", "signed". There may be more later.
+    /// "limited", "closed", "owned", "signed", "economy", "matured", "moved". There may be more
+    /// later.
     kind: String,
     /// Digest of the whole history up to it, 64 hexadecimal digits.
     chain: Hex<Digest>,
@@ -133,6 +134,10 @@ pub(crate) struct Entry {
     nonce: Option<u64>,
     /// Digest of what was signed, 64 hexadecimal digits.
     digest: Option<Hex<Digest>>,
+    /// Sequence of the entry of the economy that a movement follows from.
+    cause: Option<u64>,
+    /// What happened in the economy, as JSON text.
+    event: Option<String>,
 }
 
 value! {
@@ -157,6 +162,8 @@ value! {
         key,
         nonce,
         digest,
+        cause,
+        event,
     }
 
     #[new]
@@ -165,11 +172,12 @@ value! {
                      account = None, from_account = None, to_account = None, amount = Number(0),
                      released = Number(0), code = Number(0), reference = None,
                      expires_unix_ms = None, asset = None, account_kind = None, limits = None,
-                     key = None, nonce = None, digest = None),
+                     key = None, nonce = None, digest = None, cause = None, event = None),
         text_signature = "(sequence, unix_ms, kind, chain, *, id=None, reservation=None, \
                           account=None, from_account=None, to_account=None, amount=0, released=0, \
                           code=0, reference=None, expires_unix_ms=None, asset=None, \
-                          account_kind=None, limits=None, key=None, nonce=None, digest=None)"
+                          account_kind=None, limits=None, key=None, nonce=None, digest=None, \
+                          cause=None, event=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "fields in Python")]
     fn new(
@@ -194,6 +202,8 @@ value! {
         key: Option<Owner>,
         nonce: Option<Number<u64>>,
         digest: Option<Hex<Digest>>,
+        cause: Option<Number<u64>>,
+        event: Option<String>,
     ) -> PyResult<Self> {
         let reference = reference.map(|bytes| bytes.array(py, "reference"));
         Ok(Self {
@@ -217,6 +227,8 @@ value! {
             key,
             nonce: nonce.map(|nonce| nonce.0),
             digest,
+            cause: cause.map(|cause| cause.0),
+            event,
         })
     }
 }
@@ -244,6 +256,8 @@ impl From<LedgerEntry> for Entry {
             key: entry.key.map(Owner),
             nonce: entry.signature.map(|(nonce, _)| nonce),
             digest: entry.signature.map(|(_, digest)| Hex(digest)),
+            cause: entry.cause,
+            event: entry.event,
         }
     }
 }

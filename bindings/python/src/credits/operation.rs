@@ -1,13 +1,20 @@
 //! Steps of a batch.
 
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+
 use fogcompute::base::UnixMillis;
-use fogcompute::ledger::{AssetId, Memo};
-use fogcompute::{AccountId, TransferId};
+use fogcompute::ledger::earning::Operation as Earn;
+use fogcompute::ledger::staking::Operation as Stake;
+use fogcompute::ledger::{AssetId, Memo, Purse};
+use fogcompute::{AccountId, EconomyRequest, NodeId, TransferId};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use crate::convert::{AccountKind, Buffer, Hex, Money, Number, Owner};
+use super::economy::{asking, ppm};
+use crate::convert::{AccountKind, Buffer, Evidence, Hex, Money, Number, Owner};
+use crate::error;
 use crate::value::value;
 
 /// Bounds of an account beyond those of its kind, in base units.
@@ -65,8 +72,15 @@ pub(super) fn memo(py: Python<'_>, code: Number<u16>, reference: Option<Buffer>)
 
 /// One step of a batch for `Ledger.execute`, or of one that an owner signs.
 #[pyclass(frozen, eq, hash, module = "fogcompute.ledger")]
-#[derive(Clone, Eq, Hash, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub(crate) struct Operation(pub(crate) fogcompute::Operation);
+
+impl Hash for Operation {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Two operations with one id are seldom in one set.
+        self.0.id().hash(state);
+    }
+}
 
 #[pymethods]
 impl Operation {
@@ -177,6 +191,288 @@ impl Operation {
     fn own(id: Hex<TransferId>, account: Hex<AccountId>, key: Owner) -> Self {
         let (id, account, key) = (id.0, account.0, key.0);
         Self(fogcompute::Operation::Own { id, account, key })
+    }
+
+    /// Sets every number and rule of the economy: `Economy.configure`.
+    #[staticmethod]
+    #[pyo3(signature = (id, rules = None))]
+    fn configure(py: Python<'_>, id: Hex<TransferId>, rules: Option<&str>) -> PyResult<Self> {
+        let rules = error::call(py, || rules.map(fogcompute::economy_from_json).transpose())?;
+        Ok(asking(
+            id,
+            EconomyRequest::Configure(rules.unwrap_or_default()),
+        ))
+    }
+
+    /// Sets one number of the economy: `Economy.set_parameter`.
+    #[staticmethod]
+    fn set_parameter(id: Hex<TransferId>, name: String, value: Number<u128>) -> Self {
+        let value = value.0;
+        asking(id, EconomyRequest::SetParameter { name, value })
+    }
+
+    /// Makes a node an operator that may be staked on. `account` receives its commission, so many
+    /// millionths of every reward.
+    #[staticmethod]
+    fn register_operator(
+        py: Python<'_>,
+        id: Hex<TransferId>,
+        operator: Hex<NodeId>,
+        account: Hex<AccountId>,
+        commission_ppm: Number<u32>,
+    ) -> PyResult<Self> {
+        Ok(asking(
+            id,
+            EconomyRequest::Staking(Stake::Register {
+                operator: operator.0,
+                account: account.0,
+                commission: ppm(py, commission_ppm)?,
+            }),
+        ))
+    }
+
+    /// Changes an operator's commission, in millionths: by little, and once in 24 hours.
+    #[staticmethod]
+    fn set_commission(
+        py: Python<'_>,
+        id: Hex<TransferId>,
+        operator: Hex<NodeId>,
+        commission_ppm: Number<u32>,
+    ) -> PyResult<Self> {
+        Ok(asking(
+            id,
+            EconomyRequest::Staking(Stake::SetCommission {
+                operator: operator.0,
+                commission: ppm(py, commission_ppm)?,
+            }),
+        ))
+    }
+
+    /// Stakes on an operator.
+    #[staticmethod]
+    fn bond(
+        id: Hex<TransferId>,
+        operator: Hex<NodeId>,
+        delegator: Hex<AccountId>,
+        amount: Money,
+    ) -> Self {
+        asking(
+            id,
+            EconomyRequest::Staking(Stake::Bond {
+                operator: operator.0,
+                delegator: delegator.0,
+                amount: amount.0,
+            }),
+        )
+    }
+
+    /// Starts to take stake back, all of it if no amount is given. Time pays it out, less what
+    /// slashes take until then.
+    #[staticmethod]
+    #[pyo3(signature = (id, operator, delegator, amount = None))]
+    fn unbond(
+        id: Hex<TransferId>,
+        operator: Hex<NodeId>,
+        delegator: Hex<AccountId>,
+        amount: Option<Money>,
+    ) -> Self {
+        asking(
+            id,
+            EconomyRequest::Staking(Stake::Unbond {
+                operator: operator.0,
+                delegator: delegator.0,
+                amount: amount.map(|amount| amount.0),
+            }),
+        )
+    }
+
+    /// Returns stake on its way out to its operator, all of the entry if no amount is given.
+    #[staticmethod]
+    #[pyo3(signature = (id, operator, delegator, entry, amount = None))]
+    fn cancel_unbonding(
+        id: Hex<TransferId>,
+        operator: Hex<NodeId>,
+        delegator: Hex<AccountId>,
+        entry: Number<u64>,
+        amount: Option<Money>,
+    ) -> Self {
+        asking(
+            id,
+            EconomyRequest::Staking(Stake::CancelUnbonding {
+                operator: operator.0,
+                delegator: delegator.0,
+                entry: entry.0,
+                amount: amount.map(|amount| amount.0),
+            }),
+        )
+    }
+
+    /// Moves stake to another operator at once, all of it if no amount is given. Until it matures
+    /// it answers for what the first operator did, and may not move on.
+    #[staticmethod]
+    #[pyo3(signature = (id, delegator, from_operator, to_operator, amount = None))]
+    fn redelegate(
+        id: Hex<TransferId>,
+        delegator: Hex<AccountId>,
+        from_operator: Hex<NodeId>,
+        to_operator: Hex<NodeId>,
+        amount: Option<Money>,
+    ) -> Self {
+        asking(
+            id,
+            EconomyRequest::Staking(Stake::Redelegate {
+                delegator: delegator.0,
+                from: from_operator.0,
+                to: to_operator.0,
+                amount: amount.map(|amount| amount.0),
+            }),
+        )
+    }
+
+    /// Pays a delegator's rewards out.
+    #[staticmethod]
+    fn claim(id: Hex<TransferId>, operator: Hex<NodeId>, delegator: Hex<AccountId>) -> Self {
+        asking(
+            id,
+            EconomyRequest::Staking(Stake::Claim {
+                operator: operator.0,
+                delegator: delegator.0,
+            }),
+        )
+    }
+
+    /// Pays an operator's commission out.
+    #[staticmethod]
+    fn claim_commission(id: Hex<TransferId>, operator: Hex<NodeId>) -> Self {
+        asking(
+            id,
+            EconomyRequest::Staking(Stake::ClaimCommission {
+                operator: operator.0,
+            }),
+        )
+    }
+
+    /// Shares a reward between an operator and its delegators. It is paid from an account, or from
+    /// that of the treasury or the mint (`purse_account`).
+    #[staticmethod]
+    fn reward(
+        id: Hex<TransferId>,
+        operator: Hex<NodeId>,
+        source: Hex<AccountId>,
+        amount: Money,
+    ) -> Self {
+        asking(
+            id,
+            EconomyRequest::Staking(Stake::Reward {
+                operator: operator.0,
+                source: Purse::held_by(source.0),
+                amount: amount.0,
+            }),
+        )
+    }
+
+    /// Punishes what an operator did at some time, in milliseconds since 1970, when it had `power`
+    /// base units staked on it. Whether the evidence is true is for the caller to know.
+    #[staticmethod]
+    fn slash(
+        id: Hex<TransferId>,
+        operator: Hex<NodeId>,
+        evidence: Evidence,
+        infraction_unix_ms: Number<u64>,
+        power: Money,
+    ) -> Self {
+        asking(
+            id,
+            EconomyRequest::Staking(Stake::Slash {
+                operator: operator.0,
+                evidence: evidence.0,
+                infraction: UnixMillis(infraction_unix_ms.0),
+                power: power.0,
+            }),
+        )
+    }
+
+    /// Lets an operator back whose time in jail is over.
+    #[staticmethod]
+    fn unjail(id: Hex<TransferId>, operator: Hex<NodeId>) -> Self {
+        asking(
+            id,
+            EconomyRequest::Staking(Stake::Unjail {
+                operator: operator.0,
+            }),
+        )
+    }
+
+    /// Pays a claim from the insurance fund, once.
+    #[staticmethod]
+    fn pay_insurance(
+        id: Hex<TransferId>,
+        claim: Hex<TransferId>,
+        to_account: Hex<AccountId>,
+        amount: Money,
+    ) -> Self {
+        asking(
+            id,
+            EconomyRequest::Staking(Stake::PayInsurance {
+                claim: claim.0,
+                to: to_account.0,
+                amount: amount.0,
+            }),
+        )
+    }
+
+    /// Rewards a contribution by one of the rules. Facts are in thousandths: yes is 1000, a quality
+    /// of 0.95 is 950.
+    #[staticmethod]
+    fn earn(
+        py: Python<'_>,
+        id: Hex<TransferId>,
+        rule: &str,
+        account: Hex<AccountId>,
+        facts: BTreeMap<String, Number<u64>>,
+    ) -> PyResult<Self> {
+        let facts = facts.into_iter().map(|(fact, value)| (fact, value.0));
+        let request = error::call(py, || fogcompute::earn_request(rule, account.0, facts))?;
+        Ok(asking(id, request))
+    }
+
+    /// Rewards a session of computing. Power and the sum of the bonuses are in thousandths, the
+    /// duration is in milliseconds.
+    #[staticmethod]
+    fn earn_session(
+        id: Hex<TransferId>,
+        account: Hex<AccountId>,
+        power_milli: Number<u64>,
+        duration_ms: Number<u64>,
+        bonus_per_mille: Number<u32>,
+    ) -> Self {
+        asking(
+            id,
+            EconomyRequest::Earning(Earn::Session {
+                account: account.0,
+                power_milli: power_milli.0,
+                duration_ms: duration_ms.0,
+                bonus_per_mille: bonus_per_mille.0,
+            }),
+        )
+    }
+
+    /// Pays a fee: treasury and sovereign fund have their parts, and the payee the rest.
+    #[staticmethod]
+    fn pay_fee(
+        id: Hex<TransferId>,
+        payer: Hex<AccountId>,
+        payee: Hex<AccountId>,
+        amount: Money,
+    ) -> Self {
+        asking(
+            id,
+            EconomyRequest::Earning(Earn::Fee {
+                payer: payer.0,
+                payee: payee.0,
+                amount: amount.0,
+            }),
+        )
     }
 
     fn __repr__(&self) -> String {

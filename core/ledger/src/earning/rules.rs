@@ -37,6 +37,7 @@ impl Comparison {
 
 /// What must be true for a reward.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Requirement {
     /// The fact. It must be told.
     pub fact: Name,
@@ -48,6 +49,7 @@ pub struct Requirement {
 
 /// What makes a reward larger.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Multiplier {
     /// The fact. If it is not told it adds nothing.
     pub fact: Name,
@@ -64,6 +66,7 @@ pub struct Multiplier {
 /// What is paid for one kind of contribution: the base, and for each multiplier
 /// `base · per_mille / 1000 · fact / per`, each rounded down to base units.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The reward without multipliers.
     pub base: Amount,
@@ -86,6 +89,7 @@ impl Rule {
 /// What is paid for a session of computing:
 /// `per_power_minute · power · minutes · (1 + bonus) · multiplier`, rounded down once.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Session {
     /// The rule whose daily limit counts sessions too.
     pub counts_as: Name,
@@ -105,6 +109,7 @@ pub struct Session {
 
 /// Who gets what of a fee. What the two parts leave, rounding included, is the payee's.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fees {
     /// The treasury's part.
     pub treasury: Ppm,
@@ -149,6 +154,7 @@ impl Fees {
 
 /// The rules of earning. Why each default is what it is: [`crate::economy`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rules {
     /// What is paid for contributions, by name.
     pub contributions: BTreeMap<Name, Rule>,

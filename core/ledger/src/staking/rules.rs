@@ -44,6 +44,7 @@ impl Evidence {
 
 /// What follows an infraction of one kind.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Penalty {
     /// The part of the stake at the infraction that is taken.
     pub fraction: Ppm,
@@ -55,6 +56,7 @@ pub struct Penalty {
 
 /// The rules of staking. Why each default is what it is: [`crate::economy`].
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rules {
     /// How long stake takes to leave, in milliseconds.
     pub unbonding_ms: u64,

@@ -57,6 +57,44 @@ extension FogError: LocalizedError {
         case .CheckpointForged: return .checkpointForged
         case .CheckpointDiffers: return .checkpointDiffers
         case .CheckpointMissing: return .checkpointMissing
+        case .NoEconomy: return .noEconomy
+        case .InvalidEconomy: return .invalidEconomy
+        case .UnknownParameter: return .unknownParameter
+        case .PurseAccount: return .purseAccount
+        case .AccountStaked: return .accountStaked
+        case .HostOnly: return .hostOnly
+        case .MaturesByTime: return .maturesByTime
+        case .BatchTooLong: return .batchTooLong
+        case .ClockBehind: return .clockBehind
+        case .UnknownOperator: return .unknownOperator
+        case .OperatorExists: return .operatorExists
+        case .UnknownDelegator: return .unknownDelegator
+        case .ExceedsStake: return .exceedsStake
+        case .Jailed: return .jailed
+        case .Tombstoned: return .tombstoned
+        case .NotJailed: return .notJailed
+        case .TooManyEntries: return .tooManyEntries
+        case .UnknownEntry: return .unknownEntry
+        case .EntryMatured: return .entryMatured
+        case .ExceedsEntry: return .exceedsEntry
+        case .TransitiveRedelegation: return .transitiveRedelegation
+        case .NothingToClaim: return .nothingToClaim
+        case .EvidenceTooOld: return .evidenceTooOld
+        case .EvidenceRepeated: return .evidenceRepeated
+        case .CommissionTooLarge: return .commissionTooLarge
+        case .CommissionTooSoon: return .commissionTooSoon
+        case .ClaimRepeated: return .claimRepeated
+        case .InsuranceShort: return .insuranceShort
+        case .StakingRefused: return .stakingRefused
+        case .UnknownRule: return .unknownRule
+        case .UnknownFact: return .unknownFact
+        case .FactMissing: return .factMissing
+        case .RequirementNotMet: return .requirementNotMet
+        case .FactTooLarge: return .factTooLarge
+        case .SessionTooShort: return .sessionTooShort
+        case .SessionTooLarge: return .sessionTooLarge
+        case .DailyLimitReached: return .dailyLimitReached
+        case .EarningRefused: return .earningRefused
         case .InvalidPolicy: return .invalidPolicy
         case .ProbeFailed: return .probeFailed
         case .InvalidModule: return .invalidModule
@@ -117,6 +155,44 @@ extension FogError: LocalizedError {
             .CheckpointForged(let message),
             .CheckpointDiffers(let message),
             .CheckpointMissing(let message),
+            .NoEconomy(let message),
+            .InvalidEconomy(let message),
+            .UnknownParameter(let message),
+            .PurseAccount(let message),
+            .AccountStaked(let message),
+            .HostOnly(let message),
+            .MaturesByTime(let message),
+            .BatchTooLong(let message),
+            .ClockBehind(let message),
+            .UnknownOperator(let message),
+            .OperatorExists(let message),
+            .UnknownDelegator(let message),
+            .ExceedsStake(let message),
+            .Jailed(let message),
+            .Tombstoned(let message),
+            .NotJailed(let message),
+            .TooManyEntries(let message),
+            .UnknownEntry(let message),
+            .EntryMatured(let message),
+            .ExceedsEntry(let message),
+            .TransitiveRedelegation(let message),
+            .NothingToClaim(let message),
+            .EvidenceTooOld(let message),
+            .EvidenceRepeated(let message),
+            .CommissionTooLarge(let message),
+            .CommissionTooSoon(let message),
+            .ClaimRepeated(let message),
+            .InsuranceShort(let message),
+            .StakingRefused(let message),
+            .UnknownRule(let message),
+            .UnknownFact(let message),
+            .FactMissing(let message),
+            .RequirementNotMet(let message),
+            .FactTooLarge(let message),
+            .SessionTooShort(let message),
+            .SessionTooLarge(let message),
+            .DailyLimitReached(let message),
+            .EarningRefused(let message),
             .StorageFull(let message),
             .StorageReadOnly(let message),
             .StorageIsFolder(let message),

@@ -67,6 +67,44 @@ val FogException.code: ErrorCode
         is FogException.CheckpointForged -> ErrorCode.CHECKPOINT_FORGED
         is FogException.CheckpointDiffers -> ErrorCode.CHECKPOINT_DIFFERS
         is FogException.CheckpointMissing -> ErrorCode.CHECKPOINT_MISSING
+        is FogException.NoEconomy -> ErrorCode.NO_ECONOMY
+        is FogException.InvalidEconomy -> ErrorCode.INVALID_ECONOMY
+        is FogException.UnknownParameter -> ErrorCode.UNKNOWN_PARAMETER
+        is FogException.PurseAccount -> ErrorCode.PURSE_ACCOUNT
+        is FogException.AccountStaked -> ErrorCode.ACCOUNT_STAKED
+        is FogException.HostOnly -> ErrorCode.HOST_ONLY
+        is FogException.MaturesByTime -> ErrorCode.MATURES_BY_TIME
+        is FogException.BatchTooLong -> ErrorCode.BATCH_TOO_LONG
+        is FogException.ClockBehind -> ErrorCode.CLOCK_BEHIND
+        is FogException.UnknownOperator -> ErrorCode.UNKNOWN_OPERATOR
+        is FogException.OperatorExists -> ErrorCode.OPERATOR_EXISTS
+        is FogException.UnknownDelegator -> ErrorCode.UNKNOWN_DELEGATOR
+        is FogException.ExceedsStake -> ErrorCode.EXCEEDS_STAKE
+        is FogException.Jailed -> ErrorCode.JAILED
+        is FogException.Tombstoned -> ErrorCode.TOMBSTONED
+        is FogException.NotJailed -> ErrorCode.NOT_JAILED
+        is FogException.TooManyEntries -> ErrorCode.TOO_MANY_ENTRIES
+        is FogException.UnknownEntry -> ErrorCode.UNKNOWN_ENTRY
+        is FogException.EntryMatured -> ErrorCode.ENTRY_MATURED
+        is FogException.ExceedsEntry -> ErrorCode.EXCEEDS_ENTRY
+        is FogException.TransitiveRedelegation -> ErrorCode.TRANSITIVE_REDELEGATION
+        is FogException.NothingToClaim -> ErrorCode.NOTHING_TO_CLAIM
+        is FogException.EvidenceTooOld -> ErrorCode.EVIDENCE_TOO_OLD
+        is FogException.EvidenceRepeated -> ErrorCode.EVIDENCE_REPEATED
+        is FogException.CommissionTooLarge -> ErrorCode.COMMISSION_TOO_LARGE
+        is FogException.CommissionTooSoon -> ErrorCode.COMMISSION_TOO_SOON
+        is FogException.ClaimRepeated -> ErrorCode.CLAIM_REPEATED
+        is FogException.InsuranceShort -> ErrorCode.INSURANCE_SHORT
+        is FogException.StakingRefused -> ErrorCode.STAKING_REFUSED
+        is FogException.UnknownRule -> ErrorCode.UNKNOWN_RULE
+        is FogException.UnknownFact -> ErrorCode.UNKNOWN_FACT
+        is FogException.FactMissing -> ErrorCode.FACT_MISSING
+        is FogException.RequirementNotMet -> ErrorCode.REQUIREMENT_NOT_MET
+        is FogException.FactTooLarge -> ErrorCode.FACT_TOO_LARGE
+        is FogException.SessionTooShort -> ErrorCode.SESSION_TOO_SHORT
+        is FogException.SessionTooLarge -> ErrorCode.SESSION_TOO_LARGE
+        is FogException.DailyLimitReached -> ErrorCode.DAILY_LIMIT_REACHED
+        is FogException.EarningRefused -> ErrorCode.EARNING_REFUSED
         is FogException.InvalidPolicy -> ErrorCode.INVALID_POLICY
         is FogException.ProbeFailed -> ErrorCode.PROBE_FAILED
         is FogException.InvalidModule -> ErrorCode.INVALID_MODULE

@@ -12,7 +12,8 @@ class ExampleTest {
         val root = checkNotNull(System.getProperty("fog.root"))
         val said = said { example.main(arrayOf("$root/examples/wasm/sum.wasm")) }
         val history = "history: opened, transferred, reserved, voided\n"
-        assertEquals("sum: 42\nalice has 3 credits\n${history}packet says: hello\n", said)
+        val claim = "alice claimed 900000000000000000 base units\n"
+        assertEquals("sum: 42\nalice has 3 credits\n$history${claim}packet says: hello\n", said)
     }
 
     @Test
