@@ -1507,6 +1507,22 @@ public protocol LedgerProtocol: AnyObject, Sendable {
     func account(account: String) throws  -> Account
 
     /**
+     * Accounts with an id above `after`, by id: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    func accounts(after: String?, limit: UInt32?) throws  -> [Account]
+
+    /**
+     * Copies the ledger into a new file, which is a ledger of its own.
+     *
+     * # Errors
+     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
+     */
+    func backup(path: String) throws
+
+    /**
      * What a holder can spend, in base units: credits less debits less what is reserved.
      *
      * # Errors
@@ -1515,12 +1531,181 @@ public protocol LedgerProtocol: AnyObject, Sendable {
     func balance(account: String) throws  -> String
 
     /**
+     * What an account had received and given after the entry of that sequence; null if it was
+     * opened later.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`].
+     */
+    func balanceAsOf(account: String, sequence: UInt64) throws  -> Standing?
+
+    /**
+     * The same at a time, in milliseconds since 1970.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`].
+     */
+    func balanceAsOfTime(account: String, unixMs: UInt64) throws  -> Standing?
+
+    /**
+     * SQLite's own check of pages, indexes and rows.
+     *
+     * # Errors
+     * [`FogError::StorageCorrupt`].
+     */
+    func checkIntegrity() throws
+
+    /**
+     * A statement about the ledger as it is now, signed with 32 secret bytes, for others to keep:
+     * whoever has it notices any rewriting of what came before it.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    func checkpoint(secret: Data) throws  -> Data
+
+    /**
+     * Closes an account for good.
+     *
+     * # Errors
+     * [`FogError::AccountInUse`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
+     * [`FogError::IdReused`].
+     */
+    func closeAccount(id: String, account: String) throws  -> Receipt
+
+    /**
+     * The economy of this ledger: staking, earning and parameters.
+     */
+    func economy()  -> LedgerEconomy
+
+    /**
+     * Entries after that sequence, in order: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::StorageCorrupt`].
+     */
+    func entries(after: UInt64, limit: UInt32?) throws  -> [LedgerEntry]
+
+    /**
+     * The entry that an id was used for, to learn what became of a request whose answer was lost.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    func entry(id: String) throws  -> LedgerEntry?
+
+    /**
+     * Executes a batch as a whole or not at all. Gives a receipt for each operation.
+     *
+     * # Errors
+     * [`FogError::BatchEmpty`], [`FogError::BatchTooLarge`], and those of the operations.
+     */
+    func execute(operations: [LedgerOperation]) throws  -> [Receipt]
+
+    /**
+     * Executes a batch that the owner of an account has signed, as a whole or not at all.
+     *
+     * # Errors
+     * [`FogError::SignatureForged`], [`FogError::SignatureReplayed`], [`FogError::NonceSkipped`],
+     * [`FogError::SignatureExpired`], [`FogError::NoOwner`], [`FogError::NotTheOwner`],
+     * [`FogError::NotForOwners`], and those of the operations.
+     */
+    func executeSigned(batch: Data) throws  -> [Receipt]
+
+    /**
+     * Does what time brings: releases the reservations whose time has come, pays out stake that
+     * has left and frees stake that has moved. Says how many they were. Every other call does so
+     * first.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    func expire() throws  -> UInt64
+
+    /**
+     * Writes the history into a new file as text, and says how many entries that were.
+     *
+     * # Errors
+     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
+     */
+    func exportHistory(path: String, format: TextFormat) throws  -> UInt64
+
+    /**
+     * Where the history ends.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func head() throws  -> LedgerHead
+
+    /**
+     * Entries after that sequence that name the account, in order: at most `limit`, at most
+     * 10,000.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`], [`FogError::StorageCorrupt`].
+     */
+    func history(account: String, after: UInt64, limit: UInt32?) throws  -> [LedgerEntry]
+
+    /**
+     * Reads a history that `export_history` wrote into this ledger, which must be empty. Every
+     * entry is carried out again and must come out the same; all of them or nothing.
+     *
+     * # Errors
+     * [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
+     * [`FogError::StorageCorrupt`], [`FogError::Storage`].
+     */
+    func importHistory(path: String, format: TextFormat) throws
+
+    /**
+     * Sets all limits of an account anew.
+     *
+     * # Errors
+     * [`FogError::NotAnIssuer`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
+     * [`FogError::IdReused`].
+     */
+    func limit(id: String, account: String, limits: AccountLimits) throws  -> Receipt
+
+    /**
+     * Number of the next signature for an account.
+     *
+     * # Errors
+     * [`FogError::NoOwner`].
+     */
+    func nextNonce(account: String) throws  -> UInt64
+
+    /**
+     * The time at which an operation would happen now, in milliseconds since 1970: the wall
+     * clock's, or the one that was set.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func now() throws  -> UInt64
+
+    /**
      * Opens an account for credits.
      *
      * # Errors
      * [`FogError::AccountExists`] if it is open with another kind.
      */
     func openAccount(account: String, kind: AccountKind) throws  -> Receipt
+
+    /**
+     * Registers the key, 32 bytes, whose signatures move an account's money.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`], [`FogError::AccountClosed`], [`FogError::IdReused`].
+     */
+    func own(id: String, account: String, key: Data) throws  -> Receipt
+
+    /**
+     * The key whose signatures move an account's money, if one was registered.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    func owner(account: String) throws  -> Data?
 
     /**
      * Moves a reserved amount, or part of it; what is left is released.
@@ -1540,6 +1725,35 @@ public protocol LedgerProtocol: AnyObject, Sendable {
     func reserve(id: String, from: String, to: String, amount: String) throws  -> Receipt
 
     /**
+     * Lets everything happen at that time from now on, in milliseconds since 1970, for simulations
+     * and tests, or at the wall clock's again if it is left out. It is not part of the file.
+     *
+     * Nothing happens by this alone: `expire`, or the next call, does what the time brings.
+     * Staking and earning never go back: before the time of their last operation they fail with
+     * [`FogError::ClockBehind`], also once the wall clock has its say again.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func setTime(unixMs: UInt64?) throws
+
+    /**
+     * Makes a snapshot now, so that opening has nothing to carry out again.
+     *
+     * # Errors
+     * [`FogError::StorageFull`], [`FogError::Storage`].
+     */
+    func snapshot() throws
+
+    /**
+     * What all holders of an asset have together, in base units; null if it cannot be counted.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func supply(asset: UInt32) throws  -> String?
+
+    /**
      * Moves an amount from one account to another. From an issuer it mints, to one it burns.
      *
      * # Errors
@@ -1555,6 +1769,16 @@ public protocol LedgerProtocol: AnyObject, Sendable {
      * [`FogError::StorageCorrupt`] says what is damaged.
      */
     func verify() throws  -> Verification
+
+    /**
+     * Checks the whole history, and that it is the one of which `key` signed a checkpoint: nothing
+     * before that was rewritten since.
+     *
+     * # Errors
+     * [`FogError::CheckpointForged`], [`FogError::CheckpointDiffers`],
+     * [`FogError::CheckpointMissing`], [`FogError::StorageCorrupt`].
+     */
+    func verifySince(checkpoint: Data, key: Data) throws  -> Verification
 
     /**
      * Releases a reservation.
@@ -1653,6 +1877,24 @@ public static func `open`(path: String)throws  -> Ledger  {
 })
 }
 
+    /**
+     * Opens a ledger's file, or makes it, with options. Snapshots, made every `snapshot_entries`
+     * entries, spare opening the whole history.
+     *
+     * # Errors
+     * As for `open`.
+     */
+public static func openWith(path: String, durability: Durability? = nil, snapshotEntries: UInt64? = nil)throws  -> Ledger  {
+    return try  FfiConverterTypeLedger_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_ledger_open_with(
+        FfiConverterString.lower(path),
+        FfiConverterOptionTypeDurability.lower(durability),
+        FfiConverterOptionUInt64.lower(snapshotEntries),uniffiCallStatus
+    )
+})
+}
+
 
 
     /**
@@ -1672,6 +1914,38 @@ open func account(account: String)throws  -> Account  {
 }
 
     /**
+     * Accounts with an id above `after`, by id: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+open func accounts(after: String? = nil, limit: UInt32? = nil)throws  -> [Account]  {
+    return try  FfiConverterSequenceTypeAccount.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_accounts(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionString.lower(after),
+        FfiConverterOptionUInt32.lower(limit),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Copies the ledger into a new file, which is a ledger of its own.
+     *
+     * # Errors
+     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
+     */
+open func backup(path: String)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_backup(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(path),uniffiCallStatus
+    )
+}
+}
+
+    /**
      * What a holder can spend, in base units: credits less debits less what is reserved.
      *
      * # Errors
@@ -1683,6 +1957,306 @@ open func balance(account: String)throws  -> String  {
     uniffi_fogcompute_uniffi_fn_method_ledger_balance(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(account),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * What an account had received and given after the entry of that sequence; null if it was
+     * opened later.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`].
+     */
+open func balanceAsOf(account: String, sequence: UInt64)throws  -> Standing?  {
+    return try  FfiConverterOptionTypeStanding.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_balance_as_of(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(account),
+        FfiConverterUInt64.lower(sequence),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The same at a time, in milliseconds since 1970.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`].
+     */
+open func balanceAsOfTime(account: String, unixMs: UInt64)throws  -> Standing?  {
+    return try  FfiConverterOptionTypeStanding.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_balance_as_of_time(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(account),
+        FfiConverterUInt64.lower(unixMs),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * SQLite's own check of pages, indexes and rows.
+     *
+     * # Errors
+     * [`FogError::StorageCorrupt`].
+     */
+open func checkIntegrity()throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_check_integrity(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * A statement about the ledger as it is now, signed with 32 secret bytes, for others to keep:
+     * whoever has it notices any rewriting of what came before it.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+open func checkpoint(secret: Data)throws  -> Data  {
+    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_checkpoint(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(secret),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Closes an account for good.
+     *
+     * # Errors
+     * [`FogError::AccountInUse`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
+     * [`FogError::IdReused`].
+     */
+open func closeAccount(id: String, account: String)throws  -> Receipt  {
+    return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_close_account(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(id),
+        FfiConverterString.lower(account),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The economy of this ledger: staking, earning and parameters.
+     */
+open func economy() -> LedgerEconomy  {
+    return try!  FfiConverterTypeLedgerEconomy_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_economy(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Entries after that sequence, in order: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::StorageCorrupt`].
+     */
+open func entries(after: UInt64 = UInt64(0), limit: UInt32? = nil)throws  -> [LedgerEntry]  {
+    return try  FfiConverterSequenceTypeLedgerEntry.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_entries(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(after),
+        FfiConverterOptionUInt32.lower(limit),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The entry that an id was used for, to learn what became of a request whose answer was lost.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+open func entry(id: String)throws  -> LedgerEntry?  {
+    return try  FfiConverterOptionTypeLedgerEntry.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_entry(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(id),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Executes a batch as a whole or not at all. Gives a receipt for each operation.
+     *
+     * # Errors
+     * [`FogError::BatchEmpty`], [`FogError::BatchTooLarge`], and those of the operations.
+     */
+open func execute(operations: [LedgerOperation])throws  -> [Receipt]  {
+    return try  FfiConverterSequenceTypeReceipt.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_execute(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceTypeLedgerOperation.lower(operations),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Executes a batch that the owner of an account has signed, as a whole or not at all.
+     *
+     * # Errors
+     * [`FogError::SignatureForged`], [`FogError::SignatureReplayed`], [`FogError::NonceSkipped`],
+     * [`FogError::SignatureExpired`], [`FogError::NoOwner`], [`FogError::NotTheOwner`],
+     * [`FogError::NotForOwners`], and those of the operations.
+     */
+open func executeSigned(batch: Data)throws  -> [Receipt]  {
+    return try  FfiConverterSequenceTypeReceipt.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_execute_signed(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(batch),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Does what time brings: releases the reservations whose time has come, pays out stake that
+     * has left and frees stake that has moved. Says how many they were. Every other call does so
+     * first.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+open func expire()throws  -> UInt64  {
+    return try  FfiConverterUInt64.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_expire(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Writes the history into a new file as text, and says how many entries that were.
+     *
+     * # Errors
+     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
+     */
+open func exportHistory(path: String, format: TextFormat)throws  -> UInt64  {
+    return try  FfiConverterUInt64.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_export_history(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(path),
+        FfiConverterTypeTextFormat_lower(format),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Where the history ends.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func head()throws  -> LedgerHead  {
+    return try  FfiConverterTypeLedgerHead_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_head(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Entries after that sequence that name the account, in order: at most `limit`, at most
+     * 10,000.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`], [`FogError::StorageCorrupt`].
+     */
+open func history(account: String, after: UInt64 = UInt64(0), limit: UInt32? = nil)throws  -> [LedgerEntry]  {
+    return try  FfiConverterSequenceTypeLedgerEntry.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_history(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(account),
+        FfiConverterUInt64.lower(after),
+        FfiConverterOptionUInt32.lower(limit),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Reads a history that `export_history` wrote into this ledger, which must be empty. Every
+     * entry is carried out again and must come out the same; all of them or nothing.
+     *
+     * # Errors
+     * [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
+     * [`FogError::StorageCorrupt`], [`FogError::Storage`].
+     */
+open func importHistory(path: String, format: TextFormat)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_import_history(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(path),
+        FfiConverterTypeTextFormat_lower(format),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Sets all limits of an account anew.
+     *
+     * # Errors
+     * [`FogError::NotAnIssuer`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
+     * [`FogError::IdReused`].
+     */
+open func limit(id: String, account: String, limits: AccountLimits)throws  -> Receipt  {
+    return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_limit(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(id),
+        FfiConverterString.lower(account),
+        FfiConverterTypeAccountLimits_lower(limits),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Number of the next signature for an account.
+     *
+     * # Errors
+     * [`FogError::NoOwner`].
+     */
+open func nextNonce(account: String)throws  -> UInt64  {
+    return try  FfiConverterUInt64.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_next_nonce(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(account),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The time at which an operation would happen now, in milliseconds since 1970: the wall
+     * clock's, or the one that was set.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func now()throws  -> UInt64  {
+    return try  FfiConverterUInt64.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_now(
+            self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
 }
@@ -1700,6 +2274,40 @@ open func openAccount(account: String, kind: AccountKind)throws  -> Receipt  {
             self.uniffiCloneHandle(),
         FfiConverterString.lower(account),
         FfiConverterTypeAccountKind_lower(kind),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Registers the key, 32 bytes, whose signatures move an account's money.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`], [`FogError::AccountClosed`], [`FogError::IdReused`].
+     */
+open func own(id: String, account: String, key: Data)throws  -> Receipt  {
+    return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_own(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(id),
+        FfiConverterString.lower(account),
+        FfiConverterData.lower(key),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The key whose signatures move an account's money, if one was registered.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+open func owner(account: String)throws  -> Data?  {
+    return try  FfiConverterOptionData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_owner(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(account),uniffiCallStatus
     )
 })
 }
@@ -1743,6 +2351,56 @@ open func reserve(id: String, from: String, to: String, amount: String)throws  -
 }
 
     /**
+     * Lets everything happen at that time from now on, in milliseconds since 1970, for simulations
+     * and tests, or at the wall clock's again if it is left out. It is not part of the file.
+     *
+     * Nothing happens by this alone: `expire`, or the next call, does what the time brings.
+     * Staking and earning never go back: before the time of their last operation they fail with
+     * [`FogError::ClockBehind`], also once the wall clock has its say again.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func setTime(unixMs: UInt64? = nil)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_set_time(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionUInt64.lower(unixMs),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Makes a snapshot now, so that opening has nothing to carry out again.
+     *
+     * # Errors
+     * [`FogError::StorageFull`], [`FogError::Storage`].
+     */
+open func snapshot()throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_snapshot(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * What all holders of an asset have together, in base units; null if it cannot be counted.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func supply(asset: UInt32 = UInt32(0))throws  -> String?  {
+    return try  FfiConverterOptionString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_supply(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt32.lower(asset),uniffiCallStatus
+    )
+})
+}
+
+    /**
      * Moves an amount from one account to another. From an issuer it mints, to one it burns.
      *
      * # Errors
@@ -1773,6 +2431,25 @@ open func verify()throws  -> Verification  {
         uniffiCallStatus in
     uniffi_fogcompute_uniffi_fn_method_ledger_verify(
             self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Checks the whole history, and that it is the one of which `key` signed a checkpoint: nothing
+     * before that was rewritten since.
+     *
+     * # Errors
+     * [`FogError::CheckpointForged`], [`FogError::CheckpointDiffers`],
+     * [`FogError::CheckpointMissing`], [`FogError::StorageCorrupt`].
+     */
+open func verifySince(checkpoint: Data, key: Data)throws  -> Verification  {
+    return try  FfiConverterTypeVerification_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_verify_since(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(checkpoint),
+        FfiConverterData.lower(key),uniffiCallStatus
     )
 })
 }
@@ -1837,6 +2514,330 @@ public func FfiConverterTypeLedger_lift(_ handle: UInt64) throws -> Ledger {
 #endif
 public func FfiConverterTypeLedger_lower(_ value: Ledger) -> UInt64 {
     return FfiConverterTypeLedger.lower(value)
+}
+
+
+
+
+
+
+/**
+ * The economy of a ledger: operators and those who stake on them, rewards for contributions, fees,
+ * and the numbers that govern them. [`Ledger::economy`] gives it.
+ *
+ * Staking and earning never go back in time: before their last operation they fail with
+ * [`FogError::ClockBehind`].
+ */
+public protocol LedgerEconomyProtocol: AnyObject, Sendable {
+
+    /**
+     * Asks something of the economy, in one transaction. The same request under the same id
+     * happens once.
+     *
+     * # Errors
+     * [`FogError::NoEconomy`] before there is one, [`FogError::IdReused`], and why the rules
+     * refuse: of the numbers [`FogError::InvalidEconomy`], [`FogError::UnknownParameter`]; of
+     * staking [`FogError::UnknownOperator`] to [`FogError::StakingRefused`]; of earning
+     * [`FogError::UnknownRule`] to [`FogError::EarningRefused`].
+     */
+    func ask(id: String, request: EconomyRequest) throws  -> EconomyReceipt
+
+    /**
+     * What an account was granted under a rule on this UTC day, in base units.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::Storage`].
+     */
+    func grantedToday(rule: String, account: String) throws  -> String
+
+    /**
+     * An operator as it stands; null if the node is none.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    func operatorOf(node: String) throws  -> EconomyOperator?
+
+    /**
+     * Operators with an id above `after`, by id: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    func operators(after: String?, limit: UInt32?) throws  -> [EconomyOperator]
+
+    /**
+     * Every number with its name and bounds, in a fixed order; none before there is an economy.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    func parameters() throws  -> [EconomyParameter]
+
+    /**
+     * What was asked for under that id did, alone, in a batch or signed; null if the id was used
+     * for nothing, or for something else.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    func receipt(id: String) throws  -> EconomyReceipt?
+
+    /**
+     * Every number and rule as JSON text; null before there is an economy.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    func rules() throws  -> String?
+
+    /**
+     * What an account has at an operator; nothing if it never staked there.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    func stake(node: String, delegator: String) throws  -> EconomyStake
+
+}
+/**
+ * The economy of a ledger: operators and those who stake on them, rewards for contributions, fees,
+ * and the numbers that govern them. [`Ledger::economy`] gives it.
+ *
+ * Staking and earning never go back in time: before their last operation they fail with
+ * [`FogError::ClockBehind`].
+ */
+open class LedgerEconomy: LedgerEconomyProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_ledgereconomy(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_ledgereconomy(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Asks something of the economy, in one transaction. The same request under the same id
+     * happens once.
+     *
+     * # Errors
+     * [`FogError::NoEconomy`] before there is one, [`FogError::IdReused`], and why the rules
+     * refuse: of the numbers [`FogError::InvalidEconomy`], [`FogError::UnknownParameter`]; of
+     * staking [`FogError::UnknownOperator`] to [`FogError::StakingRefused`]; of earning
+     * [`FogError::UnknownRule`] to [`FogError::EarningRefused`].
+     */
+open func ask(id: String, request: EconomyRequest)throws  -> EconomyReceipt  {
+    return try  FfiConverterTypeEconomyReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgereconomy_ask(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(id),
+        FfiConverterTypeEconomyRequest_lower(request),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * What an account was granted under a rule on this UTC day, in base units.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::Storage`].
+     */
+open func grantedToday(rule: String, account: String)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgereconomy_granted_today(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(rule),
+        FfiConverterString.lower(account),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * An operator as it stands; null if the node is none.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+open func operatorOf(node: String)throws  -> EconomyOperator?  {
+    return try  FfiConverterOptionTypeEconomyOperator.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgereconomy_operator_of(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(node),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Operators with an id above `after`, by id: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+open func operators(after: String? = nil, limit: UInt32? = nil)throws  -> [EconomyOperator]  {
+    return try  FfiConverterSequenceTypeEconomyOperator.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgereconomy_operators(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionString.lower(after),
+        FfiConverterOptionUInt32.lower(limit),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Every number with its name and bounds, in a fixed order; none before there is an economy.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+open func parameters()throws  -> [EconomyParameter]  {
+    return try  FfiConverterSequenceTypeEconomyParameter.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgereconomy_parameters(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * What was asked for under that id did, alone, in a batch or signed; null if the id was used
+     * for nothing, or for something else.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+open func receipt(id: String)throws  -> EconomyReceipt?  {
+    return try  FfiConverterOptionTypeEconomyReceipt.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgereconomy_receipt(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(id),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Every number and rule as JSON text; null before there is an economy.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+open func rules()throws  -> String?  {
+    return try  FfiConverterOptionString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgereconomy_rules(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * What an account has at an operator; nothing if it never staked there.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+open func stake(node: String, delegator: String)throws  -> EconomyStake  {
+    return try  FfiConverterTypeEconomyStake_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgereconomy_stake(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(node),
+        FfiConverterString.lower(delegator),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLedgerEconomy: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = LedgerEconomy
+
+    public static func lift(_ handle: UInt64) throws -> LedgerEconomy {
+        return LedgerEconomy(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: LedgerEconomy) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LedgerEconomy {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: LedgerEconomy, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLedgerEconomy_lift(_ handle: UInt64) throws -> LedgerEconomy {
+    return try FfiConverterTypeLedgerEconomy.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLedgerEconomy_lower(_ value: LedgerEconomy) -> UInt64 {
+    return FfiConverterTypeLedgerEconomy.lower(value)
 }
 
 
@@ -5309,6 +6310,26 @@ public struct Account: Equatable, Hashable, Codable {
      * What open reservations hold back.
      */
     public let debitsPending: String
+    /**
+     * What it holds; 0 is credits.
+     */
+    public let asset: UInt32
+    /**
+     * It gives and receives nothing any more.
+     */
+    public let closed: Bool
+    /**
+     * Bounds beyond those of its kind.
+     */
+    public let limits: AccountLimits
+    /**
+     * The last UTC day on which it gave anything, in days since 1970.
+     */
+    public let spentDay: UInt64
+    /**
+     * What transfers and posts took from it on that day.
+     */
+    public let spent: String
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -5333,7 +6354,22 @@ public struct Account: Equatable, Hashable, Codable {
          */creditsPending: String,
         /**
          * What open reservations hold back.
-         */debitsPending: String) {
+         */debitsPending: String,
+        /**
+         * What it holds; 0 is credits.
+         */asset: UInt32,
+        /**
+         * It gives and receives nothing any more.
+         */closed: Bool,
+        /**
+         * Bounds beyond those of its kind.
+         */limits: AccountLimits,
+        /**
+         * The last UTC day on which it gave anything, in days since 1970.
+         */spentDay: UInt64,
+        /**
+         * What transfers and posts took from it on that day.
+         */spent: String) {
         self.id = id
         self.kind = kind
         self.available = available
@@ -5341,6 +6377,11 @@ public struct Account: Equatable, Hashable, Codable {
         self.debitsPosted = debitsPosted
         self.creditsPending = creditsPending
         self.debitsPending = debitsPending
+        self.asset = asset
+        self.closed = closed
+        self.limits = limits
+        self.spentDay = spentDay
+        self.spent = spent
     }
 
 
@@ -5365,7 +6406,12 @@ public struct FfiConverterTypeAccount: FfiConverterRustBuffer {
                 creditsPosted: FfiConverterString.read(from: &buf),
                 debitsPosted: FfiConverterString.read(from: &buf),
                 creditsPending: FfiConverterString.read(from: &buf),
-                debitsPending: FfiConverterString.read(from: &buf)
+                debitsPending: FfiConverterString.read(from: &buf),
+                asset: FfiConverterUInt32.read(from: &buf),
+                closed: FfiConverterBool.read(from: &buf),
+                limits: FfiConverterTypeAccountLimits.read(from: &buf),
+                spentDay: FfiConverterUInt64.read(from: &buf),
+                spent: FfiConverterString.read(from: &buf)
         )
     }
 
@@ -5377,6 +6423,11 @@ public struct FfiConverterTypeAccount: FfiConverterRustBuffer {
         FfiConverterString.write(value.debitsPosted, into: &buf)
         FfiConverterString.write(value.creditsPending, into: &buf)
         FfiConverterString.write(value.debitsPending, into: &buf)
+        FfiConverterUInt32.write(value.asset, into: &buf)
+        FfiConverterBool.write(value.closed, into: &buf)
+        FfiConverterTypeAccountLimits.write(value.limits, into: &buf)
+        FfiConverterUInt64.write(value.spentDay, into: &buf)
+        FfiConverterString.write(value.spent, into: &buf)
     }
 }
 
@@ -5393,6 +6444,85 @@ public func FfiConverterTypeAccount_lift(_ buf: RustBuffer) throws -> Account {
 #endif
 public func FfiConverterTypeAccount_lower(_ value: Account) -> RustBuffer {
     return FfiConverterTypeAccount.lower(value)
+}
+
+
+/**
+ * Bounds of an account beyond those of its kind. What is left out is no bound.
+ */
+public struct AccountLimits: Equatable, Hashable, Codable {
+    /**
+     * Most that an issuer may have out at once, open reservations included.
+     */
+    public let maxSupply: String?
+    /**
+     * An issuer takes back no more than it has put out.
+     */
+    public let creditsMustNotExceedDebits: Bool
+    /**
+     * Most that transfers and posts may take from the account in one UTC day.
+     */
+    public let spendPerDay: String?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Most that an issuer may have out at once, open reservations included.
+         */maxSupply: String? = nil,
+        /**
+         * An issuer takes back no more than it has put out.
+         */creditsMustNotExceedDebits: Bool = false,
+        /**
+         * Most that transfers and posts may take from the account in one UTC day.
+         */spendPerDay: String? = nil) {
+        self.maxSupply = maxSupply
+        self.creditsMustNotExceedDebits = creditsMustNotExceedDebits
+        self.spendPerDay = spendPerDay
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension AccountLimits: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeAccountLimits: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> AccountLimits {
+        return
+            try AccountLimits(
+                maxSupply: FfiConverterOptionString.read(from: &buf),
+                creditsMustNotExceedDebits: FfiConverterBool.read(from: &buf),
+                spendPerDay: FfiConverterOptionString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: AccountLimits, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.maxSupply, into: &buf)
+        FfiConverterBool.write(value.creditsMustNotExceedDebits, into: &buf)
+        FfiConverterOptionString.write(value.spendPerDay, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAccountLimits_lift(_ buf: RustBuffer) throws -> AccountLimits {
+    return try FfiConverterTypeAccountLimits.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAccountLimits_lower(_ value: AccountLimits) -> RustBuffer {
+    return FfiConverterTypeAccountLimits.lower(value)
 }
 
 
@@ -5541,6 +6671,85 @@ public func FfiConverterTypeBudget_lift(_ buf: RustBuffer) throws -> Budget {
 #endif
 public func FfiConverterTypeBudget_lower(_ value: Budget) -> RustBuffer {
     return FfiConverterTypeBudget.lower(value)
+}
+
+
+/**
+ * What a signed checkpoint states.
+ */
+public struct Checkpoint: Equatable, Hashable, Codable {
+    /**
+     * Where the history ended.
+     */
+    public let head: LedgerHead
+    /**
+     * When it was made, in milliseconds since 1970.
+     */
+    public let unixMs: UInt64
+    /**
+     * Digest of all accounts, 64 hexadecimal digits.
+     */
+    public let accountsRoot: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Where the history ended.
+         */head: LedgerHead,
+        /**
+         * When it was made, in milliseconds since 1970.
+         */unixMs: UInt64,
+        /**
+         * Digest of all accounts, 64 hexadecimal digits.
+         */accountsRoot: String) {
+        self.head = head
+        self.unixMs = unixMs
+        self.accountsRoot = accountsRoot
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Checkpoint: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeCheckpoint: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Checkpoint {
+        return
+            try Checkpoint(
+                head: FfiConverterTypeLedgerHead.read(from: &buf),
+                unixMs: FfiConverterUInt64.read(from: &buf),
+                accountsRoot: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Checkpoint, into buf: inout [UInt8]) {
+        FfiConverterTypeLedgerHead.write(value.head, into: &buf)
+        FfiConverterUInt64.write(value.unixMs, into: &buf)
+        FfiConverterString.write(value.accountsRoot, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCheckpoint_lift(_ buf: RustBuffer) throws -> Checkpoint {
+    return try FfiConverterTypeCheckpoint.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCheckpoint_lower(_ value: Checkpoint) -> RustBuffer {
+    return FfiConverterTypeCheckpoint.lower(value)
 }
 
 
@@ -5960,6 +7169,522 @@ public func FfiConverterTypeDeviceState_lift(_ buf: RustBuffer) throws -> Device
 #endif
 public func FfiConverterTypeDeviceState_lower(_ value: DeviceState) -> RustBuffer {
     return FfiConverterTypeDeviceState.lower(value)
+}
+
+
+/**
+ * A node that may be staked on, as it stands.
+ */
+public struct EconomyOperator: Equatable, Hashable, Codable {
+    /**
+     * The node, 64 hexadecimal digits.
+     */
+    public let id: String
+    /**
+     * Receives its commission.
+     */
+    public let account: String
+    /**
+     * Its part of every reward, in millionths.
+     */
+    public let commissionPpm: UInt32
+    /**
+     * When that was set, in milliseconds since 1970.
+     */
+    public let commissionSetUnixMs: UInt64
+    /**
+     * Base units that are staked on it.
+     */
+    public let staked: String
+    /**
+     * Base units of rewards that its delegators have not claimed yet, remainders included.
+     */
+    public let unclaimed: String
+    /**
+     * Base units of its own commission that it has not claimed yet.
+     */
+    public let commissionDue: String
+    /**
+     * When it may come back, if it is in jail, in milliseconds since 1970.
+     */
+    public let jailedUntilUnixMs: UInt64?
+    /**
+     * Whether it will never come back.
+     */
+    public let tombstoned: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The node, 64 hexadecimal digits.
+         */id: String,
+        /**
+         * Receives its commission.
+         */account: String,
+        /**
+         * Its part of every reward, in millionths.
+         */commissionPpm: UInt32,
+        /**
+         * When that was set, in milliseconds since 1970.
+         */commissionSetUnixMs: UInt64,
+        /**
+         * Base units that are staked on it.
+         */staked: String,
+        /**
+         * Base units of rewards that its delegators have not claimed yet, remainders included.
+         */unclaimed: String,
+        /**
+         * Base units of its own commission that it has not claimed yet.
+         */commissionDue: String,
+        /**
+         * When it may come back, if it is in jail, in milliseconds since 1970.
+         */jailedUntilUnixMs: UInt64?,
+        /**
+         * Whether it will never come back.
+         */tombstoned: Bool) {
+        self.id = id
+        self.account = account
+        self.commissionPpm = commissionPpm
+        self.commissionSetUnixMs = commissionSetUnixMs
+        self.staked = staked
+        self.unclaimed = unclaimed
+        self.commissionDue = commissionDue
+        self.jailedUntilUnixMs = jailedUntilUnixMs
+        self.tombstoned = tombstoned
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension EconomyOperator: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeEconomyOperator: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> EconomyOperator {
+        return
+            try EconomyOperator(
+                id: FfiConverterString.read(from: &buf),
+                account: FfiConverterString.read(from: &buf),
+                commissionPpm: FfiConverterUInt32.read(from: &buf),
+                commissionSetUnixMs: FfiConverterUInt64.read(from: &buf),
+                staked: FfiConverterString.read(from: &buf),
+                unclaimed: FfiConverterString.read(from: &buf),
+                commissionDue: FfiConverterString.read(from: &buf),
+                jailedUntilUnixMs: FfiConverterOptionUInt64.read(from: &buf),
+                tombstoned: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: EconomyOperator, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterString.write(value.account, into: &buf)
+        FfiConverterUInt32.write(value.commissionPpm, into: &buf)
+        FfiConverterUInt64.write(value.commissionSetUnixMs, into: &buf)
+        FfiConverterString.write(value.staked, into: &buf)
+        FfiConverterString.write(value.unclaimed, into: &buf)
+        FfiConverterString.write(value.commissionDue, into: &buf)
+        FfiConverterOptionUInt64.write(value.jailedUntilUnixMs, into: &buf)
+        FfiConverterBool.write(value.tombstoned, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEconomyOperator_lift(_ buf: RustBuffer) throws -> EconomyOperator {
+    return try FfiConverterTypeEconomyOperator.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEconomyOperator_lower(_ value: EconomyOperator) -> RustBuffer {
+    return FfiConverterTypeEconomyOperator.lower(value)
+}
+
+
+/**
+ * A number of the economy.
+ */
+public struct EconomyParameter: Equatable, Hashable, Codable {
+    /**
+     * Its name, which never changes: parts with points between them.
+     */
+    public let name: String
+    /**
+     * What it is counted in.
+     */
+    public let unit: ParameterUnit
+    /**
+     * What it is, in decimal digits.
+     */
+    public let value: String
+    /**
+     * The least it may be.
+     */
+    public let min: String
+    /**
+     * The most it may be.
+     */
+    public let max: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its name, which never changes: parts with points between them.
+         */name: String,
+        /**
+         * What it is counted in.
+         */unit: ParameterUnit,
+        /**
+         * What it is, in decimal digits.
+         */value: String,
+        /**
+         * The least it may be.
+         */min: String,
+        /**
+         * The most it may be.
+         */max: String) {
+        self.name = name
+        self.unit = unit
+        self.value = value
+        self.min = min
+        self.max = max
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension EconomyParameter: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeEconomyParameter: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> EconomyParameter {
+        return
+            try EconomyParameter(
+                name: FfiConverterString.read(from: &buf),
+                unit: FfiConverterTypeParameterUnit.read(from: &buf),
+                value: FfiConverterString.read(from: &buf),
+                min: FfiConverterString.read(from: &buf),
+                max: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: EconomyParameter, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterTypeParameterUnit.write(value.unit, into: &buf)
+        FfiConverterString.write(value.value, into: &buf)
+        FfiConverterString.write(value.min, into: &buf)
+        FfiConverterString.write(value.max, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEconomyParameter_lift(_ buf: RustBuffer) throws -> EconomyParameter {
+    return try FfiConverterTypeEconomyParameter.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEconomyParameter_lower(_ value: EconomyParameter) -> RustBuffer {
+    return FfiConverterTypeEconomyParameter.lower(value)
+}
+
+
+/**
+ * What an operation of the economy did. What an event of its kind does not say is null, or zero.
+ */
+public struct EconomyReceipt: Equatable, Hashable, Codable {
+    /**
+     * Place of its entry in the history, from 1.
+     */
+    public let sequence: UInt64
+    /**
+     * When it happened, in milliseconds since 1970.
+     */
+    public let unixMs: UInt64
+    /**
+     * It was asked for before: nothing happened this time.
+     */
+    public let replayed: Bool
+    /**
+     * What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
+     * "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
+     * "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be more
+     * later.
+     */
+    public let event: String
+    /**
+     * Base units that were staked, left, came back, changed their operator, were claimed or paid
+     * out, were granted for a contribution; all of a reward, of a fee, or that a slash took.
+     */
+    public let amount: String
+    /**
+     * Base units of a contribution's reward that the daily limit cut off.
+     */
+    public let cutByLimit: String
+    /**
+     * Of a reward, the operator's commission.
+     */
+    public let commission: String
+    /**
+     * Of a reward that no stake had a right to, or of a fee, what went to the treasury.
+     */
+    public let treasury: String
+    /**
+     * Of a fee, what went to the sovereign fund. The payee has the rest.
+     */
+    public let sovereignFund: String
+    /**
+     * Of what a slash took, what the insurance fund has. The rest was burned.
+     */
+    public let insured: String
+    /**
+     * Number of the unbonding or redelegation.
+     */
+    public let entry: UInt64?
+    /**
+     * When an unbonding is paid out, and until when a redelegation answers for what its first
+     * operator did, in milliseconds since 1970.
+     */
+    public let maturesUnixMs: UInt64?
+    /**
+     * When a slashed operator may come back, in milliseconds since 1970.
+     */
+    public let jailedUntilUnixMs: UInt64?
+    /**
+     * Whether a slashed operator may never come back.
+     */
+    public let tombstoned: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Place of its entry in the history, from 1.
+         */sequence: UInt64,
+        /**
+         * When it happened, in milliseconds since 1970.
+         */unixMs: UInt64,
+        /**
+         * It was asked for before: nothing happened this time.
+         */replayed: Bool,
+        /**
+         * What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
+         * "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
+         * "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be more
+         * later.
+         */event: String,
+        /**
+         * Base units that were staked, left, came back, changed their operator, were claimed or paid
+         * out, were granted for a contribution; all of a reward, of a fee, or that a slash took.
+         */amount: String,
+        /**
+         * Base units of a contribution's reward that the daily limit cut off.
+         */cutByLimit: String,
+        /**
+         * Of a reward, the operator's commission.
+         */commission: String,
+        /**
+         * Of a reward that no stake had a right to, or of a fee, what went to the treasury.
+         */treasury: String,
+        /**
+         * Of a fee, what went to the sovereign fund. The payee has the rest.
+         */sovereignFund: String,
+        /**
+         * Of what a slash took, what the insurance fund has. The rest was burned.
+         */insured: String,
+        /**
+         * Number of the unbonding or redelegation.
+         */entry: UInt64?,
+        /**
+         * When an unbonding is paid out, and until when a redelegation answers for what its first
+         * operator did, in milliseconds since 1970.
+         */maturesUnixMs: UInt64?,
+        /**
+         * When a slashed operator may come back, in milliseconds since 1970.
+         */jailedUntilUnixMs: UInt64?,
+        /**
+         * Whether a slashed operator may never come back.
+         */tombstoned: Bool) {
+        self.sequence = sequence
+        self.unixMs = unixMs
+        self.replayed = replayed
+        self.event = event
+        self.amount = amount
+        self.cutByLimit = cutByLimit
+        self.commission = commission
+        self.treasury = treasury
+        self.sovereignFund = sovereignFund
+        self.insured = insured
+        self.entry = entry
+        self.maturesUnixMs = maturesUnixMs
+        self.jailedUntilUnixMs = jailedUntilUnixMs
+        self.tombstoned = tombstoned
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension EconomyReceipt: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeEconomyReceipt: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> EconomyReceipt {
+        return
+            try EconomyReceipt(
+                sequence: FfiConverterUInt64.read(from: &buf),
+                unixMs: FfiConverterUInt64.read(from: &buf),
+                replayed: FfiConverterBool.read(from: &buf),
+                event: FfiConverterString.read(from: &buf),
+                amount: FfiConverterString.read(from: &buf),
+                cutByLimit: FfiConverterString.read(from: &buf),
+                commission: FfiConverterString.read(from: &buf),
+                treasury: FfiConverterString.read(from: &buf),
+                sovereignFund: FfiConverterString.read(from: &buf),
+                insured: FfiConverterString.read(from: &buf),
+                entry: FfiConverterOptionUInt64.read(from: &buf),
+                maturesUnixMs: FfiConverterOptionUInt64.read(from: &buf),
+                jailedUntilUnixMs: FfiConverterOptionUInt64.read(from: &buf),
+                tombstoned: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: EconomyReceipt, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.sequence, into: &buf)
+        FfiConverterUInt64.write(value.unixMs, into: &buf)
+        FfiConverterBool.write(value.replayed, into: &buf)
+        FfiConverterString.write(value.event, into: &buf)
+        FfiConverterString.write(value.amount, into: &buf)
+        FfiConverterString.write(value.cutByLimit, into: &buf)
+        FfiConverterString.write(value.commission, into: &buf)
+        FfiConverterString.write(value.treasury, into: &buf)
+        FfiConverterString.write(value.sovereignFund, into: &buf)
+        FfiConverterString.write(value.insured, into: &buf)
+        FfiConverterOptionUInt64.write(value.entry, into: &buf)
+        FfiConverterOptionUInt64.write(value.maturesUnixMs, into: &buf)
+        FfiConverterOptionUInt64.write(value.jailedUntilUnixMs, into: &buf)
+        FfiConverterBool.write(value.tombstoned, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEconomyReceipt_lift(_ buf: RustBuffer) throws -> EconomyReceipt {
+    return try FfiConverterTypeEconomyReceipt.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEconomyReceipt_lower(_ value: EconomyReceipt) -> RustBuffer {
+    return FfiConverterTypeEconomyReceipt.lower(value)
+}
+
+
+/**
+ * What an account has at an operator.
+ */
+public struct EconomyStake: Equatable, Hashable, Codable {
+    /**
+     * Base units that are staked, rounded down.
+     */
+    public let staked: String
+    /**
+     * Base units that a claim would pay now.
+     */
+    public let claimable: String
+    /**
+     * What is on its way out, oldest first.
+     */
+    public let unbondings: [Unbonding]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Base units that are staked, rounded down.
+         */staked: String,
+        /**
+         * Base units that a claim would pay now.
+         */claimable: String,
+        /**
+         * What is on its way out, oldest first.
+         */unbondings: [Unbonding]) {
+        self.staked = staked
+        self.claimable = claimable
+        self.unbondings = unbondings
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension EconomyStake: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeEconomyStake: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> EconomyStake {
+        return
+            try EconomyStake(
+                staked: FfiConverterString.read(from: &buf),
+                claimable: FfiConverterString.read(from: &buf),
+                unbondings: FfiConverterSequenceTypeUnbonding.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: EconomyStake, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.staked, into: &buf)
+        FfiConverterString.write(value.claimable, into: &buf)
+        FfiConverterSequenceTypeUnbonding.write(value.unbondings, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEconomyStake_lift(_ buf: RustBuffer) throws -> EconomyStake {
+    return try FfiConverterTypeEconomyStake.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEconomyStake_lower(_ value: EconomyStake) -> RustBuffer {
+    return FfiConverterTypeEconomyStake.lower(value)
 }
 
 
@@ -6820,6 +8545,338 @@ public func FfiConverterTypeLacks_lower(_ value: Lacks) -> RustBuffer {
 
 
 /**
+ * One line of a ledger's history. What an entry of its kind does not say is null, or zero.
+ */
+public struct LedgerEntry: Equatable, Hashable, Codable {
+    /**
+     * Place in the history, from 1 without gaps.
+     */
+    public let sequence: UInt64
+    /**
+     * When it was made, in milliseconds since 1970.
+     */
+    public let unixMs: UInt64
+    /**
+     * What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
+     * "limited", "closed", "owned", "signed", "economy", "matured", "moved". There may be more
+     * later.
+     */
+    public let kind: String
+    /**
+     * Digest of the whole history up to it, 64 hexadecimal digits.
+     */
+    public let chain: String
+    /**
+     * The operation that made it, if that had an id of its own.
+     */
+    public let id: String?
+    /**
+     * The reservation that it closed.
+     */
+    public let reservation: String?
+    /**
+     * The account, of what is about one only.
+     */
+    public let account: String?
+    /**
+     * The account that gives, or would have.
+     */
+    public let from: String?
+    /**
+     * The account that receives, or would have.
+     */
+    public let to: String?
+    /**
+     * Base units that moved, or that a reservation holds back.
+     */
+    public let amount: String
+    /**
+     * Base units that were reserved and are free again.
+     */
+    public let released: String
+    /**
+     * What a transfer or a reservation was for.
+     */
+    public let memo: Memo
+    /**
+     * When a reservation expires, in milliseconds since 1970.
+     */
+    public let expiresUnixMs: UInt64?
+    /**
+     * What an opened account holds.
+     */
+    public let asset: UInt32?
+    /**
+     * What an opened account may do.
+     */
+    public let accountKind: AccountKind?
+    /**
+     * An account's new limits.
+     */
+    public let limits: AccountLimits?
+    /**
+     * An account's new key, 32 bytes.
+     */
+    public let key: Data?
+    /**
+     * Number of a signature.
+     */
+    public let nonce: UInt64?
+    /**
+     * Digest of what was signed, 64 hexadecimal digits.
+     */
+    public let digest: String?
+    /**
+     * Sequence of the entry of the economy that a movement follows from.
+     */
+    public let cause: UInt64?
+    /**
+     * What happened in the economy, as JSON text.
+     */
+    public let event: String?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Place in the history, from 1 without gaps.
+         */sequence: UInt64,
+        /**
+         * When it was made, in milliseconds since 1970.
+         */unixMs: UInt64,
+        /**
+         * What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
+         * "limited", "closed", "owned", "signed", "economy", "matured", "moved". There may be more
+         * later.
+         */kind: String,
+        /**
+         * Digest of the whole history up to it, 64 hexadecimal digits.
+         */chain: String,
+        /**
+         * The operation that made it, if that had an id of its own.
+         */id: String?,
+        /**
+         * The reservation that it closed.
+         */reservation: String?,
+        /**
+         * The account, of what is about one only.
+         */account: String?,
+        /**
+         * The account that gives, or would have.
+         */from: String?,
+        /**
+         * The account that receives, or would have.
+         */to: String?,
+        /**
+         * Base units that moved, or that a reservation holds back.
+         */amount: String,
+        /**
+         * Base units that were reserved and are free again.
+         */released: String,
+        /**
+         * What a transfer or a reservation was for.
+         */memo: Memo,
+        /**
+         * When a reservation expires, in milliseconds since 1970.
+         */expiresUnixMs: UInt64?,
+        /**
+         * What an opened account holds.
+         */asset: UInt32?,
+        /**
+         * What an opened account may do.
+         */accountKind: AccountKind?,
+        /**
+         * An account's new limits.
+         */limits: AccountLimits?,
+        /**
+         * An account's new key, 32 bytes.
+         */key: Data?,
+        /**
+         * Number of a signature.
+         */nonce: UInt64?,
+        /**
+         * Digest of what was signed, 64 hexadecimal digits.
+         */digest: String?,
+        /**
+         * Sequence of the entry of the economy that a movement follows from.
+         */cause: UInt64?,
+        /**
+         * What happened in the economy, as JSON text.
+         */event: String?) {
+        self.sequence = sequence
+        self.unixMs = unixMs
+        self.kind = kind
+        self.chain = chain
+        self.id = id
+        self.reservation = reservation
+        self.account = account
+        self.from = from
+        self.to = to
+        self.amount = amount
+        self.released = released
+        self.memo = memo
+        self.expiresUnixMs = expiresUnixMs
+        self.asset = asset
+        self.accountKind = accountKind
+        self.limits = limits
+        self.key = key
+        self.nonce = nonce
+        self.digest = digest
+        self.cause = cause
+        self.event = event
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LedgerEntry: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLedgerEntry: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LedgerEntry {
+        return
+            try LedgerEntry(
+                sequence: FfiConverterUInt64.read(from: &buf),
+                unixMs: FfiConverterUInt64.read(from: &buf),
+                kind: FfiConverterString.read(from: &buf),
+                chain: FfiConverterString.read(from: &buf),
+                id: FfiConverterOptionString.read(from: &buf),
+                reservation: FfiConverterOptionString.read(from: &buf),
+                account: FfiConverterOptionString.read(from: &buf),
+                from: FfiConverterOptionString.read(from: &buf),
+                to: FfiConverterOptionString.read(from: &buf),
+                amount: FfiConverterString.read(from: &buf),
+                released: FfiConverterString.read(from: &buf),
+                memo: FfiConverterTypeMemo.read(from: &buf),
+                expiresUnixMs: FfiConverterOptionUInt64.read(from: &buf),
+                asset: FfiConverterOptionUInt32.read(from: &buf),
+                accountKind: FfiConverterOptionTypeAccountKind.read(from: &buf),
+                limits: FfiConverterOptionTypeAccountLimits.read(from: &buf),
+                key: FfiConverterOptionData.read(from: &buf),
+                nonce: FfiConverterOptionUInt64.read(from: &buf),
+                digest: FfiConverterOptionString.read(from: &buf),
+                cause: FfiConverterOptionUInt64.read(from: &buf),
+                event: FfiConverterOptionString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: LedgerEntry, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.sequence, into: &buf)
+        FfiConverterUInt64.write(value.unixMs, into: &buf)
+        FfiConverterString.write(value.kind, into: &buf)
+        FfiConverterString.write(value.chain, into: &buf)
+        FfiConverterOptionString.write(value.id, into: &buf)
+        FfiConverterOptionString.write(value.reservation, into: &buf)
+        FfiConverterOptionString.write(value.account, into: &buf)
+        FfiConverterOptionString.write(value.from, into: &buf)
+        FfiConverterOptionString.write(value.to, into: &buf)
+        FfiConverterString.write(value.amount, into: &buf)
+        FfiConverterString.write(value.released, into: &buf)
+        FfiConverterTypeMemo.write(value.memo, into: &buf)
+        FfiConverterOptionUInt64.write(value.expiresUnixMs, into: &buf)
+        FfiConverterOptionUInt32.write(value.asset, into: &buf)
+        FfiConverterOptionTypeAccountKind.write(value.accountKind, into: &buf)
+        FfiConverterOptionTypeAccountLimits.write(value.limits, into: &buf)
+        FfiConverterOptionData.write(value.key, into: &buf)
+        FfiConverterOptionUInt64.write(value.nonce, into: &buf)
+        FfiConverterOptionString.write(value.digest, into: &buf)
+        FfiConverterOptionUInt64.write(value.cause, into: &buf)
+        FfiConverterOptionString.write(value.event, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLedgerEntry_lift(_ buf: RustBuffer) throws -> LedgerEntry {
+    return try FfiConverterTypeLedgerEntry.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLedgerEntry_lower(_ value: LedgerEntry) -> RustBuffer {
+    return FfiConverterTypeLedgerEntry.lower(value)
+}
+
+
+/**
+ * Where a history ends.
+ */
+public struct LedgerHead: Equatable, Hashable, Codable {
+    /**
+     * Number of entries.
+     */
+    public let sequence: UInt64
+    /**
+     * Digest of the whole history, 64 hexadecimal digits.
+     */
+    public let chain: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Number of entries.
+         */sequence: UInt64,
+        /**
+         * Digest of the whole history, 64 hexadecimal digits.
+         */chain: String) {
+        self.sequence = sequence
+        self.chain = chain
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LedgerHead: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLedgerHead: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LedgerHead {
+        return
+            try LedgerHead(
+                sequence: FfiConverterUInt64.read(from: &buf),
+                chain: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: LedgerHead, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.sequence, into: &buf)
+        FfiConverterString.write(value.chain, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLedgerHead_lift(_ buf: RustBuffer) throws -> LedgerHead {
+    return try FfiConverterTypeLedgerHead.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLedgerHead_lower(_ value: LedgerHead) -> RustBuffer {
+    return FfiConverterTypeLedgerHead.lower(value)
+}
+
+
+/**
  * A job that was left out.
  */
 public struct LeftOut: Equatable, Hashable, Codable {
@@ -6974,6 +9031,75 @@ public func FfiConverterTypeLimits_lift(_ buf: RustBuffer) throws -> Limits {
 #endif
 public func FfiConverterTypeLimits_lower(_ value: Limits) -> RustBuffer {
     return FfiConverterTypeLimits.lower(value)
+}
+
+
+/**
+ * What a transfer or a reservation is for. The ledger keeps it and makes nothing of it.
+ */
+public struct Memo: Equatable, Hashable, Codable {
+    /**
+     * The purpose, from a list of the caller's; 0 is unsaid.
+     */
+    public let code: UInt16
+    /**
+     * The caller's own reference, 16 bytes.
+     */
+    public let reference: Data?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The purpose, from a list of the caller's; 0 is unsaid.
+         */code: UInt16 = UInt16(0),
+        /**
+         * The caller's own reference, 16 bytes.
+         */reference: Data? = nil) {
+        self.code = code
+        self.reference = reference
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Memo: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMemo: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Memo {
+        return
+            try Memo(
+                code: FfiConverterUInt16.read(from: &buf),
+                reference: FfiConverterOptionData.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Memo, into buf: inout [UInt8]) {
+        FfiConverterUInt16.write(value.code, into: &buf)
+        FfiConverterOptionData.write(value.reference, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMemo_lift(_ buf: RustBuffer) throws -> Memo {
+    return try FfiConverterTypeMemo.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMemo_lower(_ value: Memo) -> RustBuffer {
+    return FfiConverterTypeMemo.lower(value)
 }
 
 
@@ -8974,6 +11100,95 @@ public func FfiConverterTypeStagnation_lower(_ value: Stagnation) -> RustBuffer 
 
 
 /**
+ * What an account had received and given at some moment of the past, in base units.
+ */
+public struct Standing: Equatable, Hashable, Codable {
+    /**
+     * The last entry before that moment that named the account.
+     */
+    public let sequence: UInt64
+    /**
+     * All it had received.
+     */
+    public let creditsPosted: String
+    /**
+     * All it had given.
+     */
+    public let debitsPosted: String
+    /**
+     * The one less the other, including what was reserved then.
+     */
+    public let balance: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The last entry before that moment that named the account.
+         */sequence: UInt64,
+        /**
+         * All it had received.
+         */creditsPosted: String,
+        /**
+         * All it had given.
+         */debitsPosted: String,
+        /**
+         * The one less the other, including what was reserved then.
+         */balance: String) {
+        self.sequence = sequence
+        self.creditsPosted = creditsPosted
+        self.debitsPosted = debitsPosted
+        self.balance = balance
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Standing: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeStanding: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Standing {
+        return
+            try Standing(
+                sequence: FfiConverterUInt64.read(from: &buf),
+                creditsPosted: FfiConverterString.read(from: &buf),
+                debitsPosted: FfiConverterString.read(from: &buf),
+                balance: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Standing, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.sequence, into: &buf)
+        FfiConverterString.write(value.creditsPosted, into: &buf)
+        FfiConverterString.write(value.debitsPosted, into: &buf)
+        FfiConverterString.write(value.balance, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeStanding_lift(_ buf: RustBuffer) throws -> Standing {
+    return try FfiConverterTypeStanding.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeStanding_lower(_ value: Standing) -> RustBuffer {
+    return FfiConverterTypeStanding.lower(value)
+}
+
+
+/**
  * A single-use reply block and its key.
  */
 public struct Surb {
@@ -9338,6 +11553,105 @@ public func FfiConverterTypeTopologyOptions_lift(_ buf: RustBuffer) throws -> To
 #endif
 public func FfiConverterTypeTopologyOptions_lower(_ value: TopologyOptions) -> RustBuffer {
     return FfiConverterTypeTopologyOptions.lower(value)
+}
+
+
+/**
+ * Stake on its way out.
+ */
+public struct Unbonding: Equatable, Hashable, Codable {
+    /**
+     * Its number.
+     */
+    public let entry: UInt64
+    /**
+     * When it began to leave, in milliseconds since 1970.
+     */
+    public let startedUnixMs: UInt64
+    /**
+     * When it will be paid out, in milliseconds since 1970.
+     */
+    public let maturesUnixMs: UInt64
+    /**
+     * Base units that left, but for what came back.
+     */
+    public let initial: String
+    /**
+     * Base units that slashes have left of it.
+     */
+    public let balance: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its number.
+         */entry: UInt64,
+        /**
+         * When it began to leave, in milliseconds since 1970.
+         */startedUnixMs: UInt64,
+        /**
+         * When it will be paid out, in milliseconds since 1970.
+         */maturesUnixMs: UInt64,
+        /**
+         * Base units that left, but for what came back.
+         */initial: String,
+        /**
+         * Base units that slashes have left of it.
+         */balance: String) {
+        self.entry = entry
+        self.startedUnixMs = startedUnixMs
+        self.maturesUnixMs = maturesUnixMs
+        self.initial = initial
+        self.balance = balance
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Unbonding: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeUnbonding: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Unbonding {
+        return
+            try Unbonding(
+                entry: FfiConverterUInt64.read(from: &buf),
+                startedUnixMs: FfiConverterUInt64.read(from: &buf),
+                maturesUnixMs: FfiConverterUInt64.read(from: &buf),
+                initial: FfiConverterString.read(from: &buf),
+                balance: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Unbonding, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.entry, into: &buf)
+        FfiConverterUInt64.write(value.startedUnixMs, into: &buf)
+        FfiConverterUInt64.write(value.maturesUnixMs, into: &buf)
+        FfiConverterString.write(value.initial, into: &buf)
+        FfiConverterString.write(value.balance, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeUnbonding_lift(_ buf: RustBuffer) throws -> Unbonding {
+    return try FfiConverterTypeUnbonding.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeUnbonding_lower(_ value: Unbonding) -> RustBuffer {
+    return FfiConverterTypeUnbonding.lower(value)
 }
 
 
@@ -10247,6 +12561,532 @@ public func FfiConverterTypeDomain_lower(_ value: Domain) -> RustBuffer {
 
 
 /**
+ * What a power cut may cost a ledger. A killed process costs nothing.
+ */
+
+public enum Durability: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * Every change waits for the disk.
+     */
+    case full
+    /**
+     * The last changes may be lost, never torn.
+     */
+    case normal
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Durability: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDurability: FfiConverterRustBuffer {
+    typealias SwiftType = Durability
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Durability {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .full
+
+        case 2: return .normal
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Durability, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .full:
+            writeInt(&buf, Int32(1))
+
+
+        case .normal:
+            writeInt(&buf, Int32(2))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDurability_lift(_ buf: RustBuffer) throws -> Durability {
+    return try FfiConverterTypeDurability.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDurability_lower(_ value: Durability) -> RustBuffer {
+    return FfiConverterTypeDurability.lower(value)
+}
+
+
+
+/**
+ * What can be asked of an economy: [`LedgerEconomy::ask`], or as a step of a batch. Operators are
+ * nodes, 64 hexadecimal digits; amounts decimal text of base units.
+ */
+
+public enum EconomyRequest: Equatable, Hashable, Codable {
+
+    /**
+     * Sets every number and rule. The first time founds the economy: an account is opened for each
+     * purse, and the initial supply is minted into the treasury.
+     */
+    case configure(
+        /**
+         * JSON text like that of [`default_economy_rules`]; just that if it is left out.
+         */rules: String? = nil
+    )
+    /**
+     * Sets one number.
+     */
+    case setParameter(
+        /**
+         * The parameter's name.
+         */name: String,
+        /**
+         * What it will be in its unit, in decimal digits.
+         */value: String
+    )
+    /**
+     * Makes a node an operator that may be staked on. `account` receives its commission.
+     */
+    case registerOperator(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */`operator`: String,
+        /**
+         * Receives its commission.
+         */account: String,
+        /**
+         * Its part of every reward, in millionths.
+         */commissionPpm: UInt32
+    )
+    /**
+     * Changes an operator's commission: by little, and once in 24 hours.
+     */
+    case setCommission(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */`operator`: String,
+        /**
+         * Its part of every reward, in millionths.
+         */commissionPpm: UInt32
+    )
+    /**
+     * Stakes on an operator.
+     */
+    case bond(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */`operator`: String,
+        /**
+         * Whose stake it is.
+         */delegator: String,
+        /**
+         * Base units.
+         */amount: String
+    )
+    /**
+     * Starts to take stake back, all of it if the amount is left out. Time pays it out, less what
+     * slashes take until then.
+     */
+    case unbond(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */`operator`: String,
+        /**
+         * Whose stake it is.
+         */delegator: String,
+        /**
+         * Base units; all of it if it is left out.
+         */amount: String? = nil
+    )
+    /**
+     * Returns stake on its way out to its operator, all of the entry if the amount is left out.
+     */
+    case cancelUnbonding(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */`operator`: String,
+        /**
+         * Whose stake it is.
+         */delegator: String,
+        /**
+         * The unbonding: [`EconomyReceipt::entry`].
+         */entry: UInt64,
+        /**
+         * Base units; all of it if it is left out.
+         */amount: String? = nil
+    )
+    /**
+     * Moves stake to another operator at once, all of it if the amount is left out. Until it
+     * matures it answers for what the first operator did, and may not move on.
+     */
+    case redelegate(
+        /**
+         * Whose stake it is.
+         */delegator: String,
+        /**
+         * The operator it leaves.
+         */fromOperator: String,
+        /**
+         * The operator it goes to.
+         */toOperator: String,
+        /**
+         * Base units; all of it if it is left out.
+         */amount: String? = nil
+    )
+    /**
+     * Pays a delegator's rewards out.
+     */
+    case claim(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */`operator`: String,
+        /**
+         * Whose stake it is.
+         */delegator: String
+    )
+    /**
+     * Pays an operator's commission out.
+     */
+    case claimCommission(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */`operator`: String
+    )
+    /**
+     * Shares a reward between an operator and its delegators. It is paid from an account, or from
+     * that of the treasury or the mint ([`purse_account`]).
+     */
+    case reward(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */`operator`: String,
+        /**
+         * The account that pays.
+         */source: String,
+        /**
+         * Base units.
+         */amount: String
+    )
+    /**
+     * Punishes what an operator did at some time. Whether the evidence is true is for the caller
+     * to know.
+     */
+    case slash(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */`operator`: String,
+        /**
+         * What it did.
+         */evidence: Evidence,
+        /**
+         * When it did so, in milliseconds since 1970.
+         */infractionUnixMs: UInt64,
+        /**
+         * What was staked on it then, in base units.
+         */power: String
+    )
+    /**
+     * Lets an operator back whose time in jail is over.
+     */
+    case unjail(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */`operator`: String
+    )
+    /**
+     * Pays a claim from the insurance fund, once.
+     */
+    case payInsurance(
+        /**
+         * Names the claim that was granted.
+         */claim: String,
+        /**
+         * Receives.
+         */toAccount: String,
+        /**
+         * Base units.
+         */amount: String
+    )
+    /**
+     * Rewards a contribution by one of the rules. Facts are in thousandths: yes is 1000, a quality
+     * of 0.95 is 950.
+     */
+    case earn(
+        /**
+         * The rule's name.
+         */rule: String,
+        /**
+         * Receives.
+         */account: String,
+        /**
+         * What is so, in thousandths.
+         */facts: [String: UInt64]
+    )
+    /**
+     * Rewards a session of computing. Power and the sum of the bonuses are in thousandths, the
+     * duration is in milliseconds.
+     */
+    case earnSession(
+        /**
+         * Receives.
+         */account: String,
+        /**
+         * The device's power, in thousandths.
+         */powerMilli: UInt64,
+        /**
+         * How long it computed, in milliseconds.
+         */durationMs: UInt64,
+        /**
+         * The sum of its bonuses, in thousandths.
+         */bonusPerMille: UInt32
+    )
+    /**
+     * Pays a fee: treasury and sovereign fund have their parts, and the payee the rest.
+     */
+    case payFee(
+        /**
+         * Pays.
+         */payer: String,
+        /**
+         * Receives what the funds leave.
+         */payee: String,
+        /**
+         * Base units.
+         */amount: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension EconomyRequest: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeEconomyRequest: FfiConverterRustBuffer {
+    typealias SwiftType = EconomyRequest
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> EconomyRequest {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .configure(rules: try FfiConverterOptionString.read(from: &buf)
+        )
+
+        case 2: return .setParameter(name: try FfiConverterString.read(from: &buf), value: try FfiConverterString.read(from: &buf)
+        )
+
+        case 3: return .registerOperator(operator: try FfiConverterString.read(from: &buf), account: try FfiConverterString.read(from: &buf), commissionPpm: try FfiConverterUInt32.read(from: &buf)
+        )
+
+        case 4: return .setCommission(operator: try FfiConverterString.read(from: &buf), commissionPpm: try FfiConverterUInt32.read(from: &buf)
+        )
+
+        case 5: return .bond(operator: try FfiConverterString.read(from: &buf), delegator: try FfiConverterString.read(from: &buf), amount: try FfiConverterString.read(from: &buf)
+        )
+
+        case 6: return .unbond(operator: try FfiConverterString.read(from: &buf), delegator: try FfiConverterString.read(from: &buf), amount: try FfiConverterOptionString.read(from: &buf)
+        )
+
+        case 7: return .cancelUnbonding(operator: try FfiConverterString.read(from: &buf), delegator: try FfiConverterString.read(from: &buf), entry: try FfiConverterUInt64.read(from: &buf), amount: try FfiConverterOptionString.read(from: &buf)
+        )
+
+        case 8: return .redelegate(delegator: try FfiConverterString.read(from: &buf), fromOperator: try FfiConverterString.read(from: &buf), toOperator: try FfiConverterString.read(from: &buf), amount: try FfiConverterOptionString.read(from: &buf)
+        )
+
+        case 9: return .claim(operator: try FfiConverterString.read(from: &buf), delegator: try FfiConverterString.read(from: &buf)
+        )
+
+        case 10: return .claimCommission(operator: try FfiConverterString.read(from: &buf)
+        )
+
+        case 11: return .reward(operator: try FfiConverterString.read(from: &buf), source: try FfiConverterString.read(from: &buf), amount: try FfiConverterString.read(from: &buf)
+        )
+
+        case 12: return .slash(operator: try FfiConverterString.read(from: &buf), evidence: try FfiConverterTypeEvidence.read(from: &buf), infractionUnixMs: try FfiConverterUInt64.read(from: &buf), power: try FfiConverterString.read(from: &buf)
+        )
+
+        case 13: return .unjail(operator: try FfiConverterString.read(from: &buf)
+        )
+
+        case 14: return .payInsurance(claim: try FfiConverterString.read(from: &buf), toAccount: try FfiConverterString.read(from: &buf), amount: try FfiConverterString.read(from: &buf)
+        )
+
+        case 15: return .earn(rule: try FfiConverterString.read(from: &buf), account: try FfiConverterString.read(from: &buf), facts: try FfiConverterDictionaryStringUInt64.read(from: &buf)
+        )
+
+        case 16: return .earnSession(account: try FfiConverterString.read(from: &buf), powerMilli: try FfiConverterUInt64.read(from: &buf), durationMs: try FfiConverterUInt64.read(from: &buf), bonusPerMille: try FfiConverterUInt32.read(from: &buf)
+        )
+
+        case 17: return .payFee(payer: try FfiConverterString.read(from: &buf), payee: try FfiConverterString.read(from: &buf), amount: try FfiConverterString.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: EconomyRequest, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .configure(rules):
+            writeInt(&buf, Int32(1))
+            FfiConverterOptionString.write(rules, into: &buf)
+
+
+        case let .setParameter(name,value):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(name, into: &buf)
+            FfiConverterString.write(value, into: &buf)
+
+
+        case let .registerOperator(`operator`,account,commissionPpm):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(`operator`, into: &buf)
+            FfiConverterString.write(account, into: &buf)
+            FfiConverterUInt32.write(commissionPpm, into: &buf)
+
+
+        case let .setCommission(`operator`,commissionPpm):
+            writeInt(&buf, Int32(4))
+            FfiConverterString.write(`operator`, into: &buf)
+            FfiConverterUInt32.write(commissionPpm, into: &buf)
+
+
+        case let .bond(`operator`,delegator,amount):
+            writeInt(&buf, Int32(5))
+            FfiConverterString.write(`operator`, into: &buf)
+            FfiConverterString.write(delegator, into: &buf)
+            FfiConverterString.write(amount, into: &buf)
+
+
+        case let .unbond(`operator`,delegator,amount):
+            writeInt(&buf, Int32(6))
+            FfiConverterString.write(`operator`, into: &buf)
+            FfiConverterString.write(delegator, into: &buf)
+            FfiConverterOptionString.write(amount, into: &buf)
+
+
+        case let .cancelUnbonding(`operator`,delegator,entry,amount):
+            writeInt(&buf, Int32(7))
+            FfiConverterString.write(`operator`, into: &buf)
+            FfiConverterString.write(delegator, into: &buf)
+            FfiConverterUInt64.write(entry, into: &buf)
+            FfiConverterOptionString.write(amount, into: &buf)
+
+
+        case let .redelegate(delegator,fromOperator,toOperator,amount):
+            writeInt(&buf, Int32(8))
+            FfiConverterString.write(delegator, into: &buf)
+            FfiConverterString.write(fromOperator, into: &buf)
+            FfiConverterString.write(toOperator, into: &buf)
+            FfiConverterOptionString.write(amount, into: &buf)
+
+
+        case let .claim(`operator`,delegator):
+            writeInt(&buf, Int32(9))
+            FfiConverterString.write(`operator`, into: &buf)
+            FfiConverterString.write(delegator, into: &buf)
+
+
+        case let .claimCommission(`operator`):
+            writeInt(&buf, Int32(10))
+            FfiConverterString.write(`operator`, into: &buf)
+
+
+        case let .reward(`operator`,source,amount):
+            writeInt(&buf, Int32(11))
+            FfiConverterString.write(`operator`, into: &buf)
+            FfiConverterString.write(source, into: &buf)
+            FfiConverterString.write(amount, into: &buf)
+
+
+        case let .slash(`operator`,evidence,infractionUnixMs,power):
+            writeInt(&buf, Int32(12))
+            FfiConverterString.write(`operator`, into: &buf)
+            FfiConverterTypeEvidence.write(evidence, into: &buf)
+            FfiConverterUInt64.write(infractionUnixMs, into: &buf)
+            FfiConverterString.write(power, into: &buf)
+
+
+        case let .unjail(`operator`):
+            writeInt(&buf, Int32(13))
+            FfiConverterString.write(`operator`, into: &buf)
+
+
+        case let .payInsurance(claim,toAccount,amount):
+            writeInt(&buf, Int32(14))
+            FfiConverterString.write(claim, into: &buf)
+            FfiConverterString.write(toAccount, into: &buf)
+            FfiConverterString.write(amount, into: &buf)
+
+
+        case let .earn(rule,account,facts):
+            writeInt(&buf, Int32(15))
+            FfiConverterString.write(rule, into: &buf)
+            FfiConverterString.write(account, into: &buf)
+            FfiConverterDictionaryStringUInt64.write(facts, into: &buf)
+
+
+        case let .earnSession(account,powerMilli,durationMs,bonusPerMille):
+            writeInt(&buf, Int32(16))
+            FfiConverterString.write(account, into: &buf)
+            FfiConverterUInt64.write(powerMilli, into: &buf)
+            FfiConverterUInt64.write(durationMs, into: &buf)
+            FfiConverterUInt32.write(bonusPerMille, into: &buf)
+
+
+        case let .payFee(payer,payee,amount):
+            writeInt(&buf, Int32(17))
+            FfiConverterString.write(payer, into: &buf)
+            FfiConverterString.write(payee, into: &buf)
+            FfiConverterString.write(amount, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEconomyRequest_lift(_ buf: RustBuffer) throws -> EconomyRequest {
+    return try FfiConverterTypeEconomyRequest.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEconomyRequest_lower(_ value: EconomyRequest) -> RustBuffer {
+    return FfiConverterTypeEconomyRequest.lower(value)
+}
+
+
+
+/**
  * Why a search ended.
  */
 
@@ -10504,17 +13344,273 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      */
     case idReused = 403
     /**
-     * A reservation was posted, was voided or has expired.
+     * A reservation was posted or was voided.
      */
     case reservationClosed = 404
     /**
-     * An operation makes no sense: zero amount, one account twice, other assets, overflow.
+     * The ledger refuses an operation for a reason that has no code of its own.
      */
     case invalidOperation = 405
     /**
      * A reservation is unknown: there never was one of that id.
      */
     case unknownReservation = 406
+    /**
+     * A batch has no operations.
+     */
+    case batchEmpty = 407
+    /**
+     * A batch has more than 8,190 operations. Split it.
+     */
+    case batchTooLarge = 408
+    /**
+     * An operation would move or hold nothing.
+     */
+    case zeroAmount = 409
+    /**
+     * An operation has one account on both sides.
+     */
+    case sameAccount = 410
+    /**
+     * An account was closed, for good.
+     */
+    case accountClosed = 411
+    /**
+     * An account that is to be closed still holds something, or has reservations.
+     */
+    case accountInUse = 412
+    /**
+     * A limit on supply was set on an account that is no issuer.
+     */
+    case notAnIssuer = 413
+    /**
+     * The accounts of a transfer hold different assets.
+     */
+    case assetMismatch = 414
+    /**
+     * An id names an operation that reserved nothing.
+     */
+    case notAReservation = 415
+    /**
+     * A post asks for more than is reserved.
+     */
+    case postExceedsReservation = 416
+    /**
+     * A reservation has expired.
+     */
+    case reservationExpired = 417
+    /**
+     * A reservation would be expired from the start.
+     */
+    case expiresInPast = 418
+    /**
+     * A counter of an account cannot count that much more.
+     */
+    case amountOverflow = 419
+    /**
+     * An issuer would have more out than its limit on supply.
+     */
+    case supplyExceeded = 420
+    /**
+     * An issuer would take back more than it has put out.
+     */
+    case creditsExceedDebits = 421
+    /**
+     * An account may not spend that much more today.
+     */
+    case quotaExceeded = 422
+    /**
+     * A signature was good until a time that has passed. Sign again.
+     */
+    case signatureExpired = 423
+    /**
+     * No key is registered for an account, so nobody can sign for it.
+     */
+    case noOwner = 424
+    /**
+     * A signature is not one of the account's key over this batch.
+     */
+    case signatureForged = 425
+    /**
+     * The number of a signature was used: the batch may have been executed.
+     */
+    case signatureReplayed = 426
+    /**
+     * The number of a signature is not the next one.
+     */
+    case nonceSkipped = 427
+    /**
+     * A batch does something that only the owner of another account may ask for.
+     */
+    case notTheOwner = 428
+    /**
+     * A batch does something that only the host may do, no owner.
+     */
+    case notForOwners = 429
+    /**
+     * A checkpoint is not signed by the key that is trusted.
+     */
+    case checkpointForged = 430
+    /**
+     * A history is not the one a checkpoint was made of: it was rewritten.
+     */
+    case checkpointDiffers = 431
+    /**
+     * A history ends before a checkpoint: it was cut short.
+     */
+    case checkpointMissing = 432
+    /**
+     * An economy is asked for something, and none was configured.
+     */
+    case noEconomy = 433
+    /**
+     * The numbers of an economy do not agree or are out of bounds, or its text is malformed.
+     */
+    case invalidEconomy = 434
+    /**
+     * An economy has no parameter of that name.
+     */
+    case unknownParameter = 435
+    /**
+     * An account is a purse of the economy, which only its rules use so.
+     */
+    case purseAccount = 436
+    /**
+     * An account that is to be closed takes part in staking.
+     */
+    case accountStaked = 437
+    /**
+     * A signed batch asks something of the economy that only the host may ask.
+     */
+    case hostOnly = 438
+    /**
+     * An operation asks for what time does by itself.
+     */
+    case maturesByTime = 439
+    /**
+     * A batch would make more entries than one may. Split it.
+     */
+    case batchTooLong = 440
+    /**
+     * The time is before the last event of staking or earning. Ask again later.
+     */
+    case clockBehind = 441
+    /**
+     * A node is not an operator.
+     */
+    case unknownOperator = 442
+    /**
+     * A node is an operator already.
+     */
+    case operatorExists = 443
+    /**
+     * An account has neither stake nor rewards at an operator.
+     */
+    case unknownDelegator = 444
+    /**
+     * More is asked for than an account has staked.
+     */
+    case exceedsStake = 445
+    /**
+     * An operator is in jail: it takes no stake and no rewards.
+     */
+    case jailed = 446
+    /**
+     * An operator will never come back.
+     */
+    case tombstoned = 447
+    /**
+     * An operator is not in jail.
+     */
+    case notJailed = 448
+    /**
+     * So many unbondings or redelegations are open already. Wait for one to mature.
+     */
+    case tooManyEntries = 449
+    /**
+     * There is no such unbonding or redelegation.
+     */
+    case unknownEntry = 450
+    /**
+     * An unbonding's time has come: it can only be paid out.
+     */
+    case entryMatured = 451
+    /**
+     * More is asked for than an unbonding holds.
+     */
+    case exceedsEntry = 452
+    /**
+     * Stake that was redelegated may not move on before it has matured.
+     */
+    case transitiveRedelegation = 453
+    /**
+     * No rewards and no commission are due.
+     */
+    case nothingToClaim = 454
+    /**
+     * An infraction is too long ago to be punished.
+     */
+    case evidenceTooOld = 455
+    /**
+     * An infraction was punished already.
+     */
+    case evidenceRepeated = 456
+    /**
+     * A commission is above the highest allowed, or would change by too much at once.
+     */
+    case commissionTooLarge = 457
+    /**
+     * A commission was set less than a day ago.
+     */
+    case commissionTooSoon = 458
+    /**
+     * A claim was paid by the insurance fund already.
+     */
+    case claimRepeated = 459
+    /**
+     * The insurance fund does not have that much.
+     */
+    case insuranceShort = 460
+    /**
+     * The rules of staking refuse an operation for a reason that has no code of its own.
+     */
+    case stakingRefused = 461
+    /**
+     * There is no rule of that name by which anything is earned.
+     */
+    case unknownRule = 462
+    /**
+     * A rule knows no fact of that name.
+     */
+    case unknownFact = 463
+    /**
+     * A fact that a rule requires is missing.
+     */
+    case factMissing = 464
+    /**
+     * A fact is not what a rule requires.
+     */
+    case requirementNotMet = 465
+    /**
+     * A fact is greater than a rule allows.
+     */
+    case factTooLarge = 466
+    /**
+     * A session of computing is too short to be paid.
+     */
+    case sessionTooShort = 467
+    /**
+     * A session's duration, power or bonus is greater than it can be.
+     */
+    case sessionTooLarge = 468
+    /**
+     * An account was granted all that one day allows.
+     */
+    case dailyLimitReached = 469
+    /**
+     * The rules of earning refuse an operation for a reason that has no code of its own.
+     */
+    case earningRefused = 470
     /**
      * A harvest policy contradicts itself or does not parse.
      */
@@ -10556,9 +13652,53 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      */
     case storageLocked = 701
     /**
-     * A file is damaged, or not what it should be.
+     * A file is damaged. Restore it from a copy.
      */
     case storageCorrupt = 702
+    /**
+     * There is no room for a file. Nothing was changed.
+     */
+    case storageFull = 703
+    /**
+     * A file can be read but not written.
+     */
+    case storageReadOnly = 704
+    /**
+     * A folder was named where a file is needed.
+     */
+    case storageIsFolder = 705
+    /**
+     * A file cannot be made or read: it, or the folder it is in, does not exist.
+     */
+    case storageNoFolder = 706
+    /**
+     * A file is no database, or one of something else.
+     */
+    case storageForeign = 707
+    /**
+     * A file was written by a newer version of this library.
+     */
+    case storageTooNew = 708
+    /**
+     * A file exists, and none is replaced.
+     */
+    case storageExists = 709
+    /**
+     * A history can be imported into an empty ledger only.
+     */
+    case storageNotEmpty = 710
+    /**
+     * A change may be on disk or not. Open the file again and repeat it.
+     */
+    case storageUncertain = 711
+    /**
+     * A file must be opened again, since an earlier change was not confirmed.
+     */
+    case storageReopen = 712
+    /**
+     * A line of a text is no entry of a history.
+     */
+    case invalidTranscript = 713
     /**
      * A node or coordinator cannot go on.
      */
@@ -10638,31 +13778,181 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
 
         case 25: return .unknownReservation
 
-        case 26: return .invalidPolicy
+        case 26: return .batchEmpty
 
-        case 27: return .probeFailed
+        case 27: return .batchTooLarge
 
-        case 28: return .invalidModule
+        case 28: return .zeroAmount
 
-        case 29: return .outOfFuel
+        case 29: return .sameAccount
 
-        case 30: return .outOfMemory
+        case 30: return .accountClosed
 
-        case 31: return .invalidOutput
+        case 31: return .accountInUse
 
-        case 32: return .trap
+        case 32: return .notAnIssuer
 
-        case 33: return .taskLost
+        case 33: return .assetMismatch
 
-        case 34: return .storage
+        case 34: return .notAReservation
 
-        case 35: return .storageLocked
+        case 35: return .postExceedsReservation
 
-        case 36: return .storageCorrupt
+        case 36: return .reservationExpired
 
-        case 37: return .node
+        case 37: return .expiresInPast
 
-        case 38: return .listen
+        case 38: return .amountOverflow
+
+        case 39: return .supplyExceeded
+
+        case 40: return .creditsExceedDebits
+
+        case 41: return .quotaExceeded
+
+        case 42: return .signatureExpired
+
+        case 43: return .noOwner
+
+        case 44: return .signatureForged
+
+        case 45: return .signatureReplayed
+
+        case 46: return .nonceSkipped
+
+        case 47: return .notTheOwner
+
+        case 48: return .notForOwners
+
+        case 49: return .checkpointForged
+
+        case 50: return .checkpointDiffers
+
+        case 51: return .checkpointMissing
+
+        case 52: return .noEconomy
+
+        case 53: return .invalidEconomy
+
+        case 54: return .unknownParameter
+
+        case 55: return .purseAccount
+
+        case 56: return .accountStaked
+
+        case 57: return .hostOnly
+
+        case 58: return .maturesByTime
+
+        case 59: return .batchTooLong
+
+        case 60: return .clockBehind
+
+        case 61: return .unknownOperator
+
+        case 62: return .operatorExists
+
+        case 63: return .unknownDelegator
+
+        case 64: return .exceedsStake
+
+        case 65: return .jailed
+
+        case 66: return .tombstoned
+
+        case 67: return .notJailed
+
+        case 68: return .tooManyEntries
+
+        case 69: return .unknownEntry
+
+        case 70: return .entryMatured
+
+        case 71: return .exceedsEntry
+
+        case 72: return .transitiveRedelegation
+
+        case 73: return .nothingToClaim
+
+        case 74: return .evidenceTooOld
+
+        case 75: return .evidenceRepeated
+
+        case 76: return .commissionTooLarge
+
+        case 77: return .commissionTooSoon
+
+        case 78: return .claimRepeated
+
+        case 79: return .insuranceShort
+
+        case 80: return .stakingRefused
+
+        case 81: return .unknownRule
+
+        case 82: return .unknownFact
+
+        case 83: return .factMissing
+
+        case 84: return .requirementNotMet
+
+        case 85: return .factTooLarge
+
+        case 86: return .sessionTooShort
+
+        case 87: return .sessionTooLarge
+
+        case 88: return .dailyLimitReached
+
+        case 89: return .earningRefused
+
+        case 90: return .invalidPolicy
+
+        case 91: return .probeFailed
+
+        case 92: return .invalidModule
+
+        case 93: return .outOfFuel
+
+        case 94: return .outOfMemory
+
+        case 95: return .invalidOutput
+
+        case 96: return .trap
+
+        case 97: return .taskLost
+
+        case 98: return .storage
+
+        case 99: return .storageLocked
+
+        case 100: return .storageCorrupt
+
+        case 101: return .storageFull
+
+        case 102: return .storageReadOnly
+
+        case 103: return .storageIsFolder
+
+        case 104: return .storageNoFolder
+
+        case 105: return .storageForeign
+
+        case 106: return .storageTooNew
+
+        case 107: return .storageExists
+
+        case 108: return .storageNotEmpty
+
+        case 109: return .storageUncertain
+
+        case 110: return .storageReopen
+
+        case 111: return .invalidTranscript
+
+        case 112: return .node
+
+        case 113: return .listen
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -10772,56 +14062,356 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
             writeInt(&buf, Int32(25))
 
 
-        case .invalidPolicy:
+        case .batchEmpty:
             writeInt(&buf, Int32(26))
 
 
-        case .probeFailed:
+        case .batchTooLarge:
             writeInt(&buf, Int32(27))
 
 
-        case .invalidModule:
+        case .zeroAmount:
             writeInt(&buf, Int32(28))
 
 
-        case .outOfFuel:
+        case .sameAccount:
             writeInt(&buf, Int32(29))
 
 
-        case .outOfMemory:
+        case .accountClosed:
             writeInt(&buf, Int32(30))
 
 
-        case .invalidOutput:
+        case .accountInUse:
             writeInt(&buf, Int32(31))
 
 
-        case .trap:
+        case .notAnIssuer:
             writeInt(&buf, Int32(32))
 
 
-        case .taskLost:
+        case .assetMismatch:
             writeInt(&buf, Int32(33))
 
 
-        case .storage:
+        case .notAReservation:
             writeInt(&buf, Int32(34))
 
 
-        case .storageLocked:
+        case .postExceedsReservation:
             writeInt(&buf, Int32(35))
 
 
-        case .storageCorrupt:
+        case .reservationExpired:
             writeInt(&buf, Int32(36))
 
 
-        case .node:
+        case .expiresInPast:
             writeInt(&buf, Int32(37))
 
 
-        case .listen:
+        case .amountOverflow:
             writeInt(&buf, Int32(38))
+
+
+        case .supplyExceeded:
+            writeInt(&buf, Int32(39))
+
+
+        case .creditsExceedDebits:
+            writeInt(&buf, Int32(40))
+
+
+        case .quotaExceeded:
+            writeInt(&buf, Int32(41))
+
+
+        case .signatureExpired:
+            writeInt(&buf, Int32(42))
+
+
+        case .noOwner:
+            writeInt(&buf, Int32(43))
+
+
+        case .signatureForged:
+            writeInt(&buf, Int32(44))
+
+
+        case .signatureReplayed:
+            writeInt(&buf, Int32(45))
+
+
+        case .nonceSkipped:
+            writeInt(&buf, Int32(46))
+
+
+        case .notTheOwner:
+            writeInt(&buf, Int32(47))
+
+
+        case .notForOwners:
+            writeInt(&buf, Int32(48))
+
+
+        case .checkpointForged:
+            writeInt(&buf, Int32(49))
+
+
+        case .checkpointDiffers:
+            writeInt(&buf, Int32(50))
+
+
+        case .checkpointMissing:
+            writeInt(&buf, Int32(51))
+
+
+        case .noEconomy:
+            writeInt(&buf, Int32(52))
+
+
+        case .invalidEconomy:
+            writeInt(&buf, Int32(53))
+
+
+        case .unknownParameter:
+            writeInt(&buf, Int32(54))
+
+
+        case .purseAccount:
+            writeInt(&buf, Int32(55))
+
+
+        case .accountStaked:
+            writeInt(&buf, Int32(56))
+
+
+        case .hostOnly:
+            writeInt(&buf, Int32(57))
+
+
+        case .maturesByTime:
+            writeInt(&buf, Int32(58))
+
+
+        case .batchTooLong:
+            writeInt(&buf, Int32(59))
+
+
+        case .clockBehind:
+            writeInt(&buf, Int32(60))
+
+
+        case .unknownOperator:
+            writeInt(&buf, Int32(61))
+
+
+        case .operatorExists:
+            writeInt(&buf, Int32(62))
+
+
+        case .unknownDelegator:
+            writeInt(&buf, Int32(63))
+
+
+        case .exceedsStake:
+            writeInt(&buf, Int32(64))
+
+
+        case .jailed:
+            writeInt(&buf, Int32(65))
+
+
+        case .tombstoned:
+            writeInt(&buf, Int32(66))
+
+
+        case .notJailed:
+            writeInt(&buf, Int32(67))
+
+
+        case .tooManyEntries:
+            writeInt(&buf, Int32(68))
+
+
+        case .unknownEntry:
+            writeInt(&buf, Int32(69))
+
+
+        case .entryMatured:
+            writeInt(&buf, Int32(70))
+
+
+        case .exceedsEntry:
+            writeInt(&buf, Int32(71))
+
+
+        case .transitiveRedelegation:
+            writeInt(&buf, Int32(72))
+
+
+        case .nothingToClaim:
+            writeInt(&buf, Int32(73))
+
+
+        case .evidenceTooOld:
+            writeInt(&buf, Int32(74))
+
+
+        case .evidenceRepeated:
+            writeInt(&buf, Int32(75))
+
+
+        case .commissionTooLarge:
+            writeInt(&buf, Int32(76))
+
+
+        case .commissionTooSoon:
+            writeInt(&buf, Int32(77))
+
+
+        case .claimRepeated:
+            writeInt(&buf, Int32(78))
+
+
+        case .insuranceShort:
+            writeInt(&buf, Int32(79))
+
+
+        case .stakingRefused:
+            writeInt(&buf, Int32(80))
+
+
+        case .unknownRule:
+            writeInt(&buf, Int32(81))
+
+
+        case .unknownFact:
+            writeInt(&buf, Int32(82))
+
+
+        case .factMissing:
+            writeInt(&buf, Int32(83))
+
+
+        case .requirementNotMet:
+            writeInt(&buf, Int32(84))
+
+
+        case .factTooLarge:
+            writeInt(&buf, Int32(85))
+
+
+        case .sessionTooShort:
+            writeInt(&buf, Int32(86))
+
+
+        case .sessionTooLarge:
+            writeInt(&buf, Int32(87))
+
+
+        case .dailyLimitReached:
+            writeInt(&buf, Int32(88))
+
+
+        case .earningRefused:
+            writeInt(&buf, Int32(89))
+
+
+        case .invalidPolicy:
+            writeInt(&buf, Int32(90))
+
+
+        case .probeFailed:
+            writeInt(&buf, Int32(91))
+
+
+        case .invalidModule:
+            writeInt(&buf, Int32(92))
+
+
+        case .outOfFuel:
+            writeInt(&buf, Int32(93))
+
+
+        case .outOfMemory:
+            writeInt(&buf, Int32(94))
+
+
+        case .invalidOutput:
+            writeInt(&buf, Int32(95))
+
+
+        case .trap:
+            writeInt(&buf, Int32(96))
+
+
+        case .taskLost:
+            writeInt(&buf, Int32(97))
+
+
+        case .storage:
+            writeInt(&buf, Int32(98))
+
+
+        case .storageLocked:
+            writeInt(&buf, Int32(99))
+
+
+        case .storageCorrupt:
+            writeInt(&buf, Int32(100))
+
+
+        case .storageFull:
+            writeInt(&buf, Int32(101))
+
+
+        case .storageReadOnly:
+            writeInt(&buf, Int32(102))
+
+
+        case .storageIsFolder:
+            writeInt(&buf, Int32(103))
+
+
+        case .storageNoFolder:
+            writeInt(&buf, Int32(104))
+
+
+        case .storageForeign:
+            writeInt(&buf, Int32(105))
+
+
+        case .storageTooNew:
+            writeInt(&buf, Int32(106))
+
+
+        case .storageExists:
+            writeInt(&buf, Int32(107))
+
+
+        case .storageNotEmpty:
+            writeInt(&buf, Int32(108))
+
+
+        case .storageUncertain:
+            writeInt(&buf, Int32(109))
+
+
+        case .storageReopen:
+            writeInt(&buf, Int32(110))
+
+
+        case .invalidTranscript:
+            writeInt(&buf, Int32(111))
+
+
+        case .node:
+            writeInt(&buf, Int32(112))
+
+
+        case .listen:
+            writeInt(&buf, Int32(113))
 
         }
     }
@@ -10840,6 +14430,91 @@ public func FfiConverterTypeErrorCode_lift(_ buf: RustBuffer) throws -> ErrorCod
 #endif
 public func FfiConverterTypeErrorCode_lower(_ value: ErrorCode) -> RustBuffer {
     return FfiConverterTypeErrorCode.lower(value)
+}
+
+
+
+/**
+ * What an operator is accused of.
+ */
+
+public enum Evidence: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * It signed two different results of one task: never an accident.
+     */
+    case doubleResult
+    /**
+     * It signed a result that others proved wrong.
+     */
+    case invalidResult
+    /**
+     * It was not there when it had promised to be.
+     */
+    case downtime
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Evidence: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeEvidence: FfiConverterRustBuffer {
+    typealias SwiftType = Evidence
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Evidence {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .doubleResult
+
+        case 2: return .invalidResult
+
+        case 3: return .downtime
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Evidence, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .doubleResult:
+            writeInt(&buf, Int32(1))
+
+
+        case .invalidResult:
+            writeInt(&buf, Int32(2))
+
+
+        case .downtime:
+            writeInt(&buf, Int32(3))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEvidence_lift(_ buf: RustBuffer) throws -> Evidence {
+    return try FfiConverterTypeEvidence.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEvidence_lower(_ value: Evidence) -> RustBuffer {
+    return FfiConverterTypeEvidence.lower(value)
 }
 
 
@@ -10963,12 +14638,12 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
     case IdReused(message: String)
 
     /**
-     * A reservation was posted, was voided or has expired.
+     * A reservation was posted or was voided.
      */
     case ReservationClosed(message: String)
 
     /**
-     * An operation makes no sense: zero amount, one account twice, other assets, overflow.
+     * The ledger refuses an operation for a reason that has no code of its own.
      */
     case InvalidOperation(message: String)
 
@@ -10976,6 +14651,326 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
      * A reservation is unknown: there never was one of that id.
      */
     case UnknownReservation(message: String)
+
+    /**
+     * A batch has no operations.
+     */
+    case BatchEmpty(message: String)
+
+    /**
+     * A batch has more than 8,190 operations. Split it.
+     */
+    case BatchTooLarge(message: String)
+
+    /**
+     * An operation would move or hold nothing.
+     */
+    case ZeroAmount(message: String)
+
+    /**
+     * An operation has one account on both sides.
+     */
+    case SameAccount(message: String)
+
+    /**
+     * An account was closed, for good.
+     */
+    case AccountClosed(message: String)
+
+    /**
+     * An account that is to be closed still holds something, or has reservations.
+     */
+    case AccountInUse(message: String)
+
+    /**
+     * A limit on supply was set on an account that is no issuer.
+     */
+    case NotAnIssuer(message: String)
+
+    /**
+     * The accounts of a transfer hold different assets.
+     */
+    case AssetMismatch(message: String)
+
+    /**
+     * An id names an operation that reserved nothing.
+     */
+    case NotAReservation(message: String)
+
+    /**
+     * A post asks for more than is reserved.
+     */
+    case PostExceedsReservation(message: String)
+
+    /**
+     * A reservation has expired.
+     */
+    case ReservationExpired(message: String)
+
+    /**
+     * A reservation would be expired from the start.
+     */
+    case ExpiresInPast(message: String)
+
+    /**
+     * A counter of an account cannot count that much more.
+     */
+    case AmountOverflow(message: String)
+
+    /**
+     * An issuer would have more out than its limit on supply.
+     */
+    case SupplyExceeded(message: String)
+
+    /**
+     * An issuer would take back more than it has put out.
+     */
+    case CreditsExceedDebits(message: String)
+
+    /**
+     * An account may not spend that much more today.
+     */
+    case QuotaExceeded(message: String)
+
+    /**
+     * A signature was good until a time that has passed. Sign again.
+     */
+    case SignatureExpired(message: String)
+
+    /**
+     * No key is registered for an account, so nobody can sign for it.
+     */
+    case NoOwner(message: String)
+
+    /**
+     * A signature is not one of the account's key over this batch.
+     */
+    case SignatureForged(message: String)
+
+    /**
+     * The number of a signature was used: the batch may have been executed.
+     */
+    case SignatureReplayed(message: String)
+
+    /**
+     * The number of a signature is not the next one.
+     */
+    case NonceSkipped(message: String)
+
+    /**
+     * A batch does something that only the owner of another account may ask for.
+     */
+    case NotTheOwner(message: String)
+
+    /**
+     * A batch does something that only the host may do, no owner.
+     */
+    case NotForOwners(message: String)
+
+    /**
+     * A checkpoint is not signed by the key that is trusted.
+     */
+    case CheckpointForged(message: String)
+
+    /**
+     * A history is not the one a checkpoint was made of: it was rewritten.
+     */
+    case CheckpointDiffers(message: String)
+
+    /**
+     * A history ends before a checkpoint: it was cut short.
+     */
+    case CheckpointMissing(message: String)
+
+    /**
+     * An economy is asked for something, and none was configured.
+     */
+    case NoEconomy(message: String)
+
+    /**
+     * The numbers of an economy do not agree or are out of bounds, or its text is malformed.
+     */
+    case InvalidEconomy(message: String)
+
+    /**
+     * An economy has no parameter of that name.
+     */
+    case UnknownParameter(message: String)
+
+    /**
+     * An account is a purse of the economy, which only its rules use so.
+     */
+    case PurseAccount(message: String)
+
+    /**
+     * An account that is to be closed takes part in staking.
+     */
+    case AccountStaked(message: String)
+
+    /**
+     * A signed batch asks something of the economy that only the host may ask.
+     */
+    case HostOnly(message: String)
+
+    /**
+     * An operation asks for what time does by itself.
+     */
+    case MaturesByTime(message: String)
+
+    /**
+     * A batch would make more entries than one may. Split it.
+     */
+    case BatchTooLong(message: String)
+
+    /**
+     * The time is before the last event of staking or earning. Ask again later.
+     */
+    case ClockBehind(message: String)
+
+    /**
+     * A node is not an operator.
+     */
+    case UnknownOperator(message: String)
+
+    /**
+     * A node is an operator already.
+     */
+    case OperatorExists(message: String)
+
+    /**
+     * An account has neither stake nor rewards at an operator.
+     */
+    case UnknownDelegator(message: String)
+
+    /**
+     * More is asked for than an account has staked.
+     */
+    case ExceedsStake(message: String)
+
+    /**
+     * An operator is in jail: it takes no stake and no rewards.
+     */
+    case Jailed(message: String)
+
+    /**
+     * An operator will never come back.
+     */
+    case Tombstoned(message: String)
+
+    /**
+     * An operator is not in jail.
+     */
+    case NotJailed(message: String)
+
+    /**
+     * So many unbondings or redelegations are open already. Wait for one to mature.
+     */
+    case TooManyEntries(message: String)
+
+    /**
+     * There is no such unbonding or redelegation.
+     */
+    case UnknownEntry(message: String)
+
+    /**
+     * An unbonding's time has come: it can only be paid out.
+     */
+    case EntryMatured(message: String)
+
+    /**
+     * More is asked for than an unbonding holds.
+     */
+    case ExceedsEntry(message: String)
+
+    /**
+     * Stake that was redelegated may not move on before it has matured.
+     */
+    case TransitiveRedelegation(message: String)
+
+    /**
+     * No rewards and no commission are due.
+     */
+    case NothingToClaim(message: String)
+
+    /**
+     * An infraction is too long ago to be punished.
+     */
+    case EvidenceTooOld(message: String)
+
+    /**
+     * An infraction was punished already.
+     */
+    case EvidenceRepeated(message: String)
+
+    /**
+     * A commission is above the highest allowed, or would change by too much at once.
+     */
+    case CommissionTooLarge(message: String)
+
+    /**
+     * A commission was set less than a day ago.
+     */
+    case CommissionTooSoon(message: String)
+
+    /**
+     * A claim was paid by the insurance fund already.
+     */
+    case ClaimRepeated(message: String)
+
+    /**
+     * The insurance fund does not have that much.
+     */
+    case InsuranceShort(message: String)
+
+    /**
+     * The rules of staking refuse an operation for a reason that has no code of its own.
+     */
+    case StakingRefused(message: String)
+
+    /**
+     * There is no rule of that name by which anything is earned.
+     */
+    case UnknownRule(message: String)
+
+    /**
+     * A rule knows no fact of that name.
+     */
+    case UnknownFact(message: String)
+
+    /**
+     * A fact that a rule requires is missing.
+     */
+    case FactMissing(message: String)
+
+    /**
+     * A fact is not what a rule requires.
+     */
+    case RequirementNotMet(message: String)
+
+    /**
+     * A fact is greater than a rule allows.
+     */
+    case FactTooLarge(message: String)
+
+    /**
+     * A session of computing is too short to be paid.
+     */
+    case SessionTooShort(message: String)
+
+    /**
+     * A session's duration, power or bonus is greater than it can be.
+     */
+    case SessionTooLarge(message: String)
+
+    /**
+     * An account was granted all that one day allows.
+     */
+    case DailyLimitReached(message: String)
+
+    /**
+     * The rules of earning refuse an operation for a reason that has no code of its own.
+     */
+    case EarningRefused(message: String)
 
     /**
      * A harvest policy contradicts itself or does not parse.
@@ -11028,9 +15023,64 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
     case StorageLocked(message: String)
 
     /**
-     * A file is damaged, or not what it should be.
+     * A file is damaged. Restore it from a copy.
      */
     case StorageCorrupt(message: String)
+
+    /**
+     * There is no room for a file. Nothing was changed.
+     */
+    case StorageFull(message: String)
+
+    /**
+     * A file can be read but not written.
+     */
+    case StorageReadOnly(message: String)
+
+    /**
+     * A folder was named where a file is needed.
+     */
+    case StorageIsFolder(message: String)
+
+    /**
+     * A file cannot be made or read: it, or the folder it is in, does not exist.
+     */
+    case StorageNoFolder(message: String)
+
+    /**
+     * A file is no database, or one of something else.
+     */
+    case StorageForeign(message: String)
+
+    /**
+     * A file was written by a newer version of this library.
+     */
+    case StorageTooNew(message: String)
+
+    /**
+     * A file exists, and none is replaced.
+     */
+    case StorageExists(message: String)
+
+    /**
+     * A history can be imported into an empty ledger only.
+     */
+    case StorageNotEmpty(message: String)
+
+    /**
+     * A change may be on disk or not. Open the file again and repeat it.
+     */
+    case StorageUncertain(message: String)
+
+    /**
+     * A file must be opened again, since an earlier change was not confirmed.
+     */
+    case StorageReopen(message: String)
+
+    /**
+     * A line of a text is no entry of a history.
+     */
+    case InvalidTranscript(message: String)
 
     /**
      * A node or coordinator cannot go on.
@@ -11167,55 +15217,355 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 26: return .InvalidPolicy(
+        case 26: return .BatchEmpty(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 27: return .ProbeFailed(
+        case 27: return .BatchTooLarge(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 28: return .InvalidModule(
+        case 28: return .ZeroAmount(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 29: return .OutOfFuel(
+        case 29: return .SameAccount(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 30: return .OutOfMemory(
+        case 30: return .AccountClosed(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 31: return .InvalidOutput(
+        case 31: return .AccountInUse(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 32: return .Trap(
+        case 32: return .NotAnIssuer(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 33: return .TaskLost(
+        case 33: return .AssetMismatch(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 34: return .Storage(
+        case 34: return .NotAReservation(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 35: return .StorageLocked(
+        case 35: return .PostExceedsReservation(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 36: return .StorageCorrupt(
+        case 36: return .ReservationExpired(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 37: return .Node(
+        case 37: return .ExpiresInPast(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 38: return .Listen(
+        case 38: return .AmountOverflow(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 39: return .SupplyExceeded(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 40: return .CreditsExceedDebits(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 41: return .QuotaExceeded(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 42: return .SignatureExpired(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 43: return .NoOwner(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 44: return .SignatureForged(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 45: return .SignatureReplayed(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 46: return .NonceSkipped(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 47: return .NotTheOwner(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 48: return .NotForOwners(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 49: return .CheckpointForged(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 50: return .CheckpointDiffers(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 51: return .CheckpointMissing(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 52: return .NoEconomy(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 53: return .InvalidEconomy(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 54: return .UnknownParameter(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 55: return .PurseAccount(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 56: return .AccountStaked(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 57: return .HostOnly(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 58: return .MaturesByTime(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 59: return .BatchTooLong(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 60: return .ClockBehind(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 61: return .UnknownOperator(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 62: return .OperatorExists(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 63: return .UnknownDelegator(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 64: return .ExceedsStake(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 65: return .Jailed(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 66: return .Tombstoned(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 67: return .NotJailed(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 68: return .TooManyEntries(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 69: return .UnknownEntry(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 70: return .EntryMatured(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 71: return .ExceedsEntry(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 72: return .TransitiveRedelegation(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 73: return .NothingToClaim(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 74: return .EvidenceTooOld(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 75: return .EvidenceRepeated(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 76: return .CommissionTooLarge(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 77: return .CommissionTooSoon(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 78: return .ClaimRepeated(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 79: return .InsuranceShort(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 80: return .StakingRefused(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 81: return .UnknownRule(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 82: return .UnknownFact(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 83: return .FactMissing(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 84: return .RequirementNotMet(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 85: return .FactTooLarge(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 86: return .SessionTooShort(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 87: return .SessionTooLarge(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 88: return .DailyLimitReached(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 89: return .EarningRefused(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 90: return .InvalidPolicy(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 91: return .ProbeFailed(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 92: return .InvalidModule(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 93: return .OutOfFuel(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 94: return .OutOfMemory(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 95: return .InvalidOutput(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 96: return .Trap(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 97: return .TaskLost(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 98: return .Storage(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 99: return .StorageLocked(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 100: return .StorageCorrupt(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 101: return .StorageFull(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 102: return .StorageReadOnly(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 103: return .StorageIsFolder(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 104: return .StorageNoFolder(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 105: return .StorageForeign(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 106: return .StorageTooNew(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 107: return .StorageExists(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 108: return .StorageNotEmpty(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 109: return .StorageUncertain(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 110: return .StorageReopen(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 111: return .InvalidTranscript(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 112: return .Node(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 113: return .Listen(
             message: try FfiConverterString.read(from: &buf)
         )
 
@@ -11280,32 +15630,182 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             writeInt(&buf, Int32(24))
         case .UnknownReservation(_ /* message is ignored*/):
             writeInt(&buf, Int32(25))
-        case .InvalidPolicy(_ /* message is ignored*/):
+        case .BatchEmpty(_ /* message is ignored*/):
             writeInt(&buf, Int32(26))
-        case .ProbeFailed(_ /* message is ignored*/):
+        case .BatchTooLarge(_ /* message is ignored*/):
             writeInt(&buf, Int32(27))
-        case .InvalidModule(_ /* message is ignored*/):
+        case .ZeroAmount(_ /* message is ignored*/):
             writeInt(&buf, Int32(28))
-        case .OutOfFuel(_ /* message is ignored*/):
+        case .SameAccount(_ /* message is ignored*/):
             writeInt(&buf, Int32(29))
-        case .OutOfMemory(_ /* message is ignored*/):
+        case .AccountClosed(_ /* message is ignored*/):
             writeInt(&buf, Int32(30))
-        case .InvalidOutput(_ /* message is ignored*/):
+        case .AccountInUse(_ /* message is ignored*/):
             writeInt(&buf, Int32(31))
-        case .Trap(_ /* message is ignored*/):
+        case .NotAnIssuer(_ /* message is ignored*/):
             writeInt(&buf, Int32(32))
-        case .TaskLost(_ /* message is ignored*/):
+        case .AssetMismatch(_ /* message is ignored*/):
             writeInt(&buf, Int32(33))
-        case .Storage(_ /* message is ignored*/):
+        case .NotAReservation(_ /* message is ignored*/):
             writeInt(&buf, Int32(34))
-        case .StorageLocked(_ /* message is ignored*/):
+        case .PostExceedsReservation(_ /* message is ignored*/):
             writeInt(&buf, Int32(35))
-        case .StorageCorrupt(_ /* message is ignored*/):
+        case .ReservationExpired(_ /* message is ignored*/):
             writeInt(&buf, Int32(36))
-        case .Node(_ /* message is ignored*/):
+        case .ExpiresInPast(_ /* message is ignored*/):
             writeInt(&buf, Int32(37))
-        case .Listen(_ /* message is ignored*/):
+        case .AmountOverflow(_ /* message is ignored*/):
             writeInt(&buf, Int32(38))
+        case .SupplyExceeded(_ /* message is ignored*/):
+            writeInt(&buf, Int32(39))
+        case .CreditsExceedDebits(_ /* message is ignored*/):
+            writeInt(&buf, Int32(40))
+        case .QuotaExceeded(_ /* message is ignored*/):
+            writeInt(&buf, Int32(41))
+        case .SignatureExpired(_ /* message is ignored*/):
+            writeInt(&buf, Int32(42))
+        case .NoOwner(_ /* message is ignored*/):
+            writeInt(&buf, Int32(43))
+        case .SignatureForged(_ /* message is ignored*/):
+            writeInt(&buf, Int32(44))
+        case .SignatureReplayed(_ /* message is ignored*/):
+            writeInt(&buf, Int32(45))
+        case .NonceSkipped(_ /* message is ignored*/):
+            writeInt(&buf, Int32(46))
+        case .NotTheOwner(_ /* message is ignored*/):
+            writeInt(&buf, Int32(47))
+        case .NotForOwners(_ /* message is ignored*/):
+            writeInt(&buf, Int32(48))
+        case .CheckpointForged(_ /* message is ignored*/):
+            writeInt(&buf, Int32(49))
+        case .CheckpointDiffers(_ /* message is ignored*/):
+            writeInt(&buf, Int32(50))
+        case .CheckpointMissing(_ /* message is ignored*/):
+            writeInt(&buf, Int32(51))
+        case .NoEconomy(_ /* message is ignored*/):
+            writeInt(&buf, Int32(52))
+        case .InvalidEconomy(_ /* message is ignored*/):
+            writeInt(&buf, Int32(53))
+        case .UnknownParameter(_ /* message is ignored*/):
+            writeInt(&buf, Int32(54))
+        case .PurseAccount(_ /* message is ignored*/):
+            writeInt(&buf, Int32(55))
+        case .AccountStaked(_ /* message is ignored*/):
+            writeInt(&buf, Int32(56))
+        case .HostOnly(_ /* message is ignored*/):
+            writeInt(&buf, Int32(57))
+        case .MaturesByTime(_ /* message is ignored*/):
+            writeInt(&buf, Int32(58))
+        case .BatchTooLong(_ /* message is ignored*/):
+            writeInt(&buf, Int32(59))
+        case .ClockBehind(_ /* message is ignored*/):
+            writeInt(&buf, Int32(60))
+        case .UnknownOperator(_ /* message is ignored*/):
+            writeInt(&buf, Int32(61))
+        case .OperatorExists(_ /* message is ignored*/):
+            writeInt(&buf, Int32(62))
+        case .UnknownDelegator(_ /* message is ignored*/):
+            writeInt(&buf, Int32(63))
+        case .ExceedsStake(_ /* message is ignored*/):
+            writeInt(&buf, Int32(64))
+        case .Jailed(_ /* message is ignored*/):
+            writeInt(&buf, Int32(65))
+        case .Tombstoned(_ /* message is ignored*/):
+            writeInt(&buf, Int32(66))
+        case .NotJailed(_ /* message is ignored*/):
+            writeInt(&buf, Int32(67))
+        case .TooManyEntries(_ /* message is ignored*/):
+            writeInt(&buf, Int32(68))
+        case .UnknownEntry(_ /* message is ignored*/):
+            writeInt(&buf, Int32(69))
+        case .EntryMatured(_ /* message is ignored*/):
+            writeInt(&buf, Int32(70))
+        case .ExceedsEntry(_ /* message is ignored*/):
+            writeInt(&buf, Int32(71))
+        case .TransitiveRedelegation(_ /* message is ignored*/):
+            writeInt(&buf, Int32(72))
+        case .NothingToClaim(_ /* message is ignored*/):
+            writeInt(&buf, Int32(73))
+        case .EvidenceTooOld(_ /* message is ignored*/):
+            writeInt(&buf, Int32(74))
+        case .EvidenceRepeated(_ /* message is ignored*/):
+            writeInt(&buf, Int32(75))
+        case .CommissionTooLarge(_ /* message is ignored*/):
+            writeInt(&buf, Int32(76))
+        case .CommissionTooSoon(_ /* message is ignored*/):
+            writeInt(&buf, Int32(77))
+        case .ClaimRepeated(_ /* message is ignored*/):
+            writeInt(&buf, Int32(78))
+        case .InsuranceShort(_ /* message is ignored*/):
+            writeInt(&buf, Int32(79))
+        case .StakingRefused(_ /* message is ignored*/):
+            writeInt(&buf, Int32(80))
+        case .UnknownRule(_ /* message is ignored*/):
+            writeInt(&buf, Int32(81))
+        case .UnknownFact(_ /* message is ignored*/):
+            writeInt(&buf, Int32(82))
+        case .FactMissing(_ /* message is ignored*/):
+            writeInt(&buf, Int32(83))
+        case .RequirementNotMet(_ /* message is ignored*/):
+            writeInt(&buf, Int32(84))
+        case .FactTooLarge(_ /* message is ignored*/):
+            writeInt(&buf, Int32(85))
+        case .SessionTooShort(_ /* message is ignored*/):
+            writeInt(&buf, Int32(86))
+        case .SessionTooLarge(_ /* message is ignored*/):
+            writeInt(&buf, Int32(87))
+        case .DailyLimitReached(_ /* message is ignored*/):
+            writeInt(&buf, Int32(88))
+        case .EarningRefused(_ /* message is ignored*/):
+            writeInt(&buf, Int32(89))
+        case .InvalidPolicy(_ /* message is ignored*/):
+            writeInt(&buf, Int32(90))
+        case .ProbeFailed(_ /* message is ignored*/):
+            writeInt(&buf, Int32(91))
+        case .InvalidModule(_ /* message is ignored*/):
+            writeInt(&buf, Int32(92))
+        case .OutOfFuel(_ /* message is ignored*/):
+            writeInt(&buf, Int32(93))
+        case .OutOfMemory(_ /* message is ignored*/):
+            writeInt(&buf, Int32(94))
+        case .InvalidOutput(_ /* message is ignored*/):
+            writeInt(&buf, Int32(95))
+        case .Trap(_ /* message is ignored*/):
+            writeInt(&buf, Int32(96))
+        case .TaskLost(_ /* message is ignored*/):
+            writeInt(&buf, Int32(97))
+        case .Storage(_ /* message is ignored*/):
+            writeInt(&buf, Int32(98))
+        case .StorageLocked(_ /* message is ignored*/):
+            writeInt(&buf, Int32(99))
+        case .StorageCorrupt(_ /* message is ignored*/):
+            writeInt(&buf, Int32(100))
+        case .StorageFull(_ /* message is ignored*/):
+            writeInt(&buf, Int32(101))
+        case .StorageReadOnly(_ /* message is ignored*/):
+            writeInt(&buf, Int32(102))
+        case .StorageIsFolder(_ /* message is ignored*/):
+            writeInt(&buf, Int32(103))
+        case .StorageNoFolder(_ /* message is ignored*/):
+            writeInt(&buf, Int32(104))
+        case .StorageForeign(_ /* message is ignored*/):
+            writeInt(&buf, Int32(105))
+        case .StorageTooNew(_ /* message is ignored*/):
+            writeInt(&buf, Int32(106))
+        case .StorageExists(_ /* message is ignored*/):
+            writeInt(&buf, Int32(107))
+        case .StorageNotEmpty(_ /* message is ignored*/):
+            writeInt(&buf, Int32(108))
+        case .StorageUncertain(_ /* message is ignored*/):
+            writeInt(&buf, Int32(109))
+        case .StorageReopen(_ /* message is ignored*/):
+            writeInt(&buf, Int32(110))
+        case .InvalidTranscript(_ /* message is ignored*/):
+            writeInt(&buf, Int32(111))
+        case .Node(_ /* message is ignored*/):
+            writeInt(&buf, Int32(112))
+        case .Listen(_ /* message is ignored*/):
+            writeInt(&buf, Int32(113))
 
 
         }
@@ -11411,6 +15911,285 @@ public func FfiConverterTypeGenome_lift(_ buf: RustBuffer) throws -> Genome {
 #endif
 public func FfiConverterTypeGenome_lower(_ value: Genome) -> RustBuffer {
     return FfiConverterTypeGenome.lower(value)
+}
+
+
+
+/**
+ * One step of a batch. Ids are 32 hexadecimal digits, amounts decimal text of base units.
+ */
+
+public enum LedgerOperation: Equatable, Hashable, Codable {
+
+    /**
+     * Opens an account for an asset; 0 is credits.
+     */
+    case `open`(
+        /**
+         * The new account.
+         */account: String,
+        /**
+         * What it may do.
+         */kind: AccountKind,
+        /**
+         * What it will hold.
+         */asset: UInt32 = UInt32(0)
+    )
+    /**
+     * Moves an amount. From an issuer it mints, to one it burns.
+     */
+    case transfer(
+        /**
+         * Names the operation.
+         */id: String,
+        /**
+         * Gives.
+         */from: String,
+        /**
+         * Receives.
+         */to: String,
+        /**
+         * Base units, above zero.
+         */amount: String,
+        /**
+         * What it is for.
+         */memo: Memo? = nil
+    )
+    /**
+     * Holds an amount back for a later post or void.
+     */
+    case reserve(
+        /**
+         * Names the operation and the reservation.
+         */id: String,
+        /**
+         * Will give.
+         */from: String,
+        /**
+         * Will receive.
+         */to: String,
+        /**
+         * Base units, above zero.
+         */amount: String,
+        /**
+         * When it is released by itself, in milliseconds since 1970.
+         */expiresUnixMs: UInt64? = nil,
+        /**
+         * What it is for.
+         */memo: Memo? = nil
+    )
+    /**
+     * Moves a reserved amount, or part of it; what is left is released.
+     */
+    case post(
+        /**
+         * Names the operation.
+         */id: String,
+        /**
+         * The reservation it closes.
+         */reservation: String,
+        /**
+         * Base units; all that is reserved if it is left out.
+         */amount: String? = nil
+    )
+    /**
+     * Releases a reservation.
+     */
+    case void(
+        /**
+         * Names the operation.
+         */id: String,
+        /**
+         * The reservation it closes.
+         */reservation: String
+    )
+    /**
+     * Sets all limits of an account anew.
+     */
+    case limit(
+        /**
+         * Names the operation.
+         */id: String,
+        /**
+         * The account.
+         */account: String,
+        /**
+         * Its limits from then on.
+         */limits: AccountLimits
+    )
+    /**
+     * Closes an account for good.
+     */
+    case close(
+        /**
+         * Names the operation.
+         */id: String,
+        /**
+         * The account.
+         */account: String
+    )
+    /**
+     * Registers the key, 32 bytes, whose signatures move an account's money.
+     */
+    case own(
+        /**
+         * Names the operation.
+         */id: String,
+        /**
+         * The account.
+         */account: String,
+        /**
+         * The owner's key.
+         */key: Data
+    )
+    /**
+     * Asks something of the economy.
+     */
+    case economy(
+        /**
+         * Names the operation.
+         */id: String,
+        /**
+         * What is asked.
+         */request: EconomyRequest
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LedgerOperation: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLedgerOperation: FfiConverterRustBuffer {
+    typealias SwiftType = LedgerOperation
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LedgerOperation {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .`open`(account: try FfiConverterString.read(from: &buf), kind: try FfiConverterTypeAccountKind.read(from: &buf), asset: try FfiConverterUInt32.read(from: &buf)
+        )
+
+        case 2: return .transfer(id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), to: try FfiConverterString.read(from: &buf), amount: try FfiConverterString.read(from: &buf), memo: try FfiConverterOptionTypeMemo.read(from: &buf)
+        )
+
+        case 3: return .reserve(id: try FfiConverterString.read(from: &buf), from: try FfiConverterString.read(from: &buf), to: try FfiConverterString.read(from: &buf), amount: try FfiConverterString.read(from: &buf), expiresUnixMs: try FfiConverterOptionUInt64.read(from: &buf), memo: try FfiConverterOptionTypeMemo.read(from: &buf)
+        )
+
+        case 4: return .post(id: try FfiConverterString.read(from: &buf), reservation: try FfiConverterString.read(from: &buf), amount: try FfiConverterOptionString.read(from: &buf)
+        )
+
+        case 5: return .void(id: try FfiConverterString.read(from: &buf), reservation: try FfiConverterString.read(from: &buf)
+        )
+
+        case 6: return .limit(id: try FfiConverterString.read(from: &buf), account: try FfiConverterString.read(from: &buf), limits: try FfiConverterTypeAccountLimits.read(from: &buf)
+        )
+
+        case 7: return .close(id: try FfiConverterString.read(from: &buf), account: try FfiConverterString.read(from: &buf)
+        )
+
+        case 8: return .own(id: try FfiConverterString.read(from: &buf), account: try FfiConverterString.read(from: &buf), key: try FfiConverterData.read(from: &buf)
+        )
+
+        case 9: return .economy(id: try FfiConverterString.read(from: &buf), request: try FfiConverterTypeEconomyRequest.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: LedgerOperation, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .`open`(account,kind,asset):
+            writeInt(&buf, Int32(1))
+            FfiConverterString.write(account, into: &buf)
+            FfiConverterTypeAccountKind.write(kind, into: &buf)
+            FfiConverterUInt32.write(asset, into: &buf)
+
+
+        case let .transfer(id,from,to,amount,memo):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterString.write(from, into: &buf)
+            FfiConverterString.write(to, into: &buf)
+            FfiConverterString.write(amount, into: &buf)
+            FfiConverterOptionTypeMemo.write(memo, into: &buf)
+
+
+        case let .reserve(id,from,to,amount,expiresUnixMs,memo):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterString.write(from, into: &buf)
+            FfiConverterString.write(to, into: &buf)
+            FfiConverterString.write(amount, into: &buf)
+            FfiConverterOptionUInt64.write(expiresUnixMs, into: &buf)
+            FfiConverterOptionTypeMemo.write(memo, into: &buf)
+
+
+        case let .post(id,reservation,amount):
+            writeInt(&buf, Int32(4))
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterString.write(reservation, into: &buf)
+            FfiConverterOptionString.write(amount, into: &buf)
+
+
+        case let .void(id,reservation):
+            writeInt(&buf, Int32(5))
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterString.write(reservation, into: &buf)
+
+
+        case let .limit(id,account,limits):
+            writeInt(&buf, Int32(6))
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterString.write(account, into: &buf)
+            FfiConverterTypeAccountLimits.write(limits, into: &buf)
+
+
+        case let .close(id,account):
+            writeInt(&buf, Int32(7))
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterString.write(account, into: &buf)
+
+
+        case let .own(id,account,key):
+            writeInt(&buf, Int32(8))
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterString.write(account, into: &buf)
+            FfiConverterData.write(key, into: &buf)
+
+
+        case let .economy(id,request):
+            writeInt(&buf, Int32(9))
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterTypeEconomyRequest.write(request, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLedgerOperation_lift(_ buf: RustBuffer) throws -> LedgerOperation {
+    return try FfiConverterTypeLedgerOperation.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLedgerOperation_lower(_ value: LedgerOperation) -> RustBuffer {
+    return FfiConverterTypeLedgerOperation.lower(value)
 }
 
 
@@ -11677,6 +16456,121 @@ public func FfiConverterTypeNetwork_lift(_ buf: RustBuffer) throws -> Network {
 #endif
 public func FfiConverterTypeNetwork_lower(_ value: Network) -> RustBuffer {
     return FfiConverterTypeNetwork.lower(value)
+}
+
+
+
+/**
+ * What a parameter is counted in.
+ */
+
+public enum ParameterUnit: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * Base units of credits.
+     */
+    case baseUnits
+    /**
+     * Millionths.
+     */
+    case ppm
+    /**
+     * Thousandths.
+     */
+    case perMille
+    /**
+     * Milliseconds.
+     */
+    case milliseconds
+    /**
+     * Things.
+     */
+    case count
+    /**
+     * 0 for no, 1 for yes.
+     */
+    case flag
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ParameterUnit: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeParameterUnit: FfiConverterRustBuffer {
+    typealias SwiftType = ParameterUnit
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ParameterUnit {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .baseUnits
+
+        case 2: return .ppm
+
+        case 3: return .perMille
+
+        case 4: return .milliseconds
+
+        case 5: return .count
+
+        case 6: return .flag
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: ParameterUnit, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .baseUnits:
+            writeInt(&buf, Int32(1))
+
+
+        case .ppm:
+            writeInt(&buf, Int32(2))
+
+
+        case .perMille:
+            writeInt(&buf, Int32(3))
+
+
+        case .milliseconds:
+            writeInt(&buf, Int32(4))
+
+
+        case .count:
+            writeInt(&buf, Int32(5))
+
+
+        case .flag:
+            writeInt(&buf, Int32(6))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeParameterUnit_lift(_ buf: RustBuffer) throws -> ParameterUnit {
+    return try FfiConverterTypeParameterUnit.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeParameterUnit_lower(_ value: ParameterUnit) -> RustBuffer {
+    return FfiConverterTypeParameterUnit.lower(value)
 }
 
 
@@ -12556,6 +17450,81 @@ public func FfiConverterTypeStrategy_lower(_ value: Strategy) -> RustBuffer {
 
 
 /**
+ * How a history is written as text, a line for each entry.
+ */
+
+public enum TextFormat: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * Columns under a line with their names, for spreadsheets.
+     */
+    case csv
+    /**
+     * One JSON object a line, amounts as text.
+     */
+    case jsonLines
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension TextFormat: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTextFormat: FfiConverterRustBuffer {
+    typealias SwiftType = TextFormat
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TextFormat {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .csv
+
+        case 2: return .jsonLines
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: TextFormat, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .csv:
+            writeInt(&buf, Int32(1))
+
+
+        case .jsonLines:
+            writeInt(&buf, Int32(2))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTextFormat_lift(_ buf: RustBuffer) throws -> TextFormat {
+    return try FfiConverterTypeTextFormat.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTextFormat_lower(_ value: TextFormat) -> RustBuffer {
+    return FfiConverterTypeTextFormat.lower(value)
+}
+
+
+
+/**
  * What a job is promised.
  */
 
@@ -13088,6 +18057,30 @@ fileprivate struct FfiConverterOptionTypeReplyBlocks: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeAccountLimits: FfiConverterRustBuffer {
+    typealias SwiftType = AccountLimits?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeAccountLimits.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeAccountLimits.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeCover: FfiConverterRustBuffer {
     typealias SwiftType = Cover?
 
@@ -13112,6 +18105,78 @@ fileprivate struct FfiConverterOptionTypeCover: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeEconomyOperator: FfiConverterRustBuffer {
+    typealias SwiftType = EconomyOperator?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeEconomyOperator.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeEconomyOperator.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeEconomyReceipt: FfiConverterRustBuffer {
+    typealias SwiftType = EconomyReceipt?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeEconomyReceipt.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeEconomyReceipt.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeLedgerEntry: FfiConverterRustBuffer {
+    typealias SwiftType = LedgerEntry?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeLedgerEntry.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeLedgerEntry.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeLimits: FfiConverterRustBuffer {
     typealias SwiftType = Limits?
 
@@ -13128,6 +18193,30 @@ fileprivate struct FfiConverterOptionTypeLimits: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeLimits.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeMemo: FfiConverterRustBuffer {
+    typealias SwiftType = Memo?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMemo.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMemo.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -13256,6 +18345,30 @@ fileprivate struct FfiConverterOptionTypeStagnation: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeStanding: FfiConverterRustBuffer {
+    typealias SwiftType = Standing?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeStanding.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeStanding.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeTopologyOptions: FfiConverterRustBuffer {
     typealias SwiftType = TopologyOptions?
 
@@ -13272,6 +18385,54 @@ fileprivate struct FfiConverterOptionTypeTopologyOptions: FfiConverterRustBuffer
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeTopologyOptions.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeAccountKind: FfiConverterRustBuffer {
+    typealias SwiftType = AccountKind?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeAccountKind.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeAccountKind.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeDurability: FfiConverterRustBuffer {
+    typealias SwiftType = Durability?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeDurability.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeDurability.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -13500,6 +18661,31 @@ fileprivate struct FfiConverterSequenceData: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeAccount: FfiConverterRustBuffer {
+    typealias SwiftType = [Account]
+
+    public static func write(_ value: [Account], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeAccount.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Account] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Account]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeAccount.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeAssignment: FfiConverterRustBuffer {
     typealias SwiftType = [Assignment]
 
@@ -13542,6 +18728,56 @@ fileprivate struct FfiConverterSequenceTypeDescriptor: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeDescriptor.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeEconomyOperator: FfiConverterRustBuffer {
+    typealias SwiftType = [EconomyOperator]
+
+    public static func write(_ value: [EconomyOperator], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeEconomyOperator.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [EconomyOperator] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [EconomyOperator]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeEconomyOperator.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeEconomyParameter: FfiConverterRustBuffer {
+    typealias SwiftType = [EconomyParameter]
+
+    public static func write(_ value: [EconomyParameter], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeEconomyParameter.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [EconomyParameter] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [EconomyParameter]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeEconomyParameter.read(from: &buf))
         }
         return seq
     }
@@ -13642,6 +18878,31 @@ fileprivate struct FfiConverterSequenceTypeJob: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeJob.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeLedgerEntry: FfiConverterRustBuffer {
+    typealias SwiftType = [LedgerEntry]
+
+    public static func write(_ value: [LedgerEntry], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeLedgerEntry.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [LedgerEntry] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [LedgerEntry]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeLedgerEntry.read(from: &buf))
         }
         return seq
     }
@@ -13775,6 +19036,31 @@ fileprivate struct FfiConverterSequenceTypeReason: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeReceipt: FfiConverterRustBuffer {
+    typealias SwiftType = [Receipt]
+
+    public static func write(_ value: [Receipt], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeReceipt.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Receipt] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Receipt]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeReceipt.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeRemoved: FfiConverterRustBuffer {
     typealias SwiftType = [Removed]
 
@@ -13792,6 +19078,31 @@ fileprivate struct FfiConverterSequenceTypeRemoved: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeRemoved.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeUnbonding: FfiConverterRustBuffer {
+    typealias SwiftType = [Unbonding]
+
+    public static func write(_ value: [Unbonding], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeUnbonding.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Unbonding] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Unbonding]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeUnbonding.read(from: &buf))
         }
         return seq
     }
@@ -13875,6 +19186,31 @@ fileprivate struct FfiConverterSequenceTypeDomain: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeLedgerOperation: FfiConverterRustBuffer {
+    typealias SwiftType = [LedgerOperation]
+
+    public static func write(_ value: [LedgerOperation], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeLedgerOperation.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [LedgerOperation] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [LedgerOperation]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeLedgerOperation.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeVariable: FfiConverterRustBuffer {
     typealias SwiftType = [Variable]
 
@@ -13946,6 +19282,32 @@ fileprivate struct FfiConverterSequenceSequenceTypeDescriptor: FfiConverterRustB
         return seq
     }
 }
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterDictionaryStringUInt64: FfiConverterRustBuffer {
+    public static func write(_ value: [String: UInt64], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for (key, value) in value {
+            FfiConverterString.write(key, into: &buf)
+            FfiConverterUInt64.write(value, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String: UInt64] {
+        let len: Int32 = try readInt(&buf)
+        var dict = [String: UInt64]()
+        dict.reserveCapacity(Int(len))
+        for _ in 0..<len {
+            let key = try FfiConverterString.read(from: &buf)
+            let value = try FfiConverterUInt64.read(from: &buf)
+            dict[key] = value
+        }
+        return dict
+    }
+}
 private let UNIFFI_RUST_FUTURE_POLL_READY: Int8 = 0
 private let UNIFFI_RUST_FUTURE_POLL_WAKE: Int8 = 1
 
@@ -14001,6 +19363,103 @@ public func version() -> String  {
     return try!  FfiConverterString.lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_fogcompute_uniffi_fn_func_version(uniffiCallStatus
+    )
+})
+}
+/**
+ * The bytes that an owner's signature is over, for keys that are kept elsewhere. A signed batch is
+ * [`sign_batch`] with any secret, its last 64 bytes replaced by the signature.
+ *
+ * # Errors
+ * [`FogError::InvalidArgument`].
+ */
+public func batchMessage(account: String, nonce: UInt64, expiresUnixMs: UInt64, operations: [LedgerOperation])throws  -> Data  {
+    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_batch_message(
+        FfiConverterString.lower(account),
+        FfiConverterUInt64.lower(nonce),
+        FfiConverterUInt64.lower(expiresUnixMs),
+        FfiConverterSequenceTypeLedgerOperation.lower(operations),uniffiCallStatus
+    )
+})
+}
+/**
+ * The public key, 32 bytes, to an Ed25519 key's 32 secret bytes.
+ *
+ * # Errors
+ * [`FogError::InvalidArgument`].
+ */
+public func ownerKey(secret: Data)throws  -> Data  {
+    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_owner_key(
+        FfiConverterData.lower(secret),uniffiCallStatus
+    )
+})
+}
+/**
+ * Signs a batch as the owner of an account with 32 secret bytes. `nonce` is
+ * [`Ledger::next_nonce`]; the bytes are the same in every language.
+ *
+ * # Errors
+ * [`FogError::InvalidArgument`].
+ */
+public func signBatch(account: String, nonce: UInt64, expiresUnixMs: UInt64, operations: [LedgerOperation], secret: Data)throws  -> Data  {
+    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_sign_batch(
+        FfiConverterString.lower(account),
+        FfiConverterUInt64.lower(nonce),
+        FfiConverterUInt64.lower(expiresUnixMs),
+        FfiConverterSequenceTypeLedgerOperation.lower(operations),
+        FfiConverterData.lower(secret),uniffiCallStatus
+    )
+})
+}
+/**
+ * Checks that a checkpoint was signed by the key, 32 bytes, that is trusted, and says what it
+ * states.
+ *
+ * # Errors
+ * [`FogError::CheckpointForged`], [`FogError::InvalidArgument`].
+ */
+public func verifyCheckpoint(checkpoint: Data, key: Data)throws  -> Checkpoint  {
+    return try  FfiConverterTypeCheckpoint_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_verify_checkpoint(
+        FfiConverterData.lower(checkpoint),
+        FfiConverterData.lower(key),uniffiCallStatus
+    )
+})
+}
+/**
+ * The rules that an economy has unless it is told others, as JSON text: every number with its
+ * name. Amounts are texts of base units, parts are millionths, facts and multipliers thousandths.
+ *
+ * # Errors
+ * [`FogError::Panic`].
+ */
+public func defaultEconomyRules()throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_default_economy_rules(uniffiCallStatus
+    )
+})
+}
+/**
+ * The account of a purse of the economy, the same in every ledger: "bonded", "unbonding",
+ * "rewards", "insurance", "treasury", "sovereign_fund" or "mint". [`Ledger::balance`] and
+ * [`Ledger::account`] tell what is in it.
+ *
+ * # Errors
+ * [`FogError::InvalidArgument`].
+ */
+public func purseAccount(purse: String)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_func_purse_account(
+        FfiConverterString.lower(purse),uniffiCallStatus
     )
 })
 }
@@ -14245,6 +19704,24 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_func_version() != 45271) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_func_batch_message() != 15780) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_owner_key() != 11272) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_sign_batch() != 18130) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_verify_checkpoint() != 62171) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_default_economy_rules() != 43899) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_func_purse_account() != 53030) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_func_error_codes() != 7651) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -14380,10 +19857,76 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_account() != 38812) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_accounts() != 13292) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_backup() != 24068) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_balance() != 57252) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of() != 26978) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of_time() != 55563) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_check_integrity() != 22103) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_checkpoint() != 35484) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_close_account() != 36442) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_economy() != 14188) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_entries() != 21975) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_entry() != 46026) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_execute() != 31360) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_execute_signed() != 17151) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_expire() != 1250) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_export_history() != 60600) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_head() != 59711) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_history() != 29903) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_import_history() != 44976) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_limit() != 12759) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_next_nonce() != 24919) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_now() != 23382) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_open_account() != 41692) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_own() != 49297) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_owner() != 14295) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_post() != 11190) {
@@ -14392,13 +19935,49 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_reserve() != 6672) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_set_time() != 26097) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_snapshot() != 59847) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_supply() != 64973) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_transfer() != 21348) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_verify() != 56267) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_verify_since() != 57001) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_void() != 44038) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_ask() != 26569) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_granted_today() != 3798) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_operator_of() != 37212) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_operators() != 31039) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_parameters() != 55684) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_receipt() != 35642) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_rules() != 62989) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_stake() != 40495) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_fog_close() != 61488) {
@@ -14546,6 +20125,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_ledger_open() != 24482) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_ledger_open_with() != 8182) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_fog_new() != 29311) {

@@ -740,6 +740,18 @@ internal object IntegrityCheckingUniffiLib {
     internal fun ensureInitialized() = Unit
     external fun uniffi_fogcompute_uniffi_checksum_func_version(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_batch_message(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_owner_key(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_sign_batch(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_verify_checkpoint(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_default_economy_rules(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_func_purse_account(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_error_codes(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_func_panic_on_purpose(
@@ -828,19 +840,87 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_account(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_accounts(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_backup(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_balance(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of_time(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_check_integrity(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_checkpoint(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_close_account(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_economy(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_entries(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_entry(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_execute(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_execute_signed(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_expire(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_export_history(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_head(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_history(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_import_history(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_limit(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_next_nonce(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_now(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_open_account(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_own(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_owner(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_post(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_reserve(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_set_time(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_snapshot(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_supply(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_transfer(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_verify(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_verify_since(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_void(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_ask(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_granted_today(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_operator_of(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_operators(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_parameters(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_receipt(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_rules(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_stake(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_fog_stats(
     ): Int
@@ -935,6 +1015,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_ledger_open(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_ledger_open_with(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_fog_new(
     ): Int
@@ -1080,21 +1162,95 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_constructor_ledger_open(`path`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
+    external fun uniffi_fogcompute_uniffi_fn_constructor_ledger_open_with(`path`: RustBuffer.ByValue,`durability`: RustBuffer.ByValue,`snapshotEntries`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_account(`ptr`: Long,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_accounts(`ptr`: Long,`after`: RustBuffer.ByValue,`limit`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_backup(`ptr`: Long,`path`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_balance(`ptr`: Long,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_balance_as_of(`ptr`: Long,`account`: RustBuffer.ByValue,`sequence`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_balance_as_of_time(`ptr`: Long,`account`: RustBuffer.ByValue,`unixMs`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_check_integrity(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_checkpoint(`ptr`: Long,`secret`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_close_account(`ptr`: Long,`id`: RustBuffer.ByValue,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_economy(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_entries(`ptr`: Long,`after`: Long,`limit`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_entry(`ptr`: Long,`id`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_execute(`ptr`: Long,`operations`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_execute_signed(`ptr`: Long,`batch`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_expire(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_export_history(`ptr`: Long,`path`: RustBuffer.ByValue,`format`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_head(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_history(`ptr`: Long,`account`: RustBuffer.ByValue,`after`: Long,`limit`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_import_history(`ptr`: Long,`path`: RustBuffer.ByValue,`format`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_limit(`ptr`: Long,`id`: RustBuffer.ByValue,`account`: RustBuffer.ByValue,`limits`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_next_nonce(`ptr`: Long,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_now(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_open_account(`ptr`: Long,`account`: RustBuffer.ByValue,`kind`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_own(`ptr`: Long,`id`: RustBuffer.ByValue,`account`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_owner(`ptr`: Long,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_post(`ptr`: Long,`id`: RustBuffer.ByValue,`reservation`: RustBuffer.ByValue,`amount`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_reserve(`ptr`: Long,`id`: RustBuffer.ByValue,`from`: RustBuffer.ByValue,`to`: RustBuffer.ByValue,`amount`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_set_time(`ptr`: Long,`unixMs`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_snapshot(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_supply(`ptr`: Long,`asset`: Int,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_transfer(`ptr`: Long,`id`: RustBuffer.ByValue,`from`: RustBuffer.ByValue,`to`: RustBuffer.ByValue,`amount`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_verify(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_verify_since(`ptr`: Long,`checkpoint`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_void(`ptr`: Long,`id`: RustBuffer.ByValue,`reservation`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_clone_ledgereconomy(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_ledgereconomy(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgereconomy_ask(`ptr`: Long,`id`: RustBuffer.ByValue,`request`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgereconomy_granted_today(`ptr`: Long,`rule`: RustBuffer.ByValue,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgereconomy_operator_of(`ptr`: Long,`node`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgereconomy_operators(`ptr`: Long,`after`: RustBuffer.ByValue,`limit`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgereconomy_parameters(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgereconomy_receipt(`ptr`: Long,`id`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgereconomy_rules(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgereconomy_stake(`ptr`: Long,`node`: RustBuffer.ByValue,`delegator`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_clone_fog(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
@@ -1264,6 +1420,18 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_version(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_func_batch_message(`account`: RustBuffer.ByValue,`nonce`: Long,`expiresUnixMs`: Long,`operations`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_func_owner_key(`secret`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_func_sign_batch(`account`: RustBuffer.ByValue,`nonce`: Long,`expiresUnixMs`: Long,`operations`: RustBuffer.ByValue,`secret`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_func_verify_checkpoint(`checkpoint`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_func_default_economy_rules(uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_func_purse_account(`purse`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_error_codes(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_panic_on_purpose(uniffi_out_err: UniffiRustCallStatus,
@@ -1414,6 +1582,24 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_version() and 0xFFFF) != 45271) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_batch_message() and 0xFFFF) != 15780) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_owner_key() and 0xFFFF) != 11272) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_sign_batch() and 0xFFFF) != 18130) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_verify_checkpoint() and 0xFFFF) != 62171) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_default_economy_rules() and 0xFFFF) != 43899) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_func_purse_account() and 0xFFFF) != 53030) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_func_error_codes() and 0xFFFF) != 7651) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1546,10 +1732,76 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_account() and 0xFFFF) != 38812) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_accounts() and 0xFFFF) != 13292) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_backup() and 0xFFFF) != 24068) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_balance() and 0xFFFF) != 57252) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of() and 0xFFFF) != 26978) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of_time() and 0xFFFF) != 55563) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_check_integrity() and 0xFFFF) != 22103) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_checkpoint() and 0xFFFF) != 35484) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_close_account() and 0xFFFF) != 36442) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_economy() and 0xFFFF) != 14188) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_entries() and 0xFFFF) != 21975) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_entry() and 0xFFFF) != 46026) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_execute() and 0xFFFF) != 31360) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_execute_signed() and 0xFFFF) != 17151) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_expire() and 0xFFFF) != 1250) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_export_history() and 0xFFFF) != 60600) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_head() and 0xFFFF) != 59711) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_history() and 0xFFFF) != 29903) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_import_history() and 0xFFFF) != 44976) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_limit() and 0xFFFF) != 12759) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_next_nonce() and 0xFFFF) != 24919) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_now() and 0xFFFF) != 23382) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_open_account() and 0xFFFF) != 41692) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_own() and 0xFFFF) != 49297) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_owner() and 0xFFFF) != 14295) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_post() and 0xFFFF) != 11190) {
@@ -1558,13 +1810,49 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_reserve() and 0xFFFF) != 6672) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_set_time() and 0xFFFF) != 26097) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_snapshot() and 0xFFFF) != 59847) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_supply() and 0xFFFF) != 64973) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_transfer() and 0xFFFF) != 21348) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_verify() and 0xFFFF) != 56267) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_verify_since() and 0xFFFF) != 57001) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_void() and 0xFFFF) != 44038) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_ask() and 0xFFFF) != 26569) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_granted_today() and 0xFFFF) != 3798) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_operator_of() and 0xFFFF) != 37212) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_operators() and 0xFFFF) != 31039) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_parameters() and 0xFFFF) != 55684) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_receipt() and 0xFFFF) != 35642) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_rules() and 0xFFFF) != 62989) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_stake() and 0xFFFF) != 40495) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_fog_stats() and 0xFFFF) != 44448) {
@@ -1706,6 +1994,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_ledger_open() and 0xFFFF) != 24482) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_ledger_open_with() and 0xFFFF) != 8182) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_fog_new() and 0xFFFF) != 29311) {
@@ -3725,6 +4016,22 @@ public interface LedgerInterface {
     fun `account`(`account`: kotlin.String): Account
 
     /**
+     * Accounts with an id above `after`, by id: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    fun `accounts`(`after`: kotlin.String? = null, `limit`: kotlin.UInt? = null): List<Account>
+
+    /**
+     * Copies the ledger into a new file, which is a ledger of its own.
+     *
+     * # Errors
+     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
+     */
+    fun `backup`(`path`: kotlin.String)
+
+    /**
      * What a holder can spend, in base units: credits less debits less what is reserved.
      *
      * # Errors
@@ -3733,12 +4040,181 @@ public interface LedgerInterface {
     fun `balance`(`account`: kotlin.String): kotlin.String
 
     /**
+     * What an account had received and given after the entry of that sequence; null if it was
+     * opened later.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`].
+     */
+    fun `balanceAsOf`(`account`: kotlin.String, `sequence`: kotlin.ULong): Standing?
+
+    /**
+     * The same at a time, in milliseconds since 1970.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`].
+     */
+    fun `balanceAsOfTime`(`account`: kotlin.String, `unixMs`: kotlin.ULong): Standing?
+
+    /**
+     * SQLite's own check of pages, indexes and rows.
+     *
+     * # Errors
+     * [`FogError::StorageCorrupt`].
+     */
+    fun `checkIntegrity`()
+
+    /**
+     * A statement about the ledger as it is now, signed with 32 secret bytes, for others to keep:
+     * whoever has it notices any rewriting of what came before it.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    fun `checkpoint`(`secret`: kotlin.ByteArray): kotlin.ByteArray
+
+    /**
+     * Closes an account for good.
+     *
+     * # Errors
+     * [`FogError::AccountInUse`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
+     * [`FogError::IdReused`].
+     */
+    fun `closeAccount`(`id`: kotlin.String, `account`: kotlin.String): Receipt
+
+    /**
+     * The economy of this ledger: staking, earning and parameters.
+     */
+    fun `economy`(): LedgerEconomy
+
+    /**
+     * Entries after that sequence, in order: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::StorageCorrupt`].
+     */
+    fun `entries`(`after`: kotlin.ULong = 0uL, `limit`: kotlin.UInt? = null): List<LedgerEntry>
+
+    /**
+     * The entry that an id was used for, to learn what became of a request whose answer was lost.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    fun `entry`(`id`: kotlin.String): LedgerEntry?
+
+    /**
+     * Executes a batch as a whole or not at all. Gives a receipt for each operation.
+     *
+     * # Errors
+     * [`FogError::BatchEmpty`], [`FogError::BatchTooLarge`], and those of the operations.
+     */
+    fun `execute`(`operations`: List<LedgerOperation>): List<Receipt>
+
+    /**
+     * Executes a batch that the owner of an account has signed, as a whole or not at all.
+     *
+     * # Errors
+     * [`FogError::SignatureForged`], [`FogError::SignatureReplayed`], [`FogError::NonceSkipped`],
+     * [`FogError::SignatureExpired`], [`FogError::NoOwner`], [`FogError::NotTheOwner`],
+     * [`FogError::NotForOwners`], and those of the operations.
+     */
+    fun `executeSigned`(`batch`: kotlin.ByteArray): List<Receipt>
+
+    /**
+     * Does what time brings: releases the reservations whose time has come, pays out stake that
+     * has left and frees stake that has moved. Says how many they were. Every other call does so
+     * first.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    fun `expire`(): kotlin.ULong
+
+    /**
+     * Writes the history into a new file as text, and says how many entries that were.
+     *
+     * # Errors
+     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
+     */
+    fun `exportHistory`(`path`: kotlin.String, `format`: TextFormat): kotlin.ULong
+
+    /**
+     * Where the history ends.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `head`(): LedgerHead
+
+    /**
+     * Entries after that sequence that name the account, in order: at most `limit`, at most
+     * 10,000.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`], [`FogError::StorageCorrupt`].
+     */
+    fun `history`(`account`: kotlin.String, `after`: kotlin.ULong = 0uL, `limit`: kotlin.UInt? = null): List<LedgerEntry>
+
+    /**
+     * Reads a history that `export_history` wrote into this ledger, which must be empty. Every
+     * entry is carried out again and must come out the same; all of them or nothing.
+     *
+     * # Errors
+     * [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
+     * [`FogError::StorageCorrupt`], [`FogError::Storage`].
+     */
+    fun `importHistory`(`path`: kotlin.String, `format`: TextFormat)
+
+    /**
+     * Sets all limits of an account anew.
+     *
+     * # Errors
+     * [`FogError::NotAnIssuer`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
+     * [`FogError::IdReused`].
+     */
+    fun `limit`(`id`: kotlin.String, `account`: kotlin.String, `limits`: AccountLimits): Receipt
+
+    /**
+     * Number of the next signature for an account.
+     *
+     * # Errors
+     * [`FogError::NoOwner`].
+     */
+    fun `nextNonce`(`account`: kotlin.String): kotlin.ULong
+
+    /**
+     * The time at which an operation would happen now, in milliseconds since 1970: the wall
+     * clock's, or the one that was set.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `now`(): kotlin.ULong
+
+    /**
      * Opens an account for credits.
      *
      * # Errors
      * [`FogError::AccountExists`] if it is open with another kind.
      */
     fun `openAccount`(`account`: kotlin.String, `kind`: AccountKind): Receipt
+
+    /**
+     * Registers the key, 32 bytes, whose signatures move an account's money.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`], [`FogError::AccountClosed`], [`FogError::IdReused`].
+     */
+    fun `own`(`id`: kotlin.String, `account`: kotlin.String, `key`: kotlin.ByteArray): Receipt
+
+    /**
+     * The key whose signatures move an account's money, if one was registered.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    fun `owner`(`account`: kotlin.String): kotlin.ByteArray?
 
     /**
      * Moves a reserved amount, or part of it; what is left is released.
@@ -3758,6 +4234,35 @@ public interface LedgerInterface {
     fun `reserve`(`id`: kotlin.String, `from`: kotlin.String, `to`: kotlin.String, `amount`: kotlin.String): Receipt
 
     /**
+     * Lets everything happen at that time from now on, in milliseconds since 1970, for simulations
+     * and tests, or at the wall clock's again if it is left out. It is not part of the file.
+     *
+     * Nothing happens by this alone: `expire`, or the next call, does what the time brings.
+     * Staking and earning never go back: before the time of their last operation they fail with
+     * [`FogError::ClockBehind`], also once the wall clock has its say again.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `setTime`(`unixMs`: kotlin.ULong? = null)
+
+    /**
+     * Makes a snapshot now, so that opening has nothing to carry out again.
+     *
+     * # Errors
+     * [`FogError::StorageFull`], [`FogError::Storage`].
+     */
+    fun `snapshot`()
+
+    /**
+     * What all holders of an asset have together, in base units; null if it cannot be counted.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `supply`(`asset`: kotlin.UInt = 0u): kotlin.String?
+
+    /**
      * Moves an amount from one account to another. From an issuer it mints, to one it burns.
      *
      * # Errors
@@ -3773,6 +4278,16 @@ public interface LedgerInterface {
      * [`FogError::StorageCorrupt`] says what is damaged.
      */
     fun `verify`(): Verification
+
+    /**
+     * Checks the whole history, and that it is the one of which `key` signed a checkpoint: nothing
+     * before that was rewritten since.
+     *
+     * # Errors
+     * [`FogError::CheckpointForged`], [`FogError::CheckpointDiffers`],
+     * [`FogError::CheckpointMissing`], [`FogError::StorageCorrupt`].
+     */
+    fun `verifySince`(`checkpoint`: kotlin.ByteArray, `key`: kotlin.ByteArray): Verification
 
     /**
      * Releases a reservation.
@@ -3917,6 +4432,48 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
 
     /**
+     * Accounts with an id above `after`, by id: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)override fun `accounts`(`after`: kotlin.String?, `limit`: kotlin.UInt?): List<Account> {
+            return FfiConverterSequenceTypeAccount.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_accounts(
+        it,
+
+        FfiConverterOptionalString.lower(`after`),
+        FfiConverterOptionalUInt.lower(`limit`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Copies the ledger into a new file, which is a ledger of its own.
+     *
+     * # Errors
+     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `backup`(`path`: kotlin.String)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_backup(
+        it,
+
+        FfiConverterString.lower(`path`),_status)
+}
+    }
+
+
+
+
+    /**
      * What a holder can spend, in base units: credits less debits less what is reserved.
      *
      * # Errors
@@ -3930,6 +4487,395 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
         it,
 
         FfiConverterString.lower(`account`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * What an account had received and given after the entry of that sequence; null if it was
+     * opened later.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`].
+     */
+    @Throws(FogException::class)override fun `balanceAsOf`(`account`: kotlin.String, `sequence`: kotlin.ULong): Standing? {
+            return FfiConverterOptionalTypeStanding.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_balance_as_of(
+        it,
+
+        FfiConverterString.lower(`account`),
+        FfiConverterULong.lower(`sequence`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The same at a time, in milliseconds since 1970.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`].
+     */
+    @Throws(FogException::class)override fun `balanceAsOfTime`(`account`: kotlin.String, `unixMs`: kotlin.ULong): Standing? {
+            return FfiConverterOptionalTypeStanding.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_balance_as_of_time(
+        it,
+
+        FfiConverterString.lower(`account`),
+        FfiConverterULong.lower(`unixMs`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * SQLite's own check of pages, indexes and rows.
+     *
+     * # Errors
+     * [`FogError::StorageCorrupt`].
+     */
+    @Throws(FogException::class)override fun `checkIntegrity`()
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_check_integrity(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * A statement about the ledger as it is now, signed with 32 secret bytes, for others to keep:
+     * whoever has it notices any rewriting of what came before it.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)override fun `checkpoint`(`secret`: kotlin.ByteArray): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_checkpoint(
+        it,
+
+        FfiConverterByteArray.lower(`secret`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Closes an account for good.
+     *
+     * # Errors
+     * [`FogError::AccountInUse`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
+     * [`FogError::IdReused`].
+     */
+    @Throws(FogException::class)override fun `closeAccount`(`id`: kotlin.String, `account`: kotlin.String): Receipt {
+            return FfiConverterTypeReceipt.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_close_account(
+        it,
+
+        FfiConverterString.lower(`id`),
+        FfiConverterString.lower(`account`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The economy of this ledger: staking, earning and parameters.
+     */override fun `economy`(): LedgerEconomy {
+            return FfiConverterTypeLedgerEconomy.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_economy(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Entries after that sequence, in order: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::StorageCorrupt`].
+     */
+    @Throws(FogException::class)override fun `entries`(`after`: kotlin.ULong, `limit`: kotlin.UInt?): List<LedgerEntry> {
+            return FfiConverterSequenceTypeLedgerEntry.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_entries(
+        it,
+
+        FfiConverterULong.lower(`after`),
+        FfiConverterOptionalUInt.lower(`limit`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The entry that an id was used for, to learn what became of a request whose answer was lost.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)override fun `entry`(`id`: kotlin.String): LedgerEntry? {
+            return FfiConverterOptionalTypeLedgerEntry.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_entry(
+        it,
+
+        FfiConverterString.lower(`id`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Executes a batch as a whole or not at all. Gives a receipt for each operation.
+     *
+     * # Errors
+     * [`FogError::BatchEmpty`], [`FogError::BatchTooLarge`], and those of the operations.
+     */
+    @Throws(FogException::class)override fun `execute`(`operations`: List<LedgerOperation>): List<Receipt> {
+            return FfiConverterSequenceTypeReceipt.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_execute(
+        it,
+
+        FfiConverterSequenceTypeLedgerOperation.lower(`operations`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Executes a batch that the owner of an account has signed, as a whole or not at all.
+     *
+     * # Errors
+     * [`FogError::SignatureForged`], [`FogError::SignatureReplayed`], [`FogError::NonceSkipped`],
+     * [`FogError::SignatureExpired`], [`FogError::NoOwner`], [`FogError::NotTheOwner`],
+     * [`FogError::NotForOwners`], and those of the operations.
+     */
+    @Throws(FogException::class)override fun `executeSigned`(`batch`: kotlin.ByteArray): List<Receipt> {
+            return FfiConverterSequenceTypeReceipt.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_execute_signed(
+        it,
+
+        FfiConverterByteArray.lower(`batch`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Does what time brings: releases the reservations whose time has come, pays out stake that
+     * has left and frees stake that has moved. Says how many they were. Every other call does so
+     * first.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `expire`(): kotlin.ULong {
+            return FfiConverterULong.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_expire(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Writes the history into a new file as text, and says how many entries that were.
+     *
+     * # Errors
+     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `exportHistory`(`path`: kotlin.String, `format`: TextFormat): kotlin.ULong {
+            return FfiConverterULong.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_export_history(
+        it,
+
+        FfiConverterString.lower(`path`),
+        FfiConverterTypeTextFormat.lower(`format`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Where the history ends.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `head`(): LedgerHead {
+            return FfiConverterTypeLedgerHead.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_head(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Entries after that sequence that name the account, in order: at most `limit`, at most
+     * 10,000.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`], [`FogError::StorageCorrupt`].
+     */
+    @Throws(FogException::class)override fun `history`(`account`: kotlin.String, `after`: kotlin.ULong, `limit`: kotlin.UInt?): List<LedgerEntry> {
+            return FfiConverterSequenceTypeLedgerEntry.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_history(
+        it,
+
+        FfiConverterString.lower(`account`),
+        FfiConverterULong.lower(`after`),
+        FfiConverterOptionalUInt.lower(`limit`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Reads a history that `export_history` wrote into this ledger, which must be empty. Every
+     * entry is carried out again and must come out the same; all of them or nothing.
+     *
+     * # Errors
+     * [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
+     * [`FogError::StorageCorrupt`], [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `importHistory`(`path`: kotlin.String, `format`: TextFormat)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_import_history(
+        it,
+
+        FfiConverterString.lower(`path`),
+        FfiConverterTypeTextFormat.lower(`format`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Sets all limits of an account anew.
+     *
+     * # Errors
+     * [`FogError::NotAnIssuer`], [`FogError::UnknownAccount`], [`FogError::AccountClosed`],
+     * [`FogError::IdReused`].
+     */
+    @Throws(FogException::class)override fun `limit`(`id`: kotlin.String, `account`: kotlin.String, `limits`: AccountLimits): Receipt {
+            return FfiConverterTypeReceipt.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_limit(
+        it,
+
+        FfiConverterString.lower(`id`),
+        FfiConverterString.lower(`account`),
+        FfiConverterTypeAccountLimits.lower(`limits`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Number of the next signature for an account.
+     *
+     * # Errors
+     * [`FogError::NoOwner`].
+     */
+    @Throws(FogException::class)override fun `nextNonce`(`account`: kotlin.String): kotlin.ULong {
+            return FfiConverterULong.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_next_nonce(
+        it,
+
+        FfiConverterString.lower(`account`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The time at which an operation would happen now, in milliseconds since 1970: the wall
+     * clock's, or the one that was set.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `now`(): kotlin.ULong {
+            return FfiConverterULong.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_now(
+        it,
+        _status)
 }
     }
     )
@@ -3952,6 +4898,50 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
         FfiConverterString.lower(`account`),
         FfiConverterTypeAccountKind.lower(`kind`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Registers the key, 32 bytes, whose signatures move an account's money.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`], [`FogError::AccountClosed`], [`FogError::IdReused`].
+     */
+    @Throws(FogException::class)override fun `own`(`id`: kotlin.String, `account`: kotlin.String, `key`: kotlin.ByteArray): Receipt {
+            return FfiConverterTypeReceipt.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_own(
+        it,
+
+        FfiConverterString.lower(`id`),
+        FfiConverterString.lower(`account`),
+        FfiConverterByteArray.lower(`key`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The key whose signatures move an account's money, if one was registered.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)override fun `owner`(`account`: kotlin.String): kotlin.ByteArray? {
+            return FfiConverterOptionalByteArray.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_owner(
+        it,
+
+        FfiConverterString.lower(`account`),_status)
 }
     }
     )
@@ -4008,6 +4998,71 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
 
     /**
+     * Lets everything happen at that time from now on, in milliseconds since 1970, for simulations
+     * and tests, or at the wall clock's again if it is left out. It is not part of the file.
+     *
+     * Nothing happens by this alone: `expire`, or the next call, does what the time brings.
+     * Staking and earning never go back: before the time of their last operation they fail with
+     * [`FogError::ClockBehind`], also once the wall clock has its say again.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `setTime`(`unixMs`: kotlin.ULong?)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_set_time(
+        it,
+
+        FfiConverterOptionalULong.lower(`unixMs`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Makes a snapshot now, so that opening has nothing to carry out again.
+     *
+     * # Errors
+     * [`FogError::StorageFull`], [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `snapshot`()
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_snapshot(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * What all holders of an asset have together, in base units; null if it cannot be counted.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `supply`(`asset`: kotlin.UInt): kotlin.String? {
+            return FfiConverterOptionalString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_supply(
+        it,
+
+        FfiConverterUInt.lower(`asset`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
      * Moves an amount from one account to another. From an issuer it mints, to one it burns.
      *
      * # Errors
@@ -4045,6 +5100,30 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
     UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_verify(
         it,
         _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Checks the whole history, and that it is the one of which `key` signed a checkpoint: nothing
+     * before that was rewritten since.
+     *
+     * # Errors
+     * [`FogError::CheckpointForged`], [`FogError::CheckpointDiffers`],
+     * [`FogError::CheckpointMissing`], [`FogError::StorageCorrupt`].
+     */
+    @Throws(FogException::class)override fun `verifySince`(`checkpoint`: kotlin.ByteArray, `key`: kotlin.ByteArray): Verification {
+            return FfiConverterTypeVerification.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_verify_since(
+        it,
+
+        FfiConverterByteArray.lower(`checkpoint`),
+        FfiConverterByteArray.lower(`key`),_status)
 }
     }
     )
@@ -4118,6 +5197,28 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
 
 
+    /**
+     * Opens a ledger's file, or makes it, with options. Snapshots, made every `snapshot_entries`
+     * entries, spare opening the whole history.
+     *
+     * # Errors
+     * As for `open`.
+     */
+    @Throws(FogException::class) fun `openWith`(`path`: kotlin.String, `durability`: Durability? = null, `snapshotEntries`: kotlin.ULong? = null): Ledger {
+            return FfiConverterTypeLedger.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_ledger_open_with(
+
+
+        FfiConverterString.lower(`path`),
+        FfiConverterOptionalTypeDurability.lower(`durability`),
+        FfiConverterOptionalULong.lower(`snapshotEntries`),_status)
+}
+    )
+    }
+
+
+
     }
 
 }
@@ -4142,6 +5243,504 @@ public object FfiConverterTypeLedger: FfiConverter<Ledger, Long> {
     override fun allocationSize(value: Ledger) = 8UL
 
     override fun write(value: Ledger, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * The economy of a ledger: operators and those who stake on them, rewards for contributions, fees,
+ * and the numbers that govern them. [`Ledger::economy`] gives it.
+ *
+ * Staking and earning never go back in time: before their last operation they fail with
+ * [`FogError::ClockBehind`].
+ */
+public interface LedgerEconomyInterface {
+
+    /**
+     * Asks something of the economy, in one transaction. The same request under the same id
+     * happens once.
+     *
+     * # Errors
+     * [`FogError::NoEconomy`] before there is one, [`FogError::IdReused`], and why the rules
+     * refuse: of the numbers [`FogError::InvalidEconomy`], [`FogError::UnknownParameter`]; of
+     * staking [`FogError::UnknownOperator`] to [`FogError::StakingRefused`]; of earning
+     * [`FogError::UnknownRule`] to [`FogError::EarningRefused`].
+     */
+    fun `ask`(`id`: kotlin.String, `request`: EconomyRequest): EconomyReceipt
+
+    /**
+     * What an account was granted under a rule on this UTC day, in base units.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::Storage`].
+     */
+    fun `grantedToday`(`rule`: kotlin.String, `account`: kotlin.String): kotlin.String
+
+    /**
+     * An operator as it stands; null if the node is none.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    fun `operatorOf`(`node`: kotlin.String): EconomyOperator?
+
+    /**
+     * Operators with an id above `after`, by id: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    fun `operators`(`after`: kotlin.String? = null, `limit`: kotlin.UInt? = null): List<EconomyOperator>
+
+    /**
+     * Every number with its name and bounds, in a fixed order; none before there is an economy.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    fun `parameters`(): List<EconomyParameter>
+
+    /**
+     * What was asked for under that id did, alone, in a batch or signed; null if the id was used
+     * for nothing, or for something else.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    fun `receipt`(`id`: kotlin.String): EconomyReceipt?
+
+    /**
+     * Every number and rule as JSON text; null before there is an economy.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    fun `rules`(): kotlin.String?
+
+    /**
+     * What an account has at an operator; nothing if it never staked there.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    fun `stake`(`node`: kotlin.String, `delegator`: kotlin.String): EconomyStake
+
+    companion object
+}
+
+/**
+ * The economy of a ledger: operators and those who stake on them, rewards for contributions, fees,
+ * and the numbers that govern them. [`Ledger::economy`] gives it.
+ *
+ * Staking and earning never go back in time: before their last operation they fail with
+ * [`FogError::ClockBehind`].
+ */
+open class LedgerEconomy: Disposable, AutoCloseable, LedgerEconomyInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_ledgereconomy(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_ledgereconomy(handle, status)
+        }
+    }
+
+
+    /**
+     * Asks something of the economy, in one transaction. The same request under the same id
+     * happens once.
+     *
+     * # Errors
+     * [`FogError::NoEconomy`] before there is one, [`FogError::IdReused`], and why the rules
+     * refuse: of the numbers [`FogError::InvalidEconomy`], [`FogError::UnknownParameter`]; of
+     * staking [`FogError::UnknownOperator`] to [`FogError::StakingRefused`]; of earning
+     * [`FogError::UnknownRule`] to [`FogError::EarningRefused`].
+     */
+    @Throws(FogException::class)override fun `ask`(`id`: kotlin.String, `request`: EconomyRequest): EconomyReceipt {
+            return FfiConverterTypeEconomyReceipt.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgereconomy_ask(
+        it,
+
+        FfiConverterString.lower(`id`),
+        FfiConverterTypeEconomyRequest.lower(`request`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * What an account was granted under a rule on this UTC day, in base units.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `grantedToday`(`rule`: kotlin.String, `account`: kotlin.String): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgereconomy_granted_today(
+        it,
+
+        FfiConverterString.lower(`rule`),
+        FfiConverterString.lower(`account`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * An operator as it stands; null if the node is none.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `operatorOf`(`node`: kotlin.String): EconomyOperator? {
+            return FfiConverterOptionalTypeEconomyOperator.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgereconomy_operator_of(
+        it,
+
+        FfiConverterString.lower(`node`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Operators with an id above `after`, by id: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `operators`(`after`: kotlin.String?, `limit`: kotlin.UInt?): List<EconomyOperator> {
+            return FfiConverterSequenceTypeEconomyOperator.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgereconomy_operators(
+        it,
+
+        FfiConverterOptionalString.lower(`after`),
+        FfiConverterOptionalUInt.lower(`limit`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Every number with its name and bounds, in a fixed order; none before there is an economy.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `parameters`(): List<EconomyParameter> {
+            return FfiConverterSequenceTypeEconomyParameter.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgereconomy_parameters(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * What was asked for under that id did, alone, in a batch or signed; null if the id was used
+     * for nothing, or for something else.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `receipt`(`id`: kotlin.String): EconomyReceipt? {
+            return FfiConverterOptionalTypeEconomyReceipt.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgereconomy_receipt(
+        it,
+
+        FfiConverterString.lower(`id`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Every number and rule as JSON text; null before there is an economy.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `rules`(): kotlin.String? {
+            return FfiConverterOptionalString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgereconomy_rules(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * What an account has at an operator; nothing if it never staked there.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `stake`(`node`: kotlin.String, `delegator`: kotlin.String): EconomyStake {
+            return FfiConverterTypeEconomyStake.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgereconomy_stake(
+        it,
+
+        FfiConverterString.lower(`node`),
+        FfiConverterString.lower(`delegator`),_status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLedgerEconomy: FfiConverter<LedgerEconomy, Long> {
+    override fun lower(value: LedgerEconomy): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): LedgerEconomy {
+        return LedgerEconomy(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): LedgerEconomy {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: LedgerEconomy) = 8UL
+
+    override fun write(value: LedgerEconomy, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -9736,6 +11335,31 @@ data class Account (
      * What open reservations hold back.
      */
     val `debitsPending`: kotlin.String
+    ,
+    /**
+     * What it holds; 0 is credits.
+     */
+    val `asset`: kotlin.UInt
+    ,
+    /**
+     * It gives and receives nothing any more.
+     */
+    val `closed`: kotlin.Boolean
+    ,
+    /**
+     * Bounds beyond those of its kind.
+     */
+    val `limits`: AccountLimits
+    ,
+    /**
+     * The last UTC day on which it gave anything, in days since 1970.
+     */
+    val `spentDay`: kotlin.ULong
+    ,
+    /**
+     * What transfers and posts took from it on that day.
+     */
+    val `spent`: kotlin.String
 
 ){
 
@@ -9759,6 +11383,11 @@ public object FfiConverterTypeAccount: FfiConverterRustBuffer<Account> {
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterTypeAccountLimits.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
         )
     }
 
@@ -9769,7 +11398,12 @@ public object FfiConverterTypeAccount: FfiConverterRustBuffer<Account> {
             FfiConverterString.allocationSize(value.`creditsPosted`) +
             FfiConverterString.allocationSize(value.`debitsPosted`) +
             FfiConverterString.allocationSize(value.`creditsPending`) +
-            FfiConverterString.allocationSize(value.`debitsPending`)
+            FfiConverterString.allocationSize(value.`debitsPending`) +
+            FfiConverterUInt.allocationSize(value.`asset`) +
+            FfiConverterBoolean.allocationSize(value.`closed`) +
+            FfiConverterTypeAccountLimits.allocationSize(value.`limits`) +
+            FfiConverterULong.allocationSize(value.`spentDay`) +
+            FfiConverterString.allocationSize(value.`spent`)
     )
 
     override fun write(value: Account, buf: ByteBuffer) {
@@ -9780,6 +11414,66 @@ public object FfiConverterTypeAccount: FfiConverterRustBuffer<Account> {
             FfiConverterString.write(value.`debitsPosted`, buf)
             FfiConverterString.write(value.`creditsPending`, buf)
             FfiConverterString.write(value.`debitsPending`, buf)
+            FfiConverterUInt.write(value.`asset`, buf)
+            FfiConverterBoolean.write(value.`closed`, buf)
+            FfiConverterTypeAccountLimits.write(value.`limits`, buf)
+            FfiConverterULong.write(value.`spentDay`, buf)
+            FfiConverterString.write(value.`spent`, buf)
+    }
+}
+
+
+
+/**
+ * Bounds of an account beyond those of its kind. What is left out is no bound.
+ */
+data class AccountLimits (
+    /**
+     * Most that an issuer may have out at once, open reservations included.
+     */
+    val `maxSupply`: kotlin.String? = null
+    ,
+    /**
+     * An issuer takes back no more than it has put out.
+     */
+    val `creditsMustNotExceedDebits`: kotlin.Boolean = false
+    ,
+    /**
+     * Most that transfers and posts may take from the account in one UTC day.
+     */
+    val `spendPerDay`: kotlin.String? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeAccountLimits: FfiConverterRustBuffer<AccountLimits> {
+    override fun read(buf: ByteBuffer): AccountLimits {
+        return AccountLimits(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: AccountLimits) = (
+            FfiConverterOptionalString.allocationSize(value.`maxSupply`) +
+            FfiConverterBoolean.allocationSize(value.`creditsMustNotExceedDebits`) +
+            FfiConverterOptionalString.allocationSize(value.`spendPerDay`)
+    )
+
+    override fun write(value: AccountLimits, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`maxSupply`, buf)
+            FfiConverterBoolean.write(value.`creditsMustNotExceedDebits`, buf)
+            FfiConverterOptionalString.write(value.`spendPerDay`, buf)
     }
 }
 
@@ -9882,6 +11576,61 @@ public object FfiConverterTypeBudget: FfiConverterRustBuffer<Budget> {
             FfiConverterDouble.write(value.`cpuShare`, buf)
             FfiConverterULong.write(value.`memoryBytes`, buf)
             FfiConverterULong.write(value.`bandwidthBitsPerSecond`, buf)
+    }
+}
+
+
+
+/**
+ * What a signed checkpoint states.
+ */
+data class Checkpoint (
+    /**
+     * Where the history ended.
+     */
+    val `head`: LedgerHead
+    ,
+    /**
+     * When it was made, in milliseconds since 1970.
+     */
+    val `unixMs`: kotlin.ULong
+    ,
+    /**
+     * Digest of all accounts, 64 hexadecimal digits.
+     */
+    val `accountsRoot`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeCheckpoint: FfiConverterRustBuffer<Checkpoint> {
+    override fun read(buf: ByteBuffer): Checkpoint {
+        return Checkpoint(
+            FfiConverterTypeLedgerHead.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Checkpoint) = (
+            FfiConverterTypeLedgerHead.allocationSize(value.`head`) +
+            FfiConverterULong.allocationSize(value.`unixMs`) +
+            FfiConverterString.allocationSize(value.`accountsRoot`)
+    )
+
+    override fun write(value: Checkpoint, buf: ByteBuffer) {
+            FfiConverterTypeLedgerHead.write(value.`head`, buf)
+            FfiConverterULong.write(value.`unixMs`, buf)
+            FfiConverterString.write(value.`accountsRoot`, buf)
     }
 }
 
@@ -10185,6 +11934,383 @@ public object FfiConverterTypeDeviceState: FfiConverterRustBuffer<DeviceState> {
             FfiConverterOptionalBoolean.write(value.`screenOn`, buf)
             FfiConverterOptionalULong.write(value.`userIdleMs`, buf)
             FfiConverterOptionalUShort.write(value.`minuteOfDay`, buf)
+    }
+}
+
+
+
+/**
+ * A node that may be staked on, as it stands.
+ */
+data class EconomyOperator (
+    /**
+     * The node, 64 hexadecimal digits.
+     */
+    val `id`: kotlin.String
+    ,
+    /**
+     * Receives its commission.
+     */
+    val `account`: kotlin.String
+    ,
+    /**
+     * Its part of every reward, in millionths.
+     */
+    val `commissionPpm`: kotlin.UInt
+    ,
+    /**
+     * When that was set, in milliseconds since 1970.
+     */
+    val `commissionSetUnixMs`: kotlin.ULong
+    ,
+    /**
+     * Base units that are staked on it.
+     */
+    val `staked`: kotlin.String
+    ,
+    /**
+     * Base units of rewards that its delegators have not claimed yet, remainders included.
+     */
+    val `unclaimed`: kotlin.String
+    ,
+    /**
+     * Base units of its own commission that it has not claimed yet.
+     */
+    val `commissionDue`: kotlin.String
+    ,
+    /**
+     * When it may come back, if it is in jail, in milliseconds since 1970.
+     */
+    val `jailedUntilUnixMs`: kotlin.ULong?
+    ,
+    /**
+     * Whether it will never come back.
+     */
+    val `tombstoned`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeEconomyOperator: FfiConverterRustBuffer<EconomyOperator> {
+    override fun read(buf: ByteBuffer): EconomyOperator {
+        return EconomyOperator(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: EconomyOperator) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterString.allocationSize(value.`account`) +
+            FfiConverterUInt.allocationSize(value.`commissionPpm`) +
+            FfiConverterULong.allocationSize(value.`commissionSetUnixMs`) +
+            FfiConverterString.allocationSize(value.`staked`) +
+            FfiConverterString.allocationSize(value.`unclaimed`) +
+            FfiConverterString.allocationSize(value.`commissionDue`) +
+            FfiConverterOptionalULong.allocationSize(value.`jailedUntilUnixMs`) +
+            FfiConverterBoolean.allocationSize(value.`tombstoned`)
+    )
+
+    override fun write(value: EconomyOperator, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterString.write(value.`account`, buf)
+            FfiConverterUInt.write(value.`commissionPpm`, buf)
+            FfiConverterULong.write(value.`commissionSetUnixMs`, buf)
+            FfiConverterString.write(value.`staked`, buf)
+            FfiConverterString.write(value.`unclaimed`, buf)
+            FfiConverterString.write(value.`commissionDue`, buf)
+            FfiConverterOptionalULong.write(value.`jailedUntilUnixMs`, buf)
+            FfiConverterBoolean.write(value.`tombstoned`, buf)
+    }
+}
+
+
+
+/**
+ * A number of the economy.
+ */
+data class EconomyParameter (
+    /**
+     * Its name, which never changes: parts with points between them.
+     */
+    val `name`: kotlin.String
+    ,
+    /**
+     * What it is counted in.
+     */
+    val `unit`: ParameterUnit
+    ,
+    /**
+     * What it is, in decimal digits.
+     */
+    val `value`: kotlin.String
+    ,
+    /**
+     * The least it may be.
+     */
+    val `min`: kotlin.String
+    ,
+    /**
+     * The most it may be.
+     */
+    val `max`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeEconomyParameter: FfiConverterRustBuffer<EconomyParameter> {
+    override fun read(buf: ByteBuffer): EconomyParameter {
+        return EconomyParameter(
+            FfiConverterString.read(buf),
+            FfiConverterTypeParameterUnit.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: EconomyParameter) = (
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterTypeParameterUnit.allocationSize(value.`unit`) +
+            FfiConverterString.allocationSize(value.`value`) +
+            FfiConverterString.allocationSize(value.`min`) +
+            FfiConverterString.allocationSize(value.`max`)
+    )
+
+    override fun write(value: EconomyParameter, buf: ByteBuffer) {
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterTypeParameterUnit.write(value.`unit`, buf)
+            FfiConverterString.write(value.`value`, buf)
+            FfiConverterString.write(value.`min`, buf)
+            FfiConverterString.write(value.`max`, buf)
+    }
+}
+
+
+
+/**
+ * What an operation of the economy did. What an event of its kind does not say is null, or zero.
+ */
+data class EconomyReceipt (
+    /**
+     * Place of its entry in the history, from 1.
+     */
+    val `sequence`: kotlin.ULong
+    ,
+    /**
+     * When it happened, in milliseconds since 1970.
+     */
+    val `unixMs`: kotlin.ULong
+    ,
+    /**
+     * It was asked for before: nothing happened this time.
+     */
+    val `replayed`: kotlin.Boolean
+    ,
+    /**
+     * What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
+     * "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
+     * "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be more
+     * later.
+     */
+    val `event`: kotlin.String
+    ,
+    /**
+     * Base units that were staked, left, came back, changed their operator, were claimed or paid
+     * out, were granted for a contribution; all of a reward, of a fee, or that a slash took.
+     */
+    val `amount`: kotlin.String
+    ,
+    /**
+     * Base units of a contribution's reward that the daily limit cut off.
+     */
+    val `cutByLimit`: kotlin.String
+    ,
+    /**
+     * Of a reward, the operator's commission.
+     */
+    val `commission`: kotlin.String
+    ,
+    /**
+     * Of a reward that no stake had a right to, or of a fee, what went to the treasury.
+     */
+    val `treasury`: kotlin.String
+    ,
+    /**
+     * Of a fee, what went to the sovereign fund. The payee has the rest.
+     */
+    val `sovereignFund`: kotlin.String
+    ,
+    /**
+     * Of what a slash took, what the insurance fund has. The rest was burned.
+     */
+    val `insured`: kotlin.String
+    ,
+    /**
+     * Number of the unbonding or redelegation.
+     */
+    val `entry`: kotlin.ULong?
+    ,
+    /**
+     * When an unbonding is paid out, and until when a redelegation answers for what its first
+     * operator did, in milliseconds since 1970.
+     */
+    val `maturesUnixMs`: kotlin.ULong?
+    ,
+    /**
+     * When a slashed operator may come back, in milliseconds since 1970.
+     */
+    val `jailedUntilUnixMs`: kotlin.ULong?
+    ,
+    /**
+     * Whether a slashed operator may never come back.
+     */
+    val `tombstoned`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeEconomyReceipt: FfiConverterRustBuffer<EconomyReceipt> {
+    override fun read(buf: ByteBuffer): EconomyReceipt {
+        return EconomyReceipt(
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: EconomyReceipt) = (
+            FfiConverterULong.allocationSize(value.`sequence`) +
+            FfiConverterULong.allocationSize(value.`unixMs`) +
+            FfiConverterBoolean.allocationSize(value.`replayed`) +
+            FfiConverterString.allocationSize(value.`event`) +
+            FfiConverterString.allocationSize(value.`amount`) +
+            FfiConverterString.allocationSize(value.`cutByLimit`) +
+            FfiConverterString.allocationSize(value.`commission`) +
+            FfiConverterString.allocationSize(value.`treasury`) +
+            FfiConverterString.allocationSize(value.`sovereignFund`) +
+            FfiConverterString.allocationSize(value.`insured`) +
+            FfiConverterOptionalULong.allocationSize(value.`entry`) +
+            FfiConverterOptionalULong.allocationSize(value.`maturesUnixMs`) +
+            FfiConverterOptionalULong.allocationSize(value.`jailedUntilUnixMs`) +
+            FfiConverterBoolean.allocationSize(value.`tombstoned`)
+    )
+
+    override fun write(value: EconomyReceipt, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`sequence`, buf)
+            FfiConverterULong.write(value.`unixMs`, buf)
+            FfiConverterBoolean.write(value.`replayed`, buf)
+            FfiConverterString.write(value.`event`, buf)
+            FfiConverterString.write(value.`amount`, buf)
+            FfiConverterString.write(value.`cutByLimit`, buf)
+            FfiConverterString.write(value.`commission`, buf)
+            FfiConverterString.write(value.`treasury`, buf)
+            FfiConverterString.write(value.`sovereignFund`, buf)
+            FfiConverterString.write(value.`insured`, buf)
+            FfiConverterOptionalULong.write(value.`entry`, buf)
+            FfiConverterOptionalULong.write(value.`maturesUnixMs`, buf)
+            FfiConverterOptionalULong.write(value.`jailedUntilUnixMs`, buf)
+            FfiConverterBoolean.write(value.`tombstoned`, buf)
+    }
+}
+
+
+
+/**
+ * What an account has at an operator.
+ */
+data class EconomyStake (
+    /**
+     * Base units that are staked, rounded down.
+     */
+    val `staked`: kotlin.String
+    ,
+    /**
+     * Base units that a claim would pay now.
+     */
+    val `claimable`: kotlin.String
+    ,
+    /**
+     * What is on its way out, oldest first.
+     */
+    val `unbondings`: List<Unbonding>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeEconomyStake: FfiConverterRustBuffer<EconomyStake> {
+    override fun read(buf: ByteBuffer): EconomyStake {
+        return EconomyStake(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterSequenceTypeUnbonding.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: EconomyStake) = (
+            FfiConverterString.allocationSize(value.`staked`) +
+            FfiConverterString.allocationSize(value.`claimable`) +
+            FfiConverterSequenceTypeUnbonding.allocationSize(value.`unbondings`)
+    )
+
+    override fun write(value: EconomyStake, buf: ByteBuffer) {
+            FfiConverterString.write(value.`staked`, buf)
+            FfiConverterString.write(value.`claimable`, buf)
+            FfiConverterSequenceTypeUnbonding.write(value.`unbondings`, buf)
     }
 }
 
@@ -10809,6 +12935,254 @@ public object FfiConverterTypeLacks: FfiConverterRustBuffer<Lacks> {
 
 
 /**
+ * One line of a ledger's history. What an entry of its kind does not say is null, or zero.
+ */
+data class LedgerEntry (
+    /**
+     * Place in the history, from 1 without gaps.
+     */
+    val `sequence`: kotlin.ULong
+    ,
+    /**
+     * When it was made, in milliseconds since 1970.
+     */
+    val `unixMs`: kotlin.ULong
+    ,
+    /**
+     * What happened: "opened", "transferred", "reserved", "posted", "voided", "expired",
+     * "limited", "closed", "owned", "signed", "economy", "matured", "moved". There may be more
+     * later.
+     */
+    val `kind`: kotlin.String
+    ,
+    /**
+     * Digest of the whole history up to it, 64 hexadecimal digits.
+     */
+    val `chain`: kotlin.String
+    ,
+    /**
+     * The operation that made it, if that had an id of its own.
+     */
+    val `id`: kotlin.String?
+    ,
+    /**
+     * The reservation that it closed.
+     */
+    val `reservation`: kotlin.String?
+    ,
+    /**
+     * The account, of what is about one only.
+     */
+    val `account`: kotlin.String?
+    ,
+    /**
+     * The account that gives, or would have.
+     */
+    val `from`: kotlin.String?
+    ,
+    /**
+     * The account that receives, or would have.
+     */
+    val `to`: kotlin.String?
+    ,
+    /**
+     * Base units that moved, or that a reservation holds back.
+     */
+    val `amount`: kotlin.String
+    ,
+    /**
+     * Base units that were reserved and are free again.
+     */
+    val `released`: kotlin.String
+    ,
+    /**
+     * What a transfer or a reservation was for.
+     */
+    val `memo`: Memo
+    ,
+    /**
+     * When a reservation expires, in milliseconds since 1970.
+     */
+    val `expiresUnixMs`: kotlin.ULong?
+    ,
+    /**
+     * What an opened account holds.
+     */
+    val `asset`: kotlin.UInt?
+    ,
+    /**
+     * What an opened account may do.
+     */
+    val `accountKind`: AccountKind?
+    ,
+    /**
+     * An account's new limits.
+     */
+    val `limits`: AccountLimits?
+    ,
+    /**
+     * An account's new key, 32 bytes.
+     */
+    val `key`: kotlin.ByteArray?
+    ,
+    /**
+     * Number of a signature.
+     */
+    val `nonce`: kotlin.ULong?
+    ,
+    /**
+     * Digest of what was signed, 64 hexadecimal digits.
+     */
+    val `digest`: kotlin.String?
+    ,
+    /**
+     * Sequence of the entry of the economy that a movement follows from.
+     */
+    val `cause`: kotlin.ULong?
+    ,
+    /**
+     * What happened in the economy, as JSON text.
+     */
+    val `event`: kotlin.String?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLedgerEntry: FfiConverterRustBuffer<LedgerEntry> {
+    override fun read(buf: ByteBuffer): LedgerEntry {
+        return LedgerEntry(
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterTypeMemo.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalTypeAccountKind.read(buf),
+            FfiConverterOptionalTypeAccountLimits.read(buf),
+            FfiConverterOptionalByteArray.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: LedgerEntry) = (
+            FfiConverterULong.allocationSize(value.`sequence`) +
+            FfiConverterULong.allocationSize(value.`unixMs`) +
+            FfiConverterString.allocationSize(value.`kind`) +
+            FfiConverterString.allocationSize(value.`chain`) +
+            FfiConverterOptionalString.allocationSize(value.`id`) +
+            FfiConverterOptionalString.allocationSize(value.`reservation`) +
+            FfiConverterOptionalString.allocationSize(value.`account`) +
+            FfiConverterOptionalString.allocationSize(value.`from`) +
+            FfiConverterOptionalString.allocationSize(value.`to`) +
+            FfiConverterString.allocationSize(value.`amount`) +
+            FfiConverterString.allocationSize(value.`released`) +
+            FfiConverterTypeMemo.allocationSize(value.`memo`) +
+            FfiConverterOptionalULong.allocationSize(value.`expiresUnixMs`) +
+            FfiConverterOptionalUInt.allocationSize(value.`asset`) +
+            FfiConverterOptionalTypeAccountKind.allocationSize(value.`accountKind`) +
+            FfiConverterOptionalTypeAccountLimits.allocationSize(value.`limits`) +
+            FfiConverterOptionalByteArray.allocationSize(value.`key`) +
+            FfiConverterOptionalULong.allocationSize(value.`nonce`) +
+            FfiConverterOptionalString.allocationSize(value.`digest`) +
+            FfiConverterOptionalULong.allocationSize(value.`cause`) +
+            FfiConverterOptionalString.allocationSize(value.`event`)
+    )
+
+    override fun write(value: LedgerEntry, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`sequence`, buf)
+            FfiConverterULong.write(value.`unixMs`, buf)
+            FfiConverterString.write(value.`kind`, buf)
+            FfiConverterString.write(value.`chain`, buf)
+            FfiConverterOptionalString.write(value.`id`, buf)
+            FfiConverterOptionalString.write(value.`reservation`, buf)
+            FfiConverterOptionalString.write(value.`account`, buf)
+            FfiConverterOptionalString.write(value.`from`, buf)
+            FfiConverterOptionalString.write(value.`to`, buf)
+            FfiConverterString.write(value.`amount`, buf)
+            FfiConverterString.write(value.`released`, buf)
+            FfiConverterTypeMemo.write(value.`memo`, buf)
+            FfiConverterOptionalULong.write(value.`expiresUnixMs`, buf)
+            FfiConverterOptionalUInt.write(value.`asset`, buf)
+            FfiConverterOptionalTypeAccountKind.write(value.`accountKind`, buf)
+            FfiConverterOptionalTypeAccountLimits.write(value.`limits`, buf)
+            FfiConverterOptionalByteArray.write(value.`key`, buf)
+            FfiConverterOptionalULong.write(value.`nonce`, buf)
+            FfiConverterOptionalString.write(value.`digest`, buf)
+            FfiConverterOptionalULong.write(value.`cause`, buf)
+            FfiConverterOptionalString.write(value.`event`, buf)
+    }
+}
+
+
+
+/**
+ * Where a history ends.
+ */
+data class LedgerHead (
+    /**
+     * Number of entries.
+     */
+    val `sequence`: kotlin.ULong
+    ,
+    /**
+     * Digest of the whole history, 64 hexadecimal digits.
+     */
+    val `chain`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLedgerHead: FfiConverterRustBuffer<LedgerHead> {
+    override fun read(buf: ByteBuffer): LedgerHead {
+        return LedgerHead(
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: LedgerHead) = (
+            FfiConverterULong.allocationSize(value.`sequence`) +
+            FfiConverterString.allocationSize(value.`chain`)
+    )
+
+    override fun write(value: LedgerHead, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`sequence`, buf)
+            FfiConverterString.write(value.`chain`, buf)
+    }
+}
+
+
+
+/**
  * A job that was left out.
  */
 data class LeftOut (
@@ -10913,6 +13287,53 @@ public object FfiConverterTypeLimits: FfiConverterRustBuffer<Limits> {
             FfiConverterOptionalULong.write(value.`fuel`, buf)
             FfiConverterOptionalULong.write(value.`memoryBytes`, buf)
             FfiConverterOptionalULong.write(value.`outputBytes`, buf)
+    }
+}
+
+
+
+/**
+ * What a transfer or a reservation is for. The ledger keeps it and makes nothing of it.
+ */
+data class Memo (
+    /**
+     * The purpose, from a list of the caller's; 0 is unsaid.
+     */
+    val `code`: kotlin.UShort = 0u
+    ,
+    /**
+     * The caller's own reference, 16 bytes.
+     */
+    val `reference`: kotlin.ByteArray? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMemo: FfiConverterRustBuffer<Memo> {
+    override fun read(buf: ByteBuffer): Memo {
+        return Memo(
+            FfiConverterUShort.read(buf),
+            FfiConverterOptionalByteArray.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Memo) = (
+            FfiConverterUShort.allocationSize(value.`code`) +
+            FfiConverterOptionalByteArray.allocationSize(value.`reference`)
+    )
+
+    override fun write(value: Memo, buf: ByteBuffer) {
+            FfiConverterUShort.write(value.`code`, buf)
+            FfiConverterOptionalByteArray.write(value.`reference`, buf)
     }
 }
 
@@ -12354,6 +14775,69 @@ public object FfiConverterTypeStagnation: FfiConverterRustBuffer<Stagnation> {
 
 
 /**
+ * What an account had received and given at some moment of the past, in base units.
+ */
+data class Standing (
+    /**
+     * The last entry before that moment that named the account.
+     */
+    val `sequence`: kotlin.ULong
+    ,
+    /**
+     * All it had received.
+     */
+    val `creditsPosted`: kotlin.String
+    ,
+    /**
+     * All it had given.
+     */
+    val `debitsPosted`: kotlin.String
+    ,
+    /**
+     * The one less the other, including what was reserved then.
+     */
+    val `balance`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeStanding: FfiConverterRustBuffer<Standing> {
+    override fun read(buf: ByteBuffer): Standing {
+        return Standing(
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Standing) = (
+            FfiConverterULong.allocationSize(value.`sequence`) +
+            FfiConverterString.allocationSize(value.`creditsPosted`) +
+            FfiConverterString.allocationSize(value.`debitsPosted`) +
+            FfiConverterString.allocationSize(value.`balance`)
+    )
+
+    override fun write(value: Standing, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`sequence`, buf)
+            FfiConverterString.write(value.`creditsPosted`, buf)
+            FfiConverterString.write(value.`debitsPosted`, buf)
+            FfiConverterString.write(value.`balance`, buf)
+    }
+}
+
+
+
+/**
  * A single-use reply block and its key.
  */
 data class Surb (
@@ -12618,6 +15102,77 @@ public object FfiConverterTypeTopologyOptions: FfiConverterRustBuffer<TopologyOp
             FfiConverterOptionalUInt.write(value.`hopsMax`, buf)
             FfiConverterOptionalUInt.write(value.`payloadBytes`, buf)
             FfiConverterOptionalULong.write(value.`delayMeanMs`, buf)
+    }
+}
+
+
+
+/**
+ * Stake on its way out.
+ */
+data class Unbonding (
+    /**
+     * Its number.
+     */
+    val `entry`: kotlin.ULong
+    ,
+    /**
+     * When it began to leave, in milliseconds since 1970.
+     */
+    val `startedUnixMs`: kotlin.ULong
+    ,
+    /**
+     * When it will be paid out, in milliseconds since 1970.
+     */
+    val `maturesUnixMs`: kotlin.ULong
+    ,
+    /**
+     * Base units that left, but for what came back.
+     */
+    val `initial`: kotlin.String
+    ,
+    /**
+     * Base units that slashes have left of it.
+     */
+    val `balance`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeUnbonding: FfiConverterRustBuffer<Unbonding> {
+    override fun read(buf: ByteBuffer): Unbonding {
+        return Unbonding(
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Unbonding) = (
+            FfiConverterULong.allocationSize(value.`entry`) +
+            FfiConverterULong.allocationSize(value.`startedUnixMs`) +
+            FfiConverterULong.allocationSize(value.`maturesUnixMs`) +
+            FfiConverterString.allocationSize(value.`initial`) +
+            FfiConverterString.allocationSize(value.`balance`)
+    )
+
+    override fun write(value: Unbonding, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`entry`, buf)
+            FfiConverterULong.write(value.`startedUnixMs`, buf)
+            FfiConverterULong.write(value.`maturesUnixMs`, buf)
+            FfiConverterString.write(value.`initial`, buf)
+            FfiConverterString.write(value.`balance`, buf)
     }
 }
 
@@ -13256,6 +15811,810 @@ public object FfiConverterTypeDomain: FfiConverterRustBuffer<Domain> {
 
 
 /**
+ * What a power cut may cost a ledger. A killed process costs nothing.
+ */
+
+enum class Durability {
+
+    /**
+     * Every change waits for the disk.
+     */
+    FULL,
+    /**
+     * The last changes may be lost, never torn.
+     */
+    NORMAL;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeDurability: FfiConverterRustBuffer<Durability> {
+    override fun read(buf: ByteBuffer) = try {
+
+        Durability.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Durability) = 4UL
+
+    override fun write(value: Durability, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What can be asked of an economy: [`LedgerEconomy::ask`], or as a step of a batch. Operators are
+ * nodes, 64 hexadecimal digits; amounts decimal text of base units.
+ */
+sealed class EconomyRequest {
+
+    /**
+     * Sets every number and rule. The first time founds the economy: an account is opened for each
+     * purse, and the initial supply is minted into the treasury.
+     */
+    data class Configure(
+        /**
+         * JSON text like that of [`default_economy_rules`]; just that if it is left out.
+         */
+        val `rules`: kotlin.String? = null ) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Sets one number.
+     */
+    data class SetParameter(
+        /**
+         * The parameter's name.
+         */
+        val `name`: kotlin.String,
+        /**
+         * What it will be in its unit, in decimal digits.
+         */
+        val `value`: kotlin.String) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Makes a node an operator that may be staked on. `account` receives its commission.
+     */
+    data class RegisterOperator(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */
+        val `operator`: kotlin.String,
+        /**
+         * Receives its commission.
+         */
+        val `account`: kotlin.String,
+        /**
+         * Its part of every reward, in millionths.
+         */
+        val `commissionPpm`: kotlin.UInt) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Changes an operator's commission: by little, and once in 24 hours.
+     */
+    data class SetCommission(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */
+        val `operator`: kotlin.String,
+        /**
+         * Its part of every reward, in millionths.
+         */
+        val `commissionPpm`: kotlin.UInt) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Stakes on an operator.
+     */
+    data class Bond(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */
+        val `operator`: kotlin.String,
+        /**
+         * Whose stake it is.
+         */
+        val `delegator`: kotlin.String,
+        /**
+         * Base units.
+         */
+        val `amount`: kotlin.String) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Starts to take stake back, all of it if the amount is left out. Time pays it out, less what
+     * slashes take until then.
+     */
+    data class Unbond(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */
+        val `operator`: kotlin.String,
+        /**
+         * Whose stake it is.
+         */
+        val `delegator`: kotlin.String,
+        /**
+         * Base units; all of it if it is left out.
+         */
+        val `amount`: kotlin.String? = null ) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Returns stake on its way out to its operator, all of the entry if the amount is left out.
+     */
+    data class CancelUnbonding(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */
+        val `operator`: kotlin.String,
+        /**
+         * Whose stake it is.
+         */
+        val `delegator`: kotlin.String,
+        /**
+         * The unbonding: [`EconomyReceipt::entry`].
+         */
+        val `entry`: kotlin.ULong,
+        /**
+         * Base units; all of it if it is left out.
+         */
+        val `amount`: kotlin.String? = null ) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Moves stake to another operator at once, all of it if the amount is left out. Until it
+     * matures it answers for what the first operator did, and may not move on.
+     */
+    data class Redelegate(
+        /**
+         * Whose stake it is.
+         */
+        val `delegator`: kotlin.String,
+        /**
+         * The operator it leaves.
+         */
+        val `fromOperator`: kotlin.String,
+        /**
+         * The operator it goes to.
+         */
+        val `toOperator`: kotlin.String,
+        /**
+         * Base units; all of it if it is left out.
+         */
+        val `amount`: kotlin.String? = null ) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Pays a delegator's rewards out.
+     */
+    data class Claim(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */
+        val `operator`: kotlin.String,
+        /**
+         * Whose stake it is.
+         */
+        val `delegator`: kotlin.String) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Pays an operator's commission out.
+     */
+    data class ClaimCommission(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */
+        val `operator`: kotlin.String) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Shares a reward between an operator and its delegators. It is paid from an account, or from
+     * that of the treasury or the mint ([`purse_account`]).
+     */
+    data class Reward(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */
+        val `operator`: kotlin.String,
+        /**
+         * The account that pays.
+         */
+        val `source`: kotlin.String,
+        /**
+         * Base units.
+         */
+        val `amount`: kotlin.String) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Punishes what an operator did at some time. Whether the evidence is true is for the caller
+     * to know.
+     */
+    data class Slash(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */
+        val `operator`: kotlin.String,
+        /**
+         * What it did.
+         */
+        val `evidence`: dev.fogcompute.Evidence,
+        /**
+         * When it did so, in milliseconds since 1970.
+         */
+        val `infractionUnixMs`: kotlin.ULong,
+        /**
+         * What was staked on it then, in base units.
+         */
+        val `power`: kotlin.String) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Lets an operator back whose time in jail is over.
+     */
+    data class Unjail(
+        /**
+         * The operator, 64 hexadecimal digits.
+         */
+        val `operator`: kotlin.String) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Pays a claim from the insurance fund, once.
+     */
+    data class PayInsurance(
+        /**
+         * Names the claim that was granted.
+         */
+        val `claim`: kotlin.String,
+        /**
+         * Receives.
+         */
+        val `toAccount`: kotlin.String,
+        /**
+         * Base units.
+         */
+        val `amount`: kotlin.String) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Rewards a contribution by one of the rules. Facts are in thousandths: yes is 1000, a quality
+     * of 0.95 is 950.
+     */
+    data class Earn(
+        /**
+         * The rule's name.
+         */
+        val `rule`: kotlin.String,
+        /**
+         * Receives.
+         */
+        val `account`: kotlin.String,
+        /**
+         * What is so, in thousandths.
+         */
+        val `facts`: Map<kotlin.String, kotlin.ULong>) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Rewards a session of computing. Power and the sum of the bonuses are in thousandths, the
+     * duration is in milliseconds.
+     */
+    data class EarnSession(
+        /**
+         * Receives.
+         */
+        val `account`: kotlin.String,
+        /**
+         * The device's power, in thousandths.
+         */
+        val `powerMilli`: kotlin.ULong,
+        /**
+         * How long it computed, in milliseconds.
+         */
+        val `durationMs`: kotlin.ULong,
+        /**
+         * The sum of its bonuses, in thousandths.
+         */
+        val `bonusPerMille`: kotlin.UInt) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Pays a fee: treasury and sovereign fund have their parts, and the payee the rest.
+     */
+    data class PayFee(
+        /**
+         * Pays.
+         */
+        val `payer`: kotlin.String,
+        /**
+         * Receives what the funds leave.
+         */
+        val `payee`: kotlin.String,
+        /**
+         * Base units.
+         */
+        val `amount`: kotlin.String) : EconomyRequest()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeEconomyRequest : FfiConverterRustBuffer<EconomyRequest>{
+    override fun read(buf: ByteBuffer): EconomyRequest {
+        return when(buf.getInt()) {
+            1 -> EconomyRequest.Configure(
+                FfiConverterOptionalString.read(buf),
+                )
+            2 -> EconomyRequest.SetParameter(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            3 -> EconomyRequest.RegisterOperator(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterUInt.read(buf),
+                )
+            4 -> EconomyRequest.SetCommission(
+                FfiConverterString.read(buf),
+                FfiConverterUInt.read(buf),
+                )
+            5 -> EconomyRequest.Bond(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            6 -> EconomyRequest.Unbond(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterOptionalString.read(buf),
+                )
+            7 -> EconomyRequest.CancelUnbonding(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterULong.read(buf),
+                FfiConverterOptionalString.read(buf),
+                )
+            8 -> EconomyRequest.Redelegate(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterOptionalString.read(buf),
+                )
+            9 -> EconomyRequest.Claim(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            10 -> EconomyRequest.ClaimCommission(
+                FfiConverterString.read(buf),
+                )
+            11 -> EconomyRequest.Reward(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            12 -> EconomyRequest.Slash(
+                FfiConverterString.read(buf),
+                FfiConverterTypeEvidence.read(buf),
+                FfiConverterULong.read(buf),
+                FfiConverterString.read(buf),
+                )
+            13 -> EconomyRequest.Unjail(
+                FfiConverterString.read(buf),
+                )
+            14 -> EconomyRequest.PayInsurance(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            15 -> EconomyRequest.Earn(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterMapStringULong.read(buf),
+                )
+            16 -> EconomyRequest.EarnSession(
+                FfiConverterString.read(buf),
+                FfiConverterULong.read(buf),
+                FfiConverterULong.read(buf),
+                FfiConverterUInt.read(buf),
+                )
+            17 -> EconomyRequest.PayFee(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: EconomyRequest): ULong = when(value) {
+        is EconomyRequest.Configure -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterOptionalString.allocationSize(value.`rules`)
+            )
+        }
+        is EconomyRequest.SetParameter -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`name`)
+                + FfiConverterString.allocationSize(value.`value`)
+            )
+        }
+        is EconomyRequest.RegisterOperator -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`operator`)
+                + FfiConverterString.allocationSize(value.`account`)
+                + FfiConverterUInt.allocationSize(value.`commissionPpm`)
+            )
+        }
+        is EconomyRequest.SetCommission -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`operator`)
+                + FfiConverterUInt.allocationSize(value.`commissionPpm`)
+            )
+        }
+        is EconomyRequest.Bond -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`operator`)
+                + FfiConverterString.allocationSize(value.`delegator`)
+                + FfiConverterString.allocationSize(value.`amount`)
+            )
+        }
+        is EconomyRequest.Unbond -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`operator`)
+                + FfiConverterString.allocationSize(value.`delegator`)
+                + FfiConverterOptionalString.allocationSize(value.`amount`)
+            )
+        }
+        is EconomyRequest.CancelUnbonding -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`operator`)
+                + FfiConverterString.allocationSize(value.`delegator`)
+                + FfiConverterULong.allocationSize(value.`entry`)
+                + FfiConverterOptionalString.allocationSize(value.`amount`)
+            )
+        }
+        is EconomyRequest.Redelegate -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`delegator`)
+                + FfiConverterString.allocationSize(value.`fromOperator`)
+                + FfiConverterString.allocationSize(value.`toOperator`)
+                + FfiConverterOptionalString.allocationSize(value.`amount`)
+            )
+        }
+        is EconomyRequest.Claim -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`operator`)
+                + FfiConverterString.allocationSize(value.`delegator`)
+            )
+        }
+        is EconomyRequest.ClaimCommission -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`operator`)
+            )
+        }
+        is EconomyRequest.Reward -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`operator`)
+                + FfiConverterString.allocationSize(value.`source`)
+                + FfiConverterString.allocationSize(value.`amount`)
+            )
+        }
+        is EconomyRequest.Slash -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`operator`)
+                + FfiConverterTypeEvidence.allocationSize(value.`evidence`)
+                + FfiConverterULong.allocationSize(value.`infractionUnixMs`)
+                + FfiConverterString.allocationSize(value.`power`)
+            )
+        }
+        is EconomyRequest.Unjail -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`operator`)
+            )
+        }
+        is EconomyRequest.PayInsurance -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`claim`)
+                + FfiConverterString.allocationSize(value.`toAccount`)
+                + FfiConverterString.allocationSize(value.`amount`)
+            )
+        }
+        is EconomyRequest.Earn -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`rule`)
+                + FfiConverterString.allocationSize(value.`account`)
+                + FfiConverterMapStringULong.allocationSize(value.`facts`)
+            )
+        }
+        is EconomyRequest.EarnSession -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`account`)
+                + FfiConverterULong.allocationSize(value.`powerMilli`)
+                + FfiConverterULong.allocationSize(value.`durationMs`)
+                + FfiConverterUInt.allocationSize(value.`bonusPerMille`)
+            )
+        }
+        is EconomyRequest.PayFee -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`payer`)
+                + FfiConverterString.allocationSize(value.`payee`)
+                + FfiConverterString.allocationSize(value.`amount`)
+            )
+        }
+    }
+
+    override fun write(value: EconomyRequest, buf: ByteBuffer) {
+        when(value) {
+            is EconomyRequest.Configure -> {
+                buf.putInt(1)
+                FfiConverterOptionalString.write(value.`rules`, buf)
+                Unit
+            }
+            is EconomyRequest.SetParameter -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`name`, buf)
+                FfiConverterString.write(value.`value`, buf)
+                Unit
+            }
+            is EconomyRequest.RegisterOperator -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`operator`, buf)
+                FfiConverterString.write(value.`account`, buf)
+                FfiConverterUInt.write(value.`commissionPpm`, buf)
+                Unit
+            }
+            is EconomyRequest.SetCommission -> {
+                buf.putInt(4)
+                FfiConverterString.write(value.`operator`, buf)
+                FfiConverterUInt.write(value.`commissionPpm`, buf)
+                Unit
+            }
+            is EconomyRequest.Bond -> {
+                buf.putInt(5)
+                FfiConverterString.write(value.`operator`, buf)
+                FfiConverterString.write(value.`delegator`, buf)
+                FfiConverterString.write(value.`amount`, buf)
+                Unit
+            }
+            is EconomyRequest.Unbond -> {
+                buf.putInt(6)
+                FfiConverterString.write(value.`operator`, buf)
+                FfiConverterString.write(value.`delegator`, buf)
+                FfiConverterOptionalString.write(value.`amount`, buf)
+                Unit
+            }
+            is EconomyRequest.CancelUnbonding -> {
+                buf.putInt(7)
+                FfiConverterString.write(value.`operator`, buf)
+                FfiConverterString.write(value.`delegator`, buf)
+                FfiConverterULong.write(value.`entry`, buf)
+                FfiConverterOptionalString.write(value.`amount`, buf)
+                Unit
+            }
+            is EconomyRequest.Redelegate -> {
+                buf.putInt(8)
+                FfiConverterString.write(value.`delegator`, buf)
+                FfiConverterString.write(value.`fromOperator`, buf)
+                FfiConverterString.write(value.`toOperator`, buf)
+                FfiConverterOptionalString.write(value.`amount`, buf)
+                Unit
+            }
+            is EconomyRequest.Claim -> {
+                buf.putInt(9)
+                FfiConverterString.write(value.`operator`, buf)
+                FfiConverterString.write(value.`delegator`, buf)
+                Unit
+            }
+            is EconomyRequest.ClaimCommission -> {
+                buf.putInt(10)
+                FfiConverterString.write(value.`operator`, buf)
+                Unit
+            }
+            is EconomyRequest.Reward -> {
+                buf.putInt(11)
+                FfiConverterString.write(value.`operator`, buf)
+                FfiConverterString.write(value.`source`, buf)
+                FfiConverterString.write(value.`amount`, buf)
+                Unit
+            }
+            is EconomyRequest.Slash -> {
+                buf.putInt(12)
+                FfiConverterString.write(value.`operator`, buf)
+                FfiConverterTypeEvidence.write(value.`evidence`, buf)
+                FfiConverterULong.write(value.`infractionUnixMs`, buf)
+                FfiConverterString.write(value.`power`, buf)
+                Unit
+            }
+            is EconomyRequest.Unjail -> {
+                buf.putInt(13)
+                FfiConverterString.write(value.`operator`, buf)
+                Unit
+            }
+            is EconomyRequest.PayInsurance -> {
+                buf.putInt(14)
+                FfiConverterString.write(value.`claim`, buf)
+                FfiConverterString.write(value.`toAccount`, buf)
+                FfiConverterString.write(value.`amount`, buf)
+                Unit
+            }
+            is EconomyRequest.Earn -> {
+                buf.putInt(15)
+                FfiConverterString.write(value.`rule`, buf)
+                FfiConverterString.write(value.`account`, buf)
+                FfiConverterMapStringULong.write(value.`facts`, buf)
+                Unit
+            }
+            is EconomyRequest.EarnSession -> {
+                buf.putInt(16)
+                FfiConverterString.write(value.`account`, buf)
+                FfiConverterULong.write(value.`powerMilli`, buf)
+                FfiConverterULong.write(value.`durationMs`, buf)
+                FfiConverterUInt.write(value.`bonusPerMille`, buf)
+                Unit
+            }
+            is EconomyRequest.PayFee -> {
+                buf.putInt(17)
+                FfiConverterString.write(value.`payer`, buf)
+                FfiConverterString.write(value.`payee`, buf)
+                FfiConverterString.write(value.`amount`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
  * Why a search ended.
  */
 
@@ -13447,17 +16806,273 @@ enum class ErrorCode(val value: kotlin.UInt) {
      */
     ID_REUSED(403u),
     /**
-     * A reservation was posted, was voided or has expired.
+     * A reservation was posted or was voided.
      */
     RESERVATION_CLOSED(404u),
     /**
-     * An operation makes no sense: zero amount, one account twice, other assets, overflow.
+     * The ledger refuses an operation for a reason that has no code of its own.
      */
     INVALID_OPERATION(405u),
     /**
      * A reservation is unknown: there never was one of that id.
      */
     UNKNOWN_RESERVATION(406u),
+    /**
+     * A batch has no operations.
+     */
+    BATCH_EMPTY(407u),
+    /**
+     * A batch has more than 8,190 operations. Split it.
+     */
+    BATCH_TOO_LARGE(408u),
+    /**
+     * An operation would move or hold nothing.
+     */
+    ZERO_AMOUNT(409u),
+    /**
+     * An operation has one account on both sides.
+     */
+    SAME_ACCOUNT(410u),
+    /**
+     * An account was closed, for good.
+     */
+    ACCOUNT_CLOSED(411u),
+    /**
+     * An account that is to be closed still holds something, or has reservations.
+     */
+    ACCOUNT_IN_USE(412u),
+    /**
+     * A limit on supply was set on an account that is no issuer.
+     */
+    NOT_AN_ISSUER(413u),
+    /**
+     * The accounts of a transfer hold different assets.
+     */
+    ASSET_MISMATCH(414u),
+    /**
+     * An id names an operation that reserved nothing.
+     */
+    NOT_A_RESERVATION(415u),
+    /**
+     * A post asks for more than is reserved.
+     */
+    POST_EXCEEDS_RESERVATION(416u),
+    /**
+     * A reservation has expired.
+     */
+    RESERVATION_EXPIRED(417u),
+    /**
+     * A reservation would be expired from the start.
+     */
+    EXPIRES_IN_PAST(418u),
+    /**
+     * A counter of an account cannot count that much more.
+     */
+    AMOUNT_OVERFLOW(419u),
+    /**
+     * An issuer would have more out than its limit on supply.
+     */
+    SUPPLY_EXCEEDED(420u),
+    /**
+     * An issuer would take back more than it has put out.
+     */
+    CREDITS_EXCEED_DEBITS(421u),
+    /**
+     * An account may not spend that much more today.
+     */
+    QUOTA_EXCEEDED(422u),
+    /**
+     * A signature was good until a time that has passed. Sign again.
+     */
+    SIGNATURE_EXPIRED(423u),
+    /**
+     * No key is registered for an account, so nobody can sign for it.
+     */
+    NO_OWNER(424u),
+    /**
+     * A signature is not one of the account's key over this batch.
+     */
+    SIGNATURE_FORGED(425u),
+    /**
+     * The number of a signature was used: the batch may have been executed.
+     */
+    SIGNATURE_REPLAYED(426u),
+    /**
+     * The number of a signature is not the next one.
+     */
+    NONCE_SKIPPED(427u),
+    /**
+     * A batch does something that only the owner of another account may ask for.
+     */
+    NOT_THE_OWNER(428u),
+    /**
+     * A batch does something that only the host may do, no owner.
+     */
+    NOT_FOR_OWNERS(429u),
+    /**
+     * A checkpoint is not signed by the key that is trusted.
+     */
+    CHECKPOINT_FORGED(430u),
+    /**
+     * A history is not the one a checkpoint was made of: it was rewritten.
+     */
+    CHECKPOINT_DIFFERS(431u),
+    /**
+     * A history ends before a checkpoint: it was cut short.
+     */
+    CHECKPOINT_MISSING(432u),
+    /**
+     * An economy is asked for something, and none was configured.
+     */
+    NO_ECONOMY(433u),
+    /**
+     * The numbers of an economy do not agree or are out of bounds, or its text is malformed.
+     */
+    INVALID_ECONOMY(434u),
+    /**
+     * An economy has no parameter of that name.
+     */
+    UNKNOWN_PARAMETER(435u),
+    /**
+     * An account is a purse of the economy, which only its rules use so.
+     */
+    PURSE_ACCOUNT(436u),
+    /**
+     * An account that is to be closed takes part in staking.
+     */
+    ACCOUNT_STAKED(437u),
+    /**
+     * A signed batch asks something of the economy that only the host may ask.
+     */
+    HOST_ONLY(438u),
+    /**
+     * An operation asks for what time does by itself.
+     */
+    MATURES_BY_TIME(439u),
+    /**
+     * A batch would make more entries than one may. Split it.
+     */
+    BATCH_TOO_LONG(440u),
+    /**
+     * The time is before the last event of staking or earning. Ask again later.
+     */
+    CLOCK_BEHIND(441u),
+    /**
+     * A node is not an operator.
+     */
+    UNKNOWN_OPERATOR(442u),
+    /**
+     * A node is an operator already.
+     */
+    OPERATOR_EXISTS(443u),
+    /**
+     * An account has neither stake nor rewards at an operator.
+     */
+    UNKNOWN_DELEGATOR(444u),
+    /**
+     * More is asked for than an account has staked.
+     */
+    EXCEEDS_STAKE(445u),
+    /**
+     * An operator is in jail: it takes no stake and no rewards.
+     */
+    JAILED(446u),
+    /**
+     * An operator will never come back.
+     */
+    TOMBSTONED(447u),
+    /**
+     * An operator is not in jail.
+     */
+    NOT_JAILED(448u),
+    /**
+     * So many unbondings or redelegations are open already. Wait for one to mature.
+     */
+    TOO_MANY_ENTRIES(449u),
+    /**
+     * There is no such unbonding or redelegation.
+     */
+    UNKNOWN_ENTRY(450u),
+    /**
+     * An unbonding's time has come: it can only be paid out.
+     */
+    ENTRY_MATURED(451u),
+    /**
+     * More is asked for than an unbonding holds.
+     */
+    EXCEEDS_ENTRY(452u),
+    /**
+     * Stake that was redelegated may not move on before it has matured.
+     */
+    TRANSITIVE_REDELEGATION(453u),
+    /**
+     * No rewards and no commission are due.
+     */
+    NOTHING_TO_CLAIM(454u),
+    /**
+     * An infraction is too long ago to be punished.
+     */
+    EVIDENCE_TOO_OLD(455u),
+    /**
+     * An infraction was punished already.
+     */
+    EVIDENCE_REPEATED(456u),
+    /**
+     * A commission is above the highest allowed, or would change by too much at once.
+     */
+    COMMISSION_TOO_LARGE(457u),
+    /**
+     * A commission was set less than a day ago.
+     */
+    COMMISSION_TOO_SOON(458u),
+    /**
+     * A claim was paid by the insurance fund already.
+     */
+    CLAIM_REPEATED(459u),
+    /**
+     * The insurance fund does not have that much.
+     */
+    INSURANCE_SHORT(460u),
+    /**
+     * The rules of staking refuse an operation for a reason that has no code of its own.
+     */
+    STAKING_REFUSED(461u),
+    /**
+     * There is no rule of that name by which anything is earned.
+     */
+    UNKNOWN_RULE(462u),
+    /**
+     * A rule knows no fact of that name.
+     */
+    UNKNOWN_FACT(463u),
+    /**
+     * A fact that a rule requires is missing.
+     */
+    FACT_MISSING(464u),
+    /**
+     * A fact is not what a rule requires.
+     */
+    REQUIREMENT_NOT_MET(465u),
+    /**
+     * A fact is greater than a rule allows.
+     */
+    FACT_TOO_LARGE(466u),
+    /**
+     * A session of computing is too short to be paid.
+     */
+    SESSION_TOO_SHORT(467u),
+    /**
+     * A session's duration, power or bonus is greater than it can be.
+     */
+    SESSION_TOO_LARGE(468u),
+    /**
+     * An account was granted all that one day allows.
+     */
+    DAILY_LIMIT_REACHED(469u),
+    /**
+     * The rules of earning refuse an operation for a reason that has no code of its own.
+     */
+    EARNING_REFUSED(470u),
     /**
      * A harvest policy contradicts itself or does not parse.
      */
@@ -13499,9 +17114,53 @@ enum class ErrorCode(val value: kotlin.UInt) {
      */
     STORAGE_LOCKED(701u),
     /**
-     * A file is damaged, or not what it should be.
+     * A file is damaged. Restore it from a copy.
      */
     STORAGE_CORRUPT(702u),
+    /**
+     * There is no room for a file. Nothing was changed.
+     */
+    STORAGE_FULL(703u),
+    /**
+     * A file can be read but not written.
+     */
+    STORAGE_READ_ONLY(704u),
+    /**
+     * A folder was named where a file is needed.
+     */
+    STORAGE_IS_FOLDER(705u),
+    /**
+     * A file cannot be made or read: it, or the folder it is in, does not exist.
+     */
+    STORAGE_NO_FOLDER(706u),
+    /**
+     * A file is no database, or one of something else.
+     */
+    STORAGE_FOREIGN(707u),
+    /**
+     * A file was written by a newer version of this library.
+     */
+    STORAGE_TOO_NEW(708u),
+    /**
+     * A file exists, and none is replaced.
+     */
+    STORAGE_EXISTS(709u),
+    /**
+     * A history can be imported into an empty ledger only.
+     */
+    STORAGE_NOT_EMPTY(710u),
+    /**
+     * A change may be on disk or not. Open the file again and repeat it.
+     */
+    STORAGE_UNCERTAIN(711u),
+    /**
+     * A file must be opened again, since an earlier change was not confirmed.
+     */
+    STORAGE_REOPEN(712u),
+    /**
+     * A line of a text is no entry of a history.
+     */
+    INVALID_TRANSCRIPT(713u),
     /**
      * A node or coordinator cannot go on.
      */
@@ -13533,6 +17192,55 @@ public object FfiConverterTypeErrorCode: FfiConverterRustBuffer<ErrorCode> {
     override fun allocationSize(value: ErrorCode) = 4UL
 
     override fun write(value: ErrorCode, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What an operator is accused of.
+ */
+
+enum class Evidence {
+
+    /**
+     * It signed two different results of one task: never an accident.
+     */
+    DOUBLE_RESULT,
+    /**
+     * It signed a result that others proved wrong.
+     */
+    INVALID_RESULT,
+    /**
+     * It was not there when it had promised to be.
+     */
+    DOWNTIME;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeEvidence: FfiConverterRustBuffer<Evidence> {
+    override fun read(buf: ByteBuffer) = try {
+
+        Evidence.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Evidence) = 4UL
+
+    override fun write(value: Evidence, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
     }
 }
@@ -13659,12 +17367,12 @@ sealed class FogException(message: String): kotlin.Exception(message) {
         class IdReused(message: String) : FogException(message)
 
     /**
-     * A reservation was posted, was voided or has expired.
+     * A reservation was posted or was voided.
      */
         class ReservationClosed(message: String) : FogException(message)
 
     /**
-     * An operation makes no sense: zero amount, one account twice, other assets, overflow.
+     * The ledger refuses an operation for a reason that has no code of its own.
      */
         class InvalidOperation(message: String) : FogException(message)
 
@@ -13672,6 +17380,326 @@ sealed class FogException(message: String): kotlin.Exception(message) {
      * A reservation is unknown: there never was one of that id.
      */
         class UnknownReservation(message: String) : FogException(message)
+
+    /**
+     * A batch has no operations.
+     */
+        class BatchEmpty(message: String) : FogException(message)
+
+    /**
+     * A batch has more than 8,190 operations. Split it.
+     */
+        class BatchTooLarge(message: String) : FogException(message)
+
+    /**
+     * An operation would move or hold nothing.
+     */
+        class ZeroAmount(message: String) : FogException(message)
+
+    /**
+     * An operation has one account on both sides.
+     */
+        class SameAccount(message: String) : FogException(message)
+
+    /**
+     * An account was closed, for good.
+     */
+        class AccountClosed(message: String) : FogException(message)
+
+    /**
+     * An account that is to be closed still holds something, or has reservations.
+     */
+        class AccountInUse(message: String) : FogException(message)
+
+    /**
+     * A limit on supply was set on an account that is no issuer.
+     */
+        class NotAnIssuer(message: String) : FogException(message)
+
+    /**
+     * The accounts of a transfer hold different assets.
+     */
+        class AssetMismatch(message: String) : FogException(message)
+
+    /**
+     * An id names an operation that reserved nothing.
+     */
+        class NotAReservation(message: String) : FogException(message)
+
+    /**
+     * A post asks for more than is reserved.
+     */
+        class PostExceedsReservation(message: String) : FogException(message)
+
+    /**
+     * A reservation has expired.
+     */
+        class ReservationExpired(message: String) : FogException(message)
+
+    /**
+     * A reservation would be expired from the start.
+     */
+        class ExpiresInPast(message: String) : FogException(message)
+
+    /**
+     * A counter of an account cannot count that much more.
+     */
+        class AmountOverflow(message: String) : FogException(message)
+
+    /**
+     * An issuer would have more out than its limit on supply.
+     */
+        class SupplyExceeded(message: String) : FogException(message)
+
+    /**
+     * An issuer would take back more than it has put out.
+     */
+        class CreditsExceedDebits(message: String) : FogException(message)
+
+    /**
+     * An account may not spend that much more today.
+     */
+        class QuotaExceeded(message: String) : FogException(message)
+
+    /**
+     * A signature was good until a time that has passed. Sign again.
+     */
+        class SignatureExpired(message: String) : FogException(message)
+
+    /**
+     * No key is registered for an account, so nobody can sign for it.
+     */
+        class NoOwner(message: String) : FogException(message)
+
+    /**
+     * A signature is not one of the account's key over this batch.
+     */
+        class SignatureForged(message: String) : FogException(message)
+
+    /**
+     * The number of a signature was used: the batch may have been executed.
+     */
+        class SignatureReplayed(message: String) : FogException(message)
+
+    /**
+     * The number of a signature is not the next one.
+     */
+        class NonceSkipped(message: String) : FogException(message)
+
+    /**
+     * A batch does something that only the owner of another account may ask for.
+     */
+        class NotTheOwner(message: String) : FogException(message)
+
+    /**
+     * A batch does something that only the host may do, no owner.
+     */
+        class NotForOwners(message: String) : FogException(message)
+
+    /**
+     * A checkpoint is not signed by the key that is trusted.
+     */
+        class CheckpointForged(message: String) : FogException(message)
+
+    /**
+     * A history is not the one a checkpoint was made of: it was rewritten.
+     */
+        class CheckpointDiffers(message: String) : FogException(message)
+
+    /**
+     * A history ends before a checkpoint: it was cut short.
+     */
+        class CheckpointMissing(message: String) : FogException(message)
+
+    /**
+     * An economy is asked for something, and none was configured.
+     */
+        class NoEconomy(message: String) : FogException(message)
+
+    /**
+     * The numbers of an economy do not agree or are out of bounds, or its text is malformed.
+     */
+        class InvalidEconomy(message: String) : FogException(message)
+
+    /**
+     * An economy has no parameter of that name.
+     */
+        class UnknownParameter(message: String) : FogException(message)
+
+    /**
+     * An account is a purse of the economy, which only its rules use so.
+     */
+        class PurseAccount(message: String) : FogException(message)
+
+    /**
+     * An account that is to be closed takes part in staking.
+     */
+        class AccountStaked(message: String) : FogException(message)
+
+    /**
+     * A signed batch asks something of the economy that only the host may ask.
+     */
+        class HostOnly(message: String) : FogException(message)
+
+    /**
+     * An operation asks for what time does by itself.
+     */
+        class MaturesByTime(message: String) : FogException(message)
+
+    /**
+     * A batch would make more entries than one may. Split it.
+     */
+        class BatchTooLong(message: String) : FogException(message)
+
+    /**
+     * The time is before the last event of staking or earning. Ask again later.
+     */
+        class ClockBehind(message: String) : FogException(message)
+
+    /**
+     * A node is not an operator.
+     */
+        class UnknownOperator(message: String) : FogException(message)
+
+    /**
+     * A node is an operator already.
+     */
+        class OperatorExists(message: String) : FogException(message)
+
+    /**
+     * An account has neither stake nor rewards at an operator.
+     */
+        class UnknownDelegator(message: String) : FogException(message)
+
+    /**
+     * More is asked for than an account has staked.
+     */
+        class ExceedsStake(message: String) : FogException(message)
+
+    /**
+     * An operator is in jail: it takes no stake and no rewards.
+     */
+        class Jailed(message: String) : FogException(message)
+
+    /**
+     * An operator will never come back.
+     */
+        class Tombstoned(message: String) : FogException(message)
+
+    /**
+     * An operator is not in jail.
+     */
+        class NotJailed(message: String) : FogException(message)
+
+    /**
+     * So many unbondings or redelegations are open already. Wait for one to mature.
+     */
+        class TooManyEntries(message: String) : FogException(message)
+
+    /**
+     * There is no such unbonding or redelegation.
+     */
+        class UnknownEntry(message: String) : FogException(message)
+
+    /**
+     * An unbonding's time has come: it can only be paid out.
+     */
+        class EntryMatured(message: String) : FogException(message)
+
+    /**
+     * More is asked for than an unbonding holds.
+     */
+        class ExceedsEntry(message: String) : FogException(message)
+
+    /**
+     * Stake that was redelegated may not move on before it has matured.
+     */
+        class TransitiveRedelegation(message: String) : FogException(message)
+
+    /**
+     * No rewards and no commission are due.
+     */
+        class NothingToClaim(message: String) : FogException(message)
+
+    /**
+     * An infraction is too long ago to be punished.
+     */
+        class EvidenceTooOld(message: String) : FogException(message)
+
+    /**
+     * An infraction was punished already.
+     */
+        class EvidenceRepeated(message: String) : FogException(message)
+
+    /**
+     * A commission is above the highest allowed, or would change by too much at once.
+     */
+        class CommissionTooLarge(message: String) : FogException(message)
+
+    /**
+     * A commission was set less than a day ago.
+     */
+        class CommissionTooSoon(message: String) : FogException(message)
+
+    /**
+     * A claim was paid by the insurance fund already.
+     */
+        class ClaimRepeated(message: String) : FogException(message)
+
+    /**
+     * The insurance fund does not have that much.
+     */
+        class InsuranceShort(message: String) : FogException(message)
+
+    /**
+     * The rules of staking refuse an operation for a reason that has no code of its own.
+     */
+        class StakingRefused(message: String) : FogException(message)
+
+    /**
+     * There is no rule of that name by which anything is earned.
+     */
+        class UnknownRule(message: String) : FogException(message)
+
+    /**
+     * A rule knows no fact of that name.
+     */
+        class UnknownFact(message: String) : FogException(message)
+
+    /**
+     * A fact that a rule requires is missing.
+     */
+        class FactMissing(message: String) : FogException(message)
+
+    /**
+     * A fact is not what a rule requires.
+     */
+        class RequirementNotMet(message: String) : FogException(message)
+
+    /**
+     * A fact is greater than a rule allows.
+     */
+        class FactTooLarge(message: String) : FogException(message)
+
+    /**
+     * A session of computing is too short to be paid.
+     */
+        class SessionTooShort(message: String) : FogException(message)
+
+    /**
+     * A session's duration, power or bonus is greater than it can be.
+     */
+        class SessionTooLarge(message: String) : FogException(message)
+
+    /**
+     * An account was granted all that one day allows.
+     */
+        class DailyLimitReached(message: String) : FogException(message)
+
+    /**
+     * The rules of earning refuse an operation for a reason that has no code of its own.
+     */
+        class EarningRefused(message: String) : FogException(message)
 
     /**
      * A harvest policy contradicts itself or does not parse.
@@ -13724,9 +17752,64 @@ sealed class FogException(message: String): kotlin.Exception(message) {
         class StorageLocked(message: String) : FogException(message)
 
     /**
-     * A file is damaged, or not what it should be.
+     * A file is damaged. Restore it from a copy.
      */
         class StorageCorrupt(message: String) : FogException(message)
+
+    /**
+     * There is no room for a file. Nothing was changed.
+     */
+        class StorageFull(message: String) : FogException(message)
+
+    /**
+     * A file can be read but not written.
+     */
+        class StorageReadOnly(message: String) : FogException(message)
+
+    /**
+     * A folder was named where a file is needed.
+     */
+        class StorageIsFolder(message: String) : FogException(message)
+
+    /**
+     * A file cannot be made or read: it, or the folder it is in, does not exist.
+     */
+        class StorageNoFolder(message: String) : FogException(message)
+
+    /**
+     * A file is no database, or one of something else.
+     */
+        class StorageForeign(message: String) : FogException(message)
+
+    /**
+     * A file was written by a newer version of this library.
+     */
+        class StorageTooNew(message: String) : FogException(message)
+
+    /**
+     * A file exists, and none is replaced.
+     */
+        class StorageExists(message: String) : FogException(message)
+
+    /**
+     * A history can be imported into an empty ledger only.
+     */
+        class StorageNotEmpty(message: String) : FogException(message)
+
+    /**
+     * A change may be on disk or not. Open the file again and repeat it.
+     */
+        class StorageUncertain(message: String) : FogException(message)
+
+    /**
+     * A file must be opened again, since an earlier change was not confirmed.
+     */
+        class StorageReopen(message: String) : FogException(message)
+
+    /**
+     * A line of a text is no entry of a history.
+     */
+        class InvalidTranscript(message: String) : FogException(message)
 
     /**
      * A node or coordinator cannot go on.
@@ -13776,19 +17859,94 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
             23 -> FogException.ReservationClosed(FfiConverterString.read(buf))
             24 -> FogException.InvalidOperation(FfiConverterString.read(buf))
             25 -> FogException.UnknownReservation(FfiConverterString.read(buf))
-            26 -> FogException.InvalidPolicy(FfiConverterString.read(buf))
-            27 -> FogException.ProbeFailed(FfiConverterString.read(buf))
-            28 -> FogException.InvalidModule(FfiConverterString.read(buf))
-            29 -> FogException.OutOfFuel(FfiConverterString.read(buf))
-            30 -> FogException.OutOfMemory(FfiConverterString.read(buf))
-            31 -> FogException.InvalidOutput(FfiConverterString.read(buf))
-            32 -> FogException.Trap(FfiConverterString.read(buf))
-            33 -> FogException.TaskLost(FfiConverterString.read(buf))
-            34 -> FogException.Storage(FfiConverterString.read(buf))
-            35 -> FogException.StorageLocked(FfiConverterString.read(buf))
-            36 -> FogException.StorageCorrupt(FfiConverterString.read(buf))
-            37 -> FogException.Node(FfiConverterString.read(buf))
-            38 -> FogException.Listen(FfiConverterString.read(buf))
+            26 -> FogException.BatchEmpty(FfiConverterString.read(buf))
+            27 -> FogException.BatchTooLarge(FfiConverterString.read(buf))
+            28 -> FogException.ZeroAmount(FfiConverterString.read(buf))
+            29 -> FogException.SameAccount(FfiConverterString.read(buf))
+            30 -> FogException.AccountClosed(FfiConverterString.read(buf))
+            31 -> FogException.AccountInUse(FfiConverterString.read(buf))
+            32 -> FogException.NotAnIssuer(FfiConverterString.read(buf))
+            33 -> FogException.AssetMismatch(FfiConverterString.read(buf))
+            34 -> FogException.NotAReservation(FfiConverterString.read(buf))
+            35 -> FogException.PostExceedsReservation(FfiConverterString.read(buf))
+            36 -> FogException.ReservationExpired(FfiConverterString.read(buf))
+            37 -> FogException.ExpiresInPast(FfiConverterString.read(buf))
+            38 -> FogException.AmountOverflow(FfiConverterString.read(buf))
+            39 -> FogException.SupplyExceeded(FfiConverterString.read(buf))
+            40 -> FogException.CreditsExceedDebits(FfiConverterString.read(buf))
+            41 -> FogException.QuotaExceeded(FfiConverterString.read(buf))
+            42 -> FogException.SignatureExpired(FfiConverterString.read(buf))
+            43 -> FogException.NoOwner(FfiConverterString.read(buf))
+            44 -> FogException.SignatureForged(FfiConverterString.read(buf))
+            45 -> FogException.SignatureReplayed(FfiConverterString.read(buf))
+            46 -> FogException.NonceSkipped(FfiConverterString.read(buf))
+            47 -> FogException.NotTheOwner(FfiConverterString.read(buf))
+            48 -> FogException.NotForOwners(FfiConverterString.read(buf))
+            49 -> FogException.CheckpointForged(FfiConverterString.read(buf))
+            50 -> FogException.CheckpointDiffers(FfiConverterString.read(buf))
+            51 -> FogException.CheckpointMissing(FfiConverterString.read(buf))
+            52 -> FogException.NoEconomy(FfiConverterString.read(buf))
+            53 -> FogException.InvalidEconomy(FfiConverterString.read(buf))
+            54 -> FogException.UnknownParameter(FfiConverterString.read(buf))
+            55 -> FogException.PurseAccount(FfiConverterString.read(buf))
+            56 -> FogException.AccountStaked(FfiConverterString.read(buf))
+            57 -> FogException.HostOnly(FfiConverterString.read(buf))
+            58 -> FogException.MaturesByTime(FfiConverterString.read(buf))
+            59 -> FogException.BatchTooLong(FfiConverterString.read(buf))
+            60 -> FogException.ClockBehind(FfiConverterString.read(buf))
+            61 -> FogException.UnknownOperator(FfiConverterString.read(buf))
+            62 -> FogException.OperatorExists(FfiConverterString.read(buf))
+            63 -> FogException.UnknownDelegator(FfiConverterString.read(buf))
+            64 -> FogException.ExceedsStake(FfiConverterString.read(buf))
+            65 -> FogException.Jailed(FfiConverterString.read(buf))
+            66 -> FogException.Tombstoned(FfiConverterString.read(buf))
+            67 -> FogException.NotJailed(FfiConverterString.read(buf))
+            68 -> FogException.TooManyEntries(FfiConverterString.read(buf))
+            69 -> FogException.UnknownEntry(FfiConverterString.read(buf))
+            70 -> FogException.EntryMatured(FfiConverterString.read(buf))
+            71 -> FogException.ExceedsEntry(FfiConverterString.read(buf))
+            72 -> FogException.TransitiveRedelegation(FfiConverterString.read(buf))
+            73 -> FogException.NothingToClaim(FfiConverterString.read(buf))
+            74 -> FogException.EvidenceTooOld(FfiConverterString.read(buf))
+            75 -> FogException.EvidenceRepeated(FfiConverterString.read(buf))
+            76 -> FogException.CommissionTooLarge(FfiConverterString.read(buf))
+            77 -> FogException.CommissionTooSoon(FfiConverterString.read(buf))
+            78 -> FogException.ClaimRepeated(FfiConverterString.read(buf))
+            79 -> FogException.InsuranceShort(FfiConverterString.read(buf))
+            80 -> FogException.StakingRefused(FfiConverterString.read(buf))
+            81 -> FogException.UnknownRule(FfiConverterString.read(buf))
+            82 -> FogException.UnknownFact(FfiConverterString.read(buf))
+            83 -> FogException.FactMissing(FfiConverterString.read(buf))
+            84 -> FogException.RequirementNotMet(FfiConverterString.read(buf))
+            85 -> FogException.FactTooLarge(FfiConverterString.read(buf))
+            86 -> FogException.SessionTooShort(FfiConverterString.read(buf))
+            87 -> FogException.SessionTooLarge(FfiConverterString.read(buf))
+            88 -> FogException.DailyLimitReached(FfiConverterString.read(buf))
+            89 -> FogException.EarningRefused(FfiConverterString.read(buf))
+            90 -> FogException.InvalidPolicy(FfiConverterString.read(buf))
+            91 -> FogException.ProbeFailed(FfiConverterString.read(buf))
+            92 -> FogException.InvalidModule(FfiConverterString.read(buf))
+            93 -> FogException.OutOfFuel(FfiConverterString.read(buf))
+            94 -> FogException.OutOfMemory(FfiConverterString.read(buf))
+            95 -> FogException.InvalidOutput(FfiConverterString.read(buf))
+            96 -> FogException.Trap(FfiConverterString.read(buf))
+            97 -> FogException.TaskLost(FfiConverterString.read(buf))
+            98 -> FogException.Storage(FfiConverterString.read(buf))
+            99 -> FogException.StorageLocked(FfiConverterString.read(buf))
+            100 -> FogException.StorageCorrupt(FfiConverterString.read(buf))
+            101 -> FogException.StorageFull(FfiConverterString.read(buf))
+            102 -> FogException.StorageReadOnly(FfiConverterString.read(buf))
+            103 -> FogException.StorageIsFolder(FfiConverterString.read(buf))
+            104 -> FogException.StorageNoFolder(FfiConverterString.read(buf))
+            105 -> FogException.StorageForeign(FfiConverterString.read(buf))
+            106 -> FogException.StorageTooNew(FfiConverterString.read(buf))
+            107 -> FogException.StorageExists(FfiConverterString.read(buf))
+            108 -> FogException.StorageNotEmpty(FfiConverterString.read(buf))
+            109 -> FogException.StorageUncertain(FfiConverterString.read(buf))
+            110 -> FogException.StorageReopen(FfiConverterString.read(buf))
+            111 -> FogException.InvalidTranscript(FfiConverterString.read(buf))
+            112 -> FogException.Node(FfiConverterString.read(buf))
+            113 -> FogException.Listen(FfiConverterString.read(buf))
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
 
@@ -13900,56 +18058,356 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
                 buf.putInt(25)
                 Unit
             }
-            is FogException.InvalidPolicy -> {
+            is FogException.BatchEmpty -> {
                 buf.putInt(26)
                 Unit
             }
-            is FogException.ProbeFailed -> {
+            is FogException.BatchTooLarge -> {
                 buf.putInt(27)
                 Unit
             }
-            is FogException.InvalidModule -> {
+            is FogException.ZeroAmount -> {
                 buf.putInt(28)
                 Unit
             }
-            is FogException.OutOfFuel -> {
+            is FogException.SameAccount -> {
                 buf.putInt(29)
                 Unit
             }
-            is FogException.OutOfMemory -> {
+            is FogException.AccountClosed -> {
                 buf.putInt(30)
                 Unit
             }
-            is FogException.InvalidOutput -> {
+            is FogException.AccountInUse -> {
                 buf.putInt(31)
                 Unit
             }
-            is FogException.Trap -> {
+            is FogException.NotAnIssuer -> {
                 buf.putInt(32)
                 Unit
             }
-            is FogException.TaskLost -> {
+            is FogException.AssetMismatch -> {
                 buf.putInt(33)
                 Unit
             }
-            is FogException.Storage -> {
+            is FogException.NotAReservation -> {
                 buf.putInt(34)
                 Unit
             }
-            is FogException.StorageLocked -> {
+            is FogException.PostExceedsReservation -> {
                 buf.putInt(35)
                 Unit
             }
-            is FogException.StorageCorrupt -> {
+            is FogException.ReservationExpired -> {
                 buf.putInt(36)
                 Unit
             }
-            is FogException.Node -> {
+            is FogException.ExpiresInPast -> {
                 buf.putInt(37)
                 Unit
             }
-            is FogException.Listen -> {
+            is FogException.AmountOverflow -> {
                 buf.putInt(38)
+                Unit
+            }
+            is FogException.SupplyExceeded -> {
+                buf.putInt(39)
+                Unit
+            }
+            is FogException.CreditsExceedDebits -> {
+                buf.putInt(40)
+                Unit
+            }
+            is FogException.QuotaExceeded -> {
+                buf.putInt(41)
+                Unit
+            }
+            is FogException.SignatureExpired -> {
+                buf.putInt(42)
+                Unit
+            }
+            is FogException.NoOwner -> {
+                buf.putInt(43)
+                Unit
+            }
+            is FogException.SignatureForged -> {
+                buf.putInt(44)
+                Unit
+            }
+            is FogException.SignatureReplayed -> {
+                buf.putInt(45)
+                Unit
+            }
+            is FogException.NonceSkipped -> {
+                buf.putInt(46)
+                Unit
+            }
+            is FogException.NotTheOwner -> {
+                buf.putInt(47)
+                Unit
+            }
+            is FogException.NotForOwners -> {
+                buf.putInt(48)
+                Unit
+            }
+            is FogException.CheckpointForged -> {
+                buf.putInt(49)
+                Unit
+            }
+            is FogException.CheckpointDiffers -> {
+                buf.putInt(50)
+                Unit
+            }
+            is FogException.CheckpointMissing -> {
+                buf.putInt(51)
+                Unit
+            }
+            is FogException.NoEconomy -> {
+                buf.putInt(52)
+                Unit
+            }
+            is FogException.InvalidEconomy -> {
+                buf.putInt(53)
+                Unit
+            }
+            is FogException.UnknownParameter -> {
+                buf.putInt(54)
+                Unit
+            }
+            is FogException.PurseAccount -> {
+                buf.putInt(55)
+                Unit
+            }
+            is FogException.AccountStaked -> {
+                buf.putInt(56)
+                Unit
+            }
+            is FogException.HostOnly -> {
+                buf.putInt(57)
+                Unit
+            }
+            is FogException.MaturesByTime -> {
+                buf.putInt(58)
+                Unit
+            }
+            is FogException.BatchTooLong -> {
+                buf.putInt(59)
+                Unit
+            }
+            is FogException.ClockBehind -> {
+                buf.putInt(60)
+                Unit
+            }
+            is FogException.UnknownOperator -> {
+                buf.putInt(61)
+                Unit
+            }
+            is FogException.OperatorExists -> {
+                buf.putInt(62)
+                Unit
+            }
+            is FogException.UnknownDelegator -> {
+                buf.putInt(63)
+                Unit
+            }
+            is FogException.ExceedsStake -> {
+                buf.putInt(64)
+                Unit
+            }
+            is FogException.Jailed -> {
+                buf.putInt(65)
+                Unit
+            }
+            is FogException.Tombstoned -> {
+                buf.putInt(66)
+                Unit
+            }
+            is FogException.NotJailed -> {
+                buf.putInt(67)
+                Unit
+            }
+            is FogException.TooManyEntries -> {
+                buf.putInt(68)
+                Unit
+            }
+            is FogException.UnknownEntry -> {
+                buf.putInt(69)
+                Unit
+            }
+            is FogException.EntryMatured -> {
+                buf.putInt(70)
+                Unit
+            }
+            is FogException.ExceedsEntry -> {
+                buf.putInt(71)
+                Unit
+            }
+            is FogException.TransitiveRedelegation -> {
+                buf.putInt(72)
+                Unit
+            }
+            is FogException.NothingToClaim -> {
+                buf.putInt(73)
+                Unit
+            }
+            is FogException.EvidenceTooOld -> {
+                buf.putInt(74)
+                Unit
+            }
+            is FogException.EvidenceRepeated -> {
+                buf.putInt(75)
+                Unit
+            }
+            is FogException.CommissionTooLarge -> {
+                buf.putInt(76)
+                Unit
+            }
+            is FogException.CommissionTooSoon -> {
+                buf.putInt(77)
+                Unit
+            }
+            is FogException.ClaimRepeated -> {
+                buf.putInt(78)
+                Unit
+            }
+            is FogException.InsuranceShort -> {
+                buf.putInt(79)
+                Unit
+            }
+            is FogException.StakingRefused -> {
+                buf.putInt(80)
+                Unit
+            }
+            is FogException.UnknownRule -> {
+                buf.putInt(81)
+                Unit
+            }
+            is FogException.UnknownFact -> {
+                buf.putInt(82)
+                Unit
+            }
+            is FogException.FactMissing -> {
+                buf.putInt(83)
+                Unit
+            }
+            is FogException.RequirementNotMet -> {
+                buf.putInt(84)
+                Unit
+            }
+            is FogException.FactTooLarge -> {
+                buf.putInt(85)
+                Unit
+            }
+            is FogException.SessionTooShort -> {
+                buf.putInt(86)
+                Unit
+            }
+            is FogException.SessionTooLarge -> {
+                buf.putInt(87)
+                Unit
+            }
+            is FogException.DailyLimitReached -> {
+                buf.putInt(88)
+                Unit
+            }
+            is FogException.EarningRefused -> {
+                buf.putInt(89)
+                Unit
+            }
+            is FogException.InvalidPolicy -> {
+                buf.putInt(90)
+                Unit
+            }
+            is FogException.ProbeFailed -> {
+                buf.putInt(91)
+                Unit
+            }
+            is FogException.InvalidModule -> {
+                buf.putInt(92)
+                Unit
+            }
+            is FogException.OutOfFuel -> {
+                buf.putInt(93)
+                Unit
+            }
+            is FogException.OutOfMemory -> {
+                buf.putInt(94)
+                Unit
+            }
+            is FogException.InvalidOutput -> {
+                buf.putInt(95)
+                Unit
+            }
+            is FogException.Trap -> {
+                buf.putInt(96)
+                Unit
+            }
+            is FogException.TaskLost -> {
+                buf.putInt(97)
+                Unit
+            }
+            is FogException.Storage -> {
+                buf.putInt(98)
+                Unit
+            }
+            is FogException.StorageLocked -> {
+                buf.putInt(99)
+                Unit
+            }
+            is FogException.StorageCorrupt -> {
+                buf.putInt(100)
+                Unit
+            }
+            is FogException.StorageFull -> {
+                buf.putInt(101)
+                Unit
+            }
+            is FogException.StorageReadOnly -> {
+                buf.putInt(102)
+                Unit
+            }
+            is FogException.StorageIsFolder -> {
+                buf.putInt(103)
+                Unit
+            }
+            is FogException.StorageNoFolder -> {
+                buf.putInt(104)
+                Unit
+            }
+            is FogException.StorageForeign -> {
+                buf.putInt(105)
+                Unit
+            }
+            is FogException.StorageTooNew -> {
+                buf.putInt(106)
+                Unit
+            }
+            is FogException.StorageExists -> {
+                buf.putInt(107)
+                Unit
+            }
+            is FogException.StorageNotEmpty -> {
+                buf.putInt(108)
+                Unit
+            }
+            is FogException.StorageUncertain -> {
+                buf.putInt(109)
+                Unit
+            }
+            is FogException.StorageReopen -> {
+                buf.putInt(110)
+                Unit
+            }
+            is FogException.InvalidTranscript -> {
+                buf.putInt(111)
+                Unit
+            }
+            is FogException.Node -> {
+                buf.putInt(112)
+                Unit
+            }
+            is FogException.Listen -> {
+                buf.putInt(113)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -14047,6 +18505,454 @@ public object FfiConverterTypeGenome : FfiConverterRustBuffer<Genome>{
             is Genome.Permutation -> {
                 buf.putInt(2)
                 FfiConverterUInt.write(value.`length`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * One step of a batch. Ids are 32 hexadecimal digits, amounts decimal text of base units.
+ */
+sealed class LedgerOperation {
+
+    /**
+     * Opens an account for an asset; 0 is credits.
+     */
+    data class Open(
+        /**
+         * The new account.
+         */
+        val `account`: kotlin.String,
+        /**
+         * What it may do.
+         */
+        val `kind`: dev.fogcompute.AccountKind,
+        /**
+         * What it will hold.
+         */
+        val `asset`: kotlin.UInt = 0u ) : LedgerOperation()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Moves an amount. From an issuer it mints, to one it burns.
+     */
+    data class Transfer(
+        /**
+         * Names the operation.
+         */
+        val `id`: kotlin.String,
+        /**
+         * Gives.
+         */
+        val `from`: kotlin.String,
+        /**
+         * Receives.
+         */
+        val `to`: kotlin.String,
+        /**
+         * Base units, above zero.
+         */
+        val `amount`: kotlin.String,
+        /**
+         * What it is for.
+         */
+        val `memo`: dev.fogcompute.Memo? = null ) : LedgerOperation()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Holds an amount back for a later post or void.
+     */
+    data class Reserve(
+        /**
+         * Names the operation and the reservation.
+         */
+        val `id`: kotlin.String,
+        /**
+         * Will give.
+         */
+        val `from`: kotlin.String,
+        /**
+         * Will receive.
+         */
+        val `to`: kotlin.String,
+        /**
+         * Base units, above zero.
+         */
+        val `amount`: kotlin.String,
+        /**
+         * When it is released by itself, in milliseconds since 1970.
+         */
+        val `expiresUnixMs`: kotlin.ULong? = null ,
+        /**
+         * What it is for.
+         */
+        val `memo`: dev.fogcompute.Memo? = null ) : LedgerOperation()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Moves a reserved amount, or part of it; what is left is released.
+     */
+    data class Post(
+        /**
+         * Names the operation.
+         */
+        val `id`: kotlin.String,
+        /**
+         * The reservation it closes.
+         */
+        val `reservation`: kotlin.String,
+        /**
+         * Base units; all that is reserved if it is left out.
+         */
+        val `amount`: kotlin.String? = null ) : LedgerOperation()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Releases a reservation.
+     */
+    data class Void(
+        /**
+         * Names the operation.
+         */
+        val `id`: kotlin.String,
+        /**
+         * The reservation it closes.
+         */
+        val `reservation`: kotlin.String) : LedgerOperation()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Sets all limits of an account anew.
+     */
+    data class Limit(
+        /**
+         * Names the operation.
+         */
+        val `id`: kotlin.String,
+        /**
+         * The account.
+         */
+        val `account`: kotlin.String,
+        /**
+         * Its limits from then on.
+         */
+        val `limits`: dev.fogcompute.AccountLimits) : LedgerOperation()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Closes an account for good.
+     */
+    data class Close(
+        /**
+         * Names the operation.
+         */
+        val `id`: kotlin.String,
+        /**
+         * The account.
+         */
+        val `account`: kotlin.String) : LedgerOperation()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Registers the key, 32 bytes, whose signatures move an account's money.
+     */
+    data class Own(
+        /**
+         * Names the operation.
+         */
+        val `id`: kotlin.String,
+        /**
+         * The account.
+         */
+        val `account`: kotlin.String,
+        /**
+         * The owner's key.
+         */
+        val `key`: kotlin.ByteArray) : LedgerOperation()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Asks something of the economy.
+     */
+    data class Economy(
+        /**
+         * Names the operation.
+         */
+        val `id`: kotlin.String,
+        /**
+         * What is asked.
+         */
+        val `request`: dev.fogcompute.EconomyRequest) : LedgerOperation()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLedgerOperation : FfiConverterRustBuffer<LedgerOperation>{
+    override fun read(buf: ByteBuffer): LedgerOperation {
+        return when(buf.getInt()) {
+            1 -> LedgerOperation.Open(
+                FfiConverterString.read(buf),
+                FfiConverterTypeAccountKind.read(buf),
+                FfiConverterUInt.read(buf),
+                )
+            2 -> LedgerOperation.Transfer(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterOptionalTypeMemo.read(buf),
+                )
+            3 -> LedgerOperation.Reserve(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterOptionalULong.read(buf),
+                FfiConverterOptionalTypeMemo.read(buf),
+                )
+            4 -> LedgerOperation.Post(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterOptionalString.read(buf),
+                )
+            5 -> LedgerOperation.Void(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            6 -> LedgerOperation.Limit(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypeAccountLimits.read(buf),
+                )
+            7 -> LedgerOperation.Close(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            8 -> LedgerOperation.Own(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterByteArray.read(buf),
+                )
+            9 -> LedgerOperation.Economy(
+                FfiConverterString.read(buf),
+                FfiConverterTypeEconomyRequest.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: LedgerOperation): ULong = when(value) {
+        is LedgerOperation.Open -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`account`)
+                + FfiConverterTypeAccountKind.allocationSize(value.`kind`)
+                + FfiConverterUInt.allocationSize(value.`asset`)
+            )
+        }
+        is LedgerOperation.Transfer -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterString.allocationSize(value.`from`)
+                + FfiConverterString.allocationSize(value.`to`)
+                + FfiConverterString.allocationSize(value.`amount`)
+                + FfiConverterOptionalTypeMemo.allocationSize(value.`memo`)
+            )
+        }
+        is LedgerOperation.Reserve -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterString.allocationSize(value.`from`)
+                + FfiConverterString.allocationSize(value.`to`)
+                + FfiConverterString.allocationSize(value.`amount`)
+                + FfiConverterOptionalULong.allocationSize(value.`expiresUnixMs`)
+                + FfiConverterOptionalTypeMemo.allocationSize(value.`memo`)
+            )
+        }
+        is LedgerOperation.Post -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterString.allocationSize(value.`reservation`)
+                + FfiConverterOptionalString.allocationSize(value.`amount`)
+            )
+        }
+        is LedgerOperation.Void -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterString.allocationSize(value.`reservation`)
+            )
+        }
+        is LedgerOperation.Limit -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterString.allocationSize(value.`account`)
+                + FfiConverterTypeAccountLimits.allocationSize(value.`limits`)
+            )
+        }
+        is LedgerOperation.Close -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterString.allocationSize(value.`account`)
+            )
+        }
+        is LedgerOperation.Own -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterString.allocationSize(value.`account`)
+                + FfiConverterByteArray.allocationSize(value.`key`)
+            )
+        }
+        is LedgerOperation.Economy -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterTypeEconomyRequest.allocationSize(value.`request`)
+            )
+        }
+    }
+
+    override fun write(value: LedgerOperation, buf: ByteBuffer) {
+        when(value) {
+            is LedgerOperation.Open -> {
+                buf.putInt(1)
+                FfiConverterString.write(value.`account`, buf)
+                FfiConverterTypeAccountKind.write(value.`kind`, buf)
+                FfiConverterUInt.write(value.`asset`, buf)
+                Unit
+            }
+            is LedgerOperation.Transfer -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterString.write(value.`from`, buf)
+                FfiConverterString.write(value.`to`, buf)
+                FfiConverterString.write(value.`amount`, buf)
+                FfiConverterOptionalTypeMemo.write(value.`memo`, buf)
+                Unit
+            }
+            is LedgerOperation.Reserve -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterString.write(value.`from`, buf)
+                FfiConverterString.write(value.`to`, buf)
+                FfiConverterString.write(value.`amount`, buf)
+                FfiConverterOptionalULong.write(value.`expiresUnixMs`, buf)
+                FfiConverterOptionalTypeMemo.write(value.`memo`, buf)
+                Unit
+            }
+            is LedgerOperation.Post -> {
+                buf.putInt(4)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterString.write(value.`reservation`, buf)
+                FfiConverterOptionalString.write(value.`amount`, buf)
+                Unit
+            }
+            is LedgerOperation.Void -> {
+                buf.putInt(5)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterString.write(value.`reservation`, buf)
+                Unit
+            }
+            is LedgerOperation.Limit -> {
+                buf.putInt(6)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterString.write(value.`account`, buf)
+                FfiConverterTypeAccountLimits.write(value.`limits`, buf)
+                Unit
+            }
+            is LedgerOperation.Close -> {
+                buf.putInt(7)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterString.write(value.`account`, buf)
+                Unit
+            }
+            is LedgerOperation.Own -> {
+                buf.putInt(8)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterString.write(value.`account`, buf)
+                FfiConverterByteArray.write(value.`key`, buf)
+                Unit
+            }
+            is LedgerOperation.Economy -> {
+                buf.putInt(9)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterTypeEconomyRequest.write(value.`request`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -14339,6 +19245,67 @@ public object FfiConverterTypeNetwork: FfiConverterRustBuffer<Network> {
     override fun allocationSize(value: Network) = 4UL
 
     override fun write(value: Network, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What a parameter is counted in.
+ */
+
+enum class ParameterUnit {
+
+    /**
+     * Base units of credits.
+     */
+    BASE_UNITS,
+    /**
+     * Millionths.
+     */
+    PPM,
+    /**
+     * Thousandths.
+     */
+    PER_MILLE,
+    /**
+     * Milliseconds.
+     */
+    MILLISECONDS,
+    /**
+     * Things.
+     */
+    COUNT,
+    /**
+     * 0 for no, 1 for yes.
+     */
+    FLAG;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeParameterUnit: FfiConverterRustBuffer<ParameterUnit> {
+    override fun read(buf: ByteBuffer) = try {
+
+        ParameterUnit.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: ParameterUnit) = 4UL
+
+    override fun write(value: ParameterUnit, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
     }
 }
@@ -15096,6 +20063,51 @@ public object FfiConverterTypeStrategy: FfiConverterRustBuffer<Strategy> {
 
 
 /**
+ * How a history is written as text, a line for each entry.
+ */
+
+enum class TextFormat {
+
+    /**
+     * Columns under a line with their names, for spreadsheets.
+     */
+    CSV,
+    /**
+     * One JSON object a line, amounts as text.
+     */
+    JSON_LINES;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTextFormat: FfiConverterRustBuffer<TextFormat> {
+    override fun read(buf: ByteBuffer) = try {
+
+        TextFormat.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: TextFormat) = 4UL
+
+    override fun write(value: TextFormat, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
  * What a job is promised.
  */
 
@@ -15663,6 +20675,38 @@ public object FfiConverterOptionalTypeReplyBlocks: FfiConverterRustBuffer<ReplyB
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeAccountLimits: FfiConverterRustBuffer<AccountLimits?> {
+    override fun read(buf: ByteBuffer): AccountLimits? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeAccountLimits.read(buf)
+    }
+
+    override fun allocationSize(value: AccountLimits?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeAccountLimits.allocationSize(value)
+        }
+    }
+
+    override fun write(value: AccountLimits?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeAccountLimits.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeCover: FfiConverterRustBuffer<Cover?> {
     override fun read(buf: ByteBuffer): Cover? {
         if (buf.get().toInt() == 0) {
@@ -15695,6 +20739,102 @@ public object FfiConverterOptionalTypeCover: FfiConverterRustBuffer<Cover?> {
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeEconomyOperator: FfiConverterRustBuffer<EconomyOperator?> {
+    override fun read(buf: ByteBuffer): EconomyOperator? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeEconomyOperator.read(buf)
+    }
+
+    override fun allocationSize(value: EconomyOperator?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeEconomyOperator.allocationSize(value)
+        }
+    }
+
+    override fun write(value: EconomyOperator?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeEconomyOperator.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeEconomyReceipt: FfiConverterRustBuffer<EconomyReceipt?> {
+    override fun read(buf: ByteBuffer): EconomyReceipt? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeEconomyReceipt.read(buf)
+    }
+
+    override fun allocationSize(value: EconomyReceipt?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeEconomyReceipt.allocationSize(value)
+        }
+    }
+
+    override fun write(value: EconomyReceipt?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeEconomyReceipt.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeLedgerEntry: FfiConverterRustBuffer<LedgerEntry?> {
+    override fun read(buf: ByteBuffer): LedgerEntry? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeLedgerEntry.read(buf)
+    }
+
+    override fun allocationSize(value: LedgerEntry?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeLedgerEntry.allocationSize(value)
+        }
+    }
+
+    override fun write(value: LedgerEntry?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeLedgerEntry.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeLimits: FfiConverterRustBuffer<Limits?> {
     override fun read(buf: ByteBuffer): Limits? {
         if (buf.get().toInt() == 0) {
@@ -15717,6 +20857,38 @@ public object FfiConverterOptionalTypeLimits: FfiConverterRustBuffer<Limits?> {
         } else {
             buf.put(1)
             FfiConverterTypeLimits.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeMemo: FfiConverterRustBuffer<Memo?> {
+    override fun read(buf: ByteBuffer): Memo? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeMemo.read(buf)
+    }
+
+    override fun allocationSize(value: Memo?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeMemo.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Memo?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeMemo.write(value, buf)
         }
     }
 }
@@ -15887,6 +21059,38 @@ public object FfiConverterOptionalTypeStagnation: FfiConverterRustBuffer<Stagnat
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeStanding: FfiConverterRustBuffer<Standing?> {
+    override fun read(buf: ByteBuffer): Standing? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeStanding.read(buf)
+    }
+
+    override fun allocationSize(value: Standing?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeStanding.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Standing?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeStanding.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeTopologyOptions: FfiConverterRustBuffer<TopologyOptions?> {
     override fun read(buf: ByteBuffer): TopologyOptions? {
         if (buf.get().toInt() == 0) {
@@ -15909,6 +21113,70 @@ public object FfiConverterOptionalTypeTopologyOptions: FfiConverterRustBuffer<To
         } else {
             buf.put(1)
             FfiConverterTypeTopologyOptions.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeAccountKind: FfiConverterRustBuffer<AccountKind?> {
+    override fun read(buf: ByteBuffer): AccountKind? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeAccountKind.read(buf)
+    }
+
+    override fun allocationSize(value: AccountKind?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeAccountKind.allocationSize(value)
+        }
+    }
+
+    override fun write(value: AccountKind?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeAccountKind.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeDurability: FfiConverterRustBuffer<Durability?> {
+    override fun read(buf: ByteBuffer): Durability? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeDurability.read(buf)
+    }
+
+    override fun allocationSize(value: Durability?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeDurability.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Durability?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeDurability.write(value, buf)
         }
     }
 }
@@ -16191,6 +21459,34 @@ public object FfiConverterSequenceByteArray: FfiConverterRustBuffer<List<kotlin.
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeAccount: FfiConverterRustBuffer<List<Account>> {
+    override fun read(buf: ByteBuffer): List<Account> {
+        val len = buf.getInt()
+        return List<Account>(len) {
+            FfiConverterTypeAccount.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Account>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeAccount.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Account>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeAccount.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeAssignment: FfiConverterRustBuffer<List<Assignment>> {
     override fun read(buf: ByteBuffer): List<Assignment> {
         val len = buf.getInt()
@@ -16237,6 +21533,62 @@ public object FfiConverterSequenceTypeDescriptor: FfiConverterRustBuffer<List<De
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeDescriptor.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeEconomyOperator: FfiConverterRustBuffer<List<EconomyOperator>> {
+    override fun read(buf: ByteBuffer): List<EconomyOperator> {
+        val len = buf.getInt()
+        return List<EconomyOperator>(len) {
+            FfiConverterTypeEconomyOperator.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<EconomyOperator>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeEconomyOperator.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<EconomyOperator>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeEconomyOperator.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeEconomyParameter: FfiConverterRustBuffer<List<EconomyParameter>> {
+    override fun read(buf: ByteBuffer): List<EconomyParameter> {
+        val len = buf.getInt()
+        return List<EconomyParameter>(len) {
+            FfiConverterTypeEconomyParameter.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<EconomyParameter>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeEconomyParameter.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<EconomyParameter>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeEconomyParameter.write(it, buf)
         }
     }
 }
@@ -16349,6 +21701,34 @@ public object FfiConverterSequenceTypeIndividual: FfiConverterRustBuffer<List<In
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeIndividual.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeLedgerEntry: FfiConverterRustBuffer<List<LedgerEntry>> {
+    override fun read(buf: ByteBuffer): List<LedgerEntry> {
+        val len = buf.getInt()
+        return List<LedgerEntry>(len) {
+            FfiConverterTypeLedgerEntry.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<LedgerEntry>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeLedgerEntry.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<LedgerEntry>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeLedgerEntry.write(it, buf)
         }
     }
 }
@@ -16499,6 +21879,34 @@ public object FfiConverterSequenceTypeReason: FfiConverterRustBuffer<List<Reason
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeReceipt: FfiConverterRustBuffer<List<Receipt>> {
+    override fun read(buf: ByteBuffer): List<Receipt> {
+        val len = buf.getInt()
+        return List<Receipt>(len) {
+            FfiConverterTypeReceipt.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Receipt>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeReceipt.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Receipt>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeReceipt.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeRemoved: FfiConverterRustBuffer<List<Removed>> {
     override fun read(buf: ByteBuffer): List<Removed> {
         val len = buf.getInt()
@@ -16517,6 +21925,34 @@ public object FfiConverterSequenceTypeRemoved: FfiConverterRustBuffer<List<Remov
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeRemoved.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeUnbonding: FfiConverterRustBuffer<List<Unbonding>> {
+    override fun read(buf: ByteBuffer): List<Unbonding> {
+        val len = buf.getInt()
+        return List<Unbonding>(len) {
+            FfiConverterTypeUnbonding.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Unbonding>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeUnbonding.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Unbonding>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeUnbonding.write(it, buf)
         }
     }
 }
@@ -16611,6 +22047,34 @@ public object FfiConverterSequenceTypeDomain: FfiConverterRustBuffer<List<Domain
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeLedgerOperation: FfiConverterRustBuffer<List<LedgerOperation>> {
+    override fun read(buf: ByteBuffer): List<LedgerOperation> {
+        val len = buf.getInt()
+        return List<LedgerOperation>(len) {
+            FfiConverterTypeLedgerOperation.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<LedgerOperation>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeLedgerOperation.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<LedgerOperation>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeLedgerOperation.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeVariable: FfiConverterRustBuffer<List<Variable>> {
     override fun read(buf: ByteBuffer): List<Variable> {
         val len = buf.getInt()
@@ -16692,6 +22156,45 @@ public object FfiConverterSequenceSequenceTypeDescriptor: FfiConverterRustBuffer
 
 
 
+/**
+ * @suppress
+ */
+public object FfiConverterMapStringULong: FfiConverterRustBuffer<Map<kotlin.String, kotlin.ULong>> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, kotlin.ULong> {
+        val len = buf.getInt()
+        return buildMap<kotlin.String, kotlin.ULong>(len) {
+            repeat(len) {
+                val k = FfiConverterString.read(buf)
+                val v = FfiConverterULong.read(buf)
+                this[k] = v
+            }
+        }
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, kotlin.ULong>): ULong {
+        val spaceForMapSize = 4UL
+        val spaceForChildren = value.map { (k, v) ->
+            FfiConverterString.allocationSize(k) +
+            FfiConverterULong.allocationSize(v)
+        }.sum()
+        return spaceForMapSize + spaceForChildren
+    }
+
+    override fun write(value: Map<kotlin.String, kotlin.ULong>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        // The parens on `(k, v)` here ensure we're calling the right method,
+        // which is important for compatibility with older android devices.
+        // Ref https://blog.danlew.net/2017/03/16/kotlin-puzzler-whose-line-is-it-anyways/
+        value.forEach { (k, v) ->
+            FfiConverterString.write(k, buf)
+            FfiConverterULong.write(v, buf)
+        }
+    }
+}
+
+
+
+
 
 
 
@@ -16704,6 +22207,127 @@ public object FfiConverterSequenceSequenceTypeDescriptor: FfiConverterRustBuffer
     UniffiLib.uniffi_fogcompute_uniffi_fn_func_version(
 
         _status)
+}
+    )
+    }
+
+
+        /**
+         * The bytes that an owner's signature is over, for keys that are kept elsewhere. A signed batch is
+         * [`sign_batch`] with any secret, its last 64 bytes replaced by the signature.
+         *
+         * # Errors
+         * [`FogError::InvalidArgument`].
+         */
+    @Throws(FogException::class) fun `batchMessage`(`account`: kotlin.String, `nonce`: kotlin.ULong, `expiresUnixMs`: kotlin.ULong, `operations`: List<LedgerOperation>): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_batch_message(
+
+
+        FfiConverterString.lower(`account`),
+        FfiConverterULong.lower(`nonce`),
+        FfiConverterULong.lower(`expiresUnixMs`),
+        FfiConverterSequenceTypeLedgerOperation.lower(`operations`),_status)
+}
+    )
+    }
+
+
+        /**
+         * The public key, 32 bytes, to an Ed25519 key's 32 secret bytes.
+         *
+         * # Errors
+         * [`FogError::InvalidArgument`].
+         */
+    @Throws(FogException::class) fun `ownerKey`(`secret`: kotlin.ByteArray): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_owner_key(
+
+
+        FfiConverterByteArray.lower(`secret`),_status)
+}
+    )
+    }
+
+
+        /**
+         * Signs a batch as the owner of an account with 32 secret bytes. `nonce` is
+         * [`Ledger::next_nonce`]; the bytes are the same in every language.
+         *
+         * # Errors
+         * [`FogError::InvalidArgument`].
+         */
+    @Throws(FogException::class) fun `signBatch`(`account`: kotlin.String, `nonce`: kotlin.ULong, `expiresUnixMs`: kotlin.ULong, `operations`: List<LedgerOperation>, `secret`: kotlin.ByteArray): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_sign_batch(
+
+
+        FfiConverterString.lower(`account`),
+        FfiConverterULong.lower(`nonce`),
+        FfiConverterULong.lower(`expiresUnixMs`),
+        FfiConverterSequenceTypeLedgerOperation.lower(`operations`),
+        FfiConverterByteArray.lower(`secret`),_status)
+}
+    )
+    }
+
+
+        /**
+         * Checks that a checkpoint was signed by the key, 32 bytes, that is trusted, and says what it
+         * states.
+         *
+         * # Errors
+         * [`FogError::CheckpointForged`], [`FogError::InvalidArgument`].
+         */
+    @Throws(FogException::class) fun `verifyCheckpoint`(`checkpoint`: kotlin.ByteArray, `key`: kotlin.ByteArray): Checkpoint {
+            return FfiConverterTypeCheckpoint.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_verify_checkpoint(
+
+
+        FfiConverterByteArray.lower(`checkpoint`),
+        FfiConverterByteArray.lower(`key`),_status)
+}
+    )
+    }
+
+
+        /**
+         * The rules that an economy has unless it is told others, as JSON text: every number with its
+         * name. Amounts are texts of base units, parts are millionths, facts and multipliers thousandths.
+         *
+         * # Errors
+         * [`FogError::Panic`].
+         */
+    @Throws(FogException::class) fun `defaultEconomyRules`(): kotlin.String {
+            return FfiConverterString.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_default_economy_rules(
+
+        _status)
+}
+    )
+    }
+
+
+        /**
+         * The account of a purse of the economy, the same in every ledger: "bonded", "unbonding",
+         * "rewards", "insurance", "treasury", "sovereign_fund" or "mint". [`Ledger::balance`] and
+         * [`Ledger::account`] tell what is in it.
+         *
+         * # Errors
+         * [`FogError::InvalidArgument`].
+         */
+    @Throws(FogException::class) fun `purseAccount`(`purse`: kotlin.String): kotlin.String {
+            return FfiConverterString.lift(
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_func_purse_account(
+
+
+        FfiConverterString.lower(`purse`),_status)
 }
     )
     }
