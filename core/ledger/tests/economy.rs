@@ -561,3 +561,53 @@ fn a_record_has_room_for_the_largest_batch() {
     assert!(plan.entries().len() <= BATCH_ENTRIES_MAX);
     assert!(Batch::decode(&plan.record()).is_ok());
 }
+
+#[test]
+fn stake_that_cannot_be_paid_out_stays_due_and_holds_nobody_up() {
+    let mut economy = economy();
+    economy.supply.initial = Amount::MAX;
+    economy.supply.max = Amount::MAX;
+    let treasury = Purse::Treasury.account();
+    let mut book = Book::new();
+    let batch = [
+        ask(1, Request::Configure(economy)),
+        open(person(0)),
+        open(person(1)),
+        open(person(2)),
+        // She has received as much as can be counted.
+        transfer(2, treasury, person(0), u128::MAX),
+        transfer(3, person(0), person(1), 100),
+        stake(
+            4,
+            staking::Operation::Register {
+                operator: node(0),
+                account: person(2),
+                commission: Ppm::ZERO,
+            },
+        ),
+    ];
+    book.execute(&batch, START).unwrap();
+    let both = [0, 1].map(person);
+    for (n, delegator) in (10..).zip(both) {
+        let operator = node(0);
+        let bond = staking::Operation::Bond {
+            operator,
+            delegator,
+            amount: Amount(10),
+        };
+        let unbond = staking::Operation::Unbond {
+            operator,
+            delegator,
+            amount: None,
+        };
+        book.execute(&[stake(n, bond), stake(n + 10, unbond)], START)
+            .unwrap();
+    }
+    let later = UnixMillis(START.0 + 5 * DAY);
+    let plan = book.expire(later);
+    book.commit(plan).unwrap();
+    assert_eq!(book.account(person(1)).unwrap().balance(), Amount(100));
+    assert_eq!(book.staking().unbondings(node(0), person(0)).len(), 1);
+    assert!(book.expire(later).is_empty());
+    sound(&book);
+}

@@ -119,10 +119,8 @@ impl<'a> Draft<'a> {
     pub(crate) fn mature(&mut self, limit: usize) {
         let state = self.state;
         for kind in state.staking.due_by(self.now, limit) {
-            if self.repeat_matured(&kind).is_none() {
-                // Somebody's counter is full. All else can wait for that as well.
-                break;
-            }
+            // Where somebody's counter is full, that stake stays due, and nobody waits for it.
+            let _ = self.repeat_matured(&kind);
         }
     }
 
