@@ -1030,7 +1030,7 @@ enum fog_left_out_reason
    */
   FOG_LEFT_OUT_REASON_NO_ROOM = 2,
   /**
-   * Wherever it has room, it would be with others that it must not be with.
+   * Wherever it has room, it would be with others that it must not be with: rule_count.
    */
   FOG_LEFT_OUT_REASON_CROWDED = 3,
   /**
@@ -1179,6 +1179,39 @@ enum fog_priority
 typedef enum fog_priority fog_priority;
 #else
 typedef int32_t fog_priority;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What can forbid that jobs are placed together.
+ */
+enum fog_rule_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Replicas of a job must be in different domains: over.
+   */
+  FOG_RULE_KIND_REPLICAS = 0,
+  /**
+   * Jobs must avoid each other.
+   */
+  FOG_RULE_KIND_ANTI_AFFINITY = 1,
+  /**
+   * A group is spread: over, most and fog_left_out_rule_group().
+   */
+  FOG_RULE_KIND_SPREAD = 2,
+  /**
+   * Nodes have only so much of something: of.
+   */
+  FOG_RULE_KIND_CAPACITY = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_rule_kind fog_rule_kind;
+#else
+typedef int32_t fog_rule_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -3287,7 +3320,33 @@ typedef struct fog_left_out_job {
    * The identifier of the job it goes with.
    */
   char other[FOG_ID_SIZE];
+  /**
+   * How many rules it is crowded out by; fog_left_out_rule() gives them.
+   */
+  size_t rule_count;
 } fog_left_out_job;
+
+/**
+ * A rule that forbids that jobs are placed together. What its kind does not name is zero.
+ */
+typedef struct fog_rule {
+  /**
+   * A fog_rule_kind.
+   */
+  int32_t kind;
+  /**
+   * A fog_domain: what is a domain.
+   */
+  int32_t over;
+  /**
+   * Most jobs of the group in one domain.
+   */
+  uint32_t most;
+  /**
+   * A fog_constraint: what there is too little of.
+   */
+  int32_t of;
+} fog_rule;
 
 /**
  * One placement of all jobs.
@@ -3833,7 +3892,9 @@ fog_status fog_ledger_open_account(const struct fog_ledger *ledger,
  * @param amount  decimal text of base units, more than 0
  * @param receipt receives what became of it, or NULL
  * @return FOG_STATUS_INSUFFICIENT_FUNDS, FOG_STATUS_UNKNOWN_ACCOUNT, FOG_STATUS_ID_REUSED,
- *         FOG_STATUS_INVALID_OPERATION, FOG_STATUS_STORAGE
+ *         FOG_STATUS_ZERO_AMOUNT, FOG_STATUS_SAME_ACCOUNT, FOG_STATUS_ASSET_MISMATCH,
+ *         FOG_STATUS_ACCOUNT_CLOSED, FOG_STATUS_QUOTA_EXCEEDED, FOG_STATUS_SUPPLY_EXCEEDED,
+ *         FOG_STATUS_CREDITS_EXCEED_DEBITS, FOG_STATUS_AMOUNT_OVERFLOW, FOG_STATUS_STORAGE
  */
 fog_status fog_ledger_transfer(const struct fog_ledger *ledger,
                                const char *id,
@@ -3871,7 +3932,9 @@ fog_status fog_ledger_reserve(const struct fog_ledger *ledger,
  * @param amount      decimal text of base units, or NULL for all that is reserved
  * @param receipt     receives what became of it, or NULL
  * @return FOG_STATUS_UNKNOWN_RESERVATION, FOG_STATUS_RESERVATION_CLOSED,
- *         FOG_STATUS_INVALID_OPERATION, FOG_STATUS_ID_REUSED, FOG_STATUS_STORAGE
+ *         FOG_STATUS_RESERVATION_EXPIRED, FOG_STATUS_POST_EXCEEDS_RESERVATION,
+ *         FOG_STATUS_NOT_A_RESERVATION, FOG_STATUS_ZERO_AMOUNT, FOG_STATUS_ID_REUSED,
+ *         FOG_STATUS_STORAGE
  */
 fog_status fog_ledger_post(const struct fog_ledger *ledger,
                            const char *id,
@@ -6392,6 +6455,37 @@ fog_status fog_left_out_together(const struct fog_left_out *left_out,
                                  size_t index,
                                  size_t job,
                                  char (*out)[FOG_ID_SIZE]);
+
+/**
+ * One of the rules by which a job is crowded out, of one left out for FOG_LEFT_OUT_REASON_CROWDED.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param left_out the jobs left out
+ * @param index    which job, below fog_left_out_count()
+ * @param rule     which of its rule_count rules
+ * @param out      receives the rule
+ * @return FOG_STATUS_INVALID_ARGUMENT if there is no such job or rule
+ */
+fog_status fog_left_out_rule(const struct fog_left_out *left_out,
+                             size_t index,
+                             size_t rule,
+                             struct fog_rule *out);
+
+/**
+ * The name of the group that a rule of the kind FOG_RULE_KIND_SPREAD is about.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param left_out the jobs left out
+ * @param index    which job, below fog_left_out_count()
+ * @param rule     which of its rule_count rules
+ * @param out      receives the name, empty of a rule of another kind; free it with
+ *                 fog_string_free()
+ * @return FOG_STATUS_INVALID_ARGUMENT if there is no such job or rule
+ */
+fog_status fog_left_out_rule_group(const struct fog_left_out *left_out,
+                                   size_t index,
+                                   size_t rule,
+                                   char **out);
 
 /**
  * Why a job was left out, for people.

@@ -2425,8 +2425,29 @@ struct no_room {
     fog_lacks lacks{};
 };
 
+/// A rule: replicas of a job must be in different domains.
+struct distinct_replicas {
+    /// What is a domain.
+    domain over = domain::node;
+};
+
+/// A rule: jobs must avoid each other.
+struct anti_affinity {};
+
+/// A rule: nodes have only so much of something.
+struct capacity {
+    /// What there is too little of.
+    constraint of = FOG_CONSTRAINT_CPU;
+};
+
+/// What can forbid that jobs are placed together.
+using rule = std::variant<distinct_replicas, anti_affinity, job_spread, capacity>;
+
 /// Wherever the job has room, it would be with others that it must not be with.
-struct crowded {};
+struct crowded {
+    /// What forbids that, each of them somewhere.
+    std::vector<rule> rules;
+};
 
 /// Wherever the job ran, it or a more urgent one would be late.
 struct late {
@@ -2458,6 +2479,25 @@ struct partial_plan {
 };
 
 namespace detail {
+
+inline rule read_rule(const fog_left_out *from, std::size_t index, std::size_t at) {
+    const auto raw =
+        fill<fog_rule>([&](fog_rule *out) { return fog_left_out_rule(from, index, at, out); });
+    const auto over = static_cast<domain>(raw.over);
+    switch (raw.kind) {
+    case FOG_RULE_KIND_REPLICAS:
+        return distinct_replicas{over};
+    case FOG_RULE_KIND_SPREAD: {
+        const auto group = take<handle<char, fog_string_free>>(
+            [&](char **out) { return fog_left_out_rule_group(from, index, at, out); });
+        return job_spread{group.get(), over, raw.most};
+    }
+    case FOG_RULE_KIND_CAPACITY:
+        return capacity{static_cast<constraint>(raw.of)};
+    default:
+        return anti_affinity{};
+    }
+}
 
 inline left_out read_left_out(const fog_left_out *from, std::size_t index) {
     const auto raw = fill<fog_left_out_job>(
@@ -2491,6 +2531,14 @@ inline left_out read_left_out(const fog_left_out *from, std::size_t index) {
     case FOG_LEFT_OUT_REASON_NO_ROOM:
         result.reason = no_room{raw.node, raw.lacks};
         break;
+    case FOG_LEFT_OUT_REASON_CROWDED: {
+        crowded why;
+        for (std::size_t i = 0; i < raw.rule_count; i++) {
+            why.rules.push_back(read_rule(from, index, i));
+        }
+        result.reason = std::move(why);
+        break;
+    }
     case FOG_LEFT_OUT_REASON_LATE:
         result.reason = late{raw.late_ms};
         break;

@@ -186,6 +186,10 @@ def test_a_batch_is_all_or_nothing() -> None:
     )
     assert [receipt.replayed for receipt in receipts] == [False, False, False, True]
     assert [receipt.moved for receipt in receipts] == [5, 0, 4, 5]
+    assert (len(receipts), receipts[-4], receipts[3].moved) == (4, receipts[0], 5)
+    for index in (4, -5):
+        with pytest.raises(IndexError):
+            receipts[index]
     assert ledger.balance(BEN) == 9
     with pytest.raises(f.InsufficientFundsError):
         ledger.execute([(new_id(), ANA, BEN, 1), (new_id(), ANA, BEN, 10 * CREDIT)])

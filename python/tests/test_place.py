@@ -134,6 +134,27 @@ def test_what_does_not_fit_is_left_out_with_the_reason() -> None:
     assert f.place_what_fits(wanted[3:], nodes(0.9), f.Sharing.QUEUED, SMALL).plan is None
 
 
+def test_who_is_crowded_learns_which_rules_do_it() -> None:
+    thinly = f.Spread("web", over=f.Domain.NODE, most=1)
+    wanted = [f.Job(f"{number:032x}", **NEEDS, spread=thinly) for number in range(3)]
+    partial = f.place_what_fits(wanted, nodes(0.9, 0.9), f.Sharing.QUEUED, SMALL)
+    [(_, reason)] = partial.left_out
+    assert reason == f.Crowded([thinly])
+    assert str(reason).endswith(f"not be with: {thinly}")
+    assert str(thinly) == 'a node may have 1 of group "web"'
+    twice = f.Job("00" * 16, **NEEDS, replicas=2)
+    partial = f.place_what_fits([twice], nodes(0.9), f.Sharing.QUEUED, SMALL)
+    [(_, reason)] = partial.left_out
+    assert reason == f.Crowded([f.Replicas(f.Domain.NODE)])
+
+
+def test_a_preference_of_another_kind_is_named() -> None:
+    for preference in ("cost", 3, [1, 0, 0, 0, 0]):
+        with pytest.raises(TypeError, match="is neither Weights nor Lexicographic"):
+            wrong: Any = preference
+            f.place(jobs(1), nodes(0.9), f.Sharing.QUEUED, SMALL, preference=wrong)
+
+
 def test_what_makes_no_sense_is_refused_by_both() -> None:
     one, two = "01" * 16, "02" * 16
     nan = float("nan")

@@ -1,5 +1,7 @@
 """Optimisation of problems written in Python, and what is measured and drawn of fronts."""
 
+import copy
+import pickle
 import signal
 import sys
 import threading
@@ -173,6 +175,24 @@ def test_each_kind_of_variable_has_its_array() -> None:
         elif vtype is int:
             assert {int(gene) for X in seen for gene in X.flat} <= set(range(-3, 4))
             assert result.X.tolist() == [[-3, -3, -3]]
+        elif vtype is bool:
+            # Bits were False throughout: the only choice of one thing.
+            assert {bool(gene) for X in seen for gene in X.flat} == {False, True}
+        elif isinstance(vtype, list):
+            assert {float(gene) for X in seen for gene in X[:, 2]} == {0.0, 1.0}
+
+
+def test_bits_choose_what_is_worth_most_of_what_may_be_carried() -> None:
+    weights, values = np.array([3, 4, 5, 9, 4]), np.array([3, 4, 4, 10, 4])
+
+    def carry(X: NDArray[Any], out: MutableMapping[str, Any]) -> None:
+        out["F"], out["G"] = -(X @ values), X @ weights - 11
+
+    knapsack = Custom(carry, n_var=5, n_obj=1, n_constr=1, vtype=bool)
+    result = minimize(knapsack, NSGA2(pop_size=20), 40, seed=1)
+    assert {tuple(row) for row in result.X.astype(int).tolist()} == {(1, 1, 0, 0, 1)}
+    result = minimize(schedule.from_pymoo(LikePymoo(vtype=bool)), SMALL, 20)
+    assert {tuple(row) for row in result.X.tolist()} == {(False, True)}
 
 
 def test_a_problem_may_be_of_single_solutions() -> None:
@@ -309,10 +329,55 @@ def test_a_callback_sees_each_population_and_ends_the_search() -> None:
         seen[0].state()
 
 
+def test_a_comparison_of_arrays_ends_the_search_as_true_does() -> None:
+    # NumPy's own True was not taken for one, and the search went on for ever.
+    def near(generation: Generation) -> Any:
+        return generation.F.min() < 1.0
+
+    assert minimize(Schaffer(), SMALL, 999, seed=1, callback=near).ended == "callback"
+    answers: Any = iter([np.False_, np.ones(3), "True", 1])
+    assert minimize(Schaffer(), SMALL, 3, callback=lambda _: next(answers)).n_gen == 3
+
+
 def test_a_history_holds_every_population() -> None:
     result = minimize(Schaffer(), SMALL, 6, save_history=True)
     assert [each.n_gen for each in result.history] == list(range(7))
     assert minimize(Schaffer(), SMALL, 6).history == []
+
+
+def test_a_result_with_its_history_is_pickled_and_copied() -> None:
+    # The search in each generation could not be, and so neither could the whole.
+    result = minimize(Schaffer(), SMALL, 3, save_history=True)
+    for again in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
+        assert (again.F == result.F).all() and again.state == result.state
+        assert [each.n_eval for each in again.history] == [8, 16, 24, 32]
+        assert (again.history[3].X == result.history[3].X).all()
+        with pytest.raises(f.ClosedError, match="a copy of generation 3"):
+            again.history[3].state()
+    assert result.history[3].state() == result.state
+
+
+def test_a_problem_that_asks_for_the_state_is_told_that_it_is_late() -> None:
+    kept: list[Generation] = []
+
+    def ask(X: NDArray[Any], out: MutableMapping[str, Any]) -> None:
+        if kept:
+            # It was PyO3's own word for a search that is at work.
+            with pytest.raises(f.ClosedError, match="generation 0 is over"):
+                kept[0].state()
+        out["F"] = np.column_stack([X, -X])
+
+    assert minimize(Custom(ask), SMALL, 2, callback=kept.append).n_gen == 2
+    assert len(kept) == 3
+
+
+def test_algorithms_are_equal_if_all_of_them_is() -> None:
+    assert NSGA2(pop_size=8) == SMALL and hash(NSGA2(pop_size=8)) == hash(SMALL)
+    other: Algorithm = SMSEMOA(pop_size=8)
+    assert NSGA2(pop_size=10) != SMALL and other != SMALL
+    assert SMALL != NSGA2(pop_size=8, mutation_eta=1.0)
+    # They were equal whatever their directions were.
+    assert NSGA3(reference_directions(2, 3)) != NSGA3(reference_directions(3, 5))
 
 
 def test_a_bar_is_told_of_each_generation_and_closed() -> None:
@@ -340,6 +405,10 @@ def test_a_search_ends_where_it_was_told_to() -> None:
         (7, "generations", 7),
         (("n_gen", 7), "generations", 7),
         (("n_eval", 35), "evaluations", 3),
+        (np.int64(7), "generations", 7),
+        (("n_gen", np.int32(7)), "generations", 7),
+        (("n_eval", np.uint64(35)), "evaluations", 3),
+        (("time", np.float32(0)), "seconds", 0),
         (("time", 0), "seconds", 0),
         (("time", "0:00:00"), "seconds", 0),
         (Termination(n_gen=9, n_eval=24), "evaluations", 2),
@@ -370,6 +439,15 @@ def constrained(G: Any) -> Callable[[], object]:
     return lambda: minimize(Custom(evaluate, n_constr=1), SMALL, 2)
 
 
+def unasked(name: str) -> Callable[[], object]:
+    """Constraints of a problem that has said of none: they were taken for met."""
+
+    def evaluate(X: NDArray[Any], out: MutableMapping[str, Any]) -> None:
+        out["F"], out[name] = np.column_stack([X, -X]), X + 99
+
+    return lambda: minimize(Custom(evaluate), SMALL, 2)
+
+
 REFUSED: list[tuple[type[Exception], str, Callable[[], object]]] = [
     (f.ArgumentError, r"shape \(8, 3\) into out\[.F.\], expected \(8, 2\)", wrong(np.ones((8, 3)))),
     (f.ArgumentError, r"shape \(2, 8\)", wrong(np.ones((2, 8)))),
@@ -382,9 +460,14 @@ REFUSED: list[tuple[type[Exception], str, Callable[[], object]]] = [
         r"shape \(8, 2\) into out\[.G.\], expected \(8, 1\)",
         constrained(np.ones((8, 2))),
     ),
+    (f.ArgumentError, r"shape \(8, 1\) into out\[.G.\], expected \(8, 0\)", unasked("G")),
+    (f.ArgumentError, r"out\[.H.\] is not read", unasked("H")),
     (TypeError, "no array of numbers", wrong("text")),
     (TypeError, "no array of numbers", wrong([[1.0], [1.0, 2.0]])),
     (TypeError, "no array of numbers", wrong(lambda X: np.full((8, 2), object()))),
+    (TypeError, "no array of numbers", wrong(lambda X: np.full((8, 2), 1j))),
+    (TypeError, "no array of numbers", wrong(np.ma.masked_less(np.zeros((8, 2)), 1))),
+    (TypeError, "complex", lambda: schedule.spacing(np.eye(2) * 1j)),
     (
         f.NotFiniteError,
         "objective 1 was evaluated to NaN",
@@ -410,6 +493,7 @@ REFUSED: list[tuple[type[Exception], str, Callable[[], object]]] = [
         "genes",
         lambda: minimize(Schaffer(n_var=2**32 - 1, vtype="permutation"), SMALL),
     ),
+    (f.ProblemError, "8 genomes of 4294967295", lambda: minimize(Schaffer(n_var=2**32 - 1), SMALL)),
     (f.ProblemError, "at most 5", lambda: minimize(Schaffer(n_obj=6), SMSEMOA())),
     (f.ProblemError, "is odd", lambda: minimize(Schaffer(), NSGA2(pop_size=5))),
     (f.ProblemError, "population 0", lambda: minimize(Schaffer(), NSGA2(pop_size=0))),
@@ -450,6 +534,12 @@ REFUSED: list[tuple[type[Exception], str, Callable[[], object]]] = [
     (f.ArgumentError, "n_var is -1", lambda: minimize(Schaffer(n_var=-1), SMALL)),
     (f.ArgumentError, "termination is", lambda: minimize(Schaffer(), SMALL, ("n_gem", 5))),
     (f.ArgumentError, "termination is", lambda: minimize(Schaffer(), SMALL, ("time", "soon"))),
+    (f.ArgumentError, "after nan seconds", lambda: minimize(Schaffer(), SMALL, ("time", np.nan))),
+    (
+        f.ArgumentError,
+        "after -1 seconds",
+        lambda: minimize(Schaffer(), SMALL, Termination(seconds=-1)),
+    ),
     (f.ArgumentError, "outside", lambda: minimize(Schaffer(), SMALL, -1)),
     (f.ArgumentError, "outside", lambda: minimize(Schaffer(), SMALL, seed=-1)),
     (f.ArgumentError, "outside", lambda: minimize(Schaffer(), NSGA2(pop_size=2**32))),
@@ -512,11 +602,15 @@ class LikePymoo:
     """Has the attributes and the method of pymoo's `Problem` that the adapter reads."""
 
     n_var, n_obj, n_ieq_constr, n_eq_constr = 2, 2, 1, 1
-    xl, xu, vtype, vars = np.zeros(2), np.ones(2), float, None
+    xl, xu, vars = np.zeros(2), np.ones(2), None
+
+    def __init__(self, vtype: type[float | bool] = float) -> None:
+        self.vtype = vtype
 
     def evaluate(self, X: NDArray[Any], return_as_dictionary: bool = False) -> dict[str, Any]:
         assert return_as_dictionary
         # At most 0.7 of the first, and both together 1 or nearly so.
+        X = X.astype(float)
         return {"F": X, "G": X[:, :1] - 0.7, "H": X.sum(axis=1, keepdims=True) - 1}
 
 
@@ -570,6 +664,8 @@ def test_everything_is_drawn(drawing: Any, tmp_path: Any) -> None:
     front: Any = two.plot()
     assert front.collections[0].get_offsets().tolist() == two.F.tolist()
     assert (front.get_xlabel(), front.get_ylabel()) == ("f1", "f2")
+    named = two.plot(names=["cost", "time"], ax=drawing.subplots()[1])
+    assert (named.get_xlabel(), named.get_ylabel()) == ("cost", "time")
     simplex = Custom(three, n_var=2, n_obj=3, xl=0, xu=1)
     solid = minimize(simplex, NSGA3(reference_directions(3, 5)), 5).plot()
     assert solid.name == "3d"
@@ -598,6 +694,13 @@ def test_what_cannot_be_drawn_is_refused(drawing: Any) -> None:
         lambda: schedule.plot(result, names=["one"]),
         lambda: A.plot(result, "pie"),
         lambda: schedule.plot([("n", "a", 2.0, 1.0)], "gantt"),
+        lambda: schedule.plot([("n", "a", 2.0, np.inf)], "gantt"),
+        lambda: A.plot([("n", "a", "now", "then")], "gantt"),
+        lambda: A.plot([("n", "a")], "gantt"),
+        lambda: A.plot(result, "gantt"),
+        lambda: schedule.plot([[1, np.nan]]),
+        lambda: schedule.plot([[1, np.inf]], "parallel"),
+        lambda: schedule.plot([[1, 2, 3]], ax=drawing.subplots()[1]),
     ):
         with pytest.raises(f.ArgumentError):
             call()

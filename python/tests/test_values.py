@@ -121,9 +121,15 @@ VALUES: list[tuple[Any, Any]] = [
     (f.GoesWith(TASK), f.GoesWith("01" * 16)),
     (
         f.PartialPlan(PLAN, [(TASK, f.Late(5))]),
-        f.PartialPlan(None, [(TASK, f.Crowded())]),
+        f.PartialPlan(None, [(TASK, f.Crowded([]))]),
     ),
-    (f.Crowded(), f.Late(0)),
+    (f.Replicas(f.Domain.ZONE), f.Replicas(f.Domain.NODE)),
+    (f.AntiAffinity(), f.Crowded([])),
+    (f.Capacity(f.Constraint.CPU), f.Capacity(f.Constraint.GPU)),
+    (
+        f.Crowded([f.AntiAffinity(), f.Spread("web", f.Domain.ZONE, 2)]),
+        f.Crowded([f.AntiAffinity(), f.Spread("web", f.Domain.ZONE, 3)]),
+    ),
     (
         f.Account(TASK, 0, f.AccountKind.HOLDER, 2**127, 5, 6, 7),
         f.Account(TASK, 0, f.AccountKind.ISSUER, 2**127, 5, 6, 7),
@@ -205,6 +211,7 @@ NO_VALUES = {
     ledger.Checkpoint,
     ledger.Entries,
     ledger.Operation,
+    ledger.Receipts,
     ledger.SignedBatch,
 }
 

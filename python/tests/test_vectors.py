@@ -221,10 +221,24 @@ def test_placement_is_infeasible() -> None:
     refused(case["infeasible"], lambda: place(case, case["infeasible"]["jobs"]))
 
 
+def rule_of(value: Any) -> f.Rule:
+    match value:
+        case "anti_affinity":
+            return f.AntiAffinity()
+        case {"replicas": over}:
+            return f.Replicas(over)
+        case {"spread": fields}:
+            return f.Spread(**fields)
+        case {"capacity": of}:
+            return f.Capacity(of)
+        case _:
+            pytest.fail(f"no rule {value}")
+
+
 def reason_of(value: Any) -> f.LeftOut:
     match value:
-        case "crowded":
-            return f.Crowded()
+        case {"crowded": {"rules": rules}}:
+            return f.Crowded([rule_of(rule) for rule in rules])
         case {"no_node": {"removed_by": counts, "nearest": nearest, "nearest_fails": fails}}:
             removed = zip(f.Constraint, counts, strict=True)
             return f.NoNode([pair for pair in removed if pair[1]], nearest, fails)

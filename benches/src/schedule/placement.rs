@@ -1,8 +1,10 @@
 //! Placement of jobs on nodes: the instances of FOG-P/1.
 
+use std::array;
 use std::convert::Infallible;
 use std::error::Error;
 use std::hint::black_box;
+use std::num::TryFromIntError;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
@@ -72,59 +74,67 @@ pub(super) fn run(
     one_at_a_time(effort, output)
 }
 
-/// What a job adds on a node that may take it, without the imbalance, which is no sum.
-struct Pair {
-    adds: [f64; OBJECTIVES - 1],
-    node: u32,
-}
-
 /// An instance as a table, laid out for speed: an evaluator that takes long would hide what the
 /// optimisers take.
 struct Table {
-    pairs: Vec<Pair>,
-    /// Where the pairs of each job start, and where those of the last end.
+    /// The nodes that may take each job, one job after another.
+    nodes: Vec<u32>,
+    /// What the job adds there, without the imbalance, which is no sum.
+    adds: Vec<[f64; OBJECTIVES - 1]>,
+    /// Where the nodes of each job start, and where those of the last end.
     starts: Vec<usize>,
-    /// Processor, memory and disk that each job needs; whole numbers.
-    needs: Vec<[f64; 4]>,
+    /// Processor, memory and disk that each job needs. All jobs together need less than 2³¹ of each
+    /// with what is taken, so sums are exact in integers half as wide as a `f64`.
+    needs: Vec<[i32; 4]>,
     /// What is taken of them on each node.
-    taken: Vec<[f64; 4]>,
+    taken: Vec<[i32; 4]>,
     /// One over each resource of each node.
     inverse: Vec<[f64; 4]>,
     /// Working memory. The peer wants a function that threads may share, so both sides lock it.
-    loads: Mutex<Vec<[f64; 4]>>,
+    loads: Mutex<Vec<[i32; 4]>>,
 }
 
 impl Table {
     fn new(problem: &Problem) -> Result<Self, Box<dyn Error>> {
-        let (mut pairs, mut starts) = (Vec::new(), vec![0]);
+        let (mut nodes, mut adds, mut starts) = (Vec::new(), Vec::new(), vec![0]);
         for job in 0..problem.jobs().len() {
             for &node in problem.eligible(job) {
-                let adds = problem.adds(job, node).ok_or("no such node")?;
-                let [latency, _, distrust, cost, price] = adds;
-                pairs.push(Pair {
-                    adds: [latency, distrust, cost, price],
-                    node,
-                });
+                let [latency, _, distrust, cost, price] =
+                    problem.adds(job, node).ok_or("no such node")?;
+                nodes.push(node);
+                adds.push([latency, distrust, cost, price]);
             }
-            starts.push(pairs.len());
+            starts.push(nodes.len());
         }
-        let four = |cpu: u64, memory: u64, disk: u64| [cpu as f64, memory as f64, disk as f64, 0.0];
-        let (jobs, nodes) = (problem.jobs().iter(), problem.nodes().iter());
+        let four = |cpu: u64, memory: u64, disk: u64| -> Result<[i32; 4], TryFromIntError> {
+            Ok([cpu.try_into()?, memory.try_into()?, disk.try_into()?, 0])
+        };
+        let needs = problem.jobs().iter();
+        let needs: Vec<_> = needs
+            .map(|job| four(job.cpu_millis, job.memory_mib, job.disk_gib))
+            .collect::<Result<_, _>>()?;
+        let taken = problem.nodes().iter();
+        let taken: Vec<_> = taken
+            .map(|node| four(node.cpu_millis_used, 0, 0))
+            .collect::<Result<_, _>>()?;
+        for resource in 0..4 {
+            let amounts = needs.iter().chain(&taken).map(|four| four[resource]);
+            let all = amounts.map(i64::from).sum::<i64>();
+            i32::try_from(all)?;
+        }
         Ok(Self {
-            pairs,
+            nodes,
+            adds,
             starts,
-            needs: jobs
-                .map(|job| four(job.cpu_millis, job.memory_mib, job.disk_gib))
-                .collect(),
-            taken: nodes
-                .clone()
-                .map(|node| four(node.cpu_millis_used, 0, 0))
-                .collect(),
-            inverse: nodes
+            needs,
+            taken,
+            inverse: problem
+                .nodes()
+                .iter()
                 .map(|node| {
-                    let [cpu, memory, disk, _] =
-                        four(node.cpu_millis, node.memory_mib, node.disk_gib);
-                    [1.0 / cpu, 1.0 / memory, 1.0 / disk, 0.0]
+                    let capacities = [node.cpu_millis, node.memory_mib, node.disk_gib];
+                    let [cpu, memory, disk] = capacities.map(|capacity| 1.0 / capacity as f64);
+                    [cpu, memory, disk, 0.0]
                 })
                 .collect(),
             loads: Mutex::default(),
@@ -145,27 +155,29 @@ impl Table {
         let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
         loads.clear();
         loads.extend_from_slice(&self.taken);
+        let loads = loads.as_mut_slice();
+        let (nodes, adds) = (self.nodes.as_slice(), self.adds.as_slice());
         let mut sums = [0.0; OBJECTIVES - 1];
         for ((start, needs), choice) in self.starts.iter().zip(&self.needs).zip(choices) {
-            let pair = &self.pairs[start + choice];
-            for (sum, adds) in sums.iter_mut().zip(pair.adds) {
-                *sum += adds;
-            }
-            for (load, need) in loads[pair.node as usize].iter_mut().zip(needs) {
-                *load += need;
-            }
+            let at = start + choice;
+            sums = array::from_fn(|objective| sums[objective] + adds[at][objective]);
+            let load = &mut loads[nodes[at] as usize];
+            *load = array::from_fn(|resource| load[resource].wrapping_add(needs[resource]));
         }
         let (mut over, mut sum, mut squares) = ([0.0; 4], 0.0, 0.0);
         for (load, inverse) in loads.iter().zip(&self.inverse) {
             let shares: [f64; 4] =
-                std::array::from_fn(|resource| load[resource] * inverse[resource]);
-            for (over, share) in over.iter_mut().zip(shares) {
-                *over += f64::max(0.0, share - 1.0);
-            }
+                array::from_fn(|resource| f64::from(load[resource]) * inverse[resource]);
+            over = array::from_fn(|resource| {
+                // Not `f64::max`, which looks for a NaN as well.
+                let beyond = shares[resource] - 1.0;
+                over[resource] + if beyond > 0.0 { beyond } else { 0.0 }
+            });
             sum += shares[0];
             squares += shares[0] * shares[0];
         }
-        let violation: f64 = over.iter().sum();
+        // In pairs, so that the loop above adds lanes as they lie.
+        let violation = (over[0] + over[2]) + (over[1] + over[3]);
         let mean = sum / loads.len() as f64;
         let variance = squares / loads.len() as f64 - mean * mean;
         let [latency, distrust, cost, price] = sums;
@@ -181,24 +193,22 @@ impl Table {
     }
 
     fn to_json(&self) -> serde_json::Value {
-        let rows = |value: fn(&Pair) -> serde_json::Value| -> Vec<Vec<_>> {
-            let rows = self
-                .starts
-                .windows(2)
-                .map(|ends| &self.pairs[ends[0]..ends[1]]);
-            rows.map(|row| row.iter().map(value).collect()).collect()
-        };
+        let rows = self.starts.windows(2).map(|ends| ends[0]..ends[1]);
+        let choices: Vec<_> = rows.clone().map(|row| &self.nodes[row]).collect();
+        let adds = rows.map(|row| {
+            let row = self.adds[row].iter();
+            row.map(|&[latency, distrust, cost, price]| [latency, 0.0, distrust, cost, price])
+                .collect()
+        });
+        let adds: Vec<Vec<[f64; OBJECTIVES]>> = adds.collect();
         let capacities: Vec<[f64; 3]> = self
             .inverse
             .iter()
             .map(|inverse| [1.0 / inverse[0], 1.0 / inverse[1], 1.0 / inverse[2]])
             .collect();
         serde_json::json!({
-            "choices": rows(|pair| pair.node.into()),
-            "adds": rows(|pair| {
-                let [latency, distrust, cost, price] = pair.adds;
-                vec![latency, 0.0, distrust, cost, price].into()
-            }),
+            "choices": choices,
+            "adds": adds,
             "needs": self.needs,
             "taken": self.taken,
             "capacities": capacities,
@@ -227,7 +237,8 @@ impl BatchProblem for Table {
         let rows = genes.chunks_exact(self.jobs());
         let outs = objectives.chunks_exact_mut(OBJECTIVES).zip(violations);
         for (genes, (out, violation)) in rows.zip(outs) {
-            let value = self.value(genes.iter().map(|&gene| gene as usize));
+            // By way of 32 bits, for which there are instructions.
+            let value = self.value(genes.iter().map(|&gene| gene as u32 as usize));
             out.copy_from_slice(&value.0);
             *violation = value.1;
         }
@@ -265,7 +276,7 @@ fn ours(table: &mut Table, generations: u32, seed: u64) -> Result<Outcome, Box<d
         nanos,
         returned: front.individuals.len(),
         front: feasible
-            .map(|i| std::array::from_fn(|objective| i.objectives[objective]))
+            .map(|i| array::from_fn(|objective| i.objectives[objective]))
             .collect(),
     })
 }
@@ -475,7 +486,7 @@ fn node((id, node): (u64, &fogcompute::schedule::fogp::Node)) -> Node {
         trust: node.trust,
         price_per_cpu_second: whole(node.ask_rate * 100.0),
         ..Node::new(
-            NodeId::from_bytes(std::array::from_fn(|at| id.to_be_bytes()[at % 8])),
+            NodeId::from_bytes(array::from_fn(|at| id.to_be_bytes()[at % 8])),
             node.cpu_millis,
             node.memory_mib << 20,
         )
@@ -487,7 +498,7 @@ fn job((id, job): (u64, &fogcompute::schedule::fogp::Job)) -> Job {
         min_trust: job.trust_min,
         max_latency_ms: Some(job.latency_ms_max),
         ..Job::new(
-            TaskId::from_bytes(std::array::from_fn(|at| id.to_be_bytes()[at % 8])),
+            TaskId::from_bytes(array::from_fn(|at| id.to_be_bytes()[at % 8])),
             job.cpu_millis,
             job.memory_mib << 20,
             1_000 * job.duration_s,

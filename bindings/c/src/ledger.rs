@@ -295,7 +295,9 @@ pub unsafe extern "C" fn fog_ledger_open_account(
 /// @param amount  decimal text of base units, more than 0
 /// @param receipt receives what became of it, or NULL
 /// @return FOG_STATUS_INSUFFICIENT_FUNDS, FOG_STATUS_UNKNOWN_ACCOUNT, FOG_STATUS_ID_REUSED,
-///         FOG_STATUS_INVALID_OPERATION, FOG_STATUS_STORAGE
+///         FOG_STATUS_ZERO_AMOUNT, FOG_STATUS_SAME_ACCOUNT, FOG_STATUS_ASSET_MISMATCH,
+///         FOG_STATUS_ACCOUNT_CLOSED, FOG_STATUS_QUOTA_EXCEEDED, FOG_STATUS_SUPPLY_EXCEEDED,
+///         FOG_STATUS_CREDITS_EXCEED_DEBITS, FOG_STATUS_AMOUNT_OVERFLOW, FOG_STATUS_STORAGE
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_ledger_transfer(
     ledger: *const fog_ledger,
@@ -351,7 +353,9 @@ pub unsafe extern "C" fn fog_ledger_reserve(
 /// @param amount      decimal text of base units, or NULL for all that is reserved
 /// @param receipt     receives what became of it, or NULL
 /// @return FOG_STATUS_UNKNOWN_RESERVATION, FOG_STATUS_RESERVATION_CLOSED,
-///         FOG_STATUS_INVALID_OPERATION, FOG_STATUS_ID_REUSED, FOG_STATUS_STORAGE
+///         FOG_STATUS_RESERVATION_EXPIRED, FOG_STATUS_POST_EXCEEDS_RESERVATION,
+///         FOG_STATUS_NOT_A_RESERVATION, FOG_STATUS_ZERO_AMOUNT, FOG_STATUS_ID_REUSED,
+///         FOG_STATUS_STORAGE
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_ledger_post(
     ledger: *const fog_ledger,

@@ -1,7 +1,7 @@
 use std::ffi::c_char;
 
 use fogcompute::base::Priority;
-use fogcompute::schedule::{Job, Lacks, Node, OBJECTIVE_COUNT, Reason, Spread};
+use fogcompute::schedule::{Job, Lacks, Node, OBJECTIVE_COUNT, Reason, Rule, Spread};
 use fogcompute::{
     Constraint, Domain, NodeId, Placing, Plan, Point, Preemption, Preference, Sharing, Strategy,
     TaskId, Tier,
@@ -156,7 +156,7 @@ pub enum fog_left_out_reason {
     NoCommonNode = 1,
     /// Beside the more urgent jobs no node has room for it: node and lacks.
     NoRoom = 2,
-    /// Wherever it has room, it would be with others that it must not be with.
+    /// Wherever it has room, it would be with others that it must not be with: rule_count.
     Crowded = 3,
     /// Wherever it ran, it or a more urgent job would be late: late_ms.
     Late = 4,
@@ -418,6 +418,36 @@ pub struct fog_left_out_job {
     pub late_ms: u64,
     /// The identifier of the job it goes with.
     pub other: [c_char; FOG_ID_SIZE],
+    /// How many rules it is crowded out by; fog_left_out_rule() gives them.
+    pub rule_count: usize,
+}
+
+/// What can forbid that jobs are placed together.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum fog_rule_kind {
+    /// Replicas of a job must be in different domains: over.
+    Replicas = 0,
+    /// Jobs must avoid each other.
+    AntiAffinity = 1,
+    /// A group is spread: over, most and fog_left_out_rule_group().
+    Spread = 2,
+    /// Nodes have only so much of something: of.
+    Capacity = 3,
+}
+
+/// A rule that forbids that jobs are placed together. What its kind does not name is zero.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fog_rule {
+    /// A fog_rule_kind.
+    pub kind: i32,
+    /// A fog_domain: what is a domain.
+    pub over: i32,
+    /// Most jobs of the group in one domain.
+    pub most: u32,
+    /// A fog_constraint: what there is too little of.
+    pub of: i32,
 }
 
 /// Placements that no other beats, and the one chosen.
@@ -902,6 +932,7 @@ fn write_left_out(job: TaskId, reason: &Reason) -> fog_left_out_job {
         shared: 0,
         late_ms: 0,
         other: [0; FOG_ID_SIZE],
+        rule_count: 0,
     };
     let name = |node: &NodeId| chars(&node.to_string());
     match reason {
@@ -925,7 +956,10 @@ fn write_left_out(job: TaskId, reason: &Reason) -> fog_left_out_job {
             lacks: (*lacks).into(),
             ..because(fog_left_out_reason::NoRoom)
         },
-        Reason::Crowded => because(fog_left_out_reason::Crowded),
+        Reason::Crowded { rules } => fog_left_out_job {
+            rule_count: rules.len(),
+            ..because(fog_left_out_reason::Crowded)
+        },
         Reason::Late { late_ms } => fog_left_out_job {
             late_ms: *late_ms,
             ..because(fog_left_out_reason::Late)
@@ -934,7 +968,6 @@ fn write_left_out(job: TaskId, reason: &Reason) -> fog_left_out_job {
             other: chars(&other.to_string()),
             ..because(fog_left_out_reason::GoesWith)
         },
-        other => unreachable!("{other} is a reason without a number"),
     }
 }
 
@@ -979,6 +1012,101 @@ pub unsafe extern "C" fn fog_left_out_together(
             ))
         })?;
         out.write(chars(&id.to_string()));
+        Ok(())
+    })
+}
+
+fn rule_of(left_out: &fog_left_out, index: usize, rule: usize) -> Result<&Rule, Failure> {
+    let rules: &[Rule] = match left(left_out, index)? {
+        (_, Reason::Crowded { rules }) => rules,
+        _ => &[],
+    };
+    rules.get(rule).ok_or_else(|| {
+        let rules = rules.len();
+        Failure::argument(format!(
+            "rule {rule} is outside of {rules} that crowd it out"
+        ))
+    })
+}
+
+/// One of the rules by which a job is crowded out, of one left out for FOG_LEFT_OUT_REASON_CROWDED.
+///
+/// Thread safety: any thread, at the same time as other calls.
+/// @param left_out the jobs left out
+/// @param index    which job, below fog_left_out_count()
+/// @param rule     which of its rule_count rules
+/// @param out      receives the rule
+/// @return FOG_STATUS_INVALID_ARGUMENT if there is no such job or rule
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_left_out_rule(
+    left_out: *const fog_left_out,
+    index: usize,
+    rule: usize,
+    out: *mut fog_rule,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle and room for the struct.
+        let (left_out, out) = unsafe { (reference(left_out, "left_out")?, result(out, "out")?) };
+        let of_kind = |kind: fog_rule_kind| fog_rule {
+            kind: kind as i32,
+            over: 0,
+            most: 0,
+            of: 0,
+        };
+        out.write(match rule_of(left_out, index, rule)? {
+            Rule::Replicas(over) => fog_rule {
+                over: write_domain(*over),
+                ..of_kind(fog_rule_kind::Replicas)
+            },
+            Rule::AntiAffinity => of_kind(fog_rule_kind::AntiAffinity),
+            Rule::Spread(Spread { over, most, .. }) => fog_rule {
+                over: write_domain(*over),
+                most: *most,
+                ..of_kind(fog_rule_kind::Spread)
+            },
+            Rule::Capacity(of) => fog_rule {
+                of: *of as i32,
+                ..of_kind(fog_rule_kind::Capacity)
+            },
+        });
+        Ok(())
+    })
+}
+
+fn write_domain(domain: Domain) -> i32 {
+    let domain = match domain {
+        Domain::Node => fog_domain::Node,
+        Domain::Zone => fog_domain::Zone,
+        Domain::Region => fog_domain::Region,
+        Domain::Operator => fog_domain::Operator,
+    };
+    domain as i32
+}
+
+/// The name of the group that a rule of the kind FOG_RULE_KIND_SPREAD is about.
+///
+/// Thread safety: any thread, at the same time as other calls.
+/// @param left_out the jobs left out
+/// @param index    which job, below fog_left_out_count()
+/// @param rule     which of its rule_count rules
+/// @param out      receives the name, empty of a rule of another kind; free it with
+///                 fog_string_free()
+/// @return FOG_STATUS_INVALID_ARGUMENT if there is no such job or rule
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_left_out_rule_group(
+    left_out: *const fog_left_out,
+    index: usize,
+    rule: usize,
+    out: *mut *mut c_char,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle and room for a string.
+        let (left_out, out) = unsafe { (reference(left_out, "left_out")?, result(out, "out")?) };
+        let group = match rule_of(left_out, index, rule)? {
+            Rule::Spread(Spread { group, .. }) => group,
+            Rule::Replicas(_) | Rule::AntiAffinity | Rule::Capacity(_) => "",
+        };
+        give_text(out, group);
         Ok(())
     })
 }

@@ -1404,6 +1404,31 @@ static void test_placement_chooses_the_same_plans(void) {
     }
 }
 
+static void same_rule(const fog_left_out *left_out, size_t index, size_t at, const cJSON *wanted) {
+    fog_rule rule;
+    char *group = NULL;
+    OK(fog_left_out_rule(left_out, index, at, &rule));
+    OK(fog_left_out_rule_group(left_out, index, at, &group));
+    const cJSON *fields = maybe(wanted, "spread");
+    if (fields != NULL) {
+        CHECK(rule.kind == FOG_RULE_KIND_SPREAD);
+        CHECK(rule.over == domain_named(text(fields, "over")));
+        CHECK(rule.most == whole(fields, "most"));
+        CHECK(strcmp(group, text(fields, "group")) == 0);
+    } else if (maybe(wanted, "replicas") != NULL) {
+        CHECK(rule.kind == FOG_RULE_KIND_REPLICAS);
+        CHECK(rule.over == domain_named(text(wanted, "replicas")));
+    } else if (maybe(wanted, "capacity") != NULL) {
+        CHECK(rule.kind == FOG_RULE_KIND_CAPACITY);
+        CHECK(rule.of == constraint_named(text(wanted, "capacity")));
+    } else {
+        CHECK(strcmp(cJSON_GetStringValue(wanted), "anti_affinity") == 0);
+        CHECK(rule.kind == FOG_RULE_KIND_ANTI_AFFINITY);
+    }
+    CHECK((fields == NULL) == (strcmp(group, "") == 0));
+    fog_string_free(group);
+}
+
 static void same_reason(const fog_left_out *left_out, size_t index, const fog_left_out_job *left,
                         const cJSON *reason) {
     const cJSON *fields = maybe(reason, "no_node");
@@ -1446,8 +1471,12 @@ static void same_reason(const fog_left_out *left_out, size_t index, const fog_le
         CHECK(left->reason == FOG_LEFT_OUT_REASON_GOES_WITH);
         CHECK(strcmp(left->other, text(reason, "with")) == 0);
     } else {
-        CHECK(strcmp(cJSON_GetStringValue(reason), "crowded") == 0);
         CHECK(left->reason == FOG_LEFT_OUT_REASON_CROWDED);
+        const cJSON *rules = get(get(reason, "crowded"), "rules");
+        CHECK(left->rule_count == (size_t)cJSON_GetArraySize(rules));
+        for (size_t i = 0; i < left->rule_count; i++) {
+            same_rule(left_out, index, i, cJSON_GetArrayItem(rules, (int)i));
+        }
     }
 }
 
@@ -1482,6 +1511,10 @@ static void test_placement_leaves_out_the_same_jobs(void) {
         FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_left_out_get(left_out, count, &left));
         FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_left_out_explain(left_out, count, &why));
         FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_left_out_together(left_out, 0, 99, &id));
+        fog_rule rule;
+        FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_left_out_rule(left_out, 0, 99, &rule));
+        FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_left_out_rule(left_out, count, 0, &rule));
+        FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_left_out_rule_group(left_out, 0, 99, &why));
         fog_left_out_free(left_out);
         fog_plan_free(plan);
     }
@@ -1529,6 +1562,8 @@ static void test_zeroed_jobs_and_nodes_are_placed(void) {
           fog_place_what_fits(&job, 1, &node, 1, NULL, NULL, &left_out));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_place_what_fits(&job, 1, &node, 1, NULL, &plan, NULL));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_left_out_get(NULL, 0, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_left_out_rule(NULL, 0, 0, NULL));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_left_out_rule_group(NULL, 0, 0, NULL));
     CHECK(fog_left_out_count(NULL) == 0);
     fog_left_out_free(NULL);
 }

@@ -645,12 +645,33 @@ void test_placement_chooses_the_same_plans() {
     ends(infeasible, [&] { batch(shared["place"], infeasible["jobs"]).place(); });
 }
 
+/// The names of the constraints, in their order.
+const std::vector<std::string> constraint_names{
+    "excluded", "trust", "latency",   "cost",   "cpu",   "memory",   "run_time",
+    "disk",     "gpu",   "bandwidth", "region", "price", "deadline", "tier_latency",
+    "tier_availability", "tier_errors"};
+
+/// The rule as the vectors write it.
+json written(const fc::rule &rule) {
+    const std::vector<std::string> domains{"node", "zone", "region", "operator"};
+    const auto domain = [&](fc::domain over) { return domains[static_cast<std::size_t>(over)]; };
+    if (const auto *replicas = std::get_if<fc::distinct_replicas>(&rule)) {
+        return {{"replicas", domain(replicas->over)}};
+    }
+    if (const auto *spread = std::get_if<fc::job_spread>(&rule)) {
+        return {{"spread",
+                 {{"group", spread->group},
+                  {"over", domain(spread->over)},
+                  {"most", spread->most}}}};
+    }
+    if (const auto *capacity = std::get_if<fc::capacity>(&rule)) {
+        return {{"capacity", constraint_names[static_cast<std::size_t>(capacity->of)]}};
+    }
+    return "anti_affinity";
+}
+
 /// The reason as the vectors write it.
 json written(const fc::left_out &left) {
-    const std::vector<std::string> names{
-        "excluded", "trust", "latency",   "cost",   "cpu",   "memory",   "run_time",
-        "disk",     "gpu",   "bandwidth", "region", "price", "deadline", "tier_latency",
-        "tier_availability", "tier_errors"};
     if (const auto *why = std::get_if<fc::no_node>(&left.reason)) {
         std::vector<std::uint32_t> counts(FOG_CONSTRAINT_COUNT);
         for (const auto &[constraint, count] : why->removed_by) {
@@ -658,7 +679,7 @@ json written(const fc::left_out &left) {
         }
         std::vector<std::string> fails;
         for (const auto constraint : why->nearest_fails) {
-            fails.push_back(names[static_cast<std::size_t>(constraint)]);
+            fails.push_back(constraint_names[static_cast<std::size_t>(constraint)]);
         }
         return {{"no_node",
                  {{"removed_by", counts}, {"nearest", why->nearest}, {"nearest_fails", fails}}}};
@@ -680,7 +701,11 @@ json written(const fc::left_out &left) {
     if (const auto *why = std::get_if<fc::goes_with>(&left.reason)) {
         return {{"with", why->job}};
     }
-    return "crowded";
+    json rules = json::array();
+    for (const auto &rule : std::get<fc::crowded>(left.reason).rules) {
+        rules.push_back(written(rule));
+    }
+    return {{"crowded", {{"rules", rules}}}};
 }
 
 void test_placement_leaves_out_the_same_jobs() {

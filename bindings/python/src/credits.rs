@@ -16,7 +16,7 @@ use pyo3::types::PyTuple;
 pub(crate) use self::economy::{
     Economy, EconomyReceipt, Operator, Parameter, Stake, Unbonding, purse_account,
 };
-pub(crate) use self::entry::{Entries, Entry, Receipt};
+pub(crate) use self::entry::{Entries, Entry, Receipt, Receipts};
 pub(crate) use self::operation::{AccountLimits, Operation};
 use self::operation::{Operations, memo};
 pub(crate) use self::signed::{Checkpoint, SignedBatch, owner_key};
@@ -289,7 +289,8 @@ pub(crate) struct Ledger(Handle<fogcompute::Ledger>);
 impl Ledger {
     fn perform(&self, py: Python<'_>, operation: fogcompute::Operation) -> PyResult<Receipt> {
         let ledger = self.0.get(py)?;
-        error::call(py, || ledger.perform(operation)).map(Into::into)
+        let receipt = error::call(py, || ledger.perform(operation))?;
+        Ok((&receipt).into())
     }
 }
 
@@ -332,10 +333,10 @@ impl Ledger {
     /// A transfer may be a tuple: id, account that gives, account that receives, amount.
     ///
     /// Raises `BatchEmptyError`, `BatchTooLargeError`, and what the operations raise.
-    fn execute(&self, py: Python<'_>, operations: Operations) -> PyResult<Tuple<Receipt>> {
+    fn execute(&self, py: Python<'_>, operations: Operations) -> PyResult<Receipts> {
         let ledger = self.0.get(py)?;
         let receipts = error::call(py, || ledger.execute(operations.0))?;
-        Ok(Tuple(receipts.into_iter().map(Into::into).collect()))
+        Ok(Receipts(receipts))
     }
 
     /// Executes a batch that the owner of an account has signed, as a whole or not at all.
@@ -343,10 +344,10 @@ impl Ledger {
     /// Raises `SignatureForgedError`, `SignatureReplayedError`, `NonceSkippedError`,
     /// `SignatureExpiredError`, `NoOwnerError`, `NotTheOwnerError`, `NotForOwnersError`, and what
     /// the operations raise.
-    fn execute_signed(&self, py: Python<'_>, batch: &SignedBatch) -> PyResult<Tuple<Receipt>> {
+    fn execute_signed(&self, py: Python<'_>, batch: &SignedBatch) -> PyResult<Receipts> {
         let ledger = self.0.get(py)?;
         let receipts = error::call(py, || ledger.execute_signed(&batch.0))?;
-        Ok(Tuple(receipts.into_iter().map(Into::into).collect()))
+        Ok(Receipts(receipts))
     }
 
     /// Opens an account for an asset; 0 is credits. Raises `AccountExistsError`.

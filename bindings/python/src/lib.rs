@@ -32,7 +32,7 @@ mod _native {
     #[pymodule_export]
     use crate::credits::{
         Account, AccountLimits, Checkpoint, Economy, EconomyReceipt, Entries, Entry, Head, Ledger,
-        Operation, Operator, Parameter, Receipt, SignedBatch, Stake, Standing, Unbonding,
+        Operation, Operator, Parameter, Receipt, Receipts, SignedBatch, Stake, Standing, Unbonding,
         Verification, owner_key, purse_account,
     };
     #[pymodule_export]
@@ -53,8 +53,9 @@ mod _native {
     };
     #[pymodule_export]
     use crate::placement::{
-        _terms, Crowded, GoesWith, Job, Lacks, Late, Lexicographic, NoCommonNode, NoNode, NoRoom,
-        Node, PartialPlan, Plan, Point, Spread, Terms, Weights, place, place_what_fits,
+        _terms, AntiAffinity, Capacity, Crowded, GoesWith, Job, Lacks, Late, Lexicographic,
+        NoCommonNode, NoNode, NoRoom, Node, PartialPlan, Plan, Point, Replicas, Spread, Terms,
+        Weights, place, place_what_fits,
     };
     #[pymodule_export]
     use crate::policy::{Battery, Budget, Decision, DeviceState, HarvestPolicy, Reason};
@@ -64,6 +65,7 @@ mod _native {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("OBJECTIVE_NAMES", fogcompute::schedule::OBJECTIVE_NAMES)?;
+        module.add("_GENES_MAX", fogcompute::schedule::evolution::GENES_MAX)?;
         crate::error::register(module)?;
         // PyO3 lists the names for `import *`, which the stubs would have to repeat.
         module.delattr("__all__")

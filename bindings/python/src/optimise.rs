@@ -313,6 +313,13 @@ impl _Search {
         self.0.generation()
     }
 
+    /// Whether it stands between this generation and the next. A problem may ask that while it is
+    /// evaluated, which is when nothing else may be asked.
+    fn is_at(slf: &Bound<'_, Self>, generation: Number<u32>) -> bool {
+        let search = slf.try_borrow();
+        search.is_ok_and(|search| search.0.generation() == generation.0)
+    }
+
     /// Evaluations made.
     fn evaluations(&self) -> u64 {
         self.0.evaluations()

@@ -2,6 +2,7 @@
 
 use fogcompute::schedule::{self, OBJECTIVE_COUNT};
 use fogcompute::{NodeId, Placing, Preemption, Preference, TaskId};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -99,6 +100,10 @@ value! {
     fn new(group: String, over: Domain, most: Number<u32>) -> Self {
         Self { group, over, most: most.0 }
     }
+
+    fn __str__(&self) -> String {
+        schedule::Rule::Spread(self.clone().into()).to_string()
+    }
 }
 
 impl From<Spread> for schedule::Spread {
@@ -107,6 +112,99 @@ impl From<Spread> for schedule::Spread {
             group,
             over: over.0,
             most,
+        }
+    }
+}
+
+/// A rule: replicas of a job must be in different domains.
+#[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
+#[derive(Clone, Copy)]
+pub(crate) struct Replicas {
+    /// What is a domain.
+    over: Domain,
+}
+
+value! {
+    Replicas { over }
+
+    #[new]
+    fn new(over: Domain) -> Self {
+        Self { over }
+    }
+
+    fn __str__(&self) -> String {
+        schedule::Rule::Replicas(self.over.0).to_string()
+    }
+}
+
+/// A rule: jobs must avoid each other.
+#[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
+#[derive(Clone, Copy)]
+pub(crate) struct AntiAffinity {}
+
+value! {
+    AntiAffinity {}
+
+    #[new]
+    fn new() -> Self {
+        Self {}
+    }
+
+    fn __str__(&self) -> String {
+        schedule::Rule::AntiAffinity.to_string()
+    }
+}
+
+/// A rule: nodes have only so much of something.
+#[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
+#[derive(Clone, Copy)]
+pub(crate) struct Capacity {
+    /// What there is too little of.
+    of: Constraint,
+}
+
+value! {
+    Capacity { of }
+
+    #[new]
+    fn new(of: Constraint) -> Self {
+        Self { of }
+    }
+
+    fn __str__(&self) -> String {
+        schedule::Rule::Capacity(self.of.0).to_string()
+    }
+}
+
+#[derive(Clone, FromPyObject, IntoPyObject)]
+pub(crate) enum Rule {
+    Replicas(Replicas),
+    AntiAffinity(AntiAffinity),
+    Spread(Spread),
+    Capacity(Capacity),
+}
+
+impl From<Rule> for schedule::Rule {
+    fn from(rule: Rule) -> Self {
+        match rule {
+            Rule::Replicas(Replicas { over }) => Self::Replicas(over.0),
+            Rule::AntiAffinity(AntiAffinity {}) => Self::AntiAffinity,
+            Rule::Spread(spread) => Self::Spread(spread.into()),
+            Rule::Capacity(Capacity { of }) => Self::Capacity(of.0),
+        }
+    }
+}
+
+impl From<schedule::Rule> for Rule {
+    fn from(rule: schedule::Rule) -> Self {
+        match rule {
+            schedule::Rule::Replicas(over) => Self::Replicas(Replicas { over: Domain(over) }),
+            schedule::Rule::AntiAffinity => Self::AntiAffinity(AntiAffinity {}),
+            schedule::Rule::Spread(schedule::Spread { group, over, most }) => {
+                let over = Domain(over);
+                Self::Spread(Spread { group, over, most })
+            }
+            schedule::Rule::Capacity(of) => Self::Capacity(Capacity { of: Constraint(of) }),
         }
     }
 }
@@ -526,10 +624,23 @@ fn for_each_objective<T: Copy>(py: Python<'_>, values: &[T]) -> PyResult<[T; OBJ
     })
 }
 
-#[derive(FromPyObject)]
 pub(crate) enum Preferred {
     Weights(Weights),
     Lexicographic(Lexicographic),
+}
+
+impl FromPyObject<'_, '_> for Preferred {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        if let Ok(weights) = object.extract() {
+            return Ok(Self::Weights(weights));
+        }
+        object.extract().map(Self::Lexicographic).map_err(|_| {
+            let given = object.get_type();
+            PyTypeError::new_err(format!("{given} is neither Weights nor Lexicographic"))
+        })
+    }
 }
 
 impl Preferred {
@@ -804,18 +915,22 @@ value! {
 /// with.
 #[pyclass(frozen, get_all, from_py_object, module = "fogcompute")]
 #[derive(Clone)]
-pub(crate) struct Crowded {}
+pub(crate) struct Crowded {
+    /// What forbids that, each of them somewhere.
+    rules: Tuple<Rule>,
+}
 
 value! {
-    Crowded {}
+    Crowded { rules }
 
     #[new]
-    fn new() -> Self {
-        Self {}
+    fn new(rules: Tuple<Rule>) -> Self {
+        Self { rules }
     }
 
     fn __str__(&self) -> String {
-        schedule::Reason::Crowded.to_string()
+        let rules = self.rules.0.iter().cloned().map(Into::into).collect();
+        schedule::Reason::Crowded { rules }.to_string()
     }
 }
 
@@ -900,10 +1015,11 @@ impl From<schedule::Reason> for LeftOut {
                 node: Hex(node),
                 lacks: lacks.into(),
             }),
-            schedule::Reason::Crowded => Self::Crowded(Crowded {}),
+            schedule::Reason::Crowded { rules } => Self::Crowded(Crowded {
+                rules: Tuple(rules.into_iter().map(Rule::from).collect()),
+            }),
             schedule::Reason::Late { late_ms } => Self::Late(Late { late_ms }),
             schedule::Reason::With(job) => Self::GoesWith(GoesWith { job: Hex(job) }),
-            other => unreachable!("{other} is a reason without a class"),
         }
     }
 }

@@ -693,7 +693,9 @@ impl Ledger {
     ///
     /// # Errors
     /// [`FogError::InsufficientFunds`], [`FogError::UnknownAccount`], [`FogError::IdReused`],
-    /// [`FogError::InvalidOperation`].
+    /// [`FogError::ZeroAmount`], [`FogError::SameAccount`], [`FogError::AssetMismatch`],
+    /// [`FogError::AccountClosed`], [`FogError::QuotaExceeded`], [`FogError::SupplyExceeded`],
+    /// [`FogError::CreditsExceedDebits`], [`FogError::AmountOverflow`].
     pub fn transfer(
         &self,
         id: String,
@@ -728,7 +730,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
-    /// [`FogError::InsufficientFunds`], [`FogError::IdReused`].
+    /// [`FogError::ReservationExpired`], [`FogError::PostExceedsReservation`],
+    /// [`FogError::NotAReservation`], [`FogError::ZeroAmount`], [`FogError::IdReused`].
     #[uniffi::method(default(amount = None))]
     pub fn post(
         &self,
@@ -746,7 +749,8 @@ impl Ledger {
     /// Releases a reservation.
     ///
     /// # Errors
-    /// [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
+    /// [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
+    /// [`FogError::ReservationExpired`], [`FogError::NotAReservation`], [`FogError::IdReused`].
     pub fn void(&self, id: String, reservation: String) -> Result<Receipt, FogError> {
         guarded(|| Ok(self.0.void(id.parse()?, reservation.parse()?)?.into()))
     }

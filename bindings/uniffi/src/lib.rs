@@ -44,7 +44,7 @@ pub use fog::{Fog, FogStats, FogTask, Limits, TaskOutput};
 pub use mixnode::{MixnetNode, MixnetNodeConfig, MixnetNodeStats};
 pub use optimise::{
     Assignment, Ended, Evaluation, Genome, Job, LeftOut, LeftOutReason, Node, Nsga2, PartialPlan,
-    Plan, Point, Preference, Problem, ProblemError, Removed, Search, SearchConfig, Selection,
+    Plan, Point, Preference, Problem, ProblemError, Removed, Rule, Search, SearchConfig, Selection,
     Spread, Stagnation, Terms, hypervolume, igd, igd_plus, minimize, non_dominated_sort, place,
     place_what_fits, reference_directions, spacing, spread, tier_terms,
 };

@@ -1053,6 +1053,45 @@ pub struct Lacks {
     pub bandwidth_bps: u64,
 }
 
+/// What can forbid that jobs are placed together.
+#[derive(Clone, Debug, PartialEq, uniffi::Enum)]
+pub enum Rule {
+    /// Replicas of a job must be in different domains.
+    Replicas {
+        /// What is a domain.
+        over: Domain,
+    },
+    /// Jobs must avoid each other.
+    AntiAffinity,
+    /// A group is spread.
+    Spread {
+        /// Name of the group.
+        group: String,
+        /// What is a domain.
+        over: Domain,
+        /// Most jobs of the group in one domain.
+        most: u32,
+    },
+    /// Nodes have only so much of something.
+    Capacity {
+        /// What there is too little of.
+        of: Constraint,
+    },
+}
+
+impl From<schedule::Rule> for Rule {
+    fn from(rule: schedule::Rule) -> Self {
+        match rule {
+            schedule::Rule::Replicas(over) => Self::Replicas { over },
+            schedule::Rule::AntiAffinity => Self::AntiAffinity,
+            schedule::Rule::Spread(schedule::Spread { group, over, most }) => {
+                Self::Spread { group, over, most }
+            }
+            schedule::Rule::Capacity(of) => Self::Capacity { of },
+        }
+    }
+}
+
 /// Why a job was left out.
 #[derive(Clone, Debug, PartialEq, uniffi::Enum)]
 pub enum LeftOutReason {
@@ -1080,7 +1119,10 @@ pub enum LeftOutReason {
         lacks: Lacks,
     },
     /// Wherever it has room, it would be with others that it must not be with.
-    Crowded,
+    Crowded {
+        /// What forbids that, each of them somewhere.
+        rules: Vec<Rule>,
+    },
     /// Wherever it ran, it or a more urgent job would be late.
     Late {
         /// By how much at best, in milliseconds.
@@ -1118,12 +1160,13 @@ impl From<schedule::Reason> for LeftOutReason {
                 node: node.to_string(),
                 lacks,
             },
-            schedule::Reason::Crowded => Self::Crowded,
+            schedule::Reason::Crowded { rules } => Self::Crowded {
+                rules: rules.into_iter().map(Into::into).collect(),
+            },
             schedule::Reason::Late { late_ms } => Self::Late { late_ms },
             schedule::Reason::With(job) => Self::GoesWith {
                 job: job.to_string(),
             },
-            other => unreachable!("{other} is a reason without a case"),
         }
     }
 }

@@ -172,12 +172,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::Store`].
-    ///
-    /// # Panics
-    /// Never: a batch of one has one receipt.
     pub fn perform(&self, operation: Operation) -> Result<Receipt, Error> {
-        let mut receipts = self.execute(vec![operation])?;
-        Ok(receipts.swap_remove(0))
+        self.execute(vec![operation]).map(only)
     }
 
     /// Executes a batch that the owner of an account has signed, as a whole or not at all.
@@ -565,6 +561,12 @@ impl Ledger {
         let imported = store.import(format, &mut BufReader::new(file));
         imported.map_err(|error| of_file(path, error))
     }
+}
+
+/// The receipt of a batch of one.
+fn only(receipts: Vec<Receipt>) -> Receipt {
+    let receipt = receipts.into_iter().next();
+    receipt.expect("a batch of one has one receipt")
 }
 
 /// Does what time brings; says how much that was.

@@ -283,7 +283,11 @@ fn placement_chooses_the_same_plans() {
 #[test]
 fn placement_leaves_out_the_same_jobs() {
     let shared = shared();
-    let mut reasons = BTreeSet::new();
+    let kind = |value: &Value| match value {
+        Value::String(name) => name.clone(),
+        named => named.as_object().unwrap().keys().next().unwrap().clone(),
+    };
+    let (mut reasons, mut rules) = (BTreeSet::new(), BTreeSet::new());
     for case in list(&shared, "place_what_fits") {
         let (jobs, nodes): (Vec<Job>, Vec<Node>) = (read(&case["jobs"]), read(&case["nodes"]));
         let partial = placing(case).place_what_fits(&jobs, &nodes);
@@ -301,10 +305,10 @@ fn placement_leaves_out_the_same_jobs() {
             assert_eq!(job.to_string(), text(expected, "job"));
             assert_eq!(reason.to_string(), text(expected, "text"));
             assert_eq!(reread(&json!(reason)), expected["reason"]);
-            reasons.insert(match &expected["reason"] {
-                Value::String(name) => name.clone(),
-                named => named.as_object().unwrap().keys().next().unwrap().clone(),
-            });
+            reasons.insert(kind(&expected["reason"]));
+            if let Some(named) = expected["reason"].pointer("/crowded/rules") {
+                rules.extend(named.as_array().unwrap().iter().map(kind));
+            }
         }
     }
     let all = [
@@ -316,6 +320,9 @@ fn placement_leaves_out_the_same_jobs() {
         "with",
     ];
     assert!(reasons.iter().eq(all), "{reasons:?}");
+    // What nodes have too little of makes nobody crowded: that is a reason of its own.
+    let all = ["anti_affinity", "replicas", "spread"];
+    assert!(rules.iter().eq(all), "{rules:?}");
 }
 
 #[test]

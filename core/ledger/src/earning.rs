@@ -1,8 +1,9 @@
 //! Earning and fees: what is paid for contributions and for sessions of computing, by rules that
 //! are data, with daily limits that hold.
 //!
-//! [`Earning`] decides and a [`Book`](crate::Book) moves the money: [`plan`](Earning::plan) works
-//! an [`Operation`] out without changing anything, [`apply`](Earning::apply) takes its event in.
+//! [`Earning`] decides and a [`Book`](crate::Book) moves the money, asked by
+//! [`Request::Earning`](crate::economy::Request::Earning). Used alone, [`plan`](Earning::plan) works an
+//! [`Operation`] out without changing anything, and [`apply`](Earning::apply) takes its event in.
 //!
 //! - Facts and multipliers are integers in thousandths; a quality of 0.95 is 950. A fact the rule
 //!   does not know is refused, one it requires must be told, one that is too great is refused: a

@@ -20,8 +20,9 @@
 //! these differences: an id is compared before anything else, a refused batch does not use its ids
 //! up, and a released reservation is an entry of its own.
 //!
-//! What money *must* move is decided by [`staking`] and [`earning`]: state machines of their own,
-//! which name [`Purse`]s and leave the moving to a book. [`economy`] holds every number of theirs.
+//! An [`economy`] is founded in a book by [`Operation::Economy`], and every number of it is an entry.
+//! [`staking`] and [`earning`] are state machines of their own, which say what money must move
+//! between [`Purse`]s; the book moves it in the same batch, or refuses the event with it.
 //!
 //! Not here: roles, governance, exchange between assets. Whether an operation needs a signature is
 //! the host's to say: unsigned ones are its own word. A state keeps every id it has seen, because an

@@ -1,10 +1,10 @@
 //! Staking: operators, delegators, rewards, slashing and insurance, in integers.
 //!
-//! [`Staking`] decides which money must move and leaves the moving to a [`Book`](crate::Book):
-//! [`plan`](Staking::plan) works an [`Operation`] out without changing anything, and
-//! [`apply`](Staking::apply) takes its [`Event`]s in, now or when a journal is replayed. Between
-//! the two a host writes the events down and makes the [`Movement`]s in its book, in one
-//! transaction.
+//! [`Staking`] decides which money must move. In a [`Book`](crate::Book) it is asked by
+//! [`Request::Staking`](crate::economy::Request::Staking), and the book makes the [`Movement`]s in the
+//! same batch. It can be used without one: [`plan`](Staking::plan) works an [`Operation`] out without
+//! changing anything, and [`apply`](Staking::apply) takes its [`Event`]s in, now or when a journal is
+//! replayed; writing down and moving are then the host's.
 //!
 //! - **Shares.** A delegator holds shares of an operator's stake. A slash takes tokens, not shares,
 //!   so one subtraction slashes everybody. A share is worth at most one token and never more than

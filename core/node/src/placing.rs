@@ -1,5 +1,6 @@
 //! `fogcompute schedule`: jobs and nodes from files, and where the jobs go.
 
+mod distinct;
 pub(crate) mod input;
 mod plot;
 mod report;
@@ -376,6 +377,50 @@ mod tests {
                 .as_str()
                 .unwrap()
                 .starts_with("6 jobs in 8 replicas")
+        );
+    }
+
+    #[test]
+    fn who_is_crowded_learns_by_which_rules() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, entries: &[serde_json::Value]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, serde_json::to_vec(entries).unwrap()).unwrap();
+            path
+        };
+        let web = serde_json::json!({"group": "web", "over": "zone", "most": 1});
+        let job = |id: &str| {
+            serde_json::json!({
+                "id": id, "cpu_millis": 1, "memory_bytes": 1, "duration_ms": 1, "spread": web,
+            })
+        };
+        let node = serde_json::json!({
+            "id": "home", "cpu_millis_free": 9, "cpu_millis_total": 9, "memory_bytes_free": 9,
+            "speed": 1, "latency_ms": 0, "trust": 0, "price_per_cpu_second": 0,
+        });
+        let config = PlacingConfig {
+            jobs: file("jobs.json", &[job("a"), job("b")]),
+            nodes: file("nodes.json", &[node]),
+            what_fits: true,
+            ..config()
+        };
+        let said: serde_json::Value = serde_json::from_str(&place(&config).unwrap()).unwrap();
+        assert_eq!(
+            said["left_out"],
+            serde_json::json!([{
+                "job": "b",
+                "reason": {"crowded": {"rules": [{"spread": web}]}},
+                "text": "where there is room, there are others that it must not be with: a zone \
+                         may have 1 of group \"web\"",
+            }])
+        );
+        let said = place(&PlacingConfig {
+            json: false,
+            ..config
+        });
+        assert!(
+            said.unwrap()
+                .contains("left out b: where there is room, there are others")
         );
     }
 

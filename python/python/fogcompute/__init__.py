@@ -37,6 +37,7 @@ from ._native import (
     AccountInUseError,
     AccountStakedError,
     AmountOverflowError,
+    AntiAffinity,
     ArgumentError,
     AssetMismatchError,
     Batch,
@@ -47,6 +48,7 @@ from ._native import (
     Budget,
     BufferTooSmallError,
     CancelledError,
+    Capacity,
     CheckpointDiffersError,
     CheckpointForgedError,
     CheckpointMissingError,
@@ -138,6 +140,7 @@ from ._native import (
     Reason,
     Receipt,
     ReplayedError,
+    Replicas,
     Reply,
     ReplyBlockError,
     ReplyKey,
@@ -201,6 +204,9 @@ from ._protocols import BatteryProbe
 Processed: TypeAlias = Forward | Deliver | Reply
 """What `Sphinx.process` returns."""
 
+Rule: TypeAlias = Replicas | AntiAffinity | Spread | Capacity
+"""What can forbid that jobs are placed together. The `str` of it is for people to read."""
+
 LeftOut: TypeAlias = NoNode | NoCommonNode | NoRoom | Crowded | Late | GoesWith
 """Why `place_what_fits` left a job out. The `str` of it is for people to read."""
 
@@ -216,6 +222,7 @@ __all__ = [
     "AccountKind",
     "AccountStakedError",
     "AmountOverflowError",
+    "AntiAffinity",
     "ArgumentError",
     "AssetMismatchError",
     "Batch",
@@ -227,6 +234,7 @@ __all__ = [
     "Budget",
     "BufferTooSmallError",
     "CancelledError",
+    "Capacity",
     "CheckpointDiffersError",
     "CheckpointForgedError",
     "CheckpointMissingError",
@@ -325,6 +333,7 @@ __all__ = [
     "Reason",
     "Receipt",
     "ReplayedError",
+    "Replicas",
     "Reply",
     "ReplyBlockError",
     "ReplyKey",
@@ -332,6 +341,7 @@ __all__ = [
     "ReservationClosedError",
     "ReservationExpiredError",
     "RouteError",
+    "Rule",
     "SameAccountError",
     "ScheduleError",
     "SessionTooLargeError",

@@ -28,6 +28,7 @@ gives the solutions of the least violation, with their `CV`.
 It needs NumPy (`pip install "fogcompute[schedule]"`) and `plot` Matplotlib (`fogcompute[plot]`).
 """
 
+import operator
 import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -41,8 +42,10 @@ except ModuleNotFoundError as _missing:
     ) from _missing
 
 from ._native import (
+    _GENES_MAX,
     ArgumentError,
     ClosedError,
+    ProblemError,
     _directions,
     _hypervolume,
     _igd,
@@ -171,7 +174,8 @@ def from_pymoo(problem: Any) -> Problem:
     return _Pymoo(problem)
 
 
-@dataclass(frozen=True, kw_only=True)
+# Whoever adds fields compares them: what is compared here would be all that `NSGA3` compares.
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Algorithm:
     """What all algorithms have in common."""
 
@@ -248,16 +252,22 @@ class Generation:
     """Its objectives, a row for each."""
     CV: "NDArray[np.float64]"
     """By how much each violates constraints in total."""
-    _search: _Search = field(repr=False)
+    _search: _Search | None = field(repr=False)
 
     def state(self) -> bytes:
         """The search as it stands, for `resume`. It can be had until the next generation.
 
-        Raises `ClosedError` after that.
+        Raises `ClosedError` after that, and of a copy, which has no search.
         """
-        if self._search.generation() != self.n_gen:
+        if self._search is None:
+            raise ClosedError(f"this is a copy of generation {self.n_gen}, without its search")
+        if not self._search.is_at(self.n_gen):
             raise ClosedError(f"generation {self.n_gen} is over")
         return self._search.save()
+
+    def __reduce__(self) -> "tuple[type[Generation], tuple[Any, ...]]":
+        # A copy, or what is pickled, is of the numbers: one search cannot be two.
+        return Generation, (self.n_gen, self.n_eval, self.X, self.F, self.CV, None)
 
 
 class Progress(Protocol):
@@ -297,17 +307,28 @@ class Result:
     state: bytes
     """The search as it stands at the end, for `resume`."""
 
-    def plot(self, kind: Literal["front", "parallel", "convergence"] = "front") -> "Axes":
+    def plot(
+        self,
+        kind: Literal["front", "parallel", "convergence"] = "front",
+        *,
+        names: Sequence[str] | None = None,
+        ax: "Axes | None" = None,
+    ) -> "Axes":
         """Draws it; as the function of that name."""
-        return plot(self, kind)
+        return plot(self, kind, names=names, ax=ax)
 
 
 class _Evaluation:
     """A problem's `_evaluate`, checked, for the native search."""
 
-    def __init__(self, problem: Any) -> None:
+    def __init__(self, problem: Any, pop_size: int) -> None:
         self.problem = problem
         self.n_var = _count("n_var", problem.n_var)
+        # Before a list of the variables is made. A population of more is refused later, as such.
+        if self.n_var * min(operator.index(pop_size), 2**16) > _GENES_MAX:
+            raise ProblemError(
+                f"{pop_size} genomes of {self.n_var} genes are more than {_GENES_MAX} genes"
+            )
         self.n_obj = _count("n_obj", problem.n_obj)
         self.n_constr = _count("n_constr", getattr(problem, "n_constr", 0))
         kind = getattr(problem, "vtype", float)
@@ -334,7 +355,7 @@ class _Evaluation:
         return [self._variable(*variable) for variable in each]
 
     def _bounds(self, name: str) -> "NDArray[np.float64]":
-        values = np.asarray(getattr(self.problem, name), dtype=np.float64)
+        values = _real(getattr(self.problem, name))
         if values.shape not in ((), (1,), (self.n_var,)):
             raise ArgumentError(f"{name} has shape {values.shape}, expected ({self.n_var},)")
         return np.broadcast_to(values, (self.n_var,))
@@ -344,7 +365,7 @@ class _Evaluation:
         if kind not in _KINDS:
             raise ArgumentError(f"vtype of variable {index} is {kind!r}")
         if kind is bool:
-            return "choice", 0.0, 1.0
+            return "choice", 0.0, 2.0
         if kind is not float and not (float(low).is_integer() and float(high).is_integer()):
             raise ArgumentError(f"variable {index} has bounds {low} to {high}, which are not whole")
         if kind == "choice" and not (low == 0 <= high < 2**32 - 1):
@@ -375,7 +396,11 @@ class _Evaluation:
         self, out: Mapping[str, Any], rows: int
     ) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
         F = self._matrix(out, "F", rows, self.n_obj)
-        if self.n_constr == 0:
+        if out.get("H") is not None:
+            # pymoo's place for equations. Unread, they would be taken for met.
+            raise ArgumentError('out["H"] is not read: put np.abs(H) - 1e-4 into out["G"]')
+        G = out.get("G")
+        if self.n_constr == 0 and (G is None or np.size(G) == 0):
             return F, np.empty((rows, 0))
         return F, self._matrix(out, "G", rows, self.n_constr)
 
@@ -386,7 +411,7 @@ class _Evaluation:
         if out.get(name) is None:
             raise ArgumentError(f'_evaluate() left out["{name}"] without a value')
         try:
-            values = np.asarray(out[name], dtype=np.float64)
+            values = _real(out[name])
         except (TypeError, ValueError) as error:
             raise TypeError(f'out["{name}"] of _evaluate() is no array of numbers') from error
         if values.shape == (rows,) and columns == 1:
@@ -423,6 +448,16 @@ class _Evaluation:
         return np.stack(known)
 
 
+def _real(values: "ArrayLike") -> "NDArray[np.float64]":
+    """Numbers as they are: NumPy would drop imaginary parts and masks."""
+    array = np.asanyarray(values)
+    if array.dtype.kind == "c":
+        raise TypeError("complex numbers have no order")
+    if np.ma.is_masked(array):
+        raise TypeError("some numbers are masked")
+    return np.asarray(array, dtype=np.float64)
+
+
 def _count(name: str, value: Any) -> int:
     # Of NumPy's own integers too, but not of 3.0 or True.
     if isinstance(value, bool | float) or not hasattr(value, "__index__"):
@@ -433,18 +468,22 @@ def _count(name: str, value: Any) -> int:
     return number
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def _termination(given: "Termination | tuple[str, Any] | int") -> Termination:
     if isinstance(given, Termination):
+        if given.seconds is not None and not given.seconds >= 0:
+            raise ArgumentError(f"termination is after {given.seconds} seconds")
         return given
-    if isinstance(given, int) and not isinstance(given, bool):
-        return Termination(n_gen=given)
     match given:
-        case ("n_gen", int(n_gen)):
-            return Termination(n_gen=n_gen)
-        case ("n_eval", int(n_eval)):
-            return Termination(n_eval=n_eval)
-        case ("time", int(seconds) | float(seconds)):
-            return Termination(seconds=seconds)
+        case ("n_gen", n_gen) if _is_whole(n_gen):
+            return Termination(n_gen=int(n_gen))
+        case ("n_eval", n_eval) if _is_whole(n_eval):
+            return Termination(n_eval=int(n_eval))
+        case ("time", number) if isinstance(number, float | np.floating) or _is_whole(number):
+            return _termination(Termination(seconds=float(number)))
         case ("time", str(text)):
             seconds = 0.0
             for part in text.split(":"):
@@ -453,6 +492,8 @@ def _termination(given: "Termination | tuple[str, Any] | int") -> Termination:
                 seconds = 60 * seconds + int(part)
             else:
                 return Termination(seconds=seconds)
+        case n_gen if _is_whole(n_gen):
+            return Termination(n_gen=int(cast(int, n_gen)))
     raise ArgumentError(
         f"termination is {given!r}: it may be a Termination, a number of generations, or "
         '("n_gen", 100), ("n_eval", 10_000), ("time", 60), ("time", "00:01:00")'
@@ -492,8 +533,8 @@ def minimize(
     started = time.monotonic()
     algorithm = NSGA2() if algorithm is None else algorithm
     until = _termination(termination)
-    evaluation = _Evaluation(problem)
     selection, pop_size = _selection(algorithm)
+    evaluation = _Evaluation(problem, pop_size)
     search = _Search(
         evaluation,
         evaluation.genes,
@@ -527,7 +568,8 @@ def minimize(
         )
         if save_history:
             history.append(generation)
-        return callback is not None and callback(generation) is True
+        answer = None if callback is None else callback(generation)
+        return isinstance(answer, bool | np.bool_) and bool(answer)
 
     bar = None if progress is None else progress(total=until.n_gen)
     try:
@@ -580,7 +622,7 @@ def _selection(algorithm: Algorithm) -> tuple[str | list[list[float]], int]:
 
 
 def _rows(name: str, values: "ArrayLike") -> "NDArray[np.float64]":
-    array = np.asarray(values, dtype=np.float64)
+    array = _real(values)
     if array.ndim != 2:
         raise ArgumentError(f"{name} has shape {array.shape}, expected rows and columns")
     return np.ascontiguousarray(array)
@@ -609,7 +651,7 @@ def hypervolume(F: "ArrayLike", ref_point: "ArrayLike") -> float:
     There may be up to five objectives. Rows that are not better than it in every objective add
     nothing. Raises `ArgumentError`.
     """
-    reference = np.ascontiguousarray(ref_point, dtype=np.float64)
+    reference = np.ascontiguousarray(_real(ref_point))
     if reference.ndim != 1:
         raise ArgumentError(f"ref_point has shape {reference.shape}, expected one number a column")
     return _hypervolume(_points("F", F, len(reference)), reference)
@@ -701,7 +743,9 @@ def plot(
                 raise ArgumentError("convergence is drawn of a Result with save_history=True")
             return _plot_convergence(what.history, axes)
         case "gantt":
-            return _plot_gantt(list(cast("Iterable[Span]", what)), axes)
+            if not isinstance(what, Iterable):
+                raise ArgumentError("a Gantt chart is drawn of spans")
+            return _plot_gantt([_span(each) for each in what], axes)
     raise ArgumentError(f"kind is {kind!r}: it may be front, parallel, convergence, gantt")
 
 
@@ -709,6 +753,8 @@ def _drawn(what: Any) -> "NDArray[np.float64]":
     F = what.F if isinstance(what, Result) else _rows("F", what)
     if F.size == 0:
         raise ArgumentError("there is nothing to draw")
+    if not np.isfinite(F).all():
+        raise ArgumentError("not all of it is finite")
     return F
 
 
@@ -726,6 +772,8 @@ def _plot_front(F: Any, names: Sequence[str] | None, axes: Callable[..., Any]) -
         raise ArgumentError(f'{count} objectives: a front is drawn of 2 or 3, else kind="parallel"')
     labels = _names(names, count)
     ax = axes(projection="3d") if count == 3 else axes()
+    if count == 3 and not hasattr(ax, "zaxis"):
+        raise ArgumentError('3 objectives are drawn on axes with projection="3d"')
     ax.scatter(*F.T, s=14)
     for axis, label in zip("xyz", labels, strict=False):
         getattr(ax, f"set_{axis}label")(label)
@@ -759,16 +807,24 @@ def _plot_convergence(history: list[Generation], axes: Callable[..., Any]) -> "A
     return cast("Axes", ax)
 
 
+def _span(given: Any) -> Span:
+    try:
+        row, label, start, end = given
+        span = str(row), str(label), float(start), float(end)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{given!r} is no row, label, start and end") from error
+    if not -np.inf < span[2] <= span[3] < np.inf:
+        raise ArgumentError(f"{label} on {row} is from {start} to {end}")
+    return span
+
+
 def _plot_gantt(spans: list[Span], axes: Callable[..., Any]) -> "Axes":
-    for row, label, start, end in spans:
-        if not start <= end:
-            raise ArgumentError(f"{label} on {row} is from {start} to {end}")
-    rows = list(dict.fromkeys(row for row, *_ in spans))
+    rows = {row: at for at, row in enumerate(dict.fromkeys(row for row, *_ in spans))}
     ax = axes()
     for row, label, start, end in spans:
-        ax.barh(rows.index(row), end - start, left=start, height=0.7, edgecolor="white")
-        ax.text((start + end) / 2, rows.index(row), label, ha="center", va="center", fontsize=8)
-    ax.set_yticks(range(len(rows)), rows)
+        ax.barh(rows[row], end - start, left=start, height=0.7, edgecolor="white")
+        ax.text((start + end) / 2, rows[row], label, ha="center", va="center", fontsize=8)
+    ax.set_yticks(range(len(rows)), list(rows))
     ax.invert_yaxis()
     ax.set_xlabel("time")
     return cast("Axes", ax)

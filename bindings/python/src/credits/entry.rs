@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use fogcompute::base::Digest;
 use fogcompute::{AccountId, LedgerEntry, TransferId};
+use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
+use pyo3::types::{PyIterator, PyTuple};
 
 use super::{AccountLimits, Ledger};
 use crate::convert::{AccountKind, Buffer, Hex, Number, Owner};
@@ -47,8 +49,8 @@ value! {
     }
 }
 
-impl From<fogcompute::Receipt> for Receipt {
-    fn from(receipt: fogcompute::Receipt) -> Self {
+impl From<&fogcompute::Receipt> for Receipt {
+    fn from(receipt: &fogcompute::Receipt) -> Self {
         Self {
             sequence: receipt.entry.sequence,
             unix_ms: receipt.entry.time.0,
@@ -56,6 +58,34 @@ impl From<fogcompute::Receipt> for Receipt {
             chain: Hex(receipt.entry.chain),
             replayed: receipt.replayed,
         }
+    }
+}
+
+/// The receipts of a batch, in the order of its operations. Each becomes an object when it is
+/// looked at: most callers of large batches look at none.
+#[pyclass(frozen, module = "fogcompute.ledger")]
+pub(crate) struct Receipts(pub(super) Vec<fogcompute::Receipt>);
+
+#[pymethods]
+impl Receipts {
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __getitem__(&self, index: isize) -> PyResult<Receipt> {
+        let place = if index < 0 {
+            self.0.len().checked_add_signed(index)
+        } else {
+            usize::try_from(index).ok()
+        };
+        let receipt = place.and_then(|place| self.0.get(place));
+        let receipt = receipt.ok_or_else(|| PyIndexError::new_err("no such receipt"))?;
+        Ok(receipt.into())
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        let receipts = self.0.iter().map(Receipt::from);
+        PyTuple::new(py, receipts.collect::<Vec<_>>())?.try_iter()
     }
 }
 

@@ -513,5 +513,6 @@ fn operation(item: &Bound<'_, PyAny>) -> PyResult<fogcompute::Operation> {
             memo: Memo::NONE,
         });
     }
-    Ok(item.cast::<Operation>()?.get().0.clone())
+    let Operation(operation) = item.cast::<Operation>()?.get().clone();
+    Ok(operation)
 }

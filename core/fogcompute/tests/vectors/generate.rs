@@ -730,7 +730,7 @@ fn place_what_fits() -> Result<Vec<Value>> {
     nothing.nodes.truncate(1);
     let mut wrong = demanding(Sharing::Concurrent);
     wrong.jobs[0].replicas = Some(0);
-    let cases = [tight, late, nothing, rule, wrong]
+    let cases = [tight, late, nothing, rule, wrong, crowded()]
         .into_iter()
         .map(|batch| {
             let mut case = batch.json();
@@ -746,6 +746,43 @@ fn place_what_fits() -> Result<Vec<Value>> {
             case
         });
     Ok(cases.collect())
+}
+
+/// A batch that has room for all, where each of three rules leaves out one.
+fn crowded() -> Batch {
+    let id = |number: u8| TaskId::from_bytes([number; 16]);
+    let usual = |number| Job::new(id(number), 500, 64 << 20, 2_000);
+    let thinly = |number| Job {
+        spread: Some(Spread {
+            group: "db".to_owned(),
+            over: Domain::Operator,
+            most: 1,
+        }),
+        ..usual(number)
+    };
+    let jobs = vec![
+        usual(31),
+        usual(32),
+        Job {
+            priority: Priority::Low,
+            anti_affinity: vec![id(31), id(32)],
+            ..usual(33)
+        },
+        thinly(34),
+        thinly(35),
+        thinly(36),
+        Job {
+            replicas: Some(3),
+            ..usual(37)
+        },
+    ];
+    let nodes = [0xd1, 0xd2].map(|number| Node {
+        operator: format!("{number:x}"),
+        ..Node::new(NodeId::from_bytes([number; 32]), 4_000, 2 << 30)
+    });
+    let mut crowded = batch(jobs, Sharing::Queued, Preference::Knee);
+    crowded.nodes = nodes.to_vec();
+    crowded
 }
 
 fn left_out_json(partial: &PartialPlan) -> Value {

@@ -17,6 +17,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use super::distinct::Distinct;
+
 /// Longest name of a job or node, in characters.
 const NAME_MAX: usize = 100;
 
@@ -68,6 +70,14 @@ pub(crate) enum InputError {
         /// The file.
         path: PathBuf,
         /// Where and why not.
+        source: serde_json::Error,
+    },
+    /// It is JSON in which an object has a key twice.
+    #[error("{}", .path.display())]
+    Twice {
+        /// The file.
+        path: PathBuf,
+        /// Which key, and where.
         source: serde_json::Error,
     },
     /// It is JSON, but no array.
@@ -386,9 +396,13 @@ fn entries<T: DeserializeOwned>(
     let path_buf = || path.to_owned();
     // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let value: Value = serde_json::from_slice(text).map_err(|source| InputError::Json {
-        path: path_buf(),
-        source,
+    let Distinct(value) = serde_json::from_slice(text).map_err(|source| {
+        let path = path_buf();
+        if source.is_data() {
+            InputError::Twice { path, source }
+        } else {
+            InputError::Json { path, source }
+        }
     })?;
     let Value::Array(values) = value else {
         return Err(InputError::NoArray { path: path_buf() });
@@ -518,6 +532,9 @@ mod tests {
             what.contains("entry 1") && why.contains("expected a string"),
             "{why}"
         );
+        let (what, why) = told(&format!("[{}]", sound.replace('}', ",\n\"id\": \"b\"}")));
+        assert_eq!(what, "file.json");
+        assert!(why.starts_with("\"id\" is said twice at line 2"), "{why}");
         let (_, why) = told(&format!("[{}]", sound.replace("cpu_millis", "cpu_milis")));
         assert!(why.contains("unknown field `cpu_milis`"), "{why}");
         let named = |name: &str| {

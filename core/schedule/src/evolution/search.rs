@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::copies::{Copies, Rows, hash_of};
 use super::reference::Extremes;
 use super::survival::{COPY, Niching, Pool, Rule, Survival, beyond_worst};
 use super::{
@@ -107,7 +108,11 @@ impl<P: Problem> BatchProblem for OneByOne<'_, P> {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Selection {
-    /// Those whose neighbours are far: NSGA-II, good for two objectives.
+    /// Those whose neighbours are far: NSGA-II, good for two objectives. Up to three, distances are
+    /// measured anew whenever one is left out.
+    ///
+    /// Source: besides Deb's, Kukkonen and Deb 2006, "Improved pruning of non-dominated solutions
+    /// based on crowding distance for bi-objective optimization problems".
     #[default]
     Crowding,
     /// Those that are near to directions with few others: NSGA-III, for three objectives and more.
@@ -282,7 +287,9 @@ struct Progress {
 /// seed gives the same front on every platform as long as the problem does.
 ///
 /// Source: Deb et al. 2002, "A fast and elitist multiobjective genetic algorithm: NSGA-II". Unlike
-/// there, copies of a genome do not compete.
+/// there, parents try again where a child equals somebody who is evaluated already (as in Blank and
+/// Deb 2020, "pymoo: multi-objective optimization in Python"), and copies that are left do not
+/// compete.
 ///
 /// # Examples
 ///
@@ -344,6 +351,7 @@ pub struct Evolution<V> {
     objectives: Vec<f64>,
     violations: Vec<f64>,
     hashes: Vec<u64>,
+    copies: Copies,
     /// Of the population alone.
     ranks: Vec<u32>,
     crowding: Vec<f64>,
@@ -357,6 +365,10 @@ pub struct Evolution<V> {
 /// Numbers of streams that are not a pair's.
 const TOURNAMENT_STREAM: u32 = u32::MAX;
 const SURVIVAL_STREAM: u32 = u32::MAX - 1;
+
+/// How often a pair of parents tries to have children that nobody equals, before copies are
+/// accepted: there may be no others.
+const TRIES_MAX: u32 = 8;
 
 impl<V: Variation> Evolution<V> {
     /// Makes and evaluates the first population: `seeds`, filled up at random.
@@ -474,6 +486,7 @@ impl<V: Variation> Evolution<V> {
             objectives: vec![0.0; 2 * size * m],
             violations: vec![0.0; 2 * size],
             hashes: vec![0; 2 * size],
+            copies: Copies::default(),
             ranks: Vec::new(),
             crowding: Vec::new(),
             extremes: Extremes::default(),
@@ -545,23 +558,51 @@ impl<V: Variation> Evolution<V> {
         let (size, n) = (self.size(), self.n);
         let generation = self.generation.saturating_add(1);
         self.hold_tournaments(generation);
-        let (parents, children) = self.genes.split_at_mut(size * n);
-        let pairs = self
-            .winners
-            .chunks_exact(2)
-            .zip(children.chunks_exact_mut(2 * n));
-        for (number, (winners, children)) in pairs.enumerate() {
-            let (a, b) = children.split_at_mut(n);
-            a.copy_from_slice(&parents[winners[0] as usize * n..][..n]);
-            b.copy_from_slice(&parents[winners[1] as usize * n..][..n]);
-            let mut rng = Stream::new(self.seed, generation, number as u32);
-            self.variation.vary(a, b, &mut rng);
+        let population = Rows {
+            genes: &self.genes[..size * n],
+            hashes: &self.hashes[..size],
+        };
+        self.copies.restart(population, 2 * size);
+        for number in 0..size / 2 {
+            self.make_children(generation, number);
         }
         self.evaluate(problem, size)?;
         self.generation = generation;
         self.select(2 * size);
         self.note_progress();
         Ok(())
+    }
+
+    /// Makes the two children of the pair of winners of this number, and their hashes.
+    fn make_children(&mut self, generation: u32, number: usize) {
+        let n = self.n;
+        let first = self.size() + 2 * number;
+        let (known, children) = self.genes.split_at_mut(first * n);
+        let (known_hashes, hashes) = self.hashes.split_at_mut(first);
+        let known = Rows {
+            genes: known,
+            hashes: known_hashes,
+        };
+        let (a, b) = children[..2 * n].split_at_mut(n);
+        let parents = [0, 1].map(|side| self.winners[2 * number + side] as usize);
+        let mut rng = Stream::new(self.seed, generation, number as u32);
+        for _ in 0..TRIES_MAX {
+            a.copy_from_slice(&known.genes[parents[0] * n..][..n]);
+            b.copy_from_slice(&known.genes[parents[1] * n..][..n]);
+            self.variation.vary(a, b, &mut rng);
+            hashes[0] = hash_of(a);
+            hashes[1] = hash_of(b);
+            let is_known = |genome: &[f64], hash| self.copies.has(known, genome, hash);
+            let are_twins = hashes[0] == hashes[1] && a == b;
+            if !are_twins && !is_known(a, hashes[0]) && !is_known(b, hashes[1]) {
+                break;
+            }
+        }
+        let rows = Rows {
+            genes: &self.genes[..(first + 2) * n],
+            hashes: &self.hashes[..first + 2],
+        };
+        self.copies.add(rows);
     }
 
     /// Everybody stands in exactly two binary tournaments; the winners are in `winners`.
@@ -592,15 +633,25 @@ impl<V: Variation> Evolution<V> {
     ) -> Result<(), EvolutionError<P::Error>> {
         let (size, n, m) = (self.size(), self.n, self.m);
         let genes = &mut self.genes[first * n..][..size * n];
-        if problem.repair(genes) {
+        let may_differ = problem.repair(genes);
+        if may_differ {
             for genes in genes.chunks_exact_mut(n) {
                 self.variation.mend(genes);
             }
         }
-        let hashes = &mut self.hashes[first..][..size];
-        for (hash, genes) in hashes.iter_mut().zip(genes.chunks_exact(n)) {
-            *hash = hash_of(genes);
+        if may_differ || first == 0 {
+            let hashes = &mut self.hashes[first..][..size];
+            for (hash, genes) in hashes.iter_mut().zip(genes.chunks_exact(n)) {
+                *hash = hash_of(genes);
+            }
+            let count = first + size;
+            let rows = Rows {
+                genes: &self.genes[..count * n],
+                hashes: &self.hashes[..count],
+            };
+            self.copies.restart(rows, count);
         }
+        let genes = &self.genes[first * n..][..size * n];
         // What an evaluation forgets to write is no value of 0.
         let objectives = &mut self.objectives[first * m..][..size * m];
         let violations = &mut self.violations[first..][..size];
@@ -626,12 +677,10 @@ impl<V: Variation> Evolution<V> {
     fn select(&mut self, count: usize) {
         let (size, n, m) = (self.size(), self.n, self.m);
         let pool = Pool {
-            genes: &self.genes[..count * n],
-            gene_count: n,
             objectives: &self.objectives[..count * m],
             m,
             violations: &self.violations[..count],
-            hashes: &self.hashes[..count],
+            is_copy: self.copies.as_slice(),
         };
         let rule = Rule {
             niching: &self.niching,
@@ -858,30 +907,9 @@ impl Saved {
     }
 }
 
-/// A hash by which copies are found; equal genomes have equal ones.
-fn hash_of(genes: &[f64]) -> u64 {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    // Zeros of both signs are equal. Several sums, for they need not wait for each other.
-    let word = |gene: f64| (gene + 0.0).to_bits();
-    let (chunks, rest) = genes.as_chunks::<8>();
-    let mut sums = [1_u64, 2, 3, 4, 5, 6, 7, 8];
-    for chunk in chunks {
-        for (sum, &gene) in sums.iter_mut().zip(chunk) {
-            *sum = (sum.rotate_left(23) ^ word(gene)).wrapping_mul(FACTOR);
-        }
-    }
-    let of_chunks = sums.iter().fold(0_u64, |all, sum| {
-        (all.rotate_left(29) ^ sum).wrapping_mul(FACTOR)
-    });
-    let hash = rest.iter().fold(of_chunks, |all, &gene| {
-        (all.rotate_left(29) ^ word(gene)).wrapping_mul(FACTOR)
-    });
-    // The low bits choose the place in a table, and products leave them the worst.
-    hash ^ (hash >> 32)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::convert::Infallible;
 
     use super::*;
@@ -1188,6 +1216,69 @@ mod tests {
         assert!(by_volume > few, "{by_volume} against {few}");
     }
 
+    /// Remembers whom it evaluated.
+    struct Remembering {
+        seen: HashSet<Vec<u64>>,
+        repeated: usize,
+        gene_count: usize,
+    }
+
+    impl BatchProblem for Remembering {
+        type Error = Infallible;
+
+        fn objective_count(&self) -> usize {
+            2
+        }
+
+        fn evaluate(
+            &mut self,
+            genes: &[f64],
+            objectives: &mut [f64],
+            violations: &mut [f64],
+        ) -> Result<(), Infallible> {
+            violations.fill(0.0);
+            let rows = genes.chunks(self.gene_count);
+            for (genome, objectives) in rows.zip(objectives.chunks_mut(2)) {
+                let bits = genome.iter().map(|gene| gene.to_bits()).collect();
+                self.repeated += usize::from(!self.seen.insert(bits));
+                objectives.copy_from_slice(&[
+                    genome[0],
+                    1.0 - genome[0] + genome[1..].iter().sum::<f64>(),
+                ]);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nobody_is_evaluated_twice_unless_there_is_nobody_else() {
+        // Two in nine children equal a parent at the first try.
+        let rates = Rates {
+            crossover_probability: 0.7,
+            mutation_probability: Some(0.1),
+            ..Rates::default()
+        };
+        let repeated = |variables: Vec<Variable>| {
+            let mut problem = Remembering {
+                seen: HashSet::new(),
+                repeated: 0,
+                gene_count: variables.len(),
+            };
+            let variation = Bounded::new(variables, &rates).unwrap();
+            // One generation: later ones know only those who are still there.
+            let settings = Settings {
+                generations: 1,
+                ..short(Selection::Crowding)
+            };
+            let mut evolution =
+                Evolution::start(settings, variation, &mut problem, &[], 9).unwrap();
+            all(&mut evolution, &mut problem);
+            problem.repeated
+        };
+        assert_eq!(repeated(vec![UNIT; 4]), 0);
+        assert_eq!(repeated(vec![Variable::BINARY; 2]), 48 - 4);
+    }
+
     /// Towns on a circle, known in a jumbled order: the shortest tour is the circle.
     struct Tour;
 
@@ -1235,16 +1326,5 @@ mod tests {
         let circle = 24.0 * libm::sin(std::f64::consts::PI / 12.0);
         let found = evolution.front().individuals[0].objectives[0];
         assert!((found - circle).abs() < 1e-9, "{found} against {circle}");
-    }
-
-    #[test]
-    fn equal_genomes_have_equal_hashes_and_a_moved_gene_another() {
-        assert_eq!(hash_of(&[0.0, 1.0, 2.0]), hash_of(&[-0.0, 1.0, 2.0]));
-        let genes: Vec<f64> = (0..17).map(f64::from).collect();
-        for at in 0..17 {
-            let mut other = genes.clone();
-            other[at] += 0.5;
-            assert_ne!(hash_of(&genes), hash_of(&other));
-        }
     }
 }

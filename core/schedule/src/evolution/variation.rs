@@ -26,7 +26,8 @@ pub trait Variation {
     fn draw(&mut self, genes: &mut [f64], rng: &mut Stream);
 
     /// Makes two children of two parents: `a` and `b` hold the parents before and the children
-    /// after.
+    /// after. Asked again, with the same parents and what is left of `rng`, where a child equals
+    /// somebody who is there already.
     fn vary(&mut self, a: &mut [f64], b: &mut [f64], rng: &mut Stream);
 
     /// The first gene that no genome may have, if there is one.
@@ -129,6 +130,8 @@ impl<E> From<BoundedError> for EvolutionError<E> {
 #[derive(Clone, Debug)]
 pub struct Bounded {
     variables: Vec<Variable>,
+    /// A bit for each variable that is a choice, 64 to a word.
+    choices: Vec<u64>,
     crossover_probability: f64,
     gaps: Gaps,
     /// Of the powers of crossover: η + 1 and its inverse.
@@ -138,6 +141,12 @@ pub struct Bounded {
     narrow: Power,
     step_root: Power,
     picked: Vec<Picked>,
+}
+
+fn choice_bits(variables: &[Variable]) -> u64 {
+    variables.iter().rev().fold(0, |bits, variable| {
+        bits << 1 | u64::from(matches!(variable, Variable::Choice { .. }))
+    })
 }
 
 /// A gene that crossover recombines.
@@ -173,6 +182,7 @@ impl Bounded {
             narrow: Power::new(rates.mutation_eta + 1.0),
             step_root: Power::new(1.0 / (rates.mutation_eta + 1.0)),
             picked: Vec::with_capacity(variables.len() + LANES),
+            choices: variables.chunks(64).map(choice_bits).collect(),
             variables,
         })
     }
@@ -185,19 +195,23 @@ impl Bounded {
 
     fn recombine(&mut self, a: &mut [f64], b: &mut [f64], rng: &mut Stream) {
         self.picked.clear();
-        for (chunk, variables) in self.variables.chunks(64).enumerate() {
+        let chunks = self.variables.chunks(64).zip(&self.choices).enumerate();
+        for (chunk, (variables, &choices)) in chunks {
             let mut coins = rng.next_u64();
             if variables.len() < 64 {
                 coins &= (1 << variables.len()) - 1;
             }
+            let mut exchanged = coins & choices;
+            while exchanged != 0 {
+                let gene = chunk * 64 + exchanged.trailing_zeros() as usize;
+                exchanged &= exchanged - 1;
+                std::mem::swap(&mut a[gene], &mut b[gene]);
+            }
+            coins &= !choices;
             while coins != 0 {
                 let at = coins.trailing_zeros() as usize;
                 coins &= coins - 1;
                 let gene = chunk * 64 + at;
-                if matches!(variables[at], Variable::Choice { .. }) {
-                    std::mem::swap(&mut a[gene], &mut b[gene]);
-                    continue;
-                }
                 let (x, y) = (a[gene], b[gene]);
                 // Equal genes have equal children, and no distance to divide by.
                 if (x - y).abs() <= 1e-14 {
@@ -504,7 +518,7 @@ impl Variation for Permutation {
 enum Gaps {
     Never,
     Always,
-    /// Geometric, with the inverse of ln(1 − p).
+    /// Geometric, with the inverse of log₂(1 − p).
     Geometric(f64),
 }
 
@@ -515,7 +529,7 @@ impl Gaps {
         } else if probability >= 1.0 {
             Self::Always
         } else {
-            Self::Geometric(1.0 / libm::log1p(-probability))
+            Self::Geometric(std::f64::consts::LN_2 / libm::log1p(-probability))
         }
     }
 
@@ -523,7 +537,7 @@ impl Gaps {
         match *self {
             Self::Never => usize::MAX,
             Self::Always => 0,
-            Self::Geometric(inverse) => (libm::log(1.0 - rng.unit()) * inverse) as usize,
+            Self::Geometric(inverse) => (log2(1.0 - rng.unit()) * inverse) as usize,
         }
     }
 }

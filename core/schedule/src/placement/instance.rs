@@ -387,7 +387,7 @@ pub enum PlacementError {
         node: NodeId,
     },
     /// A number of a job is not finite or out of range.
-    #[error("{field} of job {job} is {value}")]
+    #[error("{field} of job {job} is {value:?}")]
     JobNumber {
         /// The job.
         job: TaskId,
@@ -397,7 +397,7 @@ pub enum PlacementError {
         value: f64,
     },
     /// A number of a node is not finite or out of range.
-    #[error("{field} of node {node} is {value}")]
+    #[error("{field} of node {node} is {value:?}")]
     NodeNumber {
         /// The node.
         node: NodeId,
@@ -641,8 +641,7 @@ impl fmt::Display for Contradiction {
     }
 }
 
-/// What can forbid that jobs are placed together.
-#[non_exhaustive]
+/// What can forbid that jobs are placed together. All there is, as of [`Reason`](super::Reason).
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
@@ -671,12 +670,12 @@ impl fmt::Display for Rule {
             Self::AntiAffinity => f.write_str("they must avoid each other"),
             Self::Spread(Spread { group, over, most }) => {
                 let domain = match over {
-                    Domain::Node => "node",
-                    Domain::Zone => "zone",
-                    Domain::Region => "region",
-                    Domain::Operator => "operator",
+                    Domain::Node => "a node",
+                    Domain::Zone => "a zone",
+                    Domain::Region => "a region",
+                    Domain::Operator => "an operator",
                 };
-                write!(f, "a {domain} may have {most} of group {group:?}")
+                write!(f, "{domain} may have {most} of group {group:?}")
             }
             Self::Capacity(of) => write!(f, "there is only so much {of}"),
         }
@@ -1512,6 +1511,33 @@ pub(super) mod tests {
 
     fn refused(jobs: Vec<Job>, nodes: Vec<Node>) -> PlacementError {
         Instance::new(jobs, nodes, Sharing::Concurrent).unwrap_err()
+    }
+
+    #[test]
+    fn a_spread_is_told_with_the_article_of_its_domain() {
+        // "a operator" was the fourth.
+        let told = |over| {
+            let (group, most) = ("db".to_owned(), 1);
+            Rule::Spread(Spread { group, over, most }).to_string()
+        };
+        for (over, start) in [
+            (Domain::Node, "a node "),
+            (Domain::Zone, "a zone "),
+            (Domain::Region, "a region "),
+            (Domain::Operator, "an operator "),
+        ] {
+            assert_eq!(told(over), format!("{start}may have 1 of group \"db\""));
+        }
+    }
+
+    #[test]
+    fn a_number_that_makes_no_sense_is_not_told_in_three_hundred_digits() {
+        let far = Node {
+            latency_ms: 1e308,
+            ..node(1)
+        };
+        let told = refused(vec![job(1)], vec![far.clone()]).to_string();
+        assert_eq!(told, format!("latency_ms of node {} is 1e308", far.id));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluate::Queue;
 use super::instance::{
-    Constraint, Counts, Instance, Job, Lacks, List, NEEDS, Node, PlacementError, RESOURCES,
-    Sharing, Tasks, check_jobs, check_nodes, eligible,
+    Constraint, Counts, Instance, Job, Lacks, List, NEEDS, Node, PlacementError, RESOURCES, Rule,
+    Rules, Sharing, Tasks, check_jobs, check_nodes, eligible,
 };
 use super::plan::Plan;
 use super::relations::{Relations, Sets};
@@ -26,7 +26,9 @@ const ASKS_MAX: u64 = 1 << 26;
 const LOOKS_MAX: u64 = 1 << 26;
 
 /// Why a job was left out.
-#[non_exhaustive]
+///
+/// All reasons there are: whoever hands them on, to another language for one, must have an answer to
+/// each, and learns of a new one from the compiler.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -54,7 +56,10 @@ pub enum Reason {
         lacks: Lacks,
     },
     /// Wherever it has room, it would be with others that it must not be with.
-    Crowded,
+    Crowded {
+        /// What forbids that, each of them somewhere.
+        rules: Vec<Rule>,
+    },
     /// Wherever it ran, it or a more urgent job would be late.
     Late {
         /// By how much at best, in milliseconds.
@@ -88,9 +93,11 @@ impl fmt::Display for Reason {
                 "no node has room beside the more urgent: node {node} comes nearest and lacks \
                  {lacks}"
             ),
-            Self::Crowded => {
-                f.write_str("where there is room, there are others that it must not be with")
-            }
+            Self::Crowded { rules } => write!(
+                f,
+                "where there is room, there are others that it must not be with{}",
+                Rules(": ", rules)
+            ),
             Self::Late { late_ms } => {
                 write!(
                     f,
@@ -509,7 +516,9 @@ impl<'a> Guests<'a> {
                 node: self.instance.nodes[self.instance.node(copy, choice)].id,
                 lacks: lacks.into(),
             },
-            _ => Reason::Crowded,
+            _ => Reason::Crowded {
+                rules: self.room.shut_by(copy),
+            },
         }
     }
 
@@ -535,7 +544,9 @@ impl<'a> Guests<'a> {
             None if late_ms_min.is_finite() => Err(Reason::Late {
                 late_ms: late_ms_min.ceil() as u64,
             }),
-            None => Err(Reason::Crowded),
+            None => Err(Reason::Crowded {
+                rules: self.room.shut_by(copy),
+            }),
         }
     }
 
@@ -643,7 +654,7 @@ impl<'a> Guests<'a> {
 
 #[cfg(test)]
 mod tests {
-    use fogcompute_base::{Priority, Tier};
+    use fogcompute_base::{Domain, Priority, Tier};
     use rand_chacha::ChaCha8Rng;
     use rand_core::SeedableRng;
 
@@ -788,7 +799,8 @@ mod tests {
         };
         for sharing in [Sharing::Concurrent, Sharing::Queued] {
             let partial = place(&[shy(1), shy(2)], &[node(1)], sharing);
-            assert_eq!(partial.left_out, [(job(2).id, Reason::Crowded)]);
+            let rules = shy(1).spread.map(Rule::Spread).into_iter().collect();
+            assert_eq!(partial.left_out, [(job(2).id, Reason::Crowded { rules })]);
         }
     }
 
@@ -896,7 +908,11 @@ mod tests {
         for sharing in [Sharing::Concurrent, Sharing::Queued] {
             let partial = place(&[gold(1, 2), gold(2, 3)], &nodes, sharing);
             assert_eq!(placed(&partial), [job(1).id, job(1).id]);
-            assert_eq!(partial.left_out, [(job(2).id, Reason::Crowded)]);
+            let rules = [Domain::Zone, Domain::Operator].map(Rule::Replicas);
+            let crowded = Reason::Crowded {
+                rules: rules.to_vec(),
+            };
+            assert_eq!(partial.left_out, [(job(2).id, crowded)]);
             let alone = Instance::new(vec![gold(2, 3)], nodes.to_vec(), sharing).unwrap();
             let rng = &mut ChaCha8Rng::seed_from_u64(1);
             let error = alone.place(&Nsga2::default(), rng).unwrap_err();

@@ -42,7 +42,7 @@ pub enum Preference {
 #[derive(Clone, Copy, Debug, Error, PartialEq)]
 pub enum PreferenceError {
     /// A weight is negative or not finite.
-    #[error("weight {objective} is {value}, not a finite number from 0")]
+    #[error("weight {objective} is {value:?}, not a finite number from 0")]
     Weight {
         /// Index of the objective.
         objective: usize,

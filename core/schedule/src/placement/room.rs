@@ -1,6 +1,6 @@
 //! What is left on nodes and under limits while jobs are placed one after another.
 
-use super::instance::{Instance, RESOURCES, Sharing};
+use super::instance::{Instance, RESOURCES, Rule, Sharing};
 
 /// What is free. Jobs that queue take no room from each other, only places under limits.
 #[derive(Clone, Debug)]
@@ -31,6 +31,21 @@ impl<'a> Room<'a> {
         self.instance
             .slots
             .open(&self.free_slots, copy, choice as usize)
+    }
+
+    /// The rules that shut some of its choices to `copy`.
+    pub(super) fn shut_by(&self, copy: usize) -> Vec<Rule> {
+        let mut rules: Vec<Rule> = Vec::new();
+        for choice in self.instance.choices(copy) {
+            let slots = self.instance.slots.of(copy, choice as usize);
+            for ((slot, count), membership) in slots.zip(&self.instance.memberships[copy]) {
+                let rule = &self.instance.rules[membership.limit as usize];
+                if count > self.free_slots[slot] && !rules.contains(rule) {
+                    rules.push(rule.clone());
+                }
+            }
+        }
+        rules
     }
 
     /// Whether `copy` fits with its choice of this number.

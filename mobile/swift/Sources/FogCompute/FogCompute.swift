@@ -1712,7 +1712,8 @@ public protocol LedgerProtocol: AnyObject, Sendable {
      *
      * # Errors
      * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
-     * [`FogError::InsufficientFunds`], [`FogError::IdReused`].
+     * [`FogError::ReservationExpired`], [`FogError::PostExceedsReservation`],
+     * [`FogError::NotAReservation`], [`FogError::ZeroAmount`], [`FogError::IdReused`].
      */
     func post(id: String, reservation: String, amount: String?) throws  -> Receipt
 
@@ -1758,7 +1759,9 @@ public protocol LedgerProtocol: AnyObject, Sendable {
      *
      * # Errors
      * [`FogError::InsufficientFunds`], [`FogError::UnknownAccount`], [`FogError::IdReused`],
-     * [`FogError::InvalidOperation`].
+     * [`FogError::ZeroAmount`], [`FogError::SameAccount`], [`FogError::AssetMismatch`],
+     * [`FogError::AccountClosed`], [`FogError::QuotaExceeded`], [`FogError::SupplyExceeded`],
+     * [`FogError::CreditsExceedDebits`], [`FogError::AmountOverflow`].
      */
     func transfer(id: String, from: String, to: String, amount: String) throws  -> Receipt
 
@@ -1784,7 +1787,8 @@ public protocol LedgerProtocol: AnyObject, Sendable {
      * Releases a reservation.
      *
      * # Errors
-     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
+     * [`FogError::ReservationExpired`], [`FogError::NotAReservation`], [`FogError::IdReused`].
      */
     func void(id: String, reservation: String) throws  -> Receipt
 
@@ -2317,7 +2321,8 @@ open func owner(account: String)throws  -> Data?  {
      *
      * # Errors
      * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
-     * [`FogError::InsufficientFunds`], [`FogError::IdReused`].
+     * [`FogError::ReservationExpired`], [`FogError::PostExceedsReservation`],
+     * [`FogError::NotAReservation`], [`FogError::ZeroAmount`], [`FogError::IdReused`].
      */
 open func post(id: String, reservation: String, amount: String? = nil)throws  -> Receipt  {
     return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
@@ -2405,7 +2410,9 @@ open func supply(asset: UInt32 = UInt32(0))throws  -> String?  {
      *
      * # Errors
      * [`FogError::InsufficientFunds`], [`FogError::UnknownAccount`], [`FogError::IdReused`],
-     * [`FogError::InvalidOperation`].
+     * [`FogError::ZeroAmount`], [`FogError::SameAccount`], [`FogError::AssetMismatch`],
+     * [`FogError::AccountClosed`], [`FogError::QuotaExceeded`], [`FogError::SupplyExceeded`],
+     * [`FogError::CreditsExceedDebits`], [`FogError::AmountOverflow`].
      */
 open func transfer(id: String, from: String, to: String, amount: String)throws  -> Receipt  {
     return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
@@ -2458,7 +2465,8 @@ open func verifySince(checkpoint: Data, key: Data)throws  -> Verification  {
      * Releases a reservation.
      *
      * # Errors
-     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
+     * [`FogError::ReservationExpired`], [`FogError::NotAReservation`], [`FogError::IdReused`].
      */
 open func void(id: String, reservation: String)throws  -> Receipt  {
     return try  FfiConverterTypeReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
@@ -16239,7 +16247,11 @@ public enum LeftOutReason: Equatable, Hashable, Codable {
     /**
      * Wherever it has room, it would be with others that it must not be with.
      */
-    case crowded
+    case crowded(
+        /**
+         * What forbids that, each of them somewhere.
+         */rules: [Rule]
+    )
     /**
      * Wherever it ran, it or a more urgent job would be late.
      */
@@ -16286,7 +16298,8 @@ public struct FfiConverterTypeLeftOutReason: FfiConverterRustBuffer {
         case 3: return .noRoom(node: try FfiConverterString.read(from: &buf), lacks: try FfiConverterTypeLacks.read(from: &buf)
         )
 
-        case 4: return .crowded
+        case 4: return .crowded(rules: try FfiConverterSequenceTypeRule.read(from: &buf)
+        )
 
         case 5: return .late(lateMs: try FfiConverterUInt64.read(from: &buf)
         )
@@ -16321,8 +16334,9 @@ public struct FfiConverterTypeLeftOutReason: FfiConverterRustBuffer {
             FfiConverterTypeLacks.write(lacks, into: &buf)
 
 
-        case .crowded:
+        case let .crowded(rules):
             writeInt(&buf, Int32(4))
+            FfiConverterSequenceTypeRule.write(rules, into: &buf)
 
 
         case let .late(lateMs):
@@ -17142,6 +17156,127 @@ public func FfiConverterTypeProcessed_lift(_ buf: RustBuffer) throws -> Processe
 #endif
 public func FfiConverterTypeProcessed_lower(_ value: Processed) -> RustBuffer {
     return FfiConverterTypeProcessed.lower(value)
+}
+
+
+
+/**
+ * What can forbid that jobs are placed together.
+ */
+
+public enum Rule: Equatable, Hashable, Codable {
+
+    /**
+     * Replicas of a job must be in different domains.
+     */
+    case replicas(
+        /**
+         * What is a domain.
+         */over: Domain
+    )
+    /**
+     * Jobs must avoid each other.
+     */
+    case antiAffinity
+    /**
+     * A group is spread.
+     */
+    case spread(
+        /**
+         * Name of the group.
+         */group: String,
+        /**
+         * What is a domain.
+         */over: Domain,
+        /**
+         * Most jobs of the group in one domain.
+         */most: UInt32
+    )
+    /**
+     * Nodes have only so much of something.
+     */
+    case capacity(
+        /**
+         * What there is too little of.
+         */of: Constraint
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Rule: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRule: FfiConverterRustBuffer {
+    typealias SwiftType = Rule
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Rule {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .replicas(over: try FfiConverterTypeDomain.read(from: &buf)
+        )
+
+        case 2: return .antiAffinity
+
+        case 3: return .spread(group: try FfiConverterString.read(from: &buf), over: try FfiConverterTypeDomain.read(from: &buf), most: try FfiConverterUInt32.read(from: &buf)
+        )
+
+        case 4: return .capacity(of: try FfiConverterTypeConstraint.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Rule, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .replicas(over):
+            writeInt(&buf, Int32(1))
+            FfiConverterTypeDomain.write(over, into: &buf)
+
+
+        case .antiAffinity:
+            writeInt(&buf, Int32(2))
+
+
+        case let .spread(group,over,most):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(group, into: &buf)
+            FfiConverterTypeDomain.write(over, into: &buf)
+            FfiConverterUInt32.write(most, into: &buf)
+
+
+        case let .capacity(of):
+            writeInt(&buf, Int32(4))
+            FfiConverterTypeConstraint.write(of, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRule_lift(_ buf: RustBuffer) throws -> Rule {
+    return try FfiConverterTypeRule.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRule_lower(_ value: Rule) -> RustBuffer {
+    return FfiConverterTypeRule.lower(value)
 }
 
 
@@ -19211,6 +19346,31 @@ fileprivate struct FfiConverterSequenceTypeLedgerOperation: FfiConverterRustBuff
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeRule: FfiConverterRustBuffer {
+    typealias SwiftType = [Rule]
+
+    public static func write(_ value: [Rule], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeRule.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Rule] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Rule]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeRule.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeVariable: FfiConverterRustBuffer {
     typealias SwiftType = [Variable]
 
@@ -19929,7 +20089,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_owner() != 14295) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_post() != 11190) {
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_post() != 61114) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_reserve() != 6672) {
@@ -19944,7 +20104,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_supply() != 64973) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_transfer() != 21348) {
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_transfer() != 42683) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_verify() != 56267) {
@@ -19953,7 +20113,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_verify_since() != 57001) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_void() != 44038) {
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_void() != 64484) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_ask() != 26569) {

@@ -298,10 +298,10 @@ final class SharedVectorsTests: XCTestCase {
 
     private func reason(_ value: JSON) throws -> LeftOutReason {
         guard case .object(let kinds) = value, let (kind, fields) = kinds.first else {
-            XCTAssertEqual(try value.text(), "crowded")
-            return .crowded
+            throw JSON.Other(wanted: "a reason", found: value)
         }
         switch kind {
+        case "crowded": return .crowded(rules: try fields["rules"].list().map { try rule($0) })
         case "no_node":
             let removed = try zip(Constraint.allCases, fields["removed_by"].list()).map {
                 Removed(constraint: $0, nodes: try $1.integer())
@@ -326,6 +326,23 @@ final class SharedVectorsTests: XCTestCase {
         default:
             XCTAssertEqual(kind, "with")
             return .goesWith(job: try fields.text())
+        }
+    }
+
+    private func rule(_ value: JSON) throws -> Rule {
+        guard case .object(let kinds) = value, let (kind, fields) = kinds.first else {
+            XCTAssertEqual(try value.text(), "anti_affinity")
+            return .antiAffinity
+        }
+        switch kind {
+        case "replicas": return .replicas(over: try named(fields))
+        case "spread":
+            return .spread(
+                group: try fields["group"].text(), over: try named(fields["over"]),
+                most: try fields["most"].integer())
+        default:
+            XCTAssertEqual(kind, "capacity")
+            return .capacity(of: try named(fields))
         }
     }
 

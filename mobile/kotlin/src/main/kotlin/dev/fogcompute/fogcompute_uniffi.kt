@@ -1804,7 +1804,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_owner() and 0xFFFF) != 14295) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_post() and 0xFFFF) != 11190) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_post() and 0xFFFF) != 61114) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_reserve() and 0xFFFF) != 6672) {
@@ -1819,7 +1819,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_supply() and 0xFFFF) != 64973) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_transfer() and 0xFFFF) != 21348) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_transfer() and 0xFFFF) != 42683) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_verify() and 0xFFFF) != 56267) {
@@ -1828,7 +1828,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_verify_since() and 0xFFFF) != 57001) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_void() and 0xFFFF) != 44038) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_void() and 0xFFFF) != 64484) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_ask() and 0xFFFF) != 26569) {
@@ -4221,7 +4221,8 @@ public interface LedgerInterface {
      *
      * # Errors
      * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
-     * [`FogError::InsufficientFunds`], [`FogError::IdReused`].
+     * [`FogError::ReservationExpired`], [`FogError::PostExceedsReservation`],
+     * [`FogError::NotAReservation`], [`FogError::ZeroAmount`], [`FogError::IdReused`].
      */
     fun `post`(`id`: kotlin.String, `reservation`: kotlin.String, `amount`: kotlin.String? = null): Receipt
 
@@ -4267,7 +4268,9 @@ public interface LedgerInterface {
      *
      * # Errors
      * [`FogError::InsufficientFunds`], [`FogError::UnknownAccount`], [`FogError::IdReused`],
-     * [`FogError::InvalidOperation`].
+     * [`FogError::ZeroAmount`], [`FogError::SameAccount`], [`FogError::AssetMismatch`],
+     * [`FogError::AccountClosed`], [`FogError::QuotaExceeded`], [`FogError::SupplyExceeded`],
+     * [`FogError::CreditsExceedDebits`], [`FogError::AmountOverflow`].
      */
     fun `transfer`(`id`: kotlin.String, `from`: kotlin.String, `to`: kotlin.String, `amount`: kotlin.String): Receipt
 
@@ -4293,7 +4296,8 @@ public interface LedgerInterface {
      * Releases a reservation.
      *
      * # Errors
-     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
+     * [`FogError::ReservationExpired`], [`FogError::NotAReservation`], [`FogError::IdReused`].
      */
     fun `void`(`id`: kotlin.String, `reservation`: kotlin.String): Receipt
 
@@ -4954,7 +4958,8 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
      *
      * # Errors
      * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
-     * [`FogError::InsufficientFunds`], [`FogError::IdReused`].
+     * [`FogError::ReservationExpired`], [`FogError::PostExceedsReservation`],
+     * [`FogError::NotAReservation`], [`FogError::ZeroAmount`], [`FogError::IdReused`].
      */
     @Throws(FogException::class)override fun `post`(`id`: kotlin.String, `reservation`: kotlin.String, `amount`: kotlin.String?): Receipt {
             return FfiConverterTypeReceipt.lift(
@@ -5067,7 +5072,9 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
      *
      * # Errors
      * [`FogError::InsufficientFunds`], [`FogError::UnknownAccount`], [`FogError::IdReused`],
-     * [`FogError::InvalidOperation`].
+     * [`FogError::ZeroAmount`], [`FogError::SameAccount`], [`FogError::AssetMismatch`],
+     * [`FogError::AccountClosed`], [`FogError::QuotaExceeded`], [`FogError::SupplyExceeded`],
+     * [`FogError::CreditsExceedDebits`], [`FogError::AmountOverflow`].
      */
     @Throws(FogException::class)override fun `transfer`(`id`: kotlin.String, `from`: kotlin.String, `to`: kotlin.String, `amount`: kotlin.String): Receipt {
             return FfiConverterTypeReceipt.lift(
@@ -5135,7 +5142,8 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
      * Releases a reservation.
      *
      * # Errors
-     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`], [`FogError::IdReused`].
+     * [`FogError::UnknownReservation`], [`FogError::ReservationClosed`],
+     * [`FogError::ReservationExpired`], [`FogError::NotAReservation`], [`FogError::IdReused`].
      */
     @Throws(FogException::class)override fun `void`(`id`: kotlin.String, `reservation`: kotlin.String): Receipt {
             return FfiConverterTypeReceipt.lift(
@@ -19032,8 +19040,17 @@ sealed class LeftOutReason {
     /**
      * Wherever it has room, it would be with others that it must not be with.
      */
-    object Crowded : LeftOutReason()
+    data class Crowded(
+        /**
+         * What forbids that, each of them somewhere.
+         */
+        val `rules`: List<dev.fogcompute.Rule>) : LeftOutReason()
 
+    {
+
+
+        companion object
+    }
 
     /**
      * Wherever it ran, it or a more urgent job would be late.
@@ -19094,7 +19111,9 @@ public object FfiConverterTypeLeftOutReason : FfiConverterRustBuffer<LeftOutReas
                 FfiConverterString.read(buf),
                 FfiConverterTypeLacks.read(buf),
                 )
-            4 -> LeftOutReason.Crowded
+            4 -> LeftOutReason.Crowded(
+                FfiConverterSequenceTypeRule.read(buf),
+                )
             5 -> LeftOutReason.Late(
                 FfiConverterULong.read(buf),
                 )
@@ -19135,6 +19154,7 @@ public object FfiConverterTypeLeftOutReason : FfiConverterRustBuffer<LeftOutReas
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
+                + FfiConverterSequenceTypeRule.allocationSize(value.`rules`)
             )
         }
         is LeftOutReason.Late -> {
@@ -19176,6 +19196,7 @@ public object FfiConverterTypeLeftOutReason : FfiConverterRustBuffer<LeftOutReas
             }
             is LeftOutReason.Crowded -> {
                 buf.putInt(4)
+                FfiConverterSequenceTypeRule.write(value.`rules`, buf)
                 Unit
             }
             is LeftOutReason.Late -> {
@@ -19834,6 +19855,165 @@ public object FfiConverterTypeProcessed : FfiConverterRustBuffer<Processed>{
                 buf.putInt(3)
                 FfiConverterString.write(value.`surb`, buf)
                 FfiConverterByteArray.write(value.`sealed`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * What can forbid that jobs are placed together.
+ */
+sealed class Rule {
+
+    /**
+     * Replicas of a job must be in different domains.
+     */
+    data class Replicas(
+        /**
+         * What is a domain.
+         */
+        val `over`: dev.fogcompute.Domain) : Rule()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Jobs must avoid each other.
+     */
+    object AntiAffinity : Rule()
+
+
+    /**
+     * A group is spread.
+     */
+    data class Spread(
+        /**
+         * Name of the group.
+         */
+        val `group`: kotlin.String,
+        /**
+         * What is a domain.
+         */
+        val `over`: dev.fogcompute.Domain,
+        /**
+         * Most jobs of the group in one domain.
+         */
+        val `most`: kotlin.UInt) : Rule()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Nodes have only so much of something.
+     */
+    data class Capacity(
+        /**
+         * What there is too little of.
+         */
+        val `of`: dev.fogcompute.Constraint) : Rule()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRule : FfiConverterRustBuffer<Rule>{
+    override fun read(buf: ByteBuffer): Rule {
+        return when(buf.getInt()) {
+            1 -> Rule.Replicas(
+                FfiConverterTypeDomain.read(buf),
+                )
+            2 -> Rule.AntiAffinity
+            3 -> Rule.Spread(
+                FfiConverterString.read(buf),
+                FfiConverterTypeDomain.read(buf),
+                FfiConverterUInt.read(buf),
+                )
+            4 -> Rule.Capacity(
+                FfiConverterTypeConstraint.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Rule): ULong = when(value) {
+        is Rule.Replicas -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeDomain.allocationSize(value.`over`)
+            )
+        }
+        is Rule.AntiAffinity -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Rule.Spread -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`group`)
+                + FfiConverterTypeDomain.allocationSize(value.`over`)
+                + FfiConverterUInt.allocationSize(value.`most`)
+            )
+        }
+        is Rule.Capacity -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeConstraint.allocationSize(value.`of`)
+            )
+        }
+    }
+
+    override fun write(value: Rule, buf: ByteBuffer) {
+        when(value) {
+            is Rule.Replicas -> {
+                buf.putInt(1)
+                FfiConverterTypeDomain.write(value.`over`, buf)
+                Unit
+            }
+            is Rule.AntiAffinity -> {
+                buf.putInt(2)
+                Unit
+            }
+            is Rule.Spread -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`group`, buf)
+                FfiConverterTypeDomain.write(value.`over`, buf)
+                FfiConverterUInt.write(value.`most`, buf)
+                Unit
+            }
+            is Rule.Capacity -> {
+                buf.putInt(4)
+                FfiConverterTypeConstraint.write(value.`of`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -22065,6 +22245,34 @@ public object FfiConverterSequenceTypeLedgerOperation: FfiConverterRustBuffer<Li
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeLedgerOperation.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeRule: FfiConverterRustBuffer<List<Rule>> {
+    override fun read(buf: ByteBuffer): List<Rule> {
+        val len = buf.getInt()
+        return List<Rule>(len) {
+            FfiConverterTypeRule.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Rule>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeRule.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Rule>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeRule.write(it, buf)
         }
     }
 }

@@ -307,10 +307,6 @@ class SharedVectorsTest {
     )
 
     private fun reason(reason: JsonElement): LeftOutReason {
-        if (reason is JsonPrimitive) {
-            assertEquals("crowded", reason.content)
-            return LeftOutReason.Crowded
-        }
         val (kind, value) = reason.jsonObject.entries.single()
         if (kind == "with") return LeftOutReason.GoesWith(value.jsonPrimitive.content)
         val fields = value.jsonObject
@@ -338,8 +334,25 @@ class SharedVectorsTest {
                     )
                 },
             )
+            "crowded" -> LeftOutReason.Crowded(fields.list("rules").map { rule(it) })
             "late" -> LeftOutReason.Late(fields.ulong("late_ms"))
             else -> error("no reason $kind")
+        }
+    }
+
+    private fun rule(rule: JsonElement): Rule {
+        if (rule is JsonPrimitive) {
+            assertEquals("anti_affinity", rule.content)
+            return Rule.AntiAffinity
+        }
+        val (kind, value) = rule.jsonObject.entries.single()
+        return when (kind) {
+            "replicas" -> Rule.Replicas(named<Domain>(value.jsonPrimitive.content))
+            "spread" -> value.jsonObject.run {
+                Rule.Spread(text("group"), named<Domain>(text("over")), ulong("most").toUInt())
+            }
+            "capacity" -> Rule.Capacity(named<Constraint>(value.jsonPrimitive.content))
+            else -> error("no rule $kind")
         }
     }
 
