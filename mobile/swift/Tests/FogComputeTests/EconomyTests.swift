@@ -211,9 +211,9 @@ final class EconomyTests: XCTestCase {
         assertFails(.purseAccount) {
             try ledger.transfer(id: self.id(200), from: bonded, to: self.ana, amount: "1")
         }
-        _ = try economy.ask(id: id(10), request: bond(credits(10)))
+        _ = try economy.ask(id: id(10), request: bond(credits(1_000)))
         refused(
-            .exceedsStake, .unbond(operator: node, delegator: ben, amount: credits(11)))
+            .exceedsStake, .unbond(operator: node, delegator: ben, amount: credits(1_001)))
         refused(
             .unknownEntry, .cancelUnbonding(operator: node, delegator: ben, entry: 9))
         assertFails(.accountStaked) {

@@ -208,9 +208,9 @@ class EconomyTest {
         assertFailsWith<FogException.PurseAccount> {
             ledger.transfer(id(200), bonded, ana, "1")
         }
-        economy.ask(id(10), bond(credits(10)))
+        economy.ask(id(10), bond(credits(1_000)))
         economy.refuses<FogException.ExceedsStake>(
-            EconomyRequest.Unbond(node, ben, credits(11)),
+            EconomyRequest.Unbond(node, ben, credits(1_001)),
         )
         economy.refuses<FogException.UnknownEntry>(
             EconomyRequest.CancelUnbonding(node, ben, 9uL),
