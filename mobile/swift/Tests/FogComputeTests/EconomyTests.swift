@@ -219,10 +219,10 @@ final class EconomyTests: XCTestCase {
         assertFails(.accountStaked) {
             try ledger.closeAccount(id: self.id(200), account: self.ana)
         }
-        _ = try economy.ask(id: id(11), request: slash(.downtime, at: start))
+        _ = try economy.ask(id: id(11), request: slash(.invalidResult, at: start))
         refused(.jailed, bond("1"))
+        refused(.evidenceRepeated, slash(.invalidResult, at: start))
         _ = try economy.ask(id: id(12), request: slash(.doubleResult, at: start))
-        refused(.evidenceRepeated, slash(.doubleResult, at: start))
         let error = refused(.tombstoned, .unjail(operator: node))
         XCTAssertEqual(error?.message.contains("is tombstoned"), true)
         try ledger.setTime(unixMs: start - 1)
