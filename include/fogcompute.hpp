@@ -2823,7 +2823,7 @@ struct economy_parameter {
 
 /// The account of a purse of the economy, the same in every ledger: "bonded", "unbonding",
 /// "rewards", "insurance", "treasury", "sovereign_fund" or "mint".
-inline std::string purse_account(const std::string &purse) {
+inline std::string purse_account_id(const std::string &purse) {
     char out[FOG_ID_SIZE] = {};
     detail::check(fog_purse_account(purse.c_str(), out));
     return out;
@@ -2981,6 +2981,25 @@ auto fill_page(std::size_t capacity, Call &&call) {
     std::vector<T> raw(capacity);
     std::size_t count = 0;
     check(call(raw.data(), raw.size(), &count));
+    std::vector<decltype(told(raw[0]))> items;
+    items.reserve(count);
+    for (std::size_t i = 0; i < count; i++) {
+        items.push_back(told(raw[i]));
+    }
+    return items;
+}
+
+/// All items of a list, however many there are when it is asked for.
+template <class T, class Call>
+auto fill_list(Call &&call) {
+    std::size_t count = 0;
+    fog_status status = call(nullptr, 0, &count);
+    std::vector<T> raw;
+    while (status == FOG_STATUS_BUFFER_TOO_SMALL) {
+        raw.resize(count);
+        status = call(raw.data(), raw.size(), &count);
+    }
+    check(status);
     std::vector<decltype(told(raw[0]))> items;
     items.reserve(count);
     for (std::size_t i = 0; i < count; i++) {
@@ -3254,7 +3273,7 @@ public:
 
     /// Every number with its name and bounds, in a fixed order; none before there is an economy.
     std::vector<economy_parameter> parameters() const {
-        return sized<fog_parameter>(
+        return detail::fill_list<fog_parameter>(
             [&](fog_parameter *out, std::size_t capacity, std::size_t *count) {
                 return fog_economy_parameters(handle_, out, capacity, count);
             });
@@ -3347,7 +3366,7 @@ public:
     }
 
     /// Shares a reward between an operator and its delegators. It is paid from an account, or from
-    /// that of the treasury or the mint (purse_account()).
+    /// that of the treasury or the mint (purse_account_id()).
     economy_receipt reward(const std::string &id, const std::string &node,
                            const std::string &source, const std::string &amount) const {
         return done([&](fog_economy_receipt *out) {
@@ -3452,7 +3471,7 @@ public:
     /// An account's stake on its way out of an operator, oldest first.
     std::vector<unbonding> unbondings(const std::string &node,
                                       const std::string &delegator) const {
-        return sized<fog_unbonding>(
+        return detail::fill_list<fog_unbonding>(
             [&](fog_unbonding *out, std::size_t capacity, std::size_t *count) {
                 return fog_economy_unbondings(handle_, node.c_str(), delegator.c_str(), out,
                                               capacity, count);
@@ -3473,28 +3492,6 @@ private:
     template <class Call>
     static economy_receipt done(Call &&call) {
         return detail::told(detail::fill<fog_economy_receipt>(call));
-    }
-
-    /// All items of a list, however many there are when it is asked for.
-    template <class T, class Call>
-    static auto sized(Call &&call) {
-        std::size_t count = 0;
-        auto status = call(nullptr, 0, &count);
-        while (true) {
-            if (status != FOG_STATUS_BUFFER_TOO_SMALL) {
-                detail::check(status);
-            }
-            std::vector<T> raw(count);
-            status = call(raw.data(), raw.size(), &count);
-            if (status == FOG_STATUS_OK) {
-                std::vector<decltype(detail::told(raw[0]))> items;
-                items.reserve(count);
-                for (std::size_t i = 0; i < count; i++) {
-                    items.push_back(detail::told(raw[i]));
-                }
-                return items;
-            }
-        }
     }
 
     const fog_ledger *handle_;

@@ -53,7 +53,7 @@ static void pay_with_credits() {
     economy.configure("00000000000000000000000000000005");
     economy.register_operator("00000000000000000000000000000006", node, alice, 100000);
     economy.bond("00000000000000000000000000000007", node, alice, "4000000000000000000");
-    economy.reward("00000000000000000000000000000008", node, fc::purse_account("treasury"),
+    economy.reward("00000000000000000000000000000008", node, fc::purse_account_id("treasury"),
                    "1000000000000000000");
     const auto claimed = economy.claim("00000000000000000000000000000009", node, alice);
     std::cout << "alice claimed " << claimed.amount << " base units\n";

@@ -887,7 +887,7 @@ void test_an_economy_goes_through_the_wrapper() {
         return std::string(32 - digits.size(), '0') + digits;
     };
     const auto credits = [](int n) { return std::to_string(n) + std::string(18, '0'); };
-    const auto treasury = fc::purse_account("treasury");
+    const auto treasury = fc::purse_account_id("treasury");
     THROWS(fc::no_economy, economy.unjail(next(), node));
     CHECK(!economy.rules() && economy.parameters().empty());
     ledger.set_time(start);

@@ -211,18 +211,18 @@ final class EconomyTests: XCTestCase {
         assertFails(.purseAccount) {
             try ledger.transfer(id: self.id(200), from: bonded, to: self.ana, amount: "1")
         }
-        _ = try economy.ask(id: id(10), request: bond(credits(10)))
+        _ = try economy.ask(id: id(10), request: bond(credits(1_000)))
         refused(
-            .exceedsStake, .unbond(operator: node, delegator: ben, amount: credits(11)))
+            .exceedsStake, .unbond(operator: node, delegator: ben, amount: credits(1_001)))
         refused(
             .unknownEntry, .cancelUnbonding(operator: node, delegator: ben, entry: 9))
         assertFails(.accountStaked) {
             try ledger.closeAccount(id: self.id(200), account: self.ana)
         }
-        _ = try economy.ask(id: id(11), request: slash(.downtime, at: start))
+        _ = try economy.ask(id: id(11), request: slash(.invalidResult, at: start))
         refused(.jailed, bond("1"))
+        refused(.evidenceRepeated, slash(.invalidResult, at: start))
         _ = try economy.ask(id: id(12), request: slash(.doubleResult, at: start))
-        refused(.evidenceRepeated, slash(.doubleResult, at: start))
         let error = refused(.tombstoned, .unjail(operator: node))
         XCTAssertEqual(error?.message.contains("is tombstoned"), true)
         try ledger.setTime(unixMs: start - 1)

@@ -208,18 +208,18 @@ class EconomyTest {
         assertFailsWith<FogException.PurseAccount> {
             ledger.transfer(id(200), bonded, ana, "1")
         }
-        economy.ask(id(10), bond(credits(10)))
+        economy.ask(id(10), bond(credits(1_000)))
         economy.refuses<FogException.ExceedsStake>(
-            EconomyRequest.Unbond(node, ben, credits(11)),
+            EconomyRequest.Unbond(node, ben, credits(1_001)),
         )
         economy.refuses<FogException.UnknownEntry>(
             EconomyRequest.CancelUnbonding(node, ben, 9uL),
         )
         assertFailsWith<FogException.AccountStaked> { ledger.closeAccount(id(200), ana) }
-        economy.ask(id(11), slash(Evidence.DOWNTIME, start))
+        economy.ask(id(11), slash(Evidence.INVALID_RESULT, start))
         economy.refuses<FogException.Jailed>(bond("1"))
+        economy.refuses<FogException.EvidenceRepeated>(slash(Evidence.INVALID_RESULT, start))
         economy.ask(id(12), slash(Evidence.DOUBLE_RESULT, start))
-        economy.refuses<FogException.EvidenceRepeated>(slash(Evidence.DOUBLE_RESULT, start))
         val error = economy.refuses<FogException.Tombstoned>(EconomyRequest.Unjail(node))
         assertTrue("is tombstoned" in error.message!!, error.message)
         ledger.setTime(start - 1uL)
