@@ -438,6 +438,10 @@ impl Ledger {
     /// [`Error::Store`].
     pub fn set_time(&self, time: Option<UnixMillis>) -> Result<(), Error> {
         self.home.check()?;
+        if let Some(time) = time.filter(|time| i64::try_from(time.0).is_err()) {
+            // No file could hold what is done then.
+            return Err(StoreError::TimeOutOfRange { time }.into());
+        }
         *self.time.lock().unwrap_or_else(PoisonError::into_inner) = time;
         Ok(())
     }

@@ -9,7 +9,7 @@ use fogcompute_base::{AccountId, ParseIdError};
 use fogcompute_coord::SubmitError;
 use fogcompute_exec::{SpecError, TaskError};
 use fogcompute_harvest::{PolicyError, ProbeError};
-use fogcompute_ledger::earning::{EarningError, NameError};
+use fogcompute_ledger::earning::{EarningError, Name, NameError};
 use fogcompute_ledger::economy::EconomyError;
 use fogcompute_ledger::staking::StakingError;
 use fogcompute_ledger::{Corruption, LedgerError, ParseAmountError, PpmTooLarge};
@@ -289,7 +289,8 @@ codes! {
     StorageNotEmpty = 710,
     /// A change may be on disk or not. Open the file again and repeat it.
     StorageUncertain = 711,
-    /// A file must be opened again, since an earlier change was not confirmed.
+    /// A file must be opened again: an earlier change was not confirmed, or the file was removed or
+    /// replaced.
     StorageReopen = 712,
     /// A line of a text is no entry of a history.
     InvalidTranscript = 713,
@@ -402,6 +403,9 @@ pub enum Error {
     /// The name of a rule or of a fact.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// The economy has no rule of that name for contributions.
+    #[error("there is no rule {0}")]
+    UnknownRule(Name),
     /// A fact of a contribution was told twice.
     #[error("fact {fact} is told twice")]
     FactTwice {
@@ -507,6 +511,7 @@ impl Error {
             Self::Store(error) => store_code(error),
             Self::UnknownAccount { .. } => ErrorCode::UnknownAccount,
             Self::File { source, .. } => io_code(source),
+            Self::UnknownRule(_) => ErrorCode::UnknownRule,
             Self::Economy(error) => economy_code(error),
             Self::EconomyText(_) => ErrorCode::InvalidEconomy,
             Self::Policy(_) | Self::PolicyText(_) => ErrorCode::InvalidPolicy,
@@ -586,7 +591,7 @@ fn store_code(error: &StoreError) -> ErrorCode {
         StoreError::CommitFailed { .. } | StoreError::GroupFailed { unsure: true } => {
             ErrorCode::StorageUncertain
         }
-        StoreError::ReopenNeeded => ErrorCode::StorageReopen,
+        StoreError::ReopenNeeded | StoreError::Replaced { .. } => ErrorCode::StorageReopen,
         StoreError::NotADatabase { .. } | StoreError::OtherDatabase { .. } => {
             ErrorCode::StorageForeign
         }

@@ -146,20 +146,22 @@ impl Account {
     /// What may be transferred or reserved from this account now.
     ///
     /// For a holder `credits_posted - debits_posted - debits_pending`; for an issuer what its
-    /// debit counter can still count.
+    /// limit on supply leaves, or its debit counter can still count. What a quota leaves of the day
+    /// is [`Account::spend_left`].
     #[must_use]
-    pub const fn available(&self) -> Amount {
+    pub fn available(&self) -> Amount {
         let credits = match self.kind {
             AccountKind::Issuer => Amount::MAX,
             AccountKind::Holder => self.credits_posted,
         };
         // A valid holder never saturates; a row that was tampered with must not panic here.
-        Amount(
+        let room = Amount(
             credits
                 .0
                 .saturating_sub(self.debits_posted.0)
                 .saturating_sub(self.debits_pending.0),
-        )
+        );
+        self.supply_left().map_or(room, |left| left.min(room))
     }
 
     /// Posted balance, including what open reservations hold back. Zero for an issuer that has

@@ -143,6 +143,14 @@ pub enum EconomyError {
         /// The most it may be.
         max: u128,
     },
+    /// The rules are longer than an entry of the history may be.
+    #[error("economy of {actual} bytes as JSON exceeds the limit of {limit}")]
+    TooLong {
+        /// Bytes of its JSON text, without spaces.
+        actual: usize,
+        /// [`Economy::BYTES_MAX`].
+        limit: usize,
+    },
     /// There would be more money at the start than there may ever be.
     #[error("initial supply of {initial} exceeds the largest of {max}")]
     Supply {
@@ -152,14 +160,17 @@ pub enum EconomyError {
         max: Amount,
     },
     /// The rules of staking contradict each other.
-    #[error("rules of staking do not agree")]
+    #[error("rules of staking do not agree: {0}")]
     Staking(#[from] staking::RulesError),
     /// The rules of earning contradict themselves.
-    #[error("rules of earning do not agree")]
+    #[error("rules of earning do not agree: {0}")]
     Earning(#[from] earning::RulesError),
 }
 
 impl Economy {
+    /// Most bytes of an economy as JSON text without spaces: 256 KiB. The default has 5 KiB.
+    pub const BYTES_MAX: usize = 256 << 10;
+
     /// Checks every number against its bounds, and that they agree with each other.
     ///
     /// # Errors
@@ -181,6 +192,10 @@ impl Economy {
         }
         self.staking.validate()?;
         self.earning.validate()?;
+        let (actual, limit) = (text(self).len(), Self::BYTES_MAX);
+        if actual > limit {
+            return Err(EconomyError::TooLong { actual, limit });
+        }
         Ok(())
     }
 

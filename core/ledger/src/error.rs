@@ -331,7 +331,7 @@ pub enum LedgerError {
         id: TransferId,
     },
     /// The numbers of an economy do not agree, or there is no such parameter.
-    #[error("operation {id} does not fit the economy")]
+    #[error("operation {id} does not fit the economy: {reason}")]
     Economy {
         /// The operation.
         id: TransferId,
@@ -340,7 +340,7 @@ pub enum LedgerError {
         reason: Box<EconomyError>,
     },
     /// The rules of staking refuse it.
-    #[error("operation {id} is refused by the rules of staking")]
+    #[error("operation {id} is refused by the rules of staking: {reason}")]
     Staking {
         /// The operation.
         id: TransferId,
@@ -349,7 +349,7 @@ pub enum LedgerError {
         reason: Box<StakingError>,
     },
     /// The rules of earning refuse it.
-    #[error("operation {id} is refused by the rules of earning")]
+    #[error("operation {id} is refused by the rules of earning: {reason}")]
     Earning {
         /// The operation.
         id: TransferId,

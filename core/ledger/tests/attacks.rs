@@ -505,8 +505,16 @@ fn nobody_signs_for_another_or_twice() {
         refused(&book, &sound),
         LedgerError::SignatureReplayed { nonce: 1, .. }
     ));
-    // Nobody grants, slashes, founds or changes parameters by signing.
+    // Nobody grants, slashes, founds, changes parameters or takes a node for theirs by signing.
     let operations = [
+        stake(
+            12,
+            staking::Operation::Register {
+                operator: NODE,
+                account: ANA,
+                commission: Ppm::ZERO,
+            },
+        ),
         earn(12, "bug", &[("verified", 1_000)]),
         economy(12, Request::Configure(Economy::default())),
         economy(

@@ -4,11 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
-use fogcompute_ledger::economy::{Economy, Event, Request};
+use fogcompute_ledger::economy::{Economy, EconomyError, Event, Request};
 use fogcompute_ledger::staking::{self, Evidence};
 use fogcompute_ledger::{
     AccountKind, Amount, AssetId, BATCH_ENTRIES_MAX, Batch, Book, Corruption, Entry, EntryKind,
-    Head, LedgerError, Memo, Operation, Ppm, Purse, Restore, Snapshot, earning,
+    Head, LedgerError, Limits, Memo, Operation, Ppm, Purse, Restore, Snapshot, earning,
 };
 use proptest::prelude::*;
 
@@ -610,4 +610,201 @@ fn stake_that_cannot_be_paid_out_stays_due_and_holds_nobody_up() {
     assert_eq!(book.staking().unbondings(node(0), person(0)).len(), 1);
     assert!(book.expire(later).is_empty());
     sound(&book);
+}
+
+#[test]
+fn rules_that_no_entry_could_hold_are_refused() {
+    // They were acknowledged, and the history could not be read afterwards.
+    let mut long = economy();
+    let rule = long.earning.contributions.values().next().unwrap().clone();
+    for n in 0..2_000 {
+        let name = format!("r{n:07}").parse().unwrap();
+        long.earning.contributions.insert(name, rule.clone());
+    }
+    let mut book = Book::new();
+    let refused = book.execute(&[ask(1, Request::Configure(long))], START);
+    let Err(LedgerError::Economy { reason, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(
+        matches!(*reason, EconomyError::TooLong { actual, limit: 262_144 } if actual > 262_144)
+    );
+    // One just below the limit cannot grow above it number by number either.
+    let mut near = economy();
+    for n in 0..5_000 {
+        let name = format!("r{n:07}").parse().unwrap();
+        let mut rule = rule.clone();
+        (rule.base, rule.daily_limit) = (Amount(1), Amount(1));
+        rule.multipliers.clear();
+        rule.requirements.clear();
+        near.earning.contributions.insert(name, rule);
+        if serde_json::to_string(&near).unwrap().len() > Economy::BYTES_MAX - 200 {
+            break;
+        }
+    }
+    near.validate().unwrap();
+    book.execute(&[ask(1, Request::Configure(near))], START)
+        .unwrap();
+    let mut refused = None;
+    for n in 0..40 {
+        let set = Request::SetParameter {
+            name: format!("earning.r{n:07}.daily_limit"),
+            value: u128::MAX,
+        };
+        if let Err(error) = book.execute(&[ask(2 + n, set)], START) {
+            refused = Some(error);
+            break;
+        }
+    }
+    assert!(
+        matches!(refused, Some(LedgerError::Economy { .. })),
+        "{refused:?}"
+    );
+    let image = book.image();
+    let kinds = book.entries().iter().map(|entry| entry.kind.clone());
+    let batch = Batch {
+        first: 1,
+        time: START,
+        kinds: kinds.collect(),
+    };
+    let batch = Batch::decode(&batch.encode()).unwrap();
+    let ids = book.ids_of([&batch]);
+    let mut snapshot = Snapshot::new(&image, ids.len()).unwrap();
+    snapshot.push(&ids).unwrap();
+    assert_eq!(snapshot.finish().as_ref(), Some(book.state()));
+}
+
+#[test]
+fn asking_for_all_and_asking_for_an_amount_are_two_requests() {
+    use staking::Operation as Stake;
+    let mut book = founded();
+    let unbond = |n, amount: Option<u128>| {
+        stake(
+            n,
+            Stake::Unbond {
+                operator: node(0),
+                delegator: person(0),
+                amount: amount.map(Amount),
+            },
+        )
+    };
+    book.execute(&[unbond(50, Some(10))], START).unwrap();
+    for (other, sound) in [(Some(10), true), (None, false), (Some(11), false)] {
+        let answer = book.execute(&[unbond(50, other)], START);
+        assert_eq!(answer.is_ok(), sound, "{other:?}");
+    }
+    book.execute(&[unbond(51, None)], START).unwrap();
+    for (other, sound) in [(None, true), (Some(190), false)] {
+        let answer = book.execute(&[unbond(51, other)], START);
+        assert_eq!(answer.is_ok(), sound, "{other:?}");
+    }
+    assert_eq!(book.staking().staked(node(0), person(0)), Amount::ZERO);
+}
+
+#[test]
+fn a_refused_fee_is_told_as_a_whole() {
+    let mut book = founded();
+    let fee = |payer, payee, amount| {
+        ask(
+            50,
+            Request::Earning(earning::Operation::Fee {
+                payer,
+                payee,
+                amount: Amount(amount),
+            }),
+        )
+    };
+    let available = book.account(person(0)).unwrap().available();
+    let needed = Amount(available.0 + 10);
+    assert_eq!(
+        book.execute(&[fee(person(0), person(1), needed.0)], START)
+            .unwrap_err(),
+        LedgerError::InsufficientFunds {
+            id: id(50),
+            account: person(0),
+            available,
+            needed
+        }
+    );
+    assert_eq!(
+        book.execute(&[fee(person(0), person(0), 10)], START)
+            .unwrap_err(),
+        LedgerError::SameAccount {
+            id: id(50),
+            account: person(0)
+        }
+    );
+    let limit = Operation::Limit {
+        id: id(51),
+        account: person(0),
+        limits: Limits {
+            spend_per_day: Some(Amount(50)),
+            ..Limits::default()
+        },
+    };
+    book.execute(&[limit], START).unwrap();
+    let tomorrow = UnixMillis(START.0 + DAY);
+    assert!(matches!(
+        book.execute(&[fee(person(0), person(1), 60)], tomorrow),
+        Err(LedgerError::QuotaExceeded {
+            left: Amount(50),
+            needed: Amount(60),
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_refusal_says_why_in_its_own_words() {
+    let mut book = founded();
+    let request = Request::Earning(earning::Operation::Earn {
+        rule: "knowlege".parse().unwrap(),
+        account: person(0),
+        facts: [].into(),
+    });
+    let refused = book.execute(&[ask(50, request)], START).unwrap_err();
+    assert!(
+        refused.to_string().ends_with("there is no rule knowlege"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn rules_of_one_name_are_refused_and_so_are_more_facts_than_can_be_told() {
+    let sound = serde_json::to_string(&Economy::default()).unwrap();
+    let twice = sound.replacen("\"bug\":", "\"agent\":", 1);
+    let refused = serde_json::from_str::<Economy>(&twice).unwrap_err();
+    assert!(
+        refused.to_string().contains("rule agent is there twice"),
+        "{refused}"
+    );
+
+    let mut many = Economy::default();
+    let rule = many.earning.contributions.values_mut().next().unwrap();
+    rule.requirements = (0..33)
+        .map(|n| earning::Requirement {
+            fact: format!("f{n}").parse().unwrap(),
+            comparison: earning::Comparison::AtLeast,
+            value: 1,
+        })
+        .collect();
+    assert!(matches!(
+        many.validate(),
+        Err(EconomyError::Earning(earning::RulesError::TooManyFacts {
+            actual: 33,
+            limit: 32,
+            ..
+        }))
+    ));
+}
+
+#[test]
+fn numbers_beyond_those_of_json_are_text() {
+    let event = Event::ParameterSet {
+        name: "supply.max".to_owned(),
+        value: u128::MAX,
+    };
+    let text = serde_json::to_string(&event).unwrap();
+    assert!(text.contains(&format!("\"{}\"", u128::MAX)), "{text}");
+    assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
 }

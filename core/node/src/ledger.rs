@@ -11,7 +11,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use fogcompute_base::{Clock, CryptoRng};
-use fogcompute_ledger::{Amount, AssetId, Entry, Memo, Operation, Receipt};
+use fogcompute_ledger::{Amount, AssetId, Entry, EntryKind, Memo, Operation, Receipt};
 use fogcompute_store::{ENTRIES_PAGE_MAX, LedgerOptions, SqliteLedger, StoreError, TextFormat};
 use serde_json::{Value, json};
 
@@ -198,11 +198,17 @@ fn execute(
 ) -> Result<Said, LedgerCommandError> {
     let mut ledger = existing(path)?;
     let now = clock.unix_now();
-    let mut expired = 0;
+    let (mut expired, mut matured) = (0_usize, 0_usize);
     loop {
-        match ledger.expire(now)?.len() {
-            0 => break,
-            count => expired += count,
+        let receipts = ledger.expire(now)?;
+        if receipts.is_empty() {
+            break;
+        }
+        for receipt in &receipts {
+            match receipt.entry.kind {
+                EntryKind::Matured { .. } => matured += 1,
+                _ => expired += 1,
+            }
         }
     }
     let receipts = ledger.execute(&[operation], now)?;
@@ -218,7 +224,10 @@ fn execute(
         format!("entry {}: {did}", entry.sequence)
     };
     if expired > 0 {
-        text.push_str(&format!("\n{expired} expired reservations were released"));
+        text.push_str(&format!("\nexpired reservations released: {expired}"));
+    }
+    if matured > 0 {
+        text.push_str(&format!("\nunbondings and redelegations ended: {matured}"));
     }
     Ok(Said {
         json: json!({
@@ -226,6 +235,7 @@ fn execute(
             "replayed": replayed,
             "entry": entry,
             "expired": expired,
+            "matured": matured,
         }),
         text,
     })

@@ -41,13 +41,30 @@ pub(crate) struct Database {
     connection: Option<Connection>,
     /// `None` in memory.
     path: Option<PathBuf>,
+    /// The file itself, where the system has a number for it.
+    file: Option<(u64, u64)>,
     home: HomeProcess,
+}
+
+/// What tells a file from another that comes to have its name.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = path.metadata().ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// Here the system does not let an open file go.
+#[cfg(not(unix))]
+const fn identity(_: &Path) -> Option<(u64, u64)> {
+    None
 }
 
 impl Database {
     fn new(connection: Connection, path: Option<PathBuf>) -> Self {
         Self {
             connection: Some(connection),
+            file: path.as_deref().and_then(identity),
             path,
             home: HomeProcess::here(),
         }
@@ -60,6 +77,12 @@ impl Database {
 
     pub(crate) fn write(&mut self) -> Result<&mut Connection, StoreError> {
         self.home.check()?;
+        if let Some(path) = &self.path
+            && self.file.is_some()
+            && identity(path) != self.file
+        {
+            return Err(StoreError::Replaced { path: path.clone() });
+        }
         Ok(self.connection.as_mut().expect("taken only on dropping"))
     }
 

@@ -100,8 +100,16 @@ pub enum StoreError {
     /// The ledger's rules refuse the batch. Nothing was changed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The stored ledger does not prove itself. Restore the file from a copy.
-    #[error("stored ledger is corrupt")]
+    /// The file was removed, or another was put in its place, while it was open: what is written now
+    /// would be lost. Open it again.
+    #[error("{} was removed or replaced while it was open", .path.display())]
+    Replaced {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The stored ledger does not prove itself, and must be restored from a copy; or a checkpoint
+    /// does not prove it.
+    #[error("{}{}", damage(.0), .0)]
     Corruption(#[from] Corruption),
     /// A stored entry cannot be read.
     #[error("entry {sequence} has an invalid {column}")]
@@ -310,6 +318,16 @@ impl fmt::Display for OfFile<'_> {
             Some(path) => write!(f, ": {}", path.display()),
             None => Ok(()),
         }
+    }
+}
+
+/// Whether it is the file that is wrong, or what it was compared with.
+const fn damage(corruption: &Corruption) -> &'static str {
+    match corruption {
+        Corruption::CheckpointForged { .. }
+        | Corruption::CheckpointDiffers { .. }
+        | Corruption::CheckpointMissing { .. } => "",
+        _ => "stored ledger is corrupt: ",
     }
 }
 

@@ -3,13 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use ed25519_dalek::SigningKey;
 use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
 use fogcompute_ledger::economy::{Economy, Request};
 use fogcompute_ledger::staking::Operation as Stake;
 use fogcompute_ledger::{
-    AccountKind, Amount, AssetId, EntryKind, Memo, Operation, Ppm, Purse, earning,
+    AccountKind, Amount, AssetId, EntryKind, Memo, Operation, Ppm, PublicKey, Purse, earning,
 };
-use fogcompute_store::{Durability, LedgerOptions, SqliteLedger, TextFormat};
+use fogcompute_store::{Durability, LedgerOptions, SqliteLedger, StoreError, TextFormat};
 use tempfile::TempDir;
 
 const ANA: AccountId = AccountId::from_bytes([1; 16]);
@@ -242,4 +243,35 @@ fn text_of_many_events_is_imported_in_whole_batches() {
     other.import(TextFormat::JsonLines, &mut &text[..]).unwrap();
     assert_eq!(other.state(), ledger.state());
     assert_eq!(other.verify().unwrap().head, ledger.state().head());
+}
+
+#[test]
+fn a_file_that_has_gone_away_acknowledges_nothing() {
+    // What was acknowledged after somebody had removed the file was lost with it.
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("ledger");
+    let mut ledger = SqliteLedger::open(&path, Durability::Full).unwrap();
+    live(&mut ledger);
+    let state = ledger.state().clone();
+    std::fs::rename(&path, folder.path().join("moved")).unwrap();
+    for replaced in [false, true] {
+        if replaced {
+            std::fs::write(&path, b"another").unwrap();
+        }
+        let refused = ledger.execute(&[open(AccountId::from_bytes([7; 16]))], NOW);
+        assert!(matches!(refused, Err(StoreError::Replaced { path: ref p }) if *p == path));
+        assert_eq!(*ledger.state(), state);
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_ledger_does_not_blame_the_file() {
+    let mut ledger = SqliteLedger::in_memory().unwrap();
+    live(&mut ledger);
+    let secret = SigningKey::from_bytes(&[7; 32]);
+    let checkpoint = ledger.checkpoint(NOW, &secret);
+    let other = PublicKey::from_bytes([9; 32]);
+    let refused = ledger.verify_since(&checkpoint, &other).unwrap_err();
+    let text = refused.to_string();
+    assert!(text.starts_with("checkpoint at entry"), "{text}");
 }

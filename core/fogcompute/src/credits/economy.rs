@@ -522,10 +522,14 @@ impl LedgerEconomy<'_> {
     /// What an account was granted under a rule on this UTC day, in base units.
     ///
     /// # Errors
-    /// [`Error::Name`], [`Error::Store`].
+    /// [`Error::Name`], [`Error::UnknownRule`], [`Error::Store`].
     pub fn granted_today(&self, rule: &str, account: AccountId) -> Result<Amount, Error> {
-        let rule = rule.parse()?;
+        let rule: Name = rule.parse()?;
         let (store, now) = self.ledger.store_now()?;
+        let economy = store.state().economy();
+        if economy.is_none_or(|economy| !economy.earning.contributions.contains_key(&rule)) {
+            return Err(Error::UnknownRule(rule));
+        }
         Ok(store.state().earning().granted_on(&rule, account, now))
     }
 
@@ -570,7 +574,7 @@ impl EconomyReceipt {
                 event: "parameter_set",
                 ..nothing
             },
-            Event::Staking(event) => nothing.of_staking(event),
+            Event::Staking(event) | Event::StakingOfAll(event) => nothing.of_staking(event),
             Event::Earning(Earned::Earned {
                 granted,
                 cut_by_limit,

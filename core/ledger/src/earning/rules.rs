@@ -1,8 +1,10 @@
 //! What is paid for what, as data.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use super::Name;
@@ -157,6 +159,7 @@ impl Fees {
 #[serde(deny_unknown_fields)]
 pub struct Rules {
     /// What is paid for contributions, by name.
+    #[serde(deserialize_with = "distinct")]
     pub contributions: BTreeMap<Name, Rule>,
     /// What is paid for sessions of computing.
     pub session: Session,
@@ -183,6 +186,16 @@ pub enum RulesError {
         rule: Name,
         /// The fact.
         fact: Name,
+    },
+    /// More facts are required than can be told.
+    #[error("rule {rule} requires {actual} facts, more than {limit}")]
+    TooManyFacts {
+        /// The rule.
+        rule: Name,
+        /// Facts it requires.
+        actual: usize,
+        /// [`FACTS_MAX`](super::FACTS_MAX).
+        limit: usize,
     },
     /// A fact would have to be greater than it may be.
     #[error("rule {rule} requires {fact} to be {needed} but allows {most} at most")]
@@ -255,7 +268,42 @@ impl Rules {
     }
 }
 
+/// Reads a map whose keys come once each: of two rules of one name one would be lost.
+fn distinct<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Name, Rule>, D::Error> {
+    struct Rules;
+
+    impl<'de> Visitor<'de> for Rules {
+        type Value = BTreeMap<Name, Rule>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("rules by name")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut rules = BTreeMap::new();
+            while let Some((name, rule)) = map.next_entry::<Name, Rule>()? {
+                if rules.contains_key(&name) {
+                    let text = format!("rule {name} is there twice");
+                    return Err(A::Error::custom(text));
+                }
+                rules.insert(name, rule);
+            }
+            Ok(rules)
+        }
+    }
+
+    from.deserialize_map(Rules)
+}
+
 fn validate_rule(name: &Name, rule: &Rule) -> Result<(), RulesError> {
+    let facts: BTreeSet<_> = rule.requirements.iter().map(|it| &it.fact).collect();
+    if facts.len() > super::FACTS_MAX {
+        return Err(RulesError::TooManyFacts {
+            rule: name.clone(),
+            actual: facts.len(),
+            limit: super::FACTS_MAX,
+        });
+    }
     let twice = |fact: &Name| RulesError::FactTwice {
         rule: name.clone(),
         fact: fact.clone(),

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::Economy;
 use crate::{Movement, Purse, earning, staking};
 
-/// Most bytes of an economy or a request as text. The default economy has 5 KiB.
-const TEXT_BYTES_MAX: usize = 256 << 10;
+/// Most bytes of a request as text: that of an economy, and its name.
+const TEXT_BYTES_MAX: usize = Economy::BYTES_MAX + 256;
 /// Most bytes of a parameter's name.
 const NAME_BYTES_MAX: usize = 128;
 
@@ -24,7 +24,8 @@ pub enum Request {
     SetParameter {
         /// Its name.
         name: String,
-        /// What it will be, in its unit.
+        /// What it will be, in its unit. As text in decimal, as amounts are.
+        #[serde(with = "decimal")]
         value: u128,
     },
     /// Asks something of staking. [`staking::Operation::Mature`] is refused: time does that
@@ -40,10 +41,10 @@ pub enum Request {
 ///
 /// | bytes | item |
 /// |---|---|
-/// | 1 | 1 configured, 2 parameter set, 3 staking, 4 earning |
+/// | 1 | 1 configured, 2 parameter set, 3 staking, 4 earning, 5 staking of all |
 /// | configured | [`Economy`] as JSON text of at most 256 KiB, fields in their order, no spaces |
 /// | parameter set | name (text of 1 to 128 bytes), value `u128` |
-/// | staking | as [`staking::Event`], without its time |
+/// | staking, of all | as [`staking::Event`], without its time |
 /// | earning | as [`earning::Event`], without its time |
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Event {
@@ -53,11 +54,14 @@ pub enum Event {
     ParameterSet {
         /// Its name.
         name: String,
-        /// What it is since then, in its unit.
+        /// What it is since then, in its unit. As text in decimal, as amounts are.
+        #[serde(with = "decimal")]
         value: u128,
     },
     /// Something happened in staking.
     Staking(staking::EventKind),
+    /// Something happened in staking to all there was: no amount was named when it was asked for.
+    StakingOfAll(staking::EventKind),
     /// Something was earned or a fee was paid.
     Earning(earning::EventKind),
 }
@@ -75,7 +79,12 @@ impl Event {
                     value: to,
                 },
             ) => (name, value) == (asked, to),
-            (Self::Staking(event), Request::Staking(operation)) => event.answers(operation),
+            (Self::Staking(event), Request::Staking(operation)) => {
+                !operation.asks_for_all() && event.answers(operation)
+            }
+            (Self::StakingOfAll(event), Request::Staking(operation)) => {
+                operation.asks_for_all() && event.answers(operation)
+            }
             (Self::Earning(event), Request::Earning(operation)) => event.answers(operation),
             _ => false,
         }
@@ -86,7 +95,7 @@ impl Event {
     pub fn account(&self) -> AccountId {
         match self {
             Self::Configured(_) | Self::ParameterSet { .. } => Purse::Mint.account(),
-            Self::Staking(event) => account_of(event),
+            Self::Staking(event) | Self::StakingOfAll(event) => account_of(event),
             Self::Earning(earning::EventKind::Earned { account, .. }) => *account,
             Self::Earning(earning::EventKind::FeePaid { payer, .. }) => *payer,
         }
@@ -96,7 +105,7 @@ impl Event {
     pub(crate) fn movements(&self) -> Vec<Movement> {
         match self {
             Self::Configured(_) | Self::ParameterSet { .. } => Vec::new(),
-            Self::Staking(event) => event.movements(),
+            Self::Staking(event) | Self::StakingOfAll(event) => event.movements(),
             Self::Earning(event) => event.movements(),
         }
     }
@@ -120,6 +129,10 @@ impl Event {
                 writer.u8(4);
                 event.encode_into(writer);
             }
+            Self::StakingOfAll(event) => {
+                writer.u8(5);
+                event.encode_into(writer);
+            }
         }
     }
 
@@ -133,6 +146,13 @@ impl Event {
             },
             3 => Self::Staking(staking::EventKind::decode_from(reader)?),
             4 => Self::Earning(earning::EventKind::decode_from(reader)?),
+            5 => {
+                let event = staking::EventKind::decode_from(reader)?;
+                if !event.may_be_of_all() {
+                    return Err(DecodeError::Unknown { at, value: 5 });
+                }
+                Self::StakingOfAll(event)
+            }
             code => {
                 return Err(DecodeError::Unknown {
                     at,
@@ -155,7 +175,6 @@ impl Request {
             }
             Self::Earning(earning::Operation::Fee { payer, .. }) => Signer::Owner(payer),
             Self::Staking(ref operation) => match *operation {
-                Stake::Register { account, .. } => Signer::Owner(account),
                 Stake::SetCommission { operator, .. }
                 | Stake::ClaimCommission { operator }
                 | Stake::Unjail { operator } => {
@@ -170,7 +189,9 @@ impl Request {
                     source: Purse::Account(delegator),
                     ..
                 } => Signer::Owner(delegator),
-                Stake::Reward { .. }
+                // Whose node it is, an account's signature does not show.
+                Stake::Register { .. }
+                | Stake::Reward { .. }
                 | Stake::Slash { .. }
                 | Stake::PayInsurance { .. }
                 | Stake::Mature => Signer::Host,
@@ -214,6 +235,25 @@ pub(crate) const fn account_of(event: &staking::EventKind) -> AccountId {
         Kind::CommissionSet { .. } | Kind::Slashed { .. } | Kind::Unjailed { .. } => {
             Purse::Bonded.account()
         }
+    }
+}
+
+/// Numbers as texts, since most readers of JSON round what is above 2⁵³.
+mod decimal {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::Amount;
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(value: &u128, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        let text = String::deserialize(from)?;
+        let amount: Amount = text.parse().map_err(D::Error::custom)?;
+        Ok(amount.0)
     }
 }
 

@@ -73,7 +73,14 @@ impl<'a> Draft<'a> {
                     value: *value,
                 }
             }
-            Request::Staking(operation) => Event::Staking(self.stake(id, operation)?),
+            Request::Staking(operation) => {
+                let event = self.stake(id, operation)?;
+                if operation.asks_for_all() {
+                    Event::StakingOfAll(event)
+                } else {
+                    Event::Staking(event)
+                }
+            }
             Request::Earning(operation) => Event::Earning(self.earn(id, operation)?),
         };
         self.follow(id, event, founding)
@@ -95,7 +102,7 @@ impl<'a> Draft<'a> {
                 self.economy(id, &Request::SetParameter { name, value })?;
                 return Ok(Some(()));
             }
-            Event::Staking(kind) => match self.staking().repeat(kind) {
+            Event::Staking(kind) | Event::StakingOfAll(kind) => match self.staking().repeat(kind) {
                 Ok(()) => true,
                 Err(staking::Corruption::Impossible { reason }) => {
                     let reason = Box::new(reason);
@@ -225,6 +232,24 @@ impl<'a> Draft<'a> {
         id: TransferId,
         operation: &earning::Operation,
     ) -> Result<earning::EventKind, LedgerError> {
+        if self.economy_now().is_none() {
+            return Err(LedgerError::NoEconomy { id });
+        }
+        if let earning::Operation::Fee {
+            payer,
+            payee,
+            amount,
+        } = *operation
+            && !amount.is_zero()
+        {
+            // Whatever the parts are, refusals are about the whole.
+            for account in [payer, payee] {
+                self.not_a_purse(account)?;
+            }
+            let (debtor, creditor) = self.parties(id, payer, payee, amount)?;
+            fits(id, self.at(debtor), self.at(creditor), amount)?;
+            self.spends(id, debtor, amount)?;
+        }
         let (state, now) = (self.state, self.now);
         let economy = self.plan.economy.as_deref().or(state.economy());
         let rules = &economy.ok_or(LedgerError::NoEconomy { id })?.earning;

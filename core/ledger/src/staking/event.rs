@@ -283,6 +283,14 @@ impl EventKind {
         touched.into_iter().collect()
     }
 
+    /// Whether [`Operation::asks_for_all`] can have made it.
+    pub(crate) const fn may_be_of_all(&self) -> bool {
+        matches!(
+            self,
+            Self::Unbonded { .. } | Self::UnbondingCancelled { .. } | Self::Redelegated { .. }
+        )
+    }
+
     /// Whether this is what that operation asks for: of the same kind, for the same, of as much if
     /// it says how much. Effects and what rules decide are not compared.
     #[must_use]

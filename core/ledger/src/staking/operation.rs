@@ -119,3 +119,16 @@ pub enum Operation {
         amount: Amount,
     },
 }
+
+impl Operation {
+    /// Whether it is about all there is, for no amount is named.
+    #[must_use]
+    pub const fn asks_for_all(&self) -> bool {
+        matches!(
+            self,
+            Self::Unbond { amount: None, .. }
+                | Self::CancelUnbonding { amount: None, .. }
+                | Self::Redelegate { amount: None, .. }
+        )
+    }
+}
