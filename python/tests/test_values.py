@@ -22,6 +22,7 @@ POINT = f.Point([(TASK, NODE)], [1.0, 2.0, 3.0, 4.0, 5.0], 2**100, 2**101)
 PLAN = f.Plan([POINT], 0, "why")
 LACKS = f.Lacks(1, 2, 3, 4, 5)
 LIMITS = ledger.AccountLimits(max_supply=2**90, credits_must_not_exceed_debits=True)
+UNBONDING = ledger.Unbonding(1, 2, 3, 2**100, 4)
 
 ENUMERATIONS: list[type[enum.Enum]] = [
     f.AccountKind,
@@ -165,6 +166,35 @@ VALUES: list[tuple[Any, Any]] = [
         ),
         ledger.Entry(1, 2, "reserved", NODE),
     ),
+    (
+        ledger.EconomyReceipt(
+            1,
+            2,
+            False,
+            "rewarded",
+            amount=2**100,
+            cut_by_limit=1,
+            commission=2,
+            treasury=3,
+            sovereign_fund=4,
+            insured=5,
+            entry=6,
+            matures_unix_ms=7,
+            jailed_until_unix_ms=8,
+            tombstoned=True,
+        ),
+        ledger.EconomyReceipt(1, 2, False, "rewarded"),
+    ),
+    (
+        ledger.Operator(NODE, TASK, 1, 2, 2**100, 4, 5, 6, True),
+        ledger.Operator(NODE, TASK, 1, 2, 2**100, 4, 5, None, False),
+    ),
+    (UNBONDING, ledger.Unbonding(1, 2, 3, 2**100, 5)),
+    (ledger.Stake(2**100, 2, [UNBONDING]), ledger.Stake(2**100, 2, [])),
+    (
+        ledger.Parameter("supply.max", "base_units", 2**100, 1, 2**101),
+        ledger.Parameter("supply.max", "base_units", 2**100, 1, 2**102),
+    ),
     (f.Verification(1, NODE, 2, 3), f.Verification(1, NODE, 2, 4)),
     (ledger.Head(1, NODE), ledger.Head(2, NODE)),
     (ledger.Standing(1, 2**100, 3), ledger.Standing(1, 2**100, 4)),
@@ -209,6 +239,7 @@ NO_VALUES = {
     f.PrivateKey,
     f.ReplyKey,
     ledger.Checkpoint,
+    ledger.Economy,
     ledger.Entries,
     ledger.Operation,
     ledger.Receipts,
