@@ -158,3 +158,21 @@ async def test_tokens_outlive_the_service(tmp_path: Path, monkeypatch: pytest.Mo
             heads.append(tokens.app.state.ledger.head())
     assert heads[0] == heads[1]
     assert heads[0].sequence == 2
+
+
+async def test_an_escrow_asked_for_many_times_at_once_is_one(client: Client) -> None:
+    # Each request has a time of expiry of its own, which is part of what the ledger compares.
+    answers = await asyncio.gather(
+        *(client.ask("POST", "/escrows", pay(80, seconds=n + 1), "e") for n in range(20))
+    )
+    assert {status for status, _ in answers} == {201}
+    assert len({body["expires_unix_ms"] for _, body in answers}) == 1
+    assert sorted(body["replayed"] for _, body in answers) == [False] + [True] * 19
+    assert await client.available("ana") == 20
+
+
+async def test_a_misspelt_field_makes_no_account_without_a_limit(client: Client) -> None:
+    new = {"name": "eva", "spend_per_dya": "5"}
+    status, _ = await client.ask("POST", "/accounts", new)
+    assert status == 422
+    assert (await client.ask("GET", "/accounts/eva"))[0] == 404

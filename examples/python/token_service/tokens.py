@@ -28,7 +28,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from fastapi import Depends, FastAPI, Header, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 import fogcompute as f
 from fogcompute.ledger import AccountLimits, Entry, Ledger, Operation, Receipt
@@ -120,21 +120,27 @@ def done(receipt: Receipt, **more: Any) -> dict[str, Any]:
     return {"entry": receipt.sequence, "replayed": receipt.replayed, **more}
 
 
-class NewAccount(BaseModel):
+class Body(BaseModel):
+    """What a request says: a field that is not known is a mistake, not a remark."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewAccount(Body):
     """Who is to have an account, and what may leave it a day."""
 
     name: Name
     spend_per_day: Amount | None = None
 
 
-class Deposit(BaseModel):
+class Deposit(Body):
     """Tokens that are put out."""
 
     to: Name
     amount: Amount
 
 
-class Transfer(BaseModel):
+class Transfer(Body):
     """Tokens that change hands. `order` is a number of the caller's own."""
 
     giver: Name
@@ -149,7 +155,7 @@ class Escrow(Transfer):
     seconds: Annotated[int, Field(gt=0, le=ESCROW_SECONDS_MAX)] = 24 * 3600
 
 
-class Release(BaseModel):
+class Release(Body):
     """How much of an escrow is paid; what is left goes back."""
 
     amount: Amount | None = None
@@ -237,19 +243,30 @@ def transfer(transfer: Transfer, id: RequestId, ledger: Tokens) -> dict[str, Any
 @app.post("/escrows", status_code=201)
 def hold(escrow: Escrow, id: RequestId, ledger: Tokens) -> dict[str, Any]:
     """Holds tokens back. The same request later is the first one, so its time is from then on."""
-    made = ledger.entry(id)
-    expires = None if made is None else made.expires_unix_ms
-    if expires is None:
-        expires = time.time_ns() // 1_000_000 + escrow.seconds * 1_000
-    receipt = ledger.reserve(
-        id,
-        account_of(escrow.giver),
-        account_of(escrow.receiver),
-        int(escrow.amount),
-        expires_unix_ms=expires,
-        reference=escrow.order.to_bytes(16),
-    )
-    return done(receipt, escrow=id.hex, expires_unix_ms=expires)
+
+    def reserve(expires: int) -> dict[str, Any]:
+        receipt = ledger.reserve(
+            id,
+            account_of(escrow.giver),
+            account_of(escrow.receiver),
+            int(escrow.amount),
+            expires_unix_ms=expires,
+            reference=escrow.order.to_bytes(16),
+        )
+        return done(receipt, escrow=id.hex, expires_unix_ms=expires)
+
+    def expires_of_first() -> int | None:
+        made = ledger.entry(id)
+        return None if made is None else made.expires_unix_ms
+
+    now = time.time_ns() // 1_000_000
+    try:
+        return reserve(expires_of_first() or now + escrow.seconds * 1_000)
+    except f.IdReusedError:
+        # The same request may have come twice at once.
+        if (expires := expires_of_first()) is None:
+            raise
+        return reserve(expires)
 
 
 @app.post("/escrows/{escrow}/release")
