@@ -653,11 +653,14 @@ mod tests {
     #[test]
     fn what_has_expired_is_free_again_without_asking() {
         // Nobody called `expire`, so the money stayed reserved for as long as the ledger was used.
-        let ledger = open(&with_expired_reservation());
+        let folder = with_expired_reservation();
+        let ledger = open(&folder);
         assert_eq!(ledger.balance(ANA).unwrap(), Amount(10));
-        let ledger = open(&with_expired_reservation());
+        let folder = with_expired_reservation();
+        let ledger = open(&folder);
         ledger.transfer(id(3), ANA, BEN, Amount(10)).unwrap();
-        let ledger = open(&with_expired_reservation());
+        let folder = with_expired_reservation();
+        let ledger = open(&folder);
         assert_eq!(ledger.account(ANA).unwrap().debits_pending, Amount(0));
         assert_eq!(ledger.verify().unwrap().open_reservations, 0);
     }
