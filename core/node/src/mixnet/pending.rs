@@ -47,7 +47,8 @@ impl<T> Pending<T> {
     /// [`MixnetError`].
     ///
     /// # Panics
-    /// Inside an asynchronous context of tokio: await it there.
+    /// Inside an asynchronous context of tokio: await it there. After it was polled to its end, as
+    /// every future.
     pub fn wait(mut self) -> Result<T, MixnetError> {
         let (_, never) = oneshot::channel();
         let result = std::mem::replace(&mut self.result, never);

@@ -541,27 +541,45 @@ impl std::task::Wake for AskAtOnce {
     }
 }
 
+/// What is awaited by [`AskAtOnce`]: its result, if it had come before anybody asked for it.
+struct Awaited<T> {
+    pending: Option<Pending<T>>,
+    result: Option<Result<T, MixnetError>>,
+}
+
+impl<T> Awaited<T> {
+    fn by(waker: &std::task::Waker, mut pending: Pending<T>) -> Self {
+        use std::future::Future as _;
+        match std::pin::pin!(&mut pending).poll(&mut std::task::Context::from_waker(waker)) {
+            std::task::Poll::Pending => Self {
+                pending: Some(pending),
+                result: None,
+            },
+            std::task::Poll::Ready(result) => Self {
+                pending: None,
+                result: Some(result),
+            },
+        }
+    }
+
+    fn wait(self) -> Result<T, MixnetError> {
+        self.result
+            .or_else(|| self.pending.map(Pending::wait))
+            .unwrap()
+    }
+}
+
 #[test]
 fn whoever_is_woken_may_use_the_client_at_once() {
     let network = Network::start();
     let alice = std::sync::Arc::new(network.client());
     let bob = network.client();
     let waker = std::task::Waker::from(std::sync::Arc::new(AskAtOnce(alice.clone())));
-    let mut context = std::task::Context::from_waker(&waker);
     let contact = bob.contact().unwrap();
-    let mut sent = alice.send(contact, b"hello").unwrap();
-    let mut unanswered = alice
-        .request(contact, b"?", 10, Duration::from_millis(1))
-        .unwrap();
-    let mut answered = alice.request(contact, b"??", 10, LONG).unwrap();
-    use std::future::Future as _;
-    assert!(std::pin::pin!(&mut sent).poll(&mut context).is_pending());
-    let _ = std::pin::pin!(&mut unanswered).poll(&mut context);
-    assert!(
-        std::pin::pin!(&mut answered)
-            .poll(&mut context)
-            .is_pending()
-    );
+    let sent = Awaited::by(&waker, alice.send(contact, b"hello").unwrap());
+    let unanswered = alice.request(contact, b"?", 10, Duration::from_millis(1));
+    let unanswered = Awaited::by(&waker, unanswered.unwrap());
+    let answered = Awaited::by(&waker, alice.request(contact, b"??", 10, LONG).unwrap());
     for _ in 0..3 {
         let message = bob.receive_within(LONG).unwrap().unwrap();
         if message.body == b"??" {
@@ -571,8 +589,7 @@ fn whoever_is_woken_may_use_the_client_at_once() {
     sent.wait().unwrap();
     assert!(unanswered.wait().is_err());
     assert_eq!(answered.wait().unwrap(), b"!");
-    let mut last = alice.request(contact, b"?", 10, LONG).unwrap();
-    assert!(std::pin::pin!(&mut last).poll(&mut context).is_pending());
+    let last = Awaited::by(&waker, alice.request(contact, b"?", 10, LONG).unwrap());
     alice.close();
     assert!(matches!(last.wait(), Err(MixnetError::Closed { .. })));
 }
