@@ -18,7 +18,7 @@ use fogcompute_ledger::{
     Receipt, SignedBatch, SignedCheckpoint,
 };
 use fogcompute_store::{
-    Durability, HomeProcess, LedgerOptions, Opening, SqliteLedger, Standing, StoreError,
+    Asked, Durability, HomeProcess, LedgerOptions, Opening, SqliteLedger, Standing, StoreError,
     TextFormat, Verification,
 };
 
@@ -140,8 +140,14 @@ impl Ledger {
     /// # Errors
     /// [`Error::Store`].
     pub fn execute(&self, batch: impl Into<Vec<Operation>>) -> Result<Vec<Receipt>, Error> {
+        let batch: Vec<Operation> = batch.into();
+        self.carry_out(batch.into())
+    }
+
+    /// Waits for a turn, and carries out everything that is waiting then.
+    fn carry_out(&self, asked: Asked) -> Result<Vec<Receipt>, Error> {
         self.home.check()?;
-        let ticket = self.group.enter(batch.into());
+        let ticket = self.group.enter(asked);
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(outcome) = ticket.outcome() {
@@ -160,7 +166,7 @@ impl Ledger {
             }
             let (group, tickets): (Vec<_>, Vec<_>) = next
                 .into_iter()
-                .map(|(batch, ticket)| ((batch, now), ticket))
+                .map(|(asked, ticket)| ((asked, now), ticket))
                 .unzip();
             for (outcome, ticket) in store.execute_group(&group).into_iter().zip(tickets) {
                 ticket.settle(outcome);
@@ -181,8 +187,24 @@ impl Ledger {
     /// # Errors
     /// [`Error::Store`].
     pub fn execute_signed(&self, batch: &SignedBatch) -> Result<Vec<Receipt>, Error> {
+        self.carry_out(batch.clone().into())
+    }
+
+    /// Executes many signed batches, each as a whole or not at all by itself, with one wait for
+    /// the disk and the signatures checked together. There is an outcome for each.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if none could be tried.
+    pub fn execute_all_signed(
+        &self,
+        batches: Vec<SignedBatch>,
+    ) -> Result<Vec<Result<Vec<Receipt>, Error>>, Error> {
         let (mut store, now) = self.store_now()?;
-        Ok(store.execute_signed(batch, now)?)
+        let group: Vec<_> = (batches.into_iter())
+            .map(|batch| (Asked::Signed(batch), now))
+            .collect();
+        let outcomes = store.execute_group(&group).into_iter();
+        Ok(outcomes.map(|outcome| Ok(outcome?)).collect())
     }
 
     /// Opens an account for credits.
@@ -826,6 +848,30 @@ mod tests {
         assert_eq!(ledger.head().unwrap().chain, ben[3].chain);
         let nobody = ledger.history(AccountId::from_bytes([9; 16]), 0, 1);
         assert_eq!(nobody.unwrap_err().code(), ErrorCode::UnknownAccount);
+    }
+
+    #[test]
+    fn many_signed_batches_are_answered_one_by_one() {
+        let ledger = funded();
+        ledger.own(id(2), ANA, owner_key(&[7; 32])).unwrap();
+        let later = UnixMillis(u64::MAX);
+        let signed =
+            |nonce, n, amount, secret| sign_batch(ANA, nonce, later, vec![pay(n, amount)], secret);
+        let batches = vec![
+            signed(1, 3, 4, &[7; 32]),
+            signed(2, 4, 1, &[8; 32]),
+            signed(2, 4, 1, &[7; 32]),
+            signed(2, 4, 1, &[7; 32]),
+        ];
+        let outcomes = ledger.execute_all_signed(batches).unwrap();
+        let codes: Vec<_> = outcomes
+            .iter()
+            .map(|outcome| outcome.as_ref().err().map(Error::code))
+            .collect();
+        let (forged, replayed) = (ErrorCode::SignatureForged, ErrorCode::SignatureReplayed);
+        assert_eq!(codes, [None, Some(forged), None, Some(replayed)]);
+        assert_eq!(ledger.balance(BEN).unwrap(), Amount(5));
+        assert!(ledger.execute_all_signed(Vec::new()).unwrap().is_empty());
     }
 
     #[test]

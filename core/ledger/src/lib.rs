@@ -110,7 +110,7 @@ pub use operation::{Memo, Operation, Receipt, Reservation, ReservationState};
 pub use plan::Plan;
 pub use purse::{Movement, Ppm, PpmTooLarge, Purse};
 pub use restore::Restore;
-pub use signed::{PublicKey, SignedBatch};
+pub use signed::{PublicKey, SignedBatch, Verified};
 pub use snapshot::Snapshot;
 pub use state::{Owner, State};
 

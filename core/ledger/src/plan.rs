@@ -12,7 +12,7 @@ use crate::entry::Chain;
 use crate::state::{Place, Slot};
 use crate::{
     Account, AccountKind, Amount, AssetId, BATCH_ENTRIES_MAX, Batch, Entry, EntryKind, Head,
-    History, LedgerError, Limits, Memo, Operation, Owner, Purse, Receipt, Reservation,
+    History, LedgerError, Limits, Memo, Operation, Owner, PublicKey, Purse, Receipt, Reservation,
     ReservationState, SignedBatch, State, earning, staking,
 };
 
@@ -175,8 +175,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Checks a signature and takes its number.
-    pub(crate) fn sign(&mut self, batch: &SignedBatch) -> Result<(), LedgerError> {
+    /// Checks a signature, unless that key is known to have made it, and takes its number.
+    pub(crate) fn sign(
+        &mut self,
+        batch: &SignedBatch,
+        made_by: Option<PublicKey>,
+    ) -> Result<(), LedgerError> {
         let SignedBatch { account, nonce, .. } = *batch;
         if batch.expires <= self.now {
             return Err(LedgerError::SignatureExpired {
@@ -188,7 +192,7 @@ impl<'a> Draft<'a> {
         let owner = self
             .owner(account)
             .ok_or(LedgerError::NoOwner { account })?;
-        if !batch.is_signed_by(&owner.key) {
+        if made_by != Some(owner.key) && !batch.is_signed_by(&owner.key) {
             return Err(LedgerError::SignatureForged { account });
         }
         self.count_signature(account, nonce)?;
@@ -237,16 +241,25 @@ impl<'a> Draft<'a> {
         changed.or_else(|| self.state.owner(account))
     }
 
+    /// Adds the operations of a signed batch, each if its signer may ask for it.
+    pub(crate) fn owned_all<H: History + ?Sized>(
+        &mut self,
+        history: &H,
+        batch: &SignedBatch,
+    ) -> Result<(), H::Error> {
+        for operation in &batch.operations {
+            self.owned(batch.account, operation)?;
+            self.execute(history, operation)?;
+        }
+        Ok(())
+    }
+
     /// Refuses an operation that the signer of a batch has no say in.
     ///
     /// The owner of an account gives from it and reserves on it, posts what is reserved on it, and
     /// gives up what is reserved for it. What was promised is not taken back: nobody voids a
     /// reservation on their own account.
-    pub(crate) fn owned(
-        &self,
-        signer: AccountId,
-        operation: &Operation,
-    ) -> Result<(), LedgerError> {
+    fn owned(&self, signer: AccountId, operation: &Operation) -> Result<(), LedgerError> {
         let owner = match *operation {
             Operation::Open { account, .. } | Operation::Limit { account, .. } => {
                 return Err(LedgerError::NotForOwners { signer, account });

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use curve25519_dalek::edwards::CompressedEdwardsY;
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey, verify_batch};
 use fogcompute_base::wire::DecodeError;
 use fogcompute_base::{AccountId, Digest, ParseIdError, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,53 @@ pub(crate) fn sign(secret: &SigningKey, context: &[u8], digest: Digest) -> [u8; 
 
 fn message(context: &[u8], digest: Digest) -> Vec<u8> {
     [context, digest.as_bytes()].concat()
+}
+
+/// Most signatures that are verified together: more gain little, and one forgery spoils the gain
+/// for all of them.
+const TOGETHER_MAX: usize = 256;
+
+/// Whether all of them are sound, as far as one equation tells.
+fn verify_together(batches: &[(&SignedBatch, PublicKey)]) -> bool {
+    let mut messages = Vec::with_capacity(batches.len());
+    let mut signatures = Vec::with_capacity(batches.len());
+    let mut keys = Vec::with_capacity(batches.len());
+    for (batch, key) in batches {
+        let Ok(key) = VerifyingKey::from_bytes(key.as_bytes()) else {
+            return false;
+        };
+        let signature = Signature::from_bytes(&batch.signature);
+        let nonce = CompressedEdwardsY(*signature.r_bytes()).decompress();
+        if key.is_weak() || nonce.is_none_or(|point| point.is_small_order()) {
+            return false;
+        }
+        messages.push(message(SignedBatch::DOMAIN, batch.digest()));
+        signatures.push(signature);
+        keys.push(key);
+    }
+    let messages: Vec<_> = messages.iter().map(Vec::as_slice).collect();
+    verify_batch(&messages, &signatures, &keys).is_ok()
+}
+
+/// A signed batch with the key that made its signature: [`State::verify`](crate::State::verify).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Verified<'a> {
+    pub(crate) batch: &'a SignedBatch,
+    pub(crate) key: PublicKey,
+}
+
+impl<'a> Verified<'a> {
+    /// The batch.
+    #[must_use]
+    pub const fn batch(&self) -> &'a SignedBatch {
+        self.batch
+    }
+
+    /// The key that signed it.
+    #[must_use]
+    pub const fn key(&self) -> PublicKey {
+        self.key
+    }
 }
 
 /// A batch with the signature of the owner of `account`, registered by [`Operation::Own`].
@@ -162,6 +210,32 @@ impl SignedBatch {
     #[must_use]
     pub fn is_signed_by(&self, key: &PublicKey) -> bool {
         key.signed(Self::DOMAIN, self.digest(), &self.signature)
+    }
+
+    /// Which of the batches are signed by the key beside them: about twice as fast, for a hundred
+    /// or more, as asking [`is_signed_by`](Self::is_signed_by) of each.
+    ///
+    /// Signatures are verified together by one equation with random coefficients; where it does
+    /// not hold, each is looked at alone.
+    ///
+    /// Source: Bernstein et al. 2012, "High-speed high-security signatures", §5.
+    ///
+    /// # Security
+    /// Nobody but the owner of a key can make a signature that passes. The owner can make one, with
+    /// a component of small order in it, that passes here sometimes and alone never.
+    #[must_use]
+    pub fn verify_all(batches: &[(&Self, PublicKey)]) -> Vec<bool> {
+        let mut sound = vec![false; batches.len()];
+        for (found, chunk) in (sound.chunks_mut(TOGETHER_MAX)).zip(batches.chunks(TOGETHER_MAX)) {
+            if chunk.len() > 1 && verify_together(chunk) {
+                found.fill(true);
+                continue;
+            }
+            for (found, (batch, key)) in found.iter_mut().zip(chunk) {
+                *found = batch.is_signed_by(key);
+            }
+        }
+        sound
     }
 
     fn unsigned(&self) -> Vec<u8> {
@@ -540,5 +614,71 @@ mod tests {
                 prop_assert!(!batch.is_signed_by(&PublicKey::of(&secret(ANA))));
             }
         }
+    }
+
+    #[test]
+    fn many_signatures_are_told_apart_together() {
+        let mut book = funded(100);
+        book.execute(&[own(201, ANA, ANA), own(202, BEN, BEN)], NOW)
+            .unwrap();
+        let pay = |n: u8, party: u8, to: u8| {
+            let operations = vec![transfer(n, party, to, 1)];
+            SignedBatch::new(account(party), 1, LATER, operations, &secret(party))
+        };
+        let sound = [pay(1, ANA, BEN), pay(2, BEN, ANA)];
+        let forged = SignedBatch {
+            nonce: 2,
+            ..sound[0].clone()
+        };
+        let unknown = pay(3, OTHER, ANA);
+        let small_order = {
+            // The neutral point as nonce: a sound equation can be had with it for a key of one's own.
+            let mut batch = sound[0].clone();
+            batch.signature[..32].fill(0);
+            batch.signature[0] = 1;
+            batch
+        };
+        let found = book.verify(&[&sound[0], &forged, &unknown, &sound[1], &small_order]);
+        let (ana, other) = (account(ANA), account(OTHER));
+        let refused = Err(LedgerError::SignatureForged { account: ana });
+        assert_eq!(found[0].as_ref().unwrap().batch(), &sound[0]);
+        assert_eq!(
+            found[0].as_ref().unwrap().key(),
+            PublicKey::of(&secret(ANA))
+        );
+        assert_eq!(found[1], refused);
+        assert_eq!(found[2], Err(LedgerError::NoOwner { account: other }));
+        assert_eq!(found[3].as_ref().unwrap().batch(), &sound[1]);
+        assert_eq!(found[4], refused);
+        // Without the forgeries one equation is enough.
+        assert!(verify_together(&[
+            (&sound[0], PublicKey::of(&secret(ANA))),
+            (&sound[1], PublicKey::of(&secret(BEN))),
+        ]));
+        assert!(!verify_together(&[
+            (&sound[0], PublicKey::of(&secret(BEN))),
+            (&sound[1], PublicKey::of(&secret(BEN))),
+        ]));
+        let plan = book
+            .state()
+            .plan_verified(&book, found[0].clone().unwrap(), NOW);
+        book.commit(plan.unwrap()).unwrap();
+        assert_eq!(book.owner(ana).unwrap().nonce, 1);
+    }
+
+    #[test]
+    fn verified_signature_is_worth_nothing_under_another_key() {
+        let mut book = owned();
+        let batch = batch(1, &[transfer(1, ANA, BEN, 1)]);
+        let verified = book.verify(&[&batch])[0].clone().unwrap();
+        book.execute(&[own(203, ANA, OTHER)], NOW).unwrap();
+        assert_eq!(
+            book.state()
+                .plan_verified(&book, verified, NOW)
+                .unwrap_err(),
+            LedgerError::SignatureForged {
+                account: account(ANA)
+            }
+        );
     }
 }

@@ -11,7 +11,7 @@ use crate::staking::Staking;
 use crate::{
     Account, AccountKind, Amount, AssetId, BATCH_OPERATIONS_MAX, Corruption, EntryKind, Head,
     History, LedgerError, Operation, Plan, PublicKey, Purse, Receipt, Reservation,
-    ReservationState, SignedBatch,
+    ReservationState, SignedBatch, Verified,
 };
 
 /// Accounts, open reservations, and the place of every id ever used.
@@ -131,11 +131,53 @@ impl State {
     ) -> Result<Plan, H::Error> {
         check_size(&batch.operations)?;
         let mut draft = Draft::new(self, now, batch.operations.len() + 1);
-        draft.sign(batch)?;
-        for operation in &batch.operations {
-            draft.owned(batch.account, operation)?;
-            draft.execute(history, operation)?;
-        }
+        draft.sign(batch, None)?;
+        draft.owned_all(history, batch)?;
+        Ok(draft.finish())
+    }
+
+    /// Checks the signatures of many batches against the owners' keys, together: faster than one
+    /// by one ([`SignedBatch::verify_all`]). Numbers and expiry are looked at when each is planned.
+    ///
+    /// There is one result for each batch: [`LedgerError::NoOwner`],
+    /// [`LedgerError::SignatureForged`].
+    #[must_use]
+    pub fn verify<'a>(
+        &self,
+        batches: &[&'a SignedBatch],
+    ) -> Vec<Result<Verified<'a>, LedgerError>> {
+        let key_of = |batch: &SignedBatch| self.owner(batch.account).map(|owner| owner.key);
+        let known: Vec<_> = (batches.iter())
+            .filter_map(|batch| Some((*batch, key_of(batch)?)))
+            .collect();
+        let mut sound = SignedBatch::verify_all(&known).into_iter();
+        (batches.iter())
+            .map(|batch| {
+                let account = batch.account;
+                let key = key_of(batch).ok_or(LedgerError::NoOwner { account })?;
+                match sound.next() {
+                    Some(true) => Ok(Verified { batch, key }),
+                    _ => Err(LedgerError::SignatureForged { account }),
+                }
+            })
+            .collect()
+    }
+
+    /// Works out what a signed batch would do whose signature was checked: [`State::verify`]. If
+    /// its account has another key since then, the signature is checked again.
+    ///
+    /// # Errors
+    /// As [`State::plan_signed`].
+    pub fn plan_verified<H: History + ?Sized>(
+        &self,
+        history: &H,
+        Verified { batch, key }: Verified<'_>,
+        now: UnixMillis,
+    ) -> Result<Plan, H::Error> {
+        check_size(&batch.operations)?;
+        let mut draft = Draft::new(self, now, batch.operations.len() + 1);
+        draft.sign(batch, Some(key))?;
+        draft.owned_all(history, batch)?;
         Ok(draft.finish())
     }
 

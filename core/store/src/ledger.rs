@@ -14,7 +14,7 @@ use ed25519_dalek::SigningKey;
 use fogcompute_base::{AccountId, TransferId, UnixMillis};
 use fogcompute_ledger::{
     Account, Amount, Batch, Checkpoint, Corruption, Entry, EntryKind, Head, History, Operation,
-    Plan, PublicKey, Receipt, Restore, SignedBatch, SignedCheckpoint, State,
+    Plan, PublicKey, Receipt, Restore, SignedBatch, SignedCheckpoint, State, Verified,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -41,6 +41,46 @@ const SCHEMA: Schema = Schema {
     migrations: &[include_str!("ledger_1.sql"), include_str!("ledger_2.sql")],
     carry_over: migration::carry_over,
 };
+
+/// What one of a group asks for: [`SqliteLedger::execute_group`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Asked {
+    /// A batch of the host's own.
+    Operations(Vec<Operation>),
+    /// A batch that the owner of an account has signed.
+    Signed(SignedBatch),
+}
+
+impl Asked {
+    /// How many operations it has.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Operations(batch) => batch.len(),
+            Self::Signed(batch) => batch.operations.len(),
+        }
+    }
+}
+
+impl From<Vec<Operation>> for Asked {
+    fn from(batch: Vec<Operation>) -> Self {
+        Self::Operations(batch)
+    }
+}
+
+impl From<SignedBatch> for Asked {
+    fn from(batch: SignedBatch) -> Self {
+        Self::Signed(batch)
+    }
+}
+
+/// What one of a group asks for, as far as it is known to be sound.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Operations(&'a [Operation]),
+    Signed(&'a SignedBatch),
+    Verified(Verified<'a>),
+}
 
 /// How a ledger is opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -212,22 +252,25 @@ impl SqliteLedger {
     }
 
     /// Carries batches out, one after the other, and waits for the disk once. Each is all or
-    /// nothing by itself, as if it came alone.
+    /// nothing by itself, as if it came alone; signatures are checked together
+    /// ([`State::verify`]).
     ///
     /// There is one result for each batch: as [`SqliteLedger::execute`], or
     /// [`StoreError::GroupFailed`] where the disk failed all of them.
     pub fn execute_group(
         &mut self,
-        group: &[(Vec<Operation>, UnixMillis)],
+        group: &[(Asked, UnixMillis)],
     ) -> Vec<Result<Vec<Receipt>, StoreError>> {
-        if let [(batch, now)] = group {
-            return vec![self.execute(batch, *now)];
+        let mut works = self.works(group);
+        if let [(work, now)] = works[..] {
+            let plan = self.plan_next(work, now, &[]);
+            return vec![plan.and_then(|plan| self.carry_out(plan))];
         }
         let mut results = Vec::with_capacity(group.len());
         let mut records = Vec::with_capacity(group.len());
         let mut entries = Vec::new();
-        for (batch, now) in group {
-            results.push(self.plan_next(batch, *now, &entries).map(|plan| {
+        for (work, now) in works.drain(..) {
+            results.push(self.plan_next(work, now, &entries).map(|plan| {
                 if !plan.is_empty() {
                     entries.extend_from_slice(plan.entries());
                     records.push(record(&plan));
@@ -256,9 +299,41 @@ impl SqliteLedger {
         results
     }
 
+    /// What a group asks for, with its signatures checked together. Those that do not pass are
+    /// looked at again in their turn: an owner may be registered by what comes before.
+    fn works<'a>(&self, group: &'a [(Asked, UnixMillis)]) -> Vec<(Work<'a>, UnixMillis)> {
+        let signed: Vec<_> = group
+            .iter()
+            .filter_map(|(asked, _)| match asked {
+                Asked::Signed(batch) => Some(batch),
+                Asked::Operations(_) => None,
+            })
+            .collect();
+        // One is checked when it is planned.
+        let mut verified = if signed.len() > 1 {
+            self.state.verify(&signed)
+        } else {
+            Vec::new()
+        }
+        .into_iter();
+        group
+            .iter()
+            .map(|(asked, now)| {
+                let work = match asked {
+                    Asked::Operations(batch) => Work::Operations(batch),
+                    Asked::Signed(batch) => match verified.next() {
+                        Some(Ok(batch)) => Work::Verified(batch),
+                        _ => Work::Signed(batch),
+                    },
+                };
+                (work, *now)
+            })
+            .collect()
+    }
+
     fn plan_next(
         &self,
-        batch: &[Operation],
+        work: Work<'_>,
         now: UnixMillis,
         entries: &[Entry],
     ) -> Result<Plan, StoreError> {
@@ -268,7 +343,11 @@ impl SqliteLedger {
             journal: &journal,
             entries,
         };
-        let plan = self.state.plan(&history, batch, now)?;
+        let plan = match work {
+            Work::Operations(batch) => self.state.plan(&history, batch, now),
+            Work::Signed(batch) => self.state.plan_signed(&history, batch, now),
+            Work::Verified(batch) => self.state.plan_verified(&history, batch, now),
+        }?;
         storable(&plan)?;
         Ok(plan)
     }
@@ -1550,7 +1629,7 @@ mod tests {
         let (_folder, path) = file();
         let mut ledger = reopen(&path).unwrap();
         live(&mut ledger);
-        let one = |n, from, to, amount| (vec![transfer(n, from, to, amount)], LATER);
+        let one = |n, from, to, amount| (vec![transfer(n, from, to, amount)].into(), LATER);
         let group = [
             one(20, ANA, BEN, 5),
             one(21, BEN, ANA, 1_000),
@@ -1558,8 +1637,8 @@ mod tests {
             one(22, BEN, ANA, 24),
             one(20, ANA, BEN, 5),
             one(20, ANA, BEN, 6),
-            (vec![], LATER),
-            (vec![transfer(23, ANA, BEN, 1)], UnixMillis(u64::MAX)),
+            (vec![].into(), LATER),
+            (vec![transfer(23, ANA, BEN, 1)].into(), UnixMillis(u64::MAX)),
             one(24, ANA, BEN, 1),
         ];
         let results = ledger.execute_group(&group);
@@ -1581,6 +1660,36 @@ mod tests {
     }
 
     #[test]
+    fn group_may_register_the_owner_whose_signature_comes_next() {
+        let mut ledger = SqliteLedger::in_memory().unwrap();
+        live(&mut ledger);
+        let secret = SigningKey::from_bytes(&[9; 32]);
+        let own = Operation::Own {
+            id: id(40),
+            account: account(ANA),
+            key: PublicKey::of(&secret),
+        };
+        let later = UnixMillis(LATER.0 + 1);
+        let pay = |nonce, n| {
+            let operations = vec![transfer(n, ANA, BEN, 1)];
+            SignedBatch::new(account(ANA), nonce, later, operations, &secret).into()
+        };
+        let group = [
+            (pay(1, 41), LATER),
+            (vec![own].into(), LATER),
+            (pay(1, 41), LATER),
+            (pay(2, 42), LATER),
+            (pay(2, 43), LATER),
+            (pay(3, 44), later),
+        ];
+        let results = ledger.execute_group(&group);
+        let ok: Vec<bool> = results.iter().map(Result::is_ok).collect();
+        assert_eq!(ok, [false, true, true, true, false, false]);
+        assert_eq!(ledger.state().owner(account(ANA)).unwrap().nonce, 2);
+        ledger.verify().unwrap();
+    }
+
+    #[test]
     fn group_that_the_disk_fails_leaves_nothing() {
         let mut ledger = SqliteLedger::in_memory().unwrap();
         live(&mut ledger);
@@ -1590,7 +1699,7 @@ mod tests {
             "CREATE TEMP TRIGGER no AFTER INSERT ON batches WHEN new.last_sequence = 13
              BEGIN SELECT raise(ABORT, 'no'); END",
         );
-        let one = |n, amount| (vec![transfer(n, ANA, BEN, amount)], LATER);
+        let one = |n, amount| (vec![transfer(n, ANA, BEN, amount)].into(), LATER);
         let group = [one(20, 1), one(21, u128::MAX), one(22, 1), one(23, 1)];
         let results = ledger.execute_group(&group);
         assert!(matches!(results[0], Err(StoreError::Sqlite { .. })));
@@ -1601,7 +1710,7 @@ mod tests {
         }
         assert_eq!(*ledger.state(), before);
         ledger.verify().unwrap();
-        ledger.execute(&group[0].0, LATER).unwrap();
+        ledger.execute(&[transfer(20, ANA, BEN, 1)], LATER).unwrap();
     }
 
     #[test]

@@ -52,8 +52,8 @@ mod process;
 pub use database::Durability;
 pub use error::StoreError;
 pub use ledger::{
-    ENTRIES_PAGE_MAX, LedgerOptions, Opening, SharedLedger, SqliteLedger, Standing, TextFormat,
-    Verification,
+    Asked, ENTRIES_PAGE_MAX, LedgerOptions, Opening, SharedLedger, SqliteLedger, Standing,
+    TextFormat, Verification,
 };
 pub use node::{NodeStore, RESULT_BYTES_MAX, StoredResult, Usage};
 pub use process::HomeProcess;

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fogcompute_ledger::{Operation, Receipt};
-use fogcompute_store::StoreError;
+use fogcompute_ledger::Receipt;
+use fogcompute_store::{Asked, StoreError};
 
 /// Operations that one commit takes, about: what is waiting, but not more than this.
 const OPERATIONS_MAX: usize = 1_024;
@@ -34,10 +34,10 @@ impl Ticket {
 /// alone is so no slower than without a queue, and those that come while the disk is busy share the
 /// next wait.
 #[derive(Debug, Default)]
-pub(super) struct Group(Mutex<VecDeque<(Vec<Operation>, Ticket)>>);
+pub(super) struct Group(Mutex<VecDeque<(Asked, Ticket)>>);
 
 impl Group {
-    pub(super) fn enter(&self, batch: Vec<Operation>) -> Ticket {
+    pub(super) fn enter(&self, batch: Asked) -> Ticket {
         let ticket = Ticket::default();
         locked(&self.0).push_back((batch, ticket.clone()));
         ticket
@@ -49,7 +49,7 @@ impl Group {
     }
 
     /// The batches that are next: none only if none is waiting.
-    pub(super) fn next(&self) -> Vec<(Vec<Operation>, Ticket)> {
+    pub(super) fn next(&self) -> Vec<(Asked, Ticket)> {
         let mut waiting = locked(&self.0);
         let mut operations = 0_usize;
         let mut next = Vec::new();
@@ -57,7 +57,7 @@ impl Group {
             let Some((batch, ticket)) = waiting.pop_front() else {
                 break;
             };
-            operations = operations.saturating_add(batch.len());
+            operations = operations.saturating_add(batch.count());
             next.push((batch, ticket));
         }
         next

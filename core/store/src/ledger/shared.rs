@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use fogcompute_base::UnixMillis;
-use fogcompute_ledger::{Operation, Receipt};
+use fogcompute_ledger::Receipt;
 
-use super::SqliteLedger;
+use super::{Asked, SqliteLedger};
 use crate::{HomeProcess, StoreError};
 
 /// Operations that one commit takes, about: what is waiting, but not more than this.
@@ -19,7 +19,7 @@ type Reply = SyncSender<Result<Vec<Receipt>, StoreError>>;
 
 enum Request {
     Execute {
-        batch: Vec<Operation>,
+        asked: Asked,
         now: UnixMillis,
         reply: Reply,
     },
@@ -91,18 +91,20 @@ impl SharedLedger {
         })))
     }
 
-    /// Carries a batch out at the time `now`: all of it or nothing, on disk before it returns.
+    /// Carries a batch out at the time `now`, the host's own or a signed one: all of it or nothing,
+    /// on disk before it returns.
     ///
     /// # Errors
     /// As [`SqliteLedger::execute`]; [`StoreError::GroupFailed`] if the disk failed a commit that
     /// others shared; [`StoreError::ThreadEnded`], [`StoreError::Forked`].
     pub fn execute(
         &self,
-        batch: Vec<Operation>,
+        batch: impl Into<Asked>,
         now: UnixMillis,
     ) -> Result<Vec<Receipt>, StoreError> {
         let (reply, answer) = sync_channel(1);
-        self.send(Request::Execute { batch, now, reply })?;
+        let asked = batch.into();
+        self.send(Request::Execute { asked, now, reply })?;
         answer.recv().map_err(|_| StoreError::ThreadEnded)?
     }
 
@@ -152,20 +154,20 @@ impl Drop for Shared {
 fn serve(mut ledger: SqliteLedger, waiting: &Receiver<Request>) {
     let mut next = waiting.recv().ok();
     while let Some(request) = next.take() {
-        let Request::Execute { batch, now, reply } = request else {
+        let Request::Execute { asked, now, reply } = request else {
             if let Request::Ask(ask) = request {
                 ask(&mut ledger);
             }
             next = waiting.recv().ok();
             continue;
         };
-        let mut operations = batch.len();
-        let (mut group, mut replies) = (vec![(batch, now)], vec![reply]);
+        let mut operations = asked.count();
+        let (mut group, mut replies) = (vec![(asked, now)], vec![reply]);
         while operations < GROUP_OPERATIONS {
             match waiting.try_recv() {
-                Ok(Request::Execute { batch, now, reply }) => {
-                    operations += batch.len();
-                    group.push((batch, now));
+                Ok(Request::Execute { asked, now, reply }) => {
+                    operations += asked.count();
+                    group.push((asked, now));
                     replies.push(reply);
                 }
                 Ok(ask) => {
