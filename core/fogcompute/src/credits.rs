@@ -813,7 +813,7 @@ mod tests {
     #[test]
     fn what_is_taken_back_is_not_carried_out() {
         let ledger = funded();
-        let ticket = ledger.group.enter(vec![pay(2, 1)]);
+        let ticket = ledger.group.enter(vec![pay(2, 1)].into());
         ledger.group.leave(&ticket);
         ledger.execute([pay(3, 1)]).unwrap();
         assert!(ticket.outcome().is_none());
