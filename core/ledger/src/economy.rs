@@ -51,7 +51,7 @@ use thiserror::Error;
 use crate::{Amount, Ppm, earning, staking};
 
 pub use act::{Event, Request};
-pub(crate) use act::{Signer, account_of, text};
+pub(crate) use act::{Signer, account_of, decimal, text};
 
 /// How much money there is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -284,7 +284,7 @@ struct Field<'a> {
     number: &'a mut dyn Number,
 }
 
-type See<'a> = dyn FnMut(&str, Unit, u128, u128, &mut dyn Number) + 'a;
+pub(crate) type See<'a> = dyn FnMut(&str, Unit, u128, u128, &mut dyn Number) + 'a;
 
 const DAY_MS: u128 = 86_400_000;
 /// Any period is shorter: ten years.
@@ -435,7 +435,7 @@ fn within(name: &str, value: u128, min: u128, max: u128) -> Result<(), EconomyEr
 }
 
 /// A number of any type that can hold everything within its bounds.
-trait Number {
+pub(crate) trait Number {
     fn read(&self) -> u128;
     fn write(&mut self, value: u128);
 }

@@ -81,6 +81,7 @@ mod amount;
 mod book;
 mod checkpoint;
 mod codec;
+pub mod dao;
 pub mod earning;
 pub mod economy;
 mod entry;

@@ -239,17 +239,17 @@ pub(crate) const fn account_of(event: &staking::EventKind) -> AccountId {
 }
 
 /// Numbers as texts, since most readers of JSON round what is above 2⁵³.
-mod decimal {
+pub(crate) mod decimal {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::Amount;
 
-    pub(super) fn serialize<S: Serializer>(value: &u128, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(value: &u128, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(value)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
         let text = String::deserialize(from)?;
         let amount: Amount = text.parse().map_err(D::Error::custom)?;
         Ok(amount.0)

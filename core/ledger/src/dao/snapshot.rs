@@ -1,0 +1,590 @@
+//! The whole state in rows, and whether it adds up.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
+
+use fogcompute_base::{AccountId, Digest, NodeId, TransferId, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use super::graph::{Upstream, downstream};
+use super::trace::{Checkpoint, Trace, Traces};
+use super::{
+    Agent, Ballot, Corruption, Dao, Member, Part, Poll, Proposal, ProposalKind, Resolution, Role,
+    Scope, Stage, Tally, Upgrade, Weight, Weights,
+};
+use crate::{Amount, Ppm};
+
+/// The whole state, in rows: for a store to keep. Each list is in the order of its keys.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// The time of the last change.
+    pub clock: UnixMillis,
+    /// What roles weigh.
+    pub weights: Weights,
+    /// Whether founding roles were given.
+    pub established: bool,
+    /// What circulates.
+    pub circulating: Weight,
+    /// All weight, since when.
+    pub total: Vec<(UnixMillis, Weight)>,
+    /// Enrolled accounts.
+    pub members: Vec<MemberRow>,
+    /// What their stakes are worth, by operator.
+    pub stakes: Vec<StakeRow>,
+    /// Roles, since when.
+    pub roles: Vec<RoleRow>,
+    /// Reputations, since when.
+    pub reputations: Vec<ReputationRow>,
+    /// What enrolled accounts weigh themselves, since when.
+    pub own: Vec<OwnRow>,
+    /// What accounts have received on a topic, since when.
+    pub received: Vec<ReceivedRow>,
+    /// What accounts delegate on a topic, since when.
+    pub delegations: Vec<DelegationRow>,
+    /// Proposals.
+    pub proposals: Vec<ProposalRow>,
+    /// Proposals that are not known to be over.
+    pub live: Vec<LiveRow>,
+    /// Their ballots.
+    pub ballots: Vec<BallotRow>,
+    /// What was taken by voters from those who have not voted.
+    pub diversions: Vec<DiversionRow>,
+    /// What is paused.
+    pub paused: Vec<Scope>,
+    /// Versions that were scheduled.
+    pub upgrades: Vec<UpgradeRow>,
+    /// Agents that were deployed.
+    pub agents: Vec<AgentRow>,
+    /// Resolutions.
+    pub resolutions: Vec<Resolution>,
+}
+
+/// An enrolled account in a [`Snapshot`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MemberRow {
+    /// The account.
+    pub account: AccountId,
+    /// What it holds.
+    pub tokens: Amount,
+}
+
+/// A stake in a [`Snapshot`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StakeRow {
+    /// On whom.
+    pub operator: NodeId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What it is worth, above nothing.
+    pub worth: Amount,
+}
+
+/// The roles of an account in a [`Snapshot`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RoleRow {
+    /// The account.
+    pub account: AccountId,
+    /// Which, since when.
+    pub trace: Vec<(UnixMillis, Role)>,
+}
+
+/// The reputations of an account in a [`Snapshot`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ReputationRow {
+    /// The account.
+    pub account: AccountId,
+    /// Which, since when.
+    pub trace: Vec<(UnixMillis, Option<Ppm>)>,
+}
+
+/// The weight of an account in a [`Snapshot`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct OwnRow {
+    /// The account.
+    pub account: AccountId,
+    /// What it weighs, since when.
+    pub trace: Vec<(UnixMillis, Weight)>,
+}
+
+/// What an account has received in a [`Snapshot`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ReceivedRow {
+    /// The account.
+    pub account: AccountId,
+    /// On what.
+    pub topic: ProposalKind,
+    /// How much, since when.
+    pub trace: Vec<(UnixMillis, Weight)>,
+}
+
+/// What an account delegates in a [`Snapshot`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DelegationRow {
+    /// The account.
+    pub account: AccountId,
+    /// On what.
+    pub topic: ProposalKind,
+    /// To whom, since when.
+    pub trace: Vec<(UnixMillis, Vec<Part>)>,
+}
+
+/// A proposal in a [`Snapshot`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ProposalRow {
+    /// Its name.
+    pub proposal: TransferId,
+    /// The record.
+    pub record: Proposal,
+}
+
+/// A proposal that is not known to be over, in a [`Snapshot`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LiveRow {
+    /// The last millisecond in which it certainly is not.
+    pub until: UnixMillis,
+    /// Its name.
+    pub proposal: TransferId,
+}
+
+/// A ballot in a [`Snapshot`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BallotRow {
+    /// On what.
+    pub proposal: TransferId,
+    /// Whose.
+    pub voter: AccountId,
+    /// The record.
+    pub record: Ballot,
+}
+
+/// What voters have taken from an account, in a [`Snapshot`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DiversionRow {
+    /// On what.
+    pub proposal: TransferId,
+    /// From whom.
+    pub account: AccountId,
+    /// How much.
+    pub weight: Weight,
+}
+
+/// A version in a [`Snapshot`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct UpgradeRow {
+    /// Its name.
+    pub version: String,
+    /// The record.
+    pub record: Upgrade,
+}
+
+/// An agent in a [`Snapshot`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AgentRow {
+    /// Its digest.
+    pub agent: Digest,
+    /// The record.
+    pub record: Agent,
+}
+
+impl Dao {
+    /// The whole state, in rows.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let mut members: Vec<_> = (self.members.iter())
+            .map(|(&account, member)| MemberRow {
+                account,
+                tokens: member.tokens,
+            })
+            .collect();
+        members.sort_unstable_by_key(|row| row.account);
+        let mut ballots = Vec::new();
+        let mut diversions = Vec::new();
+        for (&proposal, poll) in &self.polls {
+            ballots.extend(poll.ballots.iter().map(|(&voter, &record)| BallotRow {
+                proposal,
+                voter,
+                record,
+            }));
+            let diverted = poll.diverted.iter();
+            diversions.extend(diverted.map(|(&account, &weight)| DiversionRow {
+                proposal,
+                account,
+                weight,
+            }));
+        }
+        ballots.sort_unstable_by_key(|row| (row.proposal, row.voter));
+        diversions.sort_unstable_by_key(|row| (row.proposal, row.account));
+        Snapshot {
+            clock: self.clock,
+            weights: self.weights,
+            established: self.established,
+            circulating: self.circulating,
+            total: (self.total.get(())).map_or_else(Vec::new, |trace| trace.checkpoints().to_vec()),
+            members,
+            stakes: (self.stakes.iter())
+                .map(|(&(operator, account), &worth)| StakeRow {
+                    operator,
+                    account,
+                    worth,
+                })
+                .collect(),
+            roles: rows(&self.roles, |account, trace| RoleRow { account, trace }),
+            reputations: rows(&self.reputations, |account, trace| ReputationRow {
+                account,
+                trace,
+            }),
+            own: rows(&self.own, |account, trace| OwnRow { account, trace }),
+            received: rows(&self.received, |(account, topic), trace| ReceivedRow {
+                account,
+                topic,
+                trace,
+            }),
+            delegations: rows(&self.delegations, |(account, topic), trace| DelegationRow {
+                account,
+                topic,
+                trace,
+            }),
+            proposals: (self.proposals.iter())
+                .map(|(&proposal, record)| ProposalRow {
+                    proposal,
+                    record: record.clone(),
+                })
+                .collect(),
+            live: (self.live.iter())
+                .map(|&(until, proposal)| LiveRow { until, proposal })
+                .collect(),
+            ballots,
+            diversions,
+            paused: self.paused.iter().copied().collect(),
+            upgrades: (self.upgrades.iter())
+                .map(|(version, record)| UpgradeRow {
+                    version: version.clone(),
+                    record: record.clone(),
+                })
+                .collect(),
+            agents: (self.agents.iter())
+                .map(|(&agent, record)| AgentRow {
+                    agent,
+                    record: record.clone(),
+                })
+                .collect(),
+            resolutions: self.resolutions.clone(),
+        }
+    }
+
+    /// The state of a snapshot, checked as by [`check`](Self::check).
+    ///
+    /// # Errors
+    /// Any [`Corruption`] of snapshots.
+    pub fn restore(snapshot: &Snapshot) -> Result<Self, Corruption> {
+        ordered("members", &snapshot.members, |row| row.account)?;
+        ordered("stakes", &snapshot.stakes, |row| {
+            (row.operator, row.account)
+        })?;
+        ordered("proposals", &snapshot.proposals, |row| row.proposal)?;
+        ordered("live", &snapshot.live, |row| (row.until, row.proposal))?;
+        ordered("ballots", &snapshot.ballots, |row| {
+            (row.proposal, row.voter)
+        })?;
+        let place = |row: &DiversionRow| (row.proposal, row.account);
+        ordered("diversions", &snapshot.diversions, place)?;
+        ordered("paused", &snapshot.paused, |scope| *scope)?;
+        ordered("upgrades", &snapshot.upgrades, |row| row.version.clone())?;
+        ordered("agents", &snapshot.agents, |row| row.agent)?;
+        let clock = snapshot.clock;
+        let total = (!snapshot.total.is_empty()).then_some(((), &snapshot.total));
+        let mut dao = Self {
+            clock,
+            weights: snapshot.weights,
+            established: snapshot.established,
+            circulating: snapshot.circulating,
+            total: traces("total", total, clock)?,
+            members: (snapshot.members.iter())
+                .map(|row| {
+                    let member = Member {
+                        tokens: row.tokens,
+                        ..Member::default()
+                    };
+                    (row.account, member)
+                })
+                .collect(),
+            stakes: (snapshot.stakes.iter())
+                .map(|row| ((row.operator, row.account), row.worth))
+                .collect(),
+            roles: traces(
+                "roles",
+                snapshot.roles.iter().map(|row| (row.account, &row.trace)),
+                clock,
+            )?,
+            reputations: traces(
+                "reputations",
+                (snapshot.reputations.iter()).map(|row| (row.account, &row.trace)),
+                clock,
+            )?,
+            own: traces(
+                "own",
+                (snapshot.own.iter()).map(|row| (row.account, &row.trace)),
+                clock,
+            )?,
+            received: traces(
+                "received",
+                (snapshot.received.iter()).map(|row| ((row.account, row.topic), &row.trace)),
+                clock,
+            )?,
+            delegations: traces(
+                "delegations",
+                (snapshot.delegations.iter()).map(|row| ((row.account, row.topic), &row.trace)),
+                clock,
+            )?,
+            proposals: (snapshot.proposals.iter())
+                .map(|row| (row.proposal, row.record.clone()))
+                .collect(),
+            live: (snapshot.live.iter())
+                .map(|row| (row.until, row.proposal))
+                .collect(),
+            paused: snapshot.paused.iter().copied().collect(),
+            upgrades: (snapshot.upgrades.iter())
+                .map(|row| (row.version.clone(), row.record.clone()))
+                .collect(),
+            agents: (snapshot.agents.iter())
+                .map(|row| (row.agent, row.record.clone()))
+                .collect(),
+            resolutions: snapshot.resolutions.clone(),
+            ..Self::default()
+        };
+        dao.take_ballots(snapshot)?;
+        dao.derive(snapshot)?;
+        dao.check()?;
+        Ok(dao)
+    }
+
+    fn take_ballots(&mut self, snapshot: &Snapshot) -> Result<(), Corruption> {
+        let live: BTreeSet<_> = self.live.iter().map(|(_, proposal)| *proposal).collect();
+        for (row, ballot) in snapshot.ballots.iter().enumerate() {
+            if !live.contains(&ballot.proposal) {
+                return Err(misplaced("ballots", row));
+            }
+            let poll = self.polls.entry(ballot.proposal).or_default();
+            poll.ballots.insert(ballot.voter, ballot.record);
+        }
+        for (row, diversion) in snapshot.diversions.iter().enumerate() {
+            let poll = self.polls.get_mut(&diversion.proposal);
+            let poll = poll.filter(|poll| !poll.ballots.contains_key(&diversion.account));
+            let poll = poll.ok_or_else(|| misplaced("diversions", row))?;
+            poll.diverted.insert(diversion.account, diversion.weight);
+        }
+        Ok(())
+    }
+
+    /// Fills in what follows from the rows.
+    fn derive(&mut self, snapshot: &Snapshot) -> Result<(), Corruption> {
+        for (account, trace) in self.roles.sorted() {
+            if let Some(&role) = trace.last().filter(|role| **role != Role::Citizen) {
+                self.holders.insert(account, role);
+            }
+        }
+        for (row, stake) in snapshot.stakes.iter().enumerate() {
+            let member = self.members.get_mut(&stake.account);
+            let member = member.filter(|_| !stake.worth.is_zero());
+            let member = member.ok_or_else(|| misplaced("stakes", row))?;
+            let staked = member.staked.checked_add(stake.worth);
+            member.staked = staked.ok_or_else(|| misplaced("stakes", row))?;
+        }
+        for (row, delegation) in snapshot.delegations.iter().enumerate() {
+            let parts = delegation.trace.last().map_or(&[][..], |(_, parts)| parts);
+            let member = self.members.get_mut(&delegation.account);
+            let member = member.ok_or_else(|| misplaced("delegations", row))?;
+            if !parts.is_empty() {
+                member.delegates_on |= delegation.topic.bit();
+            }
+        }
+        for (&account, member) in &mut self.members {
+            let role = self.holders.get(&account).copied().unwrap_or_default();
+            let differs = Corruption::WeightsDiffer { account };
+            let units = member.tokens.checked_add(member.staked);
+            let weight = units.and_then(|units| self.weights.weigh(role, units.0));
+            let extra = units.zip(weight).map(|(units, weight)| weight.0 - units.0);
+            let extra = extra.ok_or(differs)?;
+            member.extra = Weight(extra);
+            let sum = self.extra.0.checked_add(extra);
+            self.extra = Weight(sum.ok_or(Corruption::TotalDiffers)?);
+        }
+        for (&proposal, record) in &self.proposals {
+            if record.stage == Stage::Draft {
+                self.drafts.insert((record.author, proposal));
+            }
+        }
+        for topic in ProposalKind::ALL {
+            let order = self.order(topic)?;
+            for &account in &order {
+                let parts = self.delegation(account, topic).to_vec();
+                let key = (account, topic);
+                let reach = self
+                    .upstream
+                    .get(&key)
+                    .map_or_else(|| Upstream::default().reach(), Upstream::reach);
+                for part in &parts {
+                    let upstream = self.upstream.entry((part.to, topic)).or_default();
+                    upstream.add(reach.through(parts.len()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All who delegate or are delegated to on a topic, givers before receivers.
+    fn order(&self, topic: ProposalKind) -> Result<Vec<AccountId>, Corruption> {
+        let mut givers: Vec<_> = (self.delegations.iter())
+            .filter(|((_, about), _)| *about == topic)
+            .map(|((account, _), _)| account)
+            .collect();
+        givers.sort_unstable();
+        let order = downstream(givers, |account| self.delegation(account, topic).to_vec());
+        let places: HashMap<_, _> = order.iter().zip(0_usize..).collect();
+        for &account in &order {
+            for part in self.delegation(account, topic) {
+                if places.get(&account) >= places.get(&part.to) {
+                    return Err(Corruption::FlowsDiffer { account, topic });
+                }
+            }
+        }
+        Ok(order)
+    }
+
+    /// Checks that the state adds up: weights are what accounts have, by their roles; what accounts
+    /// have received is what was delegated to them, and no delegation is circular; all weight is the
+    /// sum of its parts; tallies are those of their ballots. Walks through everything.
+    ///
+    /// # Errors
+    /// [`Corruption::WeightsDiffer`], [`Corruption::FlowsDiffer`], [`Corruption::TotalDiffers`],
+    /// [`Corruption::TallyDiffers`], [`Corruption::RowMisplaced`].
+    pub fn check(&self) -> Result<(), Corruption> {
+        let accounts: BTreeSet<_> = (self.own.iter().map(|(account, _)| account))
+            .chain(self.holders.keys().copied())
+            .chain(self.members.keys().copied())
+            .collect();
+        for account in accounts {
+            let differs = Err(Corruption::WeightsDiffer { account });
+            let Some(member) = self.members.get(&account) else {
+                return differs;
+            };
+            let weight = (member.tokens.checked_add(member.staked))
+                .and_then(|units| self.weights.weigh(self.role(account), units.0));
+            if weight != Some(self.own.last(account).copied().unwrap_or_default()) {
+                return differs;
+            }
+        }
+        let total = self.circulating.0.checked_add(self.extra.0);
+        if total != Some(self.total().0) {
+            return Err(Corruption::TotalDiffers);
+        }
+        for topic in ProposalKind::ALL {
+            self.check_flows(topic)?;
+        }
+        for (row, &(_, proposal)) in self.live.iter().enumerate() {
+            let stage = self.proposals.get(&proposal).map(|record| record.stage);
+            if !matches!(stage, Some(Stage::Submitted | Stage::Queued { .. })) {
+                return Err(misplaced("live", row));
+            }
+            self.check_tally(proposal)?;
+        }
+        Ok(())
+    }
+
+    fn check_flows(&self, topic: ProposalKind) -> Result<(), Corruption> {
+        let mut expected: BTreeMap<AccountId, u128> = BTreeMap::new();
+        let received = |account| {
+            let received = self.received.last((account, topic));
+            received.copied().unwrap_or_default()
+        };
+        for account in self.order(topic)? {
+            let differs = Corruption::FlowsDiffer { account, topic };
+            if expected.get(&account).copied().unwrap_or(0) != received(account).0 {
+                return Err(differs);
+            }
+            let standing = self.standing(account, topic);
+            let power = standing.own.0.checked_add(standing.received.0);
+            let parts = self.delegation(account, topic);
+            let whole: u64 = parts.iter().map(|part| u64::from(part.part.get())).sum();
+            if power.is_none() || whole > u64::from(Ppm::WHOLE.get()) {
+                return Err(differs);
+            }
+            for part in parts {
+                let sum = expected.entry(part.to).or_default();
+                *sum = sum.saturating_add(part.of(standing.power()).0);
+            }
+        }
+        let stray = self.received.sorted().into_iter().find(|(key, trace)| {
+            let unreached = key.1 == topic && !expected.contains_key(&key.0);
+            unreached && trace.last().is_some_and(|weight| !weight.is_zero())
+        });
+        match stray {
+            Some(((account, topic), _)) => Err(Corruption::FlowsDiffer { account, topic }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_tally(&self, proposal: TransferId) -> Result<(), Corruption> {
+        let mut power = Tally::default();
+        let mut votes = Tally::default();
+        let nothing = Poll::default();
+        let poll = self.polls.get(&proposal).unwrap_or(&nothing);
+        for ballot in poll.ballots.values() {
+            for (tally, weight) in [(&mut power, ballot.counted), (&mut votes, ballot.votes)] {
+                let sum = tally.of_mut(ballot.choice);
+                sum.0 = sum.0.saturating_add(weight.0);
+            }
+        }
+        match self.proposals.get(&proposal) {
+            Some(record) if record.power == power && record.votes == votes => Ok(()),
+            _ => Err(Corruption::TallyDiffers { proposal }),
+        }
+    }
+}
+
+/// Rows of traces, by key.
+fn rows<K: Copy + Eq + Hash + Ord, T: Clone, R>(
+    traces: &Traces<K, T>,
+    row: impl Fn(K, Vec<Checkpoint<T>>) -> R,
+) -> Vec<R> {
+    let sorted = traces.sorted().into_iter();
+    sorted
+        .map(|(key, trace)| row(key, trace.checkpoints().to_vec()))
+        .collect()
+}
+
+/// The traces of rows that are in order and not from the future.
+fn traces<'a, K: Copy + Eq + Hash + Ord, T: Clone + 'a>(
+    table: &'static str,
+    rows: impl IntoIterator<Item = (K, &'a Vec<Checkpoint<T>>)>,
+    clock: UnixMillis,
+) -> Result<Traces<K, T>, Corruption> {
+    let mut traces = Traces::default();
+    let mut last = None;
+    for (row, (key, trace)) in rows.into_iter().enumerate() {
+        let follows = last.is_none_or(|last| last < key);
+        let past = trace.last().is_some_and(|(time, _)| *time <= clock);
+        match Trace::from_checkpoints(trace.clone()).filter(|_| follows && past) {
+            Some(trace) => traces.insert(key, trace),
+            None => return Err(misplaced(table, row)),
+        }
+        last = Some(key);
+    }
+    Ok(traces)
+}
+
+fn ordered<R, K: Ord>(
+    table: &'static str,
+    rows: &[R],
+    key: impl Fn(&R) -> K,
+) -> Result<(), Corruption> {
+    let wrong = rows
+        .windows(2)
+        .position(|pair| key(&pair[0]) >= key(&pair[1]));
+    wrong.map_or(Ok(()), |row| Err(misplaced(table, row + 1)))
+}
+
+const fn misplaced(table: &'static str, row: usize) -> Corruption {
+    Corruption::RowMisplaced { table, row }
+}
