@@ -59,7 +59,7 @@
 
 mod action;
 mod codec;
-mod draft;
+pub(crate) mod draft;
 mod error;
 mod event;
 mod graph;
@@ -90,6 +90,7 @@ pub use proposal::{
     Ballot, Choice, Content, Proposal, ProposalKind, ProposalState, Stage, Tally, Terms,
 };
 pub use role::{Role, Weights};
+pub(crate) use rules::visit_dao;
 pub use rules::{Emergency, Rules, RulesError};
 pub use snapshot::{
     AgentRow, BallotRow, DelegationRow, DiversionRow, LiveRow, MemberRow, OwnRow, ProposalRow,
@@ -269,6 +270,30 @@ impl Dao {
         let all = AccountId::from_bytes([0; 16])..=AccountId::from_bytes([0xff; 16]);
         let range = (operator, *all.start())..=(operator, *all.end());
         self.stakes.range(range).map(|((_, account), _)| *account)
+    }
+
+    /// Whether founding roles were given: from then on, rules and treasury are governed.
+    #[must_use]
+    pub const fn is_established(&self) -> bool {
+        self.established
+    }
+
+    /// What circulates: what everybody holds and has staked, as far as the host said.
+    #[must_use]
+    pub const fn circulating(&self) -> Weight {
+        self.circulating
+    }
+
+    /// Enrolled accounts, in no order.
+    pub(crate) fn members(&self) -> impl ExactSizeIterator<Item = (AccountId, &Member)> {
+        self.members
+            .iter()
+            .map(|(account, member)| (*account, member))
+    }
+
+    /// What enrolled accounts have staked, as far as the host said.
+    pub(crate) fn stakes(&self) -> impl ExactSizeIterator<Item = (NodeId, AccountId, Amount)> {
+        (self.stakes.iter()).map(|(&(operator, account), &worth)| (operator, account, worth))
     }
 
     /// The role of an account.

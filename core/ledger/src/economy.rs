@@ -1,7 +1,7 @@
 //! The economy's configuration: every number in one place, each a parameter that governance may
 //! set.
 //!
-//! [`Economy`] holds the rules of [`staking`] and of [`earning`] and the supply.
+//! [`Economy`] holds the rules of [`staking`], of [`earning`] and of [governance](dao), and the supply.
 //! [`Economy::parameters`] lists every number with its name, value and bounds, and
 //! [`Economy::set`] changes one, if all of them still agree afterwards.
 //!
@@ -48,7 +48,8 @@ mod act;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Amount, Ppm, earning, staking};
+use crate::dao::visit_dao;
+use crate::{Amount, Ppm, dao, earning, staking};
 
 pub use act::{Event, Request};
 pub(crate) use act::{Signer, account_of, decimal, text};
@@ -73,6 +74,8 @@ pub struct Economy {
     pub staking: staking::Rules,
     /// Earning and fees.
     pub earning: earning::Rules,
+    /// Voting, proposals and what roles weigh.
+    pub dao: dao::Rules,
 }
 
 impl Default for Economy {
@@ -84,6 +87,7 @@ impl Default for Economy {
             },
             staking: staking::Rules::default(),
             earning: earning::Rules::default(),
+            dao: dao::Rules::default(),
         }
     }
 }
@@ -165,6 +169,9 @@ pub enum EconomyError {
     /// The rules of earning contradict themselves.
     #[error("rules of earning do not agree: {0}")]
     Earning(#[from] earning::RulesError),
+    /// The rules of governance contradict themselves.
+    #[error("rules of governance do not agree: {0}")]
+    Governance(#[from] dao::RulesError),
 }
 
 impl Economy {
@@ -192,6 +199,7 @@ impl Economy {
         }
         self.staking.validate()?;
         self.earning.validate()?;
+        self.dao.validate()?;
         let (actual, limit) = (text(self).len(), Self::BYTES_MAX);
         if actual > limit {
             return Err(EconomyError::TooLong { actual, limit });
@@ -252,6 +260,7 @@ impl Economy {
             supply,
             staking,
             earning,
+            dao,
         } = self;
         let mut see = |name: &str, unit, min, max, number: &mut dyn Number| {
             visit(Field {
@@ -272,6 +281,7 @@ impl Economy {
         see("supply.max", Unit::BaseUnits, 1, u128::MAX, &mut supply.max);
         visit_staking(staking, &mut see);
         visit_earning(earning, &mut see);
+        visit_dao(dao, &mut see);
     }
 }
 

@@ -3,6 +3,7 @@
 use fogcompute_base::{AccountId, TransferId, UnixMillis};
 use thiserror::Error;
 
+use crate::dao::{self, DaoError, Scope};
 use crate::earning::EarningError;
 use crate::economy::EconomyError;
 use crate::staking::{self, StakingError};
@@ -330,6 +331,38 @@ pub enum LedgerError {
         /// The operation.
         id: TransferId,
     },
+    /// It was the host's to decide until governance was established, and is decided by proposals
+    /// since ([`crate::dao`]).
+    #[error("{} by proposals", governed(*.purse))]
+    Governed {
+        /// The purse that would be taken from; none if the rules would be changed.
+        purse: Option<Purse>,
+    },
+    /// It is paused, by a decision of governance.
+    #[error("operation {id} is refused, as {scope:?} is paused")]
+    Paused {
+        /// The operation.
+        id: TransferId,
+        /// What is paused.
+        scope: Scope,
+    },
+    /// In governance, accounts speak by signatures ([`crate::dao::Rules::signatures_required`]).
+    #[error("operation {id} needs a signature of the owner of account {account}")]
+    SignatureRequired {
+        /// The operation.
+        id: TransferId,
+        /// The account.
+        account: AccountId,
+    },
+    /// Governance refuses.
+    #[error("operation {id} of governance is refused: {reason}")]
+    Dao {
+        /// The operation.
+        id: TransferId,
+        /// Why.
+        #[source]
+        reason: Box<DaoError>,
+    },
     /// The numbers of an economy do not agree, or there is no such parameter.
     #[error("operation {id} does not fit the economy: {reason}")]
     Economy {
@@ -493,6 +526,23 @@ pub enum Corruption {
         /// What the account has.
         found: Amount,
     },
+    /// The records of governance do not add up.
+    #[error("records of governance do not add up")]
+    Dao(#[source] dao::Corruption),
+    /// What governance knows of an account is not what it has.
+    #[error("voting weight of account {account} is not of what it has")]
+    WeightDiffers {
+        /// The account.
+        account: AccountId,
+    },
+    /// What circulates is not what the accounts add up to.
+    #[error("voting weights are of {recorded} in circulation, the accounts have {found:?}")]
+    CirculationDiffers {
+        /// As governance knows it.
+        recorded: Amount,
+        /// As the accounts have it; `None` above 128 bits.
+        found: Option<Amount>,
+    },
     /// The records of staking do not add up.
     #[error("records of staking do not add up")]
     Staking(#[source] staking::Corruption),
@@ -502,4 +552,12 @@ pub enum Corruption {
         /// The account.
         account: AccountId,
     },
+}
+
+fn governed(purse: Option<Purse>) -> &'static str {
+    match purse {
+        None => "rules of the economy are set",
+        Some(Purse::Treasury) => "the treasury pays",
+        Some(_) => "money is made beside the rules",
+    }
 }

@@ -1,6 +1,7 @@
 //! A batch worked out against a state, not yet part of it.
 
 mod economy;
+mod governance;
 
 use std::collections::HashMap;
 use std::collections::hash_map;
@@ -13,8 +14,10 @@ use crate::state::{Place, Slot};
 use crate::{
     Account, AccountKind, Amount, AssetId, BATCH_ENTRIES_MAX, Batch, Entry, EntryKind, Head,
     History, LedgerError, Limits, Memo, Operation, Owner, PublicKey, Purse, Receipt, Reservation,
-    ReservationState, SignedBatch, State, earning, staking,
+    ReservationState, SignedBatch, State, dao, earning, staking,
 };
+
+pub(crate) use governance::counts;
 
 /// What a batch will do: for a store to write down before [`State::commit`] makes it so.
 ///
@@ -37,6 +40,7 @@ pub struct Plan {
     pub(crate) economy: Option<Box<Economy>>,
     pub(crate) staking: Option<Box<staking::draft::Changes>>,
     pub(crate) earning: Option<Box<earning::draft::Changes>>,
+    pub(crate) dao: Option<Box<dao::draft::Changes>>,
     pub(crate) receipts: Vec<Receipt>,
 }
 
@@ -55,6 +59,7 @@ impl Plan {
             economy: None,
             staking: None,
             earning: None,
+            dao: None,
             receipts: Vec::with_capacity(count),
         }
     }
@@ -136,6 +141,10 @@ pub(crate) struct Draft<'a> {
     /// Made when the batch first asks something of them.
     staking: Option<staking::draft::Draft<'a>>,
     earning: Option<earning::draft::Draft<'a>>,
+    dao: Option<dao::Draft<'a>>,
+    /// The account whose owner signed the batch.
+    signer: Option<AccountId>,
+    weighing: governance::Weighing,
 }
 
 impl<'a> Draft<'a> {
@@ -150,13 +159,20 @@ impl<'a> Draft<'a> {
             chain: Chain::new(),
             staking: None,
             earning: None,
+            dao: None,
+            signer: None,
+            weighing: governance::Weighing::of(state),
         }
     }
 
-    pub(crate) fn finish(mut self) -> Plan {
+    /// # Errors
+    /// [`LedgerError::Dao`] if voting weights overflow, which takes issuers beside the economy's.
+    pub(crate) fn finish(mut self) -> Result<Plan, LedgerError> {
+        self.weigh()?;
+        self.plan.dao = self.dao.map(|draft| Box::new(draft.finish()));
         self.plan.staking = self.staking.map(|draft| Box::new(draft.finish()));
         self.plan.earning = self.earning.map(|draft| Box::new(draft.finish()));
-        self.plan
+        Ok(self.plan)
     }
 
     /// Entries made so far.
@@ -165,7 +181,14 @@ impl<'a> Draft<'a> {
     }
 
     /// Goes on at another time, which only a history can do: a plan has one.
-    pub(crate) fn set_time(&mut self, now: UnixMillis) {
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub(crate) fn set_time(&mut self, now: UnixMillis) -> Result<(), LedgerError> {
+        if self.now == now {
+            return Ok(());
+        }
+        self.weigh()?;
         self.now = now;
         if let Some(staking) = &mut self.staking {
             staking.set_time(now);
@@ -173,6 +196,10 @@ impl<'a> Draft<'a> {
         if let Some(earning) = &mut self.earning {
             earning.set_time(now);
         }
+        if let Some(dao) = &mut self.dao {
+            dao.set_time(now);
+        }
+        Ok(())
     }
 
     /// Checks a signature, unless that key is known to have made it, and takes its number.
@@ -196,6 +223,7 @@ impl<'a> Draft<'a> {
             return Err(LedgerError::SignatureForged { account });
         }
         self.count_signature(account, nonce)?;
+        self.signer = Some(account);
         self.record(EntryKind::Signed {
             account,
             nonce,
@@ -274,7 +302,7 @@ impl<'a> Draft<'a> {
                 match request.signer(of_operator) {
                     Signer::Owner(account) => Some(account),
                     // It is refused for that, whoever asks.
-                    Signer::UnknownOperator => None,
+                    Signer::UnknownOperator | Signer::Anyone => None,
                     Signer::Host => return Err(LedgerError::HostOnly { id, signer }),
                 }
             }
@@ -364,6 +392,7 @@ impl<'a> Draft<'a> {
                 EntryKind::Owned { id, account, key }
             }
             Operation::Economy { id, ref request } => {
+                self.permitted(id, request)?;
                 return Ok(self.economy(id, request)?);
             }
         };
@@ -753,6 +782,7 @@ impl<'a> Draft<'a> {
     }
 
     fn add(&mut self, account: Account) {
+        self.weighing.touched(self.plan.slots.len());
         let opened = self.plan.head.sequence.saturating_add(1);
         let index = self.state.account_count() + self.opened;
         self.opened += 1;
@@ -784,6 +814,7 @@ impl<'a> Draft<'a> {
     }
 
     fn at_mut(&mut self, index: usize) -> &mut Account {
+        self.weighing.touched(index);
         &mut self.plan.slots[index].1.account
     }
 

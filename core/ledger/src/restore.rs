@@ -90,7 +90,10 @@ impl Restore {
             let sequence = batch.last().saturating_add(1);
             return Err(Corruption::Inconsistent { sequence });
         }
-        let plan = draft.finish();
+        let plan = draft.finish().map_err(|reason| Corruption::Impossible {
+            sequence: batch.last(),
+            reason,
+        })?;
         self.state.absorb(plan);
         Ok(())
     }
@@ -116,8 +119,8 @@ impl Restore {
         for (index, entry) in entries.iter().enumerate() {
             let mut done = Ok(());
             if draft.entries().len() == index {
-                draft.set_time(entry.time);
-                done = repeat(&mut draft, &entry.kind);
+                done = (draft.set_time(entry.time).map_err(Refused::Rules))
+                    .and_then(|()| repeat(&mut draft, &entry.kind));
             }
             if done.is_err() || draft.entries().get(index) != Some(entry) {
                 // Which of its ways of being wrong comes first is only asked now.
@@ -128,7 +131,10 @@ impl Restore {
         }
         self.ahead
             .extend(draft.entries()[entries.len()..].iter().cloned());
-        let plan = draft.finish();
+        let plan = draft.finish().map_err(|reason| Corruption::Impossible {
+            sequence: head.sequence,
+            reason,
+        })?;
         self.state.absorb(plan);
         Ok(())
     }

@@ -4,6 +4,7 @@ use fogcompute_base::TransferId;
 use fogcompute_base::wire::{DecodeError, Writer};
 
 use crate::codec::{Decoder, Write, unknown};
+use crate::dao::{self, Dao};
 use crate::earning::{self, Earning};
 use crate::economy::Event;
 use crate::staking::{self, Staking};
@@ -26,7 +27,7 @@ const ID_BYTES: usize = 24;
 ///
 /// | bytes | item |
 /// |---|---|
-/// | 1 | version, 2 |
+/// | 1 | version, 3 |
 /// | 8, 32 | sequence `u64` and chain digest of the head |
 /// | 8 | number of ids, `u64` |
 /// | 4 | number of accounts, `u32`; they follow in the order of their opening |
@@ -38,6 +39,7 @@ const ID_BYTES: usize = 24;
 /// | 1 | 1 if there is an economy, then an event of its configuration as [`crate::economy::Event`] |
 /// | 4, … | length `u32`, then [`crate::staking::Snapshot::encode`] |
 /// | 4, … | length `u32`, then [`crate::earning::Snapshot::encode`] |
+/// | 4, … | length `u32`, then [`crate::dao::Snapshot::encode`] |
 ///
 /// A segment is a row of ids of 16 bytes, each followed by a `u64`: the sequence of its entry times
 /// 8, plus 1 for an open, 2 a posted, 3 a voided, 4 an expired reservation. Of the same id the last
@@ -49,7 +51,7 @@ pub struct Snapshot {
 }
 
 impl State {
-    const IMAGE_VERSION: u8 = 2;
+    const IMAGE_VERSION: u8 = 3;
 
     /// Accounts, open reservations, owners and the economy as bytes: one part of a [`Snapshot`].
     ///
@@ -88,6 +90,7 @@ impl State {
         }
         writer.bytes(&self.staking.snapshot().encode());
         writer.bytes(&self.earning.snapshot().encode());
+        writer.bytes(&self.dao.snapshot().encode());
         out.raw(&writer.finish());
         out
     }
@@ -179,6 +182,9 @@ impl Snapshot {
         let at = decoder.0.position();
         let earning = earning::Snapshot::decode(decoder.0.bytes(usize::MAX)?)?;
         state.earning = Earning::restore(&earning).map_err(|_| unknown(at, 0))?;
+        let at = decoder.0.position();
+        let dao = dao::Snapshot::decode(decoder.0.bytes(usize::MAX)?)?;
+        state.dao = Dao::restore(&dao).map_err(|_| unknown(at, 0))?;
         decoder.0.finish()?;
         Ok(Self { state, ids })
     }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fogcompute_base::{AccountId, Digest, TransferId, UnixMillis};
 
+use crate::dao::Dao;
 use crate::earning::Earning;
 use crate::economy::Economy;
-use crate::plan::Draft;
+use crate::plan::{Draft, counts};
 use crate::staking::Staking;
 use crate::{
     Account, AccountKind, Amount, AssetId, BATCH_OPERATIONS_MAX, Corruption, EntryKind, Head,
@@ -37,6 +38,7 @@ pub struct State {
     pub(crate) economy: Option<Box<Economy>>,
     pub(crate) staking: Staking,
     pub(crate) earning: Earning,
+    pub(crate) dao: Dao,
 }
 
 /// An account, and the entry that opened it.
@@ -114,7 +116,7 @@ impl State {
         for operation in batch {
             draft.execute(history, operation)?;
         }
-        Ok(draft.finish())
+        Ok(draft.finish()?)
     }
 
     /// Works out what a batch would do that the owner of an account has signed.
@@ -133,7 +135,7 @@ impl State {
         let mut draft = Draft::new(self, now, batch.operations.len() + 1);
         draft.sign(batch, None)?;
         draft.owned_all(history, batch)?;
-        Ok(draft.finish())
+        Ok(draft.finish()?)
     }
 
     /// Checks the signatures of many batches against the owners' keys, together: faster than one
@@ -178,21 +180,27 @@ impl State {
         let mut draft = Draft::new(self, now, batch.operations.len() + 1);
         draft.sign(batch, Some(key))?;
         draft.owned_all(history, batch)?;
-        Ok(draft.finish())
+        Ok(draft.finish()?)
     }
 
     /// Works out what time brings: the release of reservations and the end of unbondings and
     /// redelegations whose time has come, soonest first, at most [`BATCH_OPERATIONS_MAX`] of each.
     /// Call again until the plan is empty.
     pub fn expire(&self, now: UnixMillis) -> Plan {
-        let mut draft = Draft::new(self, now, 0);
-        let due = self.expiries.iter().take_while(|(time, _)| *time <= now);
-        for (_, id) in due.take(BATCH_OPERATIONS_MAX) {
-            let released = draft.expire(*id);
-            debug_assert!(released, "the expiry index holds open reservations only");
-        }
+        let released = || {
+            let mut draft = Draft::new(self, now, 0);
+            let due = self.expiries.iter().take_while(|(time, _)| *time <= now);
+            for (_, id) in due.take(BATCH_OPERATIONS_MAX) {
+                let released = draft.expire(*id);
+                debug_assert!(released, "the expiry index holds open reservations only");
+            }
+            draft
+        };
+        let mut draft = released();
         draft.mature(BATCH_OPERATIONS_MAX);
-        draft.finish()
+        // Stake that would make voting weights overflow stays due, and reservations wait for nobody.
+        let plan = draft.finish().or_else(|_| released().finish());
+        plan.expect("what is released was the account's before, and weighs nothing new")
     }
 
     /// Takes a plan in and returns its receipts, one for every operation of the batch.
@@ -251,6 +259,9 @@ impl State {
         }
         if let Some(changes) = plan.earning {
             self.earning.absorb(*changes);
+        }
+        if let Some(changes) = plan.dao {
+            self.dao.absorb(*changes);
         }
         plan.receipts
     }
@@ -334,6 +345,12 @@ impl State {
     #[must_use]
     pub const fn earning(&self) -> &Earning {
         &self.earning
+    }
+
+    /// Who weighs what in votes, and what was proposed and decided.
+    #[must_use]
+    pub const fn dao(&self) -> &Dao {
+        &self.dao
     }
 
     /// Sequence of the entry an id was used for, to learn what became of a request whose answer
@@ -440,7 +457,37 @@ impl State {
                 });
             }
         }
-        self.staking.check().map_err(Corruption::Staking)
+        self.staking.check().map_err(Corruption::Staking)?;
+        self.check_weights()
+    }
+
+    /// Governance weighs what accounts have. A stake may be worth a little more than is counted:
+    /// what others' leaving is rounded by goes to those who stay.
+    fn check_weights(&self) -> Result<(), Corruption> {
+        self.dao.check().map_err(Corruption::Dao)?;
+        if self.dao.member_count() == 0 {
+            return Ok(());
+        }
+        for (account, member) in self.dao.members() {
+            let held = self.account(account).map_or(Amount::ZERO, counts);
+            if held != member.tokens {
+                return Err(Corruption::WeightDiffers { account });
+            }
+        }
+        for (operator, account, worth) in self.dao.stakes() {
+            if worth > self.staking.staked(operator, account) {
+                return Err(Corruption::WeightDiffers { account });
+            }
+        }
+        let recorded = Amount(self.dao.circulating().0);
+        let mut accounts = self.slots.iter().map(|slot| &slot.account);
+        let found = accounts.try_fold(Amount::ZERO, |sum, account| {
+            sum.checked_add(counts(account))
+        });
+        if found != Some(recorded) {
+            return Err(Corruption::CirculationDiffers { recorded, found });
+        }
+        Ok(())
     }
 
     /// Credits and debits that the open reservations hold back, for each account they name.

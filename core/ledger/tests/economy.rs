@@ -8,7 +8,7 @@ use fogcompute_ledger::economy::{Economy, EconomyError, Event, Request};
 use fogcompute_ledger::staking::{self, Evidence};
 use fogcompute_ledger::{
     AccountKind, Amount, AssetId, BATCH_ENTRIES_MAX, Batch, Book, Corruption, Entry, EntryKind,
-    Head, LedgerError, Limits, Memo, Operation, Ppm, Purse, Restore, Snapshot, earning,
+    Head, LedgerError, Limits, Memo, Operation, Ppm, Purse, Restore, Snapshot, dao, earning,
 };
 use proptest::prelude::*;
 
@@ -68,6 +68,13 @@ fn economy() -> Economy {
         ("staking.unbonding_ms", 4 * DAY),
         ("staking.downtime.fraction", 300_000),
         ("staking.double_result.tombstone", 0),
+        // Votes that a run sees the end of.
+        ("dao.signatures_required", 0),
+        ("dao.proposal_threshold", 10),
+        ("dao.emergency.threshold", 10),
+        ("dao.voting_delay_ms", DAY / 8),
+        ("dao.voting_ms", DAY),
+        ("dao.voter_share_max", 1_000_000),
     ] {
         economy.set(name, u128::from(value)).unwrap();
     }
@@ -206,6 +213,7 @@ fn operation(n: u64, now: UnixMillis, draw: &Draw) -> Operation {
                 value: amount.0,
             },
         ),
+        17..=24 => ask(n, Request::Governance(governance(now, draw))),
         16 => Operation::Close {
             id: id(n),
             account: delegator,
@@ -221,8 +229,104 @@ fn operation(n: u64, now: UnixMillis, draw: &Draw) -> Operation {
     }
 }
 
+/// Few proposals, so that what is asked of one is often sound.
+fn proposal(n: u8) -> TransferId {
+    id(1_000_000 + u64::from(n % 6))
+}
+
+fn governance(now: UnixMillis, draw: &Draw) -> dao::Operation {
+    use dao::{Action, ProposalKind as Kind};
+    let &Draw { what, a, b, amount } = draw;
+    let (voter, proposal) = (person(b), proposal(a));
+    match what {
+        17 if amount < 600 => dao::Operation::Enrol { account: voter },
+        17 => dao::Operation::Establish {
+            roles: vec![dao::Holder {
+                account: voter,
+                role: dao::Role::Councilor,
+            }],
+        },
+        18 => dao::Operation::Delegate {
+            voter,
+            topics: Vec::new(),
+            to: (amount % 3 > 0)
+                .then(|| dao::Part {
+                    to: person(a),
+                    part: Ppm::new(u32::from(amount) * 1_000 + 1).unwrap(),
+                })
+                .into_iter()
+                .collect(),
+        },
+        19 => {
+            let (kind, action) = match amount % 5 {
+                0 => (
+                    Kind::ParameterChange,
+                    Action::SetParameter {
+                        name: "earning.hosting.base".to_owned(),
+                        value: u128::from(amount),
+                    },
+                ),
+                1 => (
+                    Kind::ParameterChange,
+                    Action::SetParameter {
+                        name: "dao.weights.councilor".to_owned(),
+                        value: 2_000 + u128::from(amount),
+                    },
+                ),
+                2 => (
+                    Kind::TreasuryAllocation,
+                    Action::Pay {
+                        to: voter,
+                        amount: Amount(u128::from(amount) + 1),
+                        code: 1,
+                    },
+                ),
+                3 => (
+                    Kind::General,
+                    Action::GrantRole {
+                        account: voter,
+                        role: dao::Role::Delegate,
+                    },
+                ),
+                _ => (
+                    Kind::EmergencyAction,
+                    Action::Pause {
+                        scope: dao::Scope::Earning,
+                    },
+                ),
+            };
+            let content = dao::Content {
+                kind,
+                title: format!("At {}", now.0),
+                description: String::new(),
+                actions: vec![action],
+            };
+            dao::Operation::Propose {
+                author: voter,
+                proposal,
+                content,
+            }
+        }
+        20 | 21 => dao::Operation::Vote {
+            voter,
+            proposal,
+            choice: match amount % 8 {
+                0 => dao::Choice::Against,
+                1 => dao::Choice::Abstain,
+                _ => dao::Choice::For,
+            },
+        },
+        22 => dao::Operation::Queue { proposal },
+        23 => dao::Operation::Execute { proposal },
+        _ => dao::Operation::Cancel {
+            by: voter,
+            proposal,
+        },
+    }
+}
+
 fn draw() -> impl Strategy<Value = Draw> {
-    (0..18_u8, any::<u8>(), any::<u8>(), 0..700_u16).prop_map(|(what, a, b, amount)| Draw {
+    (0..26_u8, any::<u8>(), any::<u8>(), 0..700_u16).prop_map(|(what, a, b, amount)| Draw {
         what,
         a,
         b,

@@ -211,6 +211,32 @@ impl<'a> Draft<'a> {
         std::mem::take(&mut self.enrolled)
     }
 
+    /// Goes on at another time. One before the last change is found by the next operation.
+    pub(crate) const fn set_time(&mut self, now: UnixMillis) {
+        self.now = now;
+    }
+
+    /// Says that the host did something at the time set: nothing is asked for an earlier one.
+    pub(crate) fn tick(&mut self) {
+        self.changes.clock = self.now.max(self.changes.clock);
+    }
+
+    /// Whether anybody is enrolled.
+    pub(crate) fn has_members(&self) -> bool {
+        self.base.member_count() > 0 || !self.changes.members.is_empty()
+    }
+
+    /// Whether founding roles were given.
+    #[must_use]
+    pub const fn is_established(&self) -> bool {
+        self.changes.established
+    }
+
+    /// How much circulates, as far as the host said.
+    pub(crate) const fn circulating(&self) -> Weight {
+        self.changes.circulating
+    }
+
     /// Whether an account is enrolled.
     #[must_use]
     pub fn is_enrolled(&self, account: AccountId) -> bool {

@@ -113,6 +113,32 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// The account that asks, for what an account asks.
+    #[must_use]
+    pub const fn actor(&self) -> Option<AccountId> {
+        match *self {
+            Self::Enrol { account: actor }
+            | Self::Delegate { voter: actor, .. }
+            | Self::Draft { author: actor, .. }
+            | Self::Submit { author: actor, .. }
+            | Self::Propose { author: actor, .. }
+            | Self::Vote { voter: actor, .. }
+            | Self::Cancel { by: actor, .. } => Some(actor),
+            Self::Establish { .. }
+            | Self::SetReputation { .. }
+            | Self::Queue { .. }
+            | Self::Execute { .. } => None,
+        }
+    }
+
+    /// Whether only the host asks so.
+    #[must_use]
+    pub const fn is_of_the_host(&self) -> bool {
+        matches!(self, Self::Establish { .. } | Self::SetReputation { .. })
+    }
+}
+
 impl Part {
     /// This part of somebody's power, rounded down.
     #[must_use]

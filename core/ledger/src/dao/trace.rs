@@ -64,6 +64,28 @@ impl<T> Default for Trace<T> {
     }
 }
 
+impl<T: Default + PartialEq> Trace<T> {
+    /// Takes in what came after: the first may be another value for the last millisecond.
+    ///
+    /// A checkpoint that says what the one before says is none, so that the same changes give the
+    /// same trace however they were grouped.
+    fn extend(&mut self, tail: Vec<Checkpoint<T>>) {
+        let first = tail.first().map(|(time, _)| *time);
+        if first.is_some() && self.0.last().map(|(time, _)| *time) == first {
+            self.0.pop();
+        }
+        for (time, value) in tail {
+            let same = match self.0.last() {
+                Some((_, last)) => *last == value,
+                None => value == T::default(),
+            };
+            if !same {
+                self.0.push((time, value));
+            }
+        }
+    }
+}
+
 impl<T> Trace<T> {
     /// Takes checkpoints that are in order, no two of one time.
     pub(crate) fn from_checkpoints(checkpoints: Vec<Checkpoint<T>>) -> Option<Self> {
@@ -84,15 +106,6 @@ impl<T> Trace<T> {
 
     pub(crate) fn last(&self) -> Option<&T> {
         self.0.last().map(|(_, value)| value)
-    }
-
-    /// Takes in what came after: the first may be another value for the last millisecond.
-    fn extend(&mut self, tail: Vec<Checkpoint<T>>) {
-        let first = tail.first().map(|(time, _)| *time);
-        if first.is_some() && self.0.last().map(|(time, _)| *time) == first {
-            self.0.pop();
-        }
-        self.0.extend(tail);
     }
 }
 
@@ -138,10 +151,16 @@ impl<K: Copy + Eq + Hash + Ord, T: Clone> Traces<K, T> {
         list.sort_unstable_by_key(|(key, _)| *key);
         list
     }
+}
 
+impl<K: Copy + Eq + Hash, T: Default + PartialEq> Traces<K, T> {
     pub(crate) fn absorb(&mut self, tails: Tails<K, T>) {
         for (key, tail) in tails.0 {
-            self.0.entry(key).or_default().extend(tail);
+            let trace = self.0.entry(key).or_default();
+            trace.extend(tail);
+            if trace.0.is_empty() {
+                self.0.remove(&key);
+            }
         }
     }
 }

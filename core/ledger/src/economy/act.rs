@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Economy;
-use crate::{Movement, Purse, earning, staking};
+use crate::{Movement, Purse, dao, earning, staking};
 
 /// Most bytes of a request as text: that of an economy, and its name.
 const TEXT_BYTES_MAX: usize = Economy::BYTES_MAX + 256;
@@ -33,6 +33,10 @@ pub enum Request {
     Staking(staking::Operation),
     /// Rewards a contribution or a session of computing, or pays a fee.
     Earning(earning::Operation),
+    /// Takes part in governance. Once it is established ([`dao::Operation::Establish`]), the rules
+    /// and what leaves the treasury are its matter: the host's own [`Request::Configure`] and
+    /// [`Request::SetParameter`] are refused then.
+    Governance(dao::Operation),
 }
 
 /// What happened in an economy.
@@ -41,11 +45,12 @@ pub enum Request {
 ///
 /// | bytes | item |
 /// |---|---|
-/// | 1 | 1 configured, 2 parameter set, 3 staking, 4 earning, 5 staking of all |
+/// | 1 | 1 configured, 2 parameter set, 3 staking, 4 earning, 5 staking of all, 6 governance |
 /// | configured | [`Economy`] as JSON text of at most 256 KiB, fields in their order, no spaces |
 /// | parameter set | name (text of 1 to 128 bytes), value `u128` |
 /// | staking, of all | as [`staking::Event`], without its time |
 /// | earning | as [`earning::Event`], without its time |
+/// | governance | as [`dao::Event`], without its time |
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Event {
     /// Every number and rule was set.
@@ -64,6 +69,9 @@ pub enum Event {
     StakingOfAll(staking::EventKind),
     /// Something was earned or a fee was paid.
     Earning(earning::EventKind),
+    /// Something happened in governance. What an executed proposal pays follows as movements; the
+    /// parameters it sets are those its content names.
+    Governance(dao::EventKind),
 }
 
 impl Event {
@@ -86,6 +94,7 @@ impl Event {
                 operation.asks_for_all() && event.answers(operation)
             }
             (Self::Earning(event), Request::Earning(operation)) => event.answers(operation),
+            (Self::Governance(event), Request::Governance(operation)) => event.answers(operation),
             _ => false,
         }
     }
@@ -98,13 +107,15 @@ impl Event {
             Self::Staking(event) | Self::StakingOfAll(event) => account_of(event),
             Self::Earning(earning::EventKind::Earned { account, .. }) => *account,
             Self::Earning(earning::EventKind::FeePaid { payer, .. }) => *payer,
+            Self::Governance(event) => event.actor().unwrap_or(Purse::Mint.account()),
         }
     }
 
-    /// The money that moves with it, but for what is minted at the start.
+    /// The money that moves with it, but for what is minted at the start and what an executed
+    /// proposal pays.
     pub(crate) fn movements(&self) -> Vec<Movement> {
         match self {
-            Self::Configured(_) | Self::ParameterSet { .. } => Vec::new(),
+            Self::Configured(_) | Self::ParameterSet { .. } | Self::Governance(_) => Vec::new(),
             Self::Staking(event) | Self::StakingOfAll(event) => event.movements(),
             Self::Earning(event) => event.movements(),
         }
@@ -133,6 +144,10 @@ impl Event {
                 writer.u8(5);
                 event.encode_into(writer);
             }
+            Self::Governance(event) => {
+                writer.u8(6);
+                event.encode_into(writer);
+            }
         }
     }
 
@@ -153,6 +168,7 @@ impl Event {
                 }
                 Self::StakingOfAll(event)
             }
+            6 => Self::Governance(dao::EventKind::decode_from(reader)?),
             code => {
                 return Err(DecodeError::Unknown {
                     at,
@@ -174,6 +190,11 @@ impl Request {
                 Signer::Host
             }
             Self::Earning(earning::Operation::Fee { payer, .. }) => Signer::Owner(payer),
+            Self::Governance(ref operation) => match operation.actor() {
+                Some(account) => Signer::Owner(account),
+                None if operation.is_of_the_host() => Signer::Host,
+                None => Signer::Anyone,
+            },
             Self::Staking(ref operation) => match *operation {
                 Stake::SetCommission { operator, .. }
                 | Stake::ClaimCommission { operator }
@@ -216,6 +237,8 @@ pub(crate) enum Signer {
     UnknownOperator,
     /// Nobody's: the host alone asks so.
     Host,
+    /// Nobody's: whoever likes may ask so.
+    Anyone,
 }
 
 /// The account in whose history an event of staking belongs.

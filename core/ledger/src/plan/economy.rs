@@ -2,23 +2,29 @@
 
 use fogcompute_base::{AccountId, Digest, NodeId, TransferId};
 
+use super::governance::same_start;
 use super::{Draft, fits};
+use crate::dao::{DaoError, Effect};
 use crate::earning::draft::Draft as EarningDraft;
 use crate::economy::{Economy, EconomyError, Event, Request};
 use crate::staking::draft::Draft as StakingDraft;
 use crate::{
-    Account, Amount, AssetId, EntryKind, LedgerError, Limits, Movement, Purse, earning, staking,
+    Account, Amount, AssetId, EntryKind, LedgerError, Limits, Movement, Purse, dao, earning,
+    staking,
 };
 
 impl<'a> Draft<'a> {
     /// Refuses transfers and reservations by hand that the economy's sums could not bear.
     ///
     /// Anybody may pay into the treasury, the sovereign fund and (burning) the mint; whoever
-    /// decides over the host's operations decides over what leaves mint and treasury, and nobody
-    /// takes from the sovereign fund.
+    /// decides over the host's operations decides over what leaves mint and treasury until
+    /// governance is established, and nobody takes from the sovereign fund.
     pub(super) fn free(&self, from: AccountId, to: AccountId) -> Result<(), LedgerError> {
         for (account, gives) in [(from, true), (to, false)] {
             match Purse::of(account) {
+                Some(purse @ (Purse::Treasury | Purse::Mint)) if gives && self.is_governed() => {
+                    return Err(LedgerError::Governed { purse: Some(purse) });
+                }
                 None | Some(Purse::Account(_) | Purse::Treasury | Purse::Mint) => {}
                 Some(Purse::SovereignFund) if !gives => {}
                 Some(
@@ -58,6 +64,7 @@ impl<'a> Draft<'a> {
     /// Does what is asked of the economy.
     pub(super) fn economy(&mut self, id: TransferId, request: &Request) -> Result<(), LedgerError> {
         let founding = self.economy_now().is_none();
+        let mut effects = Vec::new();
         let event = match request {
             Request::Configure(economy) => {
                 self.configure(id, economy)?;
@@ -82,8 +89,13 @@ impl<'a> Draft<'a> {
                 }
             }
             Request::Earning(operation) => Event::Earning(self.earn(id, operation)?),
+            Request::Governance(operation) => {
+                let done = self.govern(id, operation)?;
+                effects = done.effects;
+                Event::Governance(done.event)
+            }
         };
-        self.follow(id, event, founding)
+        self.follow(id, event, founding, effects)
     }
 
     /// Does again what made an entry. `None` if it has other effects than the entry says.
@@ -92,6 +104,7 @@ impl<'a> Draft<'a> {
         id: TransferId,
         event: &Event,
     ) -> Result<Option<()>, LedgerError> {
+        let mut effects = Vec::new();
         let sound = match event {
             Event::Configured(economy) => {
                 self.economy(id, &Request::Configure(economy.clone()))?;
@@ -115,11 +128,21 @@ impl<'a> Draft<'a> {
                 let draft = || EarningDraft::new(&state.earning, now);
                 self.earning.get_or_insert_with(draft).repeat(kind).is_ok()
             }
+            Event::Governance(kind) => match self.dao().repeat(kind) {
+                Ok(asked) => {
+                    effects = asked;
+                    true
+                }
+                Err(dao::Corruption::Impossible { reason }) => {
+                    return Err(LedgerError::Dao { id, reason });
+                }
+                Err(_) => false,
+            },
         };
         if !sound {
             return Ok(None);
         }
-        self.follow(id, event.clone(), false).map(Some)
+        self.follow(id, event.clone(), false, effects).map(Some)
     }
 
     /// Pays out stake whose time has come, and forgets redelegations; at most so many.
@@ -150,11 +173,11 @@ impl<'a> Draft<'a> {
     }
 
     /// The rules as the batch has left them.
-    fn economy_now(&self) -> Option<&Economy> {
+    pub(super) fn economy_now(&self) -> Option<&Economy> {
         self.plan.economy.as_deref().or(self.state.economy())
     }
 
-    fn staking(&mut self) -> &mut StakingDraft<'a> {
+    pub(super) fn staking(&mut self) -> &mut StakingDraft<'a> {
         let (state, now) = (self.state, self.now);
         self.staking
             .get_or_insert_with(|| StakingDraft::new(&state.staking, now))
@@ -163,7 +186,7 @@ impl<'a> Draft<'a> {
     /// Takes the rules over; the first ones open the purses.
     fn configure(&mut self, id: TransferId, economy: &Economy) -> Result<(), LedgerError> {
         economy.validate().map_err(refused(id))?;
-        match self.economy_now().map(|now| now.supply.initial) {
+        match self.economy_now() {
             None => {
                 for purse in Purse::ALL {
                     let account = purse.account();
@@ -178,18 +201,11 @@ impl<'a> Draft<'a> {
                     }
                 }
             }
-            Some(minted) if minted != economy.supply.initial => {
-                return Err(refused(id)(EconomyError::OutOfBounds {
-                    name: "supply.initial".to_owned(),
-                    value: economy.supply.initial.0,
-                    min: minted.0,
-                    max: minted.0,
-                }));
-            }
-            Some(_) => {}
+            Some(now) => same_start(now, economy).map_err(refused(id))?,
         }
         self.plan.economy = Some(Box::new(economy.clone()));
-        Ok(())
+        let weights = economy.dao.weights;
+        self.dao().set_weights(weights).map_err(governance(id))
     }
 
     fn stake(
@@ -264,14 +280,36 @@ impl<'a> Draft<'a> {
     }
 
     /// Records an event and everything that follows from it.
-    fn follow(&mut self, id: TransferId, event: Event, founding: bool) -> Result<(), LedgerError> {
+    fn follow(
+        &mut self,
+        id: TransferId,
+        event: Event,
+        founding: bool,
+        effects: Vec<Effect>,
+    ) -> Result<(), LedgerError> {
         let mut movements = event.movements();
-        let configured = matches!(event, Event::Configured(_) | Event::ParameterSet { .. });
+        let mut configured = matches!(event, Event::Configured(_) | Event::ParameterSet { .. });
         self.receipt(EntryKind::Economy {
             id,
             event: Box::new(event),
         });
         let cause = self.plan.head.sequence;
+        for effect in effects {
+            match effect {
+                Effect::SetParameter { name, value, .. } => {
+                    let economy = self.economy_now().ok_or(LedgerError::NoEconomy { id })?;
+                    let mut economy = economy.clone();
+                    economy.set(&name, value).map_err(refused(id))?;
+                    self.configure(id, &economy)?;
+                    configured = true;
+                }
+                Effect::Pay { to, amount, .. } => movements.push(Movement {
+                    from: Purse::Treasury,
+                    to: Purse::Account(to),
+                    amount,
+                }),
+            }
+        }
         if configured {
             let supply = self.economy_now().map(|economy| economy.supply);
             let supply = supply.ok_or(LedgerError::NoEconomy { id })?;
@@ -340,6 +378,13 @@ impl<'a> Draft<'a> {
             amount,
         });
         Ok(())
+    }
+}
+
+pub(super) fn governance(id: TransferId) -> impl Fn(DaoError) -> LedgerError {
+    move |reason| LedgerError::Dao {
+        id,
+        reason: Box::new(reason),
     }
 }
 

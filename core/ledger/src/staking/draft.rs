@@ -35,6 +35,10 @@ pub(crate) struct Draft<'a> {
     changes: Changes,
     /// Stakes the step in hand has touched: one that ends leaves its fraction behind.
     touched: Vec<Stake>,
+    /// Stakes whose worth may have changed since [`take_moved`](Self::take_moved) was asked.
+    moved: BTreeSet<Stake>,
+    /// Operators that were slashed since then: what everybody staked on them is worth less.
+    slashed: BTreeSet<NodeId>,
     /// Nothing of the base up to here is due any more, so that no step looks at it again.
     matured: Bound<(UnixMillis, u64)>,
 }
@@ -100,6 +104,8 @@ impl<'a> Draft<'a> {
                 claims_paid: BTreeSet::new(),
             },
             touched: Vec::new(),
+            moved: BTreeSet::new(),
+            slashed: BTreeSet::new(),
             matured: Bound::Unbounded,
         };
         draft.set_time(now);
@@ -164,6 +170,25 @@ impl<'a> Draft<'a> {
         self.find_operator(operator).map(|record| record.account)
     }
 
+    /// Stakes whose worth may have changed since this was asked last, and operators whose slash
+    /// has changed the worth of everything staked on them.
+    pub(crate) fn take_moved(&mut self) -> (BTreeSet<Stake>, BTreeSet<NodeId>) {
+        let moved = std::mem::take(&mut self.moved);
+        (moved, std::mem::take(&mut self.slashed))
+    }
+
+    /// The operators on whom an account has something staked.
+    pub(crate) fn operators_of(&self, delegator: AccountId) -> Vec<NodeId> {
+        let known = self.base.operators.keys();
+        let ids: BTreeSet<_> = known
+            .chain(self.changes.operators.keys())
+            .copied()
+            .collect();
+        ids.into_iter()
+            .filter(|operator| self.find_delegation((*operator, delegator)).is_some())
+            .collect()
+    }
+
     fn on_time(&self) -> Result<(), StakingError> {
         let (now, last) = (self.now, self.changes.clock);
         if now < last {
@@ -180,7 +205,11 @@ impl<'a> Draft<'a> {
         for movement in done.movements() {
             self.account(&movement)?;
         }
+        if let EventKind::Slashed { operator, .. } = done {
+            self.slashed.insert(operator);
+        }
         for key in std::mem::take(&mut self.touched) {
+            self.moved.insert(key);
             let Some(Some(delegation)) = self.changes.delegations.get(&key) else {
                 continue;
             };
@@ -853,7 +882,7 @@ impl<'a> Draft<'a> {
     }
 
     /// What a delegation is worth, as [`Staking::staked`].
-    fn staked(&self, key: Stake) -> Amount {
+    pub(crate) fn staked(&self, key: Stake) -> Amount {
         let stake = self.find_operator(key.0).zip(self.find_delegation(key));
         stake.map_or(Amount::ZERO, |(operator, delegation)| {
             operator.worth(delegation.shares)

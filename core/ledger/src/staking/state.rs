@@ -253,7 +253,7 @@ pub(super) fn scaled(amount: Amount) -> U256 {
 }
 
 /// A delegator's stake on an operator.
-pub(super) type Stake = (NodeId, AccountId);
+pub(crate) type Stake = (NodeId, AccountId);
 /// A delegator's way from the first operator to the last.
 pub(super) type Hop = (NodeId, AccountId, NodeId);
 
