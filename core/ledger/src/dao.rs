@@ -59,14 +59,14 @@
 
 mod action;
 mod codec;
-mod draft;
+pub(crate) mod draft;
 mod error;
 mod event;
 mod graph;
 mod operation;
 mod proposal;
 mod role;
-mod rules;
+pub(crate) mod rules;
 mod snapshot;
 mod strategy;
 mod trace;

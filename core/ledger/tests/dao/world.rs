@@ -199,6 +199,8 @@ impl World {
         let text = serde_json::to_string(&self.dao.snapshot()).unwrap();
         let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
         assert_eq!(Dao::restore(&snapshot).unwrap(), self.dao);
+        let snapshot = Snapshot::decode(&snapshot.encode()).unwrap();
+        assert_eq!(Dao::restore(&snapshot).unwrap(), self.dao);
     }
 
     pub(crate) fn tokens(&mut self, n: u16, tokens: u128) -> &mut Self {
