@@ -66,7 +66,7 @@ mod graph;
 mod operation;
 mod proposal;
 mod role;
-mod rules;
+pub(crate) mod rules;
 mod snapshot;
 mod strategy;
 mod trace;

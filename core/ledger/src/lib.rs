@@ -24,7 +24,10 @@
 //! [`staking`] and [`earning`] are state machines of their own, which say what money must move
 //! between [`Purse`]s; the book moves it in the same batch, or refuses the event with it.
 //!
-//! Not here: roles, governance, exchange between assets. Whether an operation needs a signature is
+//! [`dao`] is a state machine of that kind too: weights with their past, delegation, proposals and
+//! votes. The book does not ask it yet.
+//!
+//! Not here: exchange between assets. Whether an operation needs a signature is
 //! the host's to say: unsigned ones are its own word. A state keeps every id it has seen, because an
 //! id must never be forgotten, and asks a [`History`] for everything else about the past.
 //!

@@ -4,7 +4,7 @@ use fogcompute_base::wire::{DecodeError, Reader, Writer};
 use fogcompute_base::{AccountId, Digest, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::codec::{account, time, unknown};
+use super::codec::{account, amount, time, unknown};
 use super::{ProposalKind, Role};
 use crate::{Amount, economy};
 
@@ -215,7 +215,7 @@ impl Action {
             },
             2 => Self::Pay {
                 to: account(r)?,
-                amount: r.u128().map(Amount)?,
+                amount: amount(r)?,
                 code: r.u16()?,
             },
             3 => Self::GrantRole {
@@ -233,7 +233,7 @@ impl Action {
             6 => Self::DeployAgent {
                 agent: r.array().map(Digest::from_bytes)?,
                 operator: account(r)?,
-                budget: r.u128().map(Amount)?,
+                budget: amount(r)?,
             },
             7 => Self::Pause { scope: scope(r)? },
             8 => Self::Unpause { scope: scope(r)? },

@@ -1,11 +1,11 @@
 //! What all byte formats of governance are read by.
 
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
-use fogcompute_base::{AccountId, TransferId, UnixMillis};
+use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
 
 use super::action::{Action, role};
 use super::{Choice, Content, Conviction, Holder, Part, ProposalKind, Terms, Weighing, Weight};
-use crate::Ppm;
+use crate::{Amount, Ppm};
 
 pub(super) fn unknown(at: usize, code: u8) -> DecodeError {
     DecodeError::Unknown {
@@ -28,6 +28,23 @@ pub(super) fn proposal(r: &mut Reader<'_>) -> Result<TransferId, DecodeError> {
 
 pub(super) fn weight(r: &mut Reader<'_>) -> Result<Weight, DecodeError> {
     r.u128().map(Weight)
+}
+
+pub(super) fn amount(r: &mut Reader<'_>) -> Result<Amount, DecodeError> {
+    r.u128().map(Amount)
+}
+
+pub(super) fn node(r: &mut Reader<'_>) -> Result<NodeId, DecodeError> {
+    r.array().map(NodeId::from_bytes)
+}
+
+pub(super) fn flag(r: &mut Reader<'_>) -> Result<bool, DecodeError> {
+    let at = r.position();
+    match r.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        code => Err(unknown(at, code)),
+    }
 }
 
 pub(super) fn ppm(r: &mut Reader<'_>) -> Result<Ppm, DecodeError> {

@@ -987,3 +987,161 @@ fn failed(proposal: TransferId) -> impl Fn((usize, ActionError)) -> DaoError {
         reason: Box::new(reason),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dao::Choice;
+
+    fn account(n: u16) -> AccountId {
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(&n.to_be_bytes());
+        AccountId::from_bytes(bytes)
+    }
+
+    fn all_to(voter: u16, to: u16) -> Operation {
+        Operation::Delegate {
+            voter: account(voter),
+            topics: vec![ProposalKind::General],
+            to: vec![Part {
+                to: account(to),
+                part: Ppm::WHOLE,
+            }],
+        }
+    }
+
+    /// Five hundred who delegate to one, who delegates to another, who delegates to a third.
+    fn popular() -> Dao {
+        let mut dao = Dao::default();
+        let made = dao.update(UnixMillis(1), |draft| {
+            for voter in 10..510 {
+                let _ = draft.execute(&Rules::default(), &all_to(voter, 1), &NoHost)?;
+                draft.set_tokens(account(voter), Amount(1_000))?;
+            }
+            for voter in 1..3 {
+                let _ = draft.execute(&Rules::default(), &all_to(voter, voter + 1), &NoHost)?;
+            }
+            draft.set_circulating(Amount(500_000))
+        });
+        assert_eq!(made, Ok(()));
+        dao
+    }
+
+    #[test]
+    fn an_update_touches_what_lies_downstream_and_nobody_upstream() {
+        let dao = popular();
+        let mut draft = dao.draft(UnixMillis(2));
+        draft.set_tokens(account(77), Amount(1_001)).unwrap();
+        assert_eq!(draft.changes.members.len(), 1);
+        assert_eq!(draft.changes.own.len(), 1);
+        assert_eq!(draft.changes.received.len(), 3);
+        let mut draft = dao.draft(UnixMillis(2));
+        let _ = draft
+            .execute(&Rules::default(), &all_to(77, 4), &NoHost)
+            .unwrap();
+        assert_eq!(draft.changes.received.len(), 4);
+        assert_eq!(draft.changes.upstream.len(), 2);
+        assert_eq!(draft.changes.delegations.len(), 1);
+        // A delegate that takes its own way moves all it has received, at the same cost.
+        let mut draft = dao.draft(UnixMillis(2));
+        let _ = draft
+            .execute(&Rules::default(), &all_to(1, 4), &NoHost)
+            .unwrap();
+        assert_eq!(draft.changes.received.len(), 3);
+        assert_eq!(draft.changes.delegations.len(), 1);
+    }
+
+    #[test]
+    fn a_vote_touches_ballots_downstream_and_nobody_upstream() {
+        let mut dao = popular();
+        let proposal = TransferId::from_bytes([1; 16]);
+        let rules = Rules {
+            proposal_threshold: Amount::ZERO,
+            voting_delay_ms: 1,
+            voter_share_max: Ppm::WHOLE,
+            ..Rules::default()
+        };
+        let propose = Operation::Propose {
+            author: account(9),
+            proposal,
+            content: Content {
+                kind: ProposalKind::General,
+                title: "A".to_owned(),
+                description: String::new(),
+                actions: vec![Action::Resolve {
+                    text: Digest::of(b"x"),
+                }],
+            },
+        };
+        let vote = |voter, choice| Operation::Vote {
+            voter: account(voter),
+            proposal,
+            choice,
+        };
+        let done = dao.update(UnixMillis(2), |draft| {
+            draft.execute(&rules, &propose, &NoHost)
+        });
+        assert!(done.is_ok());
+        let mut draft = dao.draft(UnixMillis(4));
+        let _ = draft
+            .execute(&rules, &vote(1, Choice::For), &NoHost)
+            .unwrap();
+        assert_eq!(draft.changes.ballots.len(), 1);
+        // Those it goes on to have not voted.
+        assert_eq!(draft.changes.diverted.len(), 2);
+        let changes = draft.finish();
+        dao.absorb(changes);
+        let mut draft = dao.draft(UnixMillis(5));
+        let _ = draft
+            .execute(&rules, &vote(77, Choice::Against), &NoHost)
+            .unwrap();
+        assert_eq!(draft.changes.ballots.len(), 2);
+        // The first on the way has voted: beyond it, nothing is lost.
+        assert_eq!(draft.changes.diverted.len(), 0);
+        let changes = draft.finish();
+        dao.absorb(changes);
+        let tally = dao.proposal(proposal).unwrap().power;
+        assert_eq!(
+            (tally.in_favor, tally.against),
+            (Weight(499_000), Weight(1_000))
+        );
+    }
+
+    #[test]
+    fn who_is_enrolled_is_told_once() {
+        let dao = Dao::default();
+        let mut draft = dao.draft(UnixMillis(1));
+        let _ = draft
+            .execute(&Rules::default(), &all_to(1, 2), &NoHost)
+            .unwrap();
+        let _ = draft
+            .execute(&Rules::default(), &all_to(1, 3), &NoHost)
+            .unwrap();
+        assert_eq!(draft.take_enrolled(), [account(1)]);
+        assert_eq!(draft.take_enrolled(), []);
+        // Who only receives is not.
+        assert!(!draft.is_enrolled(account(2)));
+    }
+
+    #[test]
+    fn stakers_are_those_of_the_state_and_of_the_draft() {
+        let mut dao = Dao::default();
+        let operator = NodeId::from_bytes([1; 32]);
+        let enrol = |n| Operation::Enrol {
+            account: account(n),
+        };
+        let staked = dao.update(UnixMillis(1), |draft| {
+            for n in 1..4 {
+                let _ = draft.execute(&Rules::default(), &enrol(n), &NoHost)?;
+            }
+            draft.set_stake(operator, account(1), Amount(5))?;
+            draft.set_stake(operator, account(2), Amount(5))
+        });
+        assert_eq!(staked, Ok(()));
+        let mut draft = dao.draft(UnixMillis(2));
+        draft.set_stake(operator, account(1), Amount::ZERO).unwrap();
+        draft.set_stake(operator, account(3), Amount(1)).unwrap();
+        assert_eq!(draft.stakers(operator), [account(2), account(3)]);
+        assert_eq!(draft.stakers(NodeId::from_bytes([2; 32])), []);
+    }
+}

@@ -446,3 +446,307 @@ pub(super) fn all_topics(named: &[ProposalKind]) -> Vec<ProposalKind> {
     topics.sort_unstable();
     topics
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Amount;
+    use crate::dao::{Action, Role, Rules};
+    use fogcompute_base::Digest;
+
+    fn person(n: u8) -> AccountId {
+        AccountId::from_bytes([n; 16])
+    }
+
+    fn name(n: u8) -> TransferId {
+        TransferId::from_bytes([n; 16])
+    }
+
+    fn saying(title: &str) -> Content {
+        Content {
+            kind: ProposalKind::General,
+            title: title.to_owned(),
+            description: "Why not?\n".to_owned(),
+            actions: vec![Action::Resolve {
+                text: Digest::of(b"x"),
+            }],
+        }
+    }
+
+    fn terms() -> Terms {
+        let rules = Rules::default();
+        Terms::new(&rules, &rules.path(ProposalKind::General), UnixMillis(7))
+    }
+
+    /// Every kind of event, what asked for it, and what differs from that in one field each.
+    fn all() -> Vec<(EventKind, Operation, Vec<Operation>)> {
+        let (author, proposal, content) = (person(1), name(2), saying("A"));
+        let holder = |role| Holder {
+            account: person(1),
+            role,
+        };
+        let part = |n| Part {
+            to: person(n),
+            part: Ppm::percent(30),
+        };
+        let delegate = |n, topics: &[_], to| Operation::Delegate {
+            voter: person(n),
+            topics: topics.to_vec(),
+            to: vec![part(to)],
+        };
+        let (general, treasury) = (ProposalKind::General, ProposalKind::TreasuryAllocation);
+        let vote = |n, of, choice| Operation::Vote {
+            voter: person(n),
+            proposal: name(of),
+            choice,
+        };
+        let draft = |n, of, title| Operation::Draft {
+            author: person(n),
+            proposal: name(of),
+            content: saying(title),
+        };
+        let propose = |n, of, title| Operation::Propose {
+            author: person(n),
+            proposal: name(of),
+            content: saying(title),
+        };
+        let establish = |role| Operation::Establish {
+            roles: vec![holder(role)],
+        };
+        let reputation = |n, part| Operation::SetReputation {
+            account: person(n),
+            reputation: Ppm::percent(part),
+        };
+        let submit = |n, of| Operation::Submit {
+            author: person(n),
+            proposal: name(of),
+        };
+        let cancel = |n, of| Operation::Cancel {
+            by: person(n),
+            proposal: name(of),
+        };
+        let queue = |of| Operation::Queue { proposal: name(of) };
+        let execute = |of| Operation::Execute { proposal: name(of) };
+        vec![
+            (
+                EventKind::Established {
+                    roles: vec![holder(Role::King)],
+                },
+                establish(Role::King),
+                vec![establish(Role::Guardian)],
+            ),
+            (
+                EventKind::Enrolled { account: author },
+                Operation::Enrol { account: author },
+                vec![Operation::Enrol { account: person(2) }],
+            ),
+            (
+                EventKind::Delegated {
+                    voter: author,
+                    topics: vec![treasury, general],
+                    to: vec![part(3)],
+                },
+                delegate(1, &[general, treasury], 3),
+                vec![
+                    delegate(2, &[general, treasury], 3),
+                    delegate(1, &[general], 3),
+                    delegate(1, &[], 3),
+                    delegate(1, &[general, treasury], 4),
+                ],
+            ),
+            (
+                EventKind::ReputationSet {
+                    account: author,
+                    reputation: Ppm::percent(5),
+                },
+                reputation(1, 5),
+                vec![reputation(2, 5), reputation(1, 6)],
+            ),
+            (
+                EventKind::Drafted {
+                    author,
+                    proposal,
+                    content: content.clone(),
+                },
+                draft(1, 2, "A"),
+                vec![draft(2, 2, "A"), draft(1, 3, "A"), draft(1, 2, "B")],
+            ),
+            (
+                EventKind::Submitted {
+                    author,
+                    proposal,
+                    terms: terms(),
+                },
+                submit(1, 2),
+                vec![submit(2, 2), submit(1, 3)],
+            ),
+            (
+                EventKind::Proposed {
+                    author,
+                    proposal,
+                    content,
+                    terms: terms(),
+                },
+                propose(1, 2, "A"),
+                vec![propose(2, 2, "A"), propose(1, 3, "A"), propose(1, 2, "B")],
+            ),
+            (
+                EventKind::Voted {
+                    voter: author,
+                    proposal,
+                    choice: Choice::For,
+                    power: Weight(9),
+                    deadline: UnixMillis(10),
+                },
+                vote(1, 2, Choice::For),
+                vec![
+                    vote(2, 2, Choice::For),
+                    vote(1, 3, Choice::For),
+                    vote(1, 2, Choice::Against),
+                ],
+            ),
+            (
+                EventKind::Cancelled {
+                    by: author,
+                    proposal,
+                },
+                cancel(1, 2),
+                vec![cancel(2, 2), cancel(1, 3)],
+            ),
+            (
+                EventKind::Queued {
+                    proposal,
+                    eta: UnixMillis(4),
+                },
+                queue(2),
+                vec![queue(3)],
+            ),
+            (
+                EventKind::Executed { proposal },
+                execute(2),
+                vec![execute(3)],
+            ),
+        ]
+    }
+
+    #[test]
+    fn events_survive_their_bytes_and_json() {
+        for (kind, _, _) in all() {
+            let event = Event {
+                time: UnixMillis(3),
+                kind,
+            };
+            let bytes = event.encode();
+            assert_eq!(Event::decode(&bytes), Ok(event.clone()));
+            for end in 0..bytes.len() {
+                assert!(Event::decode(&bytes[..end]).is_err());
+            }
+            let longer = [&bytes[..], &[0]].concat();
+            assert_eq!(
+                Event::decode(&longer),
+                Err(DecodeError::Trailing { count: 1 })
+            );
+            let text = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
+        }
+        for code in [0, 12] {
+            let bytes = [&[0; 8][..], &[code], &[0; 200]].concat();
+            let unknown = DecodeError::Unknown {
+                at: 8,
+                value: u64::from(code),
+            };
+            assert_eq!(Event::decode(&bytes), Err(unknown));
+        }
+    }
+
+    #[test]
+    fn topics_have_one_order() {
+        let kind = EventKind::Delegated {
+            voter: person(1),
+            topics: vec![ProposalKind::General, ProposalKind::ParameterChange],
+            to: vec![],
+        };
+        let event = Event {
+            time: UnixMillis(3),
+            kind,
+        };
+        assert!(Event::decode(&event.encode()).is_err());
+    }
+
+    #[test]
+    fn an_event_answers_what_asked_for_it_and_nothing_that_differs_in_a_field() {
+        let all = all();
+        for (event, asked, others) in &all {
+            assert!(event.answers(asked), "{event:?}");
+            for other in others {
+                assert!(!event.answers(other), "{event:?} {other:?}");
+            }
+            for (_, other, _) in &all {
+                assert_eq!(event.answers(other), other == asked);
+            }
+        }
+        let everything = EventKind::Delegated {
+            voter: person(1),
+            topics: ProposalKind::ALL.to_vec(),
+            to: vec![],
+        };
+        assert!(everything.answers(&Operation::Delegate {
+            voter: person(1),
+            topics: vec![],
+            to: vec![]
+        }));
+    }
+
+    #[test]
+    fn events_name_who_did_them_and_to_what() {
+        let named = all().into_iter().map(|(event, _, _)| {
+            let actor = event.actor().map(|account| account.as_bytes()[0]);
+            (
+                actor,
+                event.proposal().map(|proposal| proposal.as_bytes()[0]),
+            )
+        });
+        let (me, it) = (Some(1), Some(2));
+        let expected = [
+            (None, None),
+            (me, None),
+            (me, None),
+            (None, None),
+            (me, it),
+            (me, it),
+            (me, it),
+            (me, it),
+            (me, it),
+            (None, it),
+            (None, it),
+        ];
+        assert!(named.eq(expected));
+    }
+
+    #[test]
+    fn the_longest_content_survives() {
+        let content = Content {
+            title: "\u{10ffff}".repeat(Content::TITLE_CHARS_MAX),
+            description: "x".repeat(Content::DESCRIPTION_BYTES_MAX),
+            actions: vec![
+                Action::Pay {
+                    to: person(1),
+                    amount: Amount(1),
+                    code: 0
+                };
+                Content::ACTIONS_MAX
+            ],
+            kind: ProposalKind::TreasuryAllocation,
+        };
+        assert_eq!(content.validate(), Ok(()));
+        let event = Event {
+            time: UnixMillis(3),
+            kind: EventKind::Drafted {
+                author: person(1),
+                proposal: name(2),
+                content,
+            },
+        };
+        assert_eq!(Event::decode(&event.encode()), Ok(event));
+    }
+}

@@ -403,11 +403,11 @@ pub struct Proposal {
     /// The power of its ballots.
     pub power: Tally,
     /// The votes of its ballots as they stand.
-    pub(super) votes: Tally,
+    pub(crate) votes: Tally,
     /// What they had come to in the period `settled`.
-    pub(super) charged: Tally,
+    pub(crate) charged: Tally,
     /// Periods of conviction since the snapshot that `charged` counts.
-    pub(super) settled: u64,
+    pub(crate) settled: u64,
 }
 
 impl Proposal {

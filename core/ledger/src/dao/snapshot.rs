@@ -1,5 +1,7 @@
 //! The whole state in rows, and whether it adds up.
 
+mod codec;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
@@ -7,10 +9,11 @@ use fogcompute_base::{AccountId, Digest, NodeId, TransferId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::graph::{Upstream, downstream};
+use super::proposal::later;
 use super::trace::{Checkpoint, Trace, Traces};
 use super::{
-    Agent, Ballot, Corruption, Dao, Member, Part, Poll, Proposal, ProposalKind, Resolution, Role,
-    Scope, Stage, Tally, Upgrade, Weight, Weights,
+    Agent, Ballot, Corruption, DELEGATES_MAX, Dao, Member, Part, Poll, Proposal, ProposalKind,
+    ProposalState, Resolution, Role, Scope, Stage, Tally, Upgrade, Weight, Weights,
 };
 use crate::{Amount, Ppm};
 
@@ -393,7 +396,12 @@ impl Dao {
         }
         for (row, delegation) in snapshot.delegations.iter().enumerate() {
             let parts = delegation.trace.last().map_or(&[][..], |(_, parts)| parts);
+            let sound = |(_, parts): &Checkpoint<Vec<Part>>| {
+                let whole: u64 = parts.iter().map(|part| u64::from(part.part.get())).sum();
+                parts.len() <= DELEGATES_MAX && whole <= u64::from(Ppm::WHOLE.get())
+            };
             let member = self.members.get_mut(&delegation.account);
+            let member = member.filter(|_| delegation.trace.iter().all(sound));
             let member = member.ok_or_else(|| misplaced("delegations", row))?;
             if !parts.is_empty() {
                 member.delegates_on |= delegation.topic.bit();
@@ -460,20 +468,19 @@ impl Dao {
     /// [`Corruption::WeightsDiffer`], [`Corruption::FlowsDiffer`], [`Corruption::TotalDiffers`],
     /// [`Corruption::TallyDiffers`], [`Corruption::RowMisplaced`].
     pub fn check(&self) -> Result<(), Corruption> {
-        let accounts: BTreeSet<_> = (self.own.iter().map(|(account, _)| account))
-            .chain(self.holders.keys().copied())
-            .chain(self.members.keys().copied())
-            .collect();
-        for account in accounts {
-            let differs = Err(Corruption::WeightsDiffer { account });
-            let Some(member) = self.members.get(&account) else {
-                return differs;
+        let differs = |account: &AccountId| {
+            let Some(member) = self.members.get(account) else {
+                return true;
             };
             let weight = (member.tokens.checked_add(member.staked))
-                .and_then(|units| self.weights.weigh(self.role(account), units.0));
-            if weight != Some(self.own.last(account).copied().unwrap_or_default()) {
-                return differs;
-            }
+                .and_then(|units| self.weights.weigh(self.role(*account), units.0));
+            weight != Some(self.own.last(*account).copied().unwrap_or_default())
+        };
+        // The first by id, since the order of the walk differs from run to run.
+        let accounts = self.members.keys().chain(self.holders.keys()).copied();
+        let accounts = accounts.chain(self.own.iter().map(|(account, _)| account));
+        if let Some(account) = accounts.filter(differs).min() {
+            return Err(Corruption::WeightsDiffer { account });
         }
         let total = self.circulating.0.checked_add(self.extra.0);
         if total != Some(self.total().0) {
@@ -482,12 +489,44 @@ impl Dao {
         for topic in ProposalKind::ALL {
             self.check_flows(topic)?;
         }
-        for (row, &(_, proposal)) in self.live.iter().enumerate() {
-            let stage = self.proposals.get(&proposal).map(|record| record.stage);
-            if !matches!(stage, Some(Stage::Submitted | Stage::Queued { .. })) {
+        for (row, &(until, proposal)) in self.live.iter().enumerate() {
+            let Some(record) = self.proposals.get(&proposal) else {
+                return Err(misplaced("live", row));
+            };
+            let grace = record.terms.map_or(0, |terms| terms.grace_ms);
+            let fits = match record.stage {
+                Stage::Submitted => {
+                    [record.deadline, later(record.deadline, grace)].contains(&until)
+                }
+                Stage::Queued { eta } => until == later(eta, grace),
+                Stage::Draft | Stage::Executed { .. } | Stage::Cancelled { .. } => false,
+            };
+            if !fits {
                 return Err(misplaced("live", row));
             }
             self.check_tally(proposal)?;
+        }
+        self.check_proposals()
+    }
+
+    /// Checks that proposals have what their stage needs, and that none is forgotten before it is
+    /// over.
+    fn check_proposals(&self) -> Result<(), Corruption> {
+        let live: BTreeSet<_> = self.live.iter().map(|(_, proposal)| *proposal).collect();
+        for (row, (&proposal, record)) in self.proposals.iter().enumerate() {
+            let bound = match record.stage {
+                Stage::Draft => record.terms.is_none(),
+                Stage::Submitted | Stage::Queued { .. } | Stage::Executed { .. } => {
+                    record.terms.is_some()
+                }
+                Stage::Cancelled { .. } => true,
+            };
+            let state = self.state(proposal, self.clock);
+            let over = state.is_ok_and(|state| state == ProposalState::Draft || state.is_final());
+            let kept = over || live.contains(&proposal);
+            if !bound || !kept || record.content.validate().is_err() {
+                return Err(misplaced("proposals", row));
+            }
         }
         Ok(())
     }
@@ -505,12 +544,10 @@ impl Dao {
             }
             let standing = self.standing(account, topic);
             let power = standing.own.0.checked_add(standing.received.0);
-            let parts = self.delegation(account, topic);
-            let whole: u64 = parts.iter().map(|part| u64::from(part.part.get())).sum();
-            if power.is_none() || whole > u64::from(Ppm::WHOLE.get()) {
+            if power.is_none() {
                 return Err(differs);
             }
-            for part in parts {
+            for part in self.delegation(account, topic) {
                 let sum = expected.entry(part.to).or_default();
                 *sum = sum.saturating_add(part.of(standing.power()).0);
             }

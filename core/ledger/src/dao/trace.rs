@@ -191,6 +191,11 @@ impl<K: Copy + Eq + Hash + Ord, T: Clone + Default + PartialEq> Tails<K, T> {
         tail.map_or_else(|| base.last(key), |(_, value)| Some(value))
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Sets a value from `now` on, which is not before the last checkpoint. Nothing is recorded if
     /// it is what it was.
     pub(crate) fn push(&mut self, base: &Traces<K, T>, key: K, now: UnixMillis, value: T) {

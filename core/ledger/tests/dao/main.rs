@@ -6,6 +6,7 @@
 
 mod attacks;
 mod governor;
+mod journal;
 mod model;
 mod tally;
 mod votes;

@@ -5,10 +5,10 @@
 //! ledger's and are tested with it.
 
 use fogcompute_base::UnixMillis;
+use fogcompute_ledger::Ppm;
 use fogcompute_ledger::dao::{
     Choice, DaoError, Operation, ProposalKind, Role, Standing, Weight, Weights,
 };
-use fogcompute_ledger::{Amount, Ppm};
 
 use crate::world::{KIND, World, account, id, operator, part, tally};
 
@@ -105,23 +105,19 @@ fn one_checkpoint_per_timepoint() {
 fn stake_counts_like_tokens_and_is_valued_anew() {
     let mut world = World::new();
     world.enrol(ALICE, 5);
-    let stake = |n, worth| {
-        move |draft: &mut fogcompute_ledger::dao::Draft<'_>| {
-            draft.set_stake(operator(n), account(ALICE), Amount(worth))?;
-            // Who is not enrolled is not counted.
-            draft.set_stake(operator(n), account(BOB), Amount(worth))
-        }
-    };
-    world.tell(stake(1, 20));
-    world.tell(stake(2, 300));
+    // Who is not enrolled is not counted.
+    world
+        .stake(1, ALICE, 20)
+        .stake(1, BOB, 20)
+        .stake(2, ALICE, 300);
     assert_eq!(world.standing(ALICE).own, Weight(325));
     assert_eq!(world.standing(BOB).own, Weight(0));
     let stakers: Vec<_> = world.dao.stakers(operator(1)).collect();
     assert_eq!(stakers, [account(ALICE)]);
     // A slash.
-    world.tell(stake(1, 10));
+    world.stake(1, ALICE, 10);
     assert_eq!(world.standing(ALICE).own, Weight(315));
-    world.tell(stake(1, 0));
+    world.stake(1, ALICE, 0);
     assert_eq!(world.standing(ALICE).own, Weight(305));
     assert_eq!(world.dao.stakers(operator(1)).count(), 0);
     world.check();

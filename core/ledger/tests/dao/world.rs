@@ -1,12 +1,12 @@
 //! A host of governance: accounts, a treasury and an economy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fogcompute_base::{AccountId, Digest, NodeId, TransferId, UnixMillis};
 use fogcompute_ledger::dao::{
-    Action, Ballot, Checks, Choice, Content, Dao, DaoError, Draft, Effect, Event, EventKind,
-    Holder, Operation, Part, ProposalKind, ProposalState, Role, Rules, Snapshot, Standing, Tally,
-    Weight,
+    Action, Ballot, Checks, Choice, Content, Corruption, Dao, DaoError, Draft, Effect, Event,
+    EventKind, Holder, Operation, Part, ProposalKind, ProposalState, Role, Rules, Snapshot,
+    Standing, Tally, Weight,
 };
 use fogcompute_ledger::economy::{Economy, EconomyError};
 use fogcompute_ledger::{Amount, Ppm};
@@ -54,6 +54,26 @@ pub(crate) struct Host {
     pub(crate) economy: Economy,
     pub(crate) treasury: Amount,
     pub(crate) strangers: BTreeSet<AccountId>,
+    tokens: BTreeMap<AccountId, Amount>,
+    stakes: BTreeMap<(NodeId, AccountId), Amount>,
+}
+
+impl Host {
+    /// Says what accounts have that were enrolled just now.
+    fn fill(&self, draft: &mut Draft<'_>) -> Result<(), DaoError> {
+        for account in draft.take_enrolled() {
+            draft.set_tokens(
+                account,
+                self.tokens.get(&account).copied().unwrap_or_default(),
+            )?;
+            for (&(operator, staker), &worth) in &self.stakes {
+                if staker == account {
+                    draft.set_stake(operator, account, worth)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Checks for Host {
@@ -113,6 +133,8 @@ impl World {
                 economy: Economy::default(),
                 treasury: Amount(1_000),
                 strangers: BTreeSet::new(),
+                tokens: BTreeMap::new(),
+                stakes: BTreeMap::new(),
             },
             now: 0,
         }
@@ -134,7 +156,10 @@ impl World {
         let now = UnixMillis(self.now);
         let (rules, host) = (&self.rules, &self.host);
         let before = self.dao.clone();
-        let done = (self.dao).update(now, |draft| draft.execute(rules, operation, host));
+        let done = (self.dao).update(now, |draft| {
+            let done = draft.execute(rules, operation, host)?;
+            host.fill(draft).map(|()| done)
+        });
         let done = match done {
             Ok(done) => done,
             Err(error) => {
@@ -148,7 +173,11 @@ impl World {
             kind: done.event,
         };
         let event = Event::decode(&event.encode()).unwrap();
-        let effects = (self.shadow).update(now, |draft| draft.repeat(&event.kind));
+        let effects = (self.shadow).update(now, |draft| {
+            let effects = draft.repeat(&event.kind)?;
+            host.fill(draft).expect("the first state could do it");
+            Ok::<_, Corruption>(effects)
+        });
         assert_eq!(effects.unwrap(), done.effects);
         assert_eq!(self.dao, self.shadow);
         for effect in &done.effects {
@@ -170,10 +199,20 @@ impl World {
         let text = serde_json::to_string(&self.dao.snapshot()).unwrap();
         let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
         assert_eq!(Dao::restore(&snapshot).unwrap(), self.dao);
+        let snapshot = Snapshot::decode(&snapshot.encode()).unwrap();
+        assert_eq!(Dao::restore(&snapshot).unwrap(), self.dao);
     }
 
     pub(crate) fn tokens(&mut self, n: u16, tokens: u128) -> &mut Self {
+        self.host.tokens.insert(account(n), Amount(tokens));
         self.tell(|draft| draft.set_tokens(account(n), Amount(tokens)));
+        self
+    }
+
+    pub(crate) fn stake(&mut self, on: u8, n: u16, worth: u128) -> &mut Self {
+        let key = (operator(on), account(n));
+        self.host.stakes.insert(key, Amount(worth));
+        self.tell(|draft| draft.set_stake(key.0, key.1, Amount(worth)));
         self
     }
 
@@ -184,11 +223,10 @@ impl World {
 
     /// Enrols an account that has so much.
     pub(crate) fn enrol(&mut self, n: u16, tokens: u128) -> &mut Self {
-        self.run(&Operation::Enrol {
-            account: account(n),
-        })
-        .unwrap();
-        self.tokens(n, tokens)
+        self.host.tokens.insert(account(n), Amount(tokens));
+        let account = account(n);
+        self.run(&Operation::Enrol { account }).unwrap();
+        self
     }
 
     pub(crate) fn establish(&mut self, roles: &[(u16, Role)]) -> Result<Vec<Effect>, DaoError> {
