@@ -63,12 +63,12 @@ impl World {
             world
                 .pay(Purse::Treasury.account(), account, amount)
                 .unwrap();
+            world.next += 1;
             let own = Operation::Own {
                 id: id(world.next),
                 account,
                 key: PublicKey::of(&secret(account)),
             };
-            world.next += 1;
             world.run(own).unwrap();
         }
         world
@@ -521,7 +521,7 @@ fn what_is_paused_is_refused_until_it_is_not() {
     for voter in [ANA, BEN, EVE] {
         world.vote(voter, proposal).unwrap();
     }
-    world.wait(DAY);
+    world.wait(DAY + 1);
     world.queue(proposal).unwrap();
     world.wait(HOUR);
     world.execute(proposal).unwrap();

@@ -169,7 +169,7 @@ impl<'a> Draft<'a> {
         for movement in kind.movements() {
             self.moved(id, cause, movement).ok()?;
         }
-        Some(())
+        self.weigh_stakes().ok()
     }
 
     /// The rules as the batch has left them.
@@ -325,6 +325,7 @@ impl<'a> Draft<'a> {
         for movement in movements {
             self.moved(id, cause, movement)?;
         }
+        self.weigh_stakes().map_err(governance(id))?;
         self.fits_a_record()
     }
 

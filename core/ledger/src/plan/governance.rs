@@ -188,6 +188,8 @@ impl<'a> Draft<'a> {
         touched.dedup();
         let circulating = if begins {
             self.weighing.on = true;
+            // What was touched before anybody was enrolled is told by this sum.
+            touched = (0..self.plan.slots.len()).collect();
             self.circulating()
         } else {
             let before = self.dao().circulating().0;
@@ -204,14 +206,19 @@ impl<'a> Draft<'a> {
         for (index, account) in touched.into_iter().zip(&held) {
             self.weighing.told.insert(index, counts(account));
         }
-        self.weigh_accounts(circulating, &held)
-            .map_err(governance(id))
+        let tell = |dao: &mut dao::Draft<'_>| {
+            dao.set_circulating(Amount(circulating))?;
+            (held.iter()).try_for_each(|account| dao.set_tokens(account.id, counts(account)))
+        };
+        tell(self.dao()).map_err(governance(id))
     }
 
-    fn weigh_accounts(&mut self, circulating: u128, held: &[Account]) -> Result<(), DaoError> {
-        self.dao().set_circulating(Amount(circulating))?;
-        for account in held {
-            self.dao().set_tokens(account.id, counts(account))?;
+    /// Tells governance what stakes are worth, and what those have who were enrolled, after each
+    /// step that may have changed it: others' steps may change it by what is rounded, so that it
+    /// must not depend on which steps came in one batch.
+    pub(super) fn weigh_stakes(&mut self) -> Result<(), DaoError> {
+        if !(self.weighing.on || self.dao.as_ref().is_some_and(dao::Draft::has_members)) {
+            return Ok(());
         }
         let (mut stakes, slashed) = match &mut self.staking {
             Some(draft) => draft.take_moved(),
