@@ -212,6 +212,7 @@ using storage_not_empty = error_of<FOG_STATUS_STORAGE_NOT_EMPTY, storage_error>;
 using storage_uncertain = error_of<FOG_STATUS_STORAGE_UNCERTAIN, storage_error>;
 using storage_reopen = error_of<FOG_STATUS_STORAGE_REOPEN, storage_error>;
 using invalid_transcript = error_of<FOG_STATUS_INVALID_TRANSCRIPT, storage_error>;
+using storage_missing = error_of<FOG_STATUS_STORAGE_MISSING, storage_error>;
 using node_failed = error_of<FOG_STATUS_NODE, error>;
 using listen_failed = error_of<FOG_STATUS_LISTEN, error>;
 
@@ -333,6 +334,7 @@ namespace detail {
     case FOG_STATUS_STORAGE_UNCERTAIN: throw storage_uncertain(message);
     case FOG_STATUS_STORAGE_REOPEN: throw storage_reopen(message);
     case FOG_STATUS_INVALID_TRANSCRIPT: throw invalid_transcript(message);
+    case FOG_STATUS_STORAGE_MISSING: throw storage_missing(message);
     case FOG_STATUS_NODE: throw node_failed(message);
     case FOG_STATUS_LISTEN: throw listen_failed(message);
     }
@@ -3517,6 +3519,15 @@ public:
         return ledger(detail::take<handle>([&](fog_ledger **out) {
             return fog_ledger_open_with(path.c_str(), static_cast<std::int32_t>(durability_),
                                         snapshot_entries, out);
+        }));
+    }
+
+    /// Opens a ledger's file that is there already, so that a mistyped name makes no new ledger.
+    static ledger open_existing(const std::string &path, durability durability_ = durability::full,
+                                std::uint64_t snapshot_entries = 131072) {
+        return ledger(detail::take<handle>([&](fog_ledger **out) {
+            return fog_ledger_open_existing(path.c_str(), static_cast<std::int32_t>(durability_),
+                                            snapshot_entries, out);
         }));
     }
 

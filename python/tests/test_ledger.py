@@ -564,6 +564,30 @@ def test_a_ledger_is_copied_and_written_as_text(
         empty.import_history(tmp_path / "none")
 
 
+def test_a_ledger_that_must_be_there_is_not_made(tmp_path: Path) -> None:
+    # Opening always made a ledger, also of a mistyped name and of a file of one byte.
+    path = tmp_path / "ledger"
+    with pytest.raises(f.StorageMissingError, match="ledger does not exist"):
+        f.Ledger.open(path, create=False)
+    with pytest.raises(f.StorageNoFolderError):
+        f.Ledger.open(tmp_path / "no" / "ledger", create=False)
+    assert list(tmp_path.iterdir()) == []
+    for content in (b"S", b"SQLite", b"Dear diary, " * 1_000):
+        path.write_bytes(content)
+        for create in (True, False):
+            with pytest.raises(f.StorageForeignError):
+                f.Ledger.open(path, create)
+            assert path.read_bytes() == content
+    path.write_bytes(b"")
+    with pytest.raises(f.StorageForeignError):
+        f.Ledger.open(path, create=False)
+    assert path.read_bytes() == b""
+    with f.Ledger.open(path) as ledger:
+        funded(ledger)
+    with f.Ledger.open(path, create=False) as ledger:
+        assert ledger.head().sequence == 4
+
+
 def test_a_damaged_page_is_found_out(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     with f.Ledger.open(path) as ledger:

@@ -261,6 +261,7 @@ static const struct {
     {FOG_STATUS_STORAGE_UNCERTAIN, "StorageUncertain"},
     {FOG_STATUS_STORAGE_REOPEN, "StorageReopen"},
     {FOG_STATUS_INVALID_TRANSCRIPT, "InvalidTranscript"},
+    {FOG_STATUS_STORAGE_MISSING, "StorageMissing"},
     {FOG_STATUS_NODE, "Node"},
     {FOG_STATUS_LISTEN, "Listen"},
 };
@@ -2047,7 +2048,13 @@ static void test_a_ledger_is_copied_damaged_and_out_of_room(void) {
     fog_ledger *ledger = NULL, *other = NULL;
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_open_with(file, 3, 1000, &ledger));
     FAILS(FOG_STATUS_STORAGE_IS_FOLDER, fog_ledger_open(path, &ledger));
-    OK(fog_ledger_open_with(file, FOG_DURABILITY_NORMAL, 1000, &ledger));
+    FAILS(FOG_STATUS_STORAGE_MISSING,
+          fog_ledger_open_existing(file, FOG_DURABILITY_NORMAL, 1000, &ledger));
+    CHECK(access(file, F_OK) != 0);
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_open_existing(file, 3, 1000, &ledger));
+    OK(fog_ledger_open(file, &ledger));
+    fog_ledger_free(ledger);
+    OK(fog_ledger_open_existing(file, FOG_DURABILITY_NORMAL, 1000, &ledger));
     OK(fog_ledger_open_account(ledger, MINT, FOG_ACCOUNT_KIND_ISSUER, NULL));
     OK(fog_ledger_open_account(ledger, ANA, FOG_ACCOUNT_KIND_HOLDER, NULL));
     OK(fog_ledger_transfer(ledger, id_of(1), MINT, ANA, "42", NULL));

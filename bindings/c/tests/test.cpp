@@ -813,6 +813,7 @@ void test_the_ledger_takes_the_same_steps() {
     CHECK(verified.accounts == area["verify"]["accounts"]);
     CHECK(verified.open_reservations == area["verify"]["open_reservations"]);
     THROWS(fc::storage_no_folder, fc::ledger::open("/nowhere/ledger.sqlite"));
+    THROWS(fc::storage_missing, fc::ledger::open_existing("/no-such-ledger.sqlite"));
     THROWS(fc::insufficient_funds,
            ledger.transfer(std::string(32, 'f'), area["accounts"][1]["account"],
                            area["accounts"][2]["account"], "99999999999999999999999"));

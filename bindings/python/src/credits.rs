@@ -296,20 +296,24 @@ impl Ledger {
 
 #[pymethods]
 impl Ledger {
-    /// Opens a ledger's file, or makes it. Every change waits for the disk, unless `durability`
-    /// says otherwise. A snapshot is made every `snapshot_entries` entries.
+    /// Opens a ledger's file, or makes it unless `create` is false: then a mistyped name makes no
+    /// new ledger. An empty file is a new ledger if one may be made, and none otherwise. Every
+    /// change waits for the disk, unless `durability` says otherwise. A snapshot is made every
+    /// `snapshot_entries` entries.
     ///
-    /// Raises `StorageError`, `StorageLockedError`, `StorageCorruptError`, `StorageReadOnlyError`.
+    /// Raises `StorageMissingError`, `StorageForeignError`, `StorageLockedError`,
+    /// `StorageCorruptError`, `StorageReadOnlyError`, `StorageError`.
     #[staticmethod]
     #[pyo3(
-        signature = (path, *, durability = Durability(fogcompute::Durability::Full),
+        signature = (path, create = true, *, durability = Durability(fogcompute::Durability::Full),
                      snapshot_entries = Number(131_072)),
-        text_signature = "(path, *, durability=fogcompute.ledger.Durability.FULL, \
+        text_signature = "(path, create=True, *, durability=fogcompute.ledger.Durability.FULL, \
                           snapshot_entries=131072)"
     )]
     fn open(
         py: Python<'_>,
         path: PathBuf,
+        create: bool,
         durability: Durability,
         snapshot_entries: Number<u64>,
     ) -> PyResult<Self> {
@@ -317,7 +321,13 @@ impl Ledger {
             durability: durability.0,
             snapshot_entries: snapshot_entries.0,
         };
-        let ledger = error::call(py, || fogcompute::Ledger::open_with(path, options))?;
+        let ledger = error::call(py, || {
+            if create {
+                fogcompute::Ledger::open_with(path, options)
+            } else {
+                fogcompute::Ledger::open_existing(path, options)
+            }
+        })?;
         Ok(Self(Handle::new("ledger", ledger)))
     }
 

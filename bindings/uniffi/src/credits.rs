@@ -616,25 +616,29 @@ pub struct Ledger(fogcompute::Ledger);
 
 #[uniffi::export]
 impl Ledger {
-    /// Opens a ledger's file, or makes it. Every change waits for the disk.
+    /// Opens a ledger's file, or makes it; an empty file is a new ledger. Every change waits for
+    /// the disk.
     ///
     /// # Errors
-    /// [`FogError::Storage`], [`FogError::StorageLocked`], [`FogError::StorageCorrupt`].
+    /// [`FogError::Storage`], [`FogError::StorageLocked`], [`FogError::StorageCorrupt`],
+    /// [`FogError::StorageForeign`].
     #[uniffi::constructor]
     pub fn open(path: String) -> Result<Arc<Self>, FogError> {
         guarded(|| Ok(Arc::new(Self(fogcompute::Ledger::open(path)?))))
     }
 
-    /// Opens a ledger's file, or makes it, with options. Snapshots, made every `snapshot_entries`
-    /// entries, spare opening the whole history.
+    /// Opens a ledger's file with options, or makes it unless `create` is false: then a mistyped
+    /// name makes no new ledger, and an empty file is none. Snapshots, made every
+    /// `snapshot_entries` entries, spare opening the whole history.
     ///
     /// # Errors
-    /// As for `open`.
-    #[uniffi::constructor(default(durability = None, snapshot_entries = None))]
+    /// [`FogError::StorageMissing`] if there is no file and none is made; as for `open`.
+    #[uniffi::constructor(default(durability = None, snapshot_entries = None, create = true))]
     pub fn open_with(
         path: String,
         durability: Option<Durability>,
         snapshot_entries: Option<u64>,
+        create: bool,
     ) -> Result<Arc<Self>, FogError> {
         guarded(|| {
             let default = LedgerOptions::default();
@@ -642,9 +646,12 @@ impl Ledger {
                 durability: durability.unwrap_or(default.durability),
                 snapshot_entries: snapshot_entries.unwrap_or(default.snapshot_entries),
             };
-            Ok(Arc::new(Self(fogcompute::Ledger::open_with(
-                path, options,
-            )?)))
+            let ledger = if create {
+                fogcompute::Ledger::open_with(path, options)
+            } else {
+                fogcompute::Ledger::open_existing(path, options)
+            };
+            Ok(Arc::new(Self(ledger?)))
         })
     }
 

@@ -81,6 +81,10 @@ pub struct Ledger {
 impl Ledger {
     /// Opens a ledger's file, or makes it. Every change waits for the disk.
     ///
+    /// An empty file is a new ledger: it is what a process leaves that was killed while it made
+    /// one. A file that holds anything else is refused
+    /// ([`ErrorCode::StorageForeign`](crate::ErrorCode::StorageForeign)) and left as it is.
+    ///
     /// # Errors
     /// [`Error::Store`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
@@ -94,6 +98,16 @@ impl Ledger {
     /// [`Error::Store`].
     pub fn open_with(path: impl AsRef<Path>, options: LedgerOptions) -> Result<Self, Error> {
         Ok(Self::new(SqliteLedger::open_with(path, options)?))
+    }
+
+    /// Opens a ledger's file that is there already, so that a mistyped name makes no new ledger.
+    /// An empty file is no ledger.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: without a file with the code
+    /// [`ErrorCode::StorageMissing`](crate::ErrorCode::StorageMissing).
+    pub fn open_existing(path: impl AsRef<Path>, options: LedgerOptions) -> Result<Self, Error> {
+        Ok(Self::new(SqliteLedger::open_existing(path, options)?))
     }
 
     /// A ledger that ends with the process.
@@ -648,6 +662,32 @@ mod tests {
         store.execute(&batch, then).unwrap();
         assert_eq!(store.account(ANA).unwrap().available(), Amount(3));
         folder
+    }
+
+    #[test]
+    fn a_ledger_that_must_be_there_is_not_made() {
+        // There was no way to open a ledger without making one of a mistyped name.
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("ledger");
+        let code = |path: &Path| {
+            let opened = Ledger::open_existing(path, LedgerOptions::default());
+            opened.unwrap_err().code()
+        };
+        assert_eq!(code(&path), ErrorCode::StorageMissing);
+        let elsewhere = folder.path().join("no").join("ledger");
+        assert_eq!(code(&elsewhere), ErrorCode::StorageNoFolder);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        for (bytes, made) in [(&b"S"[..], false), (b"", true)] {
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(code(&path), ErrorCode::StorageForeign);
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+            assert_eq!(Ledger::open(&path).is_ok(), made, "{bytes:?}");
+        }
+        open(&folder)
+            .open_account(MINT, AccountKind::Issuer)
+            .unwrap();
+        let again = Ledger::open_existing(&path, LedgerOptions::default()).unwrap();
+        assert!(again.account(MINT).is_ok());
     }
 
     #[test]

@@ -294,6 +294,8 @@ codes! {
     StorageReopen = 712,
     /// A line of a text is no entry of a history.
     InvalidTranscript = 713,
+    /// A file is not there, and the call makes none.
+    StorageMissing = 714,
 
     /// A node or coordinator cannot go on.
     Node = 800,
@@ -579,6 +581,7 @@ fn store_code(error: &StoreError) -> ErrorCode {
         StoreError::ReadOnly { .. } => ErrorCode::StorageReadOnly,
         StoreError::IsFolder { .. } => ErrorCode::StorageIsFolder,
         StoreError::NoFolder { .. } => ErrorCode::StorageNoFolder,
+        StoreError::Missing { .. } => ErrorCode::StorageMissing,
         StoreError::DiskFull { .. } => ErrorCode::StorageFull,
         StoreError::Exists { .. } => ErrorCode::StorageExists,
         StoreError::NotEmpty { .. } => ErrorCode::StorageNotEmpty,

@@ -155,6 +155,7 @@ class StorageNotEmptyError(StorageError): ...
 class StorageUncertainError(StorageError): ...
 class StorageReopenError(StorageError): ...
 class TranscriptError(StorageError): ...
+class StorageMissingError(StorageError): ...
 class NodeError(FogError): ...
 class ListenError(NodeError): ...
 
@@ -2972,12 +2973,19 @@ class Ledger:
 
     @staticmethod
     def open(
-        path: str | PathLike[str], *, durability: Durability = ..., snapshot_entries: int = 131072
+        path: str | PathLike[str],
+        create: bool = True,
+        *,
+        durability: Durability = ...,
+        snapshot_entries: int = 131072,
     ) -> Ledger:
-        """Opens a ledger's file, or makes it. Every change waits for the disk, unless `durability`
-        says otherwise. A snapshot is made every `snapshot_entries` entries.
+        """Opens a ledger's file, or makes it unless `create` is false: then a mistyped name makes no
+        new ledger. An empty file is a new ledger if one may be made, and none otherwise. Every
+        change waits for the disk, unless `durability` says otherwise. A snapshot is made every
+        `snapshot_entries` entries.
 
-        Raises `StorageError`, `StorageLockedError`, `StorageCorruptError`, `StorageReadOnlyError`.
+        Raises `StorageMissingError`, `StorageForeignError`, `StorageLockedError`,
+        `StorageCorruptError`, `StorageReadOnlyError`, `StorageError`.
         """
 
     @staticmethod
