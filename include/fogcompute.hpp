@@ -3576,10 +3576,18 @@ public:
         });
     }
 
-    /// What may be transferred or reserved from an account now.
+    /// What an account has, including what open reservations hold back.
     std::string balance(const std::string &id) const {
         return detail::fill<fog_amount>([&](fog_amount *out) {
                    return fog_ledger_balance(handle_.get(), id.c_str(), out);
+               }).text;
+    }
+
+    /// What may be transferred or reserved from an account now: its balance less what open
+    /// reservations hold back.
+    std::string available(const std::string &id) const {
+        return detail::fill<fog_amount>([&](fog_amount *out) {
+                   return fog_ledger_available(handle_.get(), id.c_str(), out);
                }).text;
     }
 

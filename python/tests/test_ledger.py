@@ -61,7 +61,9 @@ def test_reserved_funds_cannot_be_spent_until_they_are_released() -> None:
     reservation = new_id()
     ledger.reserve(reservation, ANA, BEN, 8 * CREDIT)
     account = ledger.account(ANA)
+    # `Ledger.balance` was what `Account.available` is, and `Account.balance` was not.
     assert (account.available, account.balance) == (2 * CREDIT, 10 * CREDIT)
+    assert (ledger.available(ANA), ledger.balance(ANA)) == (2 * CREDIT, 10 * CREDIT)
     with pytest.raises(f.InsufficientFundsError):
         ledger.transfer(new_id(), ANA, BEN, 3 * CREDIT)
     ledger.post(new_id(), reservation, 5 * CREDIT)

@@ -572,7 +572,7 @@ pub unsafe extern "C" fn fog_ledger_next_nonce(
     })
 }
 
-/// What may be transferred or reserved from an account now.
+/// What an account has, including what open reservations hold back.
 ///
 /// Thread safety: any thread, at the same time as other calls; they take turns.
 /// @param ledger  the ledger
@@ -595,6 +595,34 @@ pub unsafe extern "C" fn fog_ledger_balance(
             )
         };
         out.write(ledger.0.balance(account)?.into());
+        Ok(())
+    })
+}
+
+/// What may be transferred or reserved from an account now: its balance less what open reservations
+/// hold back.
+///
+/// Thread safety: any thread, at the same time as other calls; they take turns.
+/// @param ledger  the ledger
+/// @param account the account's identifier
+/// @param out     receives the amount
+/// @return FOG_STATUS_UNKNOWN_ACCOUNT
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_ledger_available(
+    ledger: *const fog_ledger,
+    account: *const c_char,
+    out: *mut fog_amount,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle, a string and room for the struct.
+        let (ledger, account, out) = unsafe {
+            (
+                reference(ledger, "ledger")?,
+                parsed(account, "account")?,
+                result(out, "out")?,
+            )
+        };
+        out.write(ledger.0.available(account)?.into());
         Ok(())
     })
 }

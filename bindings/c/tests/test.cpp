@@ -800,7 +800,8 @@ void test_the_ledger_takes_the_same_steps() {
         const auto account = ledger.account(item["account"]);
         CHECK(account.id == item["account"]);
         CHECK((account.kind == fc::account_kind::issuer) == (item["kind"] == "issuer"));
-        CHECK(account.available == area["balances"][account.id]);
+        CHECK(account.available == item["available"]);
+        CHECK(ledger.available(account.id) == account.available);
         CHECK(account.credits_posted == item["credits_posted"]);
         CHECK(account.debits_posted == item["debits_posted"]);
         CHECK(account.credits_pending == item["credits_pending"]);

@@ -565,10 +565,18 @@ impl Ledger {
         Ok(Tuple(accounts.into_iter().map(Account).collect()))
     }
 
-    /// What an account can spend, in base units. Raises `UnknownAccountError`.
+    /// What an account has, in base units, including what open reservations hold back. Raises
+    /// `UnknownAccountError`.
     fn balance(&self, py: Python<'_>, account: Hex<AccountId>) -> PyResult<u128> {
         let ledger = self.0.get(py)?;
         error::call(py, || ledger.balance(account.0)).map(|amount| amount.0)
+    }
+
+    /// What an account can spend, in base units: its balance less what open reservations hold back.
+    /// Raises `UnknownAccountError`.
+    fn available(&self, py: Python<'_>, account: Hex<AccountId>) -> PyResult<u128> {
+        let ledger = self.0.get(py)?;
+        error::call(py, || ledger.available(account.0)).map(|amount| amount.0)
     }
 
     /// What an account had received and given after the entry of that sequence, or at that time;

@@ -818,12 +818,21 @@ impl Ledger {
         guarded(|| Ok(self.0.next_nonce(account.parse()?)?))
     }
 
-    /// What a holder can spend, in base units: credits less debits less what is reserved.
+    /// What a holder has, in base units: credits less debits, including what open reservations
+    /// hold back.
     ///
     /// # Errors
     /// [`FogError::UnknownAccount`].
     pub fn balance(&self, account: String) -> Result<String, FogError> {
         guarded(|| Ok(self.0.balance(account.parse()?)?.to_string()))
+    }
+
+    /// What a holder can spend, in base units: its balance less what open reservations hold back.
+    ///
+    /// # Errors
+    /// [`FogError::UnknownAccount`].
+    pub fn available(&self, account: String) -> Result<String, FogError> {
+        guarded(|| Ok(self.0.available(account.parse()?)?.to_string()))
     }
 
     /// An account as it stands.

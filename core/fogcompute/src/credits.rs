@@ -49,7 +49,7 @@ pub enum Moment {
 /// several threads take turns, and batches that wait while the disk is busy share one wait for it.
 ///
 /// What is reserved until a certain time is free again from then on: expired reservations are
-/// released before anything else is done, and before a balance is told.
+/// released before anything else is done, and before an account is told of.
 ///
 /// A ledger stays with the process that opened it: in a forked child every call fails and touches
 /// nothing ([`StoreError::Forked`](fogcompute_store::StoreError::Forked)).
@@ -360,11 +360,21 @@ impl Ledger {
             .collect())
     }
 
-    /// What a holder can spend: credits less debits less what is reserved.
+    /// What a holder has: credits less debits, including what open reservations hold back
+    /// ([`Account::balance`]).
     ///
     /// # Errors
     /// [`Error::UnknownAccount`], [`Error::Store`].
     pub fn balance(&self, account: AccountId) -> Result<Amount, Error> {
+        Ok(self.account(account)?.balance())
+    }
+
+    /// What a holder can spend: its balance less what open reservations hold back
+    /// ([`Account::available`]).
+    ///
+    /// # Errors
+    /// [`Error::UnknownAccount`], [`Error::Store`].
+    pub fn available(&self, account: AccountId) -> Result<Amount, Error> {
         Ok(self.account(account)?.available())
     }
 
@@ -665,6 +675,23 @@ mod tests {
     }
 
     #[test]
+    fn a_balance_is_the_same_of_a_ledger_of_an_account_and_of_the_past() {
+        // The ledger's balance left out what was reserved, and the account's did not.
+        let ledger = Ledger::in_memory().unwrap();
+        ledger.open_account(MINT, AccountKind::Issuer).unwrap();
+        ledger.open_account(ANA, AccountKind::Holder).unwrap();
+        ledger.transfer(id(1), MINT, ANA, Amount(10)).unwrap();
+        ledger.reserve(id(2), ANA, MINT, Amount(7)).unwrap();
+        let account = ledger.account(ANA).unwrap();
+        let past = ledger.balance_as_of(ANA, Moment::Sequence(4)).unwrap();
+        assert_eq!(account.balance(), Amount(10));
+        assert_eq!(past.unwrap().balance(), Amount(10));
+        assert_eq!(ledger.balance(ANA).unwrap(), Amount(10));
+        assert_eq!(account.available(), Amount(3));
+        assert_eq!(ledger.available(ANA).unwrap(), Amount(3));
+    }
+
+    #[test]
     fn a_ledger_that_must_be_there_is_not_made() {
         // There was no way to open a ledger without making one of a mistyped name.
         let folder = TempDir::new().unwrap();
@@ -695,7 +722,7 @@ mod tests {
         // Nobody called `expire`, so the money stayed reserved for as long as the ledger was used.
         let folder = with_expired_reservation();
         let ledger = open(&folder);
-        assert_eq!(ledger.balance(ANA).unwrap(), Amount(10));
+        assert_eq!(ledger.available(ANA).unwrap(), Amount(10));
         let folder = with_expired_reservation();
         let ledger = open(&folder);
         ledger.transfer(id(3), ANA, BEN, Amount(10)).unwrap();

@@ -3086,7 +3086,14 @@ class Ledger:
         """Accounts with an id above `after`, by id: at most `limit`, at most 10,000."""
 
     def balance(self, account: str | UUID) -> int:
-        """What an account can spend, in base units. Raises `UnknownAccountError`."""
+        """What an account has, in base units, including what open reservations hold back. Raises
+        `UnknownAccountError`.
+        """
+
+    def available(self, account: str | UUID) -> int:
+        """What an account can spend, in base units: its balance less what open reservations hold
+        back. Raises `UnknownAccountError`.
+        """
 
     def balance_as_of(
         self, account: str | UUID, *, sequence: int | None = None, unix_ms: int | None = None
