@@ -2814,7 +2814,8 @@ struct economy_stake {
 
 /// A number of the economy, in decimal digits.
 struct economy_parameter {
-    /// Its name, which never changes: parts with points between them.
+    /// Its name, which never changes: the path of the number in the JSON of the rules, with points
+    /// between the parts. An element of a list goes by its `fact`.
     std::string name;
     parameter_unit unit = parameter_unit::base_units;
     std::string value;
@@ -2841,6 +2842,8 @@ inline std::string default_economy_rules() {
 
 /// How a history is written as text, a line for each entry.
 enum class text_format : std::int32_t {
+    /// The one that the file's name tells: it ends with .csv or .jsonl.
+    of_name = FOG_TEXT_FORMAT_OF_NAME,
     /// Columns under a line with their names, for spreadsheets.
     csv = FOG_TEXT_FORMAT_CSV,
     /// One JSON object a line, amounts as text.
@@ -3774,7 +3777,7 @@ public:
 
     /// Writes the history into a new file as text; says how many entries that were.
     std::uint64_t export_history(const std::string &path,
-                                 text_format format = text_format::csv) const {
+                                 text_format format = text_format::of_name) const {
         return detail::fill<std::uint64_t>([&](std::uint64_t *out) {
             return fog_ledger_export(handle_.get(), path.c_str(),
                                      static_cast<std::int32_t>(format), out);
@@ -3782,7 +3785,8 @@ public:
     }
 
     /// Reads a history that export_history() wrote into this ledger, which must be empty.
-    void import_history(const std::string &path, text_format format = text_format::csv) const {
+    void import_history(const std::string &path,
+                        text_format format = text_format::of_name) const {
         detail::check(fog_ledger_import(handle_.get(), path.c_str(),
                                         static_cast<std::int32_t>(format)));
     }

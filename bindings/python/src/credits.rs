@@ -737,29 +737,38 @@ impl Ledger {
         error::call(py, || ledger.backup(path))
     }
 
-    /// Writes the history into a new file as text, and says how many entries that were.
+    /// Writes the history into a new file as text, and says how many entries that were. Without a
+    /// format it is the one that the file's name tells: it ends with .csv or .jsonl.
     ///
-    /// Raises `StorageExistsError`, `StorageFullError`.
-    #[pyo3(
-        signature = (path, format = TextFormat(fogcompute::TextFormat::Csv)),
-        text_signature = "($self, path, format=fogcompute.ledger.TextFormat.CSV)"
-    )]
-    fn export_history(&self, py: Python<'_>, path: PathBuf, format: TextFormat) -> PyResult<u64> {
+    /// Raises `ArgumentError` if the name tells none, `StorageExistsError`, `StorageFullError`.
+    #[pyo3(signature = (path, format = None))]
+    fn export_history(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        format: Option<TextFormat>,
+    ) -> PyResult<u64> {
         let ledger = self.0.get(py)?;
-        error::call(py, || ledger.export(path, format.0))
+        let format = format.map(|format| format.0);
+        error::call(py, || ledger.export(path, format))
     }
 
     /// Reads a history that `export_history` wrote into this ledger, which must be empty. Every
-    /// entry is carried out again and must come out the same; all of them or nothing.
+    /// entry is carried out again and must come out the same; all of them or nothing. Without a
+    /// format it is the one that the file's name tells.
     ///
-    /// Raises `StorageNotEmptyError`, `TranscriptError`, `StorageCorruptError`.
-    #[pyo3(
-        signature = (path, format = TextFormat(fogcompute::TextFormat::Csv)),
-        text_signature = "($self, path, format=fogcompute.ledger.TextFormat.CSV)"
-    )]
-    fn import_history(&self, py: Python<'_>, path: PathBuf, format: TextFormat) -> PyResult<()> {
+    /// Raises `ArgumentError` if the name tells none, `StorageNotEmptyError`, `TranscriptError`,
+    /// `StorageCorruptError`.
+    #[pyo3(signature = (path, format = None))]
+    fn import_history(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        format: Option<TextFormat>,
+    ) -> PyResult<()> {
         let ledger = self.0.get(py)?;
-        error::call(py, || ledger.import(path, format.0))
+        let format = format.map(|format| format.0);
+        error::call(py, || ledger.import(path, format))
     }
 
     /// Closes the file. Closing again does nothing; any other call raises `ClosedError`.

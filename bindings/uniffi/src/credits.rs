@@ -1044,22 +1044,39 @@ impl Ledger {
         guarded(|| Ok(self.0.backup(path)?))
     }
 
-    /// Writes the history into a new file as text, and says how many entries that were.
+    /// Writes the history into a new file as text, and says how many entries that were. Without a
+    /// format it is the one that the file's name tells: it ends with .csv or .jsonl.
     ///
     /// # Errors
-    /// [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
-    pub fn export_history(&self, path: String, format: TextFormat) -> Result<u64, FogError> {
-        guarded(|| Ok(self.0.export(path, format.into())?))
+    /// [`FogError::InvalidArgument`] if the name tells none; [`FogError::StorageExists`],
+    /// [`FogError::StorageFull`], [`FogError::Storage`].
+    #[uniffi::method(default(format = None))]
+    pub fn export_history(
+        &self,
+        path: String,
+        format: Option<TextFormat>,
+    ) -> Result<u64, FogError> {
+        guarded(|| {
+            Ok(self
+                .0
+                .export(path, format.map(fogcompute::TextFormat::from))?)
+        })
     }
 
     /// Reads a history that `export_history` wrote into this ledger, which must be empty. Every
-    /// entry is carried out again and must come out the same; all of them or nothing.
+    /// entry is carried out again and must come out the same; all of them or nothing. Without a
+    /// format it is the one that the file's name tells.
     ///
     /// # Errors
-    /// [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
-    /// [`FogError::StorageCorrupt`], [`FogError::Storage`].
-    pub fn import_history(&self, path: String, format: TextFormat) -> Result<(), FogError> {
-        guarded(|| Ok(self.0.import(path, format.into())?))
+    /// [`FogError::InvalidArgument`] if the name tells none; [`FogError::StorageNotEmpty`],
+    /// [`FogError::InvalidTranscript`], [`FogError::StorageCorrupt`], [`FogError::Storage`].
+    #[uniffi::method(default(format = None))]
+    pub fn import_history(&self, path: String, format: Option<TextFormat>) -> Result<(), FogError> {
+        guarded(|| {
+            Ok(self
+                .0
+                .import(path, format.map(fogcompute::TextFormat::from))?)
+        })
     }
 
     /// Checks the whole history against its chain of digests and the balances.

@@ -560,13 +560,15 @@ impl Ledger {
         Ok(self.store()?.backup(path)?)
     }
 
-    /// Writes the history into a new file as text, and says how many entries that were.
+    /// Writes the history into a new file as text, and says how many entries that were. Without a
+    /// format it is the one that the file's name tells ([`TextFormat::of_name`]).
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::File`]; an existing file is not replaced, and a failure leaves
-    /// none.
-    pub fn export(&self, path: impl AsRef<Path>, format: TextFormat) -> Result<u64, Error> {
+    /// [`Error::Store`], [`Error::File`], [`Error::UnknownFormat`]; an existing file is not
+    /// replaced, and a failure leaves none.
+    pub fn export(&self, path: impl AsRef<Path>, format: Option<TextFormat>) -> Result<u64, Error> {
         let path = path.as_ref();
+        let format = format_of(path, format)?;
         let store = self.store()?;
         let file = File::create_new(path).map_err(|source| Error::file(path, source))?;
         let exported = store.export(format, &mut BufWriter::new(file));
@@ -578,12 +580,14 @@ impl Ledger {
     }
 
     /// Reads a history that [`export`](Self::export) wrote into this ledger, which must be empty.
-    /// Every entry is carried out again and must come out the same; all of them or nothing.
+    /// Every entry is carried out again and must come out the same; all of them or nothing. Without
+    /// a format it is the one that the file's name tells.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::File`].
-    pub fn import(&self, path: impl AsRef<Path>, format: TextFormat) -> Result<(), Error> {
+    /// [`Error::Store`], [`Error::File`], [`Error::UnknownFormat`].
+    pub fn import(&self, path: impl AsRef<Path>, format: Option<TextFormat>) -> Result<(), Error> {
         let path = path.as_ref();
+        let format = format_of(path, format)?;
         let mut store = self.store()?;
         let file = File::open(path).map_err(|source| Error::file(path, source))?;
         let imported = store.import(format, &mut BufReader::new(file));
@@ -609,6 +613,14 @@ fn release(store: &mut SqliteLedger, now: UnixMillis) -> Result<usize, Error> {
         released += done;
     }
     Ok(released)
+}
+
+/// The format that is asked for, or that the file's name tells.
+fn format_of(path: &Path, asked: Option<TextFormat>) -> Result<TextFormat, Error> {
+    let format = asked.or_else(|| TextFormat::of_name(path));
+    format.ok_or_else(|| Error::UnknownFormat {
+        path: path.to_owned(),
+    })
 }
 
 /// Names the text file that could not be read or written.
@@ -689,6 +701,39 @@ mod tests {
         assert_eq!(ledger.balance(ANA).unwrap(), Amount(10));
         assert_eq!(account.available(), Amount(3));
         assert_eq!(ledger.available(ANA).unwrap(), Amount(3));
+    }
+
+    #[test]
+    fn a_history_is_written_as_the_name_of_its_file_tells() {
+        // Python and C++ wrote CSV whatever the name was.
+        let folder = TempDir::new().unwrap();
+        let ledger = Ledger::in_memory().unwrap();
+        ledger.open_account(MINT, AccountKind::Issuer).unwrap();
+        let path = |name| folder.path().join(name);
+        for (name, start) in [
+            ("a.csv", "sequence,"),
+            ("a.CSV", "sequence,"),
+            ("a.jsonl", "{"),
+        ] {
+            assert_eq!(ledger.export(path(name), None).unwrap(), 1);
+            let text = fs::read_to_string(path(name)).unwrap();
+            assert!(text.starts_with(start), "{name}: {text}");
+            let copy = Ledger::in_memory().unwrap();
+            copy.import(path(name), None).unwrap();
+            assert_eq!(copy.head().unwrap(), ledger.head().unwrap());
+        }
+        for name in ["a", "csv", "a.json", "a.csv.gz"] {
+            let written = ledger.export(path(name), None).unwrap_err();
+            assert_eq!(written.code(), ErrorCode::InvalidArgument, "{written}");
+            assert!(written.to_string().contains(name), "{written}");
+            assert!(!path(name).exists());
+            let read = ledger.import(path(name), None).unwrap_err();
+            assert_eq!(read.code(), ErrorCode::InvalidArgument, "{read}");
+        }
+        // What is asked for counts before the name.
+        let format = Some(TextFormat::JsonLines);
+        ledger.export(path("b.csv"), format).unwrap();
+        assert!(fs::read_to_string(path("b.csv")).unwrap().starts_with('{'));
     }
 
     #[test]
@@ -976,20 +1021,23 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("history.csv");
         let ledger = funded();
-        assert_eq!(ledger.export(&path, TextFormat::Csv).unwrap(), 4);
-        let again = ledger.export(&path, TextFormat::Csv).unwrap_err();
+        assert_eq!(ledger.export(&path, Some(TextFormat::Csv)).unwrap(), 4);
+        let again = ledger.export(&path, Some(TextFormat::Csv)).unwrap_err();
         assert_eq!(again.code(), ErrorCode::StorageExists);
         let copy = Ledger::in_memory().unwrap();
-        copy.import(&path, TextFormat::Csv).unwrap();
+        copy.import(&path, Some(TextFormat::Csv)).unwrap();
         assert_eq!(copy.head().unwrap(), ledger.head().unwrap());
         let code = |ledger: &Ledger, format| ledger.import(&path, format).unwrap_err().code();
-        assert_eq!(code(&copy, TextFormat::Csv), ErrorCode::StorageNotEmpty);
+        assert_eq!(
+            code(&copy, Some(TextFormat::Csv)),
+            ErrorCode::StorageNotEmpty
+        );
         let empty = Ledger::in_memory().unwrap();
         assert_eq!(
-            code(&empty, TextFormat::JsonLines),
+            code(&empty, Some(TextFormat::JsonLines)),
             ErrorCode::InvalidTranscript
         );
-        let missing = empty.import(folder.path().join("none"), TextFormat::Csv);
+        let missing = empty.import(folder.path().join("none"), Some(TextFormat::Csv));
         assert_eq!(missing.unwrap_err().code(), ErrorCode::StorageNoFolder);
         ledger.backup(folder.path().join("copy")).unwrap();
         let copy = Ledger::open(folder.path().join("copy")).unwrap();

@@ -396,6 +396,12 @@ pub enum Error {
     /// The text of an economy.
     #[error("economy: {0}")]
     EconomyText(#[source] serde_json::Error),
+    /// The name of a file tells no format of a history, and none was asked for.
+    #[error("{}: a history is in a .csv or a .jsonl, or its format is named", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
     /// There is no purse of that name.
     #[error("there is no purse {name:?}")]
     UnknownPurse {
@@ -483,6 +489,7 @@ impl Error {
             | Self::Contact(_)
             | Self::TooManyTags(_)
             | Self::Signed(_)
+            | Self::UnknownFormat { .. }
             | Self::UnknownPurse { .. }
             | Self::Name(_)
             | Self::FactTwice { .. }
