@@ -24,7 +24,7 @@ use fogcompute_store::{
 
 pub use self::economy::{
     EconomyOperator, EconomyReceipt, EconomyStake, LedgerEconomy, earn_request, economy_from_json,
-    economy_to_json, purse_account,
+    economy_to_json, moved, purse_account,
 };
 pub use self::entry::LedgerEntry;
 use self::group::Group;

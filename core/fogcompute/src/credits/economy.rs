@@ -676,6 +676,14 @@ impl EconomyOperator {
     }
 }
 
+/// What a receipt says that moved: an amount from one account to another, or what was asked of the
+/// economy did, which is [`EconomyReceipt::amount`].
+#[must_use]
+pub fn moved(receipt: &Receipt) -> Amount {
+    let asked = EconomyReceipt::of(receipt).map(|receipt| receipt.amount);
+    asked.unwrap_or_else(|| receipt.entry.kind.moved())
+}
+
 /// What [`LedgerEconomy::earn`] asks for, to be a step of a batch.
 ///
 /// # Errors
@@ -800,6 +808,42 @@ mod tests {
 
     fn after(ledger: &Ledger, ms: u64) {
         ledger.set_time(Some(UnixMillis(START + ms))).unwrap();
+    }
+
+    #[test]
+    fn what_moved_is_the_same_alone_and_in_a_batch() {
+        // Of the economy, a receipt of a batch said that nothing moved.
+        let bond = |delegator, amount| {
+            Request::Staking(Stake::Bond {
+                operator: NODE,
+                delegator,
+                amount,
+            })
+        };
+        let ledger = Ledger::in_memory().unwrap();
+        found(&ledger);
+        let alone = ledger.economy().ask(id(10), bond(BEN, credits(3)));
+        let batch = [
+            Operation::Economy {
+                id: id(10),
+                request: Box::new(bond(BEN, credits(3))),
+            },
+            Operation::Economy {
+                id: id(11),
+                request: Box::new(bond(BEN, credits(4))),
+            },
+            Operation::Transfer {
+                id: id(12),
+                from: treasury(),
+                to: BEN,
+                amount: credits(5),
+                memo: fogcompute_ledger::Memo::NONE,
+            },
+        ];
+        let receipts = ledger.execute(batch).unwrap();
+        assert_eq!(alone.unwrap().amount, credits(3));
+        let told: Vec<Amount> = receipts.iter().map(moved).collect();
+        assert_eq!(told, [credits(3), credits(4), credits(5)]);
     }
 
     #[test]
