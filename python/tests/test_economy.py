@@ -162,7 +162,7 @@ def test_rules_are_told_set_and_bounded() -> None:
     economy.configure(new_id(), json.dumps(rules))
     assert ledger.balance(TREASURY) == 5 * CREDIT
     assert ledger.account(purse_account("mint")).issued == 5 * CREDIT
-    name = "earning.hosting.base"
+    name = "earning.contributions.hosting.base"
     assert economy.set_parameter(new_id(), name, 7).event == "parameter_set"
     assert json.loads(economy.rules() or "")["earning"]["contributions"]["hosting"]["base"] == "7"
     found = next(it for it in economy.parameters() if it.name == name)
@@ -240,13 +240,13 @@ def refusals() -> dict[str, Callable[[f.Ledger], object]]:
     return {
         "NoEconomyError": lambda _: f.Ledger.in_memory().economy.unjail(new_id(), NODE),
         "EconomyError": lambda it: e(it).set_parameter(
-            new_id(), "fees.treasury", 2_000_000
+            new_id(), "earning.fees.treasury", 2_000_000
         ),
         "UnknownParameterError": lambda it: e(it).set_parameter(new_id(), "x", 1),
         "PurseAccountError": lambda it: it.transfer(new_id(), bonded, ANA, 1),
         "AccountStakedError": close,
         "HostOnlyError": lambda it: owner(
-            it, Operation.set_parameter(new_id(), "fees.treasury", 0)
+            it, Operation.set_parameter(new_id(), "earning.fees.treasury", 0)
         ),
         "NotTheOwnerError": lambda it: owner(it, Operation.bond(new_id(), NODE, ANA, 1)),
         "ClockBehindError": back_in_time,

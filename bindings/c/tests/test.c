@@ -2071,13 +2071,16 @@ static void test_a_ledger_is_copied_damaged_and_out_of_room(void) {
     FAILS(FOG_STATUS_STORAGE_EXISTS,
           fog_ledger_export(ledger, text, FOG_TEXT_FORMAT_CSV, NULL));
     FAILS(FOG_STATUS_STORAGE_NOT_EMPTY, fog_ledger_import(ledger, text, FOG_TEXT_FORMAT_CSV));
-    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_import(ledger, text, 0));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_import(ledger, text, 3));
+    /* CSV was written whatever the name was, unless another format was asked for. */
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_ledger_export(ledger, copy, 0, NULL));
+    CHECK(access(copy, F_OK) != 0);
     OK(fog_ledger_backup(ledger, copy));
     FAILS(FOG_STATUS_STORAGE_EXISTS, fog_ledger_backup(ledger, copy));
     OK(fog_ledger_in_memory(&other));
     FAILS(FOG_STATUS_INVALID_TRANSCRIPT,
           fog_ledger_import(other, text, FOG_TEXT_FORMAT_JSON_LINES));
-    OK(fog_ledger_import(other, text, FOG_TEXT_FORMAT_CSV));
+    OK(fog_ledger_import(other, text, FOG_TEXT_FORMAT_OF_NAME));
     CHECK(has(other, ANA, "42"));
     fog_ledger_free(other);
 
@@ -2354,7 +2357,8 @@ static void test_rules_of_an_economy_are_told_and_set(void) {
     free(text_of_rules);
     cJSON_Delete(changed);
     CHECK(has(ledger, purse("treasury"), "5"));
-    OK(fog_economy_set_parameter(ledger, id_of(2), "earning.hosting.base", "7", NULL));
+    const char *const base = "earning.contributions.hosting.base";
+    OK(fog_economy_set_parameter(ledger, id_of(2), base, "7", NULL));
     OK(fog_economy_rules(ledger, &rules, &is_one));
     CHECK(is_one && strstr(rules, "hosting") != NULL);
     fog_string_free(rules);
@@ -2363,7 +2367,7 @@ static void test_rules_of_an_economy_are_told_and_set(void) {
     OK(fog_economy_parameters(ledger, parameters, count, &count));
     bool seen = false;
     for (size_t i = 0; i < count; i++) {
-        if (strcmp(parameters[i].name, "earning.hosting.base") == 0) {
+        if (strcmp(parameters[i].name, base) == 0) {
             seen = parameters[i].unit == FOG_PARAMETER_UNIT_BASE_UNITS &&
                    strcmp(parameters[i].value.text, "7") == 0;
         }
@@ -2373,7 +2377,7 @@ static void test_rules_of_an_economy_are_told_and_set(void) {
     FAILS(FOG_STATUS_INVALID_ECONOMY, fog_economy_configure(ledger, id_of(3), "{}", NULL));
     FAILS(FOG_STATUS_UNKNOWN_PARAMETER, fog_economy_set_parameter(ledger, id_of(3), "x", "1", NULL));
     FAILS(FOG_STATUS_INVALID_ECONOMY,
-          fog_economy_set_parameter(ledger, id_of(3), "fees.treasury", "2000000", NULL));
+          fog_economy_set_parameter(ledger, id_of(3), "earning.fees.treasury", "2000000", NULL));
     fog_ledger_free(ledger);
 }
 
@@ -2464,7 +2468,7 @@ static void test_operations_of_the_economy_are_batched_and_signed(void) {
     OK(fog_batch_new(&batch));
     const fog_fact facts[] = {{"uptime", 1000}};
     OK(fog_batch_configure(batch, id_of(1), NULL));
-    OK(fog_batch_set_parameter(batch, id_of(2), "fees.treasury", "100000"));
+    OK(fog_batch_set_parameter(batch, id_of(2), "earning.fees.treasury", "100000"));
     OK(fog_batch_open_account(batch, ANA, FOG_ACCOUNT_KIND_HOLDER, 0));
     OK(fog_batch_open_account(batch, BEN, FOG_ACCOUNT_KIND_HOLDER, 0));
     OK(fog_batch_transfer(batch, id_of(3), purse("treasury"), BEN, "1000000", NULL));
@@ -2503,7 +2507,7 @@ static void test_operations_of_the_economy_are_batched_and_signed(void) {
                       sizeof signed_batch, &len));
     OK(fog_ledger_execute_signed(ledger, signed_batch, len, NULL, 0, NULL));
     OK(fog_batch_clear(batch));
-    OK(fog_batch_set_parameter(batch, id_of(22), "fees.treasury", "0"));
+    OK(fog_batch_set_parameter(batch, id_of(22), "earning.fees.treasury", "0"));
     OK(fog_batch_sign(batch, BEN, 2, NEVER_MS, secret, sizeof secret, signed_batch,
                       sizeof signed_batch, &len));
     FAILS(FOG_STATUS_HOST_ONLY,

@@ -935,10 +935,10 @@ void test_an_economy_goes_through_the_wrapper() {
     CHECK(economy.earn_session(next(), ben, 100000, 3600000, 0).amount == credits(9));
     THROWS(fc::session_too_short, economy.earn_session(next(), ben, 1, 1, 0));
     CHECK(economy.pay_fee(next(), ben, ana, "100").sovereign_fund == "5");
-    economy.set_parameter(next(), "fees.treasury", "0");
+    economy.set_parameter(next(), "earning.fees.treasury", "0");
     bool seen = false;
     for (const auto &parameter : economy.parameters()) {
-        seen |= parameter.name == "fees.treasury" && parameter.value == "0" &&
+        seen |= parameter.name == "earning.fees.treasury" && parameter.value == "0" &&
                 parameter.unit == fc::parameter_unit::ppm;
     }
     CHECK(seen);
@@ -953,7 +953,7 @@ void test_an_economy_goes_through_the_wrapper() {
     fc::key_bytes secret{};
     ledger.own(next(), ben, fc::owner_key(secret));
     batch.clear();
-    batch.set_parameter(next(), "fees.treasury", "1");
+    batch.set_parameter(next(), "earning.fees.treasury", "1");
     THROWS(fc::host_only,
            ledger.execute_signed(batch.sign(ben, 1, 4102444800000, secret)));
     ledger.set_time(start);

@@ -957,7 +957,7 @@ mod tests {
     fn parameters_are_listed_set_and_kept_within_their_bounds() {
         let ledger = founded();
         let economy = ledger.economy();
-        let name = "earning.hosting.base";
+        let name = "earning.contributions.hosting.base";
         economy.set_parameter(id(10), name, 7).unwrap();
         let all = economy.parameters().unwrap();
         let found = all.iter().find(|parameter| parameter.name == name).unwrap();
@@ -1022,7 +1022,7 @@ mod tests {
                 ErrorCode::UnknownParameter,
             ),
             (
-                economy.set_parameter(id(200), "fees.treasury", 2_000_000),
+                economy.set_parameter(id(200), "earning.fees.treasury", 2_000_000),
                 ErrorCode::InvalidEconomy,
             ),
             (economy.unjail(id(200), nobody), ErrorCode::UnknownOperator),
@@ -1187,7 +1187,7 @@ mod tests {
         let set = Operation::Economy {
             id: id(13),
             request: Box::new(Request::SetParameter {
-                name: "fees.treasury".to_owned(),
+                name: "earning.fees.treasury".to_owned(),
                 value: 0,
             }),
         };
