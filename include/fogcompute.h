@@ -580,6 +580,10 @@ enum fog_status
    */
   FOG_STATUS_INVALID_TRANSCRIPT = 713,
   /**
+   * A file is not there, and the call makes none.
+   */
+  FOG_STATUS_STORAGE_MISSING = 714,
+  /**
    * A node or coordinator cannot go on.
    */
   FOG_STATUS_NODE = 800,
@@ -1328,6 +1332,10 @@ enum fog_text_format
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
+   * The one that the file's name tells: it ends with .csv or .jsonl.
+   */
+  FOG_TEXT_FORMAT_OF_NAME = 0,
+  /**
    * Columns under a line with their names, for spreadsheets.
    */
   FOG_TEXT_FORMAT_CSV = 1,
@@ -2031,7 +2039,8 @@ typedef struct fog_economy_receipt {
  */
 typedef struct fog_parameter {
   /**
-   * Its name, which never changes: parts with points between them.
+   * Its name, which never changes: the path of the number in the JSON of the rules, with points
+   * between the parts. An element of a list goes by its `fact`.
    */
   char name[FOG_PARAMETER_NAME_SIZE];
   /**
@@ -3822,13 +3831,14 @@ fog_status fog_decision_reason(const struct fog_decision *decision,
 void fog_decision_free(struct fog_decision *decision);
 
 /**
- * Opens a ledger's file, or makes it. Every change waits for the disk. The file belongs to this
- * handle until it is freed.
+ * Opens a ledger's file, or makes it; an empty file is a new ledger. Every change waits for the
+ * disk. The file belongs to this handle until it is freed.
  *
  * Thread safety: any thread.
  * @param path the file
  * @param out  receives the ledger; free it with fog_ledger_free()
- * @return FOG_STATUS_STORAGE, FOG_STATUS_STORAGE_LOCKED, FOG_STATUS_STORAGE_CORRUPT
+ * @return FOG_STATUS_STORAGE, FOG_STATUS_STORAGE_LOCKED, FOG_STATUS_STORAGE_CORRUPT,
+ *         FOG_STATUS_STORAGE_FOREIGN
  */
 fog_status fog_ledger_open(const char *path, struct fog_ledger **out);
 
@@ -3847,6 +3857,22 @@ fog_status fog_ledger_open_with(const char *path,
                                 int32_t durability,
                                 uint64_t snapshot_entries,
                                 struct fog_ledger **out);
+
+/**
+ * Opens a ledger's file that is there already, so that a mistyped name makes no new ledger. An
+ * empty file is no ledger.
+ *
+ * Thread safety: any thread.
+ * @param path             the file
+ * @param durability       a fog_durability
+ * @param snapshot_entries as for fog_ledger_open_with()
+ * @param out              receives the ledger; free it with fog_ledger_free()
+ * @return FOG_STATUS_STORAGE_MISSING, and as fog_ledger_open()
+ */
+fog_status fog_ledger_open_existing(const char *path,
+                                    int32_t durability,
+                                    uint64_t snapshot_entries,
+                                    struct fog_ledger **out);
 
 /**
  * Makes a ledger that ends with its handle.
@@ -4039,7 +4065,7 @@ fog_status fog_ledger_next_nonce(const struct fog_ledger *ledger,
                                  uint64_t *out);
 
 /**
- * What may be transferred or reserved from an account now.
+ * What an account has, including what open reservations hold back.
  *
  * Thread safety: any thread, at the same time as other calls; they take turns.
  * @param ledger  the ledger
@@ -4050,6 +4076,20 @@ fog_status fog_ledger_next_nonce(const struct fog_ledger *ledger,
 fog_status fog_ledger_balance(const struct fog_ledger *ledger,
                               const char *account,
                               struct fog_amount *out);
+
+/**
+ * What may be transferred or reserved from an account now: its balance less what open reservations
+ * hold back.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger  the ledger
+ * @param account the account's identifier
+ * @param out     receives the amount
+ * @return FOG_STATUS_UNKNOWN_ACCOUNT
+ */
+fog_status fog_ledger_available(const struct fog_ledger *ledger,
+                                const char *account,
+                                struct fog_amount *out);
 
 /**
  * An account as it stands.
@@ -5282,7 +5322,8 @@ fog_status fog_ledger_backup(const struct fog_ledger *ledger, const char *path);
  * @param path    the new file
  * @param format  a fog_text_format
  * @param entries receives how many entries were written, or NULL
- * @return FOG_STATUS_STORAGE_EXISTS, FOG_STATUS_STORAGE_FULL, FOG_STATUS_STORAGE
+ * @return FOG_STATUS_INVALID_ARGUMENT if the name tells no format, FOG_STATUS_STORAGE_EXISTS,
+ *         FOG_STATUS_STORAGE_FULL, FOG_STATUS_STORAGE
  */
 fog_status fog_ledger_export(const struct fog_ledger *ledger,
                              const char *path,
@@ -5297,8 +5338,8 @@ fog_status fog_ledger_export(const struct fog_ledger *ledger,
  * @param ledger the ledger
  * @param path   the file
  * @param format a fog_text_format
- * @return FOG_STATUS_STORAGE_NOT_EMPTY, FOG_STATUS_INVALID_TRANSCRIPT, FOG_STATUS_STORAGE_CORRUPT,
- *         FOG_STATUS_STORAGE
+ * @return FOG_STATUS_INVALID_ARGUMENT if the name tells no format, FOG_STATUS_STORAGE_NOT_EMPTY,
+ *         FOG_STATUS_INVALID_TRANSCRIPT, FOG_STATUS_STORAGE_CORRUPT, FOG_STATUS_STORAGE
  */
 fog_status fog_ledger_import(const struct fog_ledger *ledger, const char *path, int32_t format);
 

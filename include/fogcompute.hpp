@@ -212,6 +212,7 @@ using storage_not_empty = error_of<FOG_STATUS_STORAGE_NOT_EMPTY, storage_error>;
 using storage_uncertain = error_of<FOG_STATUS_STORAGE_UNCERTAIN, storage_error>;
 using storage_reopen = error_of<FOG_STATUS_STORAGE_REOPEN, storage_error>;
 using invalid_transcript = error_of<FOG_STATUS_INVALID_TRANSCRIPT, storage_error>;
+using storage_missing = error_of<FOG_STATUS_STORAGE_MISSING, storage_error>;
 using node_failed = error_of<FOG_STATUS_NODE, error>;
 using listen_failed = error_of<FOG_STATUS_LISTEN, error>;
 
@@ -333,6 +334,7 @@ namespace detail {
     case FOG_STATUS_STORAGE_UNCERTAIN: throw storage_uncertain(message);
     case FOG_STATUS_STORAGE_REOPEN: throw storage_reopen(message);
     case FOG_STATUS_INVALID_TRANSCRIPT: throw invalid_transcript(message);
+    case FOG_STATUS_STORAGE_MISSING: throw storage_missing(message);
     case FOG_STATUS_NODE: throw node_failed(message);
     case FOG_STATUS_LISTEN: throw listen_failed(message);
     }
@@ -2812,7 +2814,8 @@ struct economy_stake {
 
 /// A number of the economy, in decimal digits.
 struct economy_parameter {
-    /// Its name, which never changes: parts with points between them.
+    /// Its name, which never changes: the path of the number in the JSON of the rules, with points
+    /// between the parts. An element of a list goes by its `fact`.
     std::string name;
     parameter_unit unit = parameter_unit::base_units;
     std::string value;
@@ -2839,6 +2842,8 @@ inline std::string default_economy_rules() {
 
 /// How a history is written as text, a line for each entry.
 enum class text_format : std::int32_t {
+    /// The one that the file's name tells: it ends with .csv or .jsonl.
+    of_name = FOG_TEXT_FORMAT_OF_NAME,
     /// Columns under a line with their names, for spreadsheets.
     csv = FOG_TEXT_FORMAT_CSV,
     /// One JSON object a line, amounts as text.
@@ -3520,6 +3525,15 @@ public:
         }));
     }
 
+    /// Opens a ledger's file that is there already, so that a mistyped name makes no new ledger.
+    static ledger open_existing(const std::string &path, durability durability_ = durability::full,
+                                std::uint64_t snapshot_entries = 131072) {
+        return ledger(detail::take<handle>([&](fog_ledger **out) {
+            return fog_ledger_open_existing(path.c_str(), static_cast<std::int32_t>(durability_),
+                                            snapshot_entries, out);
+        }));
+    }
+
     /// A ledger that ends with this object.
     static ledger in_memory() { return ledger(detail::take<handle>(fog_ledger_in_memory)); }
 
@@ -3565,10 +3579,18 @@ public:
         });
     }
 
-    /// What may be transferred or reserved from an account now.
+    /// What an account has, including what open reservations hold back.
     std::string balance(const std::string &id) const {
         return detail::fill<fog_amount>([&](fog_amount *out) {
                    return fog_ledger_balance(handle_.get(), id.c_str(), out);
+               }).text;
+    }
+
+    /// What may be transferred or reserved from an account now: its balance less what open
+    /// reservations hold back.
+    std::string available(const std::string &id) const {
+        return detail::fill<fog_amount>([&](fog_amount *out) {
+                   return fog_ledger_available(handle_.get(), id.c_str(), out);
                }).text;
     }
 
@@ -3755,7 +3777,7 @@ public:
 
     /// Writes the history into a new file as text; says how many entries that were.
     std::uint64_t export_history(const std::string &path,
-                                 text_format format = text_format::csv) const {
+                                 text_format format = text_format::of_name) const {
         return detail::fill<std::uint64_t>([&](std::uint64_t *out) {
             return fog_ledger_export(handle_.get(), path.c_str(),
                                      static_cast<std::int32_t>(format), out);
@@ -3763,7 +3785,8 @@ public:
     }
 
     /// Reads a history that export_history() wrote into this ledger, which must be empty.
-    void import_history(const std::string &path, text_format format = text_format::csv) const {
+    void import_history(const std::string &path,
+                        text_format format = text_format::of_name) const {
         detail::check(fog_ledger_import(handle_.get(), path.c_str(),
                                         static_cast<std::int32_t>(format)));
     }

@@ -49,6 +49,21 @@ def founded() -> f.Ledger:
     return found(f.Ledger.in_memory())
 
 
+def test_what_moved_is_the_same_alone_and_in_a_batch() -> None:
+    # Of the economy, a receipt of a batch said that nothing moved.
+    ledger, id = founded(), new_id()
+    alone = ledger.economy.bond(id, NODE, BEN, 3 * CREDIT)
+    again, more, paid = ledger.execute(
+        [
+            Operation.bond(id, NODE, BEN, 3 * CREDIT),
+            Operation.bond(new_id(), NODE, BEN, 4 * CREDIT),
+            (new_id(), TREASURY, BEN, 5 * CREDIT),
+        ]
+    )
+    assert (again.replayed, again.moved, alone.amount) == (True, 3 * CREDIT, 3 * CREDIT)
+    assert (more.moved, paid.moved) == (4 * CREDIT, 5 * CREDIT)
+
+
 def test_stake_earns_is_slashed_leaves_and_is_paid_out_across_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     with f.Ledger.open(path) as ledger:
@@ -147,7 +162,7 @@ def test_rules_are_told_set_and_bounded() -> None:
     economy.configure(new_id(), json.dumps(rules))
     assert ledger.balance(TREASURY) == 5 * CREDIT
     assert ledger.account(purse_account("mint")).issued == 5 * CREDIT
-    name = "earning.hosting.base"
+    name = "earning.contributions.hosting.base"
     assert economy.set_parameter(new_id(), name, 7).event == "parameter_set"
     assert json.loads(economy.rules() or "")["earning"]["contributions"]["hosting"]["base"] == "7"
     found = next(it for it in economy.parameters() if it.name == name)
@@ -224,12 +239,14 @@ def refusals() -> dict[str, Callable[[f.Ledger], object]]:
     bonded = purse_account("bonded")
     return {
         "NoEconomyError": lambda _: f.Ledger.in_memory().economy.unjail(new_id(), NODE),
-        "EconomyError": lambda it: e(it).set_parameter(new_id(), "fees.treasury", 2_000_000),
+        "EconomyError": lambda it: e(it).set_parameter(
+            new_id(), "earning.fees.treasury", 2_000_000
+        ),
         "UnknownParameterError": lambda it: e(it).set_parameter(new_id(), "x", 1),
         "PurseAccountError": lambda it: it.transfer(new_id(), bonded, ANA, 1),
         "AccountStakedError": close,
         "HostOnlyError": lambda it: owner(
-            it, Operation.set_parameter(new_id(), "fees.treasury", 0)
+            it, Operation.set_parameter(new_id(), "earning.fees.treasury", 0)
         ),
         "NotTheOwnerError": lambda it: owner(it, Operation.bond(new_id(), NODE, ANA, 1)),
         "ClockBehindError": back_in_time,

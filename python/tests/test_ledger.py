@@ -61,7 +61,9 @@ def test_reserved_funds_cannot_be_spent_until_they_are_released() -> None:
     reservation = new_id()
     ledger.reserve(reservation, ANA, BEN, 8 * CREDIT)
     account = ledger.account(ANA)
+    # `Ledger.balance` was what `Account.available` is, and `Account.balance` was not.
     assert (account.available, account.balance) == (2 * CREDIT, 10 * CREDIT)
+    assert (ledger.available(ANA), ledger.balance(ANA)) == (2 * CREDIT, 10 * CREDIT)
     with pytest.raises(f.InsufficientFundsError):
         ledger.transfer(new_id(), ANA, BEN, 3 * CREDIT)
     ledger.post(new_id(), reservation, 5 * CREDIT)
@@ -404,7 +406,7 @@ def refusals() -> list[tuple[type[f.FogError], str, Callable[[f.Ledger], object]
         (f.NonceSkippedError, "signature 2 .* before signature 1", signed(2)),
         (f.SignatureReplayedError, "the next is 2", used_nonce),
         (f.SignatureForgedError, "forged", signed(1, secret=bytes(32))),
-        (f.SignatureExpiredError, "expired at 1,", signed(1, expires_unix_ms=1)),
+        (f.SignatureExpiredError, "expired at 1970-01-01T00:00:00.001Z,", signed(1, expires_unix_ms=1)),
         (f.NotTheOwnerError, BEN, signed(1, operations=from_ben)),
         (f.NotForOwnersError, nobody, signed(1, operations=opening)),
         (f.NoOwnerError, BEN, unowned),
@@ -561,7 +563,51 @@ def test_a_ledger_is_copied_and_written_as_text(
         empty.import_history(text, format)
     assert empty.head().sequence == 0
     with pytest.raises(f.StorageNoFolderError, match="none"):
-        empty.import_history(tmp_path / "none")
+        empty.import_history(tmp_path / "none", format)
+
+
+def test_a_history_is_written_as_the_name_of_its_file_tells(tmp_path: Path) -> None:
+    # It was CSV whatever the name was.
+    ledger = funded(f.Ledger.in_memory())
+    for name, start in [("a.csv", "sequence,"), ("a.jsonl", "{"), ("A.CSV", "sequence,")]:
+        assert ledger.export_history(tmp_path / name) == 4
+        assert (tmp_path / name).read_text().startswith(start)
+        copy = f.Ledger.in_memory()
+        copy.import_history(tmp_path / name)
+        assert copy.head() == ledger.head()
+    for name in ("a", "a.txt", "a.json"):
+        for call in (ledger.export_history, f.Ledger.in_memory().import_history):
+            with pytest.raises(f.ArgumentError, match=name):
+                call(tmp_path / name)
+        assert not (tmp_path / name).exists()
+    ledger.export_history(tmp_path / "a", "jsonl")
+    assert (tmp_path / "a").read_text().startswith("{")
+    with pytest.raises(f.ArgumentError, match="json_lines"):
+        ledger.export_history(tmp_path / "b", "json_lines")  # type: ignore[arg-type]
+
+
+def test_a_ledger_that_must_be_there_is_not_made(tmp_path: Path) -> None:
+    # Opening always made a ledger, also of a mistyped name and of a file of one byte.
+    path = tmp_path / "ledger"
+    with pytest.raises(f.StorageMissingError, match="ledger does not exist"):
+        f.Ledger.open(path, create=False)
+    with pytest.raises(f.StorageNoFolderError):
+        f.Ledger.open(tmp_path / "no" / "ledger", create=False)
+    assert list(tmp_path.iterdir()) == []
+    for content in (b"S", b"SQLite", b"Dear diary, " * 1_000):
+        path.write_bytes(content)
+        for create in (True, False):
+            with pytest.raises(f.StorageForeignError):
+                f.Ledger.open(path, create)
+            assert path.read_bytes() == content
+    path.write_bytes(b"")
+    with pytest.raises(f.StorageForeignError):
+        f.Ledger.open(path, create=False)
+    assert path.read_bytes() == b""
+    with f.Ledger.open(path) as ledger:
+        funded(ledger)
+    with f.Ledger.open(path, create=False) as ledger:
+        assert ledger.head().sequence == 4
 
 
 def test_a_damaged_page_is_found_out(tmp_path: Path) -> None:

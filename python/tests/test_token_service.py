@@ -176,3 +176,40 @@ async def test_a_misspelt_field_makes_no_account_without_a_limit(client: Client)
     status, _ = await client.ask("POST", "/accounts", new)
     assert status == 422
     assert (await client.ask("GET", "/accounts/eva"))[0] == 404
+
+
+async def test_an_account_opened_again_with_another_limit_is_a_conflict(client: Client) -> None:
+    # It was a 422 about an id that was used for something else, which no caller had ever seen.
+    new = {"name": "eve", "spend_per_day": "50"}
+    assert (await client.ask("POST", "/accounts", new))[0] == 201
+    status, again = await client.ask("POST", "/accounts", new)
+    assert (status, again["replayed"]) == (201, True)
+    for other, words in [("70", "of 50, not of 70"), (None, "of 50, not of no limit")]:
+        status, refused = await client.ask("POST", "/accounts", {**new, "spend_per_day": other})
+        assert (status, refused["error"]) == (409, "AccountExists")
+        assert words in refused["detail"] and "'eve'" in refused["detail"]
+    status, refused = await client.ask("POST", "/accounts", {"name": "ana", "spend_per_day": "1"})
+    assert (status, "of no limit, not of 1" in refused["detail"]) == (409, True)
+
+
+async def test_an_escrow_that_no_day_could_release_is_refused(client: Client) -> None:
+    # It was held back, and its release was refused on every day.
+    new = {"name": "eve", "spend_per_day": "50"}
+    assert (await client.ask("POST", "/accounts", new))[0] == 201
+    deposit = {"to": "eve", "amount": "200"}
+    assert (await client.ask("POST", "/deposits", deposit))[0] == 201
+    status, refused = await client.ask("POST", "/escrows", pay(51, giver="eve"))
+    assert (status, refused["error"]) == (429, "QuotaExceeded")
+    assert "51" in refused["detail"] and "50" in refused["detail"]
+    assert await client.available("eve") == 200
+    # Two that fit a day each are held, and the second waits for another day.
+    escrows = []
+    for _ in range(2):
+        status, held = await client.ask("POST", "/escrows", pay(50, giver="eve"))
+        assert status == 201
+        escrows.append(held["escrow"])
+    first, second = escrows
+    assert (await client.ask("POST", f"/escrows/{first}/release", {}))[0] == 200
+    status, refused = await client.ask("POST", f"/escrows/{second}/release", {})
+    assert (status, refused["error"]) == (429, "QuotaExceeded")
+    assert await client.available("ben") == 50

@@ -309,7 +309,9 @@ def test_ledger_does_the_same() -> None:
         for case in vectors["accounts"]:
             account = ledger.account(case["account"])
             assert account.kind == case["kind"]
+            assert str(ledger.available(account.id)) == case["available"]
             for counter in (
+                "available",
                 "credits_posted",
                 "debits_posted",
                 "credits_pending",

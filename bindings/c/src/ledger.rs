@@ -182,13 +182,14 @@ fn account_kind(kind: i32) -> Result<AccountKind, Failure> {
     kind.ok_or_else(|| Failure::argument("kind is no fog_account_kind"))
 }
 
-/// Opens a ledger's file, or makes it. Every change waits for the disk. The file belongs to this
-/// handle until it is freed.
+/// Opens a ledger's file, or makes it; an empty file is a new ledger. Every change waits for the
+/// disk. The file belongs to this handle until it is freed.
 ///
 /// Thread safety: any thread.
 /// @param path the file
 /// @param out  receives the ledger; free it with fog_ledger_free()
-/// @return FOG_STATUS_STORAGE, FOG_STATUS_STORAGE_LOCKED, FOG_STATUS_STORAGE_CORRUPT
+/// @return FOG_STATUS_STORAGE, FOG_STATUS_STORAGE_LOCKED, FOG_STATUS_STORAGE_CORRUPT,
+///         FOG_STATUS_STORAGE_FOREIGN
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_ledger_open(
     path: *const c_char,
@@ -221,17 +222,46 @@ pub unsafe extern "C" fn fog_ledger_open_with(
     guard(|| {
         // SAFETY: the caller passes a string and gives room for a handle.
         let (path, out) = unsafe { (text(path, "path")?, result(out, "out")?) };
-        let durability = match durability {
-            1 => Durability::Full,
-            2 => Durability::Normal,
-            _ => return Err(Failure::argument("durability is no fog_durability")),
-        };
-        let options = LedgerOptions {
-            durability,
-            snapshot_entries,
-        };
+        let options = options(durability, snapshot_entries)?;
         give(out, fog_ledger(Ledger::open_with(path, options)?));
         Ok(())
+    })
+}
+
+/// Opens a ledger's file that is there already, so that a mistyped name makes no new ledger. An
+/// empty file is no ledger.
+///
+/// Thread safety: any thread.
+/// @param path             the file
+/// @param durability       a fog_durability
+/// @param snapshot_entries as for fog_ledger_open_with()
+/// @param out              receives the ledger; free it with fog_ledger_free()
+/// @return FOG_STATUS_STORAGE_MISSING, and as fog_ledger_open()
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_ledger_open_existing(
+    path: *const c_char,
+    durability: i32,
+    snapshot_entries: u64,
+    out: *mut *mut fog_ledger,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a string and gives room for a handle.
+        let (path, out) = unsafe { (text(path, "path")?, result(out, "out")?) };
+        let options = options(durability, snapshot_entries)?;
+        give(out, fog_ledger(Ledger::open_existing(path, options)?));
+        Ok(())
+    })
+}
+
+fn options(durability: i32, snapshot_entries: u64) -> Result<LedgerOptions, Failure> {
+    let durability = match durability {
+        1 => Durability::Full,
+        2 => Durability::Normal,
+        _ => return Err(Failure::argument("durability is no fog_durability")),
+    };
+    Ok(LedgerOptions {
+        durability,
+        snapshot_entries,
     })
 }
 
@@ -542,7 +572,7 @@ pub unsafe extern "C" fn fog_ledger_next_nonce(
     })
 }
 
-/// What may be transferred or reserved from an account now.
+/// What an account has, including what open reservations hold back.
 ///
 /// Thread safety: any thread, at the same time as other calls; they take turns.
 /// @param ledger  the ledger
@@ -565,6 +595,34 @@ pub unsafe extern "C" fn fog_ledger_balance(
             )
         };
         out.write(ledger.0.balance(account)?.into());
+        Ok(())
+    })
+}
+
+/// What may be transferred or reserved from an account now: its balance less what open reservations
+/// hold back.
+///
+/// Thread safety: any thread, at the same time as other calls; they take turns.
+/// @param ledger  the ledger
+/// @param account the account's identifier
+/// @param out     receives the amount
+/// @return FOG_STATUS_UNKNOWN_ACCOUNT
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_ledger_available(
+    ledger: *const fog_ledger,
+    account: *const c_char,
+    out: *mut fog_amount,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle, a string and room for the struct.
+        let (ledger, account, out) = unsafe {
+            (
+                reference(ledger, "ledger")?,
+                parsed(account, "account")?,
+                result(out, "out")?,
+            )
+        };
+        out.write(ledger.0.available(account)?.into());
         Ok(())
     })
 }

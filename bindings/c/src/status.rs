@@ -260,6 +260,8 @@ pub enum fog_status {
     StorageReopen = 712,
     /// A line of a text is no entry of a history.
     InvalidTranscript = 713,
+    /// A file is not there, and the call makes none.
+    StorageMissing = 714,
     /// A node or coordinator cannot go on.
     Node = 800,
     /// An address cannot be listened on: it is in use, or not one of this machine.
@@ -378,6 +380,7 @@ codes! {
     StorageUncertain = 711: c"StorageUncertain",
     StorageReopen = 712: c"StorageReopen",
     InvalidTranscript = 713: c"InvalidTranscript",
+    StorageMissing = 714: c"StorageMissing",
     Node = 800: c"Node",
     Listen = 801: c"Listen",
 }

@@ -800,7 +800,8 @@ void test_the_ledger_takes_the_same_steps() {
         const auto account = ledger.account(item["account"]);
         CHECK(account.id == item["account"]);
         CHECK((account.kind == fc::account_kind::issuer) == (item["kind"] == "issuer"));
-        CHECK(account.available == area["balances"][account.id]);
+        CHECK(account.available == item["available"]);
+        CHECK(ledger.available(account.id) == account.available);
         CHECK(account.credits_posted == item["credits_posted"]);
         CHECK(account.debits_posted == item["debits_posted"]);
         CHECK(account.credits_pending == item["credits_pending"]);
@@ -813,6 +814,7 @@ void test_the_ledger_takes_the_same_steps() {
     CHECK(verified.accounts == area["verify"]["accounts"]);
     CHECK(verified.open_reservations == area["verify"]["open_reservations"]);
     THROWS(fc::storage_no_folder, fc::ledger::open("/nowhere/ledger.sqlite"));
+    THROWS(fc::storage_missing, fc::ledger::open_existing("/no-such-ledger.sqlite"));
     THROWS(fc::insufficient_funds,
            ledger.transfer(std::string(32, 'f'), area["accounts"][1]["account"],
                            area["accounts"][2]["account"], "99999999999999999999999"));
@@ -933,10 +935,10 @@ void test_an_economy_goes_through_the_wrapper() {
     CHECK(economy.earn_session(next(), ben, 100000, 3600000, 0).amount == credits(9));
     THROWS(fc::session_too_short, economy.earn_session(next(), ben, 1, 1, 0));
     CHECK(economy.pay_fee(next(), ben, ana, "100").sovereign_fund == "5");
-    economy.set_parameter(next(), "fees.treasury", "0");
+    economy.set_parameter(next(), "earning.fees.treasury", "0");
     bool seen = false;
     for (const auto &parameter : economy.parameters()) {
-        seen |= parameter.name == "fees.treasury" && parameter.value == "0" &&
+        seen |= parameter.name == "earning.fees.treasury" && parameter.value == "0" &&
                 parameter.unit == fc::parameter_unit::ppm;
     }
     CHECK(seen);
@@ -951,7 +953,7 @@ void test_an_economy_goes_through_the_wrapper() {
     fc::key_bytes secret{};
     ledger.own(next(), ben, fc::owner_key(secret));
     batch.clear();
-    batch.set_parameter(next(), "fees.treasury", "1");
+    batch.set_parameter(next(), "earning.fees.treasury", "1");
     THROWS(fc::host_only,
            ledger.execute_signed(batch.sign(ben, 1, 4102444800000, secret)));
     ledger.set_time(start);

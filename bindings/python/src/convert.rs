@@ -213,7 +213,7 @@ impl FromPyObject<'_, '_> for TextFormat {
     fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         Ok(Self(match object.cast::<PyString>()?.to_str()? {
             "csv" => fogcompute::TextFormat::Csv,
-            "json_lines" => fogcompute::TextFormat::JsonLines,
+            "jsonl" => fogcompute::TextFormat::JsonLines,
             other => {
                 let message = format!("{other:?} is no TextFormat");
                 return Err(error::argument(object.py(), message));

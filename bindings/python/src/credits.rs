@@ -296,20 +296,24 @@ impl Ledger {
 
 #[pymethods]
 impl Ledger {
-    /// Opens a ledger's file, or makes it. Every change waits for the disk, unless `durability`
-    /// says otherwise. A snapshot is made every `snapshot_entries` entries.
+    /// Opens a ledger's file, or makes it unless `create` is false: then a mistyped name makes no
+    /// new ledger. An empty file is a new ledger if one may be made, and none otherwise. Every
+    /// change waits for the disk, unless `durability` says otherwise. A snapshot is made every
+    /// `snapshot_entries` entries.
     ///
-    /// Raises `StorageError`, `StorageLockedError`, `StorageCorruptError`, `StorageReadOnlyError`.
+    /// Raises `StorageMissingError`, `StorageForeignError`, `StorageLockedError`,
+    /// `StorageCorruptError`, `StorageReadOnlyError`, `StorageError`.
     #[staticmethod]
     #[pyo3(
-        signature = (path, *, durability = Durability(fogcompute::Durability::Full),
+        signature = (path, create = true, *, durability = Durability(fogcompute::Durability::Full),
                      snapshot_entries = Number(131_072)),
-        text_signature = "(path, *, durability=fogcompute.ledger.Durability.FULL, \
+        text_signature = "(path, create=True, *, durability=fogcompute.ledger.Durability.FULL, \
                           snapshot_entries=131072)"
     )]
     fn open(
         py: Python<'_>,
         path: PathBuf,
+        create: bool,
         durability: Durability,
         snapshot_entries: Number<u64>,
     ) -> PyResult<Self> {
@@ -317,7 +321,13 @@ impl Ledger {
             durability: durability.0,
             snapshot_entries: snapshot_entries.0,
         };
-        let ledger = error::call(py, || fogcompute::Ledger::open_with(path, options))?;
+        let ledger = error::call(py, || {
+            if create {
+                fogcompute::Ledger::open_with(path, options)
+            } else {
+                fogcompute::Ledger::open_existing(path, options)
+            }
+        })?;
         Ok(Self(Handle::new("ledger", ledger)))
     }
 
@@ -555,10 +565,18 @@ impl Ledger {
         Ok(Tuple(accounts.into_iter().map(Account).collect()))
     }
 
-    /// What an account can spend, in base units. Raises `UnknownAccountError`.
+    /// What an account has, in base units, including what open reservations hold back. Raises
+    /// `UnknownAccountError`.
     fn balance(&self, py: Python<'_>, account: Hex<AccountId>) -> PyResult<u128> {
         let ledger = self.0.get(py)?;
         error::call(py, || ledger.balance(account.0)).map(|amount| amount.0)
+    }
+
+    /// What an account can spend, in base units: its balance less what open reservations hold back.
+    /// Raises `UnknownAccountError`.
+    fn available(&self, py: Python<'_>, account: Hex<AccountId>) -> PyResult<u128> {
+        let ledger = self.0.get(py)?;
+        error::call(py, || ledger.available(account.0)).map(|amount| amount.0)
     }
 
     /// What an account had received and given after the entry of that sequence, or at that time;
@@ -719,29 +737,38 @@ impl Ledger {
         error::call(py, || ledger.backup(path))
     }
 
-    /// Writes the history into a new file as text, and says how many entries that were.
+    /// Writes the history into a new file as text, and says how many entries that were. Without a
+    /// format it is the one that the file's name tells: it ends with .csv or .jsonl.
     ///
-    /// Raises `StorageExistsError`, `StorageFullError`.
-    #[pyo3(
-        signature = (path, format = TextFormat(fogcompute::TextFormat::Csv)),
-        text_signature = "($self, path, format=fogcompute.ledger.TextFormat.CSV)"
-    )]
-    fn export_history(&self, py: Python<'_>, path: PathBuf, format: TextFormat) -> PyResult<u64> {
+    /// Raises `ArgumentError` if the name tells none, `StorageExistsError`, `StorageFullError`.
+    #[pyo3(signature = (path, format = None))]
+    fn export_history(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        format: Option<TextFormat>,
+    ) -> PyResult<u64> {
         let ledger = self.0.get(py)?;
-        error::call(py, || ledger.export(path, format.0))
+        let format = format.map(|format| format.0);
+        error::call(py, || ledger.export(path, format))
     }
 
     /// Reads a history that `export_history` wrote into this ledger, which must be empty. Every
-    /// entry is carried out again and must come out the same; all of them or nothing.
+    /// entry is carried out again and must come out the same; all of them or nothing. Without a
+    /// format it is the one that the file's name tells.
     ///
-    /// Raises `StorageNotEmptyError`, `TranscriptError`, `StorageCorruptError`.
-    #[pyo3(
-        signature = (path, format = TextFormat(fogcompute::TextFormat::Csv)),
-        text_signature = "($self, path, format=fogcompute.ledger.TextFormat.CSV)"
-    )]
-    fn import_history(&self, py: Python<'_>, path: PathBuf, format: TextFormat) -> PyResult<()> {
+    /// Raises `ArgumentError` if the name tells none, `StorageNotEmptyError`, `TranscriptError`,
+    /// `StorageCorruptError`.
+    #[pyo3(signature = (path, format = None))]
+    fn import_history(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        format: Option<TextFormat>,
+    ) -> PyResult<()> {
         let ledger = self.0.get(py)?;
-        error::call(py, || ledger.import(path, format.0))
+        let format = format.map(|format| format.0);
+        error::call(py, || ledger.import(path, format))
     }
 
     /// Closes the file. Closing again does nothing; any other call raises `ClosedError`.

@@ -616,25 +616,29 @@ pub struct Ledger(fogcompute::Ledger);
 
 #[uniffi::export]
 impl Ledger {
-    /// Opens a ledger's file, or makes it. Every change waits for the disk.
+    /// Opens a ledger's file, or makes it; an empty file is a new ledger. Every change waits for
+    /// the disk.
     ///
     /// # Errors
-    /// [`FogError::Storage`], [`FogError::StorageLocked`], [`FogError::StorageCorrupt`].
+    /// [`FogError::Storage`], [`FogError::StorageLocked`], [`FogError::StorageCorrupt`],
+    /// [`FogError::StorageForeign`].
     #[uniffi::constructor]
     pub fn open(path: String) -> Result<Arc<Self>, FogError> {
         guarded(|| Ok(Arc::new(Self(fogcompute::Ledger::open(path)?))))
     }
 
-    /// Opens a ledger's file, or makes it, with options. Snapshots, made every `snapshot_entries`
-    /// entries, spare opening the whole history.
+    /// Opens a ledger's file with options, or makes it unless `create` is false: then a mistyped
+    /// name makes no new ledger, and an empty file is none. Snapshots, made every
+    /// `snapshot_entries` entries, spare opening the whole history.
     ///
     /// # Errors
-    /// As for `open`.
-    #[uniffi::constructor(default(durability = None, snapshot_entries = None))]
+    /// [`FogError::StorageMissing`] if there is no file and none is made; as for `open`.
+    #[uniffi::constructor(default(durability = None, snapshot_entries = None, create = true))]
     pub fn open_with(
         path: String,
         durability: Option<Durability>,
         snapshot_entries: Option<u64>,
+        create: bool,
     ) -> Result<Arc<Self>, FogError> {
         guarded(|| {
             let default = LedgerOptions::default();
@@ -642,9 +646,12 @@ impl Ledger {
                 durability: durability.unwrap_or(default.durability),
                 snapshot_entries: snapshot_entries.unwrap_or(default.snapshot_entries),
             };
-            Ok(Arc::new(Self(fogcompute::Ledger::open_with(
-                path, options,
-            )?)))
+            let ledger = if create {
+                fogcompute::Ledger::open_with(path, options)
+            } else {
+                fogcompute::Ledger::open_existing(path, options)
+            };
+            Ok(Arc::new(Self(ledger?)))
         })
     }
 
@@ -811,12 +818,21 @@ impl Ledger {
         guarded(|| Ok(self.0.next_nonce(account.parse()?)?))
     }
 
-    /// What a holder can spend, in base units: credits less debits less what is reserved.
+    /// What a holder has, in base units: credits less debits, including what open reservations
+    /// hold back.
     ///
     /// # Errors
     /// [`FogError::UnknownAccount`].
     pub fn balance(&self, account: String) -> Result<String, FogError> {
         guarded(|| Ok(self.0.balance(account.parse()?)?.to_string()))
+    }
+
+    /// What a holder can spend, in base units: its balance less what open reservations hold back.
+    ///
+    /// # Errors
+    /// [`FogError::UnknownAccount`].
+    pub fn available(&self, account: String) -> Result<String, FogError> {
+        guarded(|| Ok(self.0.available(account.parse()?)?.to_string()))
     }
 
     /// An account as it stands.
@@ -1028,22 +1044,39 @@ impl Ledger {
         guarded(|| Ok(self.0.backup(path)?))
     }
 
-    /// Writes the history into a new file as text, and says how many entries that were.
+    /// Writes the history into a new file as text, and says how many entries that were. Without a
+    /// format it is the one that the file's name tells: it ends with .csv or .jsonl.
     ///
     /// # Errors
-    /// [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
-    pub fn export_history(&self, path: String, format: TextFormat) -> Result<u64, FogError> {
-        guarded(|| Ok(self.0.export(path, format.into())?))
+    /// [`FogError::InvalidArgument`] if the name tells none; [`FogError::StorageExists`],
+    /// [`FogError::StorageFull`], [`FogError::Storage`].
+    #[uniffi::method(default(format = None))]
+    pub fn export_history(
+        &self,
+        path: String,
+        format: Option<TextFormat>,
+    ) -> Result<u64, FogError> {
+        guarded(|| {
+            Ok(self
+                .0
+                .export(path, format.map(fogcompute::TextFormat::from))?)
+        })
     }
 
     /// Reads a history that `export_history` wrote into this ledger, which must be empty. Every
-    /// entry is carried out again and must come out the same; all of them or nothing.
+    /// entry is carried out again and must come out the same; all of them or nothing. Without a
+    /// format it is the one that the file's name tells.
     ///
     /// # Errors
-    /// [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
-    /// [`FogError::StorageCorrupt`], [`FogError::Storage`].
-    pub fn import_history(&self, path: String, format: TextFormat) -> Result<(), FogError> {
-        guarded(|| Ok(self.0.import(path, format.into())?))
+    /// [`FogError::InvalidArgument`] if the name tells none; [`FogError::StorageNotEmpty`],
+    /// [`FogError::InvalidTranscript`], [`FogError::StorageCorrupt`], [`FogError::Storage`].
+    #[uniffi::method(default(format = None))]
+    pub fn import_history(&self, path: String, format: Option<TextFormat>) -> Result<(), FogError> {
+        guarded(|| {
+            Ok(self
+                .0
+                .import(path, format.map(fogcompute::TextFormat::from))?)
+        })
     }
 
     /// Checks the whole history against its chain of digests and the balances.

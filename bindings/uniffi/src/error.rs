@@ -284,6 +284,8 @@ errors! {
     StorageReopen = 712,
     /// A line of a text is no entry of a history.
     InvalidTranscript = 713,
+    /// A file is not there, and the call makes none.
+    StorageMissing = 714,
 
     /// A node or coordinator cannot go on.
     Node = 800,

@@ -39,15 +39,37 @@ pub(crate) fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseIdEr
         });
     }
     let mut bytes = [0; N];
-    for (position, &digit) in digits.iter().enumerate() {
-        let nibble = char::from(digit)
-            .to_digit(16)
-            .and_then(|value| u8::try_from(value).ok())
-            .ok_or(ParseIdError::Digit { position })?;
-        bytes[position / 2] = bytes[position / 2] << 4 | nibble;
+    // No branch for each digit: batches of the ledger bring thousands of them.
+    let mut seen = 0;
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        seen |= high | low;
+        *byte = high << 4 | low;
     }
-    Ok(bytes)
+    if seen < NO_DIGIT {
+        return Ok(bytes);
+    }
+    let bad = |digit: &u8| VALUES[usize::from(*digit)] == NO_DIGIT;
+    let position = digits.iter().position(bad);
+    Err(ParseIdError::Digit {
+        position: position.expect("one of them was seen"),
+    })
 }
+
+/// In [`VALUES`], what is no hexadecimal digit: it sets a bit that no digit has.
+const NO_DIGIT: u8 = 1 << 4;
+
+/// What each byte is worth as a hexadecimal digit.
+static VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        values[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
@@ -179,5 +201,18 @@ mod tests {
             Err(ParseIdError::Digit { position: 5 })
         );
         assert!("é".repeat(16).parse::<TaskId>().is_err());
+    }
+
+    #[test]
+    fn a_byte_is_a_digit_exactly_if_it_is_one_of_base_16() {
+        for byte in 0..=127_u8 {
+            let digit = char::from(byte);
+            let text = format!("{}{digit}", "0".repeat(31));
+            let parsed = text.parse::<TaskId>();
+            match digit.to_digit(16) {
+                Some(value) => assert_eq!(parsed.unwrap().as_bytes()[15], value as u8, "{digit:?}"),
+                None => assert_eq!(parsed, Err(ParseIdError::Digit { position: 31 })),
+            }
+        }
     }
 }

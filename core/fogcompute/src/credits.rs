@@ -24,7 +24,7 @@ use fogcompute_store::{
 
 pub use self::economy::{
     EconomyOperator, EconomyReceipt, EconomyStake, LedgerEconomy, earn_request, economy_from_json,
-    economy_to_json, purse_account,
+    economy_to_json, moved, purse_account,
 };
 pub use self::entry::LedgerEntry;
 use self::group::Group;
@@ -49,7 +49,7 @@ pub enum Moment {
 /// several threads take turns, and batches that wait while the disk is busy share one wait for it.
 ///
 /// What is reserved until a certain time is free again from then on: expired reservations are
-/// released before anything else is done, and before a balance is told.
+/// released before anything else is done, and before an account is told of.
 ///
 /// A ledger stays with the process that opened it: in a forked child every call fails and touches
 /// nothing ([`StoreError::Forked`](fogcompute_store::StoreError::Forked)).
@@ -81,6 +81,10 @@ pub struct Ledger {
 impl Ledger {
     /// Opens a ledger's file, or makes it. Every change waits for the disk.
     ///
+    /// An empty file is a new ledger: it is what a process leaves that was killed while it made
+    /// one. A file that holds anything else is refused
+    /// ([`ErrorCode::StorageForeign`](crate::ErrorCode::StorageForeign)) and left as it is.
+    ///
     /// # Errors
     /// [`Error::Store`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
@@ -94,6 +98,16 @@ impl Ledger {
     /// [`Error::Store`].
     pub fn open_with(path: impl AsRef<Path>, options: LedgerOptions) -> Result<Self, Error> {
         Ok(Self::new(SqliteLedger::open_with(path, options)?))
+    }
+
+    /// Opens a ledger's file that is there already, so that a mistyped name makes no new ledger.
+    /// An empty file is no ledger.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: without a file with the code
+    /// [`ErrorCode::StorageMissing`](crate::ErrorCode::StorageMissing).
+    pub fn open_existing(path: impl AsRef<Path>, options: LedgerOptions) -> Result<Self, Error> {
+        Ok(Self::new(SqliteLedger::open_existing(path, options)?))
     }
 
     /// A ledger that ends with the process.
@@ -368,11 +382,21 @@ impl Ledger {
             .collect())
     }
 
-    /// What a holder can spend: credits less debits less what is reserved.
+    /// What a holder has: credits less debits, including what open reservations hold back
+    /// ([`Account::balance`]).
     ///
     /// # Errors
     /// [`Error::UnknownAccount`], [`Error::Store`].
     pub fn balance(&self, account: AccountId) -> Result<Amount, Error> {
+        Ok(self.account(account)?.balance())
+    }
+
+    /// What a holder can spend: its balance less what open reservations hold back
+    /// ([`Account::available`]).
+    ///
+    /// # Errors
+    /// [`Error::UnknownAccount`], [`Error::Store`].
+    pub fn available(&self, account: AccountId) -> Result<Amount, Error> {
         Ok(self.account(account)?.available())
     }
 
@@ -558,13 +582,15 @@ impl Ledger {
         Ok(self.store()?.backup(path)?)
     }
 
-    /// Writes the history into a new file as text, and says how many entries that were.
+    /// Writes the history into a new file as text, and says how many entries that were. Without a
+    /// format it is the one that the file's name tells ([`TextFormat::of_name`]).
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::File`]; an existing file is not replaced, and a failure leaves
-    /// none.
-    pub fn export(&self, path: impl AsRef<Path>, format: TextFormat) -> Result<u64, Error> {
+    /// [`Error::Store`], [`Error::File`], [`Error::UnknownFormat`]; an existing file is not
+    /// replaced, and a failure leaves none.
+    pub fn export(&self, path: impl AsRef<Path>, format: Option<TextFormat>) -> Result<u64, Error> {
         let path = path.as_ref();
+        let format = format_of(path, format)?;
         let store = self.store()?;
         let file = File::create_new(path).map_err(|source| Error::file(path, source))?;
         let exported = store.export(format, &mut BufWriter::new(file));
@@ -576,12 +602,14 @@ impl Ledger {
     }
 
     /// Reads a history that [`export`](Self::export) wrote into this ledger, which must be empty.
-    /// Every entry is carried out again and must come out the same; all of them or nothing.
+    /// Every entry is carried out again and must come out the same; all of them or nothing. Without
+    /// a format it is the one that the file's name tells.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::File`].
-    pub fn import(&self, path: impl AsRef<Path>, format: TextFormat) -> Result<(), Error> {
+    /// [`Error::Store`], [`Error::File`], [`Error::UnknownFormat`].
+    pub fn import(&self, path: impl AsRef<Path>, format: Option<TextFormat>) -> Result<(), Error> {
         let path = path.as_ref();
+        let format = format_of(path, format)?;
         let mut store = self.store()?;
         let file = File::open(path).map_err(|source| Error::file(path, source))?;
         let imported = store.import(format, &mut BufReader::new(file));
@@ -607,6 +635,14 @@ fn release(store: &mut SqliteLedger, now: UnixMillis) -> Result<usize, Error> {
         released += done;
     }
     Ok(released)
+}
+
+/// The format that is asked for, or that the file's name tells.
+fn format_of(path: &Path, asked: Option<TextFormat>) -> Result<TextFormat, Error> {
+    let format = asked.or_else(|| TextFormat::of_name(path));
+    format.ok_or_else(|| Error::UnknownFormat {
+        path: path.to_owned(),
+    })
 }
 
 /// Names the text file that could not be read or written.
@@ -673,11 +709,87 @@ mod tests {
     }
 
     #[test]
+    fn a_balance_is_the_same_of_a_ledger_of_an_account_and_of_the_past() {
+        // The ledger's balance left out what was reserved, and the account's did not.
+        let ledger = Ledger::in_memory().unwrap();
+        ledger.open_account(MINT, AccountKind::Issuer).unwrap();
+        ledger.open_account(ANA, AccountKind::Holder).unwrap();
+        ledger.transfer(id(1), MINT, ANA, Amount(10)).unwrap();
+        ledger.reserve(id(2), ANA, MINT, Amount(7)).unwrap();
+        let account = ledger.account(ANA).unwrap();
+        let past = ledger.balance_as_of(ANA, Moment::Sequence(4)).unwrap();
+        assert_eq!(account.balance(), Amount(10));
+        assert_eq!(past.unwrap().balance(), Amount(10));
+        assert_eq!(ledger.balance(ANA).unwrap(), Amount(10));
+        assert_eq!(account.available(), Amount(3));
+        assert_eq!(ledger.available(ANA).unwrap(), Amount(3));
+    }
+
+    #[test]
+    fn a_history_is_written_as_the_name_of_its_file_tells() {
+        // Python and C++ wrote CSV whatever the name was.
+        let folder = TempDir::new().unwrap();
+        let ledger = Ledger::in_memory().unwrap();
+        ledger.open_account(MINT, AccountKind::Issuer).unwrap();
+        let path = |name| folder.path().join(name);
+        for (name, start) in [
+            ("a.csv", "sequence,"),
+            ("a.CSV", "sequence,"),
+            ("a.jsonl", "{"),
+        ] {
+            assert_eq!(ledger.export(path(name), None).unwrap(), 1);
+            let text = fs::read_to_string(path(name)).unwrap();
+            assert!(text.starts_with(start), "{name}: {text}");
+            let copy = Ledger::in_memory().unwrap();
+            copy.import(path(name), None).unwrap();
+            assert_eq!(copy.head().unwrap(), ledger.head().unwrap());
+        }
+        for name in ["a", "csv", "a.json", "a.csv.gz"] {
+            let written = ledger.export(path(name), None).unwrap_err();
+            assert_eq!(written.code(), ErrorCode::InvalidArgument, "{written}");
+            assert!(written.to_string().contains(name), "{written}");
+            assert!(!path(name).exists());
+            let read = ledger.import(path(name), None).unwrap_err();
+            assert_eq!(read.code(), ErrorCode::InvalidArgument, "{read}");
+        }
+        // What is asked for counts before the name.
+        let format = Some(TextFormat::JsonLines);
+        ledger.export(path("b.csv"), format).unwrap();
+        assert!(fs::read_to_string(path("b.csv")).unwrap().starts_with('{'));
+    }
+
+    #[test]
+    fn a_ledger_that_must_be_there_is_not_made() {
+        // There was no way to open a ledger without making one of a mistyped name.
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("ledger");
+        let code = |path: &Path| {
+            let opened = Ledger::open_existing(path, LedgerOptions::default());
+            opened.unwrap_err().code()
+        };
+        assert_eq!(code(&path), ErrorCode::StorageMissing);
+        let elsewhere = folder.path().join("no").join("ledger");
+        assert_eq!(code(&elsewhere), ErrorCode::StorageNoFolder);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        for (bytes, made) in [(&b"S"[..], false), (b"", true)] {
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(code(&path), ErrorCode::StorageForeign);
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+            assert_eq!(Ledger::open(&path).is_ok(), made, "{bytes:?}");
+        }
+        open(&folder)
+            .open_account(MINT, AccountKind::Issuer)
+            .unwrap();
+        let again = Ledger::open_existing(&path, LedgerOptions::default()).unwrap();
+        assert!(again.account(MINT).is_ok());
+    }
+
+    #[test]
     fn what_has_expired_is_free_again_without_asking() {
         // Nobody called `expire`, so the money stayed reserved for as long as the ledger was used.
         let folder = with_expired_reservation();
         let ledger = open(&folder);
-        assert_eq!(ledger.balance(ANA).unwrap(), Amount(10));
+        assert_eq!(ledger.available(ANA).unwrap(), Amount(10));
         let folder = with_expired_reservation();
         let ledger = open(&folder);
         ledger.transfer(id(3), ANA, BEN, Amount(10)).unwrap();
@@ -955,20 +1067,23 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("history.csv");
         let ledger = funded();
-        assert_eq!(ledger.export(&path, TextFormat::Csv).unwrap(), 4);
-        let again = ledger.export(&path, TextFormat::Csv).unwrap_err();
+        assert_eq!(ledger.export(&path, Some(TextFormat::Csv)).unwrap(), 4);
+        let again = ledger.export(&path, Some(TextFormat::Csv)).unwrap_err();
         assert_eq!(again.code(), ErrorCode::StorageExists);
         let copy = Ledger::in_memory().unwrap();
-        copy.import(&path, TextFormat::Csv).unwrap();
+        copy.import(&path, Some(TextFormat::Csv)).unwrap();
         assert_eq!(copy.head().unwrap(), ledger.head().unwrap());
         let code = |ledger: &Ledger, format| ledger.import(&path, format).unwrap_err().code();
-        assert_eq!(code(&copy, TextFormat::Csv), ErrorCode::StorageNotEmpty);
+        assert_eq!(
+            code(&copy, Some(TextFormat::Csv)),
+            ErrorCode::StorageNotEmpty
+        );
         let empty = Ledger::in_memory().unwrap();
         assert_eq!(
-            code(&empty, TextFormat::JsonLines),
+            code(&empty, Some(TextFormat::JsonLines)),
             ErrorCode::InvalidTranscript
         );
-        let missing = empty.import(folder.path().join("none"), TextFormat::Csv);
+        let missing = empty.import(folder.path().join("none"), Some(TextFormat::Csv));
         assert_eq!(missing.unwrap_err().code(), ErrorCode::StorageNoFolder);
         ledger.backup(folder.path().join("copy")).unwrap();
         let copy = Ledger::open(folder.path().join("copy")).unwrap();

@@ -294,6 +294,8 @@ codes! {
     StorageReopen = 712,
     /// A line of a text is no entry of a history.
     InvalidTranscript = 713,
+    /// A file is not there, and the call makes none.
+    StorageMissing = 714,
 
     /// A node or coordinator cannot go on.
     Node = 800,
@@ -394,6 +396,12 @@ pub enum Error {
     /// The text of an economy.
     #[error("economy: {0}")]
     EconomyText(#[source] serde_json::Error),
+    /// The name of a file tells no format of a history, and none was asked for.
+    #[error("{}: a history is in a .csv or a .jsonl, or its format is named", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
     /// There is no purse of that name.
     #[error("there is no purse {name:?}")]
     UnknownPurse {
@@ -481,6 +489,7 @@ impl Error {
             | Self::Contact(_)
             | Self::TooManyTags(_)
             | Self::Signed(_)
+            | Self::UnknownFormat { .. }
             | Self::UnknownPurse { .. }
             | Self::Name(_)
             | Self::FactTwice { .. }
@@ -579,6 +588,7 @@ fn store_code(error: &StoreError) -> ErrorCode {
         StoreError::ReadOnly { .. } => ErrorCode::StorageReadOnly,
         StoreError::IsFolder { .. } => ErrorCode::StorageIsFolder,
         StoreError::NoFolder { .. } => ErrorCode::StorageNoFolder,
+        StoreError::Missing { .. } => ErrorCode::StorageMissing,
         StoreError::DiskFull { .. } => ErrorCode::StorageFull,
         StoreError::Exists { .. } => ErrorCode::StorageExists,
         StoreError::NotEmpty { .. } => ErrorCode::StorageNotEmpty,

@@ -49,7 +49,8 @@ pub use fogcompute_store as store;
 pub use credits::{
     EconomyOperator, EconomyReceipt, EconomyStake, LEDGER_PAGE_MAX, Ledger, LedgerEconomy,
     LedgerEntry, Moment, batch_message, decode_batch, decode_checkpoint, earn_request,
-    economy_from_json, economy_to_json, owner_key, purse_account, sign_batch, verify_checkpoint,
+    economy_from_json, economy_to_json, moved, owner_key, purse_account, sign_batch,
+    verify_checkpoint,
 };
 pub use error::{Error, ErrorCode};
 pub use fogcompute_base::{

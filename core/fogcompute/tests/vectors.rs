@@ -357,6 +357,8 @@ fn the_ledger_takes_the_same_steps() {
             text(expected, "kind") == "issuer"
         );
         for (name, amount) in [
+            ("available", ledger.available(account.id).unwrap()),
+            ("available", account.available()),
             ("credits_posted", account.credits_posted),
             ("debits_posted", account.debits_posted),
             ("credits_pending", account.credits_pending),

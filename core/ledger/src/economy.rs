@@ -3,7 +3,8 @@
 //!
 //! [`Economy`] holds the rules of [`staking`], of [`earning`] and of [governance](dao), and the supply.
 //! [`Economy::parameters`] lists every number with its name, value and bounds, and
-//! [`Economy::set`] changes one, if all of them still agree afterwards.
+//! [`Economy::set`] changes one, if all of them still agree afterwards. A parameter's name is the
+//! path of its number in the JSON of the economy.
 //!
 //! The prototype this succeeds named some numbers twice. What was settled, and why:
 //!
@@ -32,8 +33,8 @@
 //! use fogcompute_ledger::economy::{Economy, EconomyError};
 //!
 //! let mut economy = Economy::default();
-//! economy.set("earning.hosting.base", 6 * 10_u128.pow(18))?;
-//! assert_eq!(economy.get("earning.hosting.base"), Some(6 * 10_u128.pow(18)));
+//! economy.set("earning.contributions.hosting.base", 6 * 10_u128.pow(18))?;
+//! assert_eq!(economy.get("earning.contributions.hosting.base"), Some(6 * 10_u128.pow(18)));
 //!
 //! // Each number is fine by itself; together they would let stake leave before its punishment.
 //! let day = 86_400_000;
@@ -113,7 +114,8 @@ pub enum Unit {
 /// A number of the economy.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Parameter {
-    /// Its name, which never changes: parts with points between them.
+    /// Its name, which never changes: the path of the number in the JSON of the [`Economy`], with
+    /// points between the parts. An element of a list goes by its `fact`.
     pub name: String,
     /// What it is counted in.
     pub unit: Unit,
@@ -355,7 +357,7 @@ fn visit_earning(rules: &mut earning::Rules, see: &mut See<'_>) {
         fees,
     } = rules;
     for (rule_name, rule) in contributions {
-        let name = |part: &str| format!("earning.{rule_name}.{part}");
+        let name = |part: &str| format!("earning.contributions.{rule_name}.{part}");
         let earning::Rule {
             base,
             multipliers,
@@ -377,13 +379,13 @@ fn visit_earning(rules: &mut earning::Rules, see: &mut See<'_>) {
             most,
         } in multipliers
         {
-            let name = |part: &str| name(&format!("multiplier.{fact}.{part}"));
+            let name = |part: &str| name(&format!("multipliers.{fact}.{part}"));
             see(&name("per_mille"), Unit::PerMille, 0, TIMES_MAX, per_mille);
             see(&name("per"), Unit::PerMille, 1, FACT_MAX, per);
             see(&name("most"), Unit::PerMille, 0, FACT_MAX, most);
         }
         for earning::Requirement { fact, value, .. } in requirements {
-            let name = name(&format!("requires.{fact}"));
+            let name = name(&format!("requirements.{fact}.value"));
             see(&name, Unit::PerMille, 0, FACT_MAX, value);
         }
     }
@@ -398,7 +400,7 @@ fn visit_earning(rules: &mut earning::Rules, see: &mut See<'_>) {
     } = session;
     let (mille, time) = (Unit::PerMille, Unit::Milliseconds);
     let mut session = |name: &str, unit, min, max, number: &mut dyn Number| {
-        see(&format!("session.{name}"), unit, min, max, number);
+        see(&format!("earning.session.{name}"), unit, min, max, number);
     };
     session(
         "per_power_minute",
@@ -428,8 +430,14 @@ fn visit_earning(rules: &mut earning::Rules, see: &mut See<'_>) {
         treasury,
         sovereign_fund,
     } = fees;
-    see("fees.treasury", Unit::Ppm, 0, WHOLE, treasury);
-    see("fees.sovereign_fund", Unit::Ppm, 0, WHOLE, sovereign_fund);
+    see("earning.fees.treasury", Unit::Ppm, 0, WHOLE, treasury);
+    see(
+        "earning.fees.sovereign_fund",
+        Unit::Ppm,
+        0,
+        WHOLE,
+        sovereign_fund,
+    );
 }
 
 fn within(name: &str, value: u128, min: u128, max: u128) -> Result<(), EconomyError> {
@@ -504,37 +512,56 @@ impl Number for u64 {
 mod tests {
     use super::*;
     use serde_json::Value;
-    use std::collections::BTreeSet;
+    use std::collections::BTreeMap;
 
-    fn numbers(value: &Value) -> usize {
+    /// The numbers in a JSON value with their paths. An element of a list goes by its fact.
+    fn numbers(path: &str, value: &Value, found: &mut BTreeMap<String, u128>) {
+        let number = match value {
+            Value::Bool(flag) => Some(u128::from(*flag)),
+            Value::Number(number) => Some(number.as_u64().unwrap().into()),
+            Value::String(text) => text.parse::<Amount>().ok().map(|amount| amount.0),
+            _ => None,
+        };
+        if let Some(number) = number {
+            assert_eq!(found.insert(path.to_owned(), number), None, "{path}");
+        }
+        let within = |part: &str| match path {
+            "" => part.to_owned(),
+            path => format!("{path}.{part}"),
+        };
         match value {
-            Value::Null => 0,
-            Value::Bool(_) | Value::Number(_) => 1,
-            Value::String(text) => usize::from(text.parse::<Amount>().is_ok()),
-            Value::Array(list) => list.iter().map(numbers).sum(),
-            Value::Object(map) => map.values().map(numbers).sum(),
+            Value::Array(list) => list.iter().for_each(|item| {
+                numbers(&within(item["fact"].as_str().unwrap()), item, found);
+            }),
+            Value::Object(map) => map
+                .iter()
+                .for_each(|(name, item)| numbers(&within(name), item, found)),
+            _ => {}
         }
     }
 
     #[test]
-    fn every_number_is_a_parameter_with_a_name_of_its_own() {
+    fn the_name_of_a_parameter_is_the_path_of_its_number_in_the_json() {
+        // Those of sessions and fees had no `earning.` before them, and those of contributions left
+        // `contributions` out, so that a rule called `session` would have been taken for sessions.
         let economy = Economy::default();
+        let mut there = BTreeMap::new();
+        numbers("", &serde_json::to_value(&economy).unwrap(), &mut there);
         let parameters = economy.parameters();
-        let all = serde_json::to_value(&economy).unwrap();
-        assert_eq!(parameters.len(), numbers(&all));
-        let names: BTreeSet<_> = parameters.iter().map(|p| &p.name).collect();
-        assert_eq!(names.len(), parameters.len());
+        assert_eq!(parameters.len(), there.len());
+        let named = parameters.into_iter().map(|it| (it.name, it.value));
+        assert_eq!(named.collect::<BTreeMap<_, _>>(), there);
         for name in [
             "staking.unbonding_ms",
             "staking.double_result.fraction",
-            "earning.compute.base",
-            "earning.knowledge.requires.quality",
-            "earning.compute.multiplier.duration_minutes.per_mille",
-            "session.per_power_minute",
-            "fees.treasury",
+            "earning.contributions.compute.base",
+            "earning.contributions.knowledge.requirements.quality.value",
+            "earning.contributions.compute.multipliers.duration_minutes.per_mille",
+            "earning.session.per_power_minute",
+            "earning.fees.treasury",
             "supply.max",
         ] {
-            assert!(economy.get(name).is_some(), "{name}");
+            assert!(there.contains_key(name), "{name}");
         }
     }
 
@@ -594,7 +621,7 @@ mod tests {
             })
         );
         assert!(matches!(
-            economy.set("fees.treasury", 960_000),
+            economy.set("earning.fees.treasury", 960_000),
             Err(EconomyError::Earning(_))
         ));
         assert_eq!(economy, Economy::default());

@@ -157,7 +157,7 @@ pub enum LedgerError {
         reservation: TransferId,
     },
     /// The reservation's time has come, whether or not [`crate::State::expire`] has released it.
-    #[error("operation {id} names reservation {reservation}, which expired at {}", .expires.0)]
+    #[error("operation {id} names reservation {reservation}, which expired at {}", .expires)]
     ReservationExpired {
         /// The operation.
         id: TransferId,
@@ -167,7 +167,7 @@ pub enum LedgerError {
         expires: UnixMillis,
     },
     /// The reservation would be expired from the start.
-    #[error("reservation {id} would expire at {}, not after now ({})", .expires.0, .now.0)]
+    #[error("reservation {id} would expire at {}, not after now ({})", .expires, .now)]
     ExpiresInPast {
         /// The operation.
         id: TransferId,
@@ -215,7 +215,7 @@ pub enum LedgerError {
     /// The account may not spend that much more today.
     #[error(
         "operation {id} of {needed} exceeds today's quota of account {account}: {left} left \
-         until {}", .renews_at.0
+         until {}", .renews_at
     )]
     QuotaExceeded {
         /// The operation.
@@ -230,7 +230,7 @@ pub enum LedgerError {
         renews_at: UnixMillis,
     },
     /// The signature was good until a time that has passed. Sign again.
-    #[error("signature for account {account} expired at {}, now is {}", .expires.0, .now.0)]
+    #[error("signature for account {account} expired at {}, now is {}", .expires, .now)]
     SignatureExpired {
         /// The account it was made for.
         account: AccountId,

@@ -978,3 +978,32 @@ fn difference(counter: Amount, amount: Amount) -> Amount {
         .checked_sub(amount)
         .expect("pending counters are the sums of the open reservations")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_of_more_entries_than_a_record_has_is_refused() {
+        // The refusal was known by its code alone. No batch within its limit of operations comes
+        // near, so that the draft is given more of them.
+        let (state, now) = (State::default(), UnixMillis(0));
+        let history: &[Entry] = &[];
+        let mut draft = Draft::new(&state, now, BATCH_ENTRIES_MAX + 1);
+        let open = |n: usize| Operation::Open {
+            account: AccountId::from_bytes(u128::try_from(n).unwrap().to_be_bytes()),
+            asset: AssetId::CREDITS,
+            kind: AccountKind::Holder,
+        };
+        for n in 0..BATCH_ENTRIES_MAX {
+            draft.execute(history, &open(n)).unwrap();
+        }
+        assert_eq!(
+            draft.execute(history, &open(BATCH_ENTRIES_MAX)),
+            Err(LedgerError::BatchTooLong {
+                count: BATCH_ENTRIES_MAX + 1,
+                limit: BATCH_ENTRIES_MAX,
+            })
+        );
+    }
+}

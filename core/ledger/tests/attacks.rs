@@ -520,7 +520,7 @@ fn nobody_signs_for_another_or_twice() {
         economy(
             12,
             Request::SetParameter {
-                name: "earning.bug.base".to_owned(),
+                name: "earning.contributions.bug.base".to_owned(),
                 value: 1,
             },
         ),

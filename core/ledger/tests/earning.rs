@@ -254,8 +254,9 @@ fn each_mistake_names_rule_and_fact_and_what_was_needed() {
             needed: 5_000
         }
     );
+    let unmet = refused(&earn("bug", &[("verified", 999)]));
     assert_eq!(
-        refused(&earn("bug", &[("verified", 999)])),
+        unmet,
         EarningError::RequirementNotMet {
             rule: name("bug"),
             fact: name("verified"),
@@ -264,6 +265,14 @@ fn each_mistake_names_rule_and_fact_and_what_was_needed() {
             actual: 999
         }
     );
+    // Comparisons were told by the names of their variants.
+    assert_eq!(
+        unmet.to_string(),
+        "rule bug requires verified = 1000, and it is 999"
+    );
+    for (comparison, sign) in [(Comparison::AtLeast, ">="), (Comparison::AtMost, "<=")] {
+        assert_eq!(comparison.to_string(), sign);
+    }
     assert_eq!(
         refused(&earn("hosting", &[("uptime", 1_001)])),
         EarningError::FactTooLarge {

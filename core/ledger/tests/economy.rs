@@ -5,7 +5,7 @@
 
 use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
 use fogcompute_ledger::economy::{Economy, EconomyError, Event, Request};
-use fogcompute_ledger::staking::{self, Evidence};
+use fogcompute_ledger::staking::{self, Evidence, StakingError};
 use fogcompute_ledger::{
     AccountKind, Amount, AssetId, BATCH_ENTRIES_MAX, Batch, Book, Corruption, Entry, EntryKind,
     Head, LedgerError, Limits, Memo, Operation, Ppm, Purse, Restore, Snapshot, dao, earning,
@@ -209,7 +209,7 @@ fn operation(n: u64, now: UnixMillis, draw: &Draw) -> Operation {
         15 => ask(
             n,
             Request::SetParameter {
-                name: "earning.hosting.base".to_owned(),
+                name: "earning.contributions.hosting.base".to_owned(),
                 value: amount.0,
             },
         ),
@@ -623,7 +623,7 @@ fn a_parameter_set_in_a_batch_holds_for_the_rest_of_it() {
         )
     };
     let set = Request::SetParameter {
-        name: "earning.hosting.base".to_owned(),
+        name: "earning.contributions.hosting.base".to_owned(),
         value: 7,
     };
     let before = book.account(person(0)).unwrap().balance();
@@ -714,6 +714,49 @@ fn stake_that_cannot_be_paid_out_stays_due_and_holds_nobody_up() {
     assert_eq!(book.staking().unbondings(node(0), person(0)).len(), 1);
     assert!(book.expire(later).is_empty());
     sound(&book);
+}
+
+#[test]
+fn an_unbonding_whose_time_has_come_is_not_cancelled() {
+    // The refusal was known by its code alone. A host that does what time brings before anything
+    // else, as the facade does, never sees it: the entry is gone by then.
+    let mut book = founded();
+    let unbond = staking::Operation::Unbond {
+        operator: node(0),
+        delegator: person(0),
+        amount: Some(Amount(50)),
+    };
+    book.execute(&[stake(100, unbond)], START).unwrap();
+    let unbonding = book.staking().unbondings(node(0), person(0))[0];
+    let cancel = |n| {
+        let entry = unbonding.entry;
+        let cancel = staking::Operation::CancelUnbonding {
+            operator: node(0),
+            delegator: person(0),
+            entry,
+            amount: None,
+        };
+        stake(n, cancel)
+    };
+    let matures = unbonding.matures;
+    let before = UnixMillis(matures.0 - 1);
+    assert!(book.plan(&[cancel(101)], before).is_ok());
+    let entry = unbonding.entry;
+    assert_eq!(
+        book.execute(&[cancel(101)], matures),
+        Err(LedgerError::Staking {
+            id: id(101),
+            reason: Box::new(StakingError::EntryMatured { entry, matures }),
+        })
+    );
+    let plan = book.expire(matures);
+    book.commit(plan).unwrap();
+    let refused = book.execute(&[cancel(101)], matures).unwrap_err();
+    assert!(
+        matches!(&refused, LedgerError::Staking { reason, .. }
+            if matches!(**reason, StakingError::UnknownEntry { .. })),
+        "{refused}"
+    );
 }
 
 #[test]

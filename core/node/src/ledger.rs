@@ -2,6 +2,7 @@
 
 mod arguments;
 mod balance;
+mod economy;
 mod error;
 mod proof;
 mod text;
@@ -22,6 +23,7 @@ use arguments::{
     OpenArguments, PostArguments, ReserveArguments, TransferArguments, VoidArguments,
 };
 use balance::balance;
+use economy::economy;
 use error::LedgerCommandError;
 use proof::{checkpoint, verify};
 use text::{credits, describe};
@@ -42,6 +44,7 @@ pub(crate) fn run(
         LedgerCommand::Create(ledger) => create(&ledger.file),
         LedgerCommand::Open(arguments) => open_account(arguments, clock),
         LedgerCommand::Balance(arguments) => balance(arguments),
+        LedgerCommand::Economy(arguments) => economy(arguments),
         LedgerCommand::Transfer(arguments) => transfer(arguments, clock),
         LedgerCommand::Reserve(arguments) => reserve(arguments, clock),
         LedgerCommand::Post(arguments) => post(arguments, clock),
@@ -280,20 +283,23 @@ fn line(entry: &Entry, json: bool) -> String {
 }
 
 /// The format that is asked for, or that the file's name tells.
-fn format_of(asked: Option<FormatName>, path: Option<&Path>) -> TextFormat {
-    let ending = path.and_then(Path::extension);
-    let is_csv = ending.is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
-    match asked {
-        Some(format) => format.into(),
-        None if is_csv => TextFormat::Csv,
-        None => TextFormat::JsonLines,
-    }
+fn format_of(asked: Option<FormatName>, path: &Path) -> Result<TextFormat, LedgerCommandError> {
+    let format = asked.map(TextFormat::from);
+    let format = format.or_else(|| TextFormat::of_name(path));
+    format.ok_or_else(|| LedgerCommandError::Format {
+        path: path.to_owned(),
+    })
+}
+
+/// The format that is asked for of a stream, which has no name.
+fn format_of_stream(asked: Option<FormatName>) -> TextFormat {
+    asked.map_or(TextFormat::JsonLines, TextFormat::from)
 }
 
 fn export(arguments: &ExportArguments) -> Result<(), LedgerCommandError> {
     let ledger = existing(&arguments.ledger.file)?;
     let mut out = BufWriter::new(io::stdout().lock());
-    match ledger.export(format_of(arguments.format, None), &mut out) {
+    match ledger.export(format_of_stream(arguments.format), &mut out) {
         Ok(_) => Ok(()),
         Err(StoreError::Io { source }) => Err(LedgerCommandError::Output(source)),
         Err(other) => Err(other.into()),
@@ -301,11 +307,11 @@ fn export(arguments: &ExportArguments) -> Result<(), LedgerCommandError> {
 }
 
 fn export_to(arguments: &ExportArguments, path: &Path) -> Result<Said, LedgerCommandError> {
+    let format = format_of(arguments.format, path)?;
     let ledger = existing(&arguments.ledger.file)?;
     let writing = || LedgerCommandError::file("writing", path);
     let mut file = new_file(path, Readers::Owner)?;
     let mut out = BufWriter::new(&mut file);
-    let format = format_of(arguments.format, Some(path));
     let entries = match ledger.export(format, &mut out) {
         Ok(entries) => entries,
         Err(StoreError::Io { source }) => return Err(writing()(source)),
@@ -323,12 +329,14 @@ fn export_to(arguments: &ExportArguments, path: &Path) -> Result<Said, LedgerCom
 fn import(arguments: &ImportArguments) -> Result<Said, LedgerCommandError> {
     let path = &arguments.text;
     let reading = || LedgerCommandError::file("reading", path);
-    let mut input: Box<dyn BufRead> = if path == Path::new("-") {
-        Box::new(io::stdin().lock())
+    let (format, mut input): (_, Box<dyn BufRead>) = if path == Path::new("-") {
+        let format = format_of_stream(arguments.format);
+        (format, Box::new(io::stdin().lock()))
     } else {
-        Box::new(BufReader::new(File::open(path).map_err(reading())?))
+        let format = format_of(arguments.format, path)?;
+        let file = File::open(path).map_err(reading())?;
+        (format, Box::new(BufReader::new(file)))
     };
-    let format = format_of(arguments.format, Some(path));
     let fill = |ledger: &mut SqliteLedger| match ledger.import(format, &mut input) {
         Ok(()) => Ok(()),
         Err(StoreError::Io { source }) => Err(reading()(source)),
@@ -373,14 +381,18 @@ mod tests {
 
     #[test]
     fn the_format_is_the_one_asked_for_or_that_of_the_name() {
-        let of = |asked, name: &str| format_of(asked, Some(Path::new(name)));
-        assert_eq!(of(None, "a/history.CSV"), TextFormat::Csv);
-        for name in ["history.jsonl", "history", "csv", "-"] {
-            assert_eq!(of(None, name), TextFormat::JsonLines, "{name}");
+        // Whatever was no CSV by its name was written as JSON lines.
+        let of = |asked, name: &str| format_of(asked, Path::new(name)).ok();
+        assert_eq!(of(None, "a/history.CSV"), Some(TextFormat::Csv));
+        assert_eq!(of(None, "history.jsonl"), Some(TextFormat::JsonLines));
+        for name in ["history.txt", "history", "csv"] {
+            assert_eq!(of(None, name), None, "{name}");
+            let asked = Some(FormatName::Csv);
+            assert_eq!(of(asked, name), Some(TextFormat::Csv));
         }
         let asked = Some(FormatName::Jsonl);
-        assert_eq!(of(asked, "a.csv"), TextFormat::JsonLines);
-        assert_eq!(format_of(None, None), TextFormat::JsonLines);
+        assert_eq!(of(asked, "a.csv"), Some(TextFormat::JsonLines));
+        assert_eq!(format_of_stream(None), TextFormat::JsonLines);
     }
 
     #[test]

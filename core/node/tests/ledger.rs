@@ -336,6 +336,132 @@ fn history_is_read_whole_in_parts_and_by_account() {
 }
 
 #[test]
+fn an_economy_is_shown_with_numbers_purses_operators_and_stakes() {
+    // What an economy had in it was told by the libraries alone.
+    use fogcompute_base::{NodeId, UnixMillis};
+    use fogcompute_ledger::economy::{Economy, Request};
+    use fogcompute_ledger::staking::Operation as Stake;
+    use fogcompute_ledger::{Amount, Memo, Operation, Ppm, Purse};
+    let world = World::new();
+    let none = world.json("economy L");
+    assert_eq!(
+        (&none["founded"], none.get("purses")),
+        (&json!(false), None)
+    );
+    assert_eq!(world.ok("economy L"), "there is no economy after entry 4\n");
+    let (operator, ana) = (NodeId::from_bytes([9; 32]), ANA.parse().unwrap());
+    let credits = Amount::from_credits;
+    let ask = |n, request| Operation::Economy {
+        id: id(n).parse().unwrap(),
+        request: Box::new(request),
+    };
+    let now = UnixMillis(1_700_000_000_000);
+    {
+        let mut ledger = SqliteLedger::open(world.path("L"), Durability::Full).unwrap();
+        let stake = |n, operation| ask(n, Request::Staking(operation));
+        let delegator = ana;
+        let batch = [
+            ask(20, Request::Configure(Economy::default())),
+            Operation::Transfer {
+                id: id(21).parse().unwrap(),
+                from: Purse::Treasury.account(),
+                to: ana,
+                amount: credits(100),
+                memo: Memo::NONE,
+            },
+            stake(
+                22,
+                Stake::Register {
+                    operator,
+                    account: ana,
+                    commission: Ppm::percent(10),
+                },
+            ),
+            stake(
+                23,
+                Stake::Bond {
+                    operator,
+                    delegator,
+                    amount: credits(50),
+                },
+            ),
+            stake(
+                24,
+                Stake::Unbond {
+                    operator,
+                    delegator,
+                    amount: Some(credits(20)),
+                },
+            ),
+            stake(
+                25,
+                Stake::Reward {
+                    operator,
+                    source: Purse::Treasury,
+                    amount: credits(5),
+                },
+            ),
+        ];
+        ledger.execute(&batch, now).unwrap();
+    }
+    let said = world.json(&format!("economy L --account {ANA}"));
+    let whole = |amount: u64| json!(credits(amount).to_string());
+    let named = |list: &str, key: &str, name: &str| {
+        let mut list = said[list].as_array().unwrap().iter();
+        list.find(|it| it[key] == name).unwrap().clone()
+    };
+    let base = named("parameters", "name", "earning.contributions.hosting.base");
+    assert_eq!(
+        (&base["value"], &base["unit"]),
+        (&whole(5), &json!("base_units"))
+    );
+    assert_eq!(named("purses", "purse", "bonded")["balance"], whole(30));
+    assert_eq!(named("purses", "purse", "unbonding")["balance"], whole(20));
+    assert_eq!(
+        named("purses", "purse", "treasury")["balance"],
+        whole(999_895)
+    );
+    assert_eq!(named("purses", "purse", "mint")["issued"], whole(1_000_000));
+    let node = "09".repeat(32);
+    let shown = named("operators", "operator", &node);
+    assert_eq!(
+        (&shown["staked"], &shown["account"]),
+        (&whole(30), &json!(ANA))
+    );
+    assert_eq!(shown["commission_ppm"], 100_000);
+    let stake = &said["stakes"][0];
+    assert_eq!(
+        (&stake["staked"], &stake["operator"]),
+        (&whole(30), &json!(node))
+    );
+    assert_eq!(stake["claimable"], "4500000000000000000");
+    let leaving = &stake["unbondings"][0];
+    let matures = now.0 + 21 * 86_400_000;
+    assert_eq!(
+        (&leaving["balance"], &leaving["matures"]),
+        (&whole(20), &json!(matures))
+    );
+
+    let text = world.ok(&format!("economy L --account {ANA}"));
+    for line in [
+        "  earning.session.duration_min_ms 300000 ms",
+        "  supply.initial 1000000 credits",
+        "  bonded 30",
+        "  mint -1000000",
+        &format!("  {node} staked 30 unclaimed 4.5 commission 100000 millionths, 0.5 due"),
+        &format!("  {node} staked 30 claimable 4.5 leaving 20 at 2023-12-05T22:13:20.000Z"),
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line}: {text}");
+    }
+    assert_eq!(
+        world.json(&format!("economy L --account {BEN}"))["stakes"],
+        json!([])
+    );
+    let unknown = format!("economy L --account {NOBODY}");
+    world.refuses(&unknown, 3, "unknown_account", NOBODY);
+}
+
+#[test]
 fn longer_histories_than_a_page_are_read_whole() {
     let world = World::new();
     {
@@ -466,7 +592,7 @@ fn a_file_that_is_no_ledger_is_told_and_left_alone() {
         }
     }
     assert_eq!(fs::metadata(world.path("empty")).unwrap().len(), 0);
-    for name in ["create none/none", "create folder", "import text none"] {
+    for name in ["create none/none", "create folder", "import text none.csv"] {
         assert_eq!(world.refused_words(name).0, 1, "{name}");
     }
     let mut names: Vec<_> = fs::read_dir(world.folder.path())
@@ -689,10 +815,17 @@ fn a_history_goes_out_and_comes_in_again() {
         assert!(kind == "corrupt" || kind == "invalid", "{kind}: {error}");
         assert!(!world.path("new").exists() && !world.path("new-wal").exists());
     }
-    let (_, kind, error) = world.refused_words("import new L");
+    let (_, kind, error) = world.refused_words("import new L --format jsonl");
     assert!(kind == "invalid" || kind == "file", "{kind}: {error}");
-    assert_eq!(world.refused_words("import new none").1, "file");
-    assert_eq!(world.refused_words("export L --out folder/none").1, "file");
+    assert_eq!(world.refused_words("import new none.csv").1, "file");
+    assert_eq!(world.refused_words("export L --out folder/n.csv").1, "file");
+    // A name that tells no format was JSON lines.
+    for command in ["export L --out h.txt", "import new h.txt"] {
+        world.refuses(command, 2, "arguments", "--format");
+        assert!(!world.path("h.txt").exists() && !world.path("new").exists());
+    }
+    world.ok("export L --out h.txt --format csv");
+    assert_eq!(world.json("import txt h.txt --format csv")["head"], head);
     // From the standard input.
     let mut import = world
         .command(["import", "piped", "-", "--json"])

@@ -1,5 +1,7 @@
 //! Opening an SQLite file: lock, identity, settings, schema.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -180,6 +182,11 @@ impl Schema {
         absent: Absent,
     ) -> Result<Connection, StoreError> {
         let opening = |source| StoreError::opening(path, source);
+        if is_foreign(path) {
+            return Err(StoreError::NotADatabase {
+                path: path.to_owned(),
+            });
+        }
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         match absent {
             Absent::Create => {
@@ -327,6 +334,28 @@ fn check_path(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether a file holds something that does not begin as a database does. SQLite refuses most of
+/// them itself, but takes a file of one byte for a new one.
+///
+/// A file with a rollback journal may begin with anything: who was making it was interrupted, and
+/// SQLite undoes it. What cannot be read is refused by SQLite, with a better name.
+///
+/// Source: SQLite file format, §1.2 and §3.
+fn is_foreign(path: &Path) -> bool {
+    const DATABASE: &[u8] = b"SQLite format 3\0";
+    const JOURNAL: &[u8] = &[0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    let begins = |path: &Path, with: &[u8]| {
+        let mut start = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
+        read.is_ok()
+            .then(|| (start.is_empty(), start.starts_with(with)))
+    };
+    let foreign = matches!(begins(path, DATABASE), Some((false, false)));
+    foreign && !matches!(begins(Path::new(&journal), JOURNAL), Some((_, true)))
+}
+
 /// Creates the file for its owner alone; SQLite gives its companions the same permissions. What
 /// goes wrong here goes wrong again, with a better name, when SQLite opens the file.
 fn create_private(path: &Path) {
@@ -454,16 +483,56 @@ mod tests {
 
     #[test]
     fn file_that_is_no_database_is_refused_and_left_alone() {
+        // A file of one byte was taken for a new one, and written over: SQLite says that its size
+        // is 0.
+        let diary = "Dear diary, ".repeat(1_000);
         let folder = folder();
         let path = folder.path().join("a");
-        let text = "Dear diary, ".repeat(1_000);
-        fs::write(&path, &text).unwrap();
-        let error = open(&ONE, &path).unwrap_err();
-        assert!(
-            matches!(&error, StoreError::NotADatabase { path: p } if *p == path),
-            "{error}"
-        );
-        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        for text in ["S", "SQLite format 3", "SQLite format 3\0and more", &diary] {
+            fs::write(&path, text).unwrap();
+            for absent in [Absent::Create, Absent::Refuse] {
+                let error = ONE.open(&path, Durability::Full, absent).unwrap_err();
+                assert!(
+                    matches!(&error, StoreError::NotADatabase { path: p } if *p == path),
+                    "{text:?}: {error}"
+                );
+                assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            }
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_empty_file_is_a_new_store_where_one_may_be_made_and_no_store_otherwise() {
+        let folder = folder();
+        let path = folder.path().join("a");
+        fs::write(&path, "").unwrap();
+        let error = ONE
+            .open(&path, Durability::Full, Absent::Refuse)
+            .unwrap_err();
+        assert!(matches!(error, StoreError::NotADatabase { .. }), "{error}");
+        assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+        drop(open(&ONE, &path).unwrap());
+        ONE.open(&path, Durability::Full, Absent::Refuse).unwrap();
+    }
+
+    #[test]
+    fn what_was_interrupted_while_it_was_made_is_undone_and_not_taken_for_foreign() {
+        // The journal of SQLite that takes a file of two pages back to none: its header says how
+        // many pages there were.
+        let folder = folder();
+        let path = folder.path().join("a");
+        fs::write(&path, vec![0; 8192]).unwrap();
+        assert!(is_foreign(&path));
+        let mut journal = vec![0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+        for number in [0_u32, 1, 0, 512, 4096] {
+            journal.extend(number.to_be_bytes());
+        }
+        journal.resize(512, 0);
+        fs::write(folder.path().join("a-journal"), journal).unwrap();
+        assert!(!is_foreign(&path));
+        drop(open(&ONE, &path).unwrap());
+        assert!(!is_foreign(&path));
     }
 
     #[test]

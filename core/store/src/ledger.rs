@@ -146,7 +146,8 @@ pub struct Verification {
 }
 
 impl SqliteLedger {
-    /// Opens or creates a ledger file and owns it until dropped.
+    /// Opens or creates a ledger file and owns it until dropped. An empty file is a new ledger;
+    /// one that holds anything else than a ledger is refused and left as it is.
     ///
     /// # Errors
     /// [`StoreError::SpecialPath`], [`StoreError::NulInPath`];

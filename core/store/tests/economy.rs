@@ -115,7 +115,7 @@ fn live(ledger: &mut SqliteLedger) {
         vec![ask(
             9,
             Request::SetParameter {
-                name: "earning.hosting.base".to_owned(),
+                name: "earning.contributions.hosting.base".to_owned(),
                 value: 7,
             },
         )],

@@ -163,17 +163,33 @@ class Release(Body):
 
 @app.post("/accounts", status_code=201)
 def open_account(new: NewAccount, ledger: Tokens) -> dict[str, Any]:
-    """Opens an account: with its limit, or not at all. Once, so it needs no key."""
+    """Opens an account: with its limit, or not at all. Once, so it needs no key: the same again
+    changes nothing, and another limit is a conflict.
+    """
     account = account_of(new.name)
     id = uuid5(account, "first limit")
     quota = None if new.spend_per_day is None else int(new.spend_per_day)
-    receipts = ledger.execute(
-        [
-            Operation.open(account, f.AccountKind.HOLDER),
-            Operation.limit(id, account, AccountLimits(spend_per_day=quota)),
-        ]
-    )
+    try:
+        receipts = ledger.execute(
+            [
+                Operation.open(account, f.AccountKind.HOLDER),
+                Operation.limit(id, account, AccountLimits(spend_per_day=quota)),
+            ]
+        )
+    except f.IdReusedError as error:
+        made = ledger.entry(id)
+        if made is None or made.limits is None:
+            raise
+        raise f.AccountExistsError(
+            f"account {new.name!r} was opened with a spend_per_day of "
+            f"{in_words(made.limits.spend_per_day)}, not of {in_words(quota)}"
+        ) from error
     return done(receipts[0], account=account.hex)
+
+
+def in_words(limit: int | None) -> str:
+    """A limit, or that there is none."""
+    return "no limit" if limit is None else str(limit)
 
 
 @app.get("/accounts/{name}")
@@ -242,7 +258,11 @@ def transfer(transfer: Transfer, id: RequestId, ledger: Tokens) -> dict[str, Any
 
 @app.post("/escrows", status_code=201)
 def hold(escrow: Escrow, id: RequestId, ledger: Tokens) -> dict[str, Any]:
-    """Holds tokens back. The same request later is the first one, so its time is from then on."""
+    """Holds tokens back. The same request later is the first one, so its time is from then on.
+
+    What is held back counts towards the giver's limit on the day it is released, as the ledger
+    has it. More than the limit of a whole day could never be released in full, and is refused.
+    """
 
     def reserve(expires: int) -> dict[str, Any]:
         receipt = ledger.reserve(
@@ -260,8 +280,15 @@ def hold(escrow: Escrow, id: RequestId, ledger: Tokens) -> dict[str, Any]:
         return None if made is None else made.expires_unix_ms
 
     now = time.time_ns() // 1_000_000
+    first = expires_of_first()
+    if first is None:
+        limit = ledger.account(account_of(escrow.giver)).limits.spend_per_day
+        if limit is not None and int(escrow.amount) > limit:
+            raise f.QuotaExceededError(
+                f"an escrow of {escrow.amount} exceeds the {limit} that may leave the account a day"
+            )
     try:
-        return reserve(expires_of_first() or now + escrow.seconds * 1_000)
+        return reserve(first or now + escrow.seconds * 1_000)
     except f.IdReusedError:
         # The same request may have come twice at once.
         if (expires := expires_of_first()) is None:

@@ -148,7 +148,7 @@ class TextFormat(StrEnum):
 
     CSV = "csv"
     """Columns under a line with their names, for spreadsheets."""
-    JSON_LINES = "json_lines"
+    JSON_LINES = "jsonl"
     """One JSON object a line, amounts as text."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator,
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Any, ClassVar, Final, TypeAlias, final
+from typing import Any, ClassVar, Final, Literal, TypeAlias, final
 from uuid import UUID
 
 from typing_extensions import Buffer, Self
@@ -155,6 +155,7 @@ class StorageNotEmptyError(StorageError): ...
 class StorageUncertainError(StorageError): ...
 class StorageReopenError(StorageError): ...
 class TranscriptError(StorageError): ...
+class StorageMissingError(StorageError): ...
 class NodeError(FogError): ...
 class ListenError(NodeError): ...
 
@@ -1975,7 +1976,9 @@ class Receipt:
 
     @property
     def moved(self) -> int:
-        """Base units that went from one account to another."""
+        """Base units that went from one account to another; of what was asked of the economy, what
+        `EconomyReceipt.amount` says.
+        """
 
     @property
     def chain(self) -> str:
@@ -2725,7 +2728,9 @@ class Parameter:
     def __new__(cls, name: str, unit: str, value: int, min: int, max: int) -> Self: ...
     @property
     def name(self) -> str:
-        """Its name, which never changes: parts with points between them."""
+        """Its name, which never changes: the path of the number in the JSON of the rules, with points
+        between the parts. An element of a list goes by its `fact`.
+        """
 
     @property
     def unit(self) -> str:
@@ -2972,12 +2977,19 @@ class Ledger:
 
     @staticmethod
     def open(
-        path: str | PathLike[str], *, durability: Durability = ..., snapshot_entries: int = 131072
+        path: str | PathLike[str],
+        create: bool = True,
+        *,
+        durability: Durability = ...,
+        snapshot_entries: int = 131072,
     ) -> Ledger:
-        """Opens a ledger's file, or makes it. Every change waits for the disk, unless `durability`
-        says otherwise. A snapshot is made every `snapshot_entries` entries.
+        """Opens a ledger's file, or makes it unless `create` is false: then a mistyped name makes no
+        new ledger. An empty file is a new ledger if one may be made, and none otherwise. Every
+        change waits for the disk, unless `durability` says otherwise. A snapshot is made every
+        `snapshot_entries` entries.
 
-        Raises `StorageError`, `StorageLockedError`, `StorageCorruptError`, `StorageReadOnlyError`.
+        Raises `StorageMissingError`, `StorageForeignError`, `StorageLockedError`,
+        `StorageCorruptError`, `StorageReadOnlyError`, `StorageError`.
         """
 
     @staticmethod
@@ -3078,7 +3090,14 @@ class Ledger:
         """Accounts with an id above `after`, by id: at most `limit`, at most 10,000."""
 
     def balance(self, account: str | UUID) -> int:
-        """What an account can spend, in base units. Raises `UnknownAccountError`."""
+        """What an account has, in base units, including what open reservations hold back. Raises
+        `UnknownAccountError`.
+        """
+
+    def available(self, account: str | UUID) -> int:
+        """What an account can spend, in base units: its balance less what open reservations hold
+        back. Raises `UnknownAccountError`.
+        """
 
     def balance_as_of(
         self, account: str | UUID, *, sequence: int | None = None, unix_ms: int | None = None
@@ -3166,17 +3185,24 @@ class Ledger:
         `StorageExistsError`.
         """
 
-    def export_history(self, path: str | PathLike[str], format: TextFormat = ...) -> int:
-        """Writes the history into a new file as text, and says how many entries that were.
+    def export_history(
+        self, path: str | PathLike[str], format: TextFormat | Literal["csv", "jsonl"] | None = None
+    ) -> int:
+        """Writes the history into a new file as text, and says how many entries that were. Without a
+        format it is the one that the file's name tells: it ends with .csv or .jsonl.
 
-        Raises `StorageExistsError`, `StorageFullError`.
+        Raises `ArgumentError` if the name tells none, `StorageExistsError`, `StorageFullError`.
         """
 
-    def import_history(self, path: str | PathLike[str], format: TextFormat = ...) -> None:
+    def import_history(
+        self, path: str | PathLike[str], format: TextFormat | Literal["csv", "jsonl"] | None = None
+    ) -> None:
         """Reads a history that `export_history` wrote into this ledger, which must be empty. Every
-        entry is carried out again and must come out the same; all of them or nothing.
+        entry is carried out again and must come out the same; all of them or nothing. Without a
+        format it is the one that the file's name tells.
 
-        Raises `StorageNotEmptyError`, `TranscriptError`, `StorageCorruptError`.
+        Raises `ArgumentError` if the name tells none, `StorageNotEmptyError`, `TranscriptError`,
+        `StorageCorruptError`.
         """
 
     def close(self) -> None:

@@ -211,7 +211,8 @@ impl From<Unbonding> for fog_unbonding {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct fog_parameter {
-    /// Its name, which never changes: parts with points between them.
+    /// Its name, which never changes: the path of the number in the JSON of the rules, with points
+    /// between the parts. An element of a list goes by its `fact`.
     pub name: [c_char; FOG_PARAMETER_NAME_SIZE],
     /// What it is counted in.
     pub unit: fog_parameter_unit,

@@ -48,16 +48,19 @@ impl From<fogcompute::ledger::Head> for fog_ledger_head {
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum fog_text_format {
+    /// The one that the file's name tells: it ends with .csv or .jsonl.
+    OfName = 0,
     /// Columns under a line with their names, for spreadsheets.
     Csv = 1,
     /// One JSON object a line, amounts as text.
     JsonLines = 2,
 }
 
-fn text_format(format: i32) -> Result<TextFormat, Failure> {
+fn text_format(format: i32) -> Result<Option<TextFormat>, Failure> {
     match format {
-        1 => Ok(TextFormat::Csv),
-        2 => Ok(TextFormat::JsonLines),
+        0 => Ok(None),
+        1 => Ok(Some(TextFormat::Csv)),
+        2 => Ok(Some(TextFormat::JsonLines)),
         _ => Err(Failure::argument("format is no fog_text_format")),
     }
 }
@@ -238,7 +241,8 @@ pub unsafe extern "C" fn fog_ledger_backup(
 /// @param path    the new file
 /// @param format  a fog_text_format
 /// @param entries receives how many entries were written, or NULL
-/// @return FOG_STATUS_STORAGE_EXISTS, FOG_STATUS_STORAGE_FULL, FOG_STATUS_STORAGE
+/// @return FOG_STATUS_INVALID_ARGUMENT if the name tells no format, FOG_STATUS_STORAGE_EXISTS,
+///         FOG_STATUS_STORAGE_FULL, FOG_STATUS_STORAGE
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_ledger_export(
     ledger: *const fog_ledger,
@@ -265,8 +269,8 @@ pub unsafe extern "C" fn fog_ledger_export(
 /// @param ledger the ledger
 /// @param path   the file
 /// @param format a fog_text_format
-/// @return FOG_STATUS_STORAGE_NOT_EMPTY, FOG_STATUS_INVALID_TRANSCRIPT, FOG_STATUS_STORAGE_CORRUPT,
-///         FOG_STATUS_STORAGE
+/// @return FOG_STATUS_INVALID_ARGUMENT if the name tells no format, FOG_STATUS_STORAGE_NOT_EMPTY,
+///         FOG_STATUS_INVALID_TRANSCRIPT, FOG_STATUS_STORAGE_CORRUPT, FOG_STATUS_STORAGE
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_ledger_import(
     ledger: *const fog_ledger,

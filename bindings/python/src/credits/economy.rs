@@ -327,7 +327,8 @@ impl From<fogcompute::EconomyStake> for Stake {
 /// A number of the economy.
 #[pyclass(frozen, get_all, module = "fogcompute.ledger")]
 pub(crate) struct Parameter {
-    /// Its name, which never changes: parts with points between them.
+    /// Its name, which never changes: the path of the number in the JSON of the rules, with points
+    /// between the parts. An element of a list goes by its `fact`.
     name: String,
     /// What it is counted in: "base_units", "ppm" (millionths), "per_mille" (thousandths),
     /// "milliseconds", "count" or "flag" (0 for no, 1 for yes).

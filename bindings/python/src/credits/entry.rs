@@ -20,7 +20,8 @@ pub(crate) struct Receipt {
     sequence: u64,
     /// When it was made, in milliseconds since 1970.
     unix_ms: u64,
-    /// Base units that went from one account to another.
+    /// Base units that went from one account to another; of what was asked of the economy, what
+    /// `EconomyReceipt.amount` says.
     moved: u128,
     /// Digest of the whole history up to its entry, 64 hexadecimal digits.
     chain: Hex<Digest>,
@@ -54,7 +55,7 @@ impl From<&fogcompute::Receipt> for Receipt {
         Self {
             sequence: receipt.entry.sequence,
             unix_ms: receipt.entry.time.0,
-            moved: receipt.entry.kind.moved().0,
+            moved: fogcompute::moved(receipt).0,
             chain: Hex(receipt.entry.chain),
             replayed: receipt.replayed,
         }

@@ -511,7 +511,8 @@ impl From<fogcompute::EconomyStake> for EconomyStake {
 /// A number of the economy.
 #[derive(Clone, Debug, Eq, PartialEq, uniffi::Record)]
 pub struct EconomyParameter {
-    /// Its name, which never changes: parts with points between them.
+    /// Its name, which never changes: the path of the number in the JSON of the rules, with points
+    /// between the parts. An element of a list goes by its `fact`.
     pub name: String,
     /// What it is counted in.
     pub unit: ParameterUnit,

@@ -676,6 +676,14 @@ impl EconomyOperator {
     }
 }
 
+/// What a receipt says that moved: an amount from one account to another, or what was asked of the
+/// economy did, which is [`EconomyReceipt::amount`].
+#[must_use]
+pub fn moved(receipt: &Receipt) -> Amount {
+    let asked = EconomyReceipt::of(receipt).map(|receipt| receipt.amount);
+    asked.unwrap_or_else(|| receipt.entry.kind.moved())
+}
+
 /// What [`LedgerEconomy::earn`] asks for, to be a step of a batch.
 ///
 /// # Errors
@@ -803,6 +811,42 @@ mod tests {
     }
 
     #[test]
+    fn what_moved_is_the_same_alone_and_in_a_batch() {
+        // Of the economy, a receipt of a batch said that nothing moved.
+        let bond = |delegator, amount| {
+            Request::Staking(Stake::Bond {
+                operator: NODE,
+                delegator,
+                amount,
+            })
+        };
+        let ledger = Ledger::in_memory().unwrap();
+        found(&ledger);
+        let alone = ledger.economy().ask(id(10), bond(BEN, credits(3)));
+        let batch = [
+            Operation::Economy {
+                id: id(10),
+                request: Box::new(bond(BEN, credits(3))),
+            },
+            Operation::Economy {
+                id: id(11),
+                request: Box::new(bond(BEN, credits(4))),
+            },
+            Operation::Transfer {
+                id: id(12),
+                from: treasury(),
+                to: BEN,
+                amount: credits(5),
+                memo: fogcompute_ledger::Memo::NONE,
+            },
+        ];
+        let receipts = ledger.execute(batch).unwrap();
+        assert_eq!(alone.unwrap().amount, credits(3));
+        let told: Vec<Amount> = receipts.iter().map(moved).collect();
+        assert_eq!(told, [credits(3), credits(4), credits(5)]);
+    }
+
+    #[test]
     fn stake_earns_is_slashed_leaves_and_is_paid_out_across_a_restart() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("ledger");
@@ -913,7 +957,7 @@ mod tests {
     fn parameters_are_listed_set_and_kept_within_their_bounds() {
         let ledger = founded();
         let economy = ledger.economy();
-        let name = "earning.hosting.base";
+        let name = "earning.contributions.hosting.base";
         economy.set_parameter(id(10), name, 7).unwrap();
         let all = economy.parameters().unwrap();
         let found = all.iter().find(|parameter| parameter.name == name).unwrap();
@@ -978,7 +1022,7 @@ mod tests {
                 ErrorCode::UnknownParameter,
             ),
             (
-                economy.set_parameter(id(200), "fees.treasury", 2_000_000),
+                economy.set_parameter(id(200), "earning.fees.treasury", 2_000_000),
                 ErrorCode::InvalidEconomy,
             ),
             (economy.unjail(id(200), nobody), ErrorCode::UnknownOperator),
@@ -1143,7 +1187,7 @@ mod tests {
         let set = Operation::Economy {
             id: id(13),
             request: Box::new(Request::SetParameter {
-                name: "fees.treasury".to_owned(),
+                name: "earning.fees.treasury".to_owned(),
                 value: 0,
             }),
         };

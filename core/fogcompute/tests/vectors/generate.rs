@@ -912,6 +912,7 @@ fn ledger() -> Result<Value> {
         accounts.push(json!({
             "account": name,
             "kind": if account.kind == AccountKind::Issuer { "issuer" } else { "holder" },
+            "available": account.available(),
             "credits_posted": account.credits_posted,
             "debits_posted": account.debits_posted,
             "credits_pending": account.credits_pending,

@@ -11,7 +11,7 @@ use crate::Amount;
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum EarningError {
     /// The host's clock was set back. Ask again when it has caught up.
-    #[error("time {} is before the last event ({})", .now.0, .last.0)]
+    #[error("time {} is before the last event ({})", .now, .last)]
     ClockBehind {
         /// The time that was given.
         now: UnixMillis,
@@ -43,7 +43,7 @@ pub enum EarningError {
         limit: usize,
     },
     /// A fact that is required was not told.
-    #[error("rule {rule} requires {fact}, which is missing ({comparison:?} {needed})")]
+    #[error("rule {rule} requires {fact} {comparison} {needed}, and it is missing")]
     FactMissing {
         /// The rule.
         rule: Name,
@@ -55,7 +55,7 @@ pub enum EarningError {
         needed: u64,
     },
     /// A requirement is not met.
-    #[error("rule {rule} requires {fact} to be {comparison:?} {needed}, but it is {actual}")]
+    #[error("rule {rule} requires {fact} {comparison} {needed}, and it is {actual}")]
     RequirementNotMet {
         /// The rule.
         rule: Name,
@@ -113,7 +113,7 @@ pub enum EarningError {
         most_per_mille: u32,
     },
     /// The account has been granted all that one day allows.
-    #[error("limit of {limit} a day of rule {rule} is used up until {}", .renews_at.0)]
+    #[error("limit of {limit} a day of rule {rule} is used up until {}", .renews_at)]
     LimitReached {
         /// The rule.
         rule: Name,
@@ -138,7 +138,7 @@ pub enum EarningError {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum Corruption {
     /// The event is older than the last one.
-    #[error("event of {} comes after one of {}", .time.0, .last.0)]
+    #[error("event of {} comes after one of {}", .time, .last)]
     OutOfOrder {
         /// Its time.
         time: UnixMillis,

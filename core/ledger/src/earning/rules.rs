@@ -25,6 +25,17 @@ pub enum Comparison {
     Equal,
 }
 
+impl fmt::Display for Comparison {
+    /// Its sign: `>=`, `<=` or `=`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AtLeast => ">=",
+            Self::AtMost => "<=",
+            Self::Equal => "=",
+        })
+    }
+}
+
 impl Comparison {
     /// Whether the fact is as needed.
     #[must_use]

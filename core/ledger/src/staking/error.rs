@@ -11,7 +11,7 @@ use crate::{Amount, Ppm, Purse};
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum StakingError {
     /// The host's clock was set back. Ask again when it has caught up.
-    #[error("time {} is before the last event ({})", .now.0, .last.0)]
+    #[error("time {} is before the last event ({})", .now, .last)]
     ClockBehind {
         /// The time that was given.
         now: UnixMillis,
@@ -76,7 +76,7 @@ pub enum StakingError {
         shares: Shares,
     },
     /// The operator is in jail: it takes no stake and no rewards, and its absence is no infraction.
-    #[error("operator {operator} is in jail, until {} at least", .until.0)]
+    #[error("operator {operator} is in jail, until {} at least", .until)]
     Jailed {
         /// The operator.
         operator: NodeId,
@@ -118,7 +118,7 @@ pub enum StakingError {
         entry: u64,
     },
     /// The unbonding's time has come: it can only be paid out.
-    #[error("unbonding {entry} matured at {}", .matures.0)]
+    #[error("unbonding {entry} matured at {}", .matures)]
     EntryMatured {
         /// The unbonding.
         entry: u64,
@@ -126,7 +126,7 @@ pub enum StakingError {
         matures: UnixMillis,
     },
     /// The entry's time has not come.
-    #[error("entry {entry} matures at {}", .matures.0)]
+    #[error("entry {entry} matures at {}", .matures)]
     EntryNotMature {
         /// The unbonding or redelegation.
         entry: u64,
@@ -152,7 +152,7 @@ pub enum StakingError {
     /// The stake came from elsewhere and still answers for it there.
     #[error(
         "account {delegator} redelegated to operator {operator} and may not move on before {}",
-        .until.0
+        .until
     )]
     TransitiveRedelegation {
         /// The operator it came to.
@@ -183,7 +183,7 @@ pub enum StakingError {
         purse: Purse,
     },
     /// The infraction has not happened yet.
-    #[error("infraction at {} is after now ({})", .infraction.0, .now.0)]
+    #[error("infraction at {} is after now ({})", .infraction, .now)]
     InfractionInFuture {
         /// When it is said to have happened.
         infraction: UnixMillis,
@@ -191,7 +191,7 @@ pub enum StakingError {
         now: UnixMillis,
     },
     /// The infraction is too long ago.
-    #[error("infraction at {} is before {}, the oldest that is punished", .infraction.0, .oldest.0)]
+    #[error("infraction at {} is before {}, the oldest that is punished", .infraction, .oldest)]
     EvidenceTooOld {
         /// When it happened.
         infraction: UnixMillis,
@@ -199,7 +199,7 @@ pub enum StakingError {
         oldest: UnixMillis,
     },
     /// The infraction was punished already.
-    #[error("{evidence:?} of operator {operator} at {} was punished already", .infraction.0)]
+    #[error("{evidence:?} of operator {operator} at {} was punished already", .infraction)]
     EvidenceRepeated {
         /// The operator.
         operator: NodeId,
@@ -237,7 +237,7 @@ pub enum StakingError {
         step: Ppm,
     },
     /// The commission was set less than a day ago.
-    #[error("commission of operator {operator} may change again at {}", .again.0)]
+    #[error("commission of operator {operator} may change again at {}", .again)]
     CommissionTooSoon {
         /// The operator.
         operator: NodeId,

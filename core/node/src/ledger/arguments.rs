@@ -18,6 +18,9 @@ pub(crate) enum LedgerCommand {
     Open(OpenArguments),
     /// Print what accounts have, now or at a moment of the past.
     Balance(BalanceArguments),
+    /// Print the economy: its numbers, what is in its purses, who may be staked on, and what an
+    /// account has staked.
+    Economy(EconomyArguments),
     /// Move an amount from one account to another. Asking again with the same id changes nothing.
     Transfer(TransferArguments),
     /// Hold an amount back on one account for another, for a later post or void.
@@ -104,6 +107,16 @@ pub(crate) struct BalanceArguments {
     /// milliseconds since 1970.
     #[arg(long, value_name = "T", value_parser = moment)]
     pub(super) at_time: Option<UnixMillis>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EconomyArguments {
+    #[command(flatten)]
+    pub(super) ledger: LedgerFile,
+    /// Also what this account has staked on each operator, what a claim would pay it, and what is on
+    /// its way out.
+    #[arg(long, value_name = "ID")]
+    pub(super) account: Option<AccountId>,
 }
 
 #[derive(Args, Debug)]
@@ -233,7 +246,8 @@ impl From<FormatName> for TextFormat {
 pub(crate) struct ExportArguments {
     #[command(flatten)]
     pub(super) ledger: LedgerFile,
-    /// How to write it: csv for a file that ends so, jsonl otherwise.
+    /// How to write it, if the file's name does not tell by .csv or .jsonl; jsonl for the standard
+    /// output.
     #[arg(long, value_enum)]
     pub(super) format: Option<FormatName>,
     /// Where to; a new file. The standard output if it is left out.
@@ -248,7 +262,8 @@ pub(crate) struct ImportArguments {
     /// The history as text; - is the standard input.
     #[arg(value_name = "TEXT")]
     pub(super) text: PathBuf,
-    /// How it is written: csv for a file that ends so, jsonl otherwise.
+    /// How it is written, if the file's name does not tell by .csv or .jsonl; jsonl for the standard
+    /// input.
     #[arg(long, value_enum)]
     pub(super) format: Option<FormatName>,
 }
@@ -281,6 +296,7 @@ impl LedgerCommand {
             Self::Create(ledger) => ledger,
             Self::Open(arguments) => &arguments.ledger,
             Self::Balance(arguments) => &arguments.ledger,
+            Self::Economy(arguments) => &arguments.ledger,
             Self::Transfer(arguments) => &arguments.ledger,
             Self::Reserve(arguments) => &arguments.ledger,
             Self::Post(arguments) => &arguments.ledger,

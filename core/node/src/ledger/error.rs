@@ -1,11 +1,12 @@
 //! Why a command on a ledger was not carried out.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use fogcompute_base::AccountId;
 use fogcompute_base::wire::DecodeError;
-use fogcompute_ledger::{Corruption, LedgerError, ParseAmountError};
+use fogcompute_ledger::{Amount, Corruption, LedgerError, ParseAmountError};
 use fogcompute_store::StoreError;
 use thiserror::Error;
 
@@ -30,9 +31,12 @@ pub(crate) enum LedgerCommandError {
         /// The ledger.
         path: PathBuf,
     },
-    /// The store, or the rules behind it.
+    /// The store.
     #[error(transparent)]
     Store(StoreError),
+    /// The rules of the ledger, in the units that people use here.
+    #[error("{}", InCredits(.0))]
+    Rules(LedgerError),
     /// An amount is no number of credits.
     #[error("{text:?}")]
     Credits {
@@ -48,6 +52,12 @@ pub(crate) enum LedgerCommandError {
         text: String,
         /// Why not.
         source: ParseAmountError,
+    },
+    /// The name of a file tells no format of a history, and none was asked for.
+    #[error("{}: name it .csv or .jsonl, or give --format", .path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
     },
     /// No account of that name was open, now or at the moment that was asked for.
     #[error("account {account} is not open after entry {sequence}")]
@@ -106,7 +116,89 @@ impl From<StoreError> for LedgerCommandError {
             StoreError::Corruption(forged @ Corruption::CheckpointForged { .. }) => {
                 Self::Forged(forged)
             }
+            StoreError::Ledger(refused) => Self::Rules(refused),
             other => Self::Store(other),
+        }
+    }
+}
+
+/// A refusal with its amounts in credits, as the command takes and gives them. What has none, or
+/// comes of nothing that the command asks for, is in its own words.
+struct InCredits<'a>(&'a LedgerError);
+
+impl fmt::Display for InCredits<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let credits = |amount: &Amount| amount.to_credits_string();
+        match self.0 {
+            LedgerError::InsufficientFunds {
+                id,
+                account,
+                available,
+                needed,
+            } => write!(
+                f,
+                "operation {id} needs {} credits of account {account}, which has {} available",
+                credits(needed),
+                credits(available)
+            ),
+            LedgerError::PostExceedsReservation {
+                id,
+                reservation,
+                reserved,
+                asked,
+            } => write!(
+                f,
+                "operation {id} posts {} credits of reservation {reservation}, which holds {}",
+                credits(asked),
+                credits(reserved)
+            ),
+            LedgerError::Overflow {
+                id,
+                account,
+                amount,
+                room,
+            } => write!(
+                f,
+                "operation {id} of {} credits overflows account {account}, which can count {} more",
+                credits(amount),
+                credits(room)
+            ),
+            LedgerError::SupplyExceeded {
+                id,
+                account,
+                left,
+                needed,
+            } => write!(
+                f,
+                "operation {id} of {} credits exceeds the supply left to account {account}, {}",
+                credits(needed),
+                credits(left)
+            ),
+            LedgerError::CreditsExceedDebits {
+                id,
+                account,
+                left,
+                amount,
+            } => write!(
+                f,
+                "operation {id} of {} credits exceeds what account {account} may take back, {}",
+                credits(amount),
+                credits(left)
+            ),
+            LedgerError::QuotaExceeded {
+                id,
+                account,
+                left,
+                needed,
+                renews_at,
+            } => write!(
+                f,
+                "operation {id} of {} credits exceeds today's quota of account {account}: {} left \
+                 until {renews_at}",
+                credits(needed),
+                credits(left)
+            ),
+            other => other.fmt(f),
         }
     }
 }
@@ -128,18 +220,20 @@ impl LedgerCommandError {
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Locked { .. } => "locked",
-            Self::Credits { .. } | Self::BaseUnits { .. } => "arguments",
+            Self::Credits { .. } | Self::BaseUnits { .. } | Self::Format { .. } => "arguments",
             Self::UnknownAccount { .. } => "unknown_account",
             Self::UnknownEntry { .. } => "unknown_entry",
             Self::ReadOnly { .. } | Self::File { .. } => "file",
             Self::NoCheckpoint { .. } | Self::BadCheckpoint(_) | Self::Forged(_) => "checkpoint",
             Self::NoKey { .. } => "invalid",
             Self::Output(_) => "output",
+            Self::Rules(error) => match error {
+                LedgerError::UnknownAccount { .. } => "unknown_account",
+                LedgerError::IdReused { .. } => "id_reused",
+                LedgerError::InsufficientFunds { .. } => "insufficient_funds",
+                _ => "refused",
+            },
             Self::Store(error) => match error {
-                StoreError::Ledger(LedgerError::UnknownAccount { .. }) => "unknown_account",
-                StoreError::Ledger(LedgerError::IdReused { .. }) => "id_reused",
-                StoreError::Ledger(LedgerError::InsufficientFunds { .. }) => "insufficient_funds",
-                StoreError::Ledger(_) => "refused",
                 StoreError::TimeOutOfRange { .. } => "arguments",
                 StoreError::BadLine { .. } => "invalid",
                 StoreError::Corruption(_)
@@ -176,7 +270,7 @@ impl LedgerCommandError {
 #[cfg(test)]
 mod tests {
     use fogcompute_base::{TransferId, UnixMillis};
-    use fogcompute_ledger::{Amount, Head};
+    use fogcompute_ledger::Head;
 
     use super::*;
     use crate::ledger::LedgerCommand;
@@ -248,6 +342,75 @@ mod tests {
             ),
             (rules(LedgerError::ZeroAmount { id }), "refused", 3),
         ]
+    }
+
+    #[test]
+    fn amounts_are_in_credits_and_times_in_utc() {
+        // A transfer of 3 credits that was one short said so in 19 digits, and when a reservation
+        // had expired in milliseconds.
+        let (id, account) = (
+            TransferId::from_bytes([1; 16]),
+            AccountId::from_bytes([2; 16]),
+        );
+        let (half, three) = (Amount(10_u128.pow(17) * 5), Amount::from_credits(3));
+        let said =
+            |error: LedgerError| LedgerCommandError::from(StoreError::from(error)).to_string();
+        let renews_at = UnixMillis(86_400_000);
+        for error in [
+            LedgerError::InsufficientFunds {
+                id,
+                account,
+                available: half,
+                needed: three,
+            },
+            LedgerError::PostExceedsReservation {
+                id,
+                reservation: id,
+                reserved: half,
+                asked: three,
+            },
+            LedgerError::Overflow {
+                id,
+                account,
+                amount: three,
+                room: half,
+            },
+            LedgerError::SupplyExceeded {
+                id,
+                account,
+                left: half,
+                needed: three,
+            },
+            LedgerError::CreditsExceedDebits {
+                id,
+                account,
+                left: half,
+                amount: three,
+            },
+            LedgerError::QuotaExceeded {
+                id,
+                account,
+                left: half,
+                needed: three,
+                renews_at,
+            },
+        ] {
+            let said = said(error);
+            assert!(
+                said.contains(" 3 credits") && said.contains(" 0.5"),
+                "{said}"
+            );
+            assert!(!said.contains("00000000000000"), "{said}");
+        }
+        let expired = said(LedgerError::ReservationExpired {
+            id,
+            reservation: id,
+            expires: renews_at,
+        });
+        assert!(
+            expired.ends_with("at 1970-01-02T00:00:00.000Z"),
+            "{expired}"
+        );
     }
 
     #[test]

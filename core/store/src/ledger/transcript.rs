@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
+use std::path::Path;
 
 use fogcompute_base::{AccountId, TransferId};
 use fogcompute_ledger::{Amount, Batch, Entry, EntryKind, Head, Restore};
@@ -30,6 +31,18 @@ pub enum TextFormat {
     Csv,
     /// One JSON object a line: `fogcompute_ledger::Entry`, amounts as strings.
     JsonLines,
+}
+
+impl TextFormat {
+    /// The format that the name of a file tells: `.csv` or `.jsonl`, in any case; `None` for any
+    /// other name.
+    #[must_use]
+    pub fn of_name(path: &Path) -> Option<Self> {
+        let suffix = path.extension()?;
+        [("csv", Self::Csv), ("jsonl", Self::JsonLines)]
+            .into_iter()
+            .find_map(|(name, format)| suffix.eq_ignore_ascii_case(name).then_some(format))
+    }
 }
 
 /// Writes the history; says how many entries that were.

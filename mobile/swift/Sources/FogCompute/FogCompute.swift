@@ -1515,6 +1515,14 @@ public protocol LedgerProtocol: AnyObject, Sendable {
     func accounts(after: String?, limit: UInt32?) throws  -> [Account]
 
     /**
+     * What a holder can spend, in base units: its balance less what open reservations hold back.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`].
+     */
+    func available(account: String) throws  -> String
+
+    /**
      * Copies the ledger into a new file, which is a ledger of its own.
      *
      * # Errors
@@ -1523,7 +1531,8 @@ public protocol LedgerProtocol: AnyObject, Sendable {
     func backup(path: String) throws
 
     /**
-     * What a holder can spend, in base units: credits less debits less what is reserved.
+     * What a holder has, in base units: credits less debits, including what open reservations
+     * hold back.
      *
      * # Errors
      * [`FogError::UnknownAccount`].
@@ -1623,12 +1632,14 @@ public protocol LedgerProtocol: AnyObject, Sendable {
     func expire() throws  -> UInt64
 
     /**
-     * Writes the history into a new file as text, and says how many entries that were.
+     * Writes the history into a new file as text, and says how many entries that were. Without a
+     * format it is the one that the file's name tells: it ends with .csv or .jsonl.
      *
      * # Errors
-     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
+     * [`FogError::InvalidArgument`] if the name tells none; [`FogError::StorageExists`],
+     * [`FogError::StorageFull`], [`FogError::Storage`].
      */
-    func exportHistory(path: String, format: TextFormat) throws  -> UInt64
+    func exportHistory(path: String, format: TextFormat?) throws  -> UInt64
 
     /**
      * Where the history ends.
@@ -1649,13 +1660,14 @@ public protocol LedgerProtocol: AnyObject, Sendable {
 
     /**
      * Reads a history that `export_history` wrote into this ledger, which must be empty. Every
-     * entry is carried out again and must come out the same; all of them or nothing.
+     * entry is carried out again and must come out the same; all of them or nothing. Without a
+     * format it is the one that the file's name tells.
      *
      * # Errors
-     * [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
-     * [`FogError::StorageCorrupt`], [`FogError::Storage`].
+     * [`FogError::InvalidArgument`] if the name tells none; [`FogError::StorageNotEmpty`],
+     * [`FogError::InvalidTranscript`], [`FogError::StorageCorrupt`], [`FogError::Storage`].
      */
-    func importHistory(path: String, format: TextFormat) throws
+    func importHistory(path: String, format: TextFormat?) throws
 
     /**
      * Sets all limits of an account anew.
@@ -1867,10 +1879,12 @@ public static func inMemory()throws  -> Ledger  {
 }
 
     /**
-     * Opens a ledger's file, or makes it. Every change waits for the disk.
+     * Opens a ledger's file, or makes it; an empty file is a new ledger. Every change waits for
+     * the disk.
      *
      * # Errors
-     * [`FogError::Storage`], [`FogError::StorageLocked`], [`FogError::StorageCorrupt`].
+     * [`FogError::Storage`], [`FogError::StorageLocked`], [`FogError::StorageCorrupt`],
+     * [`FogError::StorageForeign`].
      */
 public static func `open`(path: String)throws  -> Ledger  {
     return try  FfiConverterTypeLedger_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
@@ -1882,19 +1896,21 @@ public static func `open`(path: String)throws  -> Ledger  {
 }
 
     /**
-     * Opens a ledger's file, or makes it, with options. Snapshots, made every `snapshot_entries`
-     * entries, spare opening the whole history.
+     * Opens a ledger's file with options, or makes it unless `create` is false: then a mistyped
+     * name makes no new ledger, and an empty file is none. Snapshots, made every
+     * `snapshot_entries` entries, spare opening the whole history.
      *
      * # Errors
-     * As for `open`.
+     * [`FogError::StorageMissing`] if there is no file and none is made; as for `open`.
      */
-public static func openWith(path: String, durability: Durability? = nil, snapshotEntries: UInt64? = nil)throws  -> Ledger  {
+public static func openWith(path: String, durability: Durability? = nil, snapshotEntries: UInt64? = nil, create: Bool = true)throws  -> Ledger  {
     return try  FfiConverterTypeLedger_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
         uniffiCallStatus in
     uniffi_fogcompute_uniffi_fn_constructor_ledger_open_with(
         FfiConverterString.lower(path),
         FfiConverterOptionTypeDurability.lower(durability),
-        FfiConverterOptionUInt64.lower(snapshotEntries),uniffiCallStatus
+        FfiConverterOptionUInt64.lower(snapshotEntries),
+        FfiConverterBool.lower(create),uniffiCallStatus
     )
 })
 }
@@ -1935,6 +1951,22 @@ open func accounts(after: String? = nil, limit: UInt32? = nil)throws  -> [Accoun
 }
 
     /**
+     * What a holder can spend, in base units: its balance less what open reservations hold back.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`].
+     */
+open func available(account: String)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_available(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(account),uniffiCallStatus
+    )
+})
+}
+
+    /**
      * Copies the ledger into a new file, which is a ledger of its own.
      *
      * # Errors
@@ -1950,7 +1982,8 @@ open func backup(path: String)throws   {try rustCallWithError(FfiConverterTypeFo
 }
 
     /**
-     * What a holder can spend, in base units: credits less debits less what is reserved.
+     * What a holder has, in base units: credits less debits, including what open reservations
+     * hold back.
      *
      * # Errors
      * [`FogError::UnknownAccount`].
@@ -2146,18 +2179,20 @@ open func expire()throws  -> UInt64  {
 }
 
     /**
-     * Writes the history into a new file as text, and says how many entries that were.
+     * Writes the history into a new file as text, and says how many entries that were. Without a
+     * format it is the one that the file's name tells: it ends with .csv or .jsonl.
      *
      * # Errors
-     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
+     * [`FogError::InvalidArgument`] if the name tells none; [`FogError::StorageExists`],
+     * [`FogError::StorageFull`], [`FogError::Storage`].
      */
-open func exportHistory(path: String, format: TextFormat)throws  -> UInt64  {
+open func exportHistory(path: String, format: TextFormat? = nil)throws  -> UInt64  {
     return try  FfiConverterUInt64.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
         uniffiCallStatus in
     uniffi_fogcompute_uniffi_fn_method_ledger_export_history(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(path),
-        FfiConverterTypeTextFormat_lower(format),uniffiCallStatus
+        FfiConverterOptionTypeTextFormat.lower(format),uniffiCallStatus
     )
 })
 }
@@ -2198,18 +2233,19 @@ open func history(account: String, after: UInt64 = UInt64(0), limit: UInt32? = n
 
     /**
      * Reads a history that `export_history` wrote into this ledger, which must be empty. Every
-     * entry is carried out again and must come out the same; all of them or nothing.
+     * entry is carried out again and must come out the same; all of them or nothing. Without a
+     * format it is the one that the file's name tells.
      *
      * # Errors
-     * [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
-     * [`FogError::StorageCorrupt`], [`FogError::Storage`].
+     * [`FogError::InvalidArgument`] if the name tells none; [`FogError::StorageNotEmpty`],
+     * [`FogError::InvalidTranscript`], [`FogError::StorageCorrupt`], [`FogError::Storage`].
      */
-open func importHistory(path: String, format: TextFormat)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+open func importHistory(path: String, format: TextFormat? = nil)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
         uniffiCallStatus in
     uniffi_fogcompute_uniffi_fn_method_ledger_import_history(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(path),
-        FfiConverterTypeTextFormat_lower(format),uniffiCallStatus
+        FfiConverterOptionTypeTextFormat.lower(format),uniffiCallStatus
     )
 }
 }
@@ -7324,7 +7360,8 @@ public func FfiConverterTypeEconomyOperator_lower(_ value: EconomyOperator) -> R
  */
 public struct EconomyParameter: Equatable, Hashable, Codable {
     /**
-     * Its name, which never changes: parts with points between them.
+     * Its name, which never changes: the path of the number in the JSON of the rules, with points
+     * between the parts. An element of a list goes by its `fact`.
      */
     public let name: String
     /**
@@ -7348,7 +7385,8 @@ public struct EconomyParameter: Equatable, Hashable, Codable {
     // declare one manually.
     public init(
         /**
-         * Its name, which never changes: parts with points between them.
+         * Its name, which never changes: the path of the number in the JSON of the rules, with points
+         * between the parts. An element of a list goes by its `fact`.
          */name: String,
         /**
          * What it is counted in.
@@ -13708,6 +13746,10 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      */
     case invalidTranscript = 713
     /**
+     * A file is not there, and the call makes none.
+     */
+    case storageMissing = 714
+    /**
      * A node or coordinator cannot go on.
      */
     case node = 800
@@ -13958,9 +14000,11 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
 
         case 111: return .invalidTranscript
 
-        case 112: return .node
+        case 112: return .storageMissing
 
-        case 113: return .listen
+        case 113: return .node
+
+        case 114: return .listen
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -14414,12 +14458,16 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
             writeInt(&buf, Int32(111))
 
 
-        case .node:
+        case .storageMissing:
             writeInt(&buf, Int32(112))
 
 
-        case .listen:
+        case .node:
             writeInt(&buf, Int32(113))
+
+
+        case .listen:
+            writeInt(&buf, Int32(114))
 
         }
     }
@@ -15091,6 +15139,11 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
     case InvalidTranscript(message: String)
 
     /**
+     * A file is not there, and the call makes none.
+     */
+    case StorageMissing(message: String)
+
+    /**
      * A node or coordinator cannot go on.
      */
     case Node(message: String)
@@ -15569,11 +15622,15 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 112: return .Node(
+        case 112: return .StorageMissing(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 113: return .Listen(
+        case 113: return .Node(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 114: return .Listen(
             message: try FfiConverterString.read(from: &buf)
         )
 
@@ -15810,10 +15867,12 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             writeInt(&buf, Int32(110))
         case .InvalidTranscript(_ /* message is ignored*/):
             writeInt(&buf, Int32(111))
-        case .Node(_ /* message is ignored*/):
+        case .StorageMissing(_ /* message is ignored*/):
             writeInt(&buf, Int32(112))
-        case .Listen(_ /* message is ignored*/):
+        case .Node(_ /* message is ignored*/):
             writeInt(&buf, Int32(113))
+        case .Listen(_ /* message is ignored*/):
+            writeInt(&buf, Int32(114))
 
 
         }
@@ -18672,6 +18731,30 @@ fileprivate struct FfiConverterOptionTypeStrategy: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeTextFormat: FfiConverterRustBuffer {
+    typealias SwiftType = TextFormat?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeTextFormat.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeTextFormat.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeTier: FfiConverterRustBuffer {
     typealias SwiftType = Tier?
 
@@ -20020,10 +20103,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_accounts() != 13292) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_available() != 4784) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_backup() != 24068) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_balance() != 57252) {
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_balance() != 14901) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of() != 26978) {
@@ -20059,7 +20145,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_expire() != 1250) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_export_history() != 60600) {
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_export_history() != 48474) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_head() != 59711) {
@@ -20068,7 +20154,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_history() != 29903) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_ledger_import_history() != 44976) {
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_import_history() != 15893) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_limit() != 12759) {
@@ -20284,10 +20370,10 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory() != 53404) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_constructor_ledger_open() != 24482) {
+    if (uniffi_fogcompute_uniffi_checksum_constructor_ledger_open() != 28037) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_constructor_ledger_open_with() != 8182) {
+    if (uniffi_fogcompute_uniffi_checksum_constructor_ledger_open_with() != 19774) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_fog_new() != 29311) {

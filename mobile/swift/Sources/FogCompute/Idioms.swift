@@ -117,6 +117,7 @@ extension FogError: LocalizedError {
         case .StorageUncertain: return .storageUncertain
         case .StorageReopen: return .storageReopen
         case .InvalidTranscript: return .invalidTranscript
+        case .StorageMissing: return .storageMissing
         case .Node: return .node
         case .Listen: return .listen
         }
@@ -204,6 +205,7 @@ extension FogError: LocalizedError {
             .StorageUncertain(let message),
             .StorageReopen(let message),
             .InvalidTranscript(let message),
+            .StorageMissing(let message),
             .Replayed(let message),
             .InvalidTopology(let message), .InvalidReplyBlock(let message),
             .NotDelivered(let message), .NoAnswer(let message), .MixnetBusy(let message),

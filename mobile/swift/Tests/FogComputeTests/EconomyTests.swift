@@ -154,9 +154,9 @@ final class EconomyTests: XCTestCase {
         let rules = try defaultEconomyRules()
         _ = try economy.ask(id: id(1), request: .configure(rules: rules))
         XCTAssertEqual(try economy.rules(), rules)
-        let set = EconomyRequest.setParameter(name: "fees.treasury", value: "7")
+        let set = EconomyRequest.setParameter(name: "earning.fees.treasury", value: "7")
         _ = try economy.ask(id: id(2), request: set)
-        let fees = try economy.parameters().first { $0.name == "fees.treasury" }
+        let fees = try economy.parameters().first { $0.name == "earning.fees.treasury" }
         XCTAssertEqual(fees?.value, "7")
         XCTAssertEqual(fees?.unit, .ppm)
         assertFails(.invalidEconomy) {
@@ -240,7 +240,7 @@ final class EconomyTests: XCTestCase {
         }
         _ = try ledger.executeSigned(batch: signed(1, bond("5")))
         XCTAssertEqual(try ledger.economy().receipt(id: id(11))?.amount, "5")
-        let set = EconomyRequest.setParameter(name: "fees.treasury", value: "0")
+        let set = EconomyRequest.setParameter(name: "earning.fees.treasury", value: "0")
         assertFails(.hostOnly) { try ledger.executeSigned(batch: signed(2, set)) }
     }
 }

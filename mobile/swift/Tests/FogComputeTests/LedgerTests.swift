@@ -137,6 +137,10 @@ final class LedgerTests: XCTestCase {
             try ledger.exportHistory(path: path("text"), format: .csv)
         }
         try ledger.backup(path: path("copy"))
+        // The format had to be said, and in other languages was CSV whatever the name was.
+        assertFails(.invalidArgument) { try ledger.exportHistory(path: path("other")) }
+        XCTAssertEqual(try ledger.exportHistory(path: path("a.csv")), 1)
+        try Ledger.inMemory().importHistory(path: path("a.csv"), format: .csv)
         let other = try Ledger.inMemory()
         assertFails(.invalidTranscript) {
             try other.importHistory(path: path("text"), format: .csv)

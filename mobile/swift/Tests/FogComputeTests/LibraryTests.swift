@@ -43,12 +43,15 @@ final class LibraryTests: XCTestCase {
         defer { try? FileManager.default.removeItem(at: folder) }
         let path = folder.appendingPathComponent("ledger.db").path
         let mint = String(repeating: "01", count: 16)
+        assertFails(.storageMissing) { try Ledger.openWith(path: path, create: false) }
+        XCTAssertFalse(FileManager.default.fileExists(atPath: path))
         do {
             let ledger = try Ledger.open(path: path)
             _ = try ledger.openAccount(account: mint, kind: .issuer)
             assertFails(.storageLocked) { try Ledger.open(path: path) }
         }
-        XCTAssertEqual(try Ledger.open(path: path).account(account: mint).kind, .issuer)
+        let again = try Ledger.openWith(path: path, create: false)
+        XCTAssertEqual(try again.account(account: mint).kind, .issuer)
         let nowhere = folder.appendingPathComponent("none/x.db").path
         assertFails(.storageNoFolder) { try Ledger.open(path: nowhere) }
         let other = folder.appendingPathComponent("text.db")

@@ -386,7 +386,8 @@ final class SharedVectorsTests: XCTestCase {
             XCTAssertEqual(account.debitsPosted, try expected["debits_posted"].text())
             XCTAssertEqual(account.creditsPending, try expected["credits_pending"].text())
             XCTAssertEqual(account.debitsPending, try expected["debits_pending"].text())
-            XCTAssertEqual(account.available, try ledger.balance(account: account.id))
+            XCTAssertEqual(account.available, try expected["available"].text())
+            XCTAssertEqual(account.available, try ledger.available(account: account.id))
         }
         let unknown = area["unknown_account"]
         let (account, error) = (try unknown["account"].text(), try code(unknown["error"]))

@@ -534,7 +534,7 @@ uint64_t uniffi_fogcompute_uniffi_fn_constructor_ledger_open(RustBuffer path, Ru
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CONSTRUCTOR_LEDGER_OPEN_WITH
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CONSTRUCTOR_LEDGER_OPEN_WITH
-uint64_t uniffi_fogcompute_uniffi_fn_constructor_ledger_open_with(RustBuffer path, RustBuffer durability, RustBuffer snapshot_entries, RustCallStatus *_Nonnull out_status
+uint64_t uniffi_fogcompute_uniffi_fn_constructor_ledger_open_with(RustBuffer path, RustBuffer durability, RustBuffer snapshot_entries, int8_t create, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_LEDGER_ACCOUNT
@@ -545,6 +545,11 @@ RustBuffer uniffi_fogcompute_uniffi_fn_method_ledger_account(uint64_t ptr, RustB
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_LEDGER_ACCOUNTS
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_LEDGER_ACCOUNTS
 RustBuffer uniffi_fogcompute_uniffi_fn_method_ledger_accounts(uint64_t ptr, RustBuffer after, RustBuffer limit, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_LEDGER_AVAILABLE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_LEDGER_AVAILABLE
+RustBuffer uniffi_fogcompute_uniffi_fn_method_ledger_available(uint64_t ptr, RustBuffer account, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_LEDGER_BACKUP
@@ -1869,6 +1874,12 @@ uint16_t uniffi_fogcompute_uniffi_checksum_method_ledger_account(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_LEDGER_ACCOUNTS
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_LEDGER_ACCOUNTS
 uint16_t uniffi_fogcompute_uniffi_checksum_method_ledger_accounts(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_LEDGER_AVAILABLE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_LEDGER_AVAILABLE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_ledger_available(void
 
 );
 #endif

@@ -127,6 +127,7 @@ val FogException.code: ErrorCode
         is FogException.StorageUncertain -> ErrorCode.STORAGE_UNCERTAIN
         is FogException.StorageReopen -> ErrorCode.STORAGE_REOPEN
         is FogException.InvalidTranscript -> ErrorCode.INVALID_TRANSCRIPT
+        is FogException.StorageMissing -> ErrorCode.STORAGE_MISSING
         is FogException.Node -> ErrorCode.NODE
         is FogException.Listen -> ErrorCode.LISTEN
     }

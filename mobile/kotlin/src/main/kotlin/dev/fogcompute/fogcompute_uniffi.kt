@@ -842,6 +842,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_accounts(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_available(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_backup(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_balance(
@@ -1162,11 +1164,13 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_constructor_ledger_open(`path`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_fogcompute_uniffi_fn_constructor_ledger_open_with(`path`: RustBuffer.ByValue,`durability`: RustBuffer.ByValue,`snapshotEntries`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_fogcompute_uniffi_fn_constructor_ledger_open_with(`path`: RustBuffer.ByValue,`durability`: RustBuffer.ByValue,`snapshotEntries`: RustBuffer.ByValue,`create`: Byte,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_account(`ptr`: Long,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_accounts(`ptr`: Long,`after`: RustBuffer.ByValue,`limit`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_available(`ptr`: Long,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_backup(`ptr`: Long,`path`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
@@ -1735,10 +1739,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_accounts() and 0xFFFF) != 13292) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_available() and 0xFFFF) != 4784) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_backup() and 0xFFFF) != 24068) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_balance() and 0xFFFF) != 57252) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_balance() and 0xFFFF) != 14901) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_balance_as_of() and 0xFFFF) != 26978) {
@@ -1774,7 +1781,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_expire() and 0xFFFF) != 1250) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_export_history() and 0xFFFF) != 60600) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_export_history() and 0xFFFF) != 48474) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_head() and 0xFFFF) != 59711) {
@@ -1783,7 +1790,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_history() and 0xFFFF) != 29903) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_import_history() and 0xFFFF) != 44976) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_import_history() and 0xFFFF) != 15893) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_limit() and 0xFFFF) != 12759) {
@@ -1993,10 +2000,10 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_ledger_in_memory() and 0xFFFF) != 53404) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_ledger_open() and 0xFFFF) != 24482) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_ledger_open() and 0xFFFF) != 28037) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_ledger_open_with() and 0xFFFF) != 8182) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_ledger_open_with() and 0xFFFF) != 19774) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_fog_new() and 0xFFFF) != 29311) {
@@ -4024,6 +4031,14 @@ public interface LedgerInterface {
     fun `accounts`(`after`: kotlin.String? = null, `limit`: kotlin.UInt? = null): List<Account>
 
     /**
+     * What a holder can spend, in base units: its balance less what open reservations hold back.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`].
+     */
+    fun `available`(`account`: kotlin.String): kotlin.String
+
+    /**
      * Copies the ledger into a new file, which is a ledger of its own.
      *
      * # Errors
@@ -4032,7 +4047,8 @@ public interface LedgerInterface {
     fun `backup`(`path`: kotlin.String)
 
     /**
-     * What a holder can spend, in base units: credits less debits less what is reserved.
+     * What a holder has, in base units: credits less debits, including what open reservations
+     * hold back.
      *
      * # Errors
      * [`FogError::UnknownAccount`].
@@ -4132,12 +4148,14 @@ public interface LedgerInterface {
     fun `expire`(): kotlin.ULong
 
     /**
-     * Writes the history into a new file as text, and says how many entries that were.
+     * Writes the history into a new file as text, and says how many entries that were. Without a
+     * format it is the one that the file's name tells: it ends with .csv or .jsonl.
      *
      * # Errors
-     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
+     * [`FogError::InvalidArgument`] if the name tells none; [`FogError::StorageExists`],
+     * [`FogError::StorageFull`], [`FogError::Storage`].
      */
-    fun `exportHistory`(`path`: kotlin.String, `format`: TextFormat): kotlin.ULong
+    fun `exportHistory`(`path`: kotlin.String, `format`: TextFormat? = null): kotlin.ULong
 
     /**
      * Where the history ends.
@@ -4158,13 +4176,14 @@ public interface LedgerInterface {
 
     /**
      * Reads a history that `export_history` wrote into this ledger, which must be empty. Every
-     * entry is carried out again and must come out the same; all of them or nothing.
+     * entry is carried out again and must come out the same; all of them or nothing. Without a
+     * format it is the one that the file's name tells.
      *
      * # Errors
-     * [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
-     * [`FogError::StorageCorrupt`], [`FogError::Storage`].
+     * [`FogError::InvalidArgument`] if the name tells none; [`FogError::StorageNotEmpty`],
+     * [`FogError::InvalidTranscript`], [`FogError::StorageCorrupt`], [`FogError::Storage`].
      */
-    fun `importHistory`(`path`: kotlin.String, `format`: TextFormat)
+    fun `importHistory`(`path`: kotlin.String, `format`: TextFormat? = null)
 
     /**
      * Sets all limits of an account anew.
@@ -4458,6 +4477,27 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
 
     /**
+     * What a holder can spend, in base units: its balance less what open reservations hold back.
+     *
+     * # Errors
+     * [`FogError::UnknownAccount`].
+     */
+    @Throws(FogException::class)override fun `available`(`account`: kotlin.String): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_available(
+        it,
+
+        FfiConverterString.lower(`account`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
      * Copies the ledger into a new file, which is a ledger of its own.
      *
      * # Errors
@@ -4478,7 +4518,8 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
 
     /**
-     * What a holder can spend, in base units: credits less debits less what is reserved.
+     * What a holder has, in base units: credits less debits, including what open reservations
+     * hold back.
      *
      * # Errors
      * [`FogError::UnknownAccount`].
@@ -4733,12 +4774,14 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
 
     /**
-     * Writes the history into a new file as text, and says how many entries that were.
+     * Writes the history into a new file as text, and says how many entries that were. Without a
+     * format it is the one that the file's name tells: it ends with .csv or .jsonl.
      *
      * # Errors
-     * [`FogError::StorageExists`], [`FogError::StorageFull`], [`FogError::Storage`].
+     * [`FogError::InvalidArgument`] if the name tells none; [`FogError::StorageExists`],
+     * [`FogError::StorageFull`], [`FogError::Storage`].
      */
-    @Throws(FogException::class)override fun `exportHistory`(`path`: kotlin.String, `format`: TextFormat): kotlin.ULong {
+    @Throws(FogException::class)override fun `exportHistory`(`path`: kotlin.String, `format`: TextFormat?): kotlin.ULong {
             return FfiConverterULong.lift(
     callWithHandle {
     uniffiRustCallWithError(FogException) { _status ->
@@ -4746,7 +4789,7 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
         it,
 
         FfiConverterString.lower(`path`),
-        FfiConverterTypeTextFormat.lower(`format`),_status)
+        FfiConverterOptionalTypeTextFormat.lower(`format`),_status)
 }
     }
     )
@@ -4800,13 +4843,14 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
     /**
      * Reads a history that `export_history` wrote into this ledger, which must be empty. Every
-     * entry is carried out again and must come out the same; all of them or nothing.
+     * entry is carried out again and must come out the same; all of them or nothing. Without a
+     * format it is the one that the file's name tells.
      *
      * # Errors
-     * [`FogError::StorageNotEmpty`], [`FogError::InvalidTranscript`],
-     * [`FogError::StorageCorrupt`], [`FogError::Storage`].
+     * [`FogError::InvalidArgument`] if the name tells none; [`FogError::StorageNotEmpty`],
+     * [`FogError::InvalidTranscript`], [`FogError::StorageCorrupt`], [`FogError::Storage`].
      */
-    @Throws(FogException::class)override fun `importHistory`(`path`: kotlin.String, `format`: TextFormat)
+    @Throws(FogException::class)override fun `importHistory`(`path`: kotlin.String, `format`: TextFormat?)
         =
     callWithHandle {
     uniffiRustCallWithError(FogException) { _status ->
@@ -4814,7 +4858,7 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
         it,
 
         FfiConverterString.lower(`path`),
-        FfiConverterTypeTextFormat.lower(`format`),_status)
+        FfiConverterOptionalTypeTextFormat.lower(`format`),_status)
 }
     }
 
@@ -5187,10 +5231,12 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
 
     /**
-     * Opens a ledger's file, or makes it. Every change waits for the disk.
+     * Opens a ledger's file, or makes it; an empty file is a new ledger. Every change waits for
+     * the disk.
      *
      * # Errors
-     * [`FogError::Storage`], [`FogError::StorageLocked`], [`FogError::StorageCorrupt`].
+     * [`FogError::Storage`], [`FogError::StorageLocked`], [`FogError::StorageCorrupt`],
+     * [`FogError::StorageForeign`].
      */
     @Throws(FogException::class) fun `open`(`path`: kotlin.String): Ledger {
             return FfiConverterTypeLedger.lift(
@@ -5206,13 +5252,14 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
 
     /**
-     * Opens a ledger's file, or makes it, with options. Snapshots, made every `snapshot_entries`
-     * entries, spare opening the whole history.
+     * Opens a ledger's file with options, or makes it unless `create` is false: then a mistyped
+     * name makes no new ledger, and an empty file is none. Snapshots, made every
+     * `snapshot_entries` entries, spare opening the whole history.
      *
      * # Errors
-     * As for `open`.
+     * [`FogError::StorageMissing`] if there is no file and none is made; as for `open`.
      */
-    @Throws(FogException::class) fun `openWith`(`path`: kotlin.String, `durability`: Durability? = null, `snapshotEntries`: kotlin.ULong? = null): Ledger {
+    @Throws(FogException::class) fun `openWith`(`path`: kotlin.String, `durability`: Durability? = null, `snapshotEntries`: kotlin.ULong? = null, `create`: kotlin.Boolean = true): Ledger {
             return FfiConverterTypeLedger.lift(
     uniffiRustCallWithError(FogException) { _status ->
     UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_ledger_open_with(
@@ -5220,7 +5267,8 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
         FfiConverterString.lower(`path`),
         FfiConverterOptionalTypeDurability.lower(`durability`),
-        FfiConverterOptionalULong.lower(`snapshotEntries`),_status)
+        FfiConverterOptionalULong.lower(`snapshotEntries`),
+        FfiConverterBoolean.lower(`create`),_status)
 }
     )
     }
@@ -12055,7 +12103,8 @@ public object FfiConverterTypeEconomyOperator: FfiConverterRustBuffer<EconomyOpe
  */
 data class EconomyParameter (
     /**
-     * Its name, which never changes: parts with points between them.
+     * Its name, which never changes: the path of the number in the JSON of the rules, with points
+     * between the parts. An element of a list goes by its `fact`.
      */
     val `name`: kotlin.String
     ,
@@ -17170,6 +17219,10 @@ enum class ErrorCode(val value: kotlin.UInt) {
      */
     INVALID_TRANSCRIPT(713u),
     /**
+     * A file is not there, and the call makes none.
+     */
+    STORAGE_MISSING(714u),
+    /**
      * A node or coordinator cannot go on.
      */
     NODE(800u),
@@ -17820,6 +17873,11 @@ sealed class FogException(message: String): kotlin.Exception(message) {
         class InvalidTranscript(message: String) : FogException(message)
 
     /**
+     * A file is not there, and the call makes none.
+     */
+        class StorageMissing(message: String) : FogException(message)
+
+    /**
      * A node or coordinator cannot go on.
      */
         class Node(message: String) : FogException(message)
@@ -17953,8 +18011,9 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
             109 -> FogException.StorageUncertain(FfiConverterString.read(buf))
             110 -> FogException.StorageReopen(FfiConverterString.read(buf))
             111 -> FogException.InvalidTranscript(FfiConverterString.read(buf))
-            112 -> FogException.Node(FfiConverterString.read(buf))
-            113 -> FogException.Listen(FfiConverterString.read(buf))
+            112 -> FogException.StorageMissing(FfiConverterString.read(buf))
+            113 -> FogException.Node(FfiConverterString.read(buf))
+            114 -> FogException.Listen(FfiConverterString.read(buf))
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
 
@@ -18410,12 +18469,16 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
                 buf.putInt(111)
                 Unit
             }
-            is FogException.Node -> {
+            is FogException.StorageMissing -> {
                 buf.putInt(112)
                 Unit
             }
-            is FogException.Listen -> {
+            is FogException.Node -> {
                 buf.putInt(113)
+                Unit
+            }
+            is FogException.Listen -> {
+                buf.putInt(114)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -21485,6 +21548,38 @@ public object FfiConverterOptionalTypeStrategy: FfiConverterRustBuffer<Strategy?
         } else {
             buf.put(1)
             FfiConverterTypeStrategy.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeTextFormat: FfiConverterRustBuffer<TextFormat?> {
+    override fun read(buf: ByteBuffer): TextFormat? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeTextFormat.read(buf)
+    }
+
+    override fun allocationSize(value: TextFormat?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeTextFormat.allocationSize(value)
+        }
+    }
+
+    override fun write(value: TextFormat?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeTextFormat.write(value, buf)
         }
     }
 }

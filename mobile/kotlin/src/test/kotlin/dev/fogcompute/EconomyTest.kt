@@ -149,8 +149,8 @@ class EconomyTest {
         val rules = defaultEconomyRules()
         economy.ask(id(1), EconomyRequest.Configure(rules))
         assertEquals(rules, economy.rules())
-        economy.ask(id(2), EconomyRequest.SetParameter("fees.treasury", "7"))
-        val fees = economy.parameters().first { it.name == "fees.treasury" }
+        economy.ask(id(2), EconomyRequest.SetParameter("earning.fees.treasury", "7"))
+        val fees = economy.parameters().first { it.name == "earning.fees.treasury" }
         assertEquals("7", fees.value)
         assertEquals(ParameterUnit.PPM, fees.unit)
         economy.refuses<FogException.InvalidEconomy>(EconomyRequest.Configure("{}"))
@@ -235,7 +235,7 @@ class EconomyTest {
         }
         ledger.executeSigned(signed(1uL, bond("5")))
         assertEquals("5", economy.receipt(id(11))?.amount)
-        val set = EconomyRequest.SetParameter("fees.treasury", "0")
+        val set = EconomyRequest.SetParameter("earning.fees.treasury", "0")
         assertFailsWith<FogException.HostOnly> { ledger.executeSigned(signed(2uL, set)) }
     }
 }

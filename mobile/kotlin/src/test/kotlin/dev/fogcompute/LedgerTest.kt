@@ -137,6 +137,12 @@ class LedgerTest {
             assertFailsWith<FogException.StorageExists> {
                 ledger.exportHistory(text, TextFormat.CSV)
             }
+            // The format had to be said, and in other languages was CSV whatever the name was.
+            val other = (folder / "other").toString()
+            assertFailsWith<FogException.InvalidArgument> { ledger.exportHistory(other) }
+            val csv = (folder / "a.csv").toString()
+            assertEquals(1uL, ledger.exportHistory(csv))
+            Ledger.inMemory().use { it.importHistory(csv, TextFormat.CSV) }
             ledger.backup(copy)
             Ledger.inMemory().use { other ->
                 assertFailsWith<FogException.InvalidTranscript> {

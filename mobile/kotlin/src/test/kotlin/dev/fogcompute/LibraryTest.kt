@@ -2,10 +2,12 @@ package dev.fogcompute
 
 import java.nio.file.Path
 import kotlin.io.path.div
+import kotlin.io.path.exists
 import kotlin.io.path.writeText
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
+import kotlin.test.assertFalse
 import kotlin.test.assertTrue
 import org.junit.jupiter.api.io.TempDir
 
@@ -66,11 +68,15 @@ class LibraryTest {
     fun aLedgersFileIsKeptAndOwned(@TempDir folder: Path) {
         val path = (folder / "ledger.db").toString()
         val mint = "01".repeat(16)
+        assertFailsWith<FogException.StorageMissing> { Ledger.openWith(path, create = false) }
+        assertFalse((folder / "ledger.db").exists())
         Ledger.open(path).use { ledger ->
             ledger.openAccount(mint, AccountKind.ISSUER)
             assertFailsWith<FogException.StorageLocked> { Ledger.open(path) }
         }
-        Ledger.open(path).use { assertEquals(AccountKind.ISSUER, it.account(mint).kind) }
+        Ledger.openWith(path, create = false).use {
+            assertEquals(AccountKind.ISSUER, it.account(mint).kind)
+        }
         val nowhere = (folder / "none" / "x.db").toString()
         assertFailsWith<FogException.StorageNoFolder> { Ledger.open(nowhere) }
         val other = (folder / "text.db").apply { writeText("no database. ".repeat(99)) }

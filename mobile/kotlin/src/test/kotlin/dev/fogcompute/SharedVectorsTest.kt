@@ -396,7 +396,8 @@ class SharedVectorsTest {
             assertEquals(expected.text("debits_posted"), account.debitsPosted)
             assertEquals(expected.text("credits_pending"), account.creditsPending)
             assertEquals(expected.text("debits_pending"), account.debitsPending)
-            assertEquals(ledger.balance(account.id), account.available)
+            assertEquals(expected.text("available"), account.available)
+            assertEquals(ledger.available(account.id), account.available)
         }
         val unknown = area.child("unknown_account")
         fails(unknown) { ledger.balance(unknown.text("account")) }
