@@ -55,14 +55,25 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod content;
 mod error;
+pub mod executor;
+pub mod job;
+pub mod lifecycle;
 mod limits;
+pub mod replication;
 mod report;
 mod runtime;
 mod spec;
 mod state;
 
+pub use content::{
+    CONTENT_BYTES_MAX, ContentId, INPUTS_MAX, InputsError, join_inputs, split_inputs,
+};
 pub use error::{AbiExport, GuestText, TaskError, TrapKind};
+pub use executor::Executor;
+pub use job::{IdempotencyKey, Input, Job, JobError, RetryPolicy, RuntimeKind, Task, TaskRef};
+pub use lifecycle::Checkpoint;
 pub use limits::{LOCALS_MAX, Limits, LimitsError, START_FUEL_MAX};
 pub use report::{TaskOutput, TaskReport, Usage};
 pub use runtime::{CancelToken, Runtime};
