@@ -1414,20 +1414,22 @@ impl Executor {
         self.records.drain(..count).collect()
     }
 
-    /// Forgets jobs whose tasks all ended before that time and that no open task waits for, and says
-    /// how many. Their keys may be used again.
+    /// Forgets jobs whose tasks all ended before that time, of which none has a stuck slot and that
+    /// no open task waits for, and says how many. Their keys may be used again.
     ///
-    /// Complexity: O(n) for n tasks.
+    /// Complexity: O(tasks and their dependents).
     pub fn forget_ended(&mut self, before: UnixMillis) -> usize {
         let over = |job: &&JobEntry| {
             job.numbers().all(|number| {
                 let entry = self.entry(number);
                 let ended = entry.life.state.is_terminal() && entry.life.changed < before;
+                // The runtime may still say of an attempt that was given up that it has stopped.
+                let held = self.slots.values().any(|holder| holder.number == number);
                 let wanted = entry.dependents.iter().any(|dependent| {
                     let entry = self.entries.get(dependent);
                     entry.is_some_and(|entry| !entry.life.state.is_terminal())
                 });
-                ended && !wanted
+                ended && !held && !wanted
             })
         };
         let forgotten: Vec<JobEntry> = self.jobs.values().filter(over).cloned().collect();

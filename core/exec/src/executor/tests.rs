@@ -560,6 +560,9 @@ fn runtime_that_does_not_stop_loses_its_slot_until_it_does() {
     assert_eq!(world.state(id), State::Cancelled);
     assert_eq!(world.causes(id).last(), Some(&Cause::StopUnconfirmed));
     assert_eq!(world.executor.stuck_slots(), [target]);
+    // Forgotten, its slot could never be given back: nobody would know whose it was.
+    let later = UnixMillis(EPOCH.0 + 10_001);
+    assert_eq!(world.executor.forget_ended(later), 0);
     world.commands();
     world.submit(vec![task(); 2]);
     assert_eq!(world.starts()[0].target.slot, 1);
@@ -568,6 +571,7 @@ fn runtime_that_does_not_stop_loses_its_slot_until_it_does() {
         Err(EventError::Stale { .. })
     ));
     assert_eq!(world.executor.stuck_slots(), []);
+    assert_eq!(world.executor.forget_ended(later), 1);
     assert_eq!(world.starts()[0].target.slot, 0);
 }
 

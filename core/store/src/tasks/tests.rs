@@ -232,7 +232,7 @@ fn full_disk_is_named_and_nothing_is_lost_or_started_until_there_is_room() {
             format!("disk is full: {}", path.display())
         );
         assert_eq!(executor.poll_command(), None);
-        let error = store.put(&[7; 100_000], WALL).unwrap_err();
+        let error = store.put(&vec![7; 100_000], WALL).unwrap_err();
         assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
     }
     limit(&mut store, 100_000);
