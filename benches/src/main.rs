@@ -10,6 +10,7 @@ mod mix;
 mod node;
 mod row;
 mod schedule;
+mod tasks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ enum Area {
         #[arg(long, value_name = "PROGRAM")]
         python: PathBuf,
     },
+    /// Tasks that come back after a crash.
+    Tasks,
     /// Opens a ledger and says what that took: a part of `ledger`, in a process of its own.
     #[command(hide = true)]
     LedgerOpen {
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Area::Node => node::run(effort, &mut output),
         Area::Schedule { python } => schedule::run(&python, effort, &mut output),
         Area::Ledger { python } => ledger::run(&python, effort, &mut output),
+        Area::Tasks => tasks::run(effort, &mut output),
         Area::LedgerOpen { path } => ledger::open(&path),
         Area::Ffi { programs } => ffi::run(&programs, effort, &mut output),
     };

@@ -1,9 +1,18 @@
 //! What a task is, what it may use, how it ends, and the trait that every sandbox implements.
 //!
 //! The crate runs nothing: it has the rules, and `fogcompute-runtime` has the sandboxes. It does
-//! not place tasks on nodes and does not price them; the coordinator and the ledger do.
+//! not place tasks on nodes and does not price them; the coordinator and the ledger do. It keeps
+//! nothing either: `fogcompute-store` does.
 //!
-//! Meet [`TaskSpec`] (what to run) and [`Runtime`] (what runs it) first.
+//! Meet [`TaskSpec`] (what to run) and [`Runtime`] (what runs it) first; then [`Job`] and
+//! [`Executor`], which keeps many tasks through retries, checkpoints and restarts.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`job`] | what is submitted: tasks that may wait for each other |
+//! | [`executor`] | which tasks of a device run, which wait, what becomes of each |
+//! | [`lifecycle`] | the states of a task on its device, with the table of what follows what |
+//! | [`replication`] | the same task on several nodes, and whom to believe |
 //!
 //! ```
 //! use fogcompute_exec::{Limits, TaskEvent, TaskSpec, TaskState};
@@ -55,14 +64,25 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod content;
 mod error;
+pub mod executor;
+pub mod job;
+pub mod lifecycle;
 mod limits;
+pub mod replication;
 mod report;
 mod runtime;
 mod spec;
 mod state;
 
+pub use content::{
+    CONTENT_BYTES_MAX, ContentId, INPUTS_MAX, InputsError, join_inputs, split_inputs,
+};
 pub use error::{AbiExport, GuestText, TaskError, TrapKind};
+pub use executor::Executor;
+pub use job::{IdempotencyKey, Input, Job, JobError, RetryPolicy, RuntimeKind, Task, TaskRef};
+pub use lifecycle::Checkpoint;
 pub use limits::{LOCALS_MAX, Limits, LimitsError, START_FUEL_MAX};
 pub use report::{TaskOutput, TaskReport, Usage};
 pub use runtime::{CancelToken, Runtime};

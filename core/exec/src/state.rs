@@ -1,4 +1,4 @@
-//! The life of a task.
+//! The life of a task, as a coordinator of many nodes sees it.
 
 use fogcompute_base::NodeId;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,8 @@ use thiserror::Error;
 /// the coordinator's policy and far lower.
 pub const ATTEMPTS_MAX: u32 = 100;
 
-/// Where a task is in its life.
+/// Where a task is in its life, as a coordinator of many nodes sees it. The device that runs it
+/// knows more: [`lifecycle::State`](crate::lifecycle::State).
 ///
 /// ```text
 /// Submitted ── Admit ──► Queued ── Assign ──► Assigned ── Succeed ──► Succeeded

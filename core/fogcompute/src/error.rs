@@ -596,7 +596,9 @@ fn store_code(error: &StoreError) -> ErrorCode {
         StoreError::Io { source } => io_code(source),
         StoreError::SpecialPath { .. }
         | StoreError::NulInPath { .. }
-        | StoreError::TimeOutOfRange { .. } => ErrorCode::InvalidArgument,
+        | StoreError::TimeOutOfRange { .. }
+        | StoreError::MissingContent { .. }
+        | StoreError::ContentTooLong { .. } => ErrorCode::InvalidArgument,
         StoreError::Forked { .. } | StoreError::ThreadEnded => ErrorCode::Closed,
         StoreError::CommitFailed { .. } | StoreError::GroupFailed { unsure: true } => {
             ErrorCode::StorageUncertain
@@ -614,6 +616,9 @@ fn store_code(error: &StoreError) -> ErrorCode {
         | StoreError::StateDiffers
         | StoreError::HeadDiffers { .. }
         | StoreError::Damaged { .. }
+        | StoreError::BadTask { .. }
+        | StoreError::BadContent { .. }
+        | StoreError::Restore(_)
         | StoreError::Malformed { .. } => ErrorCode::StorageCorrupt,
         _ => ErrorCode::Storage,
     }

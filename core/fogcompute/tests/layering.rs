@@ -33,7 +33,12 @@ const CORE: &[(&str, &[&str])] = &[
     ),
     (
         "fogcompute-store",
-        &["fogcompute-base", "fogcompute-coord", "fogcompute-ledger"],
+        &[
+            "fogcompute-base",
+            "fogcompute-coord",
+            "fogcompute-exec",
+            "fogcompute-ledger",
+        ],
     ),
     ("fogcompute-net", &["fogcompute-base", "fogcompute-mix"]),
     (

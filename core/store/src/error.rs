@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use fogcompute_base::wire::DecodeError;
 use fogcompute_base::{AccountId, Digest, TaskId, UnixMillis};
+use fogcompute_exec::ContentId;
+use fogcompute_exec::executor::RestoreError;
 use fogcompute_ledger::{Corruption, Head, LedgerError};
 use rusqlite::ErrorCode;
 use thiserror::Error;
@@ -273,6 +275,38 @@ pub enum StoreError {
     UsageOverflow {
         /// The counter.
         column: &'static str,
+    },
+    /// A stored job, task, step or log cannot be read.
+    #[error("stored task {number} has an invalid {column}")]
+    BadTask {
+        /// Number of the task, or of the job's first.
+        number: u64,
+        /// The column that makes no sense.
+        column: &'static str,
+    },
+    /// Stored jobs and tasks do not belong together. Restore the file from a copy.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// Stored content is not what its name says. It can be stored again.
+    #[error("stored content {content} is damaged")]
+    BadContent {
+        /// Its name.
+        content: ContentId,
+    },
+    /// A record names an output or a checkpoint that is neither stored nor handed over with it.
+    /// Nothing was written: hand it over.
+    #[error("content {content} is not stored")]
+    MissingContent {
+        /// Its name.
+        content: ContentId,
+    },
+    /// Content is longer than a store takes.
+    #[error("content of {actual} bytes exceeds {limit}")]
+    ContentTooLong {
+        /// Its length, in bytes.
+        actual: usize,
+        /// The limit, in bytes.
+        limit: usize,
     },
     /// SQLite failed in a way that none of the above names. Nothing was changed.
     #[error("database failed")]

@@ -1,4 +1,4 @@
-//! What survives a restart: the ledger and a node's own state, in SQLite.
+//! What survives a restart: the ledger, a node's own state, and its tasks, in SQLite.
 //!
 //! Each store is one file, owned by one handle at a time: opening takes an exclusive lock that is
 //! held until the handle is dropped, so a second process (or a second handle) is told
@@ -11,10 +11,10 @@
 //! A killed process loses nothing that was acknowledged. Whether a power cut does is the choice of
 //! [`Durability`], as far as the disk tells the truth about having written.
 //!
-//! Not here: the rules of money (`fogcompute-ledger`), async (call from a blocking context),
+//! Not here: the rules of money (`fogcompute-ledger`) and of tasks (`fogcompute-exec`), async (call from a blocking context),
 //! encryption of the files.
 //!
-//! Meet [`SqliteLedger`] and [`NodeStore`] first.
+//! Meet [`SqliteLedger`], [`NodeStore`] and [`TaskStore`] first.
 //!
 //! ```
 //! use fogcompute_base::{AccountId, TransferId, UnixMillis};
@@ -48,6 +48,7 @@ mod error;
 mod ledger;
 mod node;
 mod process;
+mod tasks;
 
 pub use database::Durability;
 pub use error::StoreError;
@@ -57,3 +58,4 @@ pub use ledger::{
 };
 pub use node::{NodeStore, RESULT_BYTES_MAX, StoredResult, Usage};
 pub use process::HomeProcess;
+pub use tasks::TaskStore;
