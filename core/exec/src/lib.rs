@@ -62,9 +62,12 @@ mod runtime;
 mod spec;
 mod state;
 
-pub use error::{AbiExport, GuestText, TaskError, TrapKind};
-pub use limits::{LOCALS_MAX, Limits, LimitsError, START_FUEL_MAX};
-pub use report::{TaskOutput, TaskReport, Usage};
-pub use runtime::{CancelToken, Runtime};
+pub use error::{AbiExport, Feature, GuestText, TaskError, TrapKind};
+pub use limits::{
+    ClockGrant, Grants, GrantsError, LOCALS_MAX, LOG_BYTES_MAX, Limits, LimitsError,
+    RandomnessGrant, START_FUEL_MAX,
+};
+pub use report::{Checkpoint, GlobalValue, TaskOutput, TaskReport, Usage};
+pub use runtime::{CancelToken, Control, CpuShare, Observer, Runtime, Session, Unobserved};
 pub use spec::{SpecError, TaskSpec};
 pub use state::{ATTEMPTS_MAX, TaskEvent, TaskState, TransitionError};
