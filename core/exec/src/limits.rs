@@ -355,7 +355,10 @@ impl Grants {
             }
         }
         let args = self.args.iter().map(String::len).sum::<usize>();
-        let env = self.env.iter().map(|(name, value)| name.len() + value.len());
+        let env = self
+            .env
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
         let actual = args + env.sum::<usize>();
         if actual > Self::TEXT_BYTES_MAX {
             return Err(GrantsError::TextTooLong {
@@ -366,11 +369,17 @@ impl Grants {
         let has_nul = |text: &String| text.contains('\0');
         if self.args.iter().any(has_nul)
             || self.env.values().any(has_nul)
-            || self.env.keys().any(|name| name.is_empty() || name.contains(['\0', '=']))
+            || self
+                .env
+                .keys()
+                .any(|name| name.is_empty() || name.contains(['\0', '=']))
         {
             return Err(GrantsError::UnusableText);
         }
-        let files = self.files.iter().map(|(path, content)| path.len() + content.len());
+        let files = self
+            .files
+            .iter()
+            .map(|(path, content)| path.len() + content.len());
         let actual = files.sum::<usize>();
         if actual > Self::FILE_BYTES_MAX {
             return Err(GrantsError::FilesTooLarge {
@@ -473,7 +482,11 @@ impl Grants {
         for _ in 0..reader.u16()? {
             let at = reader.position();
             let name = text(reader)?;
-            if grants.env.last_key_value().is_some_and(|(last, _)| *last >= name) {
+            if grants
+                .env
+                .last_key_value()
+                .is_some_and(|(last, _)| *last >= name)
+            {
                 return Err(unknown(at, 0));
             }
             let value = text(reader)?;
@@ -482,7 +495,11 @@ impl Grants {
         for _ in 0..reader.u16()? {
             let at = reader.position();
             let path = text(reader)?;
-            if grants.files.last_key_value().is_some_and(|(last, _)| *last >= path) {
+            if grants
+                .files
+                .last_key_value()
+                .is_some_and(|(last, _)| *last >= path)
+            {
                 return Err(unknown(at, 0));
             }
             let content = reader.bytes(Self::FILE_BYTES_MAX)?.into();
@@ -574,7 +591,16 @@ mod tests {
 
     #[test]
     fn paths_that_leave_their_folder_or_name_nothing_are_refused() {
-        for path in ["", "/etc/passwd", "a//b", "../a", "a/../b", "./a", "a/", "a\0"] {
+        for path in [
+            "",
+            "/etc/passwd",
+            "a//b",
+            "../a",
+            "a/../b",
+            "./a",
+            "a/",
+            "a\0",
+        ] {
             let refused = GrantsError::Path {
                 path: path.to_owned(),
             };
@@ -592,15 +618,26 @@ mod tests {
             args: vec![String::new(); Grants::ENTRIES_MAX + 1],
             ..Grants::default()
         };
-        assert!(matches!(grants.validate(), Err(GrantsError::TooMany { .. })));
+        assert!(matches!(
+            grants.validate(),
+            Err(GrantsError::TooMany { .. })
+        ));
         let grants = Grants {
             args: vec!["x".repeat(Grants::TEXT_BYTES_MAX + 1)],
             ..Grants::default()
         };
-        assert!(matches!(grants.validate(), Err(GrantsError::TextTooLong { .. })));
+        assert!(matches!(
+            grants.validate(),
+            Err(GrantsError::TextTooLong { .. })
+        ));
         let mut grants = with_file("a");
-        grants.files.insert("b".to_owned(), vec![0; Grants::FILE_BYTES_MAX].into());
-        assert!(matches!(grants.validate(), Err(GrantsError::FilesTooLarge { .. })));
+        grants
+            .files
+            .insert("b".to_owned(), vec![0; Grants::FILE_BYTES_MAX].into());
+        assert!(matches!(
+            grants.validate(),
+            Err(GrantsError::FilesTooLarge { .. })
+        ));
         for name in ["", "A=B", "A\0"] {
             let env = BTreeMap::from([(name.to_owned(), String::new())]);
             let grants = Grants {

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use fogcompute_base::{Digest, TaskId};
 use fogcompute_base::limits::OUTPUT_BYTES_MAX;
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
+use fogcompute_base::{Digest, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::{TaskError, TaskSpec};
@@ -270,7 +270,9 @@ impl Checkpoint {
             let at = reader.position();
             let number = reader.u32()?;
             let start = (number as usize).saturating_mul(Self::BLOCK_BYTES);
-            let block = memory.get_mut(start..).and_then(|rest| rest.get_mut(..Self::BLOCK_BYTES));
+            let block = memory
+                .get_mut(start..)
+                .and_then(|rest| rest.get_mut(..Self::BLOCK_BYTES));
             let (Some(block), true) = (block, number >= next) else {
                 return Err(unknown(at, number.into()));
             };

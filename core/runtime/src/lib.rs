@@ -19,8 +19,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod log;
+mod pace;
 #[cfg(target_os = "linux")]
 pub mod probe;
+#[cfg(target_os = "linux")]
+mod process;
 mod wasm;
+#[cfg(target_os = "linux")]
+pub use process::{ProcessConfig, ProcessRuntime, launch_from_args};
 
+#[cfg(feature = "wasmtime")]
+pub use wasm::{
+    BlobError, CodeCacheConfig, Metering, WasmtimeConfig, WasmtimeError, WasmtimeRuntime,
+};
 pub use wasm::{WasmConfig, WasmRuntime};
