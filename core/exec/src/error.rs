@@ -423,7 +423,9 @@ impl TaskError {
                 writer.u64(*offset);
                 writer.text(reason.as_str());
             }
-            Self::ModuleTooComplex { reason } => writer.text(reason.as_str()),
+            Self::ModuleTooComplex { reason } | Self::UnfitCheckpoint { reason } => {
+                writer.text(reason.as_str());
+            }
             Self::ForbiddenImport { module, name } => {
                 writer.text(module.as_str());
                 writer.text(name.as_str());
@@ -455,7 +457,6 @@ impl TaskError {
             Self::Exited { status } => writer.u32(*status),
             Self::Killed { signal } => writer.u8(*signal),
             Self::Unsupported { feature } => writer.u8(*feature as u8),
-            Self::UnfitCheckpoint { reason } => writer.text(reason.as_str()),
             Self::TemporaryExit { delay_s } => writer.u32(*delay_s),
             Self::Cancelled | Self::HostOutOfMemory | Self::RuntimeFault => {}
         }

@@ -264,12 +264,12 @@ fn to_sign(content: &[u8]) -> Vec<u8> {
     [BLOB_CONTEXT, Digest::of(content).as_bytes()].concat()
 }
 
-/// Key and code of each function. The signature comes first: nothing else of a stranger's bytes is
+/// Key and code of one function.
+type Function<'a> = (&'a [u8], &'a [u8]);
+
+/// The functions of a blob. The signature comes first: nothing else of a stranger's bytes is
 /// looked at.
-fn open_blob<'a>(
-    blob: &'a [u8],
-    trusted: &[[u8; 32]],
-) -> Result<Vec<(&'a [u8], &'a [u8])>, BlobError> {
+fn open_blob<'a>(blob: &'a [u8], trusted: &[[u8; 32]]) -> Result<Vec<Function<'a>>, BlobError> {
     if blob.len() > BLOB_BYTES_MAX {
         return Err(BlobError::TooLarge {
             actual: blob.len(),

@@ -221,7 +221,7 @@ fn host_call(
         for name in names.iter() {
             let global = caller.get_export(name).and_then(Extern::into_global);
             let value = global.map(|global| global.get(&mut caller));
-            if let Some(value) = value.and_then(saved) {
+            if let Some(value) = value.as_ref().and_then(saved) {
                 globals.push((name.clone(), value));
             }
         }
@@ -256,12 +256,12 @@ fn host_call(
     }
 }
 
-fn saved(value: Val) -> Option<GlobalValue> {
+fn saved(value: &Val) -> Option<GlobalValue> {
     Some(match value {
-        Val::I32(value) => GlobalValue::I32(value as u32),
-        Val::I64(value) => GlobalValue::I64(value as u64),
-        Val::F32(bits) => GlobalValue::F32(bits),
-        Val::F64(bits) => GlobalValue::F64(bits),
+        Val::I32(value) => GlobalValue::I32(*value as u32),
+        Val::I64(value) => GlobalValue::I64(*value as u64),
+        Val::F32(bits) => GlobalValue::F32(*bits),
+        Val::F64(bits) => GlobalValue::F64(*bits),
         _ => return None,
     })
 }
@@ -659,14 +659,13 @@ impl Guest for Native<'_> {
     fn grow_to(&mut self, bytes: usize) -> Result<(), TaskError> {
         let pages = (bytes - self.memory.data_size(&*self.store)) >> 16;
         let grown = self.memory.grow(&mut *self.store, pages as u64);
-        match (grown, self.store.data().meter.denial()) {
-            (Ok(_), _) => Ok(()),
-            (Err(_), Some(Denial::Limit)) => Err(TaskError::OutOfMemory {
+        // Over the module's own maximum nothing grows, which the caller sees.
+        match grown.err().and_then(|_| self.store.data().meter.denial()) {
+            None => Ok(()),
+            Some(Denial::Limit) => Err(TaskError::OutOfMemory {
                 limit: self.run.limits.memory_bytes,
             }),
-            (Err(_), Some(Denial::Host)) => Err(TaskError::HostOutOfMemory),
-            // Over the module's own maximum: the caller sees that nothing grew.
-            (Err(_), None) => Ok(()),
+            Some(Denial::Host) => Err(TaskError::HostOutOfMemory),
         }
     }
 
@@ -853,17 +852,17 @@ mod tests {
     use fogcompute_exec::conformance::assemble;
     use std::fs;
 
-    fn runtime(config: WasmtimeConfig) -> WasmtimeRuntime {
-        WasmtimeRuntime::new(&config).unwrap()
+    fn runtime(config: &WasmtimeConfig) -> WasmtimeRuntime {
+        WasmtimeRuntime::new(config).unwrap()
     }
 
-    fogcompute_exec::runtime_conformance!(runtime(WasmtimeConfig::default()));
+    fogcompute_exec::runtime_conformance!(runtime(&WasmtimeConfig::default()));
 
     /// The suite again with every instance made anew, and nothing kept.
     mod fresh {
         use super::*;
 
-        fogcompute_exec::runtime_conformance!(runtime(WasmtimeConfig {
+        fogcompute_exec::runtime_conformance!(runtime(&WasmtimeConfig {
             cached_modules_max: 0,
             code_bytes_max: 0,
             pooled_instances: 0,
@@ -879,7 +878,7 @@ mod tests {
 
     #[test]
     fn unmetered_runtime_needs_a_time_limit_and_reports_no_fuel() {
-        let runtime = runtime(WasmtimeConfig {
+        let runtime = runtime(&WasmtimeConfig {
             metering: Metering::TimeOnly,
             ..WasmtimeConfig::default()
         });
@@ -930,10 +929,10 @@ mod tests {
             names.sort();
             names
         };
-        let first = sum(&runtime(config.clone()), Limits::default()).unwrap();
+        let first = sum(&runtime(&config), Limits::default()).unwrap();
         let written = names();
         assert!(!written.is_empty());
-        let again = sum(&runtime(config.clone()), Limits::default()).unwrap();
+        let again = sum(&runtime(&config), Limits::default()).unwrap();
         assert_eq!(
             (again.output, again.usage.fuel),
             (first.output.clone(), first.usage.fuel)
@@ -947,7 +946,7 @@ mod tests {
             fs::write(path, bytes).unwrap();
         }
         assert_eq!(
-            sum(&runtime(config), Limits::default()).unwrap().output,
+            sum(&runtime(&config), Limits::default()).unwrap().output,
             first.output
         );
     }
@@ -955,12 +954,12 @@ mod tests {
     #[test]
     fn compiled_code_is_taken_from_trusted_signers_only() {
         let signer = SigningKey::from_bytes(&[9; 32]);
-        let blob = runtime(WasmtimeConfig::default())
+        let blob = runtime(&WasmtimeConfig::default())
             .compile_ahead(SUM, &signer)
             .unwrap();
-        let stranger = runtime(WasmtimeConfig::default());
+        let stranger = runtime(&WasmtimeConfig::default());
         assert_eq!(stranger.accept_compiled(&blob), Err(BlobError::Untrusted));
-        let friend = runtime(WasmtimeConfig {
+        let friend = runtime(&WasmtimeConfig {
             trusted_signers: BTreeSet::from([signer.verifying_key().to_bytes()]),
             ..WasmtimeConfig::default()
         });

@@ -129,7 +129,7 @@ fn host_call(
             .iter()
             .filter_map(|name| {
                 let global = caller.get_export(name)?.into_global()?;
-                Some((name.clone(), saved(global.get(&caller))?))
+                Some((name.clone(), saved(&global.get(&caller))?))
             })
             .collect();
         let fuel = caller.data().fuel_total.saturating_sub(caller.get_fuel()?);
@@ -161,10 +161,10 @@ fn host_call(
     }
 }
 
-fn saved(value: Val) -> Option<GlobalValue> {
+fn saved(value: &Val) -> Option<GlobalValue> {
     Some(match value {
-        Val::I32(value) => GlobalValue::I32(value as u32),
-        Val::I64(value) => GlobalValue::I64(value as u64),
+        Val::I32(value) => GlobalValue::I32(*value as u32),
+        Val::I64(value) => GlobalValue::I64(*value as u64),
         Val::F32(value) => GlobalValue::F32(value.to_bits()),
         Val::F64(value) => GlobalValue::F64(value.to_bits()),
         _ => return None,
@@ -330,14 +330,13 @@ impl Guest for Interpreted {
         self.store.set_fuel(u64::MAX).map_err(fault)?;
         let grown = self.memory.grow(&mut self.store, pages as u64);
         self.store.set_fuel(held).map_err(fault)?;
-        match (grown, self.store.data().meter.denial()) {
-            (Ok(_), _) => Ok(()),
-            (Err(_), Some(Denial::Limit)) => Err(TaskError::OutOfMemory {
+        // Over the module's own maximum nothing grows, which the caller sees.
+        match grown.err().and_then(|_| self.store.data().meter.denial()) {
+            None => Ok(()),
+            Some(Denial::Limit) => Err(TaskError::OutOfMemory {
                 limit: self.limits.memory_bytes,
             }),
-            (Err(_), Some(Denial::Host)) => Err(TaskError::HostOutOfMemory),
-            // Over the module's own maximum: the caller sees that nothing grew.
-            (Err(_), None) => Ok(()),
+            Some(Denial::Host) => Err(TaskError::HostOutOfMemory),
         }
     }
 
