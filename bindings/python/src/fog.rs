@@ -53,6 +53,7 @@ impl Limits {
             fuel: limits.fuel,
             memory_bytes: limits.memory_bytes,
             output_bytes: limits.output_bytes,
+            ..fogcompute::Limits::default()
         })
     }
 }

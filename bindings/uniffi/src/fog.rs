@@ -28,6 +28,7 @@ impl From<Limits> for fogcompute::Limits {
             fuel: limits.fuel.unwrap_or(default.fuel),
             memory_bytes: limits.memory_bytes.unwrap_or(default.memory_bytes),
             output_bytes: limits.output_bytes.unwrap_or(default.output_bytes),
+            ..default
         }
     }
 }

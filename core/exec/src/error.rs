@@ -161,6 +161,53 @@ impl fmt::Display for TrapKind {
     }
 }
 
+/// Something that not every runtime offers.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[repr(u8)]
+pub enum Feature {
+    /// Going on from a checkpoint.
+    Checkpoints = 1,
+    /// Something among the task's grants.
+    Grants = 2,
+    /// Tasks without a time limit.
+    NoTimeLimit = 3,
+    /// Shutting the program in: the system lacks what that takes.
+    Isolation = 4,
+}
+
+impl Feature {
+    const ALL: [Self; 4] = [
+        Self::Checkpoints,
+        Self::Grants,
+        Self::NoTimeLimit,
+        Self::Isolation,
+    ];
+
+    fn decode_from(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let at = reader.position();
+        let value = reader.u8()?;
+        Self::ALL
+            .into_iter()
+            .find(|feature| *feature as u8 == value)
+            .ok_or(DecodeError::Unknown {
+                at,
+                value: value.into(),
+            })
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Checkpoints => "checkpoints",
+            Self::Grants => "one of the task's grants",
+            Self::NoTimeLimit => "tasks without a time limit",
+            Self::Isolation => "isolation of programs",
+        })
+    }
+}
+
 /// Why a task has no output.
 ///
 /// Encoding, integers big-endian: `u16` code, then the fields of the variant in the order of
@@ -182,9 +229,15 @@ impl fmt::Display for TrapKind {
 /// | 12 | cancelled | |
 /// | 13 | host out of memory | |
 /// | 14 | runtime fault | |
+/// | 15 | timed out | `u64` limit in milliseconds |
+/// | 16 | exited | `u32` status |
+/// | 17 | killed | `u8` signal |
+/// | 18 | unsupported | `u8` feature |
+/// | 19 | unfit checkpoint | text reason |
+/// | 20 | temporary exit | `u32` delay in seconds |
 ///
-/// Text is a `u32` length and at most [`GuestText::BYTES_MAX`] bytes; exports and kinds are the
-/// values of [`AbiExport`] and [`TrapKind`].
+/// Text is a `u32` length and at most [`GuestText::BYTES_MAX`] bytes; exports, kinds and features are
+/// the values of [`AbiExport`], [`TrapKind`] and [`Feature`].
 #[non_exhaustive]
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum TaskError {
@@ -202,7 +255,7 @@ pub enum TaskError {
         /// Which limit, for people.
         reason: GuestText,
     },
-    /// The module asks for an import, and none are offered.
+    /// The module asks for an import that the task is not granted or that does not exist.
     #[error("module imports {module}.{name}, which is not offered")]
     ForbiddenImport {
         /// Module part of the import's name.
@@ -278,6 +331,43 @@ pub enum TaskError {
     /// the authors.
     #[error("runtime fault")]
     RuntimeFault,
+    /// The task ran longer than its time limit. Split it, allow more, or use a faster node.
+    #[error("timed out after {limit_ms} ms")]
+    TimedOut {
+        /// The limit that was reached, in milliseconds.
+        limit_ms: u64,
+    },
+    /// The task's program ended with a status that is not 0, by its own choice.
+    #[error("task exited with status {status}")]
+    Exited {
+        /// The status.
+        status: u32,
+    },
+    /// A signal ended the task's program: 31 for a system call it may not make, 9 or 24 for a limit
+    /// of the system, 6 and 11 for its own faults.
+    #[error("task was killed by signal {signal}")]
+    Killed {
+        /// The signal's number on Linux.
+        signal: u8,
+    },
+    /// This runtime cannot do what the task asks. Try another.
+    #[error("runtime does not offer {feature}")]
+    Unsupported {
+        /// What is missing.
+        feature: Feature,
+    },
+    /// The checkpoint is of another task or does not fit the module.
+    #[error("checkpoint does not fit: {reason}")]
+    UnfitCheckpoint {
+        /// What does not fit, for people.
+        reason: GuestText,
+    },
+    /// The task asked to be run again later, from its last checkpoint.
+    #[error("task asks to go on in {delay_s} s")]
+    TemporaryExit {
+        /// After how many seconds.
+        delay_s: u32,
+    },
 }
 
 impl TaskError {
@@ -299,6 +389,12 @@ impl TaskError {
             Self::Cancelled => 12,
             Self::HostOutOfMemory => 13,
             Self::RuntimeFault => 14,
+            Self::TimedOut { .. } => 15,
+            Self::Exited { .. } => 16,
+            Self::Killed { .. } => 17,
+            Self::Unsupported { .. } => 18,
+            Self::UnfitCheckpoint { .. } => 19,
+            Self::TemporaryExit { .. } => 20,
         }
     }
 
@@ -309,7 +405,14 @@ impl TaskError {
     pub const fn is_deterministic(&self) -> bool {
         !matches!(
             self,
-            Self::Cancelled | Self::HostOutOfMemory | Self::RuntimeFault
+            Self::Cancelled
+                | Self::HostOutOfMemory
+                | Self::RuntimeFault
+                | Self::TimedOut { .. }
+                | Self::Killed { .. }
+                | Self::Unsupported { .. }
+                | Self::UnfitCheckpoint { .. }
+                | Self::TemporaryExit { .. }
         )
     }
 
@@ -320,7 +423,9 @@ impl TaskError {
                 writer.u64(*offset);
                 writer.text(reason.as_str());
             }
-            Self::ModuleTooComplex { reason } => writer.text(reason.as_str()),
+            Self::ModuleTooComplex { reason } | Self::UnfitCheckpoint { reason } => {
+                writer.text(reason.as_str());
+            }
             Self::ForbiddenImport { module, name } => {
                 writer.text(module.as_str());
                 writer.text(name.as_str());
@@ -348,6 +453,11 @@ impl TaskError {
                 writer.u64(*limit);
             }
             Self::Trap { kind } => writer.u8(*kind as u8),
+            Self::TimedOut { limit_ms } => writer.u64(*limit_ms),
+            Self::Exited { status } => writer.u32(*status),
+            Self::Killed { signal } => writer.u8(*signal),
+            Self::Unsupported { feature } => writer.u8(*feature as u8),
+            Self::TemporaryExit { delay_s } => writer.u32(*delay_s),
             Self::Cancelled | Self::HostOutOfMemory | Self::RuntimeFault => {}
         }
     }
@@ -398,6 +508,24 @@ impl TaskError {
             12 => Self::Cancelled,
             13 => Self::HostOutOfMemory,
             14 => Self::RuntimeFault,
+            15 => Self::TimedOut {
+                limit_ms: reader.u64()?,
+            },
+            16 => Self::Exited {
+                status: reader.u32()?,
+            },
+            17 => Self::Killed {
+                signal: reader.u8()?,
+            },
+            18 => Self::Unsupported {
+                feature: Feature::decode_from(reader)?,
+            },
+            19 => Self::UnfitCheckpoint {
+                reason: GuestText::decode_from(reader)?,
+            },
+            20 => Self::TemporaryExit {
+                delay_s: reader.u32()?,
+            },
             other => {
                 return Err(DecodeError::Unknown {
                     at,
@@ -455,6 +583,16 @@ pub(crate) mod tests {
             TaskError::Cancelled,
             TaskError::HostOutOfMemory,
             TaskError::RuntimeFault,
+            TaskError::TimedOut { limit_ms: 1_500 },
+            TaskError::Exited { status: 3 },
+            TaskError::Killed { signal: 31 },
+            TaskError::Unsupported {
+                feature: Feature::Isolation,
+            },
+            TaskError::UnfitCheckpoint {
+                reason: text("another module"),
+            },
+            TaskError::TemporaryExit { delay_s: 60 },
         ]
     }
 
@@ -474,7 +612,7 @@ pub(crate) mod tests {
     #[test]
     fn codes_count_up_from_one_without_gaps() {
         let codes: Vec<u16> = one_of_each().iter().map(TaskError::code).collect();
-        assert_eq!(codes, (1..=14).collect::<Vec<u16>>());
+        assert_eq!(codes, (1..=20).collect::<Vec<u16>>());
     }
 
     #[test]
@@ -496,9 +634,10 @@ pub(crate) mod tests {
     fn unknown_code_kind_and_export_are_refused() {
         let unknown = |at, value| Err(DecodeError::Unknown { at, value });
         assert_eq!(decode(&[0, 0]), unknown(0, 0));
-        assert_eq!(decode(&[0, 15]), unknown(0, 15));
+        assert_eq!(decode(&[0, 21]), unknown(0, 21));
         assert_eq!(decode(&[0, 11, 10]), unknown(2, 10));
         assert_eq!(decode(&[0, 4, 0]), unknown(2, 0));
+        assert_eq!(decode(&[0, 18, 5]), unknown(2, 5));
     }
 
     #[test]
@@ -540,7 +679,7 @@ pub(crate) mod tests {
             .filter(|error| !error.is_deterministic())
             .map(TaskError::code)
             .collect();
-        assert_eq!(retry, [12, 13, 14]);
+        assert_eq!(retry, [12, 13, 14, 15, 17, 18, 19, 20]);
     }
 
     #[test]

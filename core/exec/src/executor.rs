@@ -41,7 +41,7 @@ use thiserror::Error;
 
 use crate::job::{ms, task_id};
 use crate::lifecycle::{
-    Attempt, Cause, Checkpoint, CheckpointError, Life, State, Stop, Transition,
+    Attempt, Cause, CheckpointError, CheckpointRecord, Life, State, Stop, Transition,
 };
 use crate::{
     ContentId, IdempotencyKey, Input, Job, JobError, Limits, RuntimeKind, Task, TaskError, Usage,
@@ -199,7 +199,7 @@ pub struct Start {
     /// What it may use.
     pub limits: Limits,
     /// Where to go on. If its bytes are not to be had, the attempt begins at the start.
-    pub resume: Option<Checkpoint>,
+    pub resume: Option<CheckpointRecord>,
     /// Processor time, in thousandths of one processor.
     pub cpu_permille: u32,
     /// Network traffic, in bits a second.
@@ -1284,7 +1284,7 @@ impl Executor {
             .into());
         }
         let sequence = last.map_or(0, |last| last.sequence).saturating_add(1);
-        entry.life.checkpoint = Some(Checkpoint {
+        entry.life.checkpoint = Some(CheckpointRecord {
             sequence,
             content,
             bytes,

@@ -47,14 +47,56 @@
 //! All integers are unsigned although WebAssembly writes them as signed. Both ranges must lie
 //! inside `memory`, also when they are empty.
 //!
-//! **No imports are offered**: no clock, no files, no network, no randomness. A module that asks
-//! for any is refused. So the same module and input give the same output on every machine, and
-//! with the same [`Runtime::name`] also the same fuel.
+//! **Without grants no imports are offered**: no clock, no files, no network, no randomness. A module
+//! that asks for any is refused. So the same module and input give the same output on every machine,
+//! and with the same [`Runtime::name`] also the same fuel.
 //!
 //! Growing the memory beyond [`Limits::memory_bytes`] ends the task with
 //! [`TaskError::OutOfMemory`]; growing beyond the module's own maximum gives -1 as WebAssembly
-//! says. Tables keep the size they are declared with: `table.grow` gives -1. A function has at most
+//! says. References of the host (`externref`), SIMD, threads and 64-bit memory are not part of it.
+//! Tables keep the size they are declared with: `table.grow` gives -1. A function has at most
 //! [`LOCALS_MAX`] locals.
+//!
+//! # Extensions `fog-task/2`
+//!
+//! A task that carries [`Grants`] may import what they name; a module of `/1` runs unchanged.
+//!
+//! With [`Grants::host_calls`], from module `fog`:
+//!
+//! | import | type | meaning |
+//! |---|---|---|
+//! | `log` | `(ptr: i32, len: i32)` | lines for the task's log |
+//! | `fraction_done` | `(f64)` | how much is done, 0 to 1 |
+//! | `time_to_checkpoint` | `() -> i32` | 1 when a checkpoint is wanted |
+//! | `checkpoint_completed` | `()` | what is in memory now is a state to go on from |
+//! | `temporary_exit` | `(seconds: i32)` | ends the attempt; it is to go on later from its checkpoint |
+//!
+//! These are the verbs of BOINC (`boinc_time_to_checkpoint`, `boinc_checkpoint_completed`,
+//! `boinc_temporary_exit`, `boinc_fraction_done`). A [`Checkpoint`] is the linear memory and the
+//! exported mutable globals. To go on, a host makes a fresh instance, runs its start function, puts
+//! both back, and calls, instead of `fog_alloc` and `fog_run`:
+//!
+//! | export | type | meaning |
+//! |---|---|---|
+//! | `fog_resume` | `() -> i64` | goes on, and returns as `fog_run` does |
+//!
+//! The call stack is in no checkpoint, so what the task needs to go on stands in its memory. Modules
+//! whose state stands elsewhere are refused when they import `checkpoint_completed`: those that write
+//! tables or drop segments, and those with a mutable global that is not exported, but for a first
+//! global of type `i32`, where compilers keep the end of their stack. Of WASI, open files are in no
+//! checkpoint.
+//!
+//! With [`Grants::wasi`], from module `wasi_snapshot_preview1`: `args_get`, `args_sizes_get`,
+//! `environ_get`, `environ_sizes_get`, `clock_res_get`, `clock_time_get`, `random_get`, `fd_close`,
+//! `fd_fdstat_get`, `fd_fdstat_set_flags`, `fd_filestat_get`, `fd_prestat_get`,
+//! `fd_prestat_dir_name`, `fd_read`, `fd_seek`, `fd_tell`, `fd_write`, `path_filestat_get`,
+//! `path_open`, `proc_exit`, `sched_yield`. Clock and randomness answer `notcapable` without their own
+//! grant; files are those of the grant, read-only, below one folder. A module with `_start` and without
+//! `fog_run` is a command: input and output are its standard streams, standard error is its log. In
+//! other modules standard input is empty, and standard output is log too.
+//!
+//! Fuel counts the guest's instructions; what a host call does is bounded, at 64 KiB a call, and costs
+//! no more than the call.
 //!
 //! # Features
 //!
@@ -79,12 +121,15 @@ mod state;
 pub use content::{
     CONTENT_BYTES_MAX, ContentId, INPUTS_MAX, InputsError, join_inputs, split_inputs,
 };
-pub use error::{AbiExport, GuestText, TaskError, TrapKind};
+pub use error::{AbiExport, Feature, GuestText, TaskError, TrapKind};
 pub use executor::Executor;
 pub use job::{IdempotencyKey, Input, Job, JobError, RetryPolicy, RuntimeKind, Task, TaskRef};
-pub use lifecycle::Checkpoint;
-pub use limits::{LOCALS_MAX, Limits, LimitsError, START_FUEL_MAX};
-pub use report::{TaskOutput, TaskReport, Usage};
-pub use runtime::{CancelToken, Runtime};
+pub use lifecycle::CheckpointRecord;
+pub use limits::{
+    ClockGrant, Grants, GrantsError, LOCALS_MAX, LOG_BYTES_MAX, Limits, LimitsError,
+    RandomnessGrant, START_FUEL_MAX,
+};
+pub use report::{Checkpoint, GlobalValue, TaskOutput, TaskReport, Usage};
+pub use runtime::{CancelToken, Control, CpuShare, Observer, Runtime, Session, Unobserved};
 pub use spec::{SpecError, TaskSpec};
 pub use state::{ATTEMPTS_MAX, TaskEvent, TaskState, TransitionError};

@@ -502,7 +502,7 @@ fn version(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
 
 /// What a task can go on from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Checkpoint {
+pub struct CheckpointRecord {
     /// Number of the checkpoint in the task's life, from 1.
     pub sequence: u64,
     /// Its bytes, by name.
@@ -574,7 +574,7 @@ pub struct Life {
     /// How long this attempt has run before it came to its state, in milliseconds.
     pub ran_ms: u64,
     /// The last checkpoint.
-    pub checkpoint: Option<Checkpoint>,
+    pub checkpoint: Option<CheckpointRecord>,
     /// What the attempt that succeeded has used.
     pub usage: Usage,
     /// Why the last attempt failed, if it said so.
@@ -676,7 +676,7 @@ impl Life {
             deadline: optional(&mut reader, |reader| reader.u64().map(UnixMillis))?,
             ran_ms: reader.u64()?,
             checkpoint: optional(&mut reader, |reader| {
-                Ok(Checkpoint {
+                Ok(CheckpointRecord {
                     sequence: reader.u64()?,
                     content: ContentId::decode_from(reader)?,
                     bytes: reader.u64()?,
@@ -821,7 +821,7 @@ mod tests {
             for error in one_of_each().into_iter().map(Some).chain([None]) {
                 let life = Life {
                     state: to,
-                    checkpoint: error.is_some().then_some(Checkpoint {
+                    checkpoint: error.is_some().then_some(CheckpointRecord {
                         sequence: 1,
                         content: ContentId::of(b"c"),
                         bytes: 2,

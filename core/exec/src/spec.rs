@@ -8,14 +8,17 @@ use fogcompute_base::limits::{INPUT_BYTES_MAX, MODULE_BYTES_MAX};
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
 use thiserror::Error;
 
-use crate::{Limits, LimitsError};
+use crate::{Grants, GrantsError, Limits, LimitsError};
 
-/// Version of the encoding.
+/// Version of the encoding of a task that is granted nothing and has the usual log and no time limit.
 const VERSION: u8 = 1;
+
+/// Version of the encoding of any other.
+const VERSION_GRANTS: u8 = 2;
 
 /// Why a task cannot be built or decoded.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum SpecError {
     /// There is no module to run.
     #[error("module is empty")]
@@ -39,6 +42,9 @@ pub enum SpecError {
     /// The limits are not usable.
     #[error(transparent)]
     Limits(#[from] LimitsError),
+    /// The grants are not usable.
+    #[error(transparent)]
+    Grants(#[from] GrantsError),
     /// The bytes are not an encoded task.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -56,17 +62,30 @@ pub enum SpecError {
 /// | fuel, memory bytes, output bytes | 8 each |
 /// | module | 4 length, then 1 to 1 MiB |
 /// | input | 4 length, then 0 to 1 MiB |
+///
+/// Version 2, for tasks that version 1 cannot say, has version 2 in the first byte and behind the
+/// input:
+///
+/// | field | bytes |
+/// |---|---|
+/// | log bytes, milliseconds of wall time or 0 | 8 each |
+/// | grants | see [`Grants`] |
 #[derive(Clone, Eq, PartialEq)]
 pub struct TaskSpec {
     module: Arc<[u8]>,
     module_digest: Digest,
     input: Vec<u8>,
     limits: Limits,
+    grants: Grants,
 }
 
 impl TaskSpec {
     /// Longest encoding, in bytes. More than one frame of a link, less than one message.
     pub const ENCODED_BYTES_MAX: usize =
+        Self::PLAIN_BYTES_MAX + Limits::EXTRA_BYTES + Grants::ENCODED_BYTES_MAX;
+
+    /// Longest encoding in version 1, in bytes.
+    const PLAIN_BYTES_MAX: usize =
         1 + Limits::ENCODED_BYTES + 4 + MODULE_BYTES_MAX + 4 + INPUT_BYTES_MAX;
 
     /// Describes a task. The module's content is checked by the runtime, not here.
@@ -101,7 +120,18 @@ impl TaskSpec {
             module,
             input,
             limits,
+            grants: Grants::default(),
         })
+    }
+
+    /// The same task with these grants instead of its own.
+    ///
+    /// # Errors
+    /// [`SpecError::Grants`].
+    pub fn with_grants(mut self, grants: Grants) -> Result<Self, SpecError> {
+        grants.validate()?;
+        self.grants = grants;
+        Ok(self)
     }
 
     /// The WebAssembly module.
@@ -128,14 +158,25 @@ impl TaskSpec {
         self.limits
     }
 
+    /// What the task may see of its host.
+    #[must_use]
+    pub const fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
     /// The task as bytes, see the table above.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        let is_plain = self.limits.is_plain() && self.grants.is_empty();
         let mut writer = Writer::new();
-        writer.u8(VERSION);
+        writer.u8(if is_plain { VERSION } else { VERSION_GRANTS });
         self.limits.encode_to(&mut writer);
         writer.bytes(&self.module);
         writer.bytes(&self.input);
+        if !is_plain {
+            self.limits.encode_extra_to(&mut writer);
+            self.grants.encode_to(&mut writer);
+        }
         writer.finish()
     }
 
@@ -145,20 +186,30 @@ impl TaskSpec {
     /// [`SpecError::Decode`] for bytes of another shape, and those of [`TaskSpec::new`].
     pub fn decode(bytes: &[u8]) -> Result<Self, SpecError> {
         let mut reader = Reader::new(bytes);
-        match reader.u8()? {
-            VERSION => {}
-            other => {
-                return Err(SpecError::Decode(DecodeError::Unknown {
-                    at: 0,
-                    value: other.into(),
-                }));
-            }
+        let unknown = |value: u8| {
+            SpecError::Decode(DecodeError::Unknown {
+                at: 0,
+                value: value.into(),
+            })
+        };
+        let version = reader.u8()?;
+        if !matches!(version, VERSION | VERSION_GRANTS) {
+            return Err(unknown(version));
         }
-        let limits = Limits::decode_from(&mut reader)?;
+        let mut limits = Limits::decode_from(&mut reader)?;
         let module = reader.bytes(MODULE_BYTES_MAX)?;
         let input = reader.bytes(INPUT_BYTES_MAX)?;
+        let mut grants = Grants::default();
+        if version == VERSION_GRANTS {
+            limits.decode_extra_from(&mut reader)?;
+            grants = Grants::decode_from(&mut reader)?;
+            if limits.is_plain() && grants.is_empty() {
+                // One task, one encoding.
+                return Err(unknown(version));
+            }
+        }
         reader.finish()?;
-        Self::new(module, input, limits)
+        Self::new(module, input, limits)?.with_grants(grants)
     }
 }
 
@@ -170,15 +221,19 @@ impl fmt::Debug for TaskSpec {
             .field("module_bytes", &self.module.len())
             .field("input_bytes", &self.input.len())
             .field("limits", &self.limits)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ClockGrant, RandomnessGrant};
+    use fogcompute_base::UnixMillis;
     use fogcompute_base::limits::MESSAGE_BYTES_MAX;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
 
     // The mix client must be able to carry any task in one message.
     const _: () = assert!(TaskSpec::ENCODED_BYTES_MAX < MESSAGE_BYTES_MAX);
@@ -199,7 +254,7 @@ mod tests {
             Limits::default(),
         )
         .unwrap();
-        assert_eq!(spec.encode().len(), TaskSpec::ENCODED_BYTES_MAX);
+        assert_eq!(spec.encode().len(), TaskSpec::PLAIN_BYTES_MAX);
         assert_eq!(
             TaskSpec::new(vec![0; MODULE_BYTES_MAX + 1], vec![], Limits::default()),
             Err(SpecError::ModuleTooLarge {
@@ -236,7 +291,40 @@ mod tests {
         let mut bytes = TaskSpec::new(vec![1], vec![], Limits::default())
             .unwrap()
             .encode();
-        bytes[0] = 2;
+        bytes[0] = 3;
+        assert_eq!(
+            TaskSpec::decode(&bytes),
+            Err(SpecError::Decode(DecodeError::Unknown { at: 0, value: 3 }))
+        );
+    }
+
+    #[test]
+    fn grants_and_further_limits_round_trip_and_a_plain_task_has_one_encoding() {
+        let limits = Limits {
+            log_bytes: 7,
+            wall: Some(Duration::from_millis(1_500)),
+            ..Limits::default()
+        };
+        let grants = Grants {
+            host_calls: true,
+            wasi: true,
+            clock: ClockGrant::Fixed(UnixMillis(9)),
+            randomness: RandomnessGrant::Seeded([3; 32]),
+            args: vec!["--fast".to_owned(), String::new()],
+            env: BTreeMap::from([("LANG".to_owned(), "de".to_owned())]),
+            files: BTreeMap::from([("a/b".to_owned(), Arc::from(*b"content"))]),
+        };
+        let spec = TaskSpec::new(vec![1], vec![2], limits)
+            .and_then(|spec| spec.with_grants(grants))
+            .unwrap();
+        assert_eq!(TaskSpec::decode(&spec.encode()), Ok(spec));
+
+        let plain = TaskSpec::new(vec![1], vec![2], Limits::default()).unwrap();
+        let mut bytes = plain.encode();
+        assert_eq!(bytes[0], VERSION);
+        bytes[0] = VERSION_GRANTS;
+        bytes.extend(Limits::default().log_bytes.to_be_bytes());
+        bytes.extend([0; 8 + 3 + 6]);
         assert_eq!(
             TaskSpec::decode(&bytes),
             Err(SpecError::Decode(DecodeError::Unknown { at: 0, value: 2 }))
@@ -260,7 +348,7 @@ mod tests {
             memory_bytes in 65_536_u64..=(1 << 32),
             output_bytes in 0_u64..=(1 << 20),
         ) {
-            let limits = Limits { fuel, memory_bytes, output_bytes };
+            let limits = Limits { fuel, memory_bytes, output_bytes, ..Limits::default() };
             let spec = TaskSpec::new(module, input, limits).unwrap();
             prop_assert_eq!(TaskSpec::decode(&spec.encode()), Ok(spec));
         }
@@ -268,9 +356,10 @@ mod tests {
         #[test]
         fn any_bytes_are_decoded_without_panic_and_only_one_way(
             mut bytes in proptest::collection::vec(any::<u8>(), 0..80),
+            first in VERSION..=VERSION_GRANTS,
         ) {
             if let Some(version) = bytes.first_mut() {
-                *version = VERSION;
+                *version = first;
             }
             if let Ok(spec) = TaskSpec::decode(&bytes) {
                 prop_assert_eq!(spec.encode(), bytes);

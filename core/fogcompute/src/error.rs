@@ -767,7 +767,10 @@ fn task_code(error: &TaskError) -> ErrorCode {
         TaskError::OutputTooLarge { .. } | TaskError::OutputOutsideMemory { .. } => {
             ErrorCode::InvalidOutput
         }
-        TaskError::InputOutsideMemory { .. } | TaskError::Trap { .. } => ErrorCode::Trap,
+        TaskError::InputOutsideMemory { .. }
+        | TaskError::Trap { .. }
+        | TaskError::Exited { .. }
+        | TaskError::Killed { .. } => ErrorCode::Trap,
         TaskError::Cancelled => ErrorCode::Cancelled,
         _ => ErrorCode::TaskLost,
     }

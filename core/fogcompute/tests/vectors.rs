@@ -426,6 +426,7 @@ fn tasks_end_alike() {
             fuel: number(case, "fuel"),
             memory_bytes: number(case, "memory_bytes"),
             output_bytes: number(case, "output_bytes"),
+            ..Limits::default()
         };
         let module = generate::module(text(case, "module")).unwrap();
         let spec = TaskSpec::new(module, bytes(case, "input"), limits).map_err(Error::from);

@@ -21,6 +21,7 @@ fuzz_target!(|module: &[u8]| {
         fuel: 100_000,
         memory_bytes: 1 << 20,
         output_bytes: 1 << 12,
+        ..Limits::default()
     };
     let Ok(spec) = TaskSpec::new(module, b"input".as_slice(), limits) else {
         return;

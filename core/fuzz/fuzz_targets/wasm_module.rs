@@ -46,6 +46,7 @@ fuzz_target!(|bytes: &[u8]| {
         fuel: 100_000,
         memory_bytes: 1 << 20,
         output_bytes: 1 << 12,
+        ..Limits::default()
     };
     let Ok(spec) = TaskSpec::new(module.to_bytes(), b"input".as_slice(), limits) else {
         return;

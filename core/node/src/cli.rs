@@ -29,6 +29,7 @@ use crate::network::NetworkConfig;
 use crate::ping::{PingConfig, ping};
 use crate::placing::{self, Kind, PlacingConfig};
 use crate::protocol::Role;
+use crate::run::{self, RunArguments};
 use crate::serve::{NodeConfig, run_node};
 
 /// Privacy-preserving fog computing.
@@ -65,6 +66,11 @@ enum Command {
     /// make no sense, 3 for what the ledger's rules refuse.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Run one task here: a WebAssembly module with an input, in the sandbox.
+    ///
+    /// Its output goes to the standard output, its log to the standard error. Exit codes: 1 for files
+    /// that are not read or written, 2 for arguments that make no sense, 3 for a task that failed.
+    Run(RunArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -604,6 +610,13 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 }
             }
         }
+        Command::Run(arguments) => match run::run(&arguments) {
+            Ok(()) => 0,
+            Err(error) => {
+                failed(&error);
+                error.exit_code()
+            }
+        },
         Command::Node(arguments) => {
             let role = match (arguments.role, arguments.layer) {
                 (RoleName::Mix, layer) => Role::Mix {

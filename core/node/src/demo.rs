@@ -746,6 +746,7 @@ fn cut(
             fuel: fuel_estimate.saturating_mul(3).max(50_000_000),
             memory_bytes: TILE_MEMORY_BYTES,
             output_bytes: u64::from(view.width) * u64::from(row_count),
+            ..Limits::default()
         };
         let spec =
             TaskSpec::new(MODULE, view.input(rows.start, row_count), limits).map_err(|error| {

@@ -41,6 +41,7 @@ mod placing;
 mod protocol;
 mod report;
 mod report_page;
+mod run;
 mod serve;
 mod signals;
 

@@ -1,7 +1,7 @@
 //! What runs tasks, and what reads the device they run on.
 //!
-//! [`WasmRuntime`] runs tasks of the ABI `fog-task/1` (see `fogcompute-exec`) in the interpreter
-//! wasmi. `probe::LinuxProbe` reads processor, memory, battery, temperature and network from
+//! [`WasmRuntime`] runs tasks of the ABI `fog-task` (see `fogcompute-exec`) in the interpreter wasmi,
+//! `WasmtimeRuntime` in machine code, and `ProcessRuntime` programs of Linux. `probe::LinuxProbe` reads processor, memory, battery, temperature and network from
 //! Linux's own files; on other systems it does not exist, and the host fills a
 //! `fogcompute_harvest::DeviceState` itself. Neither decides anything: limits come with the task,
 //! and whether the device may work is the harvest policy's business.
@@ -18,9 +18,25 @@
 //! assert_eq!(runtime.run(&task)?.output, 42_u64.to_le_bytes());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `wasmtime` (default; crates above choose it) | `WasmtimeRuntime`; takes minutes to build |
 
+mod log;
+mod pace;
 #[cfg(target_os = "linux")]
 pub mod probe;
+#[cfg(target_os = "linux")]
+mod process;
 mod wasm;
+#[cfg(target_os = "linux")]
+pub use process::{ProcessConfig, ProcessRuntime, launch_from_args};
 
+#[cfg(feature = "wasmtime")]
+pub use wasm::{
+    BlobError, CodeCacheConfig, Metering, WasmtimeConfig, WasmtimeError, WasmtimeRuntime,
+};
 pub use wasm::{WasmConfig, WasmRuntime};

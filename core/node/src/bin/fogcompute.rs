@@ -3,6 +3,11 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Before anything else: what runs programs starts this same program to shut them in.
+    #[cfg(target_os = "linux")]
+    if let Some(code) = fogcompute_runtime::launch_from_args() {
+        return code;
+    }
     let args = std::env::args_os().collect();
     // Nodes are processes of this same program, wherever it was started from.
     let program = match std::env::current_exe() {

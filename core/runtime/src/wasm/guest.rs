@@ -1,214 +1,116 @@
-//! One run of one task: instance, fuel in slices, input and output.
+//! How a task goes through an instance, whatever the engine.
 
-use std::num::NonZeroU64;
+use fogcompute_exec::{Checkpoint, GuestText, TaskError, TaskSpec};
 
-use fogcompute_exec::{AbiExport, CancelToken, Limits, START_FUEL_MAX, TaskError, TrapKind};
-use wasmi::errors::{ErrorKind, InstantiationError};
-use wasmi::{
-    Instance, Linker, Memory, Module, Store, TrapCode, TypedFunc, TypedResumableCall, WasmParams,
-    WasmResults,
-};
+use super::check::Entry;
+use super::host::Host;
 
-use super::meter::{Denial, Meter};
-
-/// A fresh instance of a module, and what its task may still use.
-///
-/// The interpreter gets its fuel in slices. When a slice is used up it pauses, the cancel token is
-/// looked at, and the next slice comes out of the reserve. Neither output nor fuel depends on the
-/// size of the slices.
-pub(super) struct Guest<'a> {
-    store: Store<Meter>,
-    instance: Instance,
-    memory: Memory,
-    limits: Limits,
-    /// Fuel of the task that the store does not hold yet.
-    reserve: u64,
-    slice_fuel: u64,
-    cancel: &'a CancelToken,
+/// A call into the guest.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Enter {
+    /// `fog_alloc(len)`.
+    Alloc(u32),
+    /// `fog_run(ptr, len)`.
+    Run(u32, u32),
+    /// `fog_resume()`.
+    Resume,
+    /// `_start()`.
+    Command,
 }
 
-impl<'a> Guest<'a> {
-    /// Instantiates a module that `compile` accepted, and runs its start function.
-    pub(super) fn start(
-        module: &Module,
-        limits: Limits,
-        slice_fuel: NonZeroU64,
-        cancel: &'a CancelToken,
-    ) -> Result<Self, TaskError> {
-        let mut store = Store::new(module.engine(), Meter::new(limits.memory_bytes));
-        store.limiter(|meter| meter);
-        // wasmi cannot pause a start function, so this slice is all it gets.
-        let start_fuel = limits.fuel.min(START_FUEL_MAX);
-        store
-            .set_fuel(start_fuel)
-            .map_err(|_| TaskError::RuntimeFault)?;
-        let instance = Linker::new(module.engine())
-            .instantiate_and_start(&mut store, module)
-            .map_err(|error| failure(&error, &store, limits, start_fuel))?;
-        // What the start function left goes back, so that the guest proper runs in slices from its
-        // first instruction.
-        let left = store.get_fuel().map_err(|_| TaskError::RuntimeFault)?;
-        store.set_fuel(0).map_err(|_| TaskError::RuntimeFault)?;
-        let memory = instance
-            .get_memory(&store, AbiExport::Memory.name())
-            .ok_or(TaskError::RuntimeFault)?;
-        Ok(Self {
-            store,
-            instance,
-            memory,
-            limits,
-            reserve: limits.fuel - start_fuel + left,
-            slice_fuel: slice_fuel.get(),
-            cancel,
+/// A fresh instance in some engine.
+pub(super) trait Guest {
+    /// Calls an export and returns its result, 0 if it has none.
+    fn enter(&mut self, enter: Enter) -> Result<u64, TaskError>;
+
+    /// Makes the memory this long, which is at least as long as it is.
+    fn grow_to(&mut self, bytes: usize) -> Result<(), TaskError>;
+
+    /// Sets the exported globals of a checkpoint; false if one is not there or of another type.
+    fn set_globals(&mut self, from: &Checkpoint) -> Result<bool, TaskError>;
+
+    fn memory(&mut self) -> &mut [u8];
+
+    fn host(&mut self) -> &mut Host;
+}
+
+/// Passes the input, runs the task and takes its output.
+pub(super) fn drive(
+    guest: &mut impl Guest,
+    entry: Entry,
+    spec: &TaskSpec,
+    from: Option<&Checkpoint>,
+) -> Result<Vec<u8>, TaskError> {
+    let range = match (entry, from) {
+        (Entry::Run, _) => {
+            let (ptr, len) = pass_input(guest, spec.input())?;
+            guest.enter(Enter::Run(ptr, len))?
+        }
+        (Entry::Command, _) => {
+            match guest.enter(Enter::Command) {
+                Ok(_) | Err(TaskError::Exited { status: 0 }) => {}
+                Err(error) => return Err(error),
+            }
+            return Ok(std::mem::take(&mut guest.host().output));
+        }
+        (Entry::Resume, Some(from)) => {
+            restore(guest, from)?;
+            guest.enter(Enter::Resume)?
+        }
+        (Entry::Resume, None) => return Err(TaskError::RuntimeFault),
+    };
+    let (ptr, len) = ((range >> 32) as u32, range as u32);
+    // First, so that the guest cannot make the host look at more than the task may return.
+    let limit = spec.limits().output_bytes;
+    if u64::from(len) > limit {
+        return Err(TaskError::OutputTooLarge {
+            actual: len.into(),
+            limit,
+        });
+    }
+    let data = guest.memory();
+    data.get(ptr as usize..)
+        .and_then(|rest| rest.get(..len as usize))
+        .map(<[u8]>::to_vec)
+        .ok_or(TaskError::OutputOutsideMemory {
+            ptr,
+            len,
+            memory_bytes: data.len() as u64,
         })
-    }
-
-    /// Passes the input, runs the task and takes its output.
-    pub(super) fn run(&mut self, input: &[u8]) -> Result<Vec<u8>, TaskError> {
-        let len = u32::try_from(input.len()).map_err(|_| TaskError::RuntimeFault)?;
-        let ptr = self.call::<u32, u32>(AbiExport::Alloc, len)?;
-        let memory_bytes = self.memory.data_size(&self.store) as u64;
-        self.memory
-            .data_mut(&mut self.store)
-            .get_mut(ptr as usize..)
-            .and_then(|free| free.get_mut(..input.len()))
-            .ok_or(TaskError::InputOutsideMemory {
-                ptr,
-                len,
-                memory_bytes,
-            })?
-            .copy_from_slice(input);
-
-        let range = self.call::<(u32, u32), u64>(AbiExport::Run, (ptr, len))?;
-        let (ptr, len) = ((range >> 32) as u32, range as u32);
-        // First, so that the guest cannot make the host look at more than the task may return.
-        if u64::from(len) > self.limits.output_bytes {
-            return Err(TaskError::OutputTooLarge {
-                actual: len.into(),
-                limit: self.limits.output_bytes,
-            });
-        }
-        let data = self.memory.data(&self.store);
-        data.get(ptr as usize..)
-            .and_then(|rest| rest.get(..len as usize))
-            .map(<[u8]>::to_vec)
-            .ok_or(TaskError::OutputOutsideMemory {
-                ptr,
-                len,
-                memory_bytes: data.len() as u64,
-            })
-    }
-
-    /// Fuel used up to now, the start function included.
-    pub(super) fn fuel_used(&self) -> Result<u64, TaskError> {
-        let held = self.store_fuel()?;
-        Ok(self.limits.fuel - self.reserve - held)
-    }
-
-    /// Most memory held at once.
-    pub(super) fn memory_bytes_peak(&self) -> u64 {
-        self.store.data().peak()
-    }
-
-    fn call<P: WasmParams, R: WasmResults>(
-        &mut self,
-        export: AbiExport,
-        params: P,
-    ) -> Result<R, TaskError> {
-        let function: TypedFunc<P, R> = self
-            .instance
-            .get_typed_func(&self.store, export.name())
-            .map_err(|_| TaskError::RuntimeFault)?;
-        self.check_cancelled()?;
-        let mut call = function.call_resumable(&mut self.store, params);
-        loop {
-            call = match call {
-                Ok(TypedResumableCall::Finished(result)) => return Ok(result),
-                Ok(TypedResumableCall::OutOfFuel(paused)) => {
-                    self.check_cancelled()?;
-                    self.refuel(paused.required_fuel())?;
-                    paused.resume(&mut self.store)
-                }
-                // There are no host functions that could trap.
-                Ok(TypedResumableCall::HostTrap(_)) => return Err(TaskError::RuntimeFault),
-                Err(error) => {
-                    return Err(failure(&error, &self.store, self.limits, self.limits.fuel));
-                }
-            };
-        }
-    }
-
-    fn check_cancelled(&self) -> Result<(), TaskError> {
-        if self.cancel.is_cancelled() {
-            return Err(TaskError::Cancelled);
-        }
-        Ok(())
-    }
-
-    /// Moves a slice from the reserve to the store, more if the next operation needs more.
-    fn refuel(&mut self, required: u64) -> Result<(), TaskError> {
-        let held = self.store_fuel()?;
-        let added = self
-            .slice_fuel
-            .max(required)
-            .saturating_sub(held)
-            .min(self.reserve);
-        if held + added < required {
-            return Err(TaskError::OutOfFuel {
-                limit: self.limits.fuel,
-            });
-        }
-        if added == 0 {
-            // The engine paused with enough fuel; resuming would pause again, for ever.
-            return Err(TaskError::RuntimeFault);
-        }
-        self.reserve -= added;
-        self.store
-            .set_fuel(held + added)
-            .map_err(|_| TaskError::RuntimeFault)
-    }
-
-    fn store_fuel(&self) -> Result<u64, TaskError> {
-        self.store.get_fuel().map_err(|_| TaskError::RuntimeFault)
-    }
 }
 
-/// What a failed call or instantiation means for the task.
-fn failure(
-    error: &wasmi::Error,
-    store: &Store<Meter>,
-    limits: Limits,
-    fuel_limit: u64,
-) -> TaskError {
-    // The engine has several errors for a denied growth, and the meter knows why it denied it.
-    match store.data().denial() {
-        Some(Denial::Limit) => {
-            return TaskError::OutOfMemory {
-                limit: limits.memory_bytes,
-            };
-        }
-        Some(Denial::Host) => return TaskError::HostOutOfMemory,
-        None => {}
+fn pass_input(guest: &mut impl Guest, input: &[u8]) -> Result<(u32, u32), TaskError> {
+    let len = u32::try_from(input.len()).map_err(|_| TaskError::RuntimeFault)?;
+    let ptr = guest.enter(Enter::Alloc(len))? as u32;
+    let memory = guest.memory();
+    let memory_bytes = memory.len() as u64;
+    memory
+        .get_mut(ptr as usize..)
+        .and_then(|free| free.get_mut(..input.len()))
+        .ok_or(TaskError::InputOutsideMemory {
+            ptr,
+            len,
+            memory_bytes,
+        })?
+        .copy_from_slice(input);
+    Ok((ptr, len))
+}
+
+fn restore(guest: &mut impl Guest, from: &Checkpoint) -> Result<(), TaskError> {
+    let unfit = |reason| TaskError::UnfitCheckpoint {
+        reason: GuestText::new(reason),
+    };
+    if from.memory.len() < guest.memory().len() {
+        return Err(unfit("its memory is smaller than the module's"));
     }
-    let trap = |kind| TaskError::Trap { kind };
-    if let ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. }) =
-        error.kind()
-    {
-        return trap(TrapKind::TableOutOfBounds);
+    guest.grow_to(from.memory.len())?;
+    let memory = guest.memory();
+    if memory.len() != from.memory.len() {
+        return Err(unfit("its memory is larger than the module's may be"));
     }
-    match error.as_trap_code() {
-        Some(TrapCode::UnreachableCodeReached) => trap(TrapKind::Unreachable),
-        Some(TrapCode::MemoryOutOfBounds) => trap(TrapKind::MemoryOutOfBounds),
-        Some(TrapCode::TableOutOfBounds) => trap(TrapKind::TableOutOfBounds),
-        Some(TrapCode::IndirectCallToNull) => trap(TrapKind::IndirectCallToNull),
-        Some(TrapCode::BadSignature) => trap(TrapKind::IndirectCallTypeMismatch),
-        Some(TrapCode::IntegerDivisionByZero) => trap(TrapKind::IntegerDivisionByZero),
-        Some(TrapCode::IntegerOverflow) => trap(TrapKind::IntegerOverflow),
-        Some(TrapCode::BadConversionToInteger) => trap(TrapKind::InvalidConversionToInteger),
-        Some(TrapCode::StackOverflow) => trap(TrapKind::StackOverflow),
-        Some(TrapCode::OutOfFuel) => TaskError::OutOfFuel { limit: fuel_limit },
-        Some(TrapCode::OutOfSystemMemory) => TaskError::HostOutOfMemory,
-        // Growth is only limited by the meter, which was asked above.
-        Some(TrapCode::GrowthOperationLimited) | None => TaskError::RuntimeFault,
+    memory.copy_from_slice(&from.memory);
+    if !guest.set_globals(from)? {
+        return Err(unfit("its globals are not the module's"));
     }
+    Ok(())
 }

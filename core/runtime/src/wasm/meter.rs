@@ -20,6 +20,8 @@ pub(super) struct Meter {
     before: (u64, u64),
     /// The tables are made, and stay as they are.
     tables_fixed: bool,
+    /// Tables that instantiation has yet to make, for engines that make the memory first.
+    pub(super) tables_left: u32,
     denial: Option<Denial>,
 }
 
@@ -40,6 +42,7 @@ impl Meter {
             peak: 0,
             before: (0, 0),
             tables_fixed: false,
+            tables_left: 0,
             denial: None,
         }
     }
@@ -54,16 +57,36 @@ impl Meter {
         self.denial
     }
 
-    /// Counts `bytes` more, or ends the guest.
-    fn grow(&mut self, bytes: usize) -> Result<bool, LimiterError> {
+    /// Counts `bytes` more, or says that the guest must end.
+    pub(super) fn count(&mut self, bytes: usize) -> Result<(), Denial> {
         self.before = (self.held, self.peak);
         let held = self.held.saturating_add(bytes as u64);
         if held > self.limit {
-            return Err(self.deny(Denial::Limit));
+            self.denial = Some(Denial::Limit);
+            return Err(Denial::Limit);
         }
         self.held = held;
         self.peak = self.peak.max(held);
-        Ok(true)
+        Ok(())
+    }
+
+    /// Counts a table's elements.
+    #[cfg(feature = "wasmtime")]
+    pub(super) fn count_elements(&mut self, elements: usize) -> Result<(), Denial> {
+        self.count(elements.saturating_mul(TABLE_ELEMENT_BYTES))
+    }
+
+    /// The device has no more: the growth that was counted last did not happen.
+    #[cfg(feature = "wasmtime")]
+    pub(super) fn host_has_no_more(&mut self) {
+        self.undo();
+        self.denial = Some(Denial::Host);
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<bool, LimiterError> {
+        self.count(bytes)
+            .map(|()| true)
+            .map_err(|_| LimiterError::ResourceLimiterDeniedAllocation)
     }
 
     /// Takes back the growth that was counted last: it did not happen.

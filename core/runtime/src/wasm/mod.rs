@@ -1,8 +1,15 @@
-//! The WebAssembly sandbox, on the interpreter wasmi.
+//! The WebAssembly sandbox: on the interpreter wasmi, and on the compiler of wasmtime.
 
 mod cache;
-mod compile;
+mod calls;
+mod check;
+#[cfg(feature = "wasmtime")]
+mod code;
+#[cfg(feature = "wasmtime")]
+mod compiled;
 mod guest;
+mod host;
+mod interpreter;
 mod meter;
 
 use std::fmt;
@@ -10,13 +17,20 @@ use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fogcompute_base::{Clock, SystemClock};
-use fogcompute_exec::{CancelToken, Runtime, TaskError, TaskOutput, TaskSpec, Usage};
-use wasmi::Module;
+use fogcompute_base::{Clock, Instant, SystemClock};
+use fogcompute_exec::{GuestText, Runtime, Session, TaskError, TaskOutput, TaskSpec, Usage};
 
 use self::cache::ModuleCache;
-use self::compile::compile;
-use self::guest::Guest;
+use self::check::{Entry, check};
+#[cfg(feature = "wasmtime")]
+pub use self::code::{BlobError, CodeCacheConfig};
+#[cfg(feature = "wasmtime")]
+pub use self::compiled::{Metering, WasmtimeConfig, WasmtimeError, WasmtimeRuntime};
+use self::guest::{Guest, drive};
+use self::host::Host;
+use self::interpreter::{Compiled, Interpreted};
+use self::meter::Meter;
+use crate::pace::Pacer;
 
 /// How a [`WasmRuntime`] uses its host. Nothing here changes the result of a task.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,7 +39,7 @@ pub struct WasmConfig {
     pub cached_modules_max: usize,
     /// Modules kept, in bytes before compiling. Compiled they take several times as much.
     pub cached_module_bytes_max: usize,
-    /// Fuel between two looks at the cancel token: the default is a few milliseconds.
+    /// Fuel between two looks at the control: the default is a few milliseconds.
     pub slice_fuel: NonZeroU64,
 }
 
@@ -47,7 +61,7 @@ impl Default for WasmConfig {
 /// Every run has its own instance and store; only compiled modules are shared. Compiling costs the
 /// task no fuel: a module is at most 1 MiB and is compiled in one pass.
 pub struct WasmRuntime {
-    cache: Mutex<ModuleCache<Module>>,
+    cache: Mutex<ModuleCache<Arc<Compiled>>>,
     slice_fuel: NonZeroU64,
     clock: Arc<dyn Clock>,
 }
@@ -71,40 +85,79 @@ impl WasmRuntime {
     }
 
     /// The cache stays consistent between any two of its calls, so a poisoned lock is usable.
-    fn cached<T>(&self, use_cache: impl FnOnce(&mut ModuleCache<Module>) -> T) -> T {
+    fn cached<T>(&self, use_cache: impl FnOnce(&mut ModuleCache<Arc<Compiled>>) -> T) -> T {
         use_cache(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The compiled module, from the cache or made now.
-    fn module(&self, spec: &TaskSpec) -> Result<Module, TaskError> {
+    fn module(&self, spec: &TaskSpec) -> Result<Arc<Compiled>, TaskError> {
         let digest = spec.module_digest();
         if let Some(module) = self.cached(|cache| cache.find(digest)) {
             return Ok(module);
         }
         // Outside the lock: two tasks may compile the same module at once, which costs less than
         // one slow module holding up every other task.
-        let module = compile(spec.module())?;
-        self.cached(|cache| cache.insert(digest, spec.module().len(), module.clone()));
+        let shape = check(spec.module())?;
+        let module = Arc::new(Compiled::new(spec.module(), shape)?);
+        self.cached(|cache| cache.insert(digest, spec.module().len(), Arc::clone(&module)));
         Ok(module)
     }
 
-    fn execute(&self, spec: &TaskSpec, cancel: &CancelToken) -> Result<TaskOutput, TaskError> {
+    fn run_session(&self, spec: &TaskSpec, session: &Session) -> Result<TaskOutput, TaskError> {
         let start = self.clock.now();
-        if cancel.is_cancelled() {
+        if session.control.is_cancelled() {
             return Err(TaskError::Cancelled);
         }
         let module = self.module(spec)?;
-        let mut guest = Guest::start(&module, spec.limits(), self.slice_fuel, cancel)?;
-        let output = guest.run(spec.input())?;
+        let entry = module.shape.entry(spec.grants(), session.from.is_some())?;
+        let host = host_of(spec, session, entry, &self.clock, start)?;
+        let limits = spec.limits();
+        let used = session.from.as_ref().map_or(0, |from| from.fuel);
+        let mut guest = Interpreted::start(&module, host, limits, used, self.slice_fuel)?;
+        let result = drive(&mut guest, entry, spec, session.from.as_ref());
+        guest.host().finish();
         Ok(TaskOutput {
-            output,
+            output: result?,
             usage: Usage {
                 fuel: guest.fuel_used()?,
-                memory_bytes_peak: guest.memory_bytes_peak(),
+                memory_bytes_peak: guest.host().meter.peak(),
                 wall: self.clock.now().duration_since(start),
             },
         })
     }
+}
+
+/// The host of one run, after looking whether the checkpoint is the task's.
+fn host_of(
+    spec: &TaskSpec,
+    session: &Session,
+    entry: Entry,
+    clock: &Arc<dyn Clock>,
+    start: Instant,
+) -> Result<Host, TaskError> {
+    if let Some(from) = &session.from
+        && !from.is_of(spec)
+    {
+        return Err(TaskError::UnfitCheckpoint {
+            reason: GuestText::new("it is of another module or input"),
+        });
+    }
+    let limits = spec.limits();
+    let pacer = Pacer::new(
+        session.control.clone(),
+        Arc::clone(clock),
+        limits.wall,
+        start,
+    );
+    let meter = Meter::new(limits.memory_bytes);
+    Ok(Host::new(
+        spec,
+        session,
+        entry,
+        meter,
+        pacer,
+        Arc::clone(clock),
+    ))
 }
 
 impl Runtime for WasmRuntime {
@@ -113,12 +166,8 @@ impl Runtime for WasmRuntime {
         "wasmi-2"
     }
 
-    fn run_cancellable(
-        &self,
-        spec: &TaskSpec,
-        cancel: &CancelToken,
-    ) -> Result<TaskOutput, TaskError> {
-        contain_panics(|| self.execute(spec, cancel)).inspect_err(|error| {
+    fn execute(&self, spec: &TaskSpec, session: &Session) -> Result<TaskOutput, TaskError> {
+        contain_panics(|| self.run_session(spec, session)).inspect_err(|error| {
             if matches!(error, TaskError::RuntimeFault) {
                 // Whatever state the engine was left in goes with the module.
                 self.cached(|cache| cache.remove(spec.module_digest()));
@@ -146,7 +195,7 @@ fn contain_panics<T>(run: impl FnOnce() -> Result<T, TaskError>) -> Result<T, Ta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fogcompute_base::{Instant, UnixMillis};
+    use fogcompute_base::UnixMillis;
     use fogcompute_exec::Limits;
     use fogcompute_exec::conformance::assemble;
     use proptest::prelude::*;
