@@ -35,6 +35,8 @@ enum Area {
     Schedule,
     /// Durable transfers, beside plain rusqlite and Python's sqlite3; a long history.
     Ledger,
+    /// Asking a harvest policy again, beside the limit of 10 µs.
+    Harvest,
     /// What one call costs from each language, beside the same call in Rust.
     Ffi,
 }
@@ -106,6 +108,7 @@ pub(crate) fn smoke(session: &mut Session<'_>) -> Result<(), Stop> {
         Area::Node,
         Area::Schedule,
         Area::Ledger,
+        Area::Harvest,
         Area::Ffi,
     ] {
         let (mut command, absent) = command(session.workspace, area, true)?;
@@ -154,6 +157,9 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
             command
                 .args(["ledger", "--python"])
                 .arg(python::interpreter()?);
+        }
+        Area::Harvest => {
+            command.arg("harvest");
         }
         Area::Ffi => {
             let file = workspace.target("bench-programs.json");

@@ -1,9 +1,10 @@
 //! What runs tasks, and what reads the device they run on.
 //!
 //! [`WasmRuntime`] runs tasks of the ABI `fog-task/1` (see `fogcompute-exec`) in the interpreter
-//! wasmi. `probe::LinuxProbe` reads processor, memory, battery, temperature and network from
-//! Linux's own files; on other systems it does not exist, and the host fills a
-//! `fogcompute_harvest::DeviceState` itself. Neither decides anything: limits come with the task,
+//! wasmi. `probe::LinuxProbe` reads processor, memory, battery, temperature, network and display from
+//! Linux's own files, and asks logind and NetworkManager for the rest; on other systems it does not
+//! exist, and the host fills a `fogcompute_harvest::DeviceState` itself. [`ProbeThread`] reads any
+//! probe without waiting for it. Neither decides anything: limits come with the task,
 //! and whether the device may work is the harvest policy's business.
 //!
 //! Meet [`WasmRuntime`] and `probe::LinuxProbe` first.
@@ -21,6 +22,8 @@
 
 #[cfg(target_os = "linux")]
 pub mod probe;
+mod probe_thread;
 mod wasm;
 
+pub use probe_thread::ProbeThread;
 pub use wasm::{WasmConfig, WasmRuntime};
