@@ -126,15 +126,19 @@ impl MobileLimits {
             memory_bytes = memory_bytes.min(bytes);
             tasks = tasks.min(count);
         };
-        match charge {
-            ChargeBand::Critical => limit(0.2, 256 * MIB, 1),
-            ChargeBand::Low => limit(0.35, base / 10 * 7, 1),
-            ChargeBand::Moderate | ChargeBand::Good => {}
+        // What holds of a mild case holds of a severe one too: the severe one has limits in bytes,
+        // which may be above a part of little memory.
+        if charge <= ChargeBand::Low {
+            limit(0.35, base / 10 * 7, 1);
         }
-        match thermal {
-            ThermalBand::Critical => limit(0.15, 256 * MIB, 1),
-            ThermalBand::Hot => limit(0.3, base / 10 * 6, 2),
-            ThermalBand::Warm | ThermalBand::Normal | ThermalBand::Cool => {}
+        if charge == ChargeBand::Critical {
+            limit(0.2, 256 * MIB, 1);
+        }
+        if thermal >= ThermalBand::Hot {
+            limit(0.3, base / 10 * 6, 2);
+        }
+        if thermal == ThermalBand::Critical {
+            limit(0.15, 256 * MIB, 1);
         }
         if available < 2 * GIB {
             limit(0.5, 512 * MIB, 1);

@@ -613,7 +613,7 @@ mod tests {
                 (|p| p.cooldown = Duration::MAX) as fn(&mut HarvestPolicy),
             ),
             ("bytes_per_day_max", |p| {
-                p.bytes_per_day_max = Some(u64::MAX)
+                p.bytes_per_day_max = Some(u64::MAX);
             }),
             ("bandwidth_bits_per_second_max", |p| {
                 p.bandwidth_bits_per_second_max = u64::MAX;

@@ -16,7 +16,7 @@ pub enum ProbeError {
     #[error("the probe broke off")]
     Broken,
     /// The host's own code failed.
-    #[error("the host could not read the battery: {reason}")]
+    #[error("the host could not read the device: {reason}")]
     Host {
         /// What the host said.
         reason: String,
