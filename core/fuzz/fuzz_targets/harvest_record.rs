@@ -19,7 +19,11 @@ fuzz_target!(|input: (&[u8], u64)| {
         .expect("the default policy is valid");
     harvester.handle_timeout(now);
     // However far a record is off, nobody rests for longer than a cooldown.
-    assert!(harvester.poll_timeout().is_none_or(|next| next <= now + cooldown));
+    assert!(
+        harvester
+            .poll_timeout()
+            .is_none_or(|next| next <= now + cooldown)
+    );
     let again = harvester.record(now);
     assert_eq!(HarvestRecord::decode(&again.encode()), Ok(again));
 });
