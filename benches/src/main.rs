@@ -3,6 +3,7 @@
 //! `benches/README.md` says how to read the figures.
 
 mod ffi;
+mod harvest;
 mod ledger;
 mod measure;
 mod mix;
@@ -62,6 +63,8 @@ enum Area {
         /// The ledger's file.
         path: PathBuf,
     },
+    /// Asking a harvest policy again, beside the limit of 10 µs.
+    Harvest,
     /// What one call costs from each language, beside the same call in Rust.
     Ffi {
         /// The languages' bench programs: a JSON file that `cargo xtask bench ffi` writes.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Area::Ledger { python } => ledger::run(&python, effort, &mut output),
         Area::Tasks => tasks::run(effort, &mut output),
         Area::LedgerOpen { path } => ledger::open(&path),
+        Area::Harvest => harvest::run(effort, &mut output),
         Area::Ffi { programs } => ffi::run(&programs, effort, &mut output),
     };
     match measured {

@@ -37,6 +37,8 @@ enum Area {
     Ledger,
     /// Tasks that come back after a crash.
     Tasks,
+    /// Asking a harvest policy again, beside the limit of 10 µs.
+    Harvest,
     /// What one call costs from each language, beside the same call in Rust.
     Ffi,
 }
@@ -109,6 +111,7 @@ pub(crate) fn smoke(session: &mut Session<'_>) -> Result<(), Stop> {
         Area::Schedule,
         Area::Ledger,
         Area::Tasks,
+        Area::Harvest,
         Area::Ffi,
     ] {
         let (mut command, absent) = command(session.workspace, area, true)?;
@@ -160,6 +163,9 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
         }
         Area::Tasks => {
             command.arg("tasks");
+        }
+        Area::Harvest => {
+            command.arg("harvest");
         }
         Area::Ffi => {
             let file = workspace.target("bench-programs.json");

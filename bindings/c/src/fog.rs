@@ -141,7 +141,7 @@ pub unsafe extern "C" fn fog_limits_default(out: *mut fog_limits) -> fog_status 
             fuel: limits.fuel,
             memory_bytes: limits.memory_bytes,
             output_bytes: limits.output_bytes,
-        ..Limits::default()
+            ..Limits::default()
         });
         Ok(())
     })

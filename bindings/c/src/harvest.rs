@@ -233,8 +233,8 @@ fn read_network(network: i32) -> Result<Network, Failure> {
 
 fn read_state(state: &fog_device_state) -> Result<DeviceState, Failure> {
     let known = |has: bool, celsius: f64| has.then_some(celsius);
+    let class = read_class(state.device_class)?;
     Ok(DeviceState {
-        class: read_class(state.device_class)?,
         cpu_cores: state.has_cpu_cores.then_some(state.cpu_cores),
         cpu_load: known(state.has_cpu_load, state.cpu_load),
         memory_total_bytes: state
@@ -257,7 +257,7 @@ fn read_state(state: &fog_device_state) -> Result<DeviceState, Failure> {
             .then(|| Duration::from_nanos(state.user_idle_ns)),
         minute_of_day: state.has_minute_of_day.then_some(state.minute_of_day),
         // The facade decides on readings that were taken just now, whenever that is.
-        read_at: Instant::ZERO,
+        ..DeviceState::unknown(class, Instant::ZERO)
     })
 }
 

@@ -172,7 +172,6 @@ impl DeviceState {
     /// The state as of now: the facade decides about readings that were taken just now.
     fn to_facade(&self) -> fogcompute::DeviceState {
         fogcompute::DeviceState {
-            class: self.device_class.0,
             cpu_cores: self.cpu_cores,
             cpu_load: self.cpu_load,
             memory_total_bytes: self.memory_total_bytes,
@@ -185,7 +184,7 @@ impl DeviceState {
             screen_on: self.screen_on,
             user_idle: self.user_idle.map(|span| span.0),
             minute_of_day: self.minute_of_day,
-            read_at: Instant::ZERO,
+            ..fogcompute::DeviceState::unknown(self.device_class.0, Instant::ZERO)
         }
     }
 }

@@ -121,7 +121,6 @@ pub struct DeviceState {
 impl From<DeviceState> for fogcompute::DeviceState {
     fn from(state: DeviceState) -> Self {
         Self {
-            class: state.device_class,
             cpu_cores: state.cpu_cores,
             cpu_load: state.cpu_load,
             memory_total_bytes: state.memory_total_bytes,
@@ -135,7 +134,7 @@ impl From<DeviceState> for fogcompute::DeviceState {
             user_idle: state.user_idle_ms.map(Duration::from_millis),
             minute_of_day: state.minute_of_day,
             // The facade decides at the moment of the reading, whichever that is.
-            read_at: Instant::ZERO,
+            ..Self::unknown(state.device_class, Instant::ZERO)
         }
     }
 }

@@ -8,7 +8,7 @@ use fogcompute_base::wire::DecodeError;
 use fogcompute_base::{AccountId, ParseIdError};
 use fogcompute_coord::SubmitError;
 use fogcompute_exec::{SpecError, TaskError};
-use fogcompute_harvest::{PolicyError, ProbeError};
+use fogcompute_harvest::{PolicyError, PolicyTextError, ProbeError};
 use fogcompute_ledger::earning::{EarningError, Name, NameError};
 use fogcompute_ledger::economy::EconomyError;
 use fogcompute_ledger::staking::StakingError;
@@ -429,7 +429,7 @@ pub enum Error {
     /// The text of a harvest policy. Lines that are shown are cut at
     /// [`POLICY_ERROR_LINE_CHARS_MAX`](crate::POLICY_ERROR_LINE_CHARS_MAX).
     #[error("harvest policy: {}", Excerpt(.0))]
-    PolicyText(Box<toml::de::Error>),
+    PolicyText(Box<PolicyTextError>),
     /// A device.
     #[error(transparent)]
     Probe(#[from] ProbeError),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use fogcompute_harvest::{BatteryProbe, Decision, DeviceState, HarvestPolicy};
+use fogcompute_harvest::{BatteryProbe, Decision, DeviceState, HarvestPolicy, PolicyTextError};
 
 use crate::Error;
 
@@ -11,9 +11,9 @@ use crate::Error;
 pub const POLICY_ERROR_LINE_CHARS_MAX: usize = 500;
 
 /// A parser's message with its lines cut.
-pub(crate) struct Excerpt<'a>(pub(crate) &'a toml::de::Error);
+pub(crate) struct Excerpt<'a, E>(pub(crate) &'a E);
 
-impl fmt::Display for Excerpt<'_> {
+impl<E: fmt::Display> fmt::Display for Excerpt<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, line) in self.0.to_string().trim_end().lines().enumerate() {
             let (start, cut) = match line.char_indices().nth(POLICY_ERROR_LINE_CHARS_MAX) {
@@ -39,10 +39,10 @@ impl fmt::Display for Excerpt<'_> {
 /// # Errors
 /// [`Error::PolicyText`], [`Error::Policy`].
 pub fn policy_from_toml(text: &str) -> Result<HarvestPolicy, Error> {
-    let policy: HarvestPolicy =
-        toml::from_str(text).map_err(|error| Error::PolicyText(Box::new(error)))?;
-    policy.validate()?;
-    Ok(policy)
+    HarvestPolicy::from_toml(text).map_err(|error| match error {
+        PolicyTextError::Policy(error) => Error::Policy(error),
+        error => Error::PolicyText(Box::new(error)),
+    })
 }
 
 /// What a policy says of readings that were taken just now.
@@ -82,13 +82,15 @@ mod tests {
     #[test]
     fn error_quotes_the_line_but_not_all_of_it() {
         let shown = |text: &str| policy_from_toml(text).unwrap_err().to_string();
-        let short = shown("batery = 3");
-        assert!(short.contains("batery = 3"), "{short}");
+        let short = shown("enforced = 3");
+        assert!(short.contains("enforced = 3"), "{short}");
+        let unknown = shown("batery = 3");
+        assert!(unknown.contains("\"batery\""), "{unknown}");
         assert!(!short.contains('…'), "{short}");
         // In the quoted line, and in the message itself; with characters of several bytes.
         for long in [
-            format!("batery = \"{}\"", "ü".repeat(1 << 20)),
-            format!("{} = 3", "b".repeat(1 << 20)),
+            format!("enforced = \"{}\"", "ü".repeat(1 << 14)),
+            format!("{} = 3", "b".repeat(1 << 15)),
         ] {
             let error = policy_from_toml(&long).unwrap_err();
             assert_eq!(error.code(), ErrorCode::InvalidPolicy);

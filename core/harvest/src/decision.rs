@@ -6,8 +6,10 @@ use std::time::Duration;
 use fogcompute_base::Instant;
 use serde::Serialize;
 
-use crate::policy::DAY_MINUTES;
-use crate::{Battery, DeviceClass, DeviceState, HarvestPolicy, Network, Window};
+use crate::window::DAY_MINUTES;
+use crate::{
+    Battery, DayWindow, DeviceClass, DeviceState, HarvestPolicy, Network, Truth, Weekday, Window,
+};
 
 /// Whether the device lends compute now.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
@@ -57,6 +59,58 @@ pub enum Effect {
     Refuse,
 }
 
+/// For what a decision is asked: some limits are stricter where something begins than where it goes
+/// on, so that readings close to a limit do not start and stop it all the time.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stance {
+    /// Nothing runs; may it begin.
+    Begin,
+    /// Something runs at full budget; may it go on.
+    Continue,
+    /// Something runs at less; may it go on, and at full budget again.
+    ContinueThrottled,
+    /// Something is suspended; may it go on.
+    Resume,
+}
+
+/// The limits that hang on the stance.
+struct Limits {
+    user_idle_min: Duration,
+    owner_load_max: f64,
+    battery_percent_min: f64,
+    battery_percent_optimal: f64,
+    battery_celsius_max: f64,
+    celsius_throttle: f64,
+    celsius_critical: f64,
+}
+
+impl Limits {
+    fn new(policy: &HarvestPolicy, stance: Stance) -> Self {
+        let margin = |applies: bool, margin: f64| if applies { margin } else { 0.0 };
+        let after_throttling = matches!(stance, Stance::ContinueThrottled | Stance::Resume);
+        let after_suspension = stance == Stance::Resume;
+        let celsius = |applies| margin(applies, policy.celsius_margin);
+        let percent = |applies| margin(applies, policy.battery_percent_margin);
+        Self {
+            user_idle_min: match stance {
+                Stance::Begin => policy.user_idle_min,
+                _ => policy.user_idle_continue_min,
+            },
+            owner_load_max: match stance {
+                Stance::Begin | Stance::Resume => policy.owner_load_start_max,
+                Stance::Continue | Stance::ContinueThrottled => policy.owner_load_max,
+            },
+            battery_percent_min: policy.battery_percent_min + percent(after_suspension),
+            battery_percent_optimal: (policy.battery_percent_optimal + percent(after_throttling))
+                .min(100.0),
+            battery_celsius_max: policy.battery_celsius_max - celsius(after_suspension),
+            celsius_throttle: policy.celsius_throttle - celsius(after_throttling),
+            celsius_critical: policy.celsius_critical - celsius(after_suspension),
+        }
+    }
+}
+
 /// A thermometer.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -100,6 +154,8 @@ pub enum Reading {
     UserIdle,
     /// [`DeviceState::minute_of_day`].
     MinuteOfDay,
+    /// [`DeviceState::local_day`].
+    LocalDay,
 }
 
 impl fmt::Display for Reading {
@@ -115,6 +171,7 @@ impl fmt::Display for Reading {
             Self::Screen => "state of the screen",
             Self::UserIdle => "time since the user was active",
             Self::MinuteOfDay => "time of day",
+            Self::LocalDay => "date",
         })
     }
 }
@@ -184,8 +241,22 @@ pub enum Reason {
         /// Share that would be lent.
         share_max: f64,
     },
+    /// The owner's own work uses more than may be used beside ours.
+    OwnerBusy {
+        /// Share of all processors the owner uses.
+        load: f64,
+        /// Largest share accepted.
+        load_max: f64,
+    },
     /// There is no memory to lend.
     MemoryFull,
+    /// The network is slower than is worth using.
+    NetworkSlow {
+        /// Its speed in bits per second.
+        bits_per_second: u64,
+        /// Least speed accepted.
+        bits_per_second_min: u64,
+    },
     /// The network is not one of the allowed.
     NetworkNotAllowed {
         /// What the device is connected to.
@@ -208,6 +279,47 @@ pub enum Reason {
         minute_of_day: u16,
         /// When work is allowed.
         window: Window,
+    },
+    /// No work begins on this day of the week.
+    DayClosed {
+        /// The day.
+        weekday: Weekday,
+    },
+    /// What [`HarvestPolicy::require`] asks for does not hold.
+    RequirementUnmet,
+    /// Something that [`HarvestPolicy::require`] hangs on is unknown.
+    RequirementUnknown {
+        /// Column of the first unknown name in it, from 1.
+        column: u32,
+    },
+    /// Nothing has been read yet.
+    NotRead,
+    /// The session has had its time.
+    SessionOver {
+        /// Longest session.
+        session_max: Duration,
+    },
+    /// The device rests between sessions.
+    CoolingDown {
+        /// What is left of the rest.
+        left: Duration,
+    },
+    /// As many bytes as a day may have were sent and received.
+    BytesSpent {
+        /// Bytes of the day.
+        bytes: u64,
+        /// Most in a day.
+        bytes_max: u64,
+    },
+    /// Nothing speaks against going on, but not for long enough yet.
+    Settling {
+        /// What is left to wait.
+        left: Duration,
+    },
+    /// The suspension took so long that tasks leave the device.
+    SuspendedTooLong {
+        /// Longest suspension.
+        suspend_max: Duration,
     },
 }
 
@@ -232,6 +344,17 @@ impl Reason {
             Self::ScreenOn => "screen_on",
             Self::UserActive { .. } => "user_active",
             Self::OutsideWindow { .. } => "outside_window",
+            Self::OwnerBusy { .. } => "owner_busy",
+            Self::NetworkSlow { .. } => "network_slow",
+            Self::DayClosed { .. } => "day_closed",
+            Self::RequirementUnmet => "requirement_unmet",
+            Self::RequirementUnknown { .. } => "requirement_unknown",
+            Self::NotRead => "not_read",
+            Self::SessionOver { .. } => "session_over",
+            Self::CoolingDown { .. } => "cooling_down",
+            Self::BytesSpent { .. } => "bytes_spent",
+            Self::Settling { .. } => "settling",
+            Self::SuspendedTooLong { .. } => "suspended_too_long",
         }
     }
 
@@ -336,6 +459,52 @@ impl fmt::Display for Reason {
                 minute_of_day / 60,
                 minute_of_day % 60
             ),
+            Self::OwnerBusy { load, load_max } => write!(
+                f,
+                "the owner uses {:.0} % of the processor, at most {:.0} % is accepted",
+                load * 100.0,
+                load_max * 100.0
+            ),
+            Self::NetworkSlow {
+                bits_per_second,
+                bits_per_second_min,
+            } => write!(
+                f,
+                "the network has {:.1} Mb/s, at least {:.1} Mb/s is needed",
+                *bits_per_second as f64 / 1e6,
+                *bits_per_second_min as f64 / 1e6
+            ),
+            Self::DayClosed { weekday } => write!(f, "nothing is lent on {weekday}"),
+            Self::RequirementUnmet => f.write_str("what the owner requires does not hold"),
+            Self::RequirementUnknown { column } => write!(
+                f,
+                "what the owner requires is unknown, because of the name at column {column}"
+            ),
+            Self::NotRead => f.write_str("nothing has been read yet"),
+            Self::SessionOver { session_max } => write!(
+                f,
+                "the session has had its {:.0} s",
+                session_max.as_secs_f64()
+            ),
+            Self::CoolingDown { left } => write!(
+                f,
+                "the device rests for another {:.0} s",
+                left.as_secs_f64()
+            ),
+            Self::BytesSpent { bytes, bytes_max } => write!(
+                f,
+                "{bytes} bytes were moved today, at most {bytes_max} are allowed"
+            ),
+            Self::Settling { left } => write!(
+                f,
+                "all is well, but must stay so for another {:.0} s",
+                left.as_secs_f64()
+            ),
+            Self::SuspendedTooLong { suspend_max } => write!(
+                f,
+                "the suspension took longer than {:.0} s",
+                suspend_max.as_secs_f64()
+            ),
         }
     }
 }
@@ -346,13 +515,20 @@ impl HarvestPolicy {
     /// Pure: the same arguments give the same decision. All reasons are collected, not the first
     /// alone. Readings taken after `now` count as fresh. An invalid policy refuses.
     ///
-    /// Which unknown reading refuses depends on the class. Available memory is always required. A
-    /// phone needs all of them (of the two temperatures, one), a laptop also battery, network,
-    /// processor load and the signs of its user, a desktop only the signs of its user. A server has
-    /// no user, so an unknown screen, idle time and time of day are not even mentioned. A reading
-    /// that was taken counts for every class.
+    /// Which unknown reading refuses depends on the class. Available memory is always required, and
+    /// whether the network is metered unless that is allowed. A phone needs all of them (of the two
+    /// temperatures, one), a laptop also battery, network, processor load and the signs of its user,
+    /// a desktop only the signs of its user. A server has no user, so an unknown screen, idle time
+    /// and time of day are not even mentioned. A reading that was taken counts for every class.
     #[must_use]
     pub fn decide(&self, state: &DeviceState, now: Instant) -> Decision {
+        self.decide_for(state, Stance::Begin, now)
+    }
+
+    /// The same for something that may have begun already. [`decide`](Self::decide) asks whether it
+    /// may begin.
+    #[must_use]
+    pub fn decide_for(&self, state: &DeviceState, stance: Stance, now: Instant) -> Decision {
         if self.validate().is_err() {
             return Decision {
                 verdict: Verdict::Refuse,
@@ -368,12 +544,19 @@ impl HarvestPolicy {
                 age_max: self.reading_age_max,
             });
         }
-        let battery_scale = self.weigh_battery(state, &mut reasons);
-        let thermal_scale = self.weigh_temperature(state, &mut reasons);
-        let cpu_share = self.weigh_cpu(state, &mut reasons);
+        let limits = Limits::new(self, stance);
+        let battery_scale = self.weigh_battery(state, &limits, &mut reasons);
+        let thermal_scale = weigh_temperature(state, &limits, &mut reasons);
+        let cpu_share = self.weigh_cpu(state, &limits, &mut reasons);
         let memory_bytes = self.weigh_memory(state, &mut reasons);
         self.weigh_network(state, &mut reasons);
-        self.weigh_user(state, &mut reasons);
+        self.weigh_user(state, &limits, &mut reasons);
+        self.weigh_time(state, &mut reasons);
+        match self.require.as_ref().map(|require| require.evaluate(state)) {
+            None | Some(Truth::Yes) => {}
+            Some(Truth::No) => reasons.push(Reason::RequirementUnmet),
+            Some(Truth::Unknown { column }) => reasons.push(Reason::RequirementUnknown { column }),
+        }
 
         let worst = reasons.iter().map(Reason::effect).max();
         let (verdict, scale) = match worst {
@@ -403,7 +586,12 @@ impl HarvestPolicy {
     }
 
     /// The share of full speed that the charge permits.
-    fn weigh_battery(&self, state: &DeviceState, reasons: &mut Vec<Reason>) -> f64 {
+    fn weigh_battery(
+        &self,
+        state: &DeviceState,
+        limits: &Limits,
+        reasons: &mut Vec<Reason>,
+    ) -> f64 {
         match state.battery {
             Battery::Absent => 1.0,
             Battery::Unknown => {
@@ -424,75 +612,25 @@ impl HarvestPolicy {
                     reasons.push(Reason::ReadingImplausible {
                         reading: Reading::Battery,
                     });
-                } else if level_percent < self.battery_percent_min {
+                } else if level_percent < limits.battery_percent_min {
                     reasons.push(Reason::BatteryLow {
                         level_percent,
-                        level_percent_min: self.battery_percent_min,
+                        level_percent_min: limits.battery_percent_min,
                     });
-                } else if level_percent < self.battery_percent_optimal {
+                } else if level_percent < limits.battery_percent_optimal {
                     reasons.push(Reason::BatteryBelowOptimal {
                         level_percent,
-                        level_percent_optimal: self.battery_percent_optimal,
+                        level_percent_optimal: limits.battery_percent_optimal,
                     });
-                    return level_percent / self.battery_percent_optimal;
+                    return level_percent / limits.battery_percent_optimal;
                 }
                 1.0
             }
         }
     }
 
-    /// The share of full speed that the temperatures permit.
-    fn weigh_temperature(&self, state: &DeviceState, reasons: &mut Vec<Reason>) -> f64 {
-        let mut plausible = |celsius: Option<f64>, reading| {
-            let celsius = celsius?;
-            // No upper bound: an absurdly hot reading must not count as less than a hot one.
-            if celsius.is_nan() || celsius < -273.15 {
-                reasons.push(Reason::ReadingImplausible { reading });
-                return None;
-            }
-            Some(celsius)
-        };
-        let battery = plausible(
-            state.battery_temperature_celsius,
-            Reading::BatteryTemperature,
-        );
-        let device = plausible(state.temperature_celsius, Reading::Temperature);
-        if state.battery_temperature_celsius.is_none() && state.temperature_celsius.is_none() {
-            reasons.push(Reason::ReadingUnknown {
-                reading: Reading::Temperature,
-                required: state.class == DeviceClass::Phone,
-            });
-        }
-        for (sensor, celsius, celsius_max) in [
-            (Sensor::Battery, battery, self.battery_celsius_max),
-            (Sensor::Device, device, self.celsius_critical),
-        ] {
-            if let Some(celsius) = celsius
-                && celsius >= celsius_max
-            {
-                reasons.push(Reason::TooHot {
-                    sensor,
-                    celsius,
-                    celsius_max,
-                });
-            }
-        }
-        match device {
-            Some(celsius)
-                if celsius >= self.celsius_throttle && celsius < self.celsius_critical =>
-            {
-                reasons.push(Reason::Warm {
-                    celsius,
-                    celsius_throttle: self.celsius_throttle,
-                });
-                (self.celsius_critical - celsius) / (self.celsius_critical - self.celsius_throttle)
-            }
-            _ => 1.0,
-        }
-    }
-
     /// The share of all processors that the owner leaves and the policy permits.
-    fn weigh_cpu(&self, state: &DeviceState, reasons: &mut Vec<Reason>) -> f64 {
+    fn weigh_cpu(&self, state: &DeviceState, limits: &Limits, reasons: &mut Vec<Reason>) -> f64 {
         let Some(load) = state.cpu_load else {
             reasons.push(Reason::ReadingUnknown {
                 reading: Reading::CpuLoad,
@@ -507,7 +645,12 @@ impl HarvestPolicy {
             return 0.0;
         }
         let left = (1.0 - load).max(0.0);
-        if left < self.cpu_share_max {
+        if load > limits.owner_load_max {
+            reasons.push(Reason::OwnerBusy {
+                load,
+                load_max: limits.owner_load_max,
+            });
+        } else if left < self.cpu_share_max {
             reasons.push(Reason::CpuBusy {
                 load,
                 share_max: self.cpu_share_max,
@@ -549,6 +692,14 @@ impl HarvestPolicy {
                 network: state.network,
             });
         }
+        if let Some(bits_per_second) = state.bandwidth_bits_per_second
+            && bits_per_second < self.bandwidth_bits_per_second_min
+        {
+            reasons.push(Reason::NetworkSlow {
+                bits_per_second,
+                bits_per_second_min: self.bandwidth_bits_per_second_min,
+            });
+        }
         if self.allow_metered {
             return;
         }
@@ -557,48 +708,122 @@ impl HarvestPolicy {
             Some(false) => {}
             None => reasons.push(Reason::ReadingUnknown {
                 reading: Reading::Metered,
-                required: state.class == DeviceClass::Phone,
+                required: true,
             }),
         }
     }
 
-    fn weigh_user(&self, state: &DeviceState, reasons: &mut Vec<Reason>) {
-        let unknown = |reading| {
-            // Nobody sits at a server, so not knowing about a user says nothing.
-            (state.class != DeviceClass::Server).then_some(Reason::ReadingUnknown {
-                reading,
-                required: true,
-            })
-        };
+    fn weigh_user(&self, state: &DeviceState, limits: &Limits, reasons: &mut Vec<Reason>) {
         if self.require_screen_off {
             reasons.extend(match state.screen_on {
                 Some(on) => on.then_some(Reason::ScreenOn),
-                None => unknown(Reading::Screen),
+                None => unknown_of_user(state, Reading::Screen),
             });
         }
-        if !self.user_idle_min.is_zero() {
+        if !limits.user_idle_min.is_zero() {
             reasons.extend(match state.user_idle {
-                Some(idle) => (idle < self.user_idle_min).then_some(Reason::UserActive {
+                Some(idle) => (idle < limits.user_idle_min).then_some(Reason::UserActive {
                     idle,
-                    idle_min: self.user_idle_min,
+                    idle_min: limits.user_idle_min,
                 }),
-                None => unknown(Reading::UserIdle),
+                None => unknown_of_user(state, Reading::UserIdle),
             });
         }
-        if let Some(window) = self.window {
-            reasons.extend(match state.minute_of_day {
-                Some(minute) if minute >= DAY_MINUTES => Some(Reason::ReadingImplausible {
-                    reading: Reading::MinuteOfDay,
-                }),
-                Some(minute_of_day) => {
-                    (!window.contains(minute_of_day)).then_some(Reason::OutsideWindow {
-                        minute_of_day,
-                        window,
-                    })
-                }
-                None => unknown(Reading::MinuteOfDay),
+    }
+
+    fn weigh_time(&self, state: &DeviceState, reasons: &mut Vec<Reason>) {
+        if self.window.is_none() && self.weekday_windows.is_empty() {
+            return;
+        }
+        let Some(minute_of_day) = state.minute_of_day else {
+            reasons.extend(unknown_of_user(state, Reading::MinuteOfDay));
+            return;
+        };
+        if minute_of_day >= DAY_MINUTES {
+            reasons.push(Reason::ReadingImplausible {
+                reading: Reading::MinuteOfDay,
+            });
+            return;
+        }
+        let weekday = state.local_day.map(Weekday::of_day);
+        match self.is_open(minute_of_day, weekday) {
+            Some(true) => {}
+            Some(false) => {
+                let today = weekday.map(|weekday| (weekday, self.window_of(weekday)));
+                reasons.push(match (today, self.window) {
+                    (Some((_, DayWindow::Window(window))), _) | (None, Some(window)) => {
+                        Reason::OutsideWindow {
+                            minute_of_day,
+                            window,
+                        }
+                    }
+                    (Some((weekday, _)), _) => Reason::DayClosed { weekday },
+                    // Without windows of days and of every day, every hour is open.
+                    (None, None) => return,
+                });
+            }
+            None => reasons.extend(unknown_of_user(state, Reading::LocalDay)),
+        }
+    }
+}
+
+/// That a reading is unknown which tells of the owner's habits. Nobody sits at a server, so there it
+/// says nothing.
+fn unknown_of_user(state: &DeviceState, reading: Reading) -> Option<Reason> {
+    (state.class != DeviceClass::Server).then_some(Reason::ReadingUnknown {
+        reading,
+        required: true,
+    })
+}
+
+/// The share of full speed that the temperatures permit.
+fn weigh_temperature(state: &DeviceState, limits: &Limits, reasons: &mut Vec<Reason>) -> f64 {
+    let mut plausible = |celsius: Option<f64>, reading| {
+        let celsius = celsius?;
+        // No upper bound: an absurdly hot reading must not count as less than a hot one.
+        if celsius.is_nan() || celsius < -273.15 {
+            reasons.push(Reason::ReadingImplausible { reading });
+            return None;
+        }
+        Some(celsius)
+    };
+    let battery = plausible(
+        state.battery_temperature_celsius,
+        Reading::BatteryTemperature,
+    );
+    let device = plausible(state.temperature_celsius, Reading::Temperature);
+    if state.battery_temperature_celsius.is_none() && state.temperature_celsius.is_none() {
+        reasons.push(Reason::ReadingUnknown {
+            reading: Reading::Temperature,
+            required: state.class == DeviceClass::Phone,
+        });
+    }
+    for (sensor, celsius, celsius_max) in [
+        (Sensor::Battery, battery, limits.battery_celsius_max),
+        (Sensor::Device, device, limits.celsius_critical),
+    ] {
+        if let Some(celsius) = celsius
+            && celsius >= celsius_max
+        {
+            reasons.push(Reason::TooHot {
+                sensor,
+                celsius,
+                celsius_max,
             });
         }
+    }
+    match device {
+        Some(celsius)
+            if celsius >= limits.celsius_throttle && celsius < limits.celsius_critical =>
+        {
+            reasons.push(Reason::Warm {
+                celsius,
+                celsius_throttle: limits.celsius_throttle,
+            });
+            (limits.celsius_critical - celsius)
+                / (limits.celsius_critical - limits.celsius_throttle)
+        }
+        _ => 1.0,
     }
 }
 
@@ -735,7 +960,7 @@ mod tests {
                 "the battery is at 15 %, at least 20 % is needed",
                 "the battery is at 46.0 °C, the limit is 45.0 °C",
                 "the device is at 70.0 °C, the limit is 65.0 °C",
-                "the owner uses 100 % of the processor, which leaves less than the 50 % to lend",
+                "the owner uses 100 % of the processor, at most 30 % is accepted",
                 "the network is cellular, which is not allowed",
                 "the network is metered",
                 "the screen is on",
@@ -763,10 +988,84 @@ mod tests {
         assert_eq!(codes(&decision), ["warm"]);
         assert!((decision.budget.cpu_share - 0.15).abs() < 1e-12);
 
-        let decision = decide(|s| s.cpu_load = Some(0.9));
+        let policy = HarvestPolicy {
+            owner_load_max: 1.0,
+            owner_load_start_max: 1.0,
+            ..HarvestPolicy::default()
+        };
+        let state = DeviceState {
+            cpu_load: Some(0.9),
+            ..phone()
+        };
+        let decision = policy.decide(&state, NOW);
         assert_eq!(decision.verdict, Verdict::Throttle);
         assert_eq!(codes(&decision), ["cpu_busy"]);
         assert!((decision.budget.cpu_share - 0.1).abs() < 1e-12);
+    }
+
+    #[test]
+    fn an_owner_who_needs_the_processor_gets_it() {
+        assert_eq!(codes(&decide(|s| s.cpu_load = Some(0.3))), [""; 0]);
+        let decision = decide(|s| s.cpu_load = Some(0.31));
+        assert_eq!(decision.verdict, Verdict::Refuse);
+        assert_eq!(codes(&decision), ["owner_busy"]);
+        let state = DeviceState {
+            cpu_load: Some(0.31),
+            ..phone()
+        };
+        let decision = HarvestPolicy::default().decide_for(&state, Stance::Continue, NOW);
+        assert_eq!(decision.verdict, Verdict::Allow);
+    }
+
+    #[test]
+    fn a_slow_network_is_not_used_and_one_of_unknown_speed_is() {
+        let speed = |bits| decide(|s| s.bandwidth_bits_per_second = bits);
+        assert_eq!(speed(None).verdict, Verdict::Allow);
+        assert_eq!(speed(Some(5_000_000)).verdict, Verdict::Allow);
+        let slow = speed(Some(4_999_999));
+        assert_eq!(codes(&slow), ["network_slow"]);
+        assert_eq!(slow.verdict, Verdict::Refuse);
+    }
+
+    #[test]
+    fn what_the_owner_requires_must_hold_and_be_known() {
+        let policy = HarvestPolicy {
+            require: Some(crate::Expression::parse("battery > 95 || docked").unwrap()),
+            ..HarvestPolicy::default()
+        };
+        let mut state = phone();
+        let unknown = policy.decide(&state, NOW);
+        assert_eq!(unknown.verdict, Verdict::Refuse);
+        assert_eq!(unknown.reasons, [Reason::RequirementUnknown { column: 17 }]);
+        state.flags.insert("docked".to_owned(), false);
+        assert_eq!(
+            policy.decide(&state, NOW).reasons,
+            [Reason::RequirementUnmet]
+        );
+        state.flags.insert("docked".to_owned(), true);
+        assert_eq!(policy.decide(&state, NOW).reasons, []);
+    }
+
+    #[test]
+    fn days_with_windows_of_their_own_need_the_date() {
+        let mut policy = HarvestPolicy::default();
+        policy
+            .weekday_windows
+            .insert(Weekday::Saturday, DayWindow::Closed);
+        let at = |local_day, hour: u16| {
+            let state = DeviceState {
+                local_day,
+                minute_of_day: Some(hour * 60),
+                ..phone()
+            };
+            codes(&policy.decide(&state, NOW))
+        };
+        assert_eq!(at(None, 23), ["reading_unknown"]);
+        // 2026-11-20 is a Friday, whose night reaches into Saturday.
+        assert_eq!(at(Some(20_777), 23), [""; 0]);
+        assert_eq!(at(Some(20_778), 3), [""; 0]);
+        assert_eq!(at(Some(20_778), 23), ["day_closed"]);
+        assert_eq!(at(Some(20_779), 3), ["outside_window"]);
     }
 
     #[test]
@@ -803,6 +1102,7 @@ mod tests {
     fn a_server_needs_no_battery_no_user_and_no_thermometer() {
         let state = DeviceState {
             memory_available_bytes: Some(1 << 30),
+            metered: Some(false),
             ..DeviceState::unknown(DeviceClass::Server, NOW)
         };
         let decision = HarvestPolicy::default().decide(&state, NOW);
@@ -814,6 +1114,23 @@ mod tests {
                 .all(|reason| reason.effect() == Effect::Note)
         );
         assert_eq!(decision.reasons[0].to_string(), "the battery is unknown");
+    }
+
+    #[test]
+    fn a_network_of_which_nobody_knows_what_it_costs_is_not_used() {
+        for class in [
+            DeviceClass::Phone,
+            DeviceClass::Laptop,
+            DeviceClass::Desktop,
+            DeviceClass::Server,
+        ] {
+            let decision = decide(|s| {
+                s.class = class;
+                s.metered = None;
+            });
+            assert_eq!(decision.verdict, Verdict::Refuse, "{class:?}");
+            assert_eq!(codes(&decision), ["reading_unknown"]);
+        }
     }
 
     #[test]
@@ -1006,6 +1323,42 @@ mod tests {
             }
             let policy = HarvestPolicy::default();
             prop_assert!(lends_no_more(&policy.decide(&lower, NOW), &policy.decide(&state, NOW)));
+        }
+
+        #[test]
+        fn nothing_is_lent_on_a_required_reading_that_is_unknown(
+            state in prop_oneof![any_state(), nearly_fine()],
+        ) {
+            for policy in [HarvestPolicy::default(), HarvestPolicy::phone()] {
+                for stance in [
+                    Stance::Begin,
+                    Stance::Continue,
+                    Stance::ContinueThrottled,
+                    Stance::Resume,
+                ] {
+                    let decision = policy.decide_for(&state, stance, NOW);
+                    let phone = state.class == DeviceClass::Phone;
+                    let thermometer = state.battery_temperature_celsius.is_some()
+                        || state.temperature_celsius.is_some();
+                    if state.metered.is_none()
+                        || state.memory_available_bytes.is_none()
+                        || phone && (state.battery == Battery::Unknown || !thermometer)
+                        || state.class.is_portable() && state.network == Network::Unknown
+                        || state.class != DeviceClass::Server && state.user_idle.is_none()
+                    {
+                        prop_assert_eq!(decision.verdict, Verdict::Refuse);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn what_may_resume_may_go_on(state in prop_oneof![any_state(), nearly_fine()]) {
+            let policy = HarvestPolicy::default();
+            let to = |stance| policy.decide_for(&state, stance, NOW);
+            let (resume, throttled) = (to(Stance::Resume), to(Stance::ContinueThrottled));
+            prop_assert!(lends_no_more(&resume, &throttled));
+            prop_assert!(lends_no_more(&throttled, &to(Stance::Continue)));
         }
 
         #[test]

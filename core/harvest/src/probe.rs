@@ -1,4 +1,4 @@
-//! The battery as the host's own language reads it.
+//! Readings that the host's own code takes.
 
 use fogcompute_base::Instant;
 use thiserror::Error;
@@ -12,8 +12,11 @@ pub enum ProbeError {
     /// The platform does not tell. Try again later or decide on [`Battery::Unknown`].
     #[error("the battery cannot be read on this platform")]
     Unavailable,
+    /// The probe's code panicked or threw something that no error describes.
+    #[error("the probe broke off")]
+    Broken,
     /// The host's own code failed.
-    #[error("the host could not read the battery: {reason}")]
+    #[error("the host could not read the device: {reason}")]
     Host {
         /// What the host said.
         reason: String,
@@ -29,6 +32,22 @@ pub trait BatteryProbe: Send + Sync {
     /// [`ProbeError`] when no reading could be had; a device without a battery is
     /// [`Battery::Absent`], not an error.
     fn battery(&self) -> Result<Battery, ProbeError>;
+}
+
+/// Reads the whole device. What it cannot read it leaves unknown.
+pub trait DeviceProbe: Send {
+    /// The device as it is now. `now` becomes [`DeviceState::read_at`].
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError`] when nothing at all could be read.
+    fn read(&mut self, now: Instant) -> Result<DeviceState, ProbeError>;
+}
+
+impl<P: DeviceProbe + ?Sized> DeviceProbe for Box<P> {
+    fn read(&mut self, now: Instant) -> Result<DeviceState, ProbeError> {
+        (**self).read(now)
+    }
 }
 
 impl HarvestPolicy {

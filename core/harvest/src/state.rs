@@ -1,5 +1,6 @@
 //! What a host knows about its device at one moment.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -107,8 +108,16 @@ pub struct DeviceState {
     pub screen_on: Option<bool>,
     /// Time since the user last touched the device.
     pub user_idle: Option<Duration>,
-    /// Local time of day in minutes since midnight, 0 to 1439.
+    /// Local time of day in minutes since midnight, 0 to 1439, as the device's clock shows it: the
+    /// host converts at each reading, so that a change of the clocks needs no rule here.
     pub minute_of_day: Option<u16>,
+    /// Local date in days since 1970-01-01, from which the day of the week follows.
+    pub local_day: Option<u32>,
+    /// Speed of the network in bits per second.
+    pub bandwidth_bits_per_second: Option<u64>,
+    /// What else the host knows, for [`HarvestPolicy::require`](crate::HarvestPolicy::require).
+    #[serde(default)]
+    pub flags: BTreeMap<String, bool>,
     /// When the readings were taken.
     pub read_at: Instant,
 }
@@ -131,6 +140,9 @@ impl DeviceState {
             screen_on: None,
             user_idle: None,
             minute_of_day: None,
+            local_day: None,
+            bandwidth_bits_per_second: None,
+            flags: BTreeMap::new(),
             read_at,
         }
     }
@@ -174,6 +186,9 @@ mod tests {
             screen_on: Some(false),
             user_idle: Some(Duration::from_secs(600)),
             minute_of_day: Some(1_400),
+            local_day: Some(20_778),
+            bandwidth_bits_per_second: Some(1_000_000_000),
+            flags: BTreeMap::from([("on_call".to_owned(), true)]),
             ..DeviceState::unknown(DeviceClass::Laptop, Instant::from_millis(3))
         };
         let text = serde_json::to_string(&state).unwrap();

@@ -22,6 +22,7 @@ use crate::demo::{
     run_demo,
 };
 use crate::error::NodeError;
+use crate::harvest::{self, HarvestCommand};
 use crate::ledger::{self, LedgerCommand};
 use crate::messages::{self, Wanted};
 use crate::mixnode;
@@ -71,6 +72,12 @@ enum Command {
     /// Its output goes to the standard output, its log to the standard error. Exit codes: 1 for files
     /// that are not read or written, 2 for arguments that make no sense, 3 for a task that failed.
     Run(RunArguments),
+    /// Say what this device would lend, and why.
+    ///
+    /// Exit codes: 1 for files that are not read or not sound and for a device that cannot be read,
+    /// 2 for arguments that make no sense.
+    #[command(subcommand)]
+    Harvest(HarvestCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -394,7 +401,8 @@ enum DemoPolicy {
 enum Policy {
     /// The default harvest policy decides. It lends from 22:00 to 07:00.
     Default,
-    /// The same without its hours.
+    /// The same at any hour, over any network, and beside any work of the owner's that leaves
+    /// something.
     AnyHour,
     /// Lend whatever the policy says.
     Always,
@@ -455,10 +463,11 @@ struct NodeArguments {
 /// `node_command` is how another process of this same command is started.
 pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
     // Whoever reads JSON reads it of arguments that make no sense as well.
-    let json_asked = args
-        .get(1)
-        .is_some_and(|task| task == "demo" || task == "schedule" || task == "ledger")
-        && args.iter().any(|argument| argument == "--json");
+    let json_asked = args.get(1).is_some_and(|task| {
+        ["demo", "schedule", "ledger", "harvest"]
+            .iter()
+            .any(|json| task == json)
+    }) && args.iter().any(|argument| argument == "--json");
     let arguments = match Arguments::try_parse_from(args).and_then(checked) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -617,6 +626,16 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 error.exit_code()
             }
         },
+        Command::Harvest(command) => match harvest::run(&command) {
+            Ok(()) => 0,
+            Err(error) if error.is_reader_gone() => 0,
+            Err(error) => {
+                if command.json() {
+                    print_failure(error.kind(), &with_causes(&error));
+                }
+                failed(&error)
+            }
+        },
         Command::Node(arguments) => {
             let role = match (arguments.role, arguments.layer) {
                 (RoleName::Mix, layer) => Role::Mix {
@@ -632,8 +651,13 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 data: arguments.data,
                 policy: match arguments.policy {
                     Policy::Default => HarvestPolicy::default(),
+                    // Who runs a demonstration is awake and asked for it, and its nodes talk among
+                    // themselves on one machine.
                     Policy::AnyHour => HarvestPolicy {
                         window: None,
+                        allow_metered: true,
+                        owner_load_max: 1.0,
+                        owner_load_start_max: 1.0,
                         ..HarvestPolicy::default()
                     },
                     Policy::Always => HarvestPolicy::always(),

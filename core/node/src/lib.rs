@@ -29,6 +29,7 @@ mod fog;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod harvest;
 mod ledger;
 mod mandelbrot;
 mod messages;

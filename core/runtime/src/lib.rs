@@ -1,9 +1,11 @@
 //! What runs tasks, and what reads the device they run on.
 //!
 //! [`WasmRuntime`] runs tasks of the ABI `fog-task` (see `fogcompute-exec`) in the interpreter wasmi,
-//! `WasmtimeRuntime` in machine code, and `ProcessRuntime` programs of Linux. `probe::LinuxProbe` reads processor, memory, battery, temperature and network from
-//! Linux's own files; on other systems it does not exist, and the host fills a
-//! `fogcompute_harvest::DeviceState` itself. Neither decides anything: limits come with the task,
+//! `WasmtimeRuntime` in machine code, and `ProcessRuntime` programs of Linux. `probe::LinuxProbe`
+//! reads processor, memory, battery, temperature, network and display from Linux's own files, and
+//! asks logind and NetworkManager for the rest; on other systems it does not exist, and the host
+//! fills a `fogcompute_harvest::DeviceState` itself. [`ProbeThread`] reads any probe without waiting
+//! for it. None of them decides anything: limits come with the task,
 //! and whether the device may work is the harvest policy's business.
 //!
 //! Meet [`WasmRuntime`] and `probe::LinuxProbe` first.
@@ -29,12 +31,14 @@ mod log;
 mod pace;
 #[cfg(target_os = "linux")]
 pub mod probe;
+mod probe_thread;
 #[cfg(target_os = "linux")]
 mod process;
 mod wasm;
 #[cfg(target_os = "linux")]
 pub use process::{ProcessConfig, ProcessRuntime, launch_from_args};
 
+pub use probe_thread::ProbeThread;
 #[cfg(feature = "wasmtime")]
 pub use wasm::{
     BlobError, CodeCacheConfig, Metering, WasmtimeConfig, WasmtimeError, WasmtimeRuntime,

@@ -8,7 +8,10 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use fogcompute_base::{Clock, Instant, SystemClock, UnixMillis};
-use fogcompute_harvest::{Battery, DeviceClass, DeviceState, Network};
+use fogcompute_harvest::{
+    Battery, Command, DeviceClass, DeviceState, HarvestPolicy, HarvestState, Harvester, Network,
+    Reason, Weekday,
+};
 use fogcompute_runtime::probe::{LinuxProbe, ProbeError};
 use tempfile::TempDir;
 
@@ -238,6 +241,155 @@ fn machine_with_a_display_and_no_battery_is_a_desktop() {
     assert_eq!(device.read().class, DeviceClass::Desktop);
 }
 
+/// What a Raspberry Pi 4 with a cable and no display tells.
+#[test]
+fn raspberry_pi() {
+    let device = Device::new();
+    device.folder("sys/class/power_supply");
+    device.entry(
+        "thermal",
+        "thermal_zone0",
+        &["type=cpu-thermal", "temp=48199"],
+    );
+    device.entry("thermal", "cooling_device0", &["type=gpio-fan"]);
+    device.entry(
+        "hwmon",
+        "hwmon0",
+        &["name=cpu_thermal", "temp1_input=48199"],
+    );
+    device.entry("hwmon", "hwmon1", &["name=rpi_volt", "in0_lcrit_alarm=0"]);
+    device.entry("drm", "card1-HDMI-A-1", &["status=disconnected", "dpms=On"]);
+    device.entry("net", "lo", &["type=772", "operstate=unknown", "carrier=1"]);
+    device.entry("net", "eth0", &["type=1", "operstate=up", "speed=1000"]);
+    device.folder("sys/class/net/eth0/device");
+    device.entry("net", "wlan0", &["type=1", "operstate=down", "speed=-1"]);
+    device.folder("sys/class/net/wlan0/wireless");
+    assert_eq!(
+        device.read(),
+        DeviceState {
+            cpu_cores: Some(2),
+            memory_total_bytes: Some(16_384_000 * 1_024),
+            memory_available_bytes: Some(8_192_000 * 1_024),
+            battery: Battery::Absent,
+            temperature_celsius: Some(48.199),
+            network: Network::Ethernet,
+            bandwidth_bits_per_second: Some(1_000_000_000),
+            ..DeviceState::unknown(DeviceClass::Server, NOW)
+        }
+    );
+}
+
+#[test]
+fn screen_is_on_if_a_display_is_lit() {
+    let device = Device::new();
+    let read = || device.read().screen_on;
+    assert_eq!(read(), None);
+    device.entry(
+        "drm",
+        "card0-eDP-1",
+        &["status=connected", "enabled=enabled"],
+    );
+    assert_eq!(read(), None);
+    device.entry("drm", "card0-eDP-1", &["dpms=On"]);
+    assert_eq!(read(), Some(true));
+    device.entry("drm", "card0-eDP-1", &["dpms=Off"]);
+    assert_eq!(read(), Some(false));
+    // The lid is closed, and a display stands on the desk.
+    device.entry("drm", "card0-eDP-1", &["dpms=On", "enabled=disabled"]);
+    assert_eq!(read(), Some(false));
+    device.entry(
+        "drm",
+        "card0-DP-1",
+        &["status=connected", "enabled=enabled", "dpms=On"],
+    );
+    assert_eq!(read(), Some(true));
+    device.entry("drm", "card0-DP-1", &["dpms=nonsense"]);
+    assert_eq!(read(), None);
+}
+
+#[test]
+fn speed_of_the_network_is_known_where_the_driver_tells() {
+    let device = Device::new();
+    device.entry("net", "eth0", &["type=1", "operstate=up"]);
+    device.folder("sys/class/net/eth0/device");
+    for (speed, bits) in [
+        ("", None),
+        ("-1", None),
+        ("4294967295", None),
+        ("0", None),
+        ("100", Some(100_000_000)),
+        ("25000", Some(25_000_000_000)),
+    ] {
+        device.entry("net", "eth0", &[&format!("speed={speed}")]);
+        assert_eq!(device.read().bandwidth_bits_per_second, bits, "{speed}");
+    }
+}
+
+/// The charger of a recorded laptop is pulled out and put back while it lends.
+#[test]
+fn charger_that_is_pulled_suspends_within_a_second_and_resumes_later() {
+    let device = Device::new();
+    device.battery("80", "Charging");
+    device.entry("power_supply", "AC", &["type=Mains", "online=1"]);
+    device.entry(
+        "thermal",
+        "thermal_zone0",
+        &["type=x86_pkg_temp", "temp=41000"],
+    );
+    device.entry(
+        "drm",
+        "card0-eDP-1",
+        &["status=connected", "enabled=enabled", "dpms=Off"],
+    );
+    device.entry("net", "wlp3s0", &["type=1", "operstate=up"]);
+    device.folder("sys/class/net/wlp3s0/wireless");
+    // Nobody is asked here who sits in front of it and what the network costs.
+    let policy = HarvestPolicy::from_toml(
+        "window = \"any\"\nallow_metered = true\nuser_idle_min_seconds = 0\n\
+         user_idle_continue_min_seconds = 0",
+    )
+    .unwrap();
+    let second = std::time::Duration::from_secs(1);
+    let mut now = Instant::from_millis(1_000);
+    let mut harvester = Harvester::new(policy, now, UnixMillis(1_779_040_800_000)).unwrap();
+    let mut probe = device.probe();
+    let mut busy = 1_000;
+    let mut tick = |harvester: &mut Harvester| {
+        // A tenth of the two processors is the owner's.
+        busy += 20;
+        device.cpu(busy, 10_000 + busy * 9, 100);
+        now = now + second;
+        let state = probe.read(now).unwrap();
+        (harvester.handle_reading(&state, now), now)
+    };
+    tick(&mut harvester);
+    assert_eq!(tick(&mut harvester).0.state, HarvestState::Running);
+    let Some(Command::Run(budget)) = harvester.poll_command() else {
+        panic!("nothing began");
+    };
+    assert!((budget.cpu_share - 0.5).abs() < 1e-12);
+
+    device.battery("80", "Discharging");
+    device.entry("power_supply", "AC", &["online=0"]);
+    let (answer, pulled) = tick(&mut harvester);
+    assert_eq!(answer.state, HarvestState::Suspended);
+    assert_eq!(answer.reasons, [Reason::NotCharging]);
+    assert_eq!(harvester.poll_command(), Some(Command::Suspend));
+
+    device.battery("79", "Charging");
+    device.entry("power_supply", "AC", &["online=1"]);
+    let resumed = loop {
+        let (answer, now) = tick(&mut harvester);
+        if answer.state == HarvestState::Running {
+            break now;
+        }
+        assert_eq!(answer.state, HarvestState::Suspended);
+        assert_eq!(harvester.poll_command(), None);
+    };
+    assert_eq!(resumed.duration_since(pulled).as_secs(), 11);
+    assert_eq!(harvester.poll_command(), Some(Command::Run(budget)));
+}
+
 #[test]
 fn phone() {
     let device = Device::new();
@@ -301,6 +453,8 @@ fn nonsense_in_files_is_unknown() {
         "sys/class/net/eth0/operstate",
         "sys/class/net/eth0/type",
         "sys/class/drm/card0/status",
+        "sys/class/net/eth0/speed",
+        "sys/class/drm/card0/dpms",
     ] {
         device.write(path, junk);
     }
@@ -416,33 +570,70 @@ fn device_is_offline_only_if_every_interface_says_so() {
     assert_eq!(device.read().network, Network::Unknown);
 }
 
+/// A clock that stands.
+struct At(u64);
+
+impl Clock for At {
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+    fn unix_now(&self) -> UnixMillis {
+        UnixMillis(self.0)
+    }
+}
+
+/// A time zone's file of version 2 without transitions: everything is in the rule at its end.
+fn zone(rule: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for _ in 0..2 {
+        bytes.extend(b"TZif2");
+        bytes.extend([0; 15]);
+        // isutcnt, isstdcnt, leapcnt, timecnt, typecnt, charcnt
+        for count in [0_u32, 0, 0, 0, 1, 4] {
+            bytes.extend(count.to_be_bytes());
+        }
+        bytes.extend([0, 0, 0, 0, 0, 0]);
+        bytes.extend(b"UTC\0");
+    }
+    bytes.extend(format!("\n{rule}\n").as_bytes());
+    bytes
+}
+
+#[test]
+fn night_is_from_ten_to_seven_whatever_the_clocks_do_in_it() {
+    // Hours after 2026-03-28 18:00 UTC at which the window opens and closes in Berlin, and the same
+    // after 2026-10-24 18:00 UTC: of the nights in which the clocks change, one is an hour short
+    // and one an hour long.
+    let device = Device::new();
+    device.write("etc/localtime", zone("CET-1CEST,M3.5.0,M10.5.0/3"));
+    let policy = HarvestPolicy::default();
+    let hour = 3_600_000;
+    for (evening, day, hours) in [
+        (1_774_720_800_000, 20_540, 8),
+        (1_792_864_800_000, 20_750, 10),
+        (1_779_040_800_000, 20_590, 9),
+    ] {
+        let open: Vec<u64> = (0..20)
+            .filter(|passed| {
+                let clock = Arc::new(At(evening + passed * hour));
+                let state = device.probe().with_clock(clock).read(NOW).unwrap();
+                let weekday = state.local_day.map(Weekday::of_day);
+                policy.is_open(state.minute_of_day.unwrap(), weekday) == Some(true)
+            })
+            .collect();
+        assert_eq!(open.len() as u64, hours, "{open:?}");
+        assert_eq!(open.last().unwrap() - open[0] + 1, hours);
+        let state = device
+            .probe()
+            .with_clock(Arc::new(At(evening)))
+            .read(NOW)
+            .unwrap();
+        assert_eq!(state.local_day, Some(day));
+    }
+}
+
 #[test]
 fn minute_of_day_is_local() {
-    struct At(u64);
-    impl Clock for At {
-        fn now(&self) -> Instant {
-            Instant::ZERO
-        }
-        fn unix_now(&self) -> UnixMillis {
-            UnixMillis(self.0)
-        }
-    }
-    // A version 2 file without transitions: everything is in the rule at its end.
-    let zone = |rule: &str| {
-        let mut bytes = Vec::new();
-        for _ in 0..2 {
-            bytes.extend(b"TZif2");
-            bytes.extend([0; 15]);
-            // isutcnt, isstdcnt, leapcnt, timecnt, typecnt, charcnt
-            for count in [0_u32, 0, 0, 0, 1, 4] {
-                bytes.extend(count.to_be_bytes());
-            }
-            bytes.extend([0, 0, 0, 0, 0, 0]);
-            bytes.extend(b"UTC\0");
-        }
-        bytes.extend(format!("\n{rule}\n").as_bytes());
-        bytes
-    };
     let device = Device::new();
     let minute = |unix_millis| {
         let mut probe = device.probe().with_clock(Arc::new(At(unix_millis)));

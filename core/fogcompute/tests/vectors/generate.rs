@@ -979,7 +979,17 @@ fn harvest() -> Result<Vec<Value>> {
         memory_available_bytes: Some(20 << 30),
         battery: Battery::Absent,
         network: Network::Ethernet,
+        metered: Some(false),
         ..unknown(DeviceClass::Server)
+    };
+    // Nobody knows what its network costs.
+    let unmanaged = DeviceState {
+        metered: None,
+        ..server.clone()
+    };
+    let busy = DeviceState {
+        cpu_load: Some(0.75),
+        ..phone()
     };
     let everything = DeviceState {
         cpu_load: Some(1.0),
@@ -1035,6 +1045,9 @@ fn harvest() -> Result<Vec<Value>> {
         ("default", no_battery),
         ("default", everything.clone()),
         ("default", server),
+        ("default", unmanaged.clone()),
+        ("allow_metered = true", unmanaged),
+        ("default", busy),
         ("default", unknown(DeviceClass::Phone)),
         ("default", unknown(DeviceClass::Laptop)),
         ("default", unknown(DeviceClass::Desktop)),
@@ -1051,8 +1064,19 @@ fn harvest() -> Result<Vec<Value>> {
         ("battery_percent_min = 80.0", phone()),
         ("cpu_share_max = 1.5", phone()),
         ("networks = [\"offline\"]", phone()),
+        ("require = \"battery > 60 && !metered\"", phone()),
+        ("require = \"battery > 90 || on_call\"", phone()),
+        ("require = \"battery >\"", phone()),
+        ("window = \"any\"\nowner_load_start_max = 0.9", phone()),
     ] {
         let mut case = json!({"policy": policy_text, "state": state});
+        // Languages other than Rust do not give these readings.
+        for field in ["local_day", "bandwidth_bits_per_second", "flags"] {
+            case["state"]
+                .as_object_mut()
+                .expect("a state has fields")
+                .remove(field);
+        }
         match policy(policy_text).and_then(|policy| fogcompute::decide(&policy, &state)) {
             Ok(decision) => {
                 case["verdict"] = json!(decision.verdict);

@@ -9,7 +9,7 @@ use super::tree::Tree;
 pub(super) struct CpuSample {
     busy: u64,
     total: u64,
-    /// Of `busy`, what each process of this one's group used.
+    /// Of `busy`, what each process of ours used, see [`CpuSample::load_since`].
     own: BTreeMap<String, u64>,
 }
 
@@ -17,7 +17,7 @@ impl CpuSample {
     pub(super) fn read(tree: &Tree) -> Option<Self> {
         let (busy, total) = system_ticks(&tree.text("proc/stat")?)?;
         let this = Process::parse(&tree.text("proc/self/stat")?)?;
-        let mut own = BTreeMap::from([(SELF.to_owned(), this.ticks)]);
+        let mut others = BTreeMap::new();
         for id in tree.entries("proc").unwrap_or_default() {
             let is_process = id.bytes().all(|byte| byte.is_ascii_digit());
             if !is_process || id == this.id {
@@ -28,8 +28,14 @@ impl CpuSample {
                 .text(&format!("proc/{id}/stat"))
                 .as_deref()
                 .and_then(Process::parse);
-            if let Some(other) = other.filter(|other| other.group == this.group) {
-                own.insert(other.id, other.ticks);
+            if let Some(other) = other {
+                others.insert(other.id.clone(), other);
+            }
+        }
+        let mut own = BTreeMap::from([(SELF.to_owned(), this.ticks)]);
+        for (id, other) in &others {
+            if other.group == this.group || descends(other, &this.id, &others) {
+                own.insert(id.clone(), other.ticks);
             }
         }
         Some(Self { busy, total, own })
@@ -44,8 +50,8 @@ impl CpuSample {
     /// Share of the processors that others used since `earlier`, 0 to 1.
     ///
     /// Without subtracting its own work, a harvester would see a busy device and suspend itself.
-    /// Own is the whole process group: what was started together, such as several nodes on one
-    /// machine, or a node and its helpers.
+    /// Own is the whole process group, that is what was started together, such as several nodes on
+    /// one machine; and every process that this one started, in whatever group, such as a task.
     pub(super) fn load_since(&self, earlier: &Self) -> Option<f64> {
         let busy = self.busy.checked_sub(earlier.busy)?;
         let total = self.total.checked_sub(earlier.total)?;
@@ -102,10 +108,30 @@ fn system_ticks(stat: &str) -> Option<(u64, u64)> {
     Some((total - idle, total))
 }
 
-/// What a process's `stat` tells: its id, its group, its user and system ticks (fields 1, 5, 14
-/// and 15).
+/// Whether a process was started by process `ancestor` or by one that was.
+fn descends(process: &Process, ancestor: &str, others: &BTreeMap<String, Process>) -> bool {
+    let mut parent = &process.parent;
+    // Ids are reused while the files are read one by one, so the chain may even be a circle.
+    for _ in 0..GENERATIONS_MAX {
+        if parent == ancestor {
+            return true;
+        }
+        match others.get(parent) {
+            Some(process) => parent = &process.parent,
+            None => return false,
+        }
+    }
+    false
+}
+
+/// Generations of processes that are followed.
+const GENERATIONS_MAX: usize = 64;
+
+/// What a process's `stat` tells: its id, its parent, its group, its user and system ticks (fields
+/// 1, 4, 5, 14 and 15).
 struct Process {
     id: String,
+    parent: String,
     group: String,
     ticks: u64,
 }
@@ -120,6 +146,7 @@ impl Process {
         let ticks = number(11)?.checked_add(number(12)?)?;
         Some(Self {
             id,
+            parent: (*fields.get(1)?).to_owned(),
             group: (*fields.get(2)?).to_owned(),
             ticks,
         })
@@ -163,6 +190,29 @@ mod tests {
             (process.id.as_str(), process.group.as_str(), process.ticks),
             ("7", "9", 42)
         );
+    }
+
+    #[test]
+    fn descendants_are_own_in_whatever_group_and_a_circle_ends() {
+        let process = |id: &str, parent: &str| {
+            let stat = format!("{id} (x) S {parent} {id} 1 0 -1 0 0 0 0 0 1 1 0 0 20 0 1 0 1");
+            (id.to_owned(), Process::parse(&stat).unwrap())
+        };
+        let others: BTreeMap<_, _> = [
+            process("1", "0"),
+            process("20", "10"),
+            process("21", "20"),
+            process("30", "1"),
+            process("40", "41"),
+            process("41", "40"),
+        ]
+        .into();
+        let own: Vec<&str> = others
+            .values()
+            .filter(|process| descends(process, "10", &others))
+            .map(|process| process.id.as_str())
+            .collect();
+        assert_eq!(own, ["20", "21"]);
     }
 
     fn sample(busy: u64, total: u64, own: u64) -> CpuSample {

@@ -7,16 +7,23 @@
 //! | battery | `/sys/class/power_supply` |
 //! | temperature | `/sys/class/thermal`, `/sys/class/hwmon` |
 //! | network | `/sys/class/net`, `/proc/net/route` |
-//! | time of day | `/etc/localtime` |
+//! | time of day, date | `/etc/localtime` |
+//! | screen | `/sys/class/drm`: whether a connected display is lit |
+//! | user's idle time | logind: the hint that desktops and terminals give it, less what inhibits it |
+//! | metering | NetworkManager |
 //!
-//! Screen, user's idle time and metering are not in files: desktops tell them over D-Bus, which
-//! this module does not speak, so they are unknown.
+//! The last two are asked over D-Bus, of the system's bus or of another that is named. A service
+//! that does not answer within a fraction of a second, or a bus that is not there, is an unknown
+//! reading, and so is a file that is missing, cannot be read or holds nonsense: never a zero.
 //!
-//! A file that is missing, cannot be read or holds nonsense is an unknown reading, never a zero.
+//! A probe blocks while it reads. [`ProbeThread`](crate::ProbeThread) gives it a thread of its own, so that one that
+//! never returns, or panics, only makes the last reading grow old.
 
+mod bus;
 mod cpu;
 mod network;
 mod power;
+mod screen;
 mod thermal;
 mod tree;
 
@@ -25,15 +32,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fogcompute_base::{Clock, Instant, SystemClock};
-use fogcompute_harvest::{DeviceClass, DeviceState};
+use fogcompute_base::{Clock, Instant, SystemClock, UnixMillis};
+use fogcompute_harvest::{DeviceClass, DeviceProbe, DeviceState};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use thiserror::Error;
 
+use self::bus::Services;
 use self::cpu::CpuSample;
 use self::power::Power;
 use self::tree::Tree;
+
+pub use self::bus::BusAddressError;
 
 /// Why nothing at all could be read.
 #[non_exhaustive]
@@ -66,6 +77,7 @@ pub struct LinuxProbe {
     clock: Arc<dyn Clock>,
     /// A display server is announced in this process's environment.
     session: bool,
+    services: Option<Services>,
     /// The reading the next load is measured from, and the load up to it.
     last: Option<(CpuSample, Option<f64>)>,
 }
@@ -76,22 +88,34 @@ impl LinuxProbe {
     #[must_use]
     pub fn new() -> Self {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| value != OsStr::new(""));
+        let address = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").ok();
         Self {
             session: is_set("DISPLAY") || is_set("WAYLAND_DISPLAY"),
+            services: Services::new(address.as_deref().unwrap_or(SYSTEM_BUS)).ok(),
             ..Self::with_root("/")
         }
     }
 
     /// Reads the device whose `proc`, `sys` and `etc` are under `root`: a host's, mounted in a
-    /// container, or a recorded one. The environment is not looked at.
+    /// container, or a recorded one. The environment is not looked at, and no bus is asked.
     #[must_use]
     pub fn with_root(root: impl AsRef<Path>) -> Self {
         Self {
             tree: Tree::new(root.as_ref()),
             clock: Arc::new(SystemClock::new()),
             session: false,
+            services: None,
             last: None,
         }
+    }
+
+    /// Asks the bus at `address` for what is not in files: `unix:path=/run/dbus/system_bus_socket`.
+    ///
+    /// # Errors
+    /// [`BusAddressError`]: there is no address of a Unix socket in it.
+    pub fn with_bus(mut self, address: &str) -> Result<Self, BusAddressError> {
+        self.services = Some(Services::new(address)?);
+        Ok(self)
     }
 
     /// Takes the time of day from `clock` instead of the machine's.
@@ -127,6 +151,14 @@ impl LinuxProbe {
         }
         let cpu_load = self.last.as_ref().and_then(|(_, load)| *load);
         let (memory_total_bytes, memory_available_bytes) = memory(&self.tree);
+        let (network, bandwidth_bits_per_second) = network::read(&self.tree);
+        let unix_now = self.clock.unix_now();
+        let told = self
+            .services
+            .as_mut()
+            .map(|services| services.read(self.clock.as_ref()))
+            .unwrap_or_default();
+        let (local_day, minute_of_day) = self.local(unix_now).unzip();
         Ok(DeviceState {
             cpu_cores: cpu::cores(&self.tree),
             cpu_load,
@@ -135,8 +167,14 @@ impl LinuxProbe {
             battery: power.battery,
             battery_temperature_celsius: power.temperature_celsius,
             temperature_celsius: thermal::hottest(&self.tree),
-            network: network::read(&self.tree),
-            minute_of_day: self.minute_of_day(),
+            network,
+            bandwidth_bits_per_second,
+            metered: told.metered,
+            // A lid that is closed says nothing of a display on the desk, which is lit or not.
+            screen_on: screen::is_lit(&self.tree),
+            user_idle: told.user_idle,
+            minute_of_day,
+            local_day,
             ..DeviceState::unknown(self.class(&power), now)
         })
     }
@@ -166,11 +204,29 @@ impl LinuxProbe {
             })
     }
 
-    fn minute_of_day(&self) -> Option<u16> {
+    /// Local date in days since 1970-01-01, and minute of the day.
+    fn local(&self, unix_now: UnixMillis) -> Option<(u32, u16)> {
         let zone = TimeZone::tzif("local", &self.tree.bytes_of_link("etc/localtime")?).ok()?;
-        let millis = i64::try_from(self.clock.unix_now().0).ok()?;
+        let millis = i64::try_from(unix_now.0).ok()?;
         let local = zone.to_datetime(Timestamp::from_millisecond(millis).ok()?);
-        u16::try_from(i32::from(local.hour()) * 60 + i32::from(local.minute())).ok()
+        let days = local
+            .date()
+            .duration_since(Date::constant(1970, 1, 1))
+            .as_hours()
+            / 24;
+        let minute = i32::from(local.hour()) * 60 + i32::from(local.minute());
+        Some((u32::try_from(days).ok()?, u16::try_from(minute).ok()?))
+    }
+}
+
+/// Where the specification of D-Bus puts the system's bus.
+const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
+
+impl DeviceProbe for LinuxProbe {
+    fn read(&mut self, now: Instant) -> Result<DeviceState, fogcompute_harvest::ProbeError> {
+        Self::read(self, now).map_err(|error| fogcompute_harvest::ProbeError::Host {
+            reason: error.to_string(),
+        })
     }
 }
 

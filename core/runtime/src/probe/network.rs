@@ -17,9 +17,11 @@ const ROUTE_UP: u32 = 1;
 ///
 /// Bridges, tunnels and the like are not looked at: what they run over is. A machine that has only
 /// such interfaces, as a container has, is unknown, because they do not tell what is outside.
-pub(super) fn read(tree: &Tree) -> Network {
+///
+/// With its speed in bits per second, where the driver tells one; those of wireless networks do not.
+pub(super) fn read(tree: &Tree) -> (Network, Option<u64>) {
     let Some(names) = tree.entries("sys/class/net") else {
-        return Network::Unknown;
+        return (Network::Unknown, None);
     };
     let mut up = Vec::new();
     let mut unclear = false;
@@ -38,10 +40,19 @@ pub(super) fn read(tree: &Tree) -> Network {
     let default = default_interface(tree);
     let routed = up.iter().find(|(name, _)| Some(name) == default.as_ref());
     match routed.or_else(|| up.iter().min_by_key(|(_, kind)| *kind)) {
-        Some((_, kind)) => *kind,
-        None if unclear => Network::Unknown,
-        None => Network::Offline,
+        Some((name, kind)) => (*kind, speed(tree, name)),
+        None if unclear => (Network::Unknown, None),
+        None => (Network::Offline, None),
     }
+}
+
+/// Bits per second. The file holds megabits, and -1 where the driver does not know.
+fn speed(tree: &Tree, name: &str) -> Option<u64> {
+    let megabits: u64 = tree.number(&format!("sys/class/net/{name}/speed"))?;
+    megabits
+        .checked_mul(1_000_000)
+        // The kernel's own word for unknown, read as unsigned.
+        .filter(|bits| (1..u64::from(u32::MAX) * 1_000_000).contains(bits))
 }
 
 /// What an interface is, if it is hardware.
