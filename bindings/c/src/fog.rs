@@ -141,7 +141,6 @@ pub unsafe extern "C" fn fog_limits_default(out: *mut fog_limits) -> fog_status 
             fuel: limits.fuel,
             memory_bytes: limits.memory_bytes,
             output_bytes: limits.output_bytes,
-            ..Limits::default()
         });
         Ok(())
     })
@@ -201,6 +200,7 @@ unsafe fn read_spec(
         fuel: limits.fuel,
         memory_bytes: limits.memory_bytes,
         output_bytes: limits.output_bytes,
+        ..Limits::default()
     });
     Ok(TaskSpec::new(module, input, limits)?)
 }

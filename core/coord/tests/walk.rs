@@ -249,6 +249,7 @@ impl World {
                     fuel: LIMIT_FUEL,
                     memory_bytes,
                     output_bytes: 8,
+                    ..Limits::default()
                 };
                 TaskOrder {
                     // Later tasks have lower ids as often as higher ones.

@@ -45,7 +45,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn new(base: Head, time: UnixMillis, count: usize) -> Self {
+    pub(crate) fn new(base: Head, time: UnixMillis, count: usize) -> Self {
         Self {
             base,
             head: base,

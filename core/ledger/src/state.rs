@@ -200,7 +200,7 @@ impl State {
         draft.mature(BATCH_OPERATIONS_MAX);
         // Stake that would make voting weights overflow stays due, and reservations wait for nobody.
         let plan = draft.finish().or_else(|_| released().finish());
-        plan.expect("what is released was the account's before, and weighs nothing new")
+        plan.unwrap_or_else(|_| Plan::new(self.head, now, 0))
     }
 
     /// Takes a plan in and returns its receipts, one for every operation of the batch.

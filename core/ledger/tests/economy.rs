@@ -262,7 +262,7 @@ fn governance(now: UnixMillis, draw: &Draw) -> dao::Operation {
                 0 => (
                     Kind::ParameterChange,
                     Action::SetParameter {
-                        name: "earning.hosting.base".to_owned(),
+                        name: "earning.contributions.hosting.base".to_owned(),
                         value: u128::from(amount),
                     },
                 ),

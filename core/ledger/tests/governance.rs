@@ -259,7 +259,7 @@ fn a_vote_changes_what_the_ledger_pays() {
     let mut world = World::established();
     world.host(hosting(BEN)).unwrap();
     assert_eq!(world.balance(BEN), credits(40_005));
-    let proposal = world.pass(1, set("earning.hosting.base", credits(8).0));
+    let proposal = world.pass(1, set("earning.contributions.hosting.base", credits(8).0));
     world.host(hosting(BEN)).unwrap();
     assert_eq!(world.balance(BEN), credits(40_010));
     world.execute(proposal).unwrap();
@@ -313,7 +313,7 @@ fn the_treasury_pays_what_was_voted_and_nothing_else() {
             Err(LedgerError::Governed { purse: Some(purse) })
         );
     }
-    let name = "earning.hosting.base".to_owned();
+    let name = "earning.contributions.hosting.base".to_owned();
     for request in [
         Request::SetParameter { name, value: 1 },
         Request::Configure(Economy::default()),
@@ -381,7 +381,9 @@ fn an_action_that_fails_undoes_the_ones_before_it() {
 #[test]
 fn accounts_speak_by_signatures() {
     let mut world = World::established();
-    let proposal = world.propose(1, set("earning.hosting.base", 1)).unwrap();
+    let proposal = world
+        .propose(1, set("earning.contributions.hosting.base", 1))
+        .unwrap();
     world.wait(DAY + 1);
     let vote = dao::Operation::Vote {
         voter: BEN,
@@ -493,7 +495,9 @@ fn weights_follow_tokens_and_stake_and_slashes() {
 #[test]
 fn what_moves_after_the_snapshot_changes_nothing() {
     let mut world = World::established();
-    let proposal = world.propose(1, set("earning.hosting.base", 1)).unwrap();
+    let proposal = world
+        .propose(1, set("earning.contributions.hosting.base", 1))
+        .unwrap();
     world.wait(DAY + 1);
     // Bought, voted, sold: the votes are of what was there at the snapshot.
     world.pay(ANA, EVE, 39_000).unwrap();
@@ -557,8 +561,14 @@ fn parameters_are_tried_before_anybody_votes_on_them() {
         DaoError::ActionInvalid { index, reason } => (index, reason.to_string()),
         other => panic!("{other:?}"),
     };
-    let (index, reason) = refused(set("earning.hosting.speed", 1));
-    assert_eq!((index, reason.contains("earning.hosting.speed")), (0, true));
+    let (index, reason) = refused(set("earning.contributions.hosting.speed", 1));
+    assert_eq!(
+        (
+            index,
+            reason.contains("earning.contributions.hosting.speed")
+        ),
+        (0, true)
+    );
     let (_, reason) = refused(set("dao.quorum", 2_000_000));
     assert!(reason.contains("dao.quorum"), "{reason}");
     let (_, reason) = refused(set("supply.initial", 5));

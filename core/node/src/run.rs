@@ -232,11 +232,9 @@ fn spec(arguments: &RunArguments) -> Result<TaskSpec, RunError> {
 
 /// Named after module and input, so that one directory serves many tasks.
 fn checkpoint_file(dir: &Path, spec: &TaskSpec) -> PathBuf {
-    let both = [
-        &spec.module_digest().as_bytes()[..],
-        Digest::of(spec.input()).as_bytes(),
-    ];
-    dir.join(format!("{}.checkpoint", Digest::of(&both.concat())))
+    let (module, input) = (spec.module_digest(), Digest::of(spec.input()));
+    let both = [*module.as_bytes(), *input.as_bytes()].concat();
+    dir.join(format!("{}.checkpoint", Digest::of(&both)))
 }
 
 fn last_checkpoint(file: &Path, spec: &TaskSpec) -> Result<Option<Checkpoint>, RunError> {

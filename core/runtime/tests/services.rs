@@ -111,7 +111,7 @@ impl World {
         thread::spawn(move || {
             let mut connections = Vec::new();
             for stream in listener.incoming() {
-                let mut builder = Builder::unix_stream(stream.unwrap())
+                let mut builder = Builder::async_io_unix_stream(stream.unwrap())
                     .server(zbus::Guid::generate())
                     .unwrap()
                     .p2p();

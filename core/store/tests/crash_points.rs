@@ -128,7 +128,7 @@ fn logs(old: &[u8], new: &[u8], rng: &mut impl Rng) -> Vec<Vec<u8>> {
 fn mixed(old: &[u8], new: &[u8], rng: &mut impl Rng) -> Vec<u8> {
     let mut mixed = new.to_vec();
     for (page, was) in mixed.chunks_mut(PAGE).zip(old.chunks(PAGE)) {
-        if page.len() == was.len() && rng.next_u32() % 2 == 0 {
+        if page.len() == was.len() && rng.next_u32().is_multiple_of(2) {
             page.copy_from_slice(was);
         }
     }

@@ -575,6 +575,10 @@ impl EconomyReceipt {
                 ..nothing
             },
             Event::Staking(event) | Event::StakingOfAll(event) => nothing.of_staking(event),
+            Event::Governance(event) => Self {
+                event: event.name(),
+                ..nothing
+            },
             Event::Earning(Earned::Earned {
                 granted,
                 cut_by_limit,

@@ -194,6 +194,24 @@ impl EventKind {
         }
     }
 
+    /// What happened, as one word in lower case.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Established { .. } => "established",
+            Self::Enrolled { .. } => "enrolled",
+            Self::Delegated { .. } => "delegated",
+            Self::ReputationSet { .. } => "reputation_set",
+            Self::Drafted { .. } => "drafted",
+            Self::Submitted { .. } => "submitted",
+            Self::Proposed { .. } => "proposed",
+            Self::Voted { .. } => "voted",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Queued { .. } => "queued",
+            Self::Executed { .. } => "executed",
+        }
+    }
+
     /// The proposal it is about, if it is about one.
     #[must_use]
     pub const fn proposal(&self) -> Option<TransferId> {

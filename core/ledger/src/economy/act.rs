@@ -15,6 +15,10 @@ const NAME_BYTES_MAX: usize = 128;
 
 /// What can be asked of an economy, by [`crate::Operation::Economy`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxed wherever there are many of them, and rules are set seldom"
+)]
 pub enum Request {
     /// Sets every number and rule. The first time founds the economy: an account is opened for
     /// each purse ([`Purse::account`]), and [`Supply::initial`](super::Supply::initial) is minted
@@ -52,6 +56,10 @@ pub enum Request {
 /// | earning | as [`earning::Event`], without its time |
 /// | governance | as [`dao::Event`], without its time |
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxed wherever there are many of them, and rules are set seldom"
+)]
 pub enum Event {
     /// Every number and rule was set.
     Configured(Economy),

@@ -443,7 +443,7 @@ fn an_emergency_does_not_reach_the_treasury() {
     };
     let king = grant(MALLORY, Role::King).actions.remove(0);
     let set = Action::SetParameter {
-        name: "fees.treasury".to_owned(),
+        name: "earning.fees.treasury".to_owned(),
         value: 0,
     };
     let pause = Action::Pause { scope: Scope::Fees };
@@ -744,13 +744,13 @@ fn actions_that_cannot_be_done_are_refused_when_they_are_proposed() {
         (
             ProposalKind::ParameterChange,
             vec![Action::SetParameter {
-                name: "fees.nobody".to_owned(),
+                name: "earning.fees.nobody".to_owned(),
                 value: 1,
             }],
             0,
             ActionError::Parameter {
                 reason: EconomyError::UnknownParameter {
-                    name: "fees.nobody".to_owned(),
+                    name: "earning.fees.nobody".to_owned(),
                 },
             },
         ),

@@ -352,20 +352,23 @@ fn set(name: &str, value: u128) -> Vec<Action> {
 #[test]
 fn param_update_through_vote() {
     let mut world = governor();
-    let actions = set("fees.treasury", 20_000);
+    let actions = set("earning.fees.treasury", 20_000);
     world
         .propose_that(P, 1, content(ProposalKind::ParameterChange, actions))
         .unwrap();
     world.at(5).vote(V1, 1, Choice::For).unwrap();
     world.at(21).queue(1).unwrap();
     world.execute(1).unwrap();
-    assert_eq!(world.host.economy.get("fees.treasury"), Some(20_000));
+    assert_eq!(
+        world.host.economy.get("earning.fees.treasury"),
+        Some(20_000)
+    );
 }
 
 #[test]
 fn param_voting_period_zero_refused() {
     let mut world = governor();
-    let actions = set("session.duration_min_ms", 0);
+    let actions = set("earning.session.duration_min_ms", 0);
     let refused = world.propose_that(P, 1, content(ProposalKind::ParameterChange, actions));
     let Err(DaoError::ActionInvalid { index: 0, reason }) = refused else {
         panic!("{refused:?}");
