@@ -25,7 +25,7 @@
 //! between [`Purse`]s; the book moves it in the same batch, or refuses the event with it.
 //!
 //! [`dao`] is a state machine of that kind too: weights with their past, delegation, proposals and
-//! votes. The book does not ask it yet.
+//! votes, which decide about parameters and treasury once governance is established.
 //!
 //! Not here: exchange between assets. Whether an operation needs a signature is
 //! the host's to say: unsigned ones are its own word. A state keeps every id it has seen, because an
