@@ -393,7 +393,7 @@ def refusals() -> list[tuple[type[f.FogError], str, Callable[[f.Ledger], object]
         (f.NotAReservationError, "not a reservation", no_reservation),
         (
             f.ExpiresInPastError,
-            "expire at 1,",
+            "expire at 1970-01-01T00:00:00.001Z",
             lambda ledger: ledger.reserve(new_id(), ANA, BEN, 1, expires_unix_ms=1),
         ),
         (
@@ -669,7 +669,7 @@ with Ledger.open(sys.argv[1]) as ledger:
 
 
 def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
-    text = tmp_path / "text"
+    text = tmp_path / "text.csv"
     result = subprocess.run(
         [sys.executable, "-c", NO_ROOM, str(tmp_path / "ledger"), str(text)],
         capture_output=True,
