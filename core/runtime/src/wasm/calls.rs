@@ -129,6 +129,7 @@ pub(super) fn find(module: &str, name: &str, ty: &FuncType) -> Option<Call> {
 }
 
 /// Every call.
+#[cfg(any(test, feature = "wasmtime"))]
 pub(super) fn all() -> impl Iterator<Item = Call> {
     CALLS.iter().map(|(call, ..)| *call)
 }

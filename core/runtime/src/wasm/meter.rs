@@ -21,6 +21,7 @@ pub(super) struct Meter {
     /// The tables are made, and stay as they are.
     tables_fixed: bool,
     /// Tables that instantiation has yet to make, for engines that make the memory first.
+    #[cfg(feature = "wasmtime")]
     pub(super) tables_left: u32,
     denial: Option<Denial>,
 }
@@ -42,6 +43,7 @@ impl Meter {
             peak: 0,
             before: (0, 0),
             tables_fixed: false,
+            #[cfg(feature = "wasmtime")]
             tables_left: 0,
             denial: None,
         }
