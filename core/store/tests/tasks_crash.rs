@@ -25,6 +25,8 @@ const ROUNDS: u64 = 60;
 /// Rounds that share one file before the next starts with none, so that creation is hit too.
 const ROUNDS_A_FILE: u64 = 15;
 const FILE: &str = "FOGCOMPUTE_TASKS_CRASH_TEST_FILE";
+/// After so many acknowledgements the writer halts behind the next checkpoint; without it, never.
+const HALT: &str = "FOGCOMPUTE_TASKS_CRASH_TEST_HALT";
 const OWNER: AccountId = AccountId::from_bytes([1; 16]);
 const WALL: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -51,6 +53,8 @@ fn open(path: &Path) -> (TaskStore, Executor) {
 
 /// What the test kills.
 fn write_until_killed(path: &OsString) {
+    let halt = std::env::var(HALT).map_or(usize::MAX, |count| count.parse().unwrap());
+    let mut acknowledged = 0;
     let (mut store, mut executor) = open(Path::new(path));
     let mut out = std::io::stdout().lock();
     let mut rng = OsEntropy;
@@ -72,6 +76,7 @@ fn write_until_killed(path: &OsString) {
         if writeln!(out, "\nsubmitted {number}").is_err() {
             return;
         }
+        acknowledged += 1;
         while let Some(command) = executor.poll_command() {
             let Command::Start(start) = command else {
                 continue;
@@ -92,6 +97,12 @@ fn write_until_killed(path: &OsString) {
                 told.unwrap();
             }
             store.save(&mut executor, &[&state], WALL).unwrap();
+            if acknowledged >= halt {
+                writeln!(out, "\nhalted").unwrap();
+                // Whoever is to kill it holds the other end.
+                std::io::stdin().read_line(&mut String::new()).unwrap();
+                return;
+            }
             let usage = Usage::default();
             let event = Event::Succeeded { output, usage };
             let told = executor.handle_event(task, attempt, event, &mut rng, now);
@@ -100,34 +111,46 @@ fn write_until_killed(path: &OsString) {
             if writeln!(out, "\nfinished {task}").is_err() {
                 return;
             }
+            acknowledged += 1;
         }
     }
 }
 
 /// Runs a writer until it has acknowledged `count` lines, kills it, and returns all it acknowledged.
-fn run_and_kill(path: &Path, count: usize) -> Vec<String> {
-    let mut writer = Process::new(std::env::current_exe().expect("a test knows where it is"))
+///
+/// With `halting` it is killed behind the first checkpoint after them, before its task has finished.
+fn run_and_kill(path: &Path, count: usize, halting: bool) -> Vec<String> {
+    let mut process = Process::new(std::env::current_exe().expect("a test knows where it is"));
+    if halting {
+        process.env(HALT, count.to_string());
+    }
+    let mut writer = process
         .args([
             "--exact",
             "killed_writer_loses_no_task_it_acknowledged",
             "--nocapture",
         ])
         .env(FILE, path)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("the test starts again");
     let lines = BufReader::new(writer.stdout.take().expect("it is piped")).lines();
-    let mut acknowledged = lines
-        .map_while(Result::ok)
-        .filter(|line| line.starts_with("submitted ") || line.starts_with("finished "));
+    let mut acknowledged = lines.map_while(Result::ok).filter(|line| {
+        line == "halted" || line.starts_with("submitted ") || line.starts_with("finished ")
+    });
+    let count = count + usize::from(halting);
     let mut seen: Vec<String> = acknowledged.by_ref().take(count).collect();
     assert_eq!(seen.len(), count, "the writer goes on until killed");
+    while halting && seen.last().is_some_and(|line| line != "halted") {
+        seen.push(acknowledged.next().expect("it halts behind a checkpoint"));
+    }
     writer.kill().expect("it is ours to kill");
     // What it wrote into the pipe before it died was acknowledged as well.
     seen.extend(acknowledged);
     let end = writer.wait().expect("it is ours to wait for");
     assert!(!end.success(), "it was killed");
+    seen.retain(|line| line != "halted");
     seen
 }
 
@@ -143,9 +166,9 @@ fn killed_writer_loses_no_task_it_acknowledged() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("tasks");
         let (mut jobs, mut done) = (0, Vec::new());
-        for _ in 0..ROUNDS_A_FILE {
+        for round in 0..ROUNDS_A_FILE {
             let count = usize::try_from(rng.next_u32() % 24).unwrap();
-            for line in run_and_kill(&path, count) {
+            for line in run_and_kill(&path, count, round % 3 == 0) {
                 match line.split_once(' ').unwrap() {
                     ("submitted", number) => jobs = number.parse::<u64>().unwrap() + 1,
                     (_, task) => done.push(task.parse().unwrap()),
