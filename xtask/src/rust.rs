@@ -11,9 +11,11 @@ const WITHOUT_PYTHON: [&str; 3] = ["--workspace", "--exclude", "fogcompute-pytho
 /// Workspaces of their own, each with the reason in its manifest.
 const OWN_WORKSPACES: [&str; 2] = ["bindings/uniffi-bindgen/Cargo.toml", "core/fuzz/Cargo.toml"];
 
-/// A feature that is off by default, alone: with the workspace, everything above would be built again
+/// Features that are off by default, alone: with the workspace, everything above would be built again
 /// for the steps that come later.
 const COMPAT_NYM: [&str; 4] = ["-p", "fogcompute-mix", "--features", "compat-nym"];
+const WASMTIME: [&str; 4] = ["-p", "fogcompute-runtime", "--features", "wasmtime"];
+const WASMTIME_COMMAND: [&str; 4] = ["-p", "fogcompute-node", "--features", "wasmtime"];
 
 const FUZZ: &str = "core/fuzz/Cargo.toml";
 
@@ -45,10 +47,13 @@ pub(crate) fn clippy(session: &mut Session<'_>) -> Result<(), Stop> {
             .workspace
             .cargo(["clippy", "--workspace", "--all-targets", "--locked"]);
     session.check(clippy.args(["--", "-D", "warnings"]))?;
-    let mut clippy = session
-        .workspace
-        .cargo(["clippy", "--all-targets", "--locked"]);
-    session.check(clippy.args(COMPAT_NYM).args(["--", "-D", "warnings"]))
+    for feature in [COMPAT_NYM, WASMTIME, WASMTIME_COMMAND] {
+        let mut clippy = session
+            .workspace
+            .cargo(["clippy", "--all-targets", "--locked"]);
+        session.check(clippy.args(feature).args(["--", "-D", "warnings"]))?;
+    }
+    Ok(())
 }
 
 pub(crate) fn tests(session: &mut Session<'_>) -> Result<(), Stop> {
@@ -61,7 +66,14 @@ pub(crate) fn tests(session: &mut Session<'_>) -> Result<(), Stop> {
     // Tests that start fogs of several threads each should not have to share two cores with many.
     session.tests(Runner::Cargo, tests.env("RUST_TEST_THREADS", "2"))?;
     let mut tests = session.workspace.cargo(["test", "--locked", "--lib"]);
-    session.tests(Runner::Cargo, tests.args(COMPAT_NYM).arg("nym"))
+    session.tests(Runner::Cargo, tests.args(COMPAT_NYM).arg("nym"))?;
+    let mut tests = session
+        .workspace
+        .cargo(["test", "--locked", "--no-fail-fast", "--lib", "--tests"]);
+    session.tests(
+        Runner::Cargo,
+        tests.args(WASMTIME).env("RUST_TEST_THREADS", "2"),
+    )
 }
 
 pub(crate) fn doctests(session: &mut Session<'_>) -> Result<(), Stop> {

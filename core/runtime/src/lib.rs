@@ -25,7 +25,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `wasmtime` (default; crates above choose it) | `WasmtimeRuntime`; takes minutes to build |
+//! | `wasmtime` (off by default) | `WasmtimeRuntime`; takes minutes to build |
 
 mod log;
 mod pace;

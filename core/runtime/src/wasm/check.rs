@@ -112,7 +112,8 @@ fn features() -> WasmFeatures {
         | WasmFeatures::FLOATS
 }
 
-fn malformed(error: &BinaryReaderError) -> TaskError {
+/// Why the parser refused the module.
+pub(super) fn malformed(error: &BinaryReaderError) -> TaskError {
     TaskError::MalformedModule {
         offset: error.offset() as u64,
         reason: GuestText::new(error.message()),

@@ -14,10 +14,11 @@ use wasmi::{
 };
 
 use super::calls::Call;
-use super::check::{COMMAND, RESUME, Shape};
+use super::check::{COMMAND, RESUME, Shape, malformed};
 use super::guest::{Enter, Guest};
 use super::host::Host;
 use super::meter::Denial;
+use super::unfused::unfused;
 
 /// Deepest nesting of calls. Part of what `wasmi-2` means: a task that needs more traps everywhere.
 const CALLS_DEPTH_MAX: usize = 10_000;
@@ -40,7 +41,8 @@ impl Compiled {
     /// saw, so with a shared one a dropped module would stay in memory.
     pub(super) fn new(bytes: &[u8], shape: Shape) -> Result<Self, TaskError> {
         let engine = Engine::new(&config());
-        let module = Module::new(&engine, bytes).map_err(|error| refusal(&error))?;
+        let bytes = unfused(bytes).map_err(|error| malformed(&error))?;
+        let module = Module::new(&engine, &*bytes).map_err(|error| refusal(&error))?;
         let mut linker = Linker::new(&engine);
         for call in &shape.imports {
             // A module may import one function twice.

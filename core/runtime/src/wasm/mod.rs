@@ -11,6 +11,7 @@ mod guest;
 mod host;
 mod interpreter;
 mod meter;
+mod unfused;
 
 use std::fmt;
 use std::num::NonZeroU64;
