@@ -67,9 +67,10 @@ pub(crate) fn tests(session: &mut Session<'_>) -> Result<(), Stop> {
     session.tests(Runner::Cargo, tests.env("RUST_TEST_THREADS", "2"))?;
     let mut tests = session.workspace.cargo(["test", "--locked", "--lib"]);
     session.tests(Runner::Cargo, tests.args(COMPAT_NYM).arg("nym"))?;
-    let mut tests = session
-        .workspace
-        .cargo(["test", "--locked", "--no-fail-fast", "--lib", "--tests"]);
+    let mut tests =
+        session
+            .workspace
+            .cargo(["test", "--locked", "--no-fail-fast", "--lib", "--tests"]);
     session.tests(
         Runner::Cargo,
         tests.args(WASMTIME).env("RUST_TEST_THREADS", "2"),

@@ -1,5 +1,6 @@
 use super::*;
-use crate::{INPUTS_MAX, RetryPolicy, TaskRef};
+use crate::lifecycle::CheckpointError;
+use crate::{ContentId, INPUTS_MAX, Input, Job, Limits, RetryPolicy, TaskError, TaskRef, Usage};
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
