@@ -2,6 +2,7 @@
 //!
 //! `benches/README.md` says how to read the figures.
 
+mod exec;
 mod ffi;
 mod harvest;
 mod ledger;
@@ -11,7 +12,6 @@ mod mix;
 mod node;
 mod row;
 mod schedule;
-mod tasks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,8 +55,8 @@ enum Area {
         #[arg(long, value_name = "PROGRAM")]
         python: PathBuf,
     },
-    /// Tasks that come back after a crash.
-    Tasks,
+    /// Running tasks in each engine, beside native code; tasks that come back after a crash.
+    Exec,
     /// Opens a ledger and says what that took: a part of `ledger`, in a process of its own.
     #[command(hide = true)]
     LedgerOpen {
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
         Area::Node => node::run(effort, &mut output),
         Area::Schedule { python } => schedule::run(&python, effort, &mut output),
         Area::Ledger { python } => ledger::run(&python, effort, &mut output),
-        Area::Tasks => tasks::run(effort, &mut output),
+        Area::Exec => exec::run(effort, &mut output),
         Area::LedgerOpen { path } => ledger::open(&path),
         Area::Harvest => harvest::run(effort, &mut output),
         Area::Ffi { programs } => ffi::run(&programs, effort, &mut output),

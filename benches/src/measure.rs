@@ -1,6 +1,6 @@
 //! Measuring two things in turns.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cpu_time::ThreadTime;
 
@@ -13,10 +13,37 @@ pub(crate) enum Effort {
     Smoke,
 }
 
+/// What a call's cost is counted in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Clock {
+    /// CPU time of this thread, which leaves out what other processes take.
+    Thread,
+    /// Wall time, for calls that do their work on other threads.
+    Wall,
+}
+
+impl Clock {
+    fn time(self, call: &mut impl FnMut(), calls: u64) -> Duration {
+        match self {
+            Self::Thread => {
+                let start = ThreadTime::now();
+                (0..calls).for_each(|_| call());
+                start.elapsed()
+            }
+            Self::Wall => {
+                #[expect(clippy::disallowed_methods, reason = "a bench measures elapsed time")]
+                let start = Instant::now();
+                (0..calls).for_each(|_| call());
+                start.elapsed()
+            }
+        }
+    }
+}
+
 /// Medians of two calls' costs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pair {
-    /// Nanoseconds of this thread's CPU time a call.
+    /// Nanoseconds a call.
     pub(crate) ours: f64,
     /// The same for the peer.
     pub(crate) theirs: f64,
@@ -28,27 +55,37 @@ pub(crate) struct Pair {
 const ROUND: Duration = Duration::from_millis(4);
 const ROUNDS: u64 = 201;
 
-/// Measures two calls in turns, in rounds of equally many calls, by the CPU time of this thread.
+/// Measures two calls in turns by the CPU time of this thread: see [`in_turns_by`].
+pub(crate) fn in_turns(effort: Effort, ours: impl FnMut(), theirs: impl FnMut()) -> Pair {
+    in_turns_by(Clock::Thread, effort, ours, theirs)
+}
+
+/// Measures two calls in turns, in rounds of equally many calls.
 ///
-/// CPU time leaves out what other processes take, and short alternating rounds let both sides see
-/// the same clock frequency and cache contention; the median leaves out rounds with an interruption.
-pub(crate) fn in_turns(effort: Effort, mut ours: impl FnMut(), mut theirs: impl FnMut()) -> Pair {
+/// Short alternating rounds let both sides see the same clock frequency and cache contention; the
+/// median leaves out rounds with an interruption.
+pub(crate) fn in_turns_by(
+    clock: Clock,
+    effort: Effort,
+    mut ours: impl FnMut(),
+    mut theirs: impl FnMut(),
+) -> Pair {
     let (rounds, calls) = match effort {
         Effort::Smoke => (3, 1),
         Effort::Full => (
             ROUNDS,
-            calls_per_round(&mut ours).max(calls_per_round(&mut theirs)),
+            calls_per_round(clock, &mut ours).max(calls_per_round(clock, &mut theirs)),
         ),
     };
     let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         // Who goes first may profit or suffer from it, so both do.
         if round % 2 == 0 {
-            our_times.push(nanoseconds_a_call(calls, &mut ours));
-            their_times.push(nanoseconds_a_call(calls, &mut theirs));
+            our_times.push(nanoseconds_a_call(clock, calls, &mut ours));
+            their_times.push(nanoseconds_a_call(clock, calls, &mut theirs));
         } else {
-            their_times.push(nanoseconds_a_call(calls, &mut theirs));
-            our_times.push(nanoseconds_a_call(calls, &mut ours));
+            their_times.push(nanoseconds_a_call(clock, calls, &mut theirs));
+            our_times.push(nanoseconds_a_call(clock, calls, &mut ours));
         }
     }
     Pair {
@@ -58,22 +95,18 @@ pub(crate) fn in_turns(effort: Effort, mut ours: impl FnMut(), mut theirs: impl 
     }
 }
 
-fn calls_per_round(call: &mut impl FnMut()) -> u64 {
+fn calls_per_round(clock: Clock, call: &mut impl FnMut()) -> u64 {
     let mut calls = 1;
     loop {
-        let start = ThreadTime::now();
-        (0..calls).for_each(|_| call());
-        if start.elapsed() >= ROUND {
+        if clock.time(call, calls) >= ROUND {
             return calls;
         }
         calls *= 2;
     }
 }
 
-fn nanoseconds_a_call(calls: u64, call: &mut impl FnMut()) -> f64 {
-    let start = ThreadTime::now();
-    (0..calls).for_each(|_| call());
-    start.elapsed().as_secs_f64() * 1e9 / calls as f64
+fn nanoseconds_a_call(clock: Clock, calls: u64, call: &mut impl FnMut()) -> f64 {
+    clock.time(call, calls).as_secs_f64() * 1e9 / calls as f64
 }
 
 /// The value in the middle; of an even number the upper of the two. Zero for none.

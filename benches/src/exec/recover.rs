@@ -70,7 +70,7 @@ pub(crate) fn run(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Err
         }
     }
     output.print(Row {
-        area: "tasks",
+        area: "exec",
         case: format!("recover {} tasks", jobs * JOB),
         ours: median(times),
         unit: "ms",
