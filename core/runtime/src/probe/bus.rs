@@ -39,6 +39,8 @@ const LINE_BYTES_MAX: usize = 512;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Told {
     pub(super) user_idle: Option<Duration>,
+    /// Something asks that nobody be taken for away.
+    pub(super) inhibited: bool,
     pub(super) metered: Option<bool>,
 }
 
@@ -103,13 +105,13 @@ fn read_services(connection: &mut Connection, until: Instant, clock: &dyn Clock)
         },
         _ => None,
     };
-    // Who watches a film touches nothing and is there all the same.
-    let watching = matches!(
+    let inhibited = matches!(
         &inhibited,
         Some(Value::Text(locks)) if locks.split(':').any(|lock| lock == "idle")
     );
     Some(Told {
-        user_idle: user_idle.map(|idle| if watching { Duration::ZERO } else { idle }),
+        user_idle,
+        inhibited,
         metered,
     })
 }

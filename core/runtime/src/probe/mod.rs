@@ -9,10 +9,10 @@
 //! | network | `/sys/class/net`, `/proc/net/route` |
 //! | time of day, date | `/etc/localtime` |
 //! | screen | `/sys/class/drm`: whether a connected display is lit |
-//! | user's idle time | logind: the hint that desktops and terminals give it, less what inhibits it |
+//! | user's idle time | the X11 display, else logind: the hint that desktops and terminals give it; none while something inhibits idling |
 //! | metering | NetworkManager |
 //!
-//! The last two are asked over D-Bus, of the system's bus or of another that is named. A service
+//! logind and NetworkManager are asked over D-Bus, of the system's bus or of another that is named. A service
 //! that does not answer within a fraction of a second, or a bus that is not there, is an unknown
 //! reading, and so is a file that is missing, cannot be read or holds nonsense: never a zero.
 //!
@@ -21,6 +21,7 @@
 
 mod bus;
 mod cpu;
+mod display;
 mod network;
 mod power;
 mod screen;
@@ -31,6 +32,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fogcompute_base::{Clock, Instant, SystemClock, UnixMillis};
 use fogcompute_harvest::{DeviceClass, DeviceProbe, DeviceState};
@@ -41,6 +43,7 @@ use thiserror::Error;
 
 use self::bus::Services;
 use self::cpu::CpuSample;
+use self::display::Display;
 use self::power::Power;
 use self::tree::Tree;
 
@@ -56,6 +59,14 @@ pub enum ProbeError {
         /// The root that was looked under.
         root: PathBuf,
     },
+}
+
+/// The X11 display is reached over the network, so whoever sits there is not at this device.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("display `{name}` is not this device's: its name begins with `:`")]
+pub struct NotLocal {
+    /// The display's name.
+    pub name: String,
 }
 
 /// Reads a Linux device, this one or one whose files are under another folder.
@@ -78,19 +89,24 @@ pub struct LinuxProbe {
     /// A display server is announced in this process's environment.
     session: bool,
     services: Option<Services>,
+    display: Option<Display>,
     /// The reading the next load is measured from, and the load up to it.
     last: Option<(CpuSample, Option<f64>)>,
 }
 
 impl LinuxProbe {
     /// Reads this device. A display server in the environment (`DISPLAY`, `WAYLAND_DISPLAY`) makes
-    /// it a desktop.
+    /// it a desktop. Under Wayland the X11 display is not asked: it sees what is done in its own
+    /// windows only.
     #[must_use]
     pub fn new() -> Self {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| value != OsStr::new(""));
         let address = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").ok();
+        let wayland = is_set("WAYLAND_DISPLAY");
+        let display = std::env::var("DISPLAY").ok().filter(|_| !wayland);
         Self {
-            session: is_set("DISPLAY") || is_set("WAYLAND_DISPLAY"),
+            session: is_set("DISPLAY") || wayland,
+            display: display.and_then(|name| Display::new(&name)),
             services: Services::new(address.as_deref().unwrap_or(SYSTEM_BUS)).ok(),
             ..Self::with_root("/")
         }
@@ -105,6 +121,7 @@ impl LinuxProbe {
             clock: Arc::new(SystemClock::new()),
             session: false,
             services: None,
+            display: None,
             last: None,
         }
     }
@@ -115,6 +132,18 @@ impl LinuxProbe {
     /// [`BusAddressError`]: there is no address of a Unix socket in it.
     pub fn with_bus(mut self, address: &str) -> Result<Self, BusAddressError> {
         self.services = Some(Services::new(address)?);
+        Ok(self)
+    }
+
+    /// Asks the X11 display of that name, `:0`, how long nobody touched it.
+    ///
+    /// # Errors
+    /// [`NotLocal`]: it is a display of another device.
+    pub fn with_display(mut self, name: &str) -> Result<Self, NotLocal> {
+        let display = Display::new(name).ok_or_else(|| NotLocal {
+            name: name.to_owned(),
+        })?;
+        self.display = Some(display);
         Ok(self)
     }
 
@@ -158,6 +187,13 @@ impl LinuxProbe {
             .as_mut()
             .map(|services| services.read(self.clock.as_ref()))
             .unwrap_or_default();
+        // Who watches a film touches nothing and is there all the same.
+        let user_idle = if told.inhibited {
+            Some(Duration::ZERO)
+        } else {
+            let display = self.display.as_mut().and_then(Display::user_idle);
+            display.or(told.user_idle)
+        };
         let (local_day, minute_of_day) = self.local(unix_now).unzip();
         Ok(DeviceState {
             cpu_cores: cpu::cores(&self.tree),
@@ -172,7 +208,7 @@ impl LinuxProbe {
             metered: told.metered,
             // A lid that is closed says nothing of a display on the desk, which is lit or not.
             screen_on: screen::is_lit(&self.tree),
-            user_idle: told.user_idle,
+            user_idle,
             minute_of_day,
             local_day,
             ..DeviceState::unknown(self.class(&power), now)
