@@ -2,6 +2,7 @@
 //!
 //! `benches/README.md` says how to read the figures.
 
+mod dao;
 mod ffi;
 mod harvest;
 mod ledger;
@@ -55,6 +56,8 @@ enum Area {
         #[arg(long, value_name = "PROGRAM")]
         python: PathBuf,
     },
+    /// Governance, beside `ed25519-dalek` alone and beside itself with fewer people.
+    Dao,
     /// Tasks that come back after a crash.
     Tasks,
     /// Opens a ledger and says what that took: a part of `ledger`, in a process of its own.
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Area::Node => node::run(effort, &mut output),
         Area::Schedule { python } => schedule::run(&python, effort, &mut output),
         Area::Ledger { python } => ledger::run(&python, effort, &mut output),
+        Area::Dao => dao::run(effort, &mut output),
         Area::Tasks => tasks::run(effort, &mut output),
         Area::LedgerOpen { path } => ledger::open(&path),
         Area::Harvest => harvest::run(effort, &mut output),
