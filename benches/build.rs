@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-const PEERS: [&str; 4] = [
+const PEERS: [&str; 5] = [
+    "ed25519-dalek",
     "genoxide",
     "non-dominated-sort",
     "rusqlite",

@@ -2,6 +2,7 @@
 //!
 //! `benches/README.md` says how to read the figures.
 
+mod dao;
 mod exec;
 mod ffi;
 mod harvest;
@@ -57,6 +58,8 @@ enum Area {
     },
     /// Running tasks in each engine, beside native code; tasks that come back after a crash.
     Exec,
+    /// Governance, beside `ed25519-dalek` alone and beside itself with fewer people.
+    Dao,
     /// Opens a ledger and says what that took: a part of `ledger`, in a process of its own.
     #[command(hide = true)]
     LedgerOpen {
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Area::Schedule { python } => schedule::run(&python, effort, &mut output),
         Area::Ledger { python } => ledger::run(&python, effort, &mut output),
         Area::Exec => exec::run(effort, &mut output),
+        Area::Dao => dao::run(effort, &mut output),
         Area::LedgerOpen { path } => ledger::open(&path),
         Area::Harvest => harvest::run(effort, &mut output),
         Area::Ffi { programs } => ffi::run(&programs, effort, &mut output),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::session::{Session, Stop};
 use crate::workspace::{Profile, Workspace};
-use crate::{c, kotlin, python, swift};
+use crate::{c, governor, kotlin, python, swift};
 
 /// What to measure, and how.
 #[derive(Args, Debug)]
@@ -37,6 +37,9 @@ enum Area {
     Ledger,
     /// Running tasks in each engine, beside native code; tasks that come back after a crash.
     Exec,
+    /// Governance: votes with their signatures, beside ed25519-dalek alone; the past, delegation and
+    /// tallies; random operations, beside OpenZeppelin's Governor on revm.
+    Dao,
     /// Asking a harvest policy again, beside the limit of 10 µs.
     Harvest,
     /// What one call costs from each language, beside the same call in Rust.
@@ -99,6 +102,15 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, 
         command.arg("--json");
     }
     let code = command.status()?.code().unwrap_or(1);
+    // The step `governor` runs it as short as it goes.
+    if options.area == Area::Dao && !options.smoke && code == 0 {
+        let mut command = governor::bench(workspace)?;
+        if options.json {
+            command.arg("--json");
+        }
+        let code = command.status()?.code().unwrap_or(1);
+        return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
+    }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
@@ -111,6 +123,7 @@ pub(crate) fn smoke(session: &mut Session<'_>) -> Result<(), Stop> {
         Area::Schedule,
         Area::Ledger,
         Area::Exec,
+        Area::Dao,
         Area::Harvest,
         Area::Ffi,
     ] {
@@ -168,6 +181,9 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
         }
         Area::Exec => {
             command.arg("exec");
+        }
+        Area::Dao => {
+            command.arg("dao");
         }
         Area::Harvest => {
             command.arg("harvest");

@@ -4,14 +4,16 @@
 
 use std::collections::BTreeMap;
 
+use crate::governor;
 use crate::session::{Session, Stop};
 use crate::workspace::find_tool;
 
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
-const MANIFESTS: [&str; 3] = [
+const MANIFESTS: [&str; 4] = [
     "Cargo.toml",
     "bindings/uniffi-bindgen/Cargo.toml",
     "core/fuzz/Cargo.toml",
+    governor::MANIFEST,
 ];
 
 pub(crate) fn check(session: &mut Session<'_>) -> Result<(), Stop> {

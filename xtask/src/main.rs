@@ -4,6 +4,7 @@ mod bench;
 mod bindings;
 mod c;
 mod demo;
+mod governor;
 mod kotlin;
 mod licences;
 mod python;

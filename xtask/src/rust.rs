@@ -1,5 +1,6 @@
 //! The steps for Rust itself.
 
+use crate::governor;
 use crate::session::{Session, Stop, prepare};
 use crate::tally::Runner;
 use crate::workspace::Workspace;
@@ -9,7 +10,11 @@ use crate::workspace::Workspace;
 const WITHOUT_PYTHON: [&str; 3] = ["--workspace", "--exclude", "fogcompute-python"];
 
 /// Workspaces of their own, each with the reason in its manifest.
-const OWN_WORKSPACES: [&str; 2] = ["bindings/uniffi-bindgen/Cargo.toml", "core/fuzz/Cargo.toml"];
+const OWN_WORKSPACES: [&str; 3] = [
+    "bindings/uniffi-bindgen/Cargo.toml",
+    FUZZ,
+    governor::MANIFEST,
+];
 
 /// Features that are off by default, alone: with the workspace, everything above would be built again
 /// for the steps that come later.

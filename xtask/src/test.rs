@@ -8,7 +8,7 @@ use clap::Args;
 use crate::session::{Session, Stop};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{bench, bindings, c, kotlin, licences, python, rust, swift};
+use crate::{bench, bindings, c, governor, kotlin, licences, python, rust, swift};
 
 /// Which steps to run, and how strictly.
 #[derive(Args, Debug)]
@@ -101,6 +101,11 @@ const STEPS: &[Step] = &[
         name: "swift",
         about: "Swift: XCTest tests, examples",
         run: swift::test,
+    },
+    Step {
+        name: "governor",
+        about: "governance beside OpenZeppelin's Governor, run by revm",
+        run: governor::test,
     },
     Step {
         name: "benches",

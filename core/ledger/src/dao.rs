@@ -62,6 +62,7 @@ mod codec;
 pub(crate) mod draft;
 mod error;
 mod event;
+mod flows;
 mod graph;
 mod operation;
 mod proposal;

@@ -96,6 +96,7 @@ mod journal;
 mod operation;
 mod plan;
 mod purse;
+mod read;
 mod restore;
 mod signed;
 mod snapshot;

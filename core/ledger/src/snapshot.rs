@@ -184,7 +184,7 @@ impl Snapshot {
         state.earning = Earning::restore(&earning).map_err(|_| unknown(at, 0))?;
         let at = decoder.0.position();
         let dao = dao::Snapshot::decode(decoder.0.bytes(usize::MAX)?)?;
-        state.dao = Dao::restore(&dao).map_err(|_| unknown(at, 0))?;
+        state.dao = Dao::unchecked(dao).map_err(|_| unknown(at, 0))?;
         decoder.0.finish()?;
         Ok(Self { state, ids })
     }

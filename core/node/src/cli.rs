@@ -17,6 +17,7 @@ use fogcompute_schedule::evolution::Nsga2;
 use fogcompute_schedule::strategy::Name;
 use fogcompute_schedule::{OBJECTIVE_COUNT, OBJECTIVE_NAMES, Preference, Sharing};
 
+use crate::dao::{self, DaoCommand};
 use crate::demo::{
     DemoConfig, DemoError, NODES_MAX, NODES_MIN, TILES_MAX, TILES_MIN, WIDTH_MAX, WIDTH_MIN,
     run_demo,
@@ -67,6 +68,12 @@ enum Command {
     /// make no sense, 3 for what the ledger's rules refuse.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Govern a ledger: propose, vote, delegate, execute.
+    ///
+    /// Exit codes: 1 for files that are not read, not written or not sound, 2 for arguments that
+    /// make no sense, 3 for what the rules refuse.
+    #[command(subcommand)]
+    Dao(DaoCommand),
     /// Run one task here: a WebAssembly module with an input, in the sandbox.
     ///
     /// Its output goes to the standard output, its log to the standard error. Exit codes: 1 for files
@@ -326,7 +333,7 @@ fn preference(text: &str) -> Result<Preference, String> {
 }
 
 /// Reads where a picture is to be written.
-fn picture(text: &str) -> Result<PathBuf, String> {
+pub(crate) fn picture(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     let ending = path.extension().and_then(|ending| ending.to_str());
     if ending.is_some_and(|ending| ending.eq_ignore_ascii_case("svg")) {
@@ -464,7 +471,7 @@ struct NodeArguments {
 pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
     // Whoever reads JSON reads it of arguments that make no sense as well.
     let json_asked = args.get(1).is_some_and(|task| {
-        ["demo", "schedule", "ledger", "harvest"]
+        ["demo", "schedule", "ledger", "dao", "harvest"]
             .iter()
             .any(|json| task == json)
     }) && args.iter().any(|argument| argument == "--json");
@@ -619,6 +626,17 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 }
             }
         }
+        Command::Dao(command) => match dao::run(&command, &SystemClock::new(), &mut OsEntropy) {
+            Ok(()) => 0,
+            Err(error) if error.is_reader_gone() => 0,
+            Err(error) => {
+                if command.json() {
+                    print_failure(error.kind(), &with_causes(&error));
+                }
+                failed(&error);
+                error.exit_code()
+            }
+        },
         Command::Run(arguments) => match run::run(&arguments) {
             Ok(()) => 0,
             Err(error) => {

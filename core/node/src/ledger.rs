@@ -3,15 +3,15 @@
 mod arguments;
 mod balance;
 mod economy;
-mod error;
-mod proof;
-mod text;
+pub(crate) mod error;
+pub(crate) mod proof;
+pub(crate) mod text;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
-use fogcompute_base::{Clock, CryptoRng};
+use fogcompute_base::{Clock, CryptoRng, UnixMillis};
 use fogcompute_ledger::{Amount, AssetId, Entry, EntryKind, Memo, Operation, Receipt};
 use fogcompute_store::{ENTRIES_PAGE_MAX, LedgerOptions, SqliteLedger, StoreError, TextFormat};
 use serde_json::{Value, json};
@@ -24,14 +24,27 @@ use arguments::{
 };
 use balance::balance;
 use economy::economy;
-use error::LedgerCommandError;
+pub(crate) use error::LedgerCommandError;
 use proof::{checkpoint, verify};
 use text::{credits, describe};
 
 /// What a command says.
-struct Said {
-    json: Value,
-    text: String,
+pub(crate) struct Said {
+    pub(crate) json: Value,
+    pub(crate) text: String,
+}
+
+impl Said {
+    /// Prints it.
+    pub(crate) fn print(&self, json: bool) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if json {
+            writeln!(out, "{}", self.json)?;
+        } else {
+            writeln!(out, "{}", self.text)?;
+        }
+        out.flush()
+    }
 }
 
 /// Carries a command out and says what came of it.
@@ -59,18 +72,10 @@ pub(crate) fn run(
         LedgerCommand::Backup(arguments) => backup(arguments),
         LedgerCommand::Checkpoint(arguments) => checkpoint(arguments, clock, rng),
     }?;
-    let mut out = io::stdout().lock();
-    let written = if command.json() {
-        writeln!(out, "{}", said.json)
-    } else {
-        writeln!(out, "{}", said.text)
-    };
-    written
-        .and_then(|()| out.flush())
-        .map_err(LedgerCommandError::Output)
+    (said.print(command.json())).map_err(LedgerCommandError::Output)
 }
 
-fn existing(path: &Path) -> Result<SqliteLedger, LedgerCommandError> {
+pub(crate) fn existing(path: &Path) -> Result<SqliteLedger, LedgerCommandError> {
     Ok(SqliteLedger::open_existing(path, LedgerOptions::default())?)
 }
 
@@ -174,7 +179,7 @@ fn void(arguments: &VoidArguments, clock: &dyn Clock) -> Result<Said, LedgerComm
     execute(&arguments.ledger.file, operation, clock)
 }
 
-fn amount(text: &str, base_units: bool) -> Result<Amount, LedgerCommandError> {
+pub(crate) fn amount(text: &str, base_units: bool) -> Result<Amount, LedgerCommandError> {
     if base_units {
         text.parse()
             .map_err(|source| LedgerCommandError::BaseUnits {
@@ -193,14 +198,23 @@ fn memo(code: u16) -> Memo {
     Memo { code, ..Memo::NONE }
 }
 
-/// Carries one operation out, after what has expired was released, as its money may be needed.
 fn execute(
     path: &Path,
     operation: Operation,
     clock: &dyn Clock,
 ) -> Result<Said, LedgerCommandError> {
+    carry_out(path, clock.unix_now(), |ledger, now| {
+        ledger.execute(&[operation], now)
+    })
+}
+
+/// Carries one operation out, after what has expired was released, as its money may be needed.
+pub(crate) fn carry_out(
+    path: &Path,
+    now: UnixMillis,
+    execute: impl FnOnce(&mut SqliteLedger, UnixMillis) -> Result<Vec<Receipt>, StoreError>,
+) -> Result<Said, LedgerCommandError> {
     let mut ledger = existing(path)?;
-    let now = clock.unix_now();
     let (mut expired, mut matured) = (0_usize, 0_usize);
     loop {
         let receipts = ledger.expire(now)?;
@@ -214,7 +228,7 @@ fn execute(
             }
         }
     }
-    let receipts = ledger.execute(&[operation], now)?;
+    let receipts = execute(&mut ledger, now)?;
     let Receipt { entry, replayed } = receipts
         .into_iter()
         .next()

@@ -20,6 +20,7 @@
 
 pub mod cli;
 mod coordinate;
+mod dao;
 mod demo;
 mod device;
 mod epochs;

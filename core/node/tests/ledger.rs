@@ -2,9 +2,11 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod manual;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -897,51 +899,8 @@ fn many_processes_that_pay_at_once_pay_each_once() {
     assert!((1..=4).contains(&done));
 }
 
-/// What another run says differently: digests, signatures' keys, and times.
-fn masked(text: &str) -> String {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '.');
-    let mut out = String::new();
-    for piece in text.split_inclusive(|c| !is_word(c)) {
-        let word = piece.trim_end_matches(|c| !is_word(c));
-        let is_digest = word.len() == 64 && word.bytes().all(|c| c.is_ascii_hexdigit());
-        let is_time = word.len() == 24 && word.as_bytes()[10] == b'T' && word.ends_with('Z');
-        let word_masked = match word {
-            _ if is_digest => "DIGEST",
-            _ if is_time => "TIME",
-            other => other,
-        };
-        out.push_str(word_masked);
-        out.push_str(&piece[word.len()..]);
-    }
-    out
-}
-
 #[test]
 fn the_manual_shows_what_the_command_says() {
-    let manual = include_str!("../../../docs/ledger.md");
-    let folder = tempfile::tempdir().unwrap();
-    let program = Path::new(env!("CARGO_BIN_EXE_fogcompute"));
-    let path = std::env::var("PATH").unwrap();
-    let path = format!("{}:{path}", program.parent().unwrap().display());
-    let mut commands = 0;
-    for block in manual.split("```console\n").skip(1) {
-        let (block, _) = block.split_once("```").unwrap();
-        for step in block.split("$ ").skip(1) {
-            let (command, shown) = step.split_once('\n').unwrap();
-            let mut shell = Command::new("sh")
-                .args(["-c", command])
-                .current_dir(folder.path())
-                .env("PATH", &path)
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let mut said = String::new();
-            let mut out = shell.stdout.take().unwrap();
-            out.read_to_string(&mut said).unwrap();
-            shell.wait().unwrap();
-            assert_eq!(masked(&said), masked(shown), "$ {command}\n{said}");
-            commands += 1;
-        }
-    }
+    let commands = manual::check(include_str!("../../../docs/ledger.md"));
     assert!(commands > 15, "{commands} commands are in the manual");
 }

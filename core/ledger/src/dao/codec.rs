@@ -1,26 +1,12 @@
 //! What all byte formats of governance are read by.
 
+use fogcompute_base::TransferId;
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
-use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
+
+pub(super) use crate::read::{account, amount, flag, list, node, ppm, time, unknown};
 
 use super::action::{Action, role};
 use super::{Choice, Content, Conviction, Holder, Part, ProposalKind, Terms, Weighing, Weight};
-use crate::{Amount, Ppm};
-
-pub(super) fn unknown(at: usize, code: u8) -> DecodeError {
-    DecodeError::Unknown {
-        at,
-        value: u64::from(code),
-    }
-}
-
-pub(super) fn time(r: &mut Reader<'_>) -> Result<UnixMillis, DecodeError> {
-    r.u64().map(UnixMillis)
-}
-
-pub(super) fn account(r: &mut Reader<'_>) -> Result<AccountId, DecodeError> {
-    r.array().map(AccountId::from_bytes)
-}
 
 pub(super) fn proposal(r: &mut Reader<'_>) -> Result<TransferId, DecodeError> {
     r.array().map(TransferId::from_bytes)
@@ -28,32 +14,6 @@ pub(super) fn proposal(r: &mut Reader<'_>) -> Result<TransferId, DecodeError> {
 
 pub(super) fn weight(r: &mut Reader<'_>) -> Result<Weight, DecodeError> {
     r.u128().map(Weight)
-}
-
-pub(super) fn amount(r: &mut Reader<'_>) -> Result<Amount, DecodeError> {
-    r.u128().map(Amount)
-}
-
-pub(super) fn node(r: &mut Reader<'_>) -> Result<NodeId, DecodeError> {
-    r.array().map(NodeId::from_bytes)
-}
-
-pub(super) fn flag(r: &mut Reader<'_>) -> Result<bool, DecodeError> {
-    let at = r.position();
-    match r.u8()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        code => Err(unknown(at, code)),
-    }
-}
-
-pub(super) fn ppm(r: &mut Reader<'_>) -> Result<Ppm, DecodeError> {
-    let at = r.position();
-    let value = r.u32()?;
-    Ppm::new(value).map_err(|_| DecodeError::Unknown {
-        at,
-        value: u64::from(value),
-    })
 }
 
 pub(super) fn kind(r: &mut Reader<'_>) -> Result<ProposalKind, DecodeError> {
@@ -66,15 +26,6 @@ pub(super) fn choice(r: &mut Reader<'_>) -> Result<Choice, DecodeError> {
     let at = r.position();
     let code = r.u8()?;
     Choice::try_from(code).map_err(|_| unknown(at, code))
-}
-
-/// A list, its length first. It grows as it is read: an announced number costs nothing.
-pub(super) fn list<T>(
-    r: &mut Reader<'_>,
-    read: impl Fn(&mut Reader<'_>) -> Result<T, DecodeError>,
-) -> Result<Vec<T>, DecodeError> {
-    let count = r.u32()?;
-    (0..count).map(|_| read(r)).collect()
 }
 
 pub(super) fn write_count(w: &mut Writer, items: usize) {

@@ -12,7 +12,7 @@ use crate::{Amount, Ppm};
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum DaoError {
     /// The host's clock was set back. Ask again when it has caught up.
-    #[error("time {} is before the last event ({})", .now.0, .last.0)]
+    #[error("time {now} is before the last event ({last})")]
     ClockBehind {
         /// The time that was given.
         now: UnixMillis,
@@ -159,7 +159,7 @@ pub enum DaoError {
     #[error("voting weight overflows")]
     WeightOverflow,
     /// What will be is not known, and what is may change within the millisecond.
-    #[error("weights at {} are not settled at {}", .time.0, .now.0)]
+    #[error("weights at {time} are not settled at {now}")]
     FutureLookup {
         /// The time asked about.
         time: UnixMillis,
@@ -281,7 +281,7 @@ pub enum DaoError {
         state: ProposalState,
     },
     /// It is too early to vote.
-    #[error("voting on proposal {proposal} begins after {}", .snapshot.0)]
+    #[error("voting on proposal {proposal} begins after {snapshot}")]
     VotingNotStarted {
         /// The proposal.
         proposal: TransferId,
@@ -360,7 +360,7 @@ pub enum DaoError {
         state: ProposalState,
     },
     /// It is too early to execute.
-    #[error("proposal {proposal} can be executed at {}", .eta.0)]
+    #[error("proposal {proposal} can be executed at {eta}")]
     TimelockRunning {
         /// The proposal.
         proposal: TransferId,
@@ -457,7 +457,7 @@ pub enum ActionError {
         account: AccountId,
     },
     /// The upgrade would be in force before it can be decided, or is past.
-    #[error("upgrade at {} is not after {}", .activates.0, .earliest.0)]
+    #[error("upgrade at {activates} is not after {earliest}")]
     UpgradeTooSoon {
         /// When it would be in force.
         activates: UnixMillis,

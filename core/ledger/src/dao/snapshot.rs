@@ -2,13 +2,14 @@
 
 mod codec;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 use fogcompute_base::{AccountId, Digest, NodeId, TransferId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::graph::{Upstream, downstream};
+use super::flows::Delegations;
+use super::graph::{Topic, Upstream};
 use super::proposal::later;
 use super::trace::{Checkpoint, Trace, Traces};
 use super::{
@@ -281,6 +282,13 @@ impl Dao {
     /// # Errors
     /// Any [`Corruption`] of snapshots.
     pub fn restore(snapshot: &Snapshot) -> Result<Self, Corruption> {
+        let dao = Self::unchecked(snapshot.clone())?;
+        dao.check()?;
+        Ok(dao)
+    }
+
+    /// As [`restore`](Self::restore), for who calls [`check`](Self::check) itself.
+    pub(crate) fn unchecked(mut snapshot: Snapshot) -> Result<Self, Corruption> {
         ordered("members", &snapshot.members, |row| row.account)?;
         ordered("stakes", &snapshot.stakes, |row| {
             (row.operator, row.account)
@@ -296,7 +304,16 @@ impl Dao {
         ordered("upgrades", &snapshot.upgrades, |row| row.version.clone())?;
         ordered("agents", &snapshot.agents, |row| row.agent)?;
         let clock = snapshot.clock;
-        let total = (!snapshot.total.is_empty()).then_some(((), &snapshot.total));
+        // Most of it is traces, which are moved and not copied.
+        let take = &mut snapshot;
+        let total = std::mem::take(&mut take.total);
+        let total = (!total.is_empty()).then_some(((), total));
+        let (roles, own) = (
+            std::mem::take(&mut take.roles),
+            std::mem::take(&mut take.own),
+        );
+        let received = std::mem::take(&mut take.received);
+        let reputations = std::mem::take(&mut take.reputations);
         let mut dao = Self {
             clock,
             weights: snapshot.weights,
@@ -317,27 +334,22 @@ impl Dao {
                 .collect(),
             roles: traces(
                 "roles",
-                snapshot.roles.iter().map(|row| (row.account, &row.trace)),
+                roles.into_iter().map(|row| (row.account, row.trace)),
                 clock,
             )?,
             reputations: traces(
                 "reputations",
-                (snapshot.reputations.iter()).map(|row| (row.account, &row.trace)),
+                (reputations.into_iter()).map(|row| (row.account, row.trace)),
                 clock,
             )?,
             own: traces(
                 "own",
-                (snapshot.own.iter()).map(|row| (row.account, &row.trace)),
+                own.into_iter().map(|row| (row.account, row.trace)),
                 clock,
             )?,
             received: traces(
                 "received",
-                (snapshot.received.iter()).map(|row| ((row.account, row.topic), &row.trace)),
-                clock,
-            )?,
-            delegations: traces(
-                "delegations",
-                (snapshot.delegations.iter()).map(|row| ((row.account, row.topic), &row.trace)),
+                (received.into_iter()).map(|row| ((row.account, row.topic), row.trace)),
                 clock,
             )?,
             proposals: (snapshot.proposals.iter())
@@ -356,9 +368,10 @@ impl Dao {
             resolutions: snapshot.resolutions.clone(),
             ..Self::default()
         };
-        dao.take_ballots(snapshot)?;
-        dao.derive(snapshot)?;
-        dao.check()?;
+        dao.take_ballots(&snapshot)?;
+        dao.take_stakes(&snapshot)?;
+        dao.take_delegations(snapshot.delegations)?;
+        dao.derive()?;
         Ok(dao)
     }
 
@@ -380,13 +393,7 @@ impl Dao {
         Ok(())
     }
 
-    /// Fills in what follows from the rows.
-    fn derive(&mut self, snapshot: &Snapshot) -> Result<(), Corruption> {
-        for (account, trace) in self.roles.sorted() {
-            if let Some(&role) = trace.last().filter(|role| **role != Role::Citizen) {
-                self.holders.insert(account, role);
-            }
-        }
+    fn take_stakes(&mut self, snapshot: &Snapshot) -> Result<(), Corruption> {
         for (row, stake) in snapshot.stakes.iter().enumerate() {
             let member = self.members.get_mut(&stake.account);
             let member = member.filter(|_| !stake.worth.is_zero());
@@ -394,7 +401,11 @@ impl Dao {
             let staked = member.staked.checked_add(stake.worth);
             member.staked = staked.ok_or_else(|| misplaced("stakes", row))?;
         }
-        for (row, delegation) in snapshot.delegations.iter().enumerate() {
+        Ok(())
+    }
+
+    fn take_delegations(&mut self, rows: Vec<DelegationRow>) -> Result<(), Corruption> {
+        for (row, delegation) in rows.iter().enumerate() {
             let parts = delegation.trace.last().map_or(&[][..], |(_, parts)| parts);
             let sound = |(_, parts): &Checkpoint<Vec<Part>>| {
                 let whole: u64 = parts.iter().map(|part| u64::from(part.part.get())).sum();
@@ -405,6 +416,20 @@ impl Dao {
             let member = member.ok_or_else(|| misplaced("delegations", row))?;
             if !parts.is_empty() {
                 member.delegates_on |= delegation.topic.bit();
+            }
+        }
+        let rows = rows
+            .into_iter()
+            .map(|row| ((row.account, row.topic), row.trace));
+        self.delegations = traces("delegations", rows, self.clock)?;
+        Ok(())
+    }
+
+    /// Fills in what follows from the rows.
+    fn derive(&mut self) -> Result<(), Corruption> {
+        for (account, trace) in self.roles.sorted() {
+            if let Some(&role) = trace.last().filter(|role| **role != Role::Citizen) {
+                self.holders.insert(account, role);
             }
         }
         for (&account, member) in &mut self.members {
@@ -423,41 +448,24 @@ impl Dao {
                 self.drafts.insert((record.author, proposal));
             }
         }
+        let mut upstream: HashMap<Topic, Upstream> = HashMap::new();
+        let delegations = Delegations::of(self);
         for topic in ProposalKind::ALL {
-            let order = self.order(topic)?;
-            for &account in &order {
-                let parts = self.delegation(account, topic).to_vec();
-                let key = (account, topic);
-                let reach = self
-                    .upstream
-                    .get(&key)
-                    .map_or_else(|| Upstream::default().reach(), Upstream::reach);
-                for part in &parts {
-                    let upstream = self.upstream.entry((part.to, topic)).or_default();
-                    upstream.add(reach.through(parts.len()));
+            let flows = delegations.flows(topic)?;
+            let mut ways = vec![Upstream::default(); flows.accounts.len()];
+            for &place in &flows.order {
+                let parts = flows.parts[place];
+                let reach = ways[place].reach();
+                for part in parts {
+                    ways[flows.place(part)].add(reach.through(parts.len()));
                 }
             }
+            let found = flows.accounts.iter().zip(ways);
+            let found = found.filter(|(_, ways)| !ways.is_empty());
+            upstream.extend(found.map(|(&account, ways)| ((account, topic), ways)));
         }
+        self.upstream = upstream;
         Ok(())
-    }
-
-    /// All who delegate or are delegated to on a topic, givers before receivers.
-    fn order(&self, topic: ProposalKind) -> Result<Vec<AccountId>, Corruption> {
-        let mut givers: Vec<_> = (self.delegations.iter())
-            .filter(|((_, about), _)| *about == topic)
-            .map(|((account, _), _)| account)
-            .collect();
-        givers.sort_unstable();
-        let order = downstream(givers, |account| self.delegation(account, topic).to_vec());
-        let places: HashMap<_, _> = order.iter().zip(0_usize..).collect();
-        for &account in &order {
-            for part in self.delegation(account, topic) {
-                if places.get(&account) >= places.get(&part.to) {
-                    return Err(Corruption::FlowsDiffer { account, topic });
-                }
-            }
-        }
-        Ok(order)
     }
 
     /// Checks that the state adds up: weights are what accounts have, by their roles; what accounts
@@ -478,7 +486,9 @@ impl Dao {
         };
         // The first by id, since the order of the walk differs from run to run.
         let accounts = self.members.keys().chain(self.holders.keys()).copied();
-        let accounts = accounts.chain(self.own.iter().map(|(account, _)| account));
+        let strange = (self.own.iter()).map(|(account, _)| account);
+        let accounts =
+            accounts.chain(strange.filter(|account| !self.members.contains_key(account)));
         if let Some(account) = accounts.filter(differs).min() {
             return Err(Corruption::WeightsDiffer { account });
         }
@@ -486,9 +496,7 @@ impl Dao {
         if total != Some(self.total().0) {
             return Err(Corruption::TotalDiffers);
         }
-        for topic in ProposalKind::ALL {
-            self.check_flows(topic)?;
-        }
+        self.check_flows()?;
         for (row, &(until, proposal)) in self.live.iter().enumerate() {
             let Some(record) = self.proposals.get(&proposal) else {
                 return Err(misplaced("live", row));
@@ -531,35 +539,29 @@ impl Dao {
         Ok(())
     }
 
-    fn check_flows(&self, topic: ProposalKind) -> Result<(), Corruption> {
-        let mut expected: BTreeMap<AccountId, u128> = BTreeMap::new();
-        let received = |account| {
-            let received = self.received.last((account, topic));
-            received.copied().unwrap_or_default()
-        };
-        for account in self.order(topic)? {
-            let differs = Corruption::FlowsDiffer { account, topic };
-            if expected.get(&account).copied().unwrap_or(0) != received(account).0 {
-                return Err(differs);
-            }
-            let standing = self.standing(account, topic);
-            let power = standing.own.0.checked_add(standing.received.0);
-            if power.is_none() {
-                return Err(differs);
-            }
-            for part in self.delegation(account, topic) {
-                let sum = expected.entry(part.to).or_default();
-                *sum = sum.saturating_add(part.of(standing.power()).0);
-            }
+    fn check_flows(&self) -> Result<(), Corruption> {
+        let mut own: Vec<_> = (self.own.iter())
+            .map(|(account, trace)| (account, trace.last().copied().unwrap_or_default()))
+            .collect();
+        own.sort_unstable();
+        let mut received: Vec<_> = (self.received.iter())
+            .map(|((account, topic), trace)| {
+                (topic, account, trace.last().copied().unwrap_or_default())
+            })
+            .collect();
+        received.sort_unstable();
+        let delegations = Delegations::of(self);
+        for topic in ProposalKind::ALL {
+            let first = received.partition_point(|(about, ..)| *about < topic);
+            let here = received[first..]
+                .iter()
+                .take_while(|(about, ..)| *about == topic);
+            let here: Vec<_> = here
+                .map(|&(_, account, weight)| (account, weight))
+                .collect();
+            delegations.flows(topic)?.check(&own, &here)?;
         }
-        let stray = self.received.sorted().into_iter().find(|(key, trace)| {
-            let unreached = key.1 == topic && !expected.contains_key(&key.0);
-            unreached && trace.last().is_some_and(|weight| !weight.is_zero())
-        });
-        match stray {
-            Some(((account, topic), _)) => Err(Corruption::FlowsDiffer { account, topic }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn check_tally(&self, proposal: TransferId) -> Result<(), Corruption> {
@@ -592,17 +594,18 @@ fn rows<K: Copy + Eq + Hash + Ord, T: Clone, R>(
 }
 
 /// The traces of rows that are in order and not from the future.
-fn traces<'a, K: Copy + Eq + Hash + Ord, T: Clone + 'a>(
+fn traces<K: Copy + Eq + Hash + Ord, T: Clone>(
     table: &'static str,
-    rows: impl IntoIterator<Item = (K, &'a Vec<Checkpoint<T>>)>,
+    rows: impl IntoIterator<Item = (K, Vec<Checkpoint<T>>)>,
     clock: UnixMillis,
 ) -> Result<Traces<K, T>, Corruption> {
-    let mut traces = Traces::default();
+    let rows = rows.into_iter();
+    let mut traces = Traces::with_capacity(rows.size_hint().0);
     let mut last = None;
-    for (row, (key, trace)) in rows.into_iter().enumerate() {
+    for (row, (key, trace)) in rows.enumerate() {
         let follows = last.is_none_or(|last| last < key);
         let past = trace.last().is_some_and(|(time, _)| *time <= clock);
-        match Trace::from_checkpoints(trace.clone()).filter(|_| follows && past) {
+        match Trace::from_checkpoints(trace).filter(|_| follows && past) {
             Some(trace) => traces.insert(key, trace),
             None => return Err(misplaced(table, row)),
         }

@@ -137,6 +137,10 @@ impl<K: Copy + Eq + Hash + Ord, T: Clone> Traces<K, T> {
         self.0.get(&key)?.last()
     }
 
+    pub(crate) fn with_capacity(keys: usize) -> Self {
+        Self(HashMap::with_capacity(keys))
+    }
+
     pub(crate) fn insert(&mut self, key: K, trace: Trace<T>) {
         self.0.insert(key, trace);
     }

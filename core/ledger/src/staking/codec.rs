@@ -1,14 +1,16 @@
-//! Snapshots as bytes, and what all byte formats of staking are read by.
+//! Snapshots as bytes, and what else all byte formats of staking are read by.
 
 use ethnum::U256;
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
-use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
+use fogcompute_base::{NodeId, TransferId};
+
+pub(super) use crate::read::{account, amount, flag, node, ppm, time};
 
 use super::{
     Delegation, DelegationRow, Evidence, Loss, Operator, OperatorRow, Punished, Purses,
     Redelegation, RedelegationRow, Shares, Snapshot, Unbonding, UnbondingRow,
 };
-use crate::{Amount, Ppm};
+use crate::read::list;
 
 const VERSION: u8 = 1;
 
@@ -283,14 +285,6 @@ fn count(w: &mut Writer, rows: usize) {
     w.u32(u32::try_from(rows).expect("so many rows do not fit in memory"));
 }
 
-fn list<T>(
-    r: &mut Reader<'_>,
-    read: impl Fn(&mut Reader<'_>) -> Result<T, DecodeError>,
-) -> Result<Vec<T>, DecodeError> {
-    let count = r.u32()?;
-    (0..count).map(|_| read(r)).collect()
-}
-
 /// Rows of one operator after another. A group is not empty, and the next one is another
 /// operator's, so that rows have one encoding.
 fn groups<T>(
@@ -321,45 +315,8 @@ fn wide(r: &mut Reader<'_>) -> Result<U256, DecodeError> {
     r.array().map(U256::from_be_bytes)
 }
 
-pub(super) fn time(r: &mut Reader<'_>) -> Result<UnixMillis, DecodeError> {
-    r.u64().map(UnixMillis)
-}
-
-pub(super) fn node(r: &mut Reader<'_>) -> Result<NodeId, DecodeError> {
-    r.array().map(NodeId::from_bytes)
-}
-
-pub(super) fn account(r: &mut Reader<'_>) -> Result<AccountId, DecodeError> {
-    r.array().map(AccountId::from_bytes)
-}
-
-pub(super) fn amount(r: &mut Reader<'_>) -> Result<Amount, DecodeError> {
-    r.u128().map(Amount)
-}
-
 pub(super) fn shares(r: &mut Reader<'_>) -> Result<Shares, DecodeError> {
     r.u128().map(Shares)
-}
-
-pub(super) fn ppm(r: &mut Reader<'_>) -> Result<Ppm, DecodeError> {
-    let at = r.position();
-    let value = r.u32()?;
-    Ppm::new(value).map_err(|_| DecodeError::Unknown {
-        at,
-        value: u64::from(value),
-    })
-}
-
-pub(super) fn flag(r: &mut Reader<'_>) -> Result<bool, DecodeError> {
-    let at = r.position();
-    match r.u8()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        value => Err(DecodeError::Unknown {
-            at,
-            value: u64::from(value),
-        }),
-    }
 }
 
 pub(super) fn evidence(r: &mut Reader<'_>) -> Result<Evidence, DecodeError> {
@@ -374,6 +331,8 @@ pub(super) fn evidence(r: &mut Reader<'_>) -> Result<Evidence, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Amount, Ppm};
+    use fogcompute_base::{AccountId, UnixMillis};
     use proptest::prelude::*;
 
     fn row(operator: u8, n: u8) -> DelegationRow {

@@ -204,7 +204,7 @@ impl fmt::Display for InCredits<'_> {
 }
 
 impl LedgerCommandError {
-    pub(super) fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match source.kind() {
             io::ErrorKind::AlreadyExists => Self::Store(StoreError::Exists { path }),

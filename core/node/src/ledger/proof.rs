@@ -148,26 +148,34 @@ fn finish_with(mut file: NewFile<'_>, path: &Path, line: &str) -> Result<(), Led
         .map_err(LedgerCommandError::file("writing", path))
 }
 
+/// Reads the key to sign with.
+pub(crate) fn read_key(path: &Path) -> Result<SigningKey, LedgerCommandError> {
+    let bytes = small_file(path).map_err(LedgerCommandError::file("reading", path))?;
+    let text = std::str::from_utf8(&bytes).ok();
+    // Ids of nodes have as many digits.
+    let secret = text.and_then(|text| text.trim().parse::<NodeId>().ok());
+    let secret = secret.ok_or(LedgerCommandError::NoKey {
+        path: path.to_owned(),
+    })?;
+    Ok(SigningKey::from_bytes(secret.as_bytes()))
+}
+
 /// Reads the key to sign with, or makes one where there is no file.
-fn signing_key(path: &Path, rng: &mut impl CryptoRng) -> Result<SigningKey, LedgerCommandError> {
-    match small_file(path) {
-        Ok(bytes) => {
-            let text = std::str::from_utf8(&bytes).ok();
-            // Ids of nodes have as many digits.
-            let secret = text.and_then(|text| text.trim().parse::<NodeId>().ok());
-            let secret = secret.ok_or(LedgerCommandError::NoKey {
-                path: path.to_owned(),
-            })?;
-            Ok(SigningKey::from_bytes(secret.as_bytes()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+pub(crate) fn signing_key(
+    path: &Path,
+    rng: &mut impl CryptoRng,
+) -> Result<SigningKey, LedgerCommandError> {
+    match read_key(path) {
+        Err(LedgerCommandError::File { source, .. })
+            if source.kind() == io::ErrorKind::NotFound =>
+        {
             let mut secret = [0; 32];
             rng.fill_bytes(&mut secret);
             let file = new_file(path, Readers::Owner)?;
             finish_with(file, path, &NodeId::from_bytes(secret).to_string())?;
             Ok(SigningKey::from_bytes(&secret))
         }
-        Err(source) => Err(LedgerCommandError::file("reading", path)(source)),
+        read => read,
     }
 }
 

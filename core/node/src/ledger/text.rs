@@ -32,7 +32,7 @@ pub(crate) enum BadCredits {
 }
 
 /// Reads an amount of credits: `5`, `0.25`.
-pub(super) fn credits(text: &str) -> Result<Amount, BadCredits> {
+pub(crate) fn credits(text: &str) -> Result<Amount, BadCredits> {
     if text.starts_with(['-', '+']) {
         return Err(BadCredits::Sign);
     }
@@ -63,7 +63,7 @@ pub(super) fn credits(text: &str) -> Result<Amount, BadCredits> {
 }
 
 /// Reads a moment: milliseconds since 1970, or a date or time of UTC as RFC 3339 writes them.
-pub(super) fn moment(text: &str) -> Result<UnixMillis, String> {
+pub(crate) fn moment(text: &str) -> Result<UnixMillis, String> {
     let read = if text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().ok().map(UnixMillis)
     } else {
@@ -104,7 +104,7 @@ fn civil(text: &str) -> Option<UnixMillis> {
 
 /// Says what an entry records: the kind, then its fields. It asks the entry for their names, so
 /// that no kind is left out.
-pub(super) fn describe(kind: &EntryKind) -> String {
+pub(crate) fn describe(kind: &EntryKind) -> String {
     /// What people look for first; other fields follow by name.
     const ORDER: [&str; 7] = [
         "amount",
@@ -154,6 +154,10 @@ pub(super) fn describe(kind: &EntryKind) -> String {
                 UnixMillis(ms.as_u64().unwrap_or(u64::MAX)).to_string()
             }
             ("kind", Value::String(kind)) => kind.to_lowercase(),
+            ("event", event) => {
+                text.push_str(&happened(event));
+                continue;
+            }
             (_, Value::String(text)) => text.clone(),
             (_, other) => other.to_string(),
         };
@@ -162,13 +166,71 @@ pub(super) fn describe(kind: &EntryKind) -> String {
     text
 }
 
+/// What happened in an economy: whose part, what, and what is told of it in a word. What is longer,
+/// such as what a proposal says or all numbers of an economy, has commands of its own.
+fn happened(event: &Value) -> String {
+    /// Amounts and weights, in base units.
+    const UNITS: [&str; 8] = [
+        "amount", "balance", "budget", "power", "released", "reward", "shares", "tokens",
+    ];
+    const TIMES: [&str; 4] = ["deadline", "eta", "matures", "until"];
+    let mut text = String::new();
+    let mut value = event;
+    // Names stand around the fields: what it is of, and what it is.
+    while let Value::Object(fields) = value {
+        let mut names = fields.iter();
+        let (Some((name, inner)), None) = (names.next(), names.next()) else {
+            break;
+        };
+        if !matches!(inner, Value::Object(_)) {
+            break;
+        }
+        text.push_str(&format!(" {}", name.to_lowercase()));
+        value = inner;
+        if name == "Configured" {
+            return text;
+        }
+    }
+    let Value::Object(fields) = value else {
+        return text;
+    };
+    for (name, value) in fields {
+        let shown = match value {
+            Value::String(units) if UNITS.contains(&name.as_str()) => units
+                .parse::<Amount>()
+                .map_or_else(|_| units.clone(), Amount::to_credits_string),
+            Value::Number(ms) if TIMES.contains(&name.as_str()) => {
+                UnixMillis(ms.as_u64().unwrap_or(u64::MAX)).to_string()
+            }
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(flag) => flag.to_string(),
+            Value::Array(list) => list.iter().map(part).collect::<Vec<_>>().join(", "),
+            Value::Null | Value::Object(_) => continue,
+        };
+        if !shown.is_empty() {
+            text.push_str(&format!(" {name} {shown}"));
+        }
+    }
+    text
+}
+
+/// What is named in a list: its fields' values, in the order of their names.
+fn part(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => fields.values().map(part).collect::<Vec<_>>().join(" "),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes of hexadecimal digits.
-pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {
