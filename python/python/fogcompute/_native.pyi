@@ -2425,14 +2425,6 @@ class Operation:
     def pay_fee(id: str | UUID, payer: str | UUID, payee: str | UUID, amount: int) -> Operation:
         """Pays a fee: treasury and sovereign fund have their parts, and the payee the rest."""
 
-    def __eq__(self, other: object, /) -> bool: ...
-    def __hash__(self) -> int: ...
-
-def owner_key(secret: Buffer) -> bytes:
-    """The public key, 32 bytes, to an Ed25519 key's 32 secret bytes: for `Ledger.own`, and to check
-    checkpoints against.
-    """
-
     @staticmethod
     def establish(
         id: str | UUID,
@@ -2540,6 +2532,14 @@ def owner_key(secret: Buffer) -> bytes:
         proposal: str | UUID,
     ) -> Operation:
         """Does what a proposal says, all or nothing. Anybody may."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+def owner_key(secret: Buffer) -> bytes:
+    """The public key, 32 bytes, to an Ed25519 key's 32 secret bytes: for `Ledger.own`, and to check
+    checkpoints against.
+    """
 
 @final
 class SignedBatch:
