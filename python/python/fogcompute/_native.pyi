@@ -3159,6 +3159,10 @@ class Tally:
     def abstain(self) -> int:
         """Neither."""
 
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
 @final
 class Ballot:
     """What a voter has said about a proposal."""
@@ -3200,6 +3204,10 @@ class Ballot:
     def changes(self) -> int:
         """How often it was changed."""
 
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
 @final
 class VotingPower:
     """Where an account's power on a topic comes from and goes to, in base units."""
@@ -3236,6 +3244,10 @@ class VotingPower:
     @property
     def kept(self) -> int:
         """What stays with it: what a proposer must weigh."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
 class Member:
@@ -3276,6 +3288,10 @@ class Member:
     def reputation_ppm(self) -> int | None:
         """The reputation that was set for it, in millionths."""
 
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
 @final
 class Upgrade:
     """A version that nodes are to run."""
@@ -3308,6 +3324,10 @@ class Upgrade:
     @property
     def activates_unix_ms(self) -> int:
         """From when on, in milliseconds since 1970."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
 class Agent:
@@ -3342,6 +3362,10 @@ class Agent:
     def budget(self) -> int:
         """Base units that were paid for it."""
 
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
 @final
 class Resolution:
     """A resolution."""
@@ -3368,6 +3392,10 @@ class Resolution:
     @property
     def unix_ms(self) -> int:
         """When, in milliseconds since 1970."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
 class GovernanceOverview:
@@ -3433,6 +3461,10 @@ class GovernanceOverview:
     @property
     def resolutions(self) -> tuple[Resolution, ...]:
         """Resolutions, in order."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
 class Proposal:
@@ -3575,6 +3607,10 @@ class Proposal:
         """How many have voted. None once it is over: ballots are forgotten, the history has them.
         """
 
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
 @final
 class Action:
     """What a proposal does when it is executed, one step of it. Each kind of proposal carries some
@@ -3627,6 +3663,10 @@ class Action:
     @staticmethod
     def resolve(text: str) -> Action:
         """Records a resolution: the digest of its text, 64 hexadecimal digits."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
 class Governance:
