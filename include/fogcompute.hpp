@@ -79,6 +79,11 @@ class ledger_error : public error {
     using error::error;
 };
 
+/// Failures of governance.
+class governance_error : public error {
+    using error::error;
+};
+
 /// Failures of harvesting.
 class harvest_error : public error {
     using error::error;
@@ -215,6 +220,39 @@ using invalid_transcript = error_of<FOG_STATUS_INVALID_TRANSCRIPT, storage_error
 using storage_missing = error_of<FOG_STATUS_STORAGE_MISSING, storage_error>;
 using node_failed = error_of<FOG_STATUS_NODE, error>;
 using listen_failed = error_of<FOG_STATUS_LISTEN, error>;
+using governed = error_of<FOG_STATUS_GOVERNED, governance_error>;
+using paused = error_of<FOG_STATUS_PAUSED, governance_error>;
+using signature_required = error_of<FOG_STATUS_SIGNATURE_REQUIRED, governance_error>;
+using unknown_proposal = error_of<FOG_STATUS_UNKNOWN_PROPOSAL, governance_error>;
+using proposal_exists = error_of<FOG_STATUS_PROPOSAL_EXISTS, governance_error>;
+using invalid_proposal = error_of<FOG_STATUS_INVALID_PROPOSAL, governance_error>;
+using control_character = error_of<FOG_STATUS_CONTROL_CHARACTER, governance_error>;
+using no_actions = error_of<FOG_STATUS_NO_ACTIONS, governance_error>;
+using too_many_actions = error_of<FOG_STATUS_TOO_MANY_ACTIONS, governance_error>;
+using action_not_allowed = error_of<FOG_STATUS_ACTION_NOT_ALLOWED, governance_error>;
+using parameter_out_of_range = error_of<FOG_STATUS_PARAMETER_OUT_OF_RANGE, governance_error>;
+using treasury_short = error_of<FOG_STATUS_TREASURY_SHORT, governance_error>;
+using action_refused = error_of<FOG_STATUS_ACTION_REFUSED, governance_error>;
+using below_threshold = error_of<FOG_STATUS_BELOW_THRESHOLD, governance_error>;
+using too_many_proposals = error_of<FOG_STATUS_TOO_MANY_PROPOSALS, governance_error>;
+using voting_not_started = error_of<FOG_STATUS_VOTING_NOT_STARTED, governance_error>;
+using voting_over = error_of<FOG_STATUS_VOTING_OVER, governance_error>;
+using unknown_choice = error_of<FOG_STATUS_UNKNOWN_CHOICE, governance_error>;
+using no_voting_power = error_of<FOG_STATUS_NO_VOTING_POWER, governance_error>;
+using already_voted = error_of<FOG_STATUS_ALREADY_VOTED, governance_error>;
+using too_many_vote_changes = error_of<FOG_STATUS_TOO_MANY_VOTE_CHANGES, governance_error>;
+using wrong_state = error_of<FOG_STATUS_WRONG_STATE, governance_error>;
+using timelock_running = error_of<FOG_STATUS_TIMELOCK_RUNNING, governance_error>;
+using not_permitted = error_of<FOG_STATUS_NOT_PERMITTED, governance_error>;
+using action_failed = error_of<FOG_STATUS_ACTION_FAILED, governance_error>;
+using circular_delegation = error_of<FOG_STATUS_CIRCULAR_DELEGATION, governance_error>;
+using delegation_too_complex = error_of<FOG_STATUS_DELEGATION_TOO_COMPLEX, governance_error>;
+using invalid_delegation = error_of<FOG_STATUS_INVALID_DELEGATION, governance_error>;
+using nothing_delegated = error_of<FOG_STATUS_NOTHING_DELEGATED, governance_error>;
+using already_enrolled = error_of<FOG_STATUS_ALREADY_ENROLLED, governance_error>;
+using already_established = error_of<FOG_STATUS_ALREADY_ESTABLISHED, governance_error>;
+using future_lookup = error_of<FOG_STATUS_FUTURE_LOOKUP, governance_error>;
+using governance_refused = error_of<FOG_STATUS_GOVERNANCE_REFUSED, governance_error>;
 
 namespace detail {
 
@@ -337,6 +375,39 @@ namespace detail {
     case FOG_STATUS_STORAGE_MISSING: throw storage_missing(message);
     case FOG_STATUS_NODE: throw node_failed(message);
     case FOG_STATUS_LISTEN: throw listen_failed(message);
+    case FOG_STATUS_GOVERNED: throw governed(message);
+    case FOG_STATUS_PAUSED: throw paused(message);
+    case FOG_STATUS_SIGNATURE_REQUIRED: throw signature_required(message);
+    case FOG_STATUS_UNKNOWN_PROPOSAL: throw unknown_proposal(message);
+    case FOG_STATUS_PROPOSAL_EXISTS: throw proposal_exists(message);
+    case FOG_STATUS_INVALID_PROPOSAL: throw invalid_proposal(message);
+    case FOG_STATUS_CONTROL_CHARACTER: throw control_character(message);
+    case FOG_STATUS_NO_ACTIONS: throw no_actions(message);
+    case FOG_STATUS_TOO_MANY_ACTIONS: throw too_many_actions(message);
+    case FOG_STATUS_ACTION_NOT_ALLOWED: throw action_not_allowed(message);
+    case FOG_STATUS_PARAMETER_OUT_OF_RANGE: throw parameter_out_of_range(message);
+    case FOG_STATUS_TREASURY_SHORT: throw treasury_short(message);
+    case FOG_STATUS_ACTION_REFUSED: throw action_refused(message);
+    case FOG_STATUS_BELOW_THRESHOLD: throw below_threshold(message);
+    case FOG_STATUS_TOO_MANY_PROPOSALS: throw too_many_proposals(message);
+    case FOG_STATUS_VOTING_NOT_STARTED: throw voting_not_started(message);
+    case FOG_STATUS_VOTING_OVER: throw voting_over(message);
+    case FOG_STATUS_UNKNOWN_CHOICE: throw unknown_choice(message);
+    case FOG_STATUS_NO_VOTING_POWER: throw no_voting_power(message);
+    case FOG_STATUS_ALREADY_VOTED: throw already_voted(message);
+    case FOG_STATUS_TOO_MANY_VOTE_CHANGES: throw too_many_vote_changes(message);
+    case FOG_STATUS_WRONG_STATE: throw wrong_state(message);
+    case FOG_STATUS_TIMELOCK_RUNNING: throw timelock_running(message);
+    case FOG_STATUS_NOT_PERMITTED: throw not_permitted(message);
+    case FOG_STATUS_ACTION_FAILED: throw action_failed(message);
+    case FOG_STATUS_CIRCULAR_DELEGATION: throw circular_delegation(message);
+    case FOG_STATUS_DELEGATION_TOO_COMPLEX: throw delegation_too_complex(message);
+    case FOG_STATUS_INVALID_DELEGATION: throw invalid_delegation(message);
+    case FOG_STATUS_NOTHING_DELEGATED: throw nothing_delegated(message);
+    case FOG_STATUS_ALREADY_ENROLLED: throw already_enrolled(message);
+    case FOG_STATUS_ALREADY_ESTABLISHED: throw already_established(message);
+    case FOG_STATUS_FUTURE_LOOKUP: throw future_lookup(message);
+    case FOG_STATUS_GOVERNANCE_REFUSED: throw governance_refused(message);
     }
     throw error(status, message);
 }
@@ -2745,8 +2816,9 @@ struct economy_receipt {
     bool replayed = false;
     /// What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
     /// "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
-    /// "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be more
-    /// later.
+    /// "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid"; of governance
+    /// "established", "enrolled", "delegated", "reputation_set", "drafted", "submitted", "proposed",
+    /// "voted", "cancelled", "queued", "executed". There may be more later.
     std::string event;
     /// What was staked, left, came back, changed its operator, was claimed or paid out, was granted
     /// for a contribution; all of a reward, of a fee, or that a slash took.
@@ -2770,6 +2842,352 @@ struct economy_receipt {
     std::uint64_t jailed_until_unix_ms = 0;
     /// Whether a slashed operator may never come back.
     bool tombstoned = false;
+    /// The proposal that was drafted, submitted, voted on, cancelled, queued or executed.
+    std::string proposal;
+    /// All power of the ballot that was cast or changed.
+    std::string power;
+    /// The last millisecond to vote in since 1970, of a proposal that was submitted or voted on.
+    std::uint64_t deadline_unix_ms = 0;
+    /// When a proposal that was queued may be executed, in milliseconds since 1970.
+    std::uint64_t eta_unix_ms = 0;
+};
+
+/// What a voter says.
+enum class choice : std::int32_t {
+    /// No.
+    against = FOG_CHOICE_AGAINST,
+    /// Yes.
+    in_favor = FOG_CHOICE_FOR,
+    /// Neither; counts for the quorum.
+    abstain = FOG_CHOICE_ABSTAIN,
+};
+
+/// What a proposal is about. Also what votes are delegated by.
+enum class proposal_kind : std::int32_t {
+    /// Numbers of the economy.
+    parameter_change = FOG_PROPOSAL_KIND_PARAMETER_CHANGE,
+    /// Payments from the treasury.
+    treasury_allocation = FOG_PROPOSAL_KIND_TREASURY_ALLOCATION,
+    /// The version that nodes run.
+    protocol_upgrade = FOG_PROPOSAL_KIND_PROTOCOL_UPGRADE,
+    /// A pause, on a shorter clock and with a higher bar.
+    emergency_action = FOG_PROPOSAL_KIND_EMERGENCY_ACTION,
+    /// An agent and its budget.
+    agent_deployment = FOG_PROPOSAL_KIND_AGENT_DEPLOYMENT,
+    /// Roles and resolutions.
+    general = FOG_PROPOSAL_KIND_GENERAL,
+};
+
+/// Where a proposal is in its life.
+enum class proposal_state : std::int32_t {
+    /// Its author's own; no clock runs.
+    draft = FOG_PROPOSAL_STATE_DRAFT,
+    /// Submitted; the snapshot is not past.
+    pending = FOG_PROPOSAL_STATE_PENDING,
+    /// Can be voted on.
+    active = FOG_PROPOSAL_STATE_ACTIVE,
+    /// The deadline passed without a quorum or approval.
+    defeated = FOG_PROPOSAL_STATE_DEFEATED,
+    /// Passed; can be queued.
+    succeeded = FOG_PROPOSAL_STATE_SUCCEEDED,
+    /// Waits for its timelock, then can be executed.
+    queued = FOG_PROPOSAL_STATE_QUEUED,
+    /// Done.
+    executed = FOG_PROPOSAL_STATE_EXECUTED,
+    /// Nobody queued or executed it in time.
+    expired = FOG_PROPOSAL_STATE_EXPIRED,
+    /// Withdrawn by its author or stopped by a guardian.
+    cancelled = FOG_PROPOSAL_STATE_CANCELLED,
+};
+
+/// What an account is in governance.
+enum class role : std::int32_t {
+    /// Everybody else.
+    citizen = FOG_ROLE_CITIZEN,
+    /// Votes for others, by trade.
+    delegate = FOG_ROLE_DELEGATE,
+    /// Sits on a council.
+    councilor = FOG_ROLE_COUNCILOR,
+    /// May cancel proposals.
+    guardian = FOG_ROLE_GUARDIAN,
+    /// May cancel proposals.
+    king = FOG_ROLE_KING,
+};
+
+/// How power becomes votes.
+enum class weighing : std::int32_t {
+    /// As it is.
+    linear = FOG_WEIGHING_LINEAR,
+    /// Times a reputation.
+    reputation = FOG_WEIGHING_REPUTATION,
+    /// Its square root.
+    quadratic = FOG_WEIGHING_QUADRATIC,
+    /// The more, the longer a vote stands.
+    conviction = FOG_WEIGHING_CONVICTION,
+};
+
+/// A part of somebody's votes, and who casts it.
+struct delegated_part {
+    /// Casts it.
+    std::string to_account;
+    /// How much of it, in millionths.
+    std::uint32_t part_ppm = 1000000;
+};
+
+/// A role and who has it.
+struct role_holder {
+    /// Who has it.
+    std::string account;
+    /// The role.
+    fogcompute::role role = fogcompute::role::citizen;
+};
+
+/// What is asked of governance: fog_governance_request says which fields each kind reads.
+class governance_request {
+public:
+    /// Gives the founding roles, once. From then on the host sets no parameters and pays no rewards
+    /// from treasury or mint: proposals do.
+    static governance_request establish(std::vector<role_holder> roles) {
+        governance_request request(FOG_GOVERNANCE_KIND_ESTABLISH);
+        request.roles_ = std::move(roles);
+        return request;
+    }
+
+    /// Lets an account vote with what it has from now on.
+    static governance_request enrol(std::string account) {
+        return {FOG_GOVERNANCE_KIND_ENROL, std::move(account)};
+    }
+
+    /// Delegates votes, in place of what was delegated before on those topics: on all of them if
+    /// there are none. The rest stays with the voter; without delegates all does, which revokes.
+    static governance_request delegate(std::string voter, std::vector<delegated_part> to,
+                                       const std::vector<proposal_kind> &topics = {}) {
+        governance_request request(FOG_GOVERNANCE_KIND_DELEGATE, std::move(voter));
+        request.delegates_ = std::move(to);
+        for (const auto topic : topics) {
+            request.topics_.push_back(static_cast<std::int32_t>(topic));
+        }
+        return request;
+    }
+
+    /// Sets what an account's votes are counted by where reputation counts, in millionths.
+    static governance_request set_reputation(std::string account, std::uint32_t reputation_ppm) {
+        governance_request request(FOG_GOVERNANCE_KIND_SET_REPUTATION, std::move(account));
+        request.reputation_ppm_ = reputation_ppm;
+        return request;
+    }
+
+    /// Keeps a proposal that is not submitted yet. What it says is JSON text, as
+    /// fog_governance_request has it.
+    static governance_request draft(std::string author, std::string proposal,
+                                    std::string content) {
+        return {FOG_GOVERNANCE_KIND_DRAFT, std::move(author), std::move(proposal),
+                std::move(content)};
+    }
+
+    /// Submits a draft.
+    static governance_request submit(std::string author, std::string proposal) {
+        return {FOG_GOVERNANCE_KIND_SUBMIT, std::move(author), std::move(proposal)};
+    }
+
+    /// Submits a proposal that was no draft. What it says is JSON text, as fog_governance_request
+    /// has it.
+    static governance_request propose(std::string author, std::string proposal,
+                                      std::string content) {
+        return {FOG_GOVERNANCE_KIND_PROPOSE, std::move(author), std::move(proposal),
+                std::move(content)};
+    }
+
+    /// Votes, or changes a vote. Who has delegated and votes takes that back for this proposal.
+    static governance_request vote(std::string voter, std::string proposal,
+                                   fogcompute::choice choice) {
+        governance_request request(FOG_GOVERNANCE_KIND_VOTE, std::move(voter),
+                                   std::move(proposal));
+        request.choice_ = static_cast<std::int32_t>(choice);
+        return request;
+    }
+
+    /// Cancels a proposal: its author before voting begins, a guardian or a king until it is over.
+    static governance_request cancel(std::string by, std::string proposal) {
+        return {FOG_GOVERNANCE_KIND_CANCEL, std::move(by), std::move(proposal)};
+    }
+
+    /// Starts the timelock of a proposal that has passed. Anybody may.
+    static governance_request queue(std::string proposal) {
+        return {FOG_GOVERNANCE_KIND_QUEUE, {}, std::move(proposal)};
+    }
+
+    /// Does what a proposal says, all or nothing. Anybody may.
+    static governance_request execute(std::string proposal) {
+        return {FOG_GOVERNANCE_KIND_EXECUTE, {}, std::move(proposal)};
+    }
+
+private:
+    friend class batch;
+    friend class governance;
+
+    governance_request(fog_governance_kind kind, std::string account = {},
+                       std::string proposal = {}, std::string content = {})
+        : kind_(kind), account_(std::move(account)), proposal_(std::move(proposal)),
+          content_(std::move(content)) {}
+
+    /// Calls with the request as C has it.
+    template <class Call>
+    auto with(Call &&call) const {
+        std::vector<fog_delegated_part> delegates;
+        for (const auto &part : delegates_) {
+            fog_delegated_part raw{};
+            detail::copy_text(part.to_account, raw.to_account, "to_account");
+            raw.part_ppm = part.part_ppm;
+            delegates.push_back(raw);
+        }
+        std::vector<fog_role_holder> roles;
+        for (const auto &holder : roles_) {
+            fog_role_holder raw{};
+            detail::copy_text(holder.account, raw.account, "account");
+            raw.role = static_cast<std::int32_t>(holder.role);
+            roles.push_back(raw);
+        }
+        fog_governance_request raw{};
+        raw.kind = kind_;
+        raw.account = account_.c_str();
+        raw.proposal = proposal_.c_str();
+        raw.content = content_.c_str();
+        raw.choice = choice_;
+        raw.reputation_ppm = reputation_ppm_;
+        raw.topics = topics_.data();
+        raw.topics_len = topics_.size();
+        raw.delegates = delegates.data();
+        raw.delegates_len = delegates.size();
+        raw.roles = roles.data();
+        raw.roles_len = roles.size();
+        return call(&raw);
+    }
+
+    fog_governance_kind kind_;
+    std::string account_, proposal_, content_;
+    std::int32_t choice_ = 0;
+    std::uint32_t reputation_ppm_ = 0;
+    std::vector<std::int32_t> topics_;
+    std::vector<delegated_part> delegates_;
+    std::vector<role_holder> roles_;
+};
+
+/// What came together for each choice, as decimal text of base units.
+struct tally {
+    /// Against it.
+    std::string against;
+    /// For it.
+    std::string in_favor;
+    /// Neither.
+    std::string abstain;
+};
+
+/// A proposal as it stands, weights as decimal text of base units.
+struct proposal {
+    /// Names it.
+    std::string id;
+    /// Who made it.
+    std::string author;
+    /// What it is about.
+    proposal_kind kind = proposal_kind::general;
+    /// Where it is in its life.
+    proposal_state state = proposal_state::draft;
+    /// Weights count as they were at the end of this millisecond since 1970, and voting begins
+    /// after it. 0 for a draft, like all that the rules decide when it is submitted.
+    std::uint64_t snapshot_unix_ms = 0;
+    /// The last millisecond to vote in since 1970, as far as is known: a late quorum moves it.
+    std::uint64_t deadline_unix_ms = 0;
+    /// When it may be executed, once it is queued, in milliseconds since 1970.
+    std::uint64_t eta_unix_ms = 0;
+    /// When it was executed or cancelled, in milliseconds since 1970.
+    std::uint64_t closed_unix_ms = 0;
+    /// Who cancelled it, or empty.
+    std::string cancelled_by;
+    /// All weight at the snapshot, or empty until that is past.
+    std::string total;
+    /// The power of votes for it and of abstentions that makes a quorum, or empty until the
+    /// snapshot is past.
+    std::string quorum;
+    /// Whether there is a quorum.
+    bool quorum_reached = false;
+    /// The part of the votes for and against that must be for it, in millionths.
+    std::uint32_t approval_ppm = 0;
+    /// Whether that many are.
+    bool approved = false;
+    /// How power becomes votes.
+    fogcompute::weighing weighing = fogcompute::weighing::linear;
+    /// The power of those who voted, which a quorum is counted in.
+    tally power;
+    /// The votes that makes, which approval is counted in.
+    tally votes;
+    /// How many have voted. None once it is over: ballots are forgotten, the history has them.
+    std::size_t ballots = 0;
+};
+
+/// What a voter has said about a proposal, weights as decimal text of base units.
+struct ballot {
+    /// What it says.
+    fogcompute::choice choice = fogcompute::choice::abstain;
+    /// All power it carries: the voter's own and what was delegated, but for what others took back
+    /// by voting themselves.
+    std::string power;
+    /// The power that counts: no voter has more than the rules allow one.
+    std::string counted;
+    /// The votes that makes.
+    std::string votes;
+    /// How often it was changed.
+    std::uint32_t changes = 0;
+};
+
+/// Where an account's power on a topic comes from and goes to, as decimal text of base units.
+struct voting_power {
+    /// What it weighs itself, by its role.
+    std::string own;
+    /// What was delegated to it, directly or through others.
+    std::string received;
+    /// What it delegates of both.
+    std::string passed_on;
+    /// What it can vote with, if nobody whose votes it casts votes: for a vote of its own takes
+    /// back what it delegated.
+    std::string power;
+    /// What stays with it: what a proposer must weigh.
+    std::string kept;
+};
+
+/// What an account is to governance.
+struct member {
+    /// Whether what it has counts.
+    bool enrolled = false;
+    /// Its role.
+    fogcompute::role role = fogcompute::role::citizen;
+    /// What counts, in its account: decimal text of base units.
+    std::string tokens;
+    /// What counts, staked.
+    std::string staked;
+    /// The reputation that was set for it, in millionths.
+    std::optional<std::uint32_t> reputation_ppm;
+};
+
+/// What governance is beside its proposals.
+struct governance_overview {
+    /// Whether founding roles were given: from then on, rules and treasury are governed.
+    bool established = false;
+    /// How many accounts are enrolled.
+    std::size_t members = 0;
+    /// What everybody holds and has staked: decimal text of base units, counted from when the first
+    /// account is enrolled.
+    std::string circulating;
+    /// All weight: what circulates, and what roles add to it.
+    std::string total;
+    /// Whether rewards for contributions and sessions are paused.
+    bool earning_paused = false;
+    /// Whether bonding, unbonding, redelegation and claims are paused.
+    bool staking_paused = false;
+    /// Whether fees are paused.
+    bool fees_paused = false;
+    /// Whether payments from the treasury are paused.
+    bool treasury_paused = false;
 };
 
 /// A node that may be staked on, as it stands.
@@ -2955,7 +3373,11 @@ inline economy_receipt told(const fog_economy_receipt &raw) {
             raw.entry,
             raw.matures_unix_ms,
             raw.jailed_until_unix_ms,
-            raw.tombstoned};
+            raw.tombstoned,
+            raw.proposal,
+            raw.power.text,
+            raw.deadline_unix_ms,
+            raw.eta_unix_ms};
 }
 
 inline economy_operator told(const fog_economy_operator &raw) {
@@ -2978,6 +3400,58 @@ inline unbonding told(const fog_unbonding &raw) {
 inline economy_parameter told(const fog_parameter &raw) {
     return {raw.name, static_cast<parameter_unit>(raw.unit), raw.value.text, raw.min.text,
             raw.max.text};
+}
+
+inline delegated_part told(const fog_delegated_part &raw) {
+    return {raw.to_account, raw.part_ppm};
+}
+
+inline role_holder told(const fog_role_holder &raw) {
+    return {raw.account, static_cast<role>(raw.role)};
+}
+
+inline tally told(const fog_tally &raw) {
+    return {raw.against.text, raw.in_favor.text, raw.abstain.text};
+}
+
+inline proposal told(const fog_proposal &raw) {
+    return {raw.id,
+            raw.author,
+            static_cast<proposal_kind>(raw.kind),
+            static_cast<proposal_state>(raw.state),
+            raw.snapshot_unix_ms,
+            raw.deadline_unix_ms,
+            raw.eta_unix_ms,
+            raw.closed_unix_ms,
+            raw.cancelled_by,
+            raw.total.text,
+            raw.quorum.text,
+            raw.quorum_reached,
+            raw.approval_ppm,
+            raw.approved,
+            static_cast<weighing>(raw.weighing),
+            told(raw.power),
+            told(raw.votes),
+            raw.ballots};
+}
+
+inline ballot told(const fog_ballot &raw) {
+    return {static_cast<choice>(raw.choice), raw.power.text, raw.counted.text, raw.votes.text,
+            raw.changes};
+}
+
+inline voting_power told(const fog_voting_power &raw) {
+    return {raw.own.text, raw.received.text, raw.passed_on.text, raw.power.text, raw.kept.text};
+}
+
+inline member told(const fog_member &raw) {
+    return {raw.enrolled, static_cast<role>(raw.role), raw.tokens.text, raw.staked.text,
+            raw.has_reputation ? std::optional<std::uint32_t>(raw.reputation_ppm) : std::nullopt};
+}
+
+inline governance_overview told(const fog_governance &raw) {
+    return {raw.established,    raw.members,        raw.circulating.text, raw.total.text,
+            raw.earning_paused, raw.staking_paused, raw.fees_paused,      raw.treasury_paused};
 }
 
 /// The items that a call puts into an array.
@@ -3173,6 +3647,13 @@ public:
                    const std::string &amount) {
         return added(fog_batch_pay_fee(handle_.get(), id.c_str(), payer.c_str(), payee.c_str(),
                                        amount.c_str()));
+    }
+
+    /// Adds what governance is asked for: class governance says what that does.
+    batch &govern(const std::string &id, const governance_request &request) {
+        return added(request.with([&](const fog_governance_request *raw) {
+            return fog_batch_governance(handle_.get(), id.c_str(), raw);
+        }));
     }
 
     /// The batch signed by the owner of an account: ledger::execute_signed().
@@ -3502,6 +3983,126 @@ private:
     const fog_ledger *handle_;
 };
 
+/// Governance of a ledger: proposals, votes, delegation and roles, by the rules of its economy
+/// (parameters dao.*). ledger::governance() gives it; the ledger must outlive it.
+///
+/// What an account asks for must be signed by its owner (signature_required): batch::govern() adds
+/// it to a batch that is signed. Only if the rules say otherwise may the host speak for accounts, by
+/// ask(). Topics are kinds of proposals.
+class governance {
+public:
+    /// Asks something of governance, in one transaction; under one identifier it happens once.
+    economy_receipt ask(const std::string &id, const governance_request &request) const {
+        return request.with([&](const fog_governance_request *raw) {
+            return detail::told(detail::fill<fog_economy_receipt>([&](fog_economy_receipt *out) {
+                return fog_governance_ask(handle_, id.c_str(), raw, out);
+            }));
+        });
+    }
+
+    /// A proposal as it stands, if there is one of that name.
+    std::optional<fogcompute::proposal> proposal(const std::string &id) const {
+        fog_proposal raw{};
+        const auto found = detail::fill<bool>(
+            [&](bool *out) { return fog_governance_proposal(handle_, id.c_str(), &raw, out); });
+        return found ? std::optional<fogcompute::proposal>(detail::told(raw)) : std::nullopt;
+    }
+
+    /// What a proposal says as JSON text, if there is one of that name.
+    std::optional<std::string> content(const std::string &proposal) const {
+        bool found = false;
+        char *raw = nullptr;
+        detail::check(fog_governance_content(handle_, proposal.c_str(), &raw, &found));
+        if (!found) {
+            return std::nullopt;
+        }
+        const detail::handle<char, fog_string_free> text(raw);
+        return text.get();
+    }
+
+    /// Proposals with an identifier above `after`, by identifier.
+    std::vector<fogcompute::proposal> proposals(
+        const std::optional<std::string> &after = std::nullopt, std::size_t limit = 1000) const {
+        return detail::fill_page<fog_proposal>(
+            limit, [&](fog_proposal *out, std::size_t capacity, std::size_t *count) {
+                return fog_governance_proposals(handle_, detail::optional(after), out, capacity,
+                                                count);
+            });
+    }
+
+    /// What a voter has said about a proposal, if it has voted and the proposal is not over.
+    std::optional<fogcompute::ballot> ballot(const std::string &proposal,
+                                             const std::string &voter) const {
+        fog_ballot raw{};
+        const auto found = detail::fill<bool>([&](bool *out) {
+            return fog_governance_ballot(handle_, proposal.c_str(), voter.c_str(), &raw, out);
+        });
+        return found ? std::optional<fogcompute::ballot>(detail::told(raw)) : std::nullopt;
+    }
+
+    /// Where an account stands on a topic: now (0), or at the end of a millisecond since 1970 that
+    /// is past.
+    voting_power power(const std::string &account, proposal_kind topic,
+                       std::uint64_t unix_ms = 0) const {
+        return detail::told(detail::fill<fog_voting_power>([&](fog_voting_power *out) {
+            return fog_governance_power(handle_, account.c_str(), static_cast<std::int32_t>(topic),
+                                        unix_ms, out);
+        }));
+    }
+
+    /// All weight: now (0), or at the end of a millisecond since 1970 that is past.
+    std::string total(std::uint64_t unix_ms = 0) const {
+        return detail::fill<fog_amount>([&](fog_amount *out) {
+                   return fog_governance_total(handle_, unix_ms, out);
+               }).text;
+    }
+
+    /// What an account delegates on a topic.
+    std::vector<delegated_part> delegation(const std::string &voter, proposal_kind topic) const {
+        return detail::fill_list<fog_delegated_part>(
+            [&](fog_delegated_part *out, std::size_t capacity, std::size_t *count) {
+                return fog_governance_delegation(handle_, voter.c_str(),
+                                                 static_cast<std::int32_t>(topic), out, capacity,
+                                                 count);
+            });
+    }
+
+    /// What an account is to governance.
+    fogcompute::member member(const std::string &account) const {
+        return detail::told(detail::fill<fog_member>([&](fog_member *out) {
+            return fog_governance_member(handle_, account.c_str(), out);
+        }));
+    }
+
+    /// Accounts with a role, by identifier.
+    std::vector<role_holder> roles() const {
+        return detail::fill_list<fog_role_holder>(
+            [&](fog_role_holder *out, std::size_t capacity, std::size_t *count) {
+                return fog_governance_roles(handle_, out, capacity, count);
+            });
+    }
+
+    /// What governance is beside its proposals.
+    governance_overview overview() const {
+        return detail::told(detail::fill<fog_governance>(
+            [&](fog_governance *out) { return fog_governance_overview(handle_, out); }));
+    }
+
+    /// What proposals have left behind, as JSON text: fog_governance_records() says how.
+    std::string records() const {
+        char *raw = nullptr;
+        detail::check(fog_governance_records(handle_, &raw));
+        const detail::handle<char, fog_string_free> text(raw);
+        return text.get();
+    }
+
+private:
+    friend class ledger;
+    explicit governance(const fog_ledger *handle) noexcept : handle_(handle) {}
+
+    const fog_ledger *handle_;
+};
+
 /// Double-entry credits in a file, or in memory. Every call is one transaction; the calls of
 /// several threads take turns.
 ///
@@ -3718,6 +4319,11 @@ public:
 
     /// The economy of this ledger: staking, earning and parameters.
     fogcompute::economy economy() const noexcept { return fogcompute::economy(handle_.get()); }
+
+    /// Governance of this ledger: proposals, votes, delegation and roles.
+    fogcompute::governance governance() const noexcept {
+        return fogcompute::governance(handle_.get());
+    }
 
     /// The time at which an operation would happen now, in milliseconds since 1970: the wall
     /// clock's, or the one that was set.

@@ -35,6 +35,7 @@ def test_areas_hold_the_codes_of_their_hundred() -> None:
         6: f.TaskError,
         7: f.StorageError,
         8: f.NodeError,
+        9: f.GovernanceError,
     }
     for code, error in f.ERROR_CLASSES.items():
         assert issubclass(error, areas[code // 100])

@@ -23,18 +23,52 @@ PLAN = f.Plan([POINT], 0, "why")
 LACKS = f.Lacks(1, 2, 3, 4, 5)
 LIMITS = ledger.AccountLimits(max_supply=2**90, credits_must_not_exceed_debits=True)
 UNBONDING = ledger.Unbonding(1, 2, 3, 2**100, 4)
+TALLY = ledger.Tally(1, 2**100, 3)
+ACTION = ledger.Action.pay(TASK, 2**100, 7)
+UPGRADE = ledger.Upgrade("2.0", TASK, NODE, 5)
+AGENT = ledger.Agent(NODE, TASK, TASK, 2**100)
+RESOLUTION = ledger.Resolution(TASK, NODE, 5)
+PROPOSAL: dict[str, Any] = {
+    "id": TASK,
+    "author": TASK,
+    "kind": ledger.ProposalKind.TREASURY_ALLOCATION,
+    "title": "title",
+    "description": "description",
+    "actions": [ACTION],
+    "state": ledger.ProposalState.QUEUED,
+    "snapshot_unix_ms": 1,
+    "deadline_unix_ms": 2,
+    "eta_unix_ms": 3,
+    "closed_unix_ms": 4,
+    "cancelled_by": TASK,
+    "total": 2**100,
+    "quorum": 2**99,
+    "quorum_reached": True,
+    "approval_ppm": 600_000,
+    "approved": True,
+    "weighing": ledger.Weighing.LINEAR,
+    "power": TALLY,
+    "votes": TALLY,
+    "ballots": 5,
+}
 
 ENUMERATIONS: list[type[enum.Enum]] = [
     f.AccountKind,
     f.Constraint,
     f.DeviceClass,
     f.Domain,
+    ledger.Choice,
     ledger.Durability,
     f.Network,
+    ledger.PauseScope,
     f.Priority,
+    ledger.ProposalKind,
+    ledger.ProposalState,
+    ledger.Role,
     ledger.TextFormat,
     f.Tier,
     f.Verdict,
+    ledger.Weighing,
 ]
 
 # Each beside another one of its class.
@@ -182,6 +216,10 @@ VALUES: list[tuple[Any, Any]] = [
             matures_unix_ms=7,
             jailed_until_unix_ms=8,
             tombstoned=True,
+            proposal=TASK,
+            power=2**101,
+            deadline_unix_ms=9,
+            eta_unix_ms=10,
         ),
         ledger.EconomyReceipt(1, 2, False, "rewarded"),
     ),
@@ -195,6 +233,35 @@ VALUES: list[tuple[Any, Any]] = [
         ledger.Parameter("supply.max", "base_units", 2**100, 1, 2**101),
         ledger.Parameter("supply.max", "base_units", 2**100, 1, 2**102),
     ),
+    (TALLY, ledger.Tally(1, 2**100, 4)),
+    (ACTION, ledger.Action.pay(TASK, 2**100)),
+    (UPGRADE, ledger.Upgrade("2.0", TASK, NODE, 6)),
+    (AGENT, ledger.Agent(NODE, TASK, TASK, 1)),
+    (RESOLUTION, ledger.Resolution(TASK, NODE, 6)),
+    (
+        ledger.Ballot(ledger.Choice.FOR, 2**100, 2, 3, 4),
+        ledger.Ballot(ledger.Choice.ABSTAIN, 2**100, 2, 3, 4),
+    ),
+    (ledger.VotingPower(2**100, 2, 3), ledger.VotingPower(2**100, 2, 4)),
+    (
+        ledger.Member(True, ledger.Role.KING, 2**100, 2, 3),
+        ledger.Member(True, ledger.Role.KING, 2**100, 2, None),
+    ),
+    (
+        ledger.GovernanceOverview(
+            True,
+            1,
+            2**100,
+            2**101,
+            [(TASK, ledger.Role.GUARDIAN)],
+            [ledger.PauseScope.FEES],
+            [UPGRADE],
+            [AGENT],
+            [RESOLUTION],
+        ),
+        ledger.GovernanceOverview(True, 1, 2**100, 2**101, [], [], [], [], []),
+    ),
+    (ledger.Proposal(**PROPOSAL), ledger.Proposal(**(PROPOSAL | {"quorum": None}))),
     (f.Verification(1, NODE, 2, 3), f.Verification(1, NODE, 2, 4)),
     (ledger.Head(1, NODE), ledger.Head(2, NODE)),
     (ledger.Standing(1, 2**100, 3), ledger.Standing(1, 2**100, 4)),
@@ -241,6 +308,7 @@ NO_VALUES = {
     ledger.Checkpoint,
     ledger.Economy,
     ledger.Entries,
+    ledger.Governance,
     ledger.Operation,
     ledger.Receipts,
     ledger.SignedBatch,

@@ -1,5 +1,6 @@
 """The vectors that all languages share."""
 
+import json
 from collections.abc import Callable, MutableMapping
 from datetime import timedelta
 from functools import partial
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 import fogcompute as f
 from conftest import ECHO, SUM, VECTORS
+from fogcompute.ledger import Action, Choice, Operation, ProposalKind, SignedBatch, owner_key
 from fogcompute.schedule import NSGA2, Problem, Result, minimize
 
 CLASSES = {error.name: error for error in f.ERROR_CLASSES.values()}
@@ -324,6 +326,36 @@ def test_ledger_does_the_same() -> None:
         assert verified.sequence == vectors["verify"]["entries"]
         assert verified.accounts == vectors["verify"]["accounts"]
         assert verified.open_reservations == vectors["verify"]["open_reservations"]
+
+
+def test_what_is_signed_of_governance_is_the_same() -> None:
+    area = VECTORS["governance"]
+    account, proposal, key = area["account"], area["proposal"], bytes.fromhex(area["key"])
+    secret = bytes.fromhex(area["secret"])
+    assert owner_key(secret) == key
+    for case in area["signed"]:
+        if case["op"] == "vote":
+            operation = Operation.vote(case["id"], account, proposal, Choice(case["choice"]))
+        else:
+            content = case["content"]
+            actions = [Action(json.dumps(action)) for action in content["actions"]]
+            operation = Operation.propose(
+                case["id"],
+                account,
+                proposal,
+                ProposalKind(content["kind"]),
+                content["title"],
+                content["description"],
+                actions,
+            )
+        nonce, expires = case["nonce"], area["expires_unix_ms"]
+        signed = SignedBatch.sign(account, nonce, expires, [operation], secret)
+        assert signed.to_bytes().hex() == case["batch"]
+        message = SignedBatch.message(account, nonce, expires, [operation])
+        assert message.hex() == case["message"]
+        theirs = SignedBatch.from_bytes(bytes.fromhex(case["batch"]))
+        assert theirs == signed
+        assert theirs.is_signed_by(key)
 
 
 def policy(text: str) -> f.HarvestPolicy:

@@ -1,5 +1,6 @@
 mod batch;
 mod economy;
+mod governance;
 mod history;
 mod proof;
 
@@ -11,6 +12,7 @@ use fogcompute::{
 
 pub use self::batch::*;
 pub use self::economy::*;
+pub use self::governance::*;
 pub use self::history::*;
 pub use self::proof::*;
 use crate::support::{

@@ -264,6 +264,39 @@ static const struct {
     {FOG_STATUS_STORAGE_MISSING, "StorageMissing"},
     {FOG_STATUS_NODE, "Node"},
     {FOG_STATUS_LISTEN, "Listen"},
+    {FOG_STATUS_GOVERNED, "Governed"},
+    {FOG_STATUS_PAUSED, "Paused"},
+    {FOG_STATUS_SIGNATURE_REQUIRED, "SignatureRequired"},
+    {FOG_STATUS_UNKNOWN_PROPOSAL, "UnknownProposal"},
+    {FOG_STATUS_PROPOSAL_EXISTS, "ProposalExists"},
+    {FOG_STATUS_INVALID_PROPOSAL, "InvalidProposal"},
+    {FOG_STATUS_CONTROL_CHARACTER, "ControlCharacter"},
+    {FOG_STATUS_NO_ACTIONS, "NoActions"},
+    {FOG_STATUS_TOO_MANY_ACTIONS, "TooManyActions"},
+    {FOG_STATUS_ACTION_NOT_ALLOWED, "ActionNotAllowed"},
+    {FOG_STATUS_PARAMETER_OUT_OF_RANGE, "ParameterOutOfRange"},
+    {FOG_STATUS_TREASURY_SHORT, "TreasuryShort"},
+    {FOG_STATUS_ACTION_REFUSED, "ActionRefused"},
+    {FOG_STATUS_BELOW_THRESHOLD, "BelowThreshold"},
+    {FOG_STATUS_TOO_MANY_PROPOSALS, "TooManyProposals"},
+    {FOG_STATUS_VOTING_NOT_STARTED, "VotingNotStarted"},
+    {FOG_STATUS_VOTING_OVER, "VotingOver"},
+    {FOG_STATUS_UNKNOWN_CHOICE, "UnknownChoice"},
+    {FOG_STATUS_NO_VOTING_POWER, "NoVotingPower"},
+    {FOG_STATUS_ALREADY_VOTED, "AlreadyVoted"},
+    {FOG_STATUS_TOO_MANY_VOTE_CHANGES, "TooManyVoteChanges"},
+    {FOG_STATUS_WRONG_STATE, "WrongState"},
+    {FOG_STATUS_TIMELOCK_RUNNING, "TimelockRunning"},
+    {FOG_STATUS_NOT_PERMITTED, "NotPermitted"},
+    {FOG_STATUS_ACTION_FAILED, "ActionFailed"},
+    {FOG_STATUS_CIRCULAR_DELEGATION, "CircularDelegation"},
+    {FOG_STATUS_DELEGATION_TOO_COMPLEX, "DelegationTooComplex"},
+    {FOG_STATUS_INVALID_DELEGATION, "InvalidDelegation"},
+    {FOG_STATUS_NOTHING_DELEGATED, "NothingDelegated"},
+    {FOG_STATUS_ALREADY_ENROLLED, "AlreadyEnrolled"},
+    {FOG_STATUS_ALREADY_ESTABLISHED, "AlreadyEstablished"},
+    {FOG_STATUS_FUTURE_LOOKUP, "FutureLookup"},
+    {FOG_STATUS_GOVERNANCE_REFUSED, "GovernanceRefused"},
 };
 
 /* What the vectors expect of a case: its error, or success. */
@@ -2515,6 +2548,312 @@ static void test_operations_of_the_economy_are_batched_and_signed(void) {
     FAILS(FOG_STATUS_ACCOUNT_STAKED, fog_ledger_close_account(ledger, id_of(23), ANA, NULL));
     fog_batch_free(batch);
     fog_ledger_free(ledger);
+}
+
+/* ---- governance --------------------------------------------------------------------------- */
+
+static const char *const CLEO = "000000000000000000000000000000a3";
+static const char *const PROPOSAL = "00000000000000000000000000000064";
+
+#define CHANGE(value) \
+    "{\"kind\": \"parameter_change\", \"title\": \"Pay hosts more\", \"description\": \"\"," \
+    " \"actions\": [{\"set_parameter\": {" \
+    "\"name\": \"earning.contributions.hosting.base\", \"value\": " value "}}]}"
+
+/* Governs as the host, which these rules allow. */
+#define GOVERN(number, ...)                                             \
+    fog_governance_ask(ledger, id_of(number),                           \
+                       &(fog_governance_request){__VA_ARGS__}, NULL)
+#define REFUSED(status, ...) FAILS(status, GOVERN(200, __VA_ARGS__))
+#define VOTE(voter, said) \
+    .kind = FOG_GOVERNANCE_KIND_VOTE, .account = voter, .proposal = PROPOSAL, .choice = said
+#define PROPOSE(author, name, says) \
+    .kind = FOG_GOVERNANCE_KIND_PROPOSE, .account = author, .proposal = name, .content = says
+
+/* Ana, Ben and Cleo have 10,000 credits each. */
+static fog_ledger *governed(bool signatures_required) {
+    fog_ledger *ledger = NULL;
+    OK(fog_ledger_in_memory(&ledger));
+    OK(fog_ledger_set_time(ledger, START_MS));
+    char *rules = NULL;
+    OK(fog_economy_default_rules(&rules));
+    cJSON *changed = cJSON_Parse(rules);
+    fog_string_free(rules);
+    cJSON_ReplaceItemInObject(cJSON_GetObjectItem(changed, "dao"), "signatures_required",
+                              cJSON_CreateBool(signatures_required));
+    char *text_of_rules = cJSON_PrintUnformatted(changed);
+    OK(fog_economy_configure(ledger, id_of(1), text_of_rules, NULL));
+    free(text_of_rules);
+    cJSON_Delete(changed);
+    const char *const accounts[] = {ANA, BEN, CLEO};
+    for (unsigned n = 0; n < 3; n++) {
+        OK(fog_ledger_open_account(ledger, accounts[n], FOG_ACCOUNT_KIND_HOLDER, NULL));
+        OK(fog_ledger_transfer(ledger, id_of(2 + n), purse("treasury"), accounts[n],
+                               "10000" CREDIT, NULL));
+        if (!signatures_required) {
+            OK(GOVERN(8 + n, .kind = FOG_GOVERNANCE_KIND_ENROL, .account = accounts[n]));
+        }
+    }
+    return ledger;
+}
+
+/* Hands over what an account signs: its batch of one step. */
+static fog_status hand_over(const fog_ledger *ledger, const char *account, const char *id,
+                            const fog_governance_request *request) {
+    uint8_t secret[FOG_KEY_BYTES] = {0}, bytes[4096];
+    memcpy(secret, account + FOG_ID_SIZE - 3, 2);
+    fog_batch *batch = NULL;
+    size_t len, count;
+    uint64_t nonce;
+    OK(fog_batch_new(&batch));
+    OK(fog_batch_governance(batch, id, request));
+    OK(fog_ledger_next_nonce(ledger, account, &nonce));
+    OK(fog_batch_sign(batch, account, nonce, NEVER_MS, secret, sizeof secret, bytes, sizeof bytes,
+                      &len));
+    fog_batch_free(batch);
+    const fog_status status = fog_ledger_execute_signed(ledger, bytes, len, NULL, 0, &count);
+    if (status == FOG_STATUS_OK) {
+        FAILS(FOG_STATUS_SIGNATURE_REPLAYED,
+              fog_ledger_execute_signed(ledger, bytes, len, NULL, 0, &count));
+    }
+    return status;
+}
+
+static void test_signed_votes_change_what_the_ledger_pays(void) {
+    fog_ledger *ledger = governed(true);
+    const char *const accounts[] = {ANA, BEN, CLEO};
+#define SIGNED_BY(account, number, ...) \
+    hand_over(ledger, account, id_of(number), &(fog_governance_request){__VA_ARGS__})
+    for (unsigned n = 0; n < 3; n++) {
+        uint8_t secret[FOG_KEY_BYTES] = {0}, key[FOG_KEY_BYTES];
+        memcpy(secret, accounts[n] + FOG_ID_SIZE - 3, 2);
+        OK(fog_owner_key(secret, sizeof secret, key));
+        OK(fog_ledger_own(ledger, id_of(5 + n), accounts[n], key, sizeof key, NULL));
+        OK(SIGNED_BY(accounts[n], 8 + n, .kind = FOG_GOVERNANCE_KIND_ENROL,
+                     .account = accounts[n]));
+    }
+    OK(fog_ledger_set_time(ledger, START_MS + DAY_MS));
+    const fog_fact facts[] = {{"uptime", 1000}};
+    fog_economy_receipt did;
+    OK(fog_economy_earn(ledger, id_of(20), "hosting", ANA, facts, 1, &did));
+    CHECK(strcmp(did.amount.text, "7500000000000000000") == 0);
+    REFUSED(FOG_STATUS_SIGNATURE_REQUIRED, PROPOSE(ANA, PROPOSAL, CHANGE("\"1\"")));
+    CHECK(SIGNED_BY(BEN, 21, PROPOSE(ANA, PROPOSAL, CHANGE("\"1\""))) ==
+          FOG_STATUS_NOT_THE_OWNER);
+    OK(SIGNED_BY(ANA, 21, PROPOSE(ANA, PROPOSAL, CHANGE("\"10" CREDIT "\""))));
+    fog_proposal proposal;
+    bool is_one = false;
+    OK(fog_governance_proposal(ledger, PROPOSAL, &proposal, &is_one));
+    CHECK(is_one && proposal.state == FOG_PROPOSAL_STATE_PENDING && *proposal.quorum.text == 0);
+    CHECK(proposal.kind == FOG_PROPOSAL_KIND_PARAMETER_CHANGE && strcmp(proposal.author, ANA) == 0);
+    char *content = NULL;
+    OK(fog_governance_content(ledger, PROPOSAL, &content, &is_one));
+    cJSON *says = cJSON_Parse(content), *said = cJSON_Parse(CHANGE("\"10" CREDIT "\""));
+    CHECK(is_one && cJSON_Compare(says, said, true));
+    cJSON_Delete(says);
+    cJSON_Delete(said);
+    fog_string_free(content);
+
+    OK(fog_ledger_set_time(ledger, START_MS + 2 * DAY_MS + 1));
+    OK(SIGNED_BY(BEN, 22, VOTE(BEN, FOG_CHOICE_FOR)));
+    OK(fog_economy_receipt_of(ledger, id_of(22), &did, &is_one));
+    CHECK(is_one && strcmp(did.event, "voted") == 0 && strcmp(did.proposal, PROPOSAL) == 0);
+    CHECK(strcmp(did.power.text, "10000" CREDIT) == 0);
+    OK(SIGNED_BY(CLEO, 23, VOTE(CLEO, FOG_CHOICE_AGAINST)));
+    OK(SIGNED_BY(CLEO, 24, VOTE(CLEO, FOG_CHOICE_FOR)));
+    fog_ballot ballot;
+    OK(fog_governance_ballot(ledger, PROPOSAL, CLEO, &ballot, &is_one));
+    CHECK(is_one && ballot.choice == FOG_CHOICE_FOR && ballot.changes == 1);
+    OK(fog_governance_ballot(ledger, PROPOSAL, ANA, &ballot, &is_one));
+    CHECK(!is_one);
+    OK(fog_governance_proposal(ledger, PROPOSAL, &proposal, &is_one));
+    CHECK(proposal.state == FOG_PROPOSAL_STATE_ACTIVE && proposal.ballots == 2);
+    CHECK(proposal.quorum_reached && proposal.approved);
+
+    OK(fog_ledger_set_time(ledger, START_MS + 9 * DAY_MS + 1));
+    const fog_governance_request queue = {.kind = FOG_GOVERNANCE_KIND_QUEUE, .proposal = PROPOSAL};
+    OK(fog_governance_ask(ledger, id_of(25), &queue, &did));
+    CHECK(did.eta_unix_ms == START_MS + 10 * DAY_MS + 1);
+    REFUSED(FOG_STATUS_TIMELOCK_RUNNING, .kind = FOG_GOVERNANCE_KIND_EXECUTE,
+            .proposal = PROPOSAL);
+    OK(fog_ledger_set_time(ledger, did.eta_unix_ms));
+    OK(GOVERN(26, .kind = FOG_GOVERNANCE_KIND_EXECUTE, .proposal = PROPOSAL));
+    size_t count = 0;
+    OK(fog_governance_proposals(ledger, NULL, &proposal, 1, &count));
+    CHECK(count == 1 && proposal.state == FOG_PROPOSAL_STATE_EXECUTED);
+    CHECK(proposal.closed_unix_ms == did.eta_unix_ms);
+    OK(fog_governance_proposals(ledger, PROPOSAL, &proposal, 1, &count));
+    CHECK(count == 0);
+    OK(fog_economy_earn(ledger, id_of(27), "hosting", ANA, facts, 1, &did));
+    CHECK(strcmp(did.amount.text, "15" CREDIT) == 0);
+    fog_ledger_free(ledger);
+}
+
+static fog_delegated_part part(const char *to_account, uint32_t part_ppm) {
+    fog_delegated_part part = {.part_ppm = part_ppm};
+    strcpy(part.to_account, to_account);
+    return part;
+}
+
+static void test_votes_are_delegated_and_roles_are_told(void) {
+    fog_ledger *ledger = governed(false);
+    const int32_t topics[] = {FOG_PROPOSAL_KIND_GENERAL};
+    const fog_delegated_part split[] = {part(BEN, 250000), part(CLEO, 500000)};
+    fog_voting_power power;
+    OK(fog_ledger_set_time(ledger, START_MS + 1));
+    OK(GOVERN(20, .kind = FOG_GOVERNANCE_KIND_DELEGATE, .account = ANA, .topics = topics,
+              .topics_len = 1, .delegates = split, .delegates_len = 2));
+    OK(fog_governance_power(ledger, CLEO, FOG_PROPOSAL_KIND_GENERAL, 0, &power));
+    CHECK(strcmp(power.kept.text, "15000" CREDIT) == 0);
+    CHECK(strcmp(power.received.text, "5000" CREDIT) == 0);
+    OK(fog_governance_power(ledger, CLEO, FOG_PROPOSAL_KIND_GENERAL, START_MS, &power));
+    CHECK(strcmp(power.kept.text, "10000" CREDIT) == 0);
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_governance_power(ledger, CLEO, 7, 0, &power));
+    size_t count = 0;
+    fog_delegated_part parts[2];
+    FAILS(FOG_STATUS_BUFFER_TOO_SMALL,
+          fog_governance_delegation(ledger, ANA, FOG_PROPOSAL_KIND_GENERAL, parts, 1, &count));
+    OK(fog_governance_delegation(ledger, ANA, FOG_PROPOSAL_KIND_GENERAL, parts, 2, &count));
+    CHECK(count == 2 && parts[1].part_ppm == 500000 && strcmp(parts[0].to_account, BEN) == 0);
+    OK(GOVERN(21, .kind = FOG_GOVERNANCE_KIND_DELEGATE, .account = ANA));
+    OK(fog_governance_delegation(ledger, ANA, FOG_PROPOSAL_KIND_GENERAL, NULL, 0, &count));
+    CHECK(count == 0);
+    fog_amount total;
+    OK(fog_governance_total(ledger, START_MS, &total));
+    CHECK(strcmp(total.text, "30000" CREDIT) == 0);
+    FAILS(FOG_STATUS_FUTURE_LOOKUP, fog_governance_total(ledger, START_MS + 1, &total));
+
+    fog_role_holder holder = {.role = FOG_ROLE_GUARDIAN};
+    strcpy(holder.account, BEN);
+    OK(GOVERN(22, .kind = FOG_GOVERNANCE_KIND_ESTABLISH, .roles = &holder, .roles_len = 1));
+    OK(GOVERN(23, .kind = FOG_GOVERNANCE_KIND_SET_REPUTATION, .account = BEN,
+              .reputation_ppm = 300000));
+    fog_member member;
+    OK(fog_governance_member(ledger, BEN, &member));
+    CHECK(member.enrolled && member.role == FOG_ROLE_GUARDIAN && member.has_reputation &&
+          member.reputation_ppm == 300000);
+    fog_governance overview;
+    OK(fog_governance_overview(ledger, &overview));
+    CHECK(overview.established && overview.members == 3 && overview.roles == 1 &&
+          !overview.earning_paused);
+    CHECK(strcmp(overview.total.text, "70000" CREDIT) == 0);
+    memset(&holder, 0, sizeof holder);
+    OK(fog_governance_roles(ledger, &holder, 1, &count));
+    CHECK(count == 1 && holder.role == FOG_ROLE_GUARDIAN && strcmp(holder.account, BEN) == 0);
+    char *records = NULL;
+    OK(fog_governance_records(ledger, &records));
+    cJSON *left = cJSON_Parse(records);
+    CHECK(cJSON_GetArraySize(get(left, "resolutions")) == 0);
+    cJSON_Delete(left);
+    fog_string_free(records);
+    FAILS(FOG_STATUS_GOVERNED, fog_economy_set_parameter(
+                                   ledger, id_of(24), "earning.fees.treasury", "1", NULL));
+    OK(GOVERN(25, .kind = FOG_GOVERNANCE_KIND_DRAFT, .account = ANA, .proposal = PROPOSAL,
+              .content = CHANGE("\"1\"")));
+    OK(GOVERN(26, .kind = FOG_GOVERNANCE_KIND_SUBMIT, .account = ANA, .proposal = PROPOSAL));
+    OK(GOVERN(27, .kind = FOG_GOVERNANCE_KIND_CANCEL, .account = ANA, .proposal = PROPOSAL));
+    fog_proposal proposal;
+    bool is_one = false;
+    OK(fog_governance_proposal(ledger, PROPOSAL, &proposal, &is_one));
+    CHECK(proposal.state == FOG_PROPOSAL_STATE_CANCELLED &&
+          strcmp(proposal.cancelled_by, ANA) == 0);
+    fog_ledger_free(ledger);
+}
+
+static void test_every_bad_request_of_governance_has_its_status(void) {
+    fog_ledger *ledger = governed(false);
+    const char *const other = "00000000000000000000000000000065";
+    const char *const nobody = "000000000000000000000000000000a9";
+    OK(fog_ledger_open_account(ledger, nobody, FOG_ACCOUNT_KIND_HOLDER, NULL));
+    OK(fog_ledger_set_time(ledger, START_MS + DAY_MS));
+    OK(GOVERN(20, PROPOSE(ANA, PROPOSAL, CHANGE("\"1\""))));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_governance_ask(ledger, id_of(200), NULL, NULL));
+    REFUSED(FOG_STATUS_INVALID_ARGUMENT, .kind = 0);
+    REFUSED(FOG_STATUS_INVALID_ARGUMENT, .kind = FOG_GOVERNANCE_KIND_QUEUE);
+    REFUSED(FOG_STATUS_UNKNOWN_PROPOSAL, .kind = FOG_GOVERNANCE_KIND_QUEUE, .proposal = other);
+    REFUSED(FOG_STATUS_WRONG_STATE, .kind = FOG_GOVERNANCE_KIND_QUEUE, .proposal = PROPOSAL);
+    REFUSED(FOG_STATUS_NOT_PERMITTED, .kind = FOG_GOVERNANCE_KIND_CANCEL, .account = BEN,
+            .proposal = PROPOSAL);
+    REFUSED(FOG_STATUS_VOTING_NOT_STARTED, VOTE(ANA, FOG_CHOICE_FOR));
+    REFUSED(FOG_STATUS_UNKNOWN_CHOICE, VOTE(ANA, 0));
+    REFUSED(FOG_STATUS_UNKNOWN_CHOICE, VOTE(ANA, 4));
+    /* A parameter of the wrong type, out of range, and one that there is not. */
+    REFUSED(FOG_STATUS_INVALID_PROPOSAL, PROPOSE(ANA, other, CHANGE("true")));
+    REFUSED(FOG_STATUS_PARAMETER_OUT_OF_RANGE, PROPOSE(ANA, other, CHANGE("\"1" CREDIT CREDIT "\"")));
+#define SAYS(kind, description, actions)                                                        \
+    "{\"kind\": \"" kind "\", \"title\": \"t\", \"description\": \"" description "\", " \
+    "\"actions\": [" actions "]}"
+    REFUSED(FOG_STATUS_UNKNOWN_PARAMETER,
+            PROPOSE(ANA, other, SAYS("parameter_change", "", "{\"set_parameter\": "
+                                     "{\"name\": \"x\", \"value\": \"1\"}}")));
+    REFUSED(FOG_STATUS_NO_ACTIONS, PROPOSE(ANA, other, SAYS("general", "", "")));
+#define REVOKE "{\"revoke_role\": {\"account\": \"000000000000000000000000000000a1\"}}"
+#define FOUR REVOKE "," REVOKE "," REVOKE "," REVOKE
+    REFUSED(FOG_STATUS_TOO_MANY_ACTIONS,
+            PROPOSE(ANA, other, SAYS("general", "", FOUR "," FOUR "," FOUR "," FOUR "," REVOKE)));
+    REFUSED(FOG_STATUS_CONTROL_CHARACTER,
+            PROPOSE(ANA, other, SAYS("general", "\\u001b[2J", REVOKE)));
+    REFUSED(FOG_STATUS_ACTION_NOT_ALLOWED,
+            PROPOSE(ANA, other, SAYS("parameter_change", "", REVOKE)));
+    REFUSED(FOG_STATUS_TREASURY_SHORT,
+            PROPOSE(ANA, other, SAYS("treasury_allocation", "", "{\"pay\": {\"to\": "
+                                     "\"000000000000000000000000000000a2\", \"amount\": "
+                                     "\"9" CREDIT CREDIT "\", \"code\": 0}}")));
+    REFUSED(FOG_STATUS_BELOW_THRESHOLD, PROPOSE(nobody, other, CHANGE("\"1\"")));
+    const fog_delegated_part to_ben = part(BEN, 1000000), to_cleo = part(CLEO, 1000000);
+    OK(GOVERN(21, .kind = FOG_GOVERNANCE_KIND_DELEGATE, .account = BEN, .delegates = &to_cleo,
+              .delegates_len = 1));
+    REFUSED(FOG_STATUS_CIRCULAR_DELEGATION, .kind = FOG_GOVERNANCE_KIND_DELEGATE, .account = CLEO,
+            .delegates = &to_ben, .delegates_len = 1);
+    REFUSED(FOG_STATUS_INVALID_DELEGATION, .kind = FOG_GOVERNANCE_KIND_DELEGATE, .account = CLEO,
+            .delegates = &to_cleo, .delegates_len = 1);
+    OK(fog_ledger_set_time(ledger, START_MS + 2 * DAY_MS + 1));
+    OK(GOVERN(22, VOTE(ANA, FOG_CHOICE_ABSTAIN)));
+    REFUSED(FOG_STATUS_ALREADY_VOTED, VOTE(ANA, FOG_CHOICE_ABSTAIN));
+    REFUSED(FOG_STATUS_NO_VOTING_POWER, VOTE(nobody, FOG_CHOICE_FOR));
+    fog_ballot ballot;
+    bool is_one = false;
+    FAILS(FOG_STATUS_UNKNOWN_PROPOSAL, fog_governance_ballot(ledger, other, ANA, &ballot, &is_one));
+    OK(fog_ledger_set_time(ledger, START_MS + 9 * DAY_MS + 1));
+    REFUSED(FOG_STATUS_VOTING_OVER, VOTE(BEN, FOG_CHOICE_FOR));
+    fog_ledger_free(ledger);
+}
+
+static void test_what_is_signed_of_governance_is_the_same(void) {
+    const cJSON *area = get(shared, "governance"), *step;
+    const char *account = text(area, "account");
+    uint8_t secret[FOG_KEY_BYTES], key[FOG_KEY_BYTES], bytes[4096];
+    unhex_into(text(area, "secret"), secret, sizeof secret);
+    OK(fog_owner_key(secret, sizeof secret, key));
+    CHECK(is_hex(key, sizeof key, text(area, "key")));
+    cJSON_ArrayForEach(step, get(area, "signed")) {
+        fog_governance_request request = {.account = account, .proposal = text(area, "proposal")};
+        char *content = NULL;
+        if (strcmp(text(step, "op"), "vote") == 0) {
+            const char *const choices[] = {"against", "for", "abstain"};
+            request.kind = FOG_GOVERNANCE_KIND_VOTE;
+            for (int32_t n = 0; n < 3; n++) {
+                if (strcmp(text(step, "choice"), choices[n]) == 0) {
+                    request.choice = FOG_CHOICE_AGAINST + n;
+                }
+            }
+        } else {
+            request.kind = FOG_GOVERNANCE_KIND_PROPOSE;
+            request.content = content = cJSON_PrintUnformatted(get(step, "content"));
+        }
+        fog_batch *batch = NULL;
+        size_t len;
+        OK(fog_batch_new(&batch));
+        OK(fog_batch_governance(batch, text(step, "id"), &request));
+        free(content);
+        const uint64_t nonce = whole(step, "nonce"), expires = whole(area, "expires_unix_ms");
+        OK(fog_batch_sign(batch, account, nonce, expires, secret, sizeof secret, bytes,
+                          sizeof bytes, &len));
+        CHECK(is_hex(bytes, len, text(step, "batch")));
+        OK(fog_batch_message(batch, account, nonce, expires, bytes, sizeof bytes, &len));
+        CHECK(is_hex(bytes, len, text(step, "message")));
+        fog_batch_free(batch);
+    }
 }
 
 /* ---- harvesting --------------------------------------------------------------------------- */

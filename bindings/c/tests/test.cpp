@@ -960,6 +960,72 @@ void test_an_economy_goes_through_the_wrapper() {
     THROWS(fc::clock_behind, economy.claim(next(), node, ben));
 }
 
+void test_governance_goes_through_the_wrapper() {
+    constexpr std::uint64_t day = 86400000, start = 20000 * day, never = 4102444800000;
+    const auto ledger = fc::ledger::in_memory();
+    const auto economy = ledger.economy();
+    const auto governance = ledger.governance();
+    const std::string ana(32, 'a'), ben(32, 'b'), proposal(32, '9');
+    auto next = [n = 0]() mutable {
+        const auto digits = std::to_string(++n);
+        return std::string(32 - digits.size(), '0') + digits;
+    };
+    const auto credits = [](int n) { return std::to_string(n) + std::string(18, '0'); };
+    const fc::key_bytes secret{7};
+    using request = fc::governance_request;
+    const auto hand_over = [&](const std::string &account, const request &asked) {
+        fc::batch batch;
+        batch.govern(next(), asked);
+        return ledger.execute_signed(
+            batch.sign(account, ledger.next_nonce(account), never, secret));
+    };
+    ledger.set_time(start);
+    economy.configure(next());
+    for (const auto &account : {ana, ben}) {
+        ledger.open_account(account, fc::account_kind::holder);
+        ledger.transfer(next(), fc::purse_account_id("treasury"), account, credits(10000));
+        ledger.own(next(), account, fc::owner_key(secret));
+        hand_over(account, request::enrol(account));
+    }
+    ledger.set_time(start + day);
+    const std::string content =
+        R"({"kind": "parameter_change", "title": "Pay hosts more", "description": "", "actions": [)"
+        R"({"set_parameter": {"name": "earning.contributions.hosting.base", "value": "7"}}]})";
+    THROWS(fc::signature_required,
+           governance.ask(next(), request::propose(ana, proposal, content)));
+    hand_over(ana, request::propose(ana, proposal, content));
+    CHECK(json::parse(governance.content(proposal).value()) == json::parse(content));
+    CHECK(governance.proposal(proposal)->state == fc::proposal_state::pending);
+    CHECK(!governance.proposal(std::string(32, '8')));
+    THROWS(fc::voting_not_started,
+           hand_over(ben, request::vote(ben, proposal, fc::choice::in_favor)));
+    hand_over(ben, request::delegate(ben, {{ana, 500000}}, {fc::proposal_kind::general}));
+    CHECK(governance.delegation(ben, fc::proposal_kind::general).at(0).part_ppm == 500000);
+    CHECK(governance.power(ana, fc::proposal_kind::general).received == credits(5000));
+    THROWS(fc::circular_delegation, hand_over(ana, request::delegate(ana, {{ben}})));
+    ledger.set_time(start + 2 * day + 1);
+    hand_over(ana, request::vote(ana, proposal, fc::choice::abstain));
+    hand_over(ben, request::vote(ben, proposal, fc::choice::in_favor));
+    CHECK(governance.ballot(proposal, ana)->choice == fc::choice::abstain);
+    ledger.set_time(start + 9 * day + 1);
+    const auto eta = governance.ask(next(), request::queue(proposal)).eta_unix_ms;
+    THROWS(fc::timelock_running, governance.ask(next(), request::execute(proposal)));
+    ledger.set_time(eta);
+    governance.ask(next(), request::execute(proposal));
+    CHECK(governance.proposals().at(0).closed_unix_ms == eta);
+    const auto parameters = economy.parameters();
+    CHECK(std::any_of(parameters.begin(), parameters.end(), [](const auto &parameter) {
+        return parameter.name == "earning.contributions.hosting.base" && parameter.value == "7";
+    }));
+    governance.ask(next(), request::establish({{ana, fc::role::king}}));
+    governance.ask(next(), request::set_reputation(ben, 5));
+    CHECK(governance.roles().at(0).role == fc::role::king);
+    CHECK(governance.member(ben).reputation_ppm == 5u);
+    CHECK(governance.overview().established && governance.overview().members == 2);
+    CHECK(governance.total() == governance.overview().total);
+    CHECK(json::parse(governance.records())["resolutions"].empty());
+}
+
 void test_threads_share_a_ledger() {
     const auto ledger = fc::ledger::in_memory();
     const std::string mint(32, 'a'), alice(32, 'b');

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use fogcompute::base::{ParseIdError, Priority as BasePriority};
-use fogcompute::{Amount, Error, OwnerKey, PublicKey};
+use fogcompute::{Amount, Error, ErrorCode, OwnerKey, PublicKey};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -344,6 +344,10 @@ impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for Tuple<T> {
 /// A member of an enumeration of `fogcompute._enums`: its text as an argument, itself as a result.
 macro_rules! enumeration {
     ($name:ident, $target:ident { $($text:literal => $variant:ident,)* }) => {
+        enumeration!($name, $target, InvalidArgument { $($text => $variant,)* });
+    };
+    // With the code of an error for what is none.
+    ($name:ident, $target:ident, $code:ident { $($text:literal => $variant:ident,)* }) => {
         #[derive(Clone, Copy)]
         pub(crate) struct $name(pub(crate) fogcompute::$target);
 
@@ -353,8 +357,9 @@ macro_rules! enumeration {
             fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
                 match object.cast::<PyString>()?.to_str()? {
                     $($text => Ok(Self(fogcompute::$target::$variant)),)*
-                    other => Err(error::argument(
+                    other => Err(error::of_code(
                         object.py(),
+                        ErrorCode::$code,
                         format!(concat!("{:?} is no ", stringify!($name)), other),
                     )),
                 }
@@ -426,6 +431,49 @@ enumeration!(Network, Network {
     "ethernet" => Ethernet,
     "wifi" => Wifi,
     "cellular" => Cellular,
+});
+enumeration!(Choice, Choice, UnknownChoice {
+    "against" => Against,
+    "for" => For,
+    "abstain" => Abstain,
+});
+enumeration!(PauseScope, PauseScope {
+    "earning" => Earning,
+    "staking" => Staking,
+    "fees" => Fees,
+    "treasury" => Treasury,
+});
+enumeration!(ProposalKind, ProposalKind {
+    "parameter_change" => ParameterChange,
+    "treasury_allocation" => TreasuryAllocation,
+    "protocol_upgrade" => ProtocolUpgrade,
+    "emergency_action" => EmergencyAction,
+    "agent_deployment" => AgentDeployment,
+    "general" => General,
+});
+enumeration!(ProposalState, ProposalState {
+    "draft" => Draft,
+    "pending" => Pending,
+    "active" => Active,
+    "defeated" => Defeated,
+    "succeeded" => Succeeded,
+    "queued" => Queued,
+    "executed" => Executed,
+    "expired" => Expired,
+    "cancelled" => Cancelled,
+});
+enumeration!(Role, Role {
+    "citizen" => Citizen,
+    "delegate" => Delegate,
+    "councilor" => Councilor,
+    "guardian" => Guardian,
+    "king" => King,
+});
+enumeration!(Weighing, Weighing {
+    "linear" => Linear,
+    "reputation" => Reputation,
+    "quadratic" => Quadratic,
+    "conviction" => Conviction,
 });
 enumeration!(Sharing, Sharing {
     "concurrent" => Concurrent,

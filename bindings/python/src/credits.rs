@@ -2,6 +2,7 @@
 
 mod economy;
 mod entry;
+mod governance;
 mod operation;
 mod signed;
 
@@ -17,6 +18,10 @@ pub(crate) use self::economy::{
     Economy, EconomyReceipt, Operator, Parameter, Stake, Unbonding, purse_account,
 };
 pub(crate) use self::entry::{Entries, Entry, Receipt, Receipts};
+pub(crate) use self::governance::{
+    Action, Agent, Ballot, Governance, GovernanceOverview, Member, Proposal, Resolution, Tally,
+    Upgrade, VotingPower,
+};
 pub(crate) use self::operation::{AccountLimits, Operation};
 use self::operation::{Operations, memo};
 pub(crate) use self::signed::{Checkpoint, SignedBatch, owner_key};
@@ -643,6 +648,12 @@ impl Ledger {
     #[getter]
     fn economy(slf: Py<Self>) -> Economy {
         Economy { ledger: slf }
+    }
+
+    /// Governance of this ledger: proposals, votes, delegation and roles.
+    #[getter]
+    fn governance(slf: Py<Self>) -> Governance {
+        Governance { ledger: slf }
     }
 
     /// The time at which an operation would happen now, in milliseconds since 1970: the wall

@@ -24,6 +24,10 @@ const fn area(code: ErrorCode) -> Option<(&'static str, &'static str)> {
         6 => Some(("TaskError", "A task ended without an output.")),
         7 => Some(("StorageError", "A file failed.")),
         8 => Some(("NodeError", "A node or coordinator failed.")),
+        9 => Some((
+            "GovernanceError",
+            "Governance of a ledger refused something.",
+        )),
         _ => None,
     }
 }

@@ -31,9 +31,10 @@ mod _native {
     use crate::command::_run_command;
     #[pymodule_export]
     use crate::credits::{
-        Account, AccountLimits, Checkpoint, Economy, EconomyReceipt, Entries, Entry, Head, Ledger,
-        Operation, Operator, Parameter, Receipt, Receipts, SignedBatch, Stake, Standing, Unbonding,
-        Verification, owner_key, purse_account,
+        Account, AccountLimits, Action, Agent, Ballot, Checkpoint, Economy, EconomyReceipt,
+        Entries, Entry, Governance, GovernanceOverview, Head, Ledger, Member, Operation, Operator,
+        Parameter, Proposal, Receipt, Receipts, Resolution, SignedBatch, Stake, Standing, Tally,
+        Unbonding, Upgrade, Verification, VotingPower, owner_key, purse_account,
     };
     #[pymodule_export]
     use crate::fog::{Fog, FogStats, FogTask, Limits, TaskOutput, Usage};

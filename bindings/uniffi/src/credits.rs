@@ -1,6 +1,7 @@
 //! The ledger.
 
 mod economy;
+mod governance;
 
 use std::sync::Arc;
 
@@ -14,6 +15,11 @@ use fogcompute::{
 pub use self::economy::{
     EconomyOperator, EconomyParameter, EconomyReceipt, EconomyRequest, EconomyStake, LedgerEconomy,
     ParameterUnit, Unbonding, default_economy_rules, purse_account,
+};
+pub use self::governance::{
+    Ballot, DelegatedPart, DeployedAgent, GovernanceMember, GovernanceOverview, GovernanceRequest,
+    LedgerGovernance, Proposal, ProposalAction, ProposalContent, Resolution, RoleHolder,
+    ScheduledUpgrade, Tally, VotingPower,
 };
 use crate::FogError;
 use crate::error::{guarded, invalid_argument};
@@ -221,6 +227,13 @@ pub enum LedgerOperation {
         /// What is asked.
         request: EconomyRequest,
     },
+    /// Asks something of governance.
+    Governance {
+        /// Names the operation.
+        id: String,
+        /// What is asked.
+        request: GovernanceRequest,
+    },
 }
 
 impl TryFrom<LedgerOperation> for Operation {
@@ -299,6 +312,10 @@ impl TryFrom<LedgerOperation> for Operation {
             LedgerOperation::Economy { id, request } => Self::Economy {
                 id: id.parse()?,
                 request: Box::new(request.try_into()?),
+            },
+            LedgerOperation::Governance { id, request } => Self::Economy {
+                id: id.parse()?,
+                request: Box::new(fogcompute::EconomyRequest::Governance(request.try_into()?)),
             },
         })
     }
@@ -950,6 +967,11 @@ impl Ledger {
     /// The economy of this ledger: staking, earning and parameters.
     pub fn economy(self: Arc<Self>) -> Arc<LedgerEconomy> {
         Arc::new(LedgerEconomy { ledger: self })
+    }
+
+    /// Governance of this ledger: proposals, votes, delegation and roles.
+    pub fn governance(self: Arc<Self>) -> Arc<LedgerGovernance> {
+        Arc::new(LedgerGovernance { ledger: self })
     }
 
     /// The time at which an operation would happen now, in milliseconds since 1970: the wall

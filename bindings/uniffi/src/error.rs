@@ -10,7 +10,7 @@ macro_rules! errors {
         /// What kind of thing went wrong. The numbers never change; new ones may be added.
         ///
         /// Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
-        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network.
+        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance.
         #[derive(Clone, Copy, Debug, Eq, PartialEq, uniffi::Enum)]
         #[repr(u32)]
         pub enum ErrorCode {
@@ -291,6 +291,73 @@ errors! {
     Node = 800,
     /// An address cannot be listened on: it is in use, or not one of this machine.
     Listen = 801,
+
+    /// Rules and treasury are decided about by proposals since founding roles were given.
+    Governed = 900,
+    /// What is asked for is paused by a decision of governance.
+    Paused = 901,
+    /// What an account asks of governance must be signed by its owner.
+    SignatureRequired = 902,
+    /// There is no such proposal.
+    UnknownProposal = 903,
+    /// An id names a proposal already.
+    ProposalExists = 904,
+    /// The text of a proposal is malformed, or its title or description has no allowed length.
+    InvalidProposal = 905,
+    /// A title or description has a control character that could hide what it says.
+    ControlCharacter = 906,
+    /// A proposal has no actions.
+    NoActions = 907,
+    /// A proposal has more actions than one may.
+    TooManyActions = 908,
+    /// A proposal of that kind does not carry such an action.
+    ActionNotAllowed = 909,
+    /// A proposal would set a parameter to what it cannot be.
+    ParameterOutOfRange = 910,
+    /// The treasury does not have what a proposal would pay.
+    TreasuryShort = 911,
+    /// An action of a proposal cannot be done, for a reason that has no code of its own.
+    ActionRefused = 912,
+    /// An account does not weigh enough to propose.
+    BelowThreshold = 913,
+    /// So many proposals or drafts are not over already.
+    TooManyProposals = 914,
+    /// It is too early to vote on a proposal.
+    VotingNotStarted = 915,
+    /// It is too late to vote on a proposal, or it was never submitted.
+    VotingOver = 916,
+    /// There is no such choice in a vote.
+    UnknownChoice = 917,
+    /// An account has no voting power on a proposal.
+    NoVotingPower = 918,
+    /// An account has voted so on a proposal already.
+    AlreadyVoted = 919,
+    /// An account has changed its vote on a proposal as often as it may.
+    TooManyVoteChanges = 920,
+    /// A proposal is not where it must be in its life: a draft, succeeded or queued.
+    WrongState = 921,
+    /// A proposal was queued, and it is too early to execute it.
+    TimelockRunning = 922,
+    /// Only its author, or a guardian or king, may do this with a proposal.
+    NotPermitted = 923,
+    /// A proposal could not be executed. Nothing of it was done, and it stays queued.
+    ActionFailed = 924,
+    /// Votes would be delegated back to where they came from.
+    CircularDelegation = 925,
+    /// Votes would be split into too many parts, or pass through too many delegations.
+    DelegationTooComplex = 926,
+    /// A delegation names somebody twice, nobody, the voter itself, or more than there is.
+    InvalidDelegation = 927,
+    /// There is no delegation to revoke.
+    NothingDelegated = 928,
+    /// An account is enrolled in governance already.
+    AlreadyEnrolled = 929,
+    /// Founding roles were given already.
+    AlreadyEstablished = 930,
+    /// A time is asked about that is not past.
+    FutureLookup = 931,
+    /// The rules of governance refuse an operation for a reason that has no code of its own.
+    GovernanceRefused = 932,
 }
 
 impl<E> From<E> for FogError

@@ -34,10 +34,13 @@ pub use client::{
     PendingDelivery, Readiness,
 };
 pub use credits::{
-    Account, AccountLimits, Checkpoint, EconomyOperator, EconomyParameter, EconomyReceipt,
-    EconomyRequest, EconomyStake, Ledger, LedgerEconomy, LedgerEntry, LedgerHead, LedgerOperation,
-    Memo, ParameterUnit, Receipt, Standing, TextFormat, Unbonding, Verification, batch_message,
-    default_economy_rules, owner_key, purse_account, sign_batch, verify_checkpoint,
+    Account, AccountLimits, Ballot, Checkpoint, DelegatedPart, DeployedAgent, EconomyOperator,
+    EconomyParameter, EconomyReceipt, EconomyRequest, EconomyStake, GovernanceMember,
+    GovernanceOverview, GovernanceRequest, Ledger, LedgerEconomy, LedgerEntry, LedgerGovernance,
+    LedgerHead, LedgerOperation, Memo, ParameterUnit, Proposal, ProposalAction, ProposalContent,
+    Receipt, Resolution, RoleHolder, ScheduledUpgrade, Standing, Tally, TextFormat, Unbonding,
+    Verification, VotingPower, batch_message, default_economy_rules, owner_key, purse_account,
+    sign_batch, verify_checkpoint,
 };
 pub use error::{ErrorCode, ErrorCodeEntry, FogError, error_codes, panic_on_purpose};
 pub use fog::{Fog, FogStats, FogTask, Limits, TaskOutput};

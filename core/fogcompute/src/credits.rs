@@ -2,6 +2,7 @@
 
 mod economy;
 mod entry;
+mod governance;
 mod group;
 mod signing;
 
@@ -27,6 +28,10 @@ pub use self::economy::{
     economy_to_json, moved, purse_account,
 };
 pub use self::entry::LedgerEntry;
+pub use self::governance::{
+    GovernanceMember, GovernanceOverview, GovernanceProposal, LedgerGovernance, action_from_json,
+    action_to_json, governance_records_to_json, proposal_from_json, proposal_to_json,
+};
 use self::group::Group;
 pub use self::signing::{
     batch_message, decode_batch, decode_checkpoint, owner_key, sign_batch, verify_checkpoint,

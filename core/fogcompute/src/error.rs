@@ -9,6 +9,7 @@ use fogcompute_base::{AccountId, ParseIdError};
 use fogcompute_coord::SubmitError;
 use fogcompute_exec::{SpecError, TaskError};
 use fogcompute_harvest::{PolicyError, PolicyTextError, ProbeError};
+use fogcompute_ledger::dao::{ActionError, DaoError};
 use fogcompute_ledger::earning::{EarningError, Name, NameError};
 use fogcompute_ledger::economy::EconomyError;
 use fogcompute_ledger::staking::StakingError;
@@ -33,7 +34,7 @@ macro_rules! codes {
         /// What kind of thing went wrong. The numbers never change; new ones may be added.
         ///
         /// Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
-        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network.
+        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance.
         #[non_exhaustive]
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         #[repr(u32)]
@@ -301,6 +302,73 @@ codes! {
     Node = 800,
     /// An address cannot be listened on: it is in use, or not one of this machine.
     Listen = 801,
+
+    /// Rules and treasury are decided about by proposals since founding roles were given.
+    Governed = 900,
+    /// What is asked for is paused by a decision of governance.
+    Paused = 901,
+    /// What an account asks of governance must be signed by its owner.
+    SignatureRequired = 902,
+    /// There is no such proposal.
+    UnknownProposal = 903,
+    /// An id names a proposal already.
+    ProposalExists = 904,
+    /// The text of a proposal is malformed, or its title or description has no allowed length.
+    InvalidProposal = 905,
+    /// A title or description has a control character that could hide what it says.
+    ControlCharacter = 906,
+    /// A proposal has no actions.
+    NoActions = 907,
+    /// A proposal has more actions than one may.
+    TooManyActions = 908,
+    /// A proposal of that kind does not carry such an action.
+    ActionNotAllowed = 909,
+    /// A proposal would set a parameter to what it cannot be.
+    ParameterOutOfRange = 910,
+    /// The treasury does not have what a proposal would pay.
+    TreasuryShort = 911,
+    /// An action of a proposal cannot be done, for a reason that has no code of its own.
+    ActionRefused = 912,
+    /// An account does not weigh enough to propose.
+    BelowThreshold = 913,
+    /// So many proposals or drafts are not over already.
+    TooManyProposals = 914,
+    /// It is too early to vote on a proposal.
+    VotingNotStarted = 915,
+    /// It is too late to vote on a proposal, or it was never submitted.
+    VotingOver = 916,
+    /// There is no such choice in a vote.
+    UnknownChoice = 917,
+    /// An account has no voting power on a proposal.
+    NoVotingPower = 918,
+    /// An account has voted so on a proposal already.
+    AlreadyVoted = 919,
+    /// An account has changed its vote on a proposal as often as it may.
+    TooManyVoteChanges = 920,
+    /// A proposal is not where it must be in its life: a draft, succeeded or queued.
+    WrongState = 921,
+    /// A proposal was queued, and it is too early to execute it.
+    TimelockRunning = 922,
+    /// Only its author, or a guardian or king, may do this with a proposal.
+    NotPermitted = 923,
+    /// A proposal could not be executed. Nothing of it was done, and it stays queued.
+    ActionFailed = 924,
+    /// Votes would be delegated back to where they came from.
+    CircularDelegation = 925,
+    /// Votes would be split into too many parts, or pass through too many delegations.
+    DelegationTooComplex = 926,
+    /// A delegation names somebody twice, nobody, the voter itself, or more than there is.
+    InvalidDelegation = 927,
+    /// There is no delegation to revoke.
+    NothingDelegated = 928,
+    /// An account is enrolled in governance already.
+    AlreadyEnrolled = 929,
+    /// Founding roles were given already.
+    AlreadyEstablished = 930,
+    /// A time is asked about that is not past.
+    FutureLookup = 931,
+    /// The rules of governance refuse an operation for a reason that has no code of its own.
+    GovernanceRefused = 932,
 }
 
 /// Everything that can go wrong, from every crate, with a stable [`code`](Error::code).
@@ -396,6 +464,12 @@ pub enum Error {
     /// The text of an economy.
     #[error("economy: {0}")]
     EconomyText(#[source] serde_json::Error),
+    /// Governance was asked about what there is not.
+    #[error(transparent)]
+    Governance(#[from] DaoError),
+    /// The text of a proposal.
+    #[error("proposal: {0}")]
+    ProposalText(#[source] serde_json::Error),
     /// The name of a file tells no format of a history, and none was asked for.
     #[error("{}: a history is in a .csv or a .jsonl, or its format is named", path.display())]
     UnknownFormat {
@@ -523,6 +597,8 @@ impl Error {
             Self::UnknownRule(_) => ErrorCode::UnknownRule,
             Self::Economy(error) => economy_code(error),
             Self::EconomyText(_) => ErrorCode::InvalidEconomy,
+            Self::Governance(error) => dao_code(error),
+            Self::ProposalText(_) => ErrorCode::InvalidProposal,
             Self::Policy(_) | Self::PolicyText(_) => ErrorCode::InvalidPolicy,
             Self::Probe(ProbeError::Host { .. }) => ErrorCode::HostCallback,
             Self::Probe(_) => ErrorCode::ProbeFailed,
@@ -691,6 +767,10 @@ fn ledger_code(error: &LedgerError) -> ErrorCode {
         LedgerError::Economy { reason, .. } => economy_code(reason),
         LedgerError::Staking { reason, .. } => staking_code(reason),
         LedgerError::Earning { reason, .. } => earning_code(reason),
+        LedgerError::Governed { .. } => ErrorCode::Governed,
+        LedgerError::Paused { .. } => ErrorCode::Paused,
+        LedgerError::SignatureRequired { .. } => ErrorCode::SignatureRequired,
+        LedgerError::Dao { reason, .. } => dao_code(reason),
         _ => ErrorCode::InvalidOperation,
     }
 }
@@ -752,6 +832,68 @@ const fn earning_code(error: &EarningError) -> ErrorCode {
         EarningError::AmountZero => ErrorCode::ZeroAmount,
         EarningError::Overflow { .. } => ErrorCode::AmountOverflow,
         _ => ErrorCode::EarningRefused,
+    }
+}
+
+const fn dao_code(error: &DaoError) -> ErrorCode {
+    match error {
+        DaoError::ClockBehind { .. } => ErrorCode::ClockBehind,
+        DaoError::UnknownProposal { .. } => ErrorCode::UnknownProposal,
+        DaoError::ProposalExists { .. } => ErrorCode::ProposalExists,
+        DaoError::UnknownAccount { .. } => ErrorCode::UnknownAccount,
+        DaoError::AlreadyEnrolled { .. } => ErrorCode::AlreadyEnrolled,
+        DaoError::AlreadyEstablished => ErrorCode::AlreadyEstablished,
+        DaoError::TooManyDelegates { .. }
+        | DaoError::DelegationTooDeep { .. }
+        | DaoError::DelegationTooWide { .. } => ErrorCode::DelegationTooComplex,
+        DaoError::TopicRepeated { .. }
+        | DaoError::DelegateRepeated { .. }
+        | DaoError::SelfDelegation { .. }
+        | DaoError::PartZero { .. }
+        | DaoError::PartsExceedWhole { .. } => ErrorCode::InvalidDelegation,
+        DaoError::NothingDelegated { .. } => ErrorCode::NothingDelegated,
+        DaoError::CircularDelegation { .. } => ErrorCode::CircularDelegation,
+        DaoError::WeightOverflow => ErrorCode::AmountOverflow,
+        DaoError::FutureLookup { .. } => ErrorCode::FutureLookup,
+        DaoError::TitleEmpty
+        | DaoError::TitleTooLong { .. }
+        | DaoError::DescriptionTooLong { .. } => ErrorCode::InvalidProposal,
+        DaoError::ControlCharacter { .. } => ErrorCode::ControlCharacter,
+        DaoError::NoActions => ErrorCode::NoActions,
+        DaoError::TooManyActions { .. } => ErrorCode::TooManyActions,
+        DaoError::ActionNotAllowed { .. } => ErrorCode::ActionNotAllowed,
+        DaoError::ActionInvalid { reason, .. } => action_code(reason),
+        DaoError::ThresholdNotMet { .. } => ErrorCode::BelowThreshold,
+        DaoError::TooManyProposals { .. }
+        | DaoError::TooManyProposalsOfAuthor { .. }
+        | DaoError::TooManyDrafts { .. }
+        | DaoError::TooManyDraftsOfAuthor { .. } => ErrorCode::TooManyProposals,
+        DaoError::NotTheAuthor { .. } | DaoError::CancelRefused { .. } => ErrorCode::NotPermitted,
+        DaoError::NotADraft { .. } | DaoError::NotSucceeded { .. } | DaoError::NotQueued { .. } => {
+            ErrorCode::WrongState
+        }
+        DaoError::VotingNotStarted { .. } => ErrorCode::VotingNotStarted,
+        DaoError::VotingOver { .. } => ErrorCode::VotingOver,
+        DaoError::UnknownChoice { .. } => ErrorCode::UnknownChoice,
+        DaoError::NoVotingPower { .. } => ErrorCode::NoVotingPower,
+        DaoError::AlreadyVoted { .. } => ErrorCode::AlreadyVoted,
+        DaoError::TooManyChanges { .. } => ErrorCode::TooManyVoteChanges,
+        DaoError::TimelockRunning { .. } => ErrorCode::TimelockRunning,
+        DaoError::ActionFailed { .. } => ErrorCode::ActionFailed,
+        _ => ErrorCode::GovernanceRefused,
+    }
+}
+
+const fn action_code(error: &ActionError) -> ErrorCode {
+    match error {
+        ActionError::Parameter {
+            reason: EconomyError::UnknownParameter { .. },
+        } => ErrorCode::UnknownParameter,
+        ActionError::Parameter { .. } => ErrorCode::ParameterOutOfRange,
+        ActionError::Unpayable { .. } => ErrorCode::TreasuryShort,
+        ActionError::TreasuryPaused => ErrorCode::Paused,
+        ActionError::UnknownAccount { .. } => ErrorCode::UnknownAccount,
+        _ => ErrorCode::ActionRefused,
     }
 }
 

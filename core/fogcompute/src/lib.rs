@@ -13,6 +13,7 @@
 //! | placement of jobs on nodes | [`place`], [`Placing`] | [`schedule`] |
 //! | double-entry credits | [`Ledger`] | [`ledger`], [`store`] |
 //! | staking and earning of credits | [`LedgerEconomy`] | [`ledger`] |
+//! | proposals, votes and delegation | [`LedgerGovernance`] | [`ledger`] |
 //! | may this device lend compute | [`HarvestPolicy`] | [`harvest`] |
 //! | a fog in this process | [`Fog`] | [`node`], [`coord`], [`exec`], [`runtime`] |
 //! | errors with stable codes | [`Error`], [`ErrorCode`] | |
@@ -47,10 +48,11 @@ pub use fogcompute_schedule as schedule;
 pub use fogcompute_store as store;
 
 pub use credits::{
-    EconomyOperator, EconomyReceipt, EconomyStake, LEDGER_PAGE_MAX, Ledger, LedgerEconomy,
-    LedgerEntry, Moment, batch_message, decode_batch, decode_checkpoint, earn_request,
-    economy_from_json, economy_to_json, moved, owner_key, purse_account, sign_batch,
-    verify_checkpoint,
+    EconomyOperator, EconomyReceipt, EconomyStake, GovernanceMember, GovernanceOverview,
+    GovernanceProposal, LEDGER_PAGE_MAX, Ledger, LedgerEconomy, LedgerEntry, LedgerGovernance,
+    Moment, action_from_json, action_to_json, batch_message, decode_batch, decode_checkpoint,
+    earn_request, economy_from_json, economy_to_json, governance_records_to_json, moved, owner_key,
+    proposal_from_json, proposal_to_json, purse_account, sign_batch, verify_checkpoint,
 };
 pub use error::{Error, ErrorCode};
 pub use fogcompute_base::{
@@ -60,6 +62,11 @@ pub use fogcompute_exec::{Limits, TaskError, TaskOutput, TaskSpec, Usage};
 pub use fogcompute_harvest::{
     Battery, BatteryProbe, Decision, DeviceClass, DeviceState, HarvestPolicy, Network, ProbeError,
     Verdict,
+};
+pub use fogcompute_ledger::dao::{
+    Action as ProposalAction, Ballot, Choice, Content as ProposalContent, Holder as RoleHolder,
+    Operation as GovernanceRequest, Part as DelegatedPart, ProposalKind, ProposalState, Role,
+    Scope as PauseScope, Standing as VotingPower, Tally, Weighing, Weight,
 };
 pub use fogcompute_ledger::economy::{Economy, Parameter, Request as EconomyRequest, Unit};
 pub use fogcompute_ledger::staking::{Evidence, Unbonding};

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use fogcompute::base::Digest;
+use fogcompute::base::{Digest, UnixMillis};
 use fogcompute::schedule::{Job, Node};
 use fogcompute::{
-    AccountKind, DeviceState, Error, ErrorCode, Fog, FogConfig, Hop, Ledger, Limits, NodeId, Nsga2,
-    Placing, Plan, PrivateKey, Problem, Processed, PublicKey, Sphinx, TaskSpec, Variable,
+    AccountKind, DeviceState, Economy, Error, ErrorCode, Fog, FogConfig, Hop, Ledger, Limits,
+    NodeId, Nsga2, OwnerKey, Placing, Plan, PrivateKey, Problem, Processed, PublicKey, Sphinx,
+    TaskSpec, TransferId, Variable, batch_message, decode_batch,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -90,6 +91,40 @@ fn error_codes_are_the_librarys() {
         .map(|code| (code.name().to_owned(), u64::from(*code as u32)))
         .collect();
     assert_eq!(listed, ours);
+}
+
+#[test]
+fn what_another_language_signed_is_read_and_executed() {
+    let area = &shared()["governance"];
+    let account = text(area, "account").parse().unwrap();
+    let key = OwnerKey::from_bytes(array(area, "key"));
+    let ledger = Ledger::in_memory().unwrap();
+    ledger
+        .set_time(Some(UnixMillis(number(area, "expires_unix_ms") - 1)))
+        .unwrap();
+    let id = |n| TransferId::from_bytes([n; 16]);
+    ledger
+        .economy()
+        .configure(id(1), Economy::default())
+        .unwrap();
+    ledger.open_account(account, AccountKind::Holder).unwrap();
+    ledger.own(id(2), account, key).unwrap();
+    for (index, step) in list(area, "signed").iter().enumerate() {
+        let batch = decode_batch(&bytes(step, "batch")).unwrap();
+        assert_eq!(
+            (batch.account, batch.nonce),
+            (account, number(step, "nonce"))
+        );
+        assert!(batch.is_signed_by(&key));
+        assert_eq!(hex(&batch_message(&batch)), text(step, "message"));
+        // The signature is good; who is not enrolled has nothing to say.
+        let error = ledger.execute_signed(&batch).unwrap_err();
+        let expected = match index {
+            0 => ErrorCode::BelowThreshold,
+            _ => ErrorCode::NonceSkipped,
+        };
+        assert_eq!(error.code(), expected);
+    }
 }
 
 fn route(value: &Value) -> Vec<Hop> {

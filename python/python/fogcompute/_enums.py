@@ -14,6 +14,15 @@ class AccountKind(StrEnum):
     """Holds what it was given, never less than nothing."""
 
 
+class Choice(StrEnum):
+    """What a voter says."""
+
+    AGAINST = "against"
+    FOR = "for"
+    ABSTAIN = "abstain"
+    """Neither; counts for the quorum."""
+
+
 class Constraint(StrEnum):
     """A reason why a node may not take a job."""
 
@@ -103,6 +112,18 @@ class Network(StrEnum):
     CELLULAR = "cellular"
 
 
+class PauseScope(StrEnum):
+    """What governance can pause."""
+
+    EARNING = "earning"
+    """Rewards for contributions and sessions."""
+    STAKING = "staking"
+    """Bonding, unbonding, redelegation and claims."""
+    FEES = "fees"
+    TREASURY = "treasury"
+    """Payments from the treasury."""
+
+
 class Priority(IntEnum):
     """How urgent something is. Lower is sooner."""
 
@@ -111,6 +132,61 @@ class Priority(IntEnum):
     NORMAL = 2
     LOW = 3
     BULK = 4
+
+
+class ProposalKind(StrEnum):
+    """What a proposal is about. Also what votes are delegated by."""
+
+    PARAMETER_CHANGE = "parameter_change"
+    """Numbers of the economy."""
+    TREASURY_ALLOCATION = "treasury_allocation"
+    """Payments from the treasury."""
+    PROTOCOL_UPGRADE = "protocol_upgrade"
+    """The version that nodes run."""
+    EMERGENCY_ACTION = "emergency_action"
+    """A pause, on a shorter clock and with a higher bar."""
+    AGENT_DEPLOYMENT = "agent_deployment"
+    """An agent and its budget."""
+    GENERAL = "general"
+    """Roles and resolutions."""
+
+
+class ProposalState(StrEnum):
+    """Where a proposal is in its life."""
+
+    DRAFT = "draft"
+    """Its author's own; no clock runs."""
+    PENDING = "pending"
+    """Submitted; the snapshot is not past."""
+    ACTIVE = "active"
+    """Can be voted on."""
+    DEFEATED = "defeated"
+    """The deadline passed without a quorum or approval."""
+    SUCCEEDED = "succeeded"
+    """Passed; can be queued."""
+    QUEUED = "queued"
+    """Waits for its timelock, then can be executed."""
+    EXECUTED = "executed"
+    """Done."""
+    EXPIRED = "expired"
+    """Nobody queued or executed it in time."""
+    CANCELLED = "cancelled"
+    """Withdrawn by its author or stopped by a guardian."""
+
+
+class Role(StrEnum):
+    """What an account is in governance."""
+
+    CITIZEN = "citizen"
+    """Everybody else."""
+    DELEGATE = "delegate"
+    """Votes for others, by trade."""
+    COUNCILOR = "councilor"
+    """Sits on a council."""
+    GUARDIAN = "guardian"
+    """May cancel proposals."""
+    KING = "king"
+    """May cancel proposals."""
 
 
 class Sharing(StrEnum):
@@ -179,3 +255,16 @@ class Verdict(StrEnum):
     """Less than that; the budget says how much."""
     REFUSE = "refuse"
     """Nothing."""
+
+
+class Weighing(StrEnum):
+    """How power becomes votes."""
+
+    LINEAR = "linear"
+    """As it is."""
+    REPUTATION = "reputation"
+    """Times a reputation."""
+    QUADRATIC = "quadratic"
+    """Its square root."""
+    CONVICTION = "conviction"
+    """The more, the longer a vote stands."""

@@ -14,18 +14,24 @@ from typing_extensions import Buffer, Self
 
 from ._enums import (
     AccountKind,
+    Choice,
     Constraint,
     DeviceClass,
     Domain,
     Durability,
     Evidence,
     Network,
+    PauseScope,
     Priority,
+    ProposalKind,
+    ProposalState,
+    Role,
     Sharing,
     Strategy,
     TextFormat,
     Tier,
     Verdict,
+    Weighing,
 )
 from ._protocols import BatteryProbe
 
@@ -158,6 +164,40 @@ class TranscriptError(StorageError): ...
 class StorageMissingError(StorageError): ...
 class NodeError(FogError): ...
 class ListenError(NodeError): ...
+class GovernanceError(FogError): ...
+class GovernedError(GovernanceError): ...
+class PausedError(GovernanceError): ...
+class SignatureRequiredError(GovernanceError): ...
+class UnknownProposalError(GovernanceError): ...
+class ProposalExistsError(GovernanceError): ...
+class ProposalError(GovernanceError): ...
+class ControlCharacterError(GovernanceError): ...
+class NoActionsError(GovernanceError): ...
+class TooManyActionsError(GovernanceError): ...
+class ActionNotAllowedError(GovernanceError): ...
+class ParameterOutOfRangeError(GovernanceError): ...
+class TreasuryShortError(GovernanceError): ...
+class ActionRefusedError(GovernanceError): ...
+class BelowThresholdError(GovernanceError): ...
+class TooManyProposalsError(GovernanceError): ...
+class VotingNotStartedError(GovernanceError): ...
+class VotingOverError(GovernanceError): ...
+class UnknownChoiceError(GovernanceError): ...
+class NoVotingPowerError(GovernanceError): ...
+class AlreadyVotedError(GovernanceError): ...
+class TooManyVoteChangesError(GovernanceError): ...
+class WrongStateError(GovernanceError): ...
+class TimelockRunningError(GovernanceError): ...
+class NotPermittedError(GovernanceError): ...
+class ActionFailedError(GovernanceError): ...
+class CircularDelegationError(GovernanceError): ...
+class DelegationTooComplexError(GovernanceError): ...
+class DelegationError(GovernanceError): ...
+class NothingDelegatedError(GovernanceError): ...
+class AlreadyEnrolledError(GovernanceError): ...
+class AlreadyEstablishedError(GovernanceError): ...
+class FutureLookupError(GovernanceError): ...
+class GovernanceRefusedError(GovernanceError): ...
 
 ERROR_CLASSES: Final[Mapping[int, type[FogError]]]
 """The class of each code."""
@@ -2385,6 +2425,114 @@ class Operation:
     def pay_fee(id: str | UUID, payer: str | UUID, payee: str | UUID, amount: int) -> Operation:
         """Pays a fee: treasury and sovereign fund have their parts, and the payee the rest."""
 
+    @staticmethod
+    def establish(
+        id: str | UUID,
+        roles: Sequence[tuple[str | UUID, Role]],
+    ) -> Operation:
+        """Gives the founding roles, once. From then on the host sets no parameters and pays no
+        rewards from treasury or mint: proposals do.
+        """
+
+    @staticmethod
+    def enrol(
+        id: str | UUID,
+        account: str | UUID,
+    ) -> Operation:
+        """Lets an account vote with what it has from now on. Delegating and being granted a role do
+        so too.
+        """
+
+    @staticmethod
+    def delegate(
+        id: str | UUID,
+        voter: str | UUID,
+        to: Sequence[tuple[str | UUID, int]],
+        topics: Sequence[ProposalKind] = (),
+    ) -> Operation:
+        """Delegates parts of an account's votes, in millionths, in place of what it delegated
+        before on those topics: on all of them if there are none. The rest stays with it; without
+        delegates all does, which revokes.
+        """
+
+    @staticmethod
+    def set_reputation(
+        id: str | UUID,
+        account: str | UUID,
+        reputation_ppm: int,
+    ) -> Operation:
+        """Sets what an account's votes are counted by from now on, in millionths, where reputation
+        counts.
+        """
+
+    @staticmethod
+    def draft(
+        id: str | UUID,
+        author: str | UUID,
+        proposal: str | UUID,
+        kind: ProposalKind,
+        title: str,
+        description: str,
+        actions: Sequence[Action],
+    ) -> Operation:
+        """Keeps a proposal that is not submitted yet. `proposal` names it for ever."""
+
+    @staticmethod
+    def submit(
+        id: str | UUID,
+        author: str | UUID,
+        proposal: str | UUID,
+    ) -> Operation:
+        """Submits a draft."""
+
+    @staticmethod
+    def propose(
+        id: str | UUID,
+        author: str | UUID,
+        proposal: str | UUID,
+        kind: ProposalKind,
+        title: str,
+        description: str,
+        actions: Sequence[Action],
+    ) -> Operation:
+        """Submits a proposal that was no draft. `proposal` names it for ever. A title has 1 to 200
+        characters, a description at most 16 KiB, and there are 1 to 16 actions.
+        """
+
+    @staticmethod
+    def vote(
+        id: str | UUID,
+        voter: str | UUID,
+        proposal: str | UUID,
+        choice: Choice,
+    ) -> Operation:
+        """Votes, or changes a vote. Who has delegated and votes takes that back for this proposal.
+        """
+
+    @staticmethod
+    def cancel(
+        id: str | UUID,
+        by: str | UUID,
+        proposal: str | UUID,
+    ) -> Operation:
+        """Cancels a proposal: its author before voting begins, a guardian or a king until it is
+        over.
+        """
+
+    @staticmethod
+    def queue(
+        id: str | UUID,
+        proposal: str | UUID,
+    ) -> Operation:
+        """Starts the timelock of a proposal that has passed. Anybody may."""
+
+    @staticmethod
+    def execute(
+        id: str | UUID,
+        proposal: str | UUID,
+    ) -> Operation:
+        """Does what a proposal says, all or nothing. Anybody may."""
+
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -2511,6 +2659,10 @@ class EconomyReceipt:
         "matures_unix_ms",
         "jailed_until_unix_ms",
         "tombstoned",
+        "proposal",
+        "power",
+        "deadline_unix_ms",
+        "eta_unix_ms",
     )
     def __new__(
         cls,
@@ -2529,6 +2681,10 @@ class EconomyReceipt:
         matures_unix_ms: int | None = None,
         jailed_until_unix_ms: int | None = None,
         tombstoned: bool = False,
+        proposal: str | UUID | None = None,
+        power: int = 0,
+        deadline_unix_ms: int | None = None,
+        eta_unix_ms: int | None = None,
     ) -> Self: ...
     @property
     def sequence(self) -> int:
@@ -2546,8 +2702,9 @@ class EconomyReceipt:
     def event(self) -> str:
         """What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
         "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
-        "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be
-        more later.
+        "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid"; of governance
+        "established", "enrolled", "delegated", "reputation_set", "drafted", "submitted",
+        "proposed", "voted", "cancelled", "queued", "executed". There may be more later.
         """
 
     @property
@@ -2594,6 +2751,23 @@ class EconomyReceipt:
     @property
     def tombstoned(self) -> bool:
         """Whether a slashed operator may never come back."""
+
+    @property
+    def proposal(self) -> str | None:
+        """The proposal that was drafted, submitted, voted on, cancelled, queued or executed."""
+
+    @property
+    def power(self) -> int:
+        """All power of the ballot that was cast or changed."""
+
+    @property
+    def deadline_unix_ms(self) -> int | None:
+        """The last millisecond to vote in since 1970, of a proposal that was submitted or voted on.
+        """
+
+    @property
+    def eta_unix_ms(self) -> int | None:
+        """When a proposal that was queued may be executed, in milliseconds since 1970."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -2958,6 +3132,735 @@ class Economy:
     def granted_today(self, rule: str, account: str | UUID) -> int:
         """What an account was granted under a rule on this UTC day, in base units."""
 
+@final
+class Tally:
+    """What came together for each choice, in base units."""
+
+    __match_args__: Final = (
+        "against",
+        "in_favor",
+        "abstain",
+    )
+    def __new__(
+        cls,
+        against: int,
+        in_favor: int,
+        abstain: int,
+    ) -> Self: ...
+    @property
+    def against(self) -> int:
+        """Against it."""
+
+    @property
+    def in_favor(self) -> int:
+        """For it."""
+
+    @property
+    def abstain(self) -> int:
+        """Neither."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Ballot:
+    """What a voter has said about a proposal."""
+
+    __match_args__: Final = (
+        "choice",
+        "power",
+        "counted",
+        "votes",
+        "changes",
+    )
+    def __new__(
+        cls,
+        choice: Choice,
+        power: int,
+        counted: int,
+        votes: int,
+        changes: int,
+    ) -> Self: ...
+    @property
+    def choice(self) -> Choice:
+        """What it says."""
+
+    @property
+    def power(self) -> int:
+        """All power it carries: the voter's own and what was delegated, but for what others took
+        back by voting themselves.
+        """
+
+    @property
+    def counted(self) -> int:
+        """The power that counts: no voter has more than the rules allow one."""
+
+    @property
+    def votes(self) -> int:
+        """The votes that makes."""
+
+    @property
+    def changes(self) -> int:
+        """How often it was changed."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class VotingPower:
+    """Where an account's power on a topic comes from and goes to, in base units."""
+
+    __match_args__: Final = (
+        "own",
+        "received",
+        "passed_on",
+    )
+    def __new__(
+        cls,
+        own: int,
+        received: int,
+        passed_on: int,
+    ) -> Self: ...
+    @property
+    def own(self) -> int:
+        """What it weighs itself, by its role."""
+
+    @property
+    def received(self) -> int:
+        """What was delegated to it, directly or through others."""
+
+    @property
+    def passed_on(self) -> int:
+        """What it delegates of both."""
+
+    @property
+    def power(self) -> int:
+        """What it can vote with, if nobody whose votes it casts votes: for a vote of its own takes
+        back what it delegated.
+        """
+
+    @property
+    def kept(self) -> int:
+        """What stays with it: what a proposer must weigh."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Member:
+    """What an account is to governance."""
+
+    __match_args__: Final = (
+        "enrolled",
+        "role",
+        "tokens",
+        "staked",
+        "reputation_ppm",
+    )
+    def __new__(
+        cls,
+        enrolled: bool,
+        role: Role,
+        tokens: int,
+        staked: int,
+        reputation_ppm: int | None,
+    ) -> Self: ...
+    @property
+    def enrolled(self) -> bool:
+        """Whether what it has counts."""
+
+    @property
+    def role(self) -> Role:
+        """Its role."""
+
+    @property
+    def tokens(self) -> int:
+        """Base units that count, in its account."""
+
+    @property
+    def staked(self) -> int:
+        """Base units that count, staked."""
+
+    @property
+    def reputation_ppm(self) -> int | None:
+        """The reputation that was set for it, in millionths."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Upgrade:
+    """A version that nodes are to run."""
+
+    __match_args__: Final = (
+        "version",
+        "proposal",
+        "digest",
+        "activates_unix_ms",
+    )
+    def __new__(
+        cls,
+        version: str,
+        proposal: str | UUID,
+        digest: str,
+        activates_unix_ms: int,
+    ) -> Self: ...
+    @property
+    def version(self) -> str:
+        """Its name."""
+
+    @property
+    def proposal(self) -> str:
+        """The proposal that scheduled it."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of what is to be run, 64 hexadecimal digits."""
+
+    @property
+    def activates_unix_ms(self) -> int:
+        """From when on, in milliseconds since 1970."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Agent:
+    """An agent that was deployed."""
+
+    __match_args__: Final = (
+        "agent",
+        "proposal",
+        "operator",
+        "budget",
+    )
+    def __new__(
+        cls,
+        agent: str,
+        proposal: str | UUID,
+        operator: str | UUID,
+        budget: int,
+    ) -> Self: ...
+    @property
+    def agent(self) -> str:
+        """Digest of the agent, 64 hexadecimal digits."""
+
+    @property
+    def proposal(self) -> str:
+        """The proposal that deployed it."""
+
+    @property
+    def operator(self) -> str:
+        """Runs it."""
+
+    @property
+    def budget(self) -> int:
+        """Base units that were paid for it."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Resolution:
+    """A resolution."""
+
+    __match_args__: Final = (
+        "proposal",
+        "text",
+        "unix_ms",
+    )
+    def __new__(
+        cls,
+        proposal: str | UUID,
+        text: str,
+        unix_ms: int,
+    ) -> Self: ...
+    @property
+    def proposal(self) -> str:
+        """The proposal that resolved it."""
+
+    @property
+    def text(self) -> str:
+        """Digest of its text, 64 hexadecimal digits."""
+
+    @property
+    def unix_ms(self) -> int:
+        """When, in milliseconds since 1970."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class GovernanceOverview:
+    """What governance is beside its proposals."""
+
+    __match_args__: Final = (
+        "established",
+        "members",
+        "circulating",
+        "total",
+        "roles",
+        "paused",
+        "upgrades",
+        "agents",
+        "resolutions",
+    )
+    def __new__(
+        cls,
+        established: bool,
+        members: int,
+        circulating: int,
+        total: int,
+        roles: Sequence[tuple[str, Role]],
+        paused: Sequence[PauseScope],
+        upgrades: Sequence[Upgrade],
+        agents: Sequence[Agent],
+        resolutions: Sequence[Resolution],
+    ) -> Self: ...
+    @property
+    def established(self) -> bool:
+        """Whether founding roles were given: from then on, rules and treasury are governed."""
+
+    @property
+    def members(self) -> int:
+        """How many accounts are enrolled."""
+
+    @property
+    def circulating(self) -> int:
+        """Base units that everybody holds and has staked: counted from when the first account is
+        enrolled.
+        """
+
+    @property
+    def total(self) -> int:
+        """All weight: what circulates, and what roles add to it."""
+
+    @property
+    def roles(self) -> tuple[tuple[str, Role], ...]:
+        """Accounts with a role, and the role."""
+
+    @property
+    def paused(self) -> tuple[PauseScope, ...]:
+        """What is paused."""
+
+    @property
+    def upgrades(self) -> tuple[Upgrade, ...]:
+        """Versions that were scheduled, by name."""
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        """Agents that were deployed, by digest."""
+
+    @property
+    def resolutions(self) -> tuple[Resolution, ...]:
+        """Resolutions, in order."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Proposal:
+    """A proposal as it stands."""
+
+    __match_args__: Final = (
+        "id",
+        "author",
+        "kind",
+        "title",
+        "description",
+        "actions",
+        "state",
+        "snapshot_unix_ms",
+        "deadline_unix_ms",
+        "eta_unix_ms",
+        "closed_unix_ms",
+        "cancelled_by",
+        "total",
+        "quorum",
+        "quorum_reached",
+        "approval_ppm",
+        "approved",
+        "weighing",
+        "power",
+        "votes",
+        "ballots",
+    )
+    def __new__(
+        cls,
+        id: str | UUID,
+        author: str | UUID,
+        kind: ProposalKind,
+        title: str,
+        description: str,
+        actions: Sequence[Action],
+        state: ProposalState,
+        snapshot_unix_ms: int | None,
+        deadline_unix_ms: int | None,
+        eta_unix_ms: int | None,
+        closed_unix_ms: int | None,
+        cancelled_by: str | UUID | None,
+        total: int | None,
+        quorum: int | None,
+        quorum_reached: bool,
+        approval_ppm: int,
+        approved: bool,
+        weighing: Weighing,
+        power: Tally,
+        votes: Tally,
+        ballots: int,
+    ) -> Self: ...
+    @property
+    def id(self) -> str:
+        """Names it, 32 hexadecimal digits."""
+
+    @property
+    def author(self) -> str:
+        """Who made it."""
+
+    @property
+    def kind(self) -> ProposalKind:
+        """What it is about."""
+
+    @property
+    def title(self) -> str:
+        """In a line."""
+
+    @property
+    def description(self) -> str:
+        """In full."""
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """What it does, in order."""
+
+    @property
+    def state(self) -> ProposalState:
+        """Where it is in its life."""
+
+    @property
+    def snapshot_unix_ms(self) -> int | None:
+        """Weights count as they were at the end of this millisecond since 1970, and voting begins
+        after it. `None` for a draft, like all that the rules decide when it is submitted.
+        """
+
+    @property
+    def deadline_unix_ms(self) -> int | None:
+        """The last millisecond to vote in since 1970, as far as is known: a late quorum moves it.
+        """
+
+    @property
+    def eta_unix_ms(self) -> int | None:
+        """When it may be executed, once it is queued, in milliseconds since 1970."""
+
+    @property
+    def closed_unix_ms(self) -> int | None:
+        """When it was executed or cancelled, in milliseconds since 1970."""
+
+    @property
+    def cancelled_by(self) -> str | None:
+        """Who cancelled it."""
+
+    @property
+    def total(self) -> int | None:
+        """All weight at the snapshot, once that is past."""
+
+    @property
+    def quorum(self) -> int | None:
+        """The power of votes for it and of abstentions that makes a quorum, once the snapshot is
+        past.
+        """
+
+    @property
+    def quorum_reached(self) -> bool:
+        """Whether there is a quorum."""
+
+    @property
+    def approval_ppm(self) -> int:
+        """The part of the votes for and against that must be for it, in millionths."""
+
+    @property
+    def approved(self) -> bool:
+        """Whether that many are."""
+
+    @property
+    def weighing(self) -> Weighing:
+        """How power becomes votes."""
+
+    @property
+    def power(self) -> Tally:
+        """The power of those who voted, which a quorum is counted in."""
+
+    @property
+    def votes(self) -> Tally:
+        """The votes that makes, which approval is counted in."""
+
+    @property
+    def ballots(self) -> int:
+        """How many have voted. None once it is over: ballots are forgotten, the history has them.
+        """
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Action:
+    """What a proposal does when it is executed, one step of it. Each kind of proposal carries some
+    of them: a parameter change sets parameters, a treasury allocation pays, a protocol upgrade
+    schedules one and sets parameters, an agent deployment deploys, an emergency action pauses
+    and unpauses, and a general proposal grants and revokes roles, unpauses and resolves.
+    """
+
+    __match_args__: Final = ("json",)
+    def __new__(cls, json: str) -> Self: ...
+    @property
+    def json(self) -> str:
+        """The action as JSON text, the same in every language."""
+
+    @staticmethod
+    def set_parameter(name: str, value: int) -> Action:
+        """Sets a parameter of the economy."""
+
+    @staticmethod
+    def pay(to_account: str | UUID, amount: int, code: int = 0) -> Action:
+        """Pays from the treasury. `code` says what for."""
+
+    @staticmethod
+    def grant_role(account: str | UUID, role: Role) -> Action:
+        """Gives an account a role, in place of the one it had."""
+
+    @staticmethod
+    def revoke_role(account: str | UUID) -> Action:
+        """Makes an account a citizen."""
+
+    @staticmethod
+    def schedule_upgrade(version: str, digest: str, activates_unix_ms: int) -> Action:
+        """Announces a version that nodes are to run from a time on: the digest, 64 hexadecimal
+        digits, of what is to be run.
+        """
+
+    @staticmethod
+    def deploy_agent(agent: str, operator: str | UUID, budget: int) -> Action:
+        """Registers an agent by its digest, and pays its budget from the treasury to its operator.
+        """
+
+    @staticmethod
+    def pause(scope: PauseScope) -> Action:
+        """Stops something until it is unpaused."""
+
+    @staticmethod
+    def unpause(scope: PauseScope) -> Action:
+        """Lets something go on."""
+
+    @staticmethod
+    def resolve(text: str) -> Action:
+        """Records a resolution: the digest of its text, 64 hexadecimal digits."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Governance:
+    """Governance of a ledger: proposals, votes, delegation and roles, by the rules of its economy
+    (parameters `dao.*`). `Ledger.governance` gives it.
+
+    Each call is one transaction. What an account asks for is refused by `SignatureRequiredError`
+    unless its owner has signed it: as an `Operation` of the same name in a `SignedBatch`, made on a
+    device without a network if need be and handed over later. Only if the rules say otherwise
+    (`dao.signatures_required` is 0) may the host speak for accounts, by the methods here. Weights
+    are base units; topics are kinds of proposals.
+    """
+
+    def establish(
+        self,
+        id: str | UUID,
+        roles: Sequence[tuple[str | UUID, Role]],
+    ) -> EconomyReceipt:
+        """Gives the founding roles, once. From then on the host sets no parameters and pays no
+        rewards from treasury or mint: proposals do.
+
+        Raises `AlreadyEstablishedError`, `GovernanceRefusedError`, `IdReusedError`.
+        """
+
+    def enrol(
+        self,
+        id: str | UUID,
+        account: str | UUID,
+    ) -> EconomyReceipt:
+        """Lets an account vote with what it has from now on. Delegating and being granted a role do
+        so too.
+
+        Raises `SignatureRequiredError`, `AlreadyEnrolledError`, `UnknownAccountError`,
+        `IdReusedError`.
+        """
+
+    def delegate(
+        self,
+        id: str | UUID,
+        voter: str | UUID,
+        to: Sequence[tuple[str | UUID, int]],
+        topics: Sequence[ProposalKind] = (),
+    ) -> EconomyReceipt:
+        """Delegates parts of an account's votes, in millionths, in place of what it delegated
+        before on those topics: on all of them if there are none. The rest stays with it; without
+        delegates all does, which revokes.
+
+        Raises `SignatureRequiredError`, `CircularDelegationError`, `DelegationTooComplexError`,
+        `DelegationError`, `NothingDelegatedError`, `UnknownAccountError`, `IdReusedError`.
+        """
+
+    def set_reputation(
+        self,
+        id: str | UUID,
+        account: str | UUID,
+        reputation_ppm: int,
+    ) -> EconomyReceipt:
+        """Sets what an account's votes are counted by from now on, in millionths, where reputation
+        counts.
+
+        Raises `GovernanceRefusedError`, `UnknownAccountError`, `IdReusedError`.
+        """
+
+    def draft(
+        self,
+        id: str | UUID,
+        author: str | UUID,
+        proposal: str | UUID,
+        kind: ProposalKind,
+        title: str,
+        description: str,
+        actions: Sequence[Action],
+    ) -> EconomyReceipt:
+        """Keeps a proposal that is not submitted yet. `proposal` names it for ever.
+
+        Raises `SignatureRequiredError`, `BelowThresholdError`, and what `propose` raises of its
+        content, `IdReusedError`.
+        """
+
+    def submit(
+        self,
+        id: str | UUID,
+        author: str | UUID,
+        proposal: str | UUID,
+    ) -> EconomyReceipt:
+        """Submits a draft.
+
+        Raises `SignatureRequiredError`, `UnknownProposalError`, `WrongStateError`,
+        `NotPermittedError`, and what `propose` raises, `IdReusedError`.
+        """
+
+    def propose(
+        self,
+        id: str | UUID,
+        author: str | UUID,
+        proposal: str | UUID,
+        kind: ProposalKind,
+        title: str,
+        description: str,
+        actions: Sequence[Action],
+    ) -> EconomyReceipt:
+        """Submits a proposal that was no draft. `proposal` names it for ever. A title has 1 to 200
+        characters, a description at most 16 KiB, and there are 1 to 16 actions.
+
+        Raises `SignatureRequiredError`, `BelowThresholdError`, `TooManyProposalsError`,
+        `ProposalExistsError`, and of its content `ProposalError`, `ControlCharacterError`,
+        `NoActionsError`, `TooManyActionsError`, `ActionNotAllowedError`,
+        `ParameterOutOfRangeError`, `UnknownParameterError`, `TreasuryShortError`,
+        `ActionRefusedError`, `IdReusedError`.
+        """
+
+    def vote(
+        self,
+        id: str | UUID,
+        voter: str | UUID,
+        proposal: str | UUID,
+        choice: Choice,
+    ) -> EconomyReceipt:
+        """Votes, or changes a vote. Who has delegated and votes takes that back for this proposal.
+
+        Raises `SignatureRequiredError`, `UnknownProposalError`, `VotingNotStartedError`,
+        `VotingOverError`, `NoVotingPowerError`, `AlreadyVotedError`, `TooManyVoteChangesError`,
+        `UnknownChoiceError`, `IdReusedError`.
+        """
+
+    def cancel(
+        self,
+        id: str | UUID,
+        by: str | UUID,
+        proposal: str | UUID,
+    ) -> EconomyReceipt:
+        """Cancels a proposal: its author before voting begins, a guardian or a king until it is
+        over.
+
+        Raises `SignatureRequiredError`, `UnknownProposalError`, `NotPermittedError`,
+        `IdReusedError`.
+        """
+
+    def queue(
+        self,
+        id: str | UUID,
+        proposal: str | UUID,
+    ) -> EconomyReceipt:
+        """Starts the timelock of a proposal that has passed. Anybody may.
+
+        Raises `UnknownProposalError`, `WrongStateError`, `IdReusedError`.
+        """
+
+    def execute(
+        self,
+        id: str | UUID,
+        proposal: str | UUID,
+    ) -> EconomyReceipt:
+        """Does what a proposal says, all or nothing. Anybody may.
+
+        Raises `UnknownProposalError`, `WrongStateError`, `TimelockRunningError`,
+        `ActionFailedError`, `IdReusedError`.
+        """
+
+    def proposal(self, proposal: str | UUID) -> Proposal | None:
+        """A proposal as it stands; `None` if there is none of that name."""
+
+    def proposals(self, after: str | UUID | None = None, limit: int = 10000) -> tuple[Proposal, ...]:
+        """Proposals with an id above `after`, by id: at most `limit`, at most 10,000."""
+
+    def ballot(self, proposal: str | UUID, voter: str | UUID) -> Ballot | None:
+        """What a voter has said about a proposal; `None` if it has not voted, or the proposal is
+        over.
+
+        Raises `UnknownProposalError`.
+        """
+
+    def power(self, account: str | UUID, topic: ProposalKind, unix_ms: int | None = None) -> VotingPower:
+        """Where an account stands on a topic: now, or at the end of a millisecond since 1970 that
+        is past.
+
+        Raises `FutureLookupError`.
+        """
+
+    def total(self, unix_ms: int | None = None) -> int:
+        """All weight: now, or at the end of a millisecond since 1970 that is past.
+
+        Raises `FutureLookupError`.
+        """
+
+    def delegation(self, voter: str | UUID, topic: ProposalKind) -> tuple[tuple[str, int], ...]:
+        """To whom an account delegates on a topic, and how many millionths."""
+
+    def member(self, account: str | UUID) -> Member:
+        """What an account is to governance."""
+
+    def overview(self) -> GovernanceOverview:
+        """What governance is beside its proposals."""
+
 def purse_account(purse: str) -> str:
     """The account, 32 hexadecimal digits, of a purse of the economy, the same in every ledger:
     "bonded", "unbonding", "rewards", "insurance", "treasury", "sovereign_fund" or "mint".
@@ -3127,6 +4030,10 @@ class Ledger:
     @property
     def economy(self) -> Economy:
         """The economy of this ledger: staking, earning and parameters."""
+
+    @property
+    def governance(self) -> Governance:
+        """Governance of this ledger: proposals, votes, delegation and roles."""
 
     def now(self) -> int:
         """The time at which an operation would happen now, in milliseconds since 1970: the wall

@@ -76,8 +76,9 @@ pub struct fog_economy_receipt {
     pub replayed: bool,
     /// What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
     /// "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
-    /// "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be more
-    /// later.
+    /// "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid"; of governance
+    /// "established", "enrolled", "delegated", "reputation_set", "drafted", "submitted", "proposed",
+    /// "voted", "cancelled", "queued", "executed". There may be more later.
     pub event: [c_char; FOG_ECONOMY_EVENT_SIZE],
     /// What was staked, left, came back, changed its operator, was claimed or paid out, was granted
     /// for a contribution; all of a reward, of a fee, or that a slash took.
@@ -101,6 +102,14 @@ pub struct fog_economy_receipt {
     pub jailed_until_unix_ms: u64,
     /// Whether a slashed operator may never come back.
     pub tombstoned: bool,
+    /// The proposal that was drafted, submitted, voted on, cancelled, queued or executed, or empty.
+    pub proposal: [c_char; FOG_ID_SIZE],
+    /// All power of the ballot that was cast or changed.
+    pub power: fog_amount,
+    /// The last millisecond to vote in since 1970, of a proposal that was submitted or voted on.
+    pub deadline_unix_ms: u64,
+    /// When a proposal that was queued may be executed, in milliseconds since 1970.
+    pub eta_unix_ms: u64,
 }
 
 impl From<EconomyReceipt> for fog_economy_receipt {
@@ -120,6 +129,11 @@ impl From<EconomyReceipt> for fog_economy_receipt {
             matures_unix_ms: receipt.matures.map_or(0, |time| time.0),
             jailed_until_unix_ms: receipt.jailed_until.map_or(0, |time| time.0),
             tombstoned: receipt.tombstoned,
+            proposal: (receipt.proposal)
+                .map_or_else(|| chars(""), |proposal| chars(&proposal.to_string())),
+            power: receipt.power.into(),
+            deadline_unix_ms: receipt.deadline.map_or(0, |time| time.0),
+            eta_unix_ms: receipt.eta.map_or(0, |time| time.0),
         }
     }
 }

@@ -46,8 +46,9 @@ pub(crate) struct EconomyReceipt {
     replayed: bool,
     /// What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
     /// "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
-    /// "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be more
-    /// later.
+    /// "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid"; of governance
+    /// "established", "enrolled", "delegated", "reputation_set", "drafted", "submitted", "proposed",
+    /// "voted", "cancelled", "queued", "executed". There may be more later.
     event: String,
     /// Base units that were staked, left, came back, changed their operator, were claimed or paid
     /// out, were granted for a contribution; all of a reward, of a fee, or that a slash took.
@@ -71,6 +72,14 @@ pub(crate) struct EconomyReceipt {
     jailed_until_unix_ms: Option<u64>,
     /// Whether a slashed operator may never come back.
     tombstoned: bool,
+    /// The proposal that was drafted, submitted, voted on, cancelled, queued or executed.
+    proposal: Option<Hex<TransferId>>,
+    /// All power of the ballot that was cast or changed.
+    power: u128,
+    /// The last millisecond to vote in since 1970, of a proposal that was submitted or voted on.
+    deadline_unix_ms: Option<u64>,
+    /// When a proposal that was queued may be executed, in milliseconds since 1970.
+    eta_unix_ms: Option<u64>,
 }
 
 value! {
@@ -89,6 +98,10 @@ value! {
         matures_unix_ms,
         jailed_until_unix_ms,
         tombstoned,
+        proposal,
+        power,
+        deadline_unix_ms,
+        eta_unix_ms,
     }
 
     #[new]
@@ -96,10 +109,12 @@ value! {
         signature = (sequence, unix_ms, replayed, event, *, amount = Number(0), cut_by_limit =
                      Number(0), commission = Number(0), treasury = Number(0), sovereign_fund =
                      Number(0), insured = Number(0), entry = None, matures_unix_ms = None,
-                     jailed_until_unix_ms = None, tombstoned = false),
+                     jailed_until_unix_ms = None, tombstoned = false, proposal = None, power = Number(0),
+                     deadline_unix_ms = None, eta_unix_ms = None),
         text_signature = "(sequence, unix_ms, replayed, event, *, amount=0, cut_by_limit=0, \
                           commission=0, treasury=0, sovereign_fund=0, insured=0, entry=None, \
-                          matures_unix_ms=None, jailed_until_unix_ms=None, tombstoned=False)"
+                          matures_unix_ms=None, jailed_until_unix_ms=None, tombstoned=False, proposal=None, power=0, \
+                          deadline_unix_ms=None, eta_unix_ms=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "fields in Python")]
     fn new(
@@ -117,6 +132,10 @@ value! {
         matures_unix_ms: Option<Number<u64>>,
         jailed_until_unix_ms: Option<Number<u64>>,
         tombstoned: bool,
+        proposal: Option<Hex<TransferId>>,
+        power: Number<u128>,
+        deadline_unix_ms: Option<Number<u64>>,
+        eta_unix_ms: Option<Number<u64>>,
     ) -> Self {
         Self {
             sequence: sequence.0,
@@ -133,6 +152,10 @@ value! {
             matures_unix_ms: matures_unix_ms.map(|number| number.0),
             jailed_until_unix_ms: jailed_until_unix_ms.map(|number| number.0),
             tombstoned,
+            proposal,
+            power: power.0,
+            deadline_unix_ms: deadline_unix_ms.map(|number| number.0),
+            eta_unix_ms: eta_unix_ms.map(|number| number.0),
         }
     }
 }
@@ -154,6 +177,10 @@ impl From<fogcompute::EconomyReceipt> for EconomyReceipt {
             matures_unix_ms: receipt.matures.map(|time| time.0),
             jailed_until_unix_ms: receipt.jailed_until.map(|time| time.0),
             tombstoned: receipt.tombstoned,
+            proposal: receipt.proposal.map(Hex),
+            power: receipt.power.0,
+            deadline_unix_ms: receipt.deadline.map(|time| time.0),
+            eta_unix_ms: receipt.eta.map(|time| time.0),
         }
     }
 }

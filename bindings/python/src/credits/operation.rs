@@ -7,13 +7,16 @@ use fogcompute::base::UnixMillis;
 use fogcompute::ledger::earning::Operation as Earn;
 use fogcompute::ledger::staking::Operation as Stake;
 use fogcompute::ledger::{AssetId, Memo, Purse};
-use fogcompute::{AccountId, EconomyRequest, NodeId, TransferId};
+use fogcompute::{AccountId, EconomyRequest, GovernanceRequest, NodeId, TransferId};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use super::economy::{asking, ppm};
-use crate::convert::{AccountKind, Buffer, Evidence, Hex, Money, Number, Owner};
+use super::governance::{self, Action};
+use crate::convert::{
+    AccountKind, Buffer, Choice, Evidence, Hex, Money, Number, Owner, ProposalKind, Role,
+};
 use crate::error;
 use crate::value::value;
 
@@ -471,6 +474,174 @@ impl Operation {
                 payer: payer.0,
                 payee: payee.0,
                 amount: amount.0,
+            }),
+        )
+    }
+
+    /// Gives the founding roles, once. From then on the host sets no parameters and pays no rewards
+    /// from treasury or mint: proposals do.
+    #[staticmethod]
+    fn establish(id: Hex<TransferId>, roles: Vec<(Hex<AccountId>, Role)>) -> Self {
+        asking(
+            id,
+            EconomyRequest::Governance(GovernanceRequest::Establish {
+                roles: governance::holders(roles),
+            }),
+        )
+    }
+
+    /// Lets an account vote with what it has from now on. Delegating and being granted a role do so
+    /// too.
+    #[staticmethod]
+    fn enrol(id: Hex<TransferId>, account: Hex<AccountId>) -> Self {
+        asking(
+            id,
+            EconomyRequest::Governance(GovernanceRequest::Enrol { account: account.0 }),
+        )
+    }
+
+    /// Delegates parts of an account's votes, in millionths, in place of what it delegated before
+    /// on those topics: on all of them if there are none. The rest stays with it; without delegates
+    /// all does, which revokes.
+    #[staticmethod]
+    #[pyo3(
+        signature = (id, voter, to, topics = Vec::new()),
+        text_signature = "(id, voter, to, topics=())"
+    )]
+    fn delegate(
+        py: Python<'_>,
+        id: Hex<TransferId>,
+        voter: Hex<AccountId>,
+        to: Vec<(Hex<AccountId>, Number<u32>)>,
+        topics: Vec<ProposalKind>,
+    ) -> PyResult<Self> {
+        Ok(asking(
+            id,
+            EconomyRequest::Governance(governance::delegation(py, voter, to, topics)?),
+        ))
+    }
+
+    /// Sets what an account's votes are counted by from now on, in millionths, where reputation
+    /// counts.
+    #[staticmethod]
+    fn set_reputation(
+        py: Python<'_>,
+        id: Hex<TransferId>,
+        account: Hex<AccountId>,
+        reputation_ppm: Number<u32>,
+    ) -> PyResult<Self> {
+        Ok(asking(
+            id,
+            EconomyRequest::Governance(GovernanceRequest::SetReputation {
+                account: account.0,
+                reputation: ppm(py, reputation_ppm)?,
+            }),
+        ))
+    }
+
+    /// Keeps a proposal that is not submitted yet. `proposal` names it for ever.
+    #[staticmethod]
+    fn draft(
+        id: Hex<TransferId>,
+        author: Hex<AccountId>,
+        proposal: Hex<TransferId>,
+        kind: ProposalKind,
+        title: String,
+        description: String,
+        actions: Vec<Action>,
+    ) -> Self {
+        asking(
+            id,
+            EconomyRequest::Governance(GovernanceRequest::Draft {
+                author: author.0,
+                proposal: proposal.0,
+                content: governance::content(kind, title, description, actions),
+            }),
+        )
+    }
+
+    /// Submits a draft.
+    #[staticmethod]
+    fn submit(id: Hex<TransferId>, author: Hex<AccountId>, proposal: Hex<TransferId>) -> Self {
+        asking(
+            id,
+            EconomyRequest::Governance(GovernanceRequest::Submit {
+                author: author.0,
+                proposal: proposal.0,
+            }),
+        )
+    }
+
+    /// Submits a proposal that was no draft. `proposal` names it for ever. A title has 1 to 200
+    /// characters, a description at most 16 KiB, and there are 1 to 16 actions.
+    #[staticmethod]
+    fn propose(
+        id: Hex<TransferId>,
+        author: Hex<AccountId>,
+        proposal: Hex<TransferId>,
+        kind: ProposalKind,
+        title: String,
+        description: String,
+        actions: Vec<Action>,
+    ) -> Self {
+        asking(
+            id,
+            EconomyRequest::Governance(GovernanceRequest::Propose {
+                author: author.0,
+                proposal: proposal.0,
+                content: governance::content(kind, title, description, actions),
+            }),
+        )
+    }
+
+    /// Votes, or changes a vote. Who has delegated and votes takes that back for this proposal.
+    #[staticmethod]
+    fn vote(
+        id: Hex<TransferId>,
+        voter: Hex<AccountId>,
+        proposal: Hex<TransferId>,
+        choice: Choice,
+    ) -> Self {
+        asking(
+            id,
+            EconomyRequest::Governance(GovernanceRequest::Vote {
+                voter: voter.0,
+                proposal: proposal.0,
+                choice: choice.0,
+            }),
+        )
+    }
+
+    /// Cancels a proposal: its author before voting begins, a guardian or a king until it is over.
+    #[staticmethod]
+    fn cancel(id: Hex<TransferId>, by: Hex<AccountId>, proposal: Hex<TransferId>) -> Self {
+        asking(
+            id,
+            EconomyRequest::Governance(GovernanceRequest::Cancel {
+                by: by.0,
+                proposal: proposal.0,
+            }),
+        )
+    }
+
+    /// Starts the timelock of a proposal that has passed. Anybody may.
+    #[staticmethod]
+    fn queue(id: Hex<TransferId>, proposal: Hex<TransferId>) -> Self {
+        asking(
+            id,
+            EconomyRequest::Governance(GovernanceRequest::Queue {
+                proposal: proposal.0,
+            }),
+        )
+    }
+
+    /// Does what a proposal says, all or nothing. Anybody may.
+    #[staticmethod]
+    fn execute(id: Hex<TransferId>, proposal: Hex<TransferId>) -> Self {
+        asking(
+            id,
+            EconomyRequest::Governance(GovernanceRequest::Execute {
+                proposal: proposal.0,
             }),
         )
     }

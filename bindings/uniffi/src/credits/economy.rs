@@ -373,8 +373,9 @@ pub struct EconomyReceipt {
     pub replayed: bool,
     /// What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
     /// "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
-    /// "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be more
-    /// later.
+    /// "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid"; of governance
+    /// "established", "enrolled", "delegated", "reputation_set", "drafted", "submitted", "proposed",
+    /// "voted", "cancelled", "queued", "executed". There may be more later.
     pub event: String,
     /// Base units that were staked, left, came back, changed their operator, were claimed or paid
     /// out, were granted for a contribution; all of a reward, of a fee, or that a slash took.
@@ -398,6 +399,14 @@ pub struct EconomyReceipt {
     pub jailed_until_unix_ms: Option<u64>,
     /// Whether a slashed operator may never come back.
     pub tombstoned: bool,
+    /// The proposal that was drafted, submitted, voted on, cancelled, queued or executed.
+    pub proposal: Option<String>,
+    /// All power of the ballot that was cast or changed, in base units.
+    pub power: String,
+    /// The last millisecond to vote in since 1970, of a proposal that was submitted or voted on.
+    pub deadline_unix_ms: Option<u64>,
+    /// When a proposal that was queued may be executed, in milliseconds since 1970.
+    pub eta_unix_ms: Option<u64>,
 }
 
 impl From<fogcompute::EconomyReceipt> for EconomyReceipt {
@@ -417,6 +426,10 @@ impl From<fogcompute::EconomyReceipt> for EconomyReceipt {
             matures_unix_ms: receipt.matures.map(|time| time.0),
             jailed_until_unix_ms: receipt.jailed_until.map(|time| time.0),
             tombstoned: receipt.tombstoned,
+            proposal: receipt.proposal.map(|proposal| proposal.to_string()),
+            power: receipt.power.to_string(),
+            deadline_unix_ms: receipt.deadline.map(|time| time.0),
+            eta_unix_ms: receipt.eta.map(|time| time.0),
         }
     }
 }

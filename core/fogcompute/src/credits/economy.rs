@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
 
 use fogcompute_base::{AccountId, NodeId, TransferId, UnixMillis};
+use fogcompute_ledger::dao::{EventKind as Governed, Weight};
 use fogcompute_ledger::earning::{EventKind as Earned, Name, Operation as Earn};
 use fogcompute_ledger::economy::{Economy, Event, Parameter, Request};
 use fogcompute_ledger::staking::{
@@ -61,7 +62,8 @@ pub struct EconomyReceipt {
     /// What happened, in one word that never changes: `configured`, `parameter_set`, `registered`,
     /// `commission_set`, `bonded`, `unbonded`, `unbonding_cancelled`, `redelegated`, `claimed`,
     /// `commission_claimed`, `rewarded`, `slashed`, `unjailed`, `insurance_paid`, `earned`,
-    /// `fee_paid`. There may be more later.
+    /// `fee_paid`; of governance `established`, `enrolled`, `delegated`, `reputation_set`, `drafted`,
+    /// `submitted`, `proposed`, `voted`, `cancelled`, `queued`, `executed`. There may be more later.
     pub event: &'static str,
     /// Base units that were staked, left, came back, changed their operator, were claimed or paid
     /// out, were granted for a contribution; all of a reward, of a fee, or that a slash took.
@@ -85,6 +87,14 @@ pub struct EconomyReceipt {
     pub jailed_until: Option<UnixMillis>,
     /// Whether a slashed operator may never come back.
     pub tombstoned: bool,
+    /// The proposal that was drafted, submitted, voted on, cancelled, queued or executed.
+    pub proposal: Option<TransferId>,
+    /// All power of the ballot that was cast or changed.
+    pub power: Weight,
+    /// The last millisecond to vote in, of a proposal that was submitted or voted on.
+    pub deadline: Option<UnixMillis>,
+    /// When a proposal that was queued may be executed.
+    pub eta: Option<UnixMillis>,
 }
 
 /// An operator as it stands.
@@ -567,6 +577,10 @@ impl EconomyReceipt {
             matures: None,
             jailed_until: None,
             tombstoned: false,
+            proposal: None,
+            power: Weight::ZERO,
+            deadline: None,
+            eta: None,
         };
         Some(match &**event {
             Event::Configured(_) => nothing,
@@ -575,10 +589,7 @@ impl EconomyReceipt {
                 ..nothing
             },
             Event::Staking(event) | Event::StakingOfAll(event) => nothing.of_staking(event),
-            Event::Governance(event) => Self {
-                event: event.name(),
-                ..nothing
-            },
+            Event::Governance(event) => nothing.of_governance(event),
             Event::Earning(Earned::Earned {
                 granted,
                 cut_by_limit,
@@ -598,6 +609,32 @@ impl EconomyReceipt {
                 ..nothing
             },
         })
+    }
+
+    fn of_governance(self, event: &Governed) -> Self {
+        let receipt = Self {
+            event: event.name(),
+            proposal: event.proposal(),
+            ..self
+        };
+        match *event {
+            Governed::Submitted { terms, .. } | Governed::Proposed { terms, .. } => Self {
+                deadline: Some(terms.deadline),
+                ..receipt
+            },
+            Governed::Voted {
+                power, deadline, ..
+            } => Self {
+                power,
+                deadline: Some(deadline),
+                ..receipt
+            },
+            Governed::Queued { eta, .. } => Self {
+                eta: Some(eta),
+                ..receipt
+            },
+            _ => receipt,
+        }
     }
 
     fn of_staking(self, event: &Staked) -> Self {

@@ -6,15 +6,16 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use fogcompute::base::{Digest, Instant, OsEntropy, Priority};
+use fogcompute::base::{Digest, Instant, OsEntropy, Priority, UnixMillis};
 use fogcompute::mix::{Geometry, HOPS_MAX, Surb};
 use fogcompute::schedule::{Job, Node, Spread};
 use fogcompute::{
-    AccountId, AccountKind, Amount, Battery, DeviceClass, DeviceState, Domain, Error, ErrorCode,
-    Fog, FogConfig, Genome, HarvestPolicy, Hop, Ledger, Limits, Network, NodeId, Nsga2, OneByOne,
-    PartialPlan, Placing, Plan, Preemption, Preference, PrivateKey, Problem, Processed, PublicKey,
-    Receipt, SearchConfig, SearchFailure, Sharing, Sphinx, Strategy, TaskId, TaskSpec, Tier,
-    TransferId, Variable,
+    AccountId, AccountKind, Amount, Battery, DeviceClass, DeviceState, Domain, EconomyRequest,
+    Error, ErrorCode, Fog, FogConfig, Genome, GovernanceRequest, HarvestPolicy, Hop, Ledger,
+    Limits, Network, NodeId, Nsga2, OneByOne, Operation, PartialPlan, Placing, Plan, Preemption,
+    Preference, PrivateKey, Problem, Processed, PublicKey, Receipt, SearchConfig, SearchFailure,
+    Sharing, Sphinx, Strategy, TaskId, TaskSpec, Tier, TransferId, Variable, batch_message,
+    owner_key, proposal_from_json, sign_batch,
 };
 use serde_json::{Map, Value, json};
 
@@ -48,6 +49,7 @@ pub(crate) fn vectors(existing: Option<&Value>) -> Result<Value> {
         "place_what_fits": place_what_fits()?,
         "tiers": tiers(),
         "ledger": ledger()?,
+        "governance": governance()?,
         "harvest": harvest()?,
         "wasm": wasm()?,
     }))
@@ -936,6 +938,65 @@ fn ledger() -> Result<Value> {
 // --- Harvesting ---------------------------------------------------------------------------------
 
 /// The policy a case names: a built-in one, or its text.
+/// What the owner of an account signs of governance: made by one language, every other makes the
+/// same bytes.
+fn governance() -> Result<Value> {
+    let (secret, account, proposal) = ([7; 32], id(1), id(2));
+    let key = owner_key(&secret);
+    let content = json!({
+        "kind": "parameter_change",
+        "title": "Pay hosts more",
+        "description": "Hosts are few.\nThey should be more.",
+        "actions": [{"set_parameter": {
+            "name": "earning.contributions.hosting.base",
+            "value": "8000000000000000000",
+        }}],
+    });
+    let steps = [
+        json!({"op": "propose", "content": content}),
+        json!({"op": "vote", "choice": "for"}),
+        json!({"op": "vote", "choice": "against"}),
+        json!({"op": "vote", "choice": "abstain"}),
+    ];
+    let expires = UnixMillis(1_800_000_000_000);
+    let mut signed = Vec::new();
+    for (nonce, mut step) in (1..).zip(steps) {
+        let number = id(u8::try_from(nonce + 9)?);
+        let (voter, proposal) = (account.parse()?, proposal.parse()?);
+        let request = if step["op"] == "vote" {
+            GovernanceRequest::Vote {
+                voter,
+                proposal,
+                choice: serde_json::from_value(step["choice"].clone())?,
+            }
+        } else {
+            GovernanceRequest::Propose {
+                author: voter,
+                proposal,
+                content: proposal_from_json(&step["content"].to_string())?,
+            }
+        };
+        let operation = Operation::Economy {
+            id: number.parse()?,
+            request: Box::new(EconomyRequest::Governance(request)),
+        };
+        let batch = sign_batch(voter, nonce, expires, vec![operation], &secret);
+        step["id"] = number.into();
+        step["nonce"] = nonce.into();
+        step["message"] = hex(&batch_message(&batch)).into();
+        step["batch"] = hex(&batch.encode()).into();
+        signed.push(step);
+    }
+    Ok(json!({
+        "account": account,
+        "proposal": proposal,
+        "secret": hex(&secret),
+        "key": hex(key.as_bytes()),
+        "expires_unix_ms": expires.0,
+        "signed": signed,
+    }))
+}
+
 pub(crate) fn policy(name: &str) -> std::result::Result<HarvestPolicy, Error> {
     match name {
         "default" => Ok(HarvestPolicy::default()),

@@ -120,6 +120,39 @@ extension FogError: LocalizedError {
         case .StorageMissing: return .storageMissing
         case .Node: return .node
         case .Listen: return .listen
+        case .Governed: return .governed
+        case .Paused: return .paused
+        case .SignatureRequired: return .signatureRequired
+        case .UnknownProposal: return .unknownProposal
+        case .ProposalExists: return .proposalExists
+        case .InvalidProposal: return .invalidProposal
+        case .ControlCharacter: return .controlCharacter
+        case .NoActions: return .noActions
+        case .TooManyActions: return .tooManyActions
+        case .ActionNotAllowed: return .actionNotAllowed
+        case .ParameterOutOfRange: return .parameterOutOfRange
+        case .TreasuryShort: return .treasuryShort
+        case .ActionRefused: return .actionRefused
+        case .BelowThreshold: return .belowThreshold
+        case .TooManyProposals: return .tooManyProposals
+        case .VotingNotStarted: return .votingNotStarted
+        case .VotingOver: return .votingOver
+        case .UnknownChoice: return .unknownChoice
+        case .NoVotingPower: return .noVotingPower
+        case .AlreadyVoted: return .alreadyVoted
+        case .TooManyVoteChanges: return .tooManyVoteChanges
+        case .WrongState: return .wrongState
+        case .TimelockRunning: return .timelockRunning
+        case .NotPermitted: return .notPermitted
+        case .ActionFailed: return .actionFailed
+        case .CircularDelegation: return .circularDelegation
+        case .DelegationTooComplex: return .delegationTooComplex
+        case .InvalidDelegation: return .invalidDelegation
+        case .NothingDelegated: return .nothingDelegated
+        case .AlreadyEnrolled: return .alreadyEnrolled
+        case .AlreadyEstablished: return .alreadyEstablished
+        case .FutureLookup: return .futureLookup
+        case .GovernanceRefused: return .governanceRefused
         }
     }
 
@@ -209,7 +242,40 @@ extension FogError: LocalizedError {
             .Replayed(let message),
             .InvalidTopology(let message), .InvalidReplyBlock(let message),
             .NotDelivered(let message), .NoAnswer(let message), .MixnetBusy(let message),
-            .Listen(let message), .InvalidProblem(let message),
+            .Listen(let message),
+            .Governed(let message),
+            .Paused(let message),
+            .SignatureRequired(let message),
+            .UnknownProposal(let message),
+            .ProposalExists(let message),
+            .InvalidProposal(let message),
+            .ControlCharacter(let message),
+            .NoActions(let message),
+            .TooManyActions(let message),
+            .ActionNotAllowed(let message),
+            .ParameterOutOfRange(let message),
+            .TreasuryShort(let message),
+            .ActionRefused(let message),
+            .BelowThreshold(let message),
+            .TooManyProposals(let message),
+            .VotingNotStarted(let message),
+            .VotingOver(let message),
+            .UnknownChoice(let message),
+            .NoVotingPower(let message),
+            .AlreadyVoted(let message),
+            .TooManyVoteChanges(let message),
+            .WrongState(let message),
+            .TimelockRunning(let message),
+            .NotPermitted(let message),
+            .ActionFailed(let message),
+            .CircularDelegation(let message),
+            .DelegationTooComplex(let message),
+            .InvalidDelegation(let message),
+            .NothingDelegated(let message),
+            .AlreadyEnrolled(let message),
+            .AlreadyEstablished(let message),
+            .FutureLookup(let message),
+            .GovernanceRefused(let message), .InvalidProblem(let message),
             .NotFinite(let message), .Infeasible(let message), .InsufficientFunds(let message),
             .UnknownAccount(let message), .AccountExists(let message), .IdReused(let message),
             .ReservationClosed(let message), .InvalidOperation(let message),

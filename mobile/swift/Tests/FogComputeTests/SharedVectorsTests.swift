@@ -399,6 +399,43 @@ final class SharedVectorsTests: XCTestCase {
         XCTAssertEqual(verified.openReservations, try expected["open_reservations"].integer())
     }
 
+    func testWhatIsSignedOfGovernanceIsTheSame() throws {
+        let area = try Checkout.vectors()["governance"]
+        let (account, proposal) = (try area["account"].text(), try area["proposal"].text())
+        let secret = try area["secret"].bytes()
+        XCTAssertEqual(try ownerKey(secret: secret), try area["key"].bytes())
+        for step in try area["signed"].list() {
+            let request: GovernanceRequest
+            if try step["op"].text() == "vote" {
+                request = .vote(
+                    voter: account, proposal: proposal, choice: try named(step["choice"]))
+            } else {
+                let said = step["content"]
+                let actions = try said["actions"].list().map { action -> ProposalAction in
+                    let set = action["set_parameter"]
+                    return .setParameter(
+                        name: try set["name"].text(), value: try set["value"].text())
+                }
+                let content = ProposalContent(
+                    kind: try named(said["kind"]), title: try said["title"].text(),
+                    description: try said["description"].text(), actions: actions)
+                request = .propose(author: account, proposal: proposal, content: content)
+            }
+            let operations = [
+                LedgerOperation.governance(id: try step["id"].text(), request: request)
+            ]
+            let nonce: UInt64 = try step["nonce"].integer()
+            let expires: UInt64 = try area["expires_unix_ms"].integer()
+            let signed = try signBatch(
+                account: account, nonce: nonce, expiresUnixMs: expires, operations: operations,
+                secret: secret)
+            XCTAssertEqual(signed.hex, try step["batch"].text())
+            let message = try batchMessage(
+                account: account, nonce: nonce, expiresUnixMs: expires, operations: operations)
+            XCTAssertEqual(message.hex, try step["message"].text())
+        }
+    }
+
     private func carryOut(_ step: JSON, in ledger: Ledger) throws -> Receipt {
         let text = { (field: String) in try step[field].text() }
         switch try text("op") {

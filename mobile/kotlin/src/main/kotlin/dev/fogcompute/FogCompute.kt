@@ -130,6 +130,39 @@ val FogException.code: ErrorCode
         is FogException.StorageMissing -> ErrorCode.STORAGE_MISSING
         is FogException.Node -> ErrorCode.NODE
         is FogException.Listen -> ErrorCode.LISTEN
+        is FogException.Governed -> ErrorCode.GOVERNED
+        is FogException.Paused -> ErrorCode.PAUSED
+        is FogException.SignatureRequired -> ErrorCode.SIGNATURE_REQUIRED
+        is FogException.UnknownProposal -> ErrorCode.UNKNOWN_PROPOSAL
+        is FogException.ProposalExists -> ErrorCode.PROPOSAL_EXISTS
+        is FogException.InvalidProposal -> ErrorCode.INVALID_PROPOSAL
+        is FogException.ControlCharacter -> ErrorCode.CONTROL_CHARACTER
+        is FogException.NoActions -> ErrorCode.NO_ACTIONS
+        is FogException.TooManyActions -> ErrorCode.TOO_MANY_ACTIONS
+        is FogException.ActionNotAllowed -> ErrorCode.ACTION_NOT_ALLOWED
+        is FogException.ParameterOutOfRange -> ErrorCode.PARAMETER_OUT_OF_RANGE
+        is FogException.TreasuryShort -> ErrorCode.TREASURY_SHORT
+        is FogException.ActionRefused -> ErrorCode.ACTION_REFUSED
+        is FogException.BelowThreshold -> ErrorCode.BELOW_THRESHOLD
+        is FogException.TooManyProposals -> ErrorCode.TOO_MANY_PROPOSALS
+        is FogException.VotingNotStarted -> ErrorCode.VOTING_NOT_STARTED
+        is FogException.VotingOver -> ErrorCode.VOTING_OVER
+        is FogException.UnknownChoice -> ErrorCode.UNKNOWN_CHOICE
+        is FogException.NoVotingPower -> ErrorCode.NO_VOTING_POWER
+        is FogException.AlreadyVoted -> ErrorCode.ALREADY_VOTED
+        is FogException.TooManyVoteChanges -> ErrorCode.TOO_MANY_VOTE_CHANGES
+        is FogException.WrongState -> ErrorCode.WRONG_STATE
+        is FogException.TimelockRunning -> ErrorCode.TIMELOCK_RUNNING
+        is FogException.NotPermitted -> ErrorCode.NOT_PERMITTED
+        is FogException.ActionFailed -> ErrorCode.ACTION_FAILED
+        is FogException.CircularDelegation -> ErrorCode.CIRCULAR_DELEGATION
+        is FogException.DelegationTooComplex -> ErrorCode.DELEGATION_TOO_COMPLEX
+        is FogException.InvalidDelegation -> ErrorCode.INVALID_DELEGATION
+        is FogException.NothingDelegated -> ErrorCode.NOTHING_DELEGATED
+        is FogException.AlreadyEnrolled -> ErrorCode.ALREADY_ENROLLED
+        is FogException.AlreadyEstablished -> ErrorCode.ALREADY_ESTABLISHED
+        is FogException.FutureLookup -> ErrorCode.FUTURE_LOOKUP
+        is FogException.GovernanceRefused -> ErrorCode.GOVERNANCE_REFUSED
     }
 
 /** What this tier promises and what it costs. */

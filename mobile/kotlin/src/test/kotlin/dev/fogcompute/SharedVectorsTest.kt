@@ -408,6 +408,35 @@ class SharedVectorsTest {
         assertEquals(expected.text("open_reservations").toULong(), verified.openReservations)
     }
 
+    @Test
+    fun whatIsSignedOfGovernanceIsTheSame() {
+        val area = vectors.child("governance")
+        val (account, proposal) = area.text("account") to area.text("proposal")
+        assertContentEquals(area.bytes("key"), ownerKey(area.bytes("secret")))
+        for (case in area.objects("signed")) {
+            val request = if (case.text("op") == "vote") {
+                val choice = Choice.valueOf(case.text("choice").uppercase())
+                GovernanceRequest.Vote(account, proposal, choice)
+            } else {
+                val content = case.child("content")
+                val actions = content.objects("actions").map { it.child("set_parameter") }
+                val said = ProposalContent(
+                    ProposalKind.valueOf(content.text("kind").uppercase()),
+                    content.text("title"),
+                    content.text("description"),
+                    actions.map { ProposalAction.SetParameter(it.text("name"), it.text("value")) },
+                )
+                GovernanceRequest.Propose(account, proposal, said)
+            }
+            val operations = listOf(LedgerOperation.Governance(case.text("id"), request))
+            val (nonce, expires) = case.ulong("nonce") to area.ulong("expires_unix_ms")
+            val signed = signBatch(account, nonce, expires, operations, area.bytes("secret"))
+            assertEquals(case.text("batch"), signed.toHexString())
+            val message = batchMessage(account, nonce, expires, operations)
+            assertEquals(case.text("message"), message.toHexString())
+        }
+    }
+
     private fun carryOut(ledger: Ledger, step: JsonObject): Receipt {
         val text = { field: String -> step.text(field) }
         return when (text("op")) {
