@@ -45,6 +45,7 @@ mod report_page;
 mod run;
 mod serve;
 mod signals;
+mod worker;
 
 pub use coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
 pub use demo::{DemoConfig, DemoError, LendingAdvice, run_demo};
@@ -57,3 +58,7 @@ pub use mixnet::{
 };
 pub use protocol::{Refusal, Role};
 pub use serve::{NodeConfig, run_node};
+pub use worker::{
+    Worker, WorkerCall, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost, WorkerJob, WorkerLog,
+    WorkerStatus, WorkerTask,
+};
