@@ -76,8 +76,8 @@ pub use fogcompute_net::EngineStats;
 pub use fogcompute_node::{
     Fog, FogCanceller, FogConfig, FogStats, FogTask, MixnetClient, MixnetClientConfig,
     MixnetClientStats, MixnetMessage, MixnetNode, MixnetNodeConfig, Pending, ReplyBlocks, Restored,
-    Worker, WorkerCall, WorkerConfig, WorkerHarvest, WorkerHost, WorkerJob, WorkerLog,
-    WorkerStatus, WorkerTask,
+    TaskStatus, Worker, WorkerCall, WorkerConfig, WorkerHarvest, WorkerHost, WorkerJob, WorkerLog,
+    WorkerStatus,
 };
 pub use fogcompute_schedule::evolution::{
     BatchProblem, Ended, Front, Individual, Nsga2, OneByOne, Problem, Rates, Selection, Settings,

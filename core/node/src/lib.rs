@@ -59,6 +59,6 @@ pub use mixnet::{
 pub use protocol::{Refusal, Role};
 pub use serve::{NodeConfig, run_node};
 pub use worker::{
-    Worker, WorkerCall, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost, WorkerJob, WorkerLog,
-    WorkerStatus, WorkerTask,
+    TaskStatus, Worker, WorkerCall, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost,
+    WorkerJob, WorkerLog, WorkerStatus,
 };

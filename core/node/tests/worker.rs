@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fogcompute_base::TaskId;
-use fogcompute_node::{Worker, WorkerConfig, WorkerHost, WorkerJob, WorkerTask};
+use fogcompute_node::{TaskStatus, Worker, WorkerConfig, WorkerHost, WorkerJob};
 use tempfile::TempDir;
 
 /// Names the file of tasks to the process that is killed.
@@ -49,7 +49,7 @@ fn work_until_killed(path: OsString) {
     job.retry.backoff_first = Duration::from_millis(1);
     let submitted = worker.submit(job).wait().unwrap();
     let task = submitted.task_ids().next().unwrap();
-    let has_checkpoint = |task: &WorkerTask| task.checkpoints > 0;
+    let has_checkpoint = |task: &TaskStatus| task.checkpoints > 0;
     while !has_checkpoint(&worker.task(task).wait().unwrap()) {
         std::thread::yield_now();
     }

@@ -7,9 +7,10 @@
 - `Ledger`: double-entry credits in a SQLite file; `fogcompute.ledger`: batches, history, owners.
 - `HarvestPolicy`: may this device lend compute now, and how much.
 - `Fog`: WebAssembly tasks in sandboxes of this process.
+- `Worker`: such tasks kept in a file, done when the device's owner permits.
 - `FogError`: the base of all errors, each with a stable `code`.
 
-A `Fog` or `Ledger` is of no use in a forked child: make it there, or start processes with
+A `Fog`, `Worker` or `Ledger` is of no use in a forked child: make it there, or start processes with
 `multiprocessing.get_context("spawn")`.
 """
 
@@ -174,11 +175,17 @@ from ._native import (
     StorageUncertainError,
     SupplyExceededError,
     TaskError,
+    TaskLog,
     TaskLostError,
+    TaskOpenError,
     TaskOutput,
+    TaskSkippedError,
+    TaskStatus,
+    TaskTimedOutError,
     Terms,
     TombstonedError,
     TooManyEntriesError,
+    TooManyTasksError,
     TopologyError,
     TranscriptError,
     TransitiveRedelegationError,
@@ -191,16 +198,21 @@ from ._native import (
     UnknownParameterError,
     UnknownReservationError,
     UnknownRuleError,
+    UnknownTaskError,
     Usage,
     Verification,
     Weights,
+    Worker,
+    WorkerStatus,
+    WorkerTask,
     ZeroAmountError,
     _stop_async,
     place,
     place_what_fits,
     version,
 )
-from ._protocols import BatteryProbe
+from ._protocols import BatteryProbe, DeviceProbe
+from ._tasks import TaskExecutor
 
 Processed: TypeAlias = Forward | Deliver | Reply
 """What `Sphinx.process` returns."""
@@ -251,6 +263,7 @@ __all__ = [
     "Decision",
     "Deliver",
     "DeviceClass",
+    "DeviceProbe",
     "DeviceState",
     "Domain",
     "EarningRefusedError",
@@ -371,12 +384,19 @@ __all__ = [
     "Strategy",
     "SupplyExceededError",
     "TaskError",
+    "TaskExecutor",
+    "TaskLog",
     "TaskLostError",
+    "TaskOpenError",
     "TaskOutput",
+    "TaskSkippedError",
+    "TaskStatus",
+    "TaskTimedOutError",
     "Terms",
     "Tier",
     "TombstonedError",
     "TooManyEntriesError",
+    "TooManyTasksError",
     "TopologyError",
     "TranscriptError",
     "TransitiveRedelegationError",
@@ -389,10 +409,14 @@ __all__ = [
     "UnknownParameterError",
     "UnknownReservationError",
     "UnknownRuleError",
+    "UnknownTaskError",
     "Usage",
     "Verdict",
     "Verification",
     "Weights",
+    "Worker",
+    "WorkerStatus",
+    "WorkerTask",
     "ZeroAmountError",
     "__version__",
     "place",

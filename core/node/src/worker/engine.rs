@@ -26,8 +26,8 @@ use fogcompute_store::{StoreError, TaskStore};
 
 use super::attempt::{Running, Said, Threads, Work};
 use super::{
-    Message, Reply, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost, WorkerLog, WorkerStatus,
-    WorkerTask,
+    Message, Reply, TaskStatus, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost, WorkerLog,
+    WorkerStatus,
 };
 
 /// Longest wait between two attempts to write to a file that could not be written.
@@ -570,11 +570,11 @@ impl Engine {
         Err(WorkerError::UnknownContent { content })
     }
 
-    pub(super) fn task(&mut self, task: TaskId) -> Result<WorkerTask, WorkerError> {
+    pub(super) fn task(&mut self, task: TaskId) -> Result<TaskStatus, WorkerError> {
         let view = self.view(task)?;
         let attempt = view.life.state.attempt().map(|attempt| attempt.number);
         let running = attempt.and_then(|attempt| self.running.get(&(task, attempt)));
-        Ok(WorkerTask {
+        Ok(TaskStatus {
             id: view.id,
             job: view.job,
             state: view.life.state,

@@ -215,7 +215,7 @@ impl WorkerJob {
 
 /// A task, as a worker tells of it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct WorkerTask {
+pub struct TaskStatus {
     /// Its id.
     pub id: TaskId,
     /// Its job.
@@ -442,7 +442,7 @@ impl Worker {
     /// # Errors
     /// [`WorkerError::Call`], [`WorkerError::Store`], [`WorkerError::Closed`],
     /// [`WorkerError::Forked`].
-    pub fn task(&self, task: TaskId) -> WorkerCall<WorkerTask> {
+    pub fn task(&self, task: TaskId) -> WorkerCall<TaskStatus> {
         self.call(move |engine, reply| engine.read(reply, move |engine| engine.task(task)))
     }
 

@@ -94,7 +94,7 @@ fn until<T>(mut ask: impl FnMut() -> T, is_so: impl Fn(&T) -> bool) -> T {
     }
 }
 
-fn has_checkpoint(worker: &Worker, task: TaskId) -> WorkerTask {
+fn has_checkpoint(worker: &Worker, task: TaskId) -> TaskStatus {
     until(
         || worker.task(task).wait().unwrap(),
         |task| task.checkpoints > 0 && matches!(task.state, State::Running(_)),
