@@ -4,6 +4,7 @@ import asyncio
 import threading
 from concurrent.futures import Executor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,10 @@ NEVER = timedelta(hours=1)
 
 def total(data: bytes) -> bytes:
     return sum(data).to_bytes(8, "little")
+
+
+def keep(told: list[tuple[int, int]], done: int, all_: int) -> None:
+    told.append((done, all_))
 
 
 def until(worker: f.Worker, state: str) -> f.WorkerStatus:
@@ -68,9 +73,8 @@ async def test_map_gives_the_outputs_in_order_and_tells_how_far_it_is(fog: f.Fog
     with f.Worker() as worker:
         for both in (fog, worker):
             told: list[tuple[int, int]] = []
-            results = await both.map(
-                SUM, inputs, progress=lambda done, all_, told=told: told.append((done, all_))
-            )
+            tell = partial(keep, told)
+            results = await both.map(SUM, inputs, progress=tell)
             assert [result.output for result in results] == [total(data) for data in inputs]
             assert told == [(done, 20) for done in range(1, 21)]
             assert await both.map(SUM, []) == []
@@ -125,20 +129,13 @@ async def test_running_tasks_are_cancelled(tmp_path: Path) -> None:
             await asyncio.sleep(0)
         with pytest.raises(f.TaskOpenError):
             task.fetch()
-        lines = [asyncio.ensure_future(anext(task.log(), None)), asyncio.ensure_future(task_(task))]
+        line, output = asyncio.gather(anext(task.log(), None)), asyncio.gather(task)
         await asyncio.sleep(0)
         task.cancel()
-        assert await lines[0] is None
-        assert isinstance(await lines[1], f.CancelledError)
+        assert (await line)[0] is None
+        with pytest.raises(f.CancelledError):
+            await output
         assert task.status().state == "cancelled"
-
-
-async def task_(task: f.WorkerTask) -> BaseException | None:
-    try:
-        await task
-    except f.FogError as error:
-        return error
-    return None
 
 
 class Probe:

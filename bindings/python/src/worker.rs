@@ -295,7 +295,7 @@ impl WorkerTask {
     /// task has ended.
     #[pyo3(
         signature = (start = Number(0), bytes_max = Number(65_536)),
-        text_signature = "(start=0, bytes_max=65536)"
+        text_signature = "($self, start=0, bytes_max=65536)"
     )]
     fn read_log<'py>(
         &self,

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,8 @@ async def run_all(
         return await asyncio.gather(*waiting)
     except BaseException:
         for waiter, task in zip(waiting, tasks, strict=True):
-            if waiter.done():
+            # One that was given up with this call is done too, and its task goes on.
+            if waiter.done() and not waiter.cancelled():
                 continue
             waiter.cancel()
             try:
@@ -105,6 +106,13 @@ class TaskExecutor(Executor):
             raise TypeError("a task has a module and one input")
         run = self._fog.run_blocking
         return self._threads.submit(run, module, data, limits=self._limits)
+
+    def map(  # type: ignore[override]
+        self, module: "Buffer", inputs: "Iterable[Buffer]", /, **how: Any
+    ) -> "Iterator[TaskOutput]":
+        """The outputs of a module for all inputs, in order; `how` as for every executor."""
+        function: Any = module
+        return super().map(function, inputs, **how)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """As every executor: waits for what was submitted, or cancels what has not begun."""
