@@ -4,6 +4,7 @@ import inspect
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import fogcompute as f
 from conftest import ROOT
@@ -43,6 +44,21 @@ def test_the_jobs_of_the_example_are_placed() -> None:
     assert {line.split()[-1] for line in lines[:3]} > {"2", "3"}
     assert lines[3].split()[1:] == lines[4].split()[1:]
     assert lines[5] == "d0 is left out: no node may take it: GPUs rules out 4"
+
+
+def test_the_words_of_the_example_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "one.md").write_text("three words here\n")
+    (tmp_path / "two.md").write_text("word " * 300_000)
+    result = subprocess.run(
+        [sys.executable, "examples/python/words.py", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    # The second text is longer than one task takes.
+    assert (result.returncode, result.stderr) == (0, "3/3\n")
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["3", "300000", "300003"]
 
 
 def test_nothing_but_the_package_is_needed_to_import_it() -> None:

@@ -106,7 +106,7 @@ pub struct fog_task {
 }
 
 /// What a task returned.
-pub struct fog_output(TaskOutput);
+pub struct fog_output(pub(crate) TaskOutput);
 
 /// Puts the usual configuration into a struct: two workers with 1 GiB each.
 ///
@@ -196,13 +196,16 @@ unsafe fn read_spec(
             limits.as_ref(),
         )
     };
-    let limits = limits.map_or_else(Limits::default, |limits| Limits {
+    Ok(TaskSpec::new(module, input, limits_or_default(limits))?)
+}
+
+pub(crate) fn limits_or_default(limits: Option<&fog_limits>) -> Limits {
+    limits.map_or_else(Limits::default, |limits| Limits {
         fuel: limits.fuel,
         memory_bytes: limits.memory_bytes,
         output_bytes: limits.output_bytes,
         ..Limits::default()
-    });
-    Ok(TaskSpec::new(module, input, limits)?)
+    })
 }
 
 /// Runs a WebAssembly task and waits for its output.

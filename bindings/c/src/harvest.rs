@@ -172,7 +172,7 @@ pub struct fog_reason {
 }
 
 /// What the owner of a device permits.
-pub struct fog_harvest_policy(HarvestPolicy);
+pub struct fog_harvest_policy(pub(crate) HarvestPolicy);
 
 /// What a policy answers about a device at one moment.
 pub struct fog_decision {

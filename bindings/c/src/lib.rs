@@ -19,6 +19,7 @@ mod place;
 mod sphinx;
 mod status;
 mod support;
+mod worker;
 
 pub use fog::*;
 pub use harvest::*;
@@ -28,6 +29,7 @@ pub use optimise::*;
 pub use place::*;
 pub use sphinx::*;
 pub use status::*;
+pub use worker::*;
 
 /// Size of a node's identifier as text: 64 hexadecimal digits and a NUL byte.
 pub const FOG_NODE_ID_SIZE: usize = 65;

@@ -232,6 +232,16 @@ pub enum fog_status {
     Trap = 604,
     /// A task was given up after its last attempt, or the sandbox failed.
     TaskLost = 605,
+    /// There is no task or job of that id: there never was, or it was forgotten.
+    UnknownTask = 606,
+    /// A task took longer than it may.
+    TaskTimedOut = 607,
+    /// A task never ran: one that it waited for did not succeed.
+    TaskSkipped = 608,
+    /// A task has not ended: there is no output yet.
+    TaskOpen = 609,
+    /// A worker has as many tasks as it may. Try later, or forget those that ended.
+    TooManyTasks = 610,
     /// A file cannot be opened, read or written.
     Storage = 700,
     /// A file is in use by another handle or process.
@@ -432,6 +442,11 @@ codes! {
     InvalidOutput = 603: c"InvalidOutput",
     Trap = 604: c"Trap",
     TaskLost = 605: c"TaskLost",
+    UnknownTask = 606: c"UnknownTask",
+    TaskTimedOut = 607: c"TaskTimedOut",
+    TaskSkipped = 608: c"TaskSkipped",
+    TaskOpen = 609: c"TaskOpen",
+    TooManyTasks = 610: c"TooManyTasks",
     Storage = 700: c"Storage",
     StorageLocked = 701: c"StorageLocked",
     StorageCorrupt = 702: c"StorageCorrupt",

@@ -247,6 +247,11 @@ static const struct {
     {FOG_STATUS_INVALID_OUTPUT, "InvalidOutput"},
     {FOG_STATUS_TRAP, "Trap"},
     {FOG_STATUS_TASK_LOST, "TaskLost"},
+    {FOG_STATUS_UNKNOWN_TASK, "UnknownTask"},
+    {FOG_STATUS_TASK_TIMED_OUT, "TaskTimedOut"},
+    {FOG_STATUS_TASK_SKIPPED, "TaskSkipped"},
+    {FOG_STATUS_TASK_OPEN, "TaskOpen"},
+    {FOG_STATUS_TOO_MANY_TASKS, "TooManyTasks"},
     {FOG_STATUS_STORAGE, "Storage"},
     {FOG_STATUS_STORAGE_LOCKED, "StorageLocked"},
     {FOG_STATUS_STORAGE_CORRUPT, "StorageCorrupt"},
@@ -3073,6 +3078,70 @@ static void test_tasks_end_alike(void) {
     fog_fog_free(fog);
 }
 
+static fog_task_status polled(const fog_worker *worker, const fog_id *task) {
+    fog_task_status status;
+    OK(fog_worker_poll(worker, task->text, &status));
+    return status;
+}
+
+static void test_a_worker_keeps_its_tasks(void) {
+    char path[] = "/tmp/fogcompute-c-XXXXXX";
+    must(mkdtemp(path));
+    char file[64];
+    snprintf(file, sizeof file, "%s/tasks", path);
+    size_t sum_len, endless_len;
+    uint8_t *sum = read_module("sum", &sum_len), *endless = endless_module(&endless_len);
+    const uint8_t input[] = {1, 2, 39};
+    fog_worker *worker = NULL, *other = NULL;
+    OK(fog_worker_open(file, 2, NULL, &worker));
+    FAILS(FOG_STATUS_STORAGE_LOCKED, fog_worker_open(file, 2, NULL, &other));
+
+    fog_id task, again, long_task;
+    OK(fog_worker_submit(worker, sum, sum_len, input, sizeof input, NULL, "once", &task));
+    OK(fog_worker_submit(worker, sum, sum_len, input, sizeof input, NULL, "once", &again));
+    CHECK(strcmp(task.text, again.text) == 0);
+    FAILS(FOG_STATUS_ID_REUSED,
+          fog_worker_submit(worker, sum, sum_len, input, 1, NULL, "once", &again));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_worker_submit(worker, NULL, 0, input, 1, NULL, NULL, &again));
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_worker_submit(worker, sum, sum_len, input, 1, NULL, "", &again));
+    fog_output *output = NULL;
+    OK(fog_worker_wait(worker, task.text, &output));
+    CHECK(fog_output_len(output) == 8 && fog_output_data(output)[0] == 42);
+    fog_output_free(output);
+
+    fog_limits limits;
+    OK(fog_limits_default(&limits));
+    limits.fuel = UINT64_MAX / 4;
+    OK(fog_worker_submit(worker, endless, endless_len, NULL, 0, &limits, NULL, &long_task));
+    while (polled(worker, &long_task).state != FOG_TASK_STATE_RUNNING) {
+    }
+    FAILS(FOG_STATUS_TASK_OPEN, fog_worker_fetch(worker, long_task.text, &output));
+    OK(fog_worker_cancel(worker, long_task.text));
+    FAILS(FOG_STATUS_CANCELLED, fog_worker_wait(worker, long_task.text, &output));
+    CHECK(polled(worker, &long_task).state == FOG_TASK_STATE_CANCELLED);
+    FAILS(FOG_STATUS_UNKNOWN_TASK,
+          fog_worker_fetch(worker, "0123456789abcdef0123456789abcdef", &output));
+    OK(fog_worker_close(worker));
+    OK(fog_worker_close(worker));
+    FAILS(FOG_STATUS_CLOSED, fog_worker_fetch(worker, task.text, &output));
+    fog_worker_free(worker);
+
+    OK(fog_worker_open(file, 0, NULL, &worker));
+    OK(fog_worker_fetch(worker, task.text, &output));
+    CHECK(fog_output_data(output)[0] == 42);
+    fog_output_free(output);
+    CHECK(polled(worker, &task).state == FOG_TASK_STATE_SUCCEEDED);
+    CHECK(polled(worker, &task).attempts == 1);
+    fog_worker_free(worker);
+    fog_worker_free(NULL);
+    free(sum);
+    free(endless);
+    unlink(file);
+    rmdir(path);
+}
+
 static void test_a_fog_refuses_what_it_cannot_be(void) {
     fog_fog_config config;
     fog_fog *fog = NULL;
@@ -4027,6 +4096,7 @@ int main(int argc, char **argv) {
         TEST(policies_decide_alike),
         TEST(a_probe_may_fail),
         TEST(tasks_end_alike),
+        TEST(a_worker_keeps_its_tasks),
         TEST(a_fog_refuses_what_it_cannot_be),
         TEST(submitted_tasks_tell_how_they_ended_once),
         TEST(a_task_can_be_cancelled),

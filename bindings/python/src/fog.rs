@@ -11,6 +11,7 @@ use pyo3::types::PyTuple;
 use crate::convert::{Buffer, Bytes, Hex, Number, Span};
 use crate::handle::{Handle, Origin};
 use crate::value::value;
+use crate::worker::run_all;
 use crate::{asyncio, error};
 
 /// What a task may use before it is stopped.
@@ -48,7 +49,7 @@ value! {
 }
 
 impl Limits {
-    fn or_default(limits: Option<Self>) -> fogcompute::Limits {
+    pub(crate) fn or_default(limits: Option<Self>) -> fogcompute::Limits {
         limits.map_or_else(fogcompute::Limits::default, |limits| fogcompute::Limits {
             fuel: limits.fuel,
             memory_bytes: limits.memory_bytes,
@@ -102,7 +103,7 @@ value! {
 }
 
 /// The facade's output, until there is an interpreter to make Python's of it.
-struct Output(fogcompute::TaskOutput);
+pub(crate) struct Output(pub(crate) fogcompute::TaskOutput);
 
 impl<'py> IntoPyObject<'py> for Output {
     type Target = TaskOutput;
@@ -340,6 +341,21 @@ impl Fog {
             canceller: task.canceller(),
             task: Mutex::new(Some(task)),
         })
+    }
+
+    /// Runs a module on every input; await the outputs, in the order of the inputs.
+    ///
+    /// `progress` is called with how many have ended and how many there are, or is `True` for a bar
+    /// on the standard error. Raises the first error, and cancels what is left then.
+    #[pyo3(signature = (module, inputs, *, limits = None, progress = None))]
+    fn map<'py>(
+        slf: &Bound<'py, Self>,
+        module: Bound<'py, PyAny>,
+        inputs: Bound<'py, PyAny>,
+        limits: Option<Bound<'py, PyAny>>,
+        progress: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        run_all(slf.as_any(), module, inputs, limits, progress)
     }
 
     /// What the fog has done so far.

@@ -17,6 +17,7 @@ mod packets;
 mod placement;
 mod policy;
 mod value;
+mod worker;
 
 use pyo3::prelude::*;
 
@@ -60,6 +61,8 @@ mod _native {
     };
     #[pymodule_export]
     use crate::policy::{Battery, Budget, Decision, DeviceState, HarvestPolicy, Reason};
+    #[pymodule_export]
+    use crate::worker::{TaskLog, TaskStatus, Worker, WorkerStatus, WorkerTask};
     #[pymodule_export]
     use crate::{_panic, _panic_async, version};
 

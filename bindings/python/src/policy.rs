@@ -170,7 +170,7 @@ value! {
 
 impl DeviceState {
     /// The state as of now: the facade decides about readings that were taken just now.
-    fn to_facade(&self) -> fogcompute::DeviceState {
+    pub(crate) fn to_facade(&self) -> fogcompute::DeviceState {
         fogcompute::DeviceState {
             cpu_cores: self.cpu_cores,
             cpu_load: self.cpu_load,
@@ -238,6 +238,16 @@ value! {
     }
 }
 
+impl Reason {
+    pub(crate) fn from_facade(reason: &fogcompute::harvest::Reason) -> Self {
+        Self {
+            code: reason.code().to_owned(),
+            text: reason.to_string(),
+            objection: reason.is_objection(),
+        }
+    }
+}
+
 /// What a policy answers about a device at one moment.
 #[pyclass(frozen, get_all, module = "fogcompute")]
 pub(crate) struct Decision {
@@ -266,11 +276,7 @@ value! {
 
 impl Decision {
     fn from_facade(py: Python<'_>, decision: &fogcompute::Decision) -> PyResult<Self> {
-        let reasons = decision.reasons.iter().map(|reason| Reason {
-            code: reason.code().to_owned(),
-            text: reason.to_string(),
-            objection: reason.is_objection(),
-        });
+        let reasons = decision.reasons.iter().map(Reason::from_facade);
         Ok(Self {
             verdict: Verdict(decision.verdict),
             budget: Budget {
@@ -307,7 +313,7 @@ impl BatteryProbe for Probe {
 /// What the owner of a device permits. The defaults suit a phone that charges at night.
 #[pyclass(frozen, eq, module = "fogcompute")]
 #[derive(PartialEq)]
-pub(crate) struct HarvestPolicy(fogcompute::HarvestPolicy);
+pub(crate) struct HarvestPolicy(pub(crate) fogcompute::HarvestPolicy);
 
 #[pymethods]
 impl HarvestPolicy {

@@ -255,6 +255,16 @@ errors! {
     Trap = 604,
     /// A task was given up after its last attempt, or the sandbox failed.
     TaskLost = 605,
+    /// There is no task or job of that id: there never was, or it was forgotten.
+    UnknownTask = 606,
+    /// A task took longer than it may.
+    TaskTimedOut = 607,
+    /// A task never ran: one that it waited for did not succeed.
+    TaskSkipped = 608,
+    /// A task has not ended: there is no output yet.
+    TaskOpen = 609,
+    /// A worker has as many tasks as it may. Try later, or forget those that ended.
+    TooManyTasks = 610,
 
     /// A file cannot be opened, read or written.
     Storage = 700,

@@ -28,6 +28,7 @@ mod packets;
 mod policy;
 mod topology;
 mod waiting;
+mod worker;
 
 pub use client::{
     Cover, MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetMessage, PendingAnswer,
@@ -57,6 +58,7 @@ pub use packets::{
 };
 pub use policy::{BatteryProbe, Decision, DeviceState, HarvestPolicy, ProbeError, Reason};
 pub use topology::{Descriptor, Topology, TopologyOptions, authority_of};
+pub use worker::{DeviceProbe, TaskStatus, Worker, WorkerStatus, WorkerTask};
 
 uniffi::setup_scaffolding!();
 

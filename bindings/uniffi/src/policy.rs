@@ -150,6 +150,16 @@ pub struct Reason {
     pub objection: bool,
 }
 
+impl From<&fogcompute::harvest::Reason> for Reason {
+    fn from(reason: &fogcompute::harvest::Reason) -> Self {
+        Self {
+            code: reason.code().to_owned(),
+            text: reason.to_string(),
+            objection: reason.is_objection(),
+        }
+    }
+}
+
 /// What a policy answers about a device at one moment.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Decision {
@@ -163,15 +173,10 @@ pub struct Decision {
 
 impl From<fogcompute::Decision> for Decision {
     fn from(decision: fogcompute::Decision) -> Self {
-        let reason = |reason: &fogcompute::harvest::Reason| Reason {
-            code: reason.code().to_owned(),
-            text: reason.to_string(),
-            objection: reason.is_objection(),
-        };
         Self {
             verdict: decision.verdict,
             budget: decision.budget,
-            reasons: decision.reasons.iter().map(reason).collect(),
+            reasons: decision.reasons.iter().map(Reason::from).collect(),
         }
     }
 }
@@ -188,6 +193,15 @@ pub enum ProbeError {
         /// What happened.
         reason: String,
     },
+}
+
+impl From<ProbeError> for fogcompute::ProbeError {
+    fn from(error: ProbeError) -> Self {
+        match error {
+            ProbeError::Unavailable => Self::Unavailable,
+            ProbeError::Host { reason } => Self::Host { reason },
+        }
+    }
 }
 
 impl From<uniffi::UnexpectedUniFFICallbackError> for ProbeError {
@@ -213,16 +227,13 @@ struct HostProbe(Arc<dyn BatteryProbe>);
 
 impl fogcompute::BatteryProbe for HostProbe {
     fn battery(&self) -> Result<Battery, fogcompute::ProbeError> {
-        self.0.battery().map_err(|error| match error {
-            ProbeError::Unavailable => fogcompute::ProbeError::Unavailable,
-            ProbeError::Host { reason } => fogcompute::ProbeError::Host { reason },
-        })
+        Ok(self.0.battery()?)
     }
 }
 
 /// What the owner of a device permits.
 #[derive(uniffi::Object)]
-pub struct HarvestPolicy(fogcompute::HarvestPolicy);
+pub struct HarvestPolicy(pub(crate) fogcompute::HarvestPolicy);
 
 #[uniffi::export]
 impl HarvestPolicy {

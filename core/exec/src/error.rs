@@ -235,6 +235,7 @@ impl fmt::Display for Feature {
 /// | 18 | unsupported | `u8` feature |
 /// | 19 | unfit checkpoint | text reason |
 /// | 20 | temporary exit | `u32` delay in seconds |
+/// | 21 | input too large | `u64` actual, `u64` limit |
 ///
 /// Text is a `u32` length and at most [`GuestText::BYTES_MAX`] bytes; exports, kinds and features are
 /// the values of [`AbiExport`], [`TrapKind`] and [`Feature`].
@@ -368,6 +369,14 @@ pub enum TaskError {
         /// After how many seconds.
         delay_s: u32,
     },
+    /// The outputs of other tasks that are the task's input are too long together: use fewer of them.
+    #[error("input of {actual} bytes exceeds {limit}")]
+    InputTooLarge {
+        /// Length of the input, in bytes.
+        actual: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
 }
 
 impl TaskError {
@@ -395,6 +404,7 @@ impl TaskError {
             Self::Unsupported { .. } => 18,
             Self::UnfitCheckpoint { .. } => 19,
             Self::TemporaryExit { .. } => 20,
+            Self::InputTooLarge { .. } => 21,
         }
     }
 
@@ -448,7 +458,7 @@ impl TaskError {
                 writer.u32(*len);
                 writer.u64(*memory_bytes);
             }
-            Self::OutputTooLarge { actual, limit } => {
+            Self::OutputTooLarge { actual, limit } | Self::InputTooLarge { actual, limit } => {
                 writer.u64(*actual);
                 writer.u64(*limit);
             }
@@ -526,6 +536,10 @@ impl TaskError {
             20 => Self::TemporaryExit {
                 delay_s: reader.u32()?,
             },
+            21 => Self::InputTooLarge {
+                actual: reader.u64()?,
+                limit: reader.u64()?,
+            },
             other => {
                 return Err(DecodeError::Unknown {
                     at,
@@ -593,6 +607,10 @@ pub(crate) mod tests {
                 reason: text("another module"),
             },
             TaskError::TemporaryExit { delay_s: 60 },
+            TaskError::InputTooLarge {
+                actual: 2,
+                limit: 1,
+            },
         ]
     }
 
@@ -612,7 +630,7 @@ pub(crate) mod tests {
     #[test]
     fn codes_count_up_from_one_without_gaps() {
         let codes: Vec<u16> = one_of_each().iter().map(TaskError::code).collect();
-        assert_eq!(codes, (1..=20).collect::<Vec<u16>>());
+        assert_eq!(codes, (1..=21).collect::<Vec<u16>>());
     }
 
     #[test]

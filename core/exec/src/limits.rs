@@ -408,6 +408,26 @@ impl Grants {
             .is_some_and(|(file, _)| file.starts_with(&prefix))
     }
 
+    /// The grants as bytes, see the table above: the options of a [`Task`](crate::Task) of
+    /// WebAssembly or of a program.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        self.encode_to(&mut writer);
+        writer.finish()
+    }
+
+    /// Reads grants. Their sizes, names and paths are checked by [`Grants::validate`].
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let grants = Self::decode_from(&mut reader)?;
+        reader.finish()?;
+        Ok(grants)
+    }
+
     pub(crate) fn encode_to(&self, writer: &mut Writer) {
         writer.u8(u8::from(self.host_calls) | u8::from(self.wasi) << 1);
         match self.clock {

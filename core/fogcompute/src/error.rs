@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fogcompute_base::wire::DecodeError;
 use fogcompute_base::{AccountId, ParseIdError};
 use fogcompute_coord::SubmitError;
+use fogcompute_exec::executor::{SubmitError as JobSubmitError, TaskCallError};
 use fogcompute_exec::{SpecError, TaskError};
 use fogcompute_harvest::{PolicyError, PolicyTextError, ProbeError};
 use fogcompute_ledger::dao::{ActionError, DaoError};
@@ -19,7 +20,7 @@ use fogcompute_mix::{
     TooManyTags, TopologyError, TopologyFileError,
 };
 use fogcompute_net::EngineError;
-use fogcompute_node::{FogError, MixnetError, NodeError};
+use fogcompute_node::{FogError, MixnetError, NodeError, WorkerError};
 use fogcompute_schedule::evolution::{DirectionsError, EvolutionError};
 use fogcompute_schedule::indicators::IndicatorError;
 use fogcompute_schedule::strategy::Name as Strategy;
@@ -265,6 +266,16 @@ codes! {
     Trap = 604,
     /// A task was given up after its last attempt, or the sandbox failed.
     TaskLost = 605,
+    /// There is no task or job of that id: there never was, or it was forgotten.
+    UnknownTask = 606,
+    /// A task took longer than it may.
+    TaskTimedOut = 607,
+    /// A task never ran: one that it waited for did not succeed.
+    TaskSkipped = 608,
+    /// A task has not ended: there is no output yet.
+    TaskOpen = 609,
+    /// A worker has as many tasks as it may. Try later, or forget those that ended.
+    TooManyTasks = 610,
 
     /// A file cannot be opened, read or written.
     Storage = 700,
@@ -513,6 +524,9 @@ pub enum Error {
     /// A fog in this process, or a task of it.
     #[error(transparent)]
     Fog(#[from] FogError),
+    /// Tasks that a worker keeps.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
     /// A node or coordinator.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -603,6 +617,7 @@ impl Error {
             Self::Probe(ProbeError::Host { .. }) => ErrorCode::HostCallback,
             Self::Probe(_) => ErrorCode::ProbeFailed,
             Self::Fog(error) => fog_code(error),
+            Self::Worker(error) => worker_code(error),
             Self::Node(_) => ErrorCode::Node,
         }
     }
@@ -914,6 +929,37 @@ fn task_code(error: &TaskError) -> ErrorCode {
         | TaskError::Exited { .. }
         | TaskError::Killed { .. } => ErrorCode::Trap,
         TaskError::Cancelled => ErrorCode::Cancelled,
+        _ => ErrorCode::TaskLost,
+    }
+}
+
+fn worker_code(error: &WorkerError) -> ErrorCode {
+    match error {
+        WorkerError::NothingLent
+        | WorkerError::NoInterval
+        | WorkerError::Spec(_)
+        | WorkerError::Grants(_)
+        | WorkerError::UnknownContent { .. }
+        | WorkerError::UnknownRuntime { .. }
+        | WorkerError::Submit(JobSubmitError::Job(_)) => ErrorCode::InvalidArgument,
+        WorkerError::Policy(_) => ErrorCode::InvalidPolicy,
+        WorkerError::Closed | WorkerError::Forked => ErrorCode::Closed,
+        WorkerError::Store(error) | WorkerError::NotStored { source: error, .. } => {
+            store_code(error)
+        }
+        WorkerError::BadRecord => ErrorCode::StorageCorrupt,
+        WorkerError::Submit(JobSubmitError::KeyReused { .. }) => ErrorCode::IdReused,
+        WorkerError::Submit(JobSubmitError::UnknownTask { .. })
+        | WorkerError::Call(TaskCallError::UnknownTask { .. } | TaskCallError::UnknownJob { .. }) => {
+            ErrorCode::UnknownTask
+        }
+        WorkerError::Submit(_) => ErrorCode::TooManyTasks,
+        // The one call about a task that has ended is to cancel it.
+        WorkerError::Call(_) => ErrorCode::Cancelled,
+        WorkerError::Task(error) => task_code(error),
+        WorkerError::TimedOut { .. } => ErrorCode::TaskTimedOut,
+        WorkerError::Skipped { .. } => ErrorCode::TaskSkipped,
+        WorkerError::NotEnded { .. } => ErrorCode::TaskOpen,
         _ => ErrorCode::TaskLost,
     }
 }

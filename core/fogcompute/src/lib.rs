@@ -16,6 +16,7 @@
 //! | proposals, votes and delegation | [`LedgerGovernance`] | [`ledger`] |
 //! | may this device lend compute | [`HarvestPolicy`] | [`harvest`] |
 //! | a fog in this process | [`Fog`] | [`node`], [`coord`], [`exec`], [`runtime`] |
+//! | tasks that this device keeps and does when its owner permits | [`Worker`] | [`node`], [`exec`], [`harvest`], [`runtime`], [`store`] |
 //! | errors with stable codes | [`Error`], [`ErrorCode`] | |
 //!
 //! ```
@@ -82,6 +83,8 @@ pub use fogcompute_net::EngineStats;
 pub use fogcompute_node::{
     Fog, FogCanceller, FogConfig, FogStats, FogTask, MixnetClient, MixnetClientConfig,
     MixnetClientStats, MixnetMessage, MixnetNode, MixnetNodeConfig, Pending, ReplyBlocks, Restored,
+    TaskStatus, Worker, WorkerCall, WorkerConfig, WorkerHarvest, WorkerHost, WorkerJob, WorkerLog,
+    WorkerStatus,
 };
 pub use fogcompute_schedule::evolution::{
     BatchProblem, Ended, Front, Individual, Nsga2, OneByOne, Problem, Rates, Selection, Settings,

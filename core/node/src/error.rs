@@ -11,6 +11,7 @@ use fogcompute_store::StoreError;
 use thiserror::Error;
 
 use crate::protocol::Refusal;
+use crate::worker::WorkerError;
 
 /// Why a node or a coordinator stopped.
 #[non_exhaustive]
@@ -35,6 +36,9 @@ pub enum NodeError {
     /// The node's database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What does its tasks.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
     /// The coordinator cannot be reached, or the link to it ended.
     #[error("coordinator {address}: {source}")]
     Coordinator {

@@ -46,6 +46,7 @@ mod report_page;
 mod run;
 mod serve;
 mod signals;
+mod worker;
 
 pub use coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
 pub use demo::{DemoConfig, DemoError, LendingAdvice, run_demo};
@@ -58,3 +59,7 @@ pub use mixnet::{
 };
 pub use protocol::{Refusal, Role};
 pub use serve::{NodeConfig, run_node};
+pub use worker::{
+    TaskStatus, Worker, WorkerCall, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost,
+    WorkerJob, WorkerLog, WorkerStatus,
+};

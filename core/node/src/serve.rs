@@ -1,15 +1,20 @@
 //! One node as a process: a mixnode, or a worker that runs tasks.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fogcompute_base::NodeId;
-use fogcompute_base::{Clock, Digest, OsEntropy, SystemClock, TaskId};
-use fogcompute_exec::{CancelToken, Runtime, TaskError, TaskReport, TaskSpec};
+use fogcompute_base::{Clock, Digest, Instant, OsEntropy, SystemClock, TaskId, UnixMillis};
+use fogcompute_exec::executor::{SubmitError, Submitted};
+use fogcompute_exec::{
+    Feature, IdempotencyKey, JobError, Runtime, RuntimeKind, TaskError, TaskOutput, TaskReport,
+    TaskSpec,
+};
 use fogcompute_harvest::HarvestPolicy;
 use fogcompute_ledger::Amount;
 use fogcompute_mix::{
@@ -20,18 +25,23 @@ use fogcompute_net::{
     Identity, Link, LinkError, LinkWriter, MixHandle, MixService, MixServiceConfig, Purpose,
 };
 use fogcompute_runtime::{WasmConfig, WasmRuntime};
-use fogcompute_store::{NodeStore, StoredResult};
+use fogcompute_store::{NodeStore, StoreError, StoredResult};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::device::{Device, lending, measure_speed, processors};
 use crate::error::NodeError;
 use crate::protocol::{FromNode, Lending, Role, TaskMessage, ToNode};
 use crate::signals::Signals;
+use crate::worker::{Worker, WorkerConfig, WorkerError, WorkerHost, WorkerJob};
 
 /// Most tasks that wait for a processor of this node. Further ones are given back.
 const TASKS_WAITING_MAX: usize = 256;
+
+/// How long a task is remembered after its end, beside its result, and between two looks for those
+/// that ended so long ago: it takes as long as there are tasks.
+const REMEMBERED: Duration = Duration::from_secs(3_600);
 
 /// How long the coordinator may take to accept a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -71,7 +81,8 @@ pub struct NodeConfig {
 
 /// Runs a node until the process is asked to stop, or its coordinator is gone if so configured.
 ///
-/// Asked to stop, it gives up whatever it is at, a running task included.
+/// Asked to stop, it gives up whatever it is at. Tasks go on, from their last checkpoints, when it is
+/// run again with the same data.
 ///
 /// # Errors
 /// [`NodeError`].
@@ -147,6 +158,19 @@ async fn run_until_gone(config: NodeConfig) -> Result<(), NodeError> {
                 .map_err(NodeError::SelfTest)?
         }
     };
+    let worker = Worker::start(
+        WorkerConfig {
+            path: Some(config.data.join("tasks.sqlite")),
+            slots: u32::try_from(processors()).unwrap_or(1),
+            ..WorkerConfig::default()
+        },
+        WorkerHost {
+            clock: Arc::clone(&clock),
+            runtimes: BTreeMap::from([(RuntimeKind::wasm(), runtime as Arc<dyn Runtime>)]),
+            // The policy is asked with each heartbeat, for all nodes on the machine together.
+            harvest: None,
+        },
+    )?;
     let (finished, results) = mpsc::channel(TASKS_WAITING_MAX);
     // The load is measured between two readings: the second one comes with the first message to the
     // coordinator, so that the policy need not decide about a device it knows nothing of.
@@ -164,13 +188,12 @@ async fn run_until_gone(config: NodeConfig) -> Result<(), NodeError> {
         deliveries,
         client,
         workers: Workers {
-            runtime,
+            worker: Arc::new(worker),
             store: Arc::new(Mutex::new(store)),
             clock: Arc::clone(&clock),
-            processors: Arc::new(Semaphore::new(usize::try_from(processors()).unwrap_or(1))),
             finished,
-            stop: CancelOnDrop::default(),
             tasks: JoinSet::new(),
+            forgot_at: Instant::ZERO,
         },
         results,
         lends: false,
@@ -400,17 +423,6 @@ impl Complaint {
     }
 }
 
-/// Cancels the tasks that run when whoever wants their results is gone: a sandbox runs on a thread
-/// that the process would otherwise wait for.
-#[derive(Debug, Default)]
-struct CancelOnDrop(CancelToken);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
 struct Work {
     task: TaskId,
     id: TaskId,
@@ -429,19 +441,27 @@ fn work_id(task: TaskId, spec: &[u8]) -> TaskId {
 }
 
 struct Workers {
-    runtime: Arc<WasmRuntime>,
+    worker: Arc<Worker>,
     store: Arc<Mutex<NodeStore>>,
     clock: Arc<dyn Clock>,
-    processors: Arc<Semaphore>,
     finished: mpsc::Sender<Finished>,
-    stop: CancelOnDrop,
     tasks: JoinSet<()>,
+    /// When tasks that had ended were last forgotten.
+    forgot_at: Instant,
 }
 
 impl Workers {
     /// Starts a task, or says at once that it is given back.
     fn start(&mut self, work: Work, lends: bool) -> Result<(), Finished> {
         while self.tasks.try_join_next().is_some() {}
+        let now = self.clock.now();
+        if now.duration_since(self.forgot_at) >= REMEMBERED {
+            self.forgot_at = now;
+            let ago = u64::try_from(REMEMBERED.as_millis()).unwrap_or(u64::MAX);
+            let before = UnixMillis(self.clock.unix_now().0.saturating_sub(ago));
+            // If it fails now, it is tried again the next time.
+            drop(self.worker.forget_ended(before));
+        }
         if !lends || self.tasks.len() >= TASKS_WAITING_MAX {
             let report = failure(work.task, TaskError::Cancelled);
             return Err(Finished {
@@ -450,24 +470,16 @@ impl Workers {
                 report,
             });
         }
-        let (runtime, store, clock) = (
-            Arc::clone(&self.runtime),
-            Arc::clone(&self.store),
-            Arc::clone(&self.clock),
-        );
-        let (processors, finished) = (Arc::clone(&self.processors), self.finished.clone());
-        let stop = self.stop.0.clone();
+        let execution = Execution {
+            worker: Arc::clone(&self.worker),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+        };
+        let finished = self.finished.clone();
         self.tasks.spawn(async move {
-            let Ok(_processor) = processors.acquire_owned().await else {
-                return;
-            };
             let surbs = work.surbs;
-            let (task, id, spec) = (work.task, work.id, work.spec);
-            let limit = spec.limits().output_bytes;
-            let done = tokio::task::spawn_blocking(move || {
-                execute(task, id, &spec, &runtime, &store, &clock, &stop)
-            });
-            if let Ok(report) = done.await {
+            let (task, limit) = (work.task, work.spec.limits().output_bytes);
+            if let Some(report) = execution.report(task, work.id, work.spec).await {
                 let error = TaskError::OutputTooLarge {
                     actual: report.len() as u64,
                     limit,
@@ -493,43 +505,101 @@ fn failure(task: TaskId, error: TaskError) -> Vec<u8> {
     .encode()
 }
 
-/// Runs a task once: asked again for the same work, the stored report is the answer.
-fn execute(
-    task: TaskId,
-    id: TaskId,
-    spec: &TaskSpec,
-    runtime: &WasmRuntime,
-    store: &Mutex<NodeStore>,
-    clock: &Arc<dyn Clock>,
-    stop: &CancelToken,
-) -> Vec<u8> {
-    let locked = || {
-        store
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    };
-    if let Ok(Some(stored)) = locked().task_result(id) {
-        return stored.body;
-    }
-    let report = TaskReport {
-        task,
-        result: runtime.run_cancellable(spec, stop),
-    };
-    let body = report.encode();
-    if let Ok(output) = &report.result {
-        let result = StoredResult {
-            digest: Digest::of(&output.output),
-            body: body.clone(),
-            finished: clock.unix_now(),
+/// What it takes to do one task.
+struct Execution {
+    worker: Arc<Worker>,
+    store: Arc<Mutex<NodeStore>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Execution {
+    /// Does a task once: asked again for the same work, the stored report is the answer. `None` if
+    /// the node ends before the task.
+    async fn report(&self, task: TaskId, id: TaskId, spec: TaskSpec) -> Option<Vec<u8>> {
+        if let Ok(Some(stored)) = self.with_store(move |store| store.task_result(id)).await? {
+            return Some(stored.body);
+        }
+        let wall = spec.limits().wall.unwrap_or_default();
+        let result = match self.output(id, spec).await {
+            Ok(output) => Ok(output),
+            Err(WorkerError::Closed) => return None,
+            Err(WorkerError::Task(error)) => Err(error),
+            Err(WorkerError::Lost { .. }) => Err(TaskError::RuntimeFault),
+            Err(WorkerError::TimedOut { .. }) => Err(TaskError::TimedOut {
+                limit_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
+            }),
+            // Files among the grants are longer than a worker keeps beside a task.
+            Err(WorkerError::Submit(SubmitError::Job(JobError::OptionsTooLong { .. }))) => {
+                Err(TaskError::Unsupported {
+                    feature: Feature::Grants,
+                })
+            }
+            // This node cannot do it now, with a full disk for example: the task is given back.
+            Err(_) => Err(TaskError::Cancelled),
         };
-        let wall_ms = u64::try_from(output.usage.wall.as_millis()).unwrap_or(u64::MAX);
-        let mut store = locked();
-        // The answer is worth more than its record: with a full disk the task would only be run
-        // again if it were asked for again.
-        let _ = store.save_task_result(id, &result);
-        let _ = store.add_usage(output.usage.fuel, wall_ms);
+        let report = TaskReport { task, result };
+        let body = report.encode();
+        if let Ok(output) = report.result {
+            let result = StoredResult {
+                digest: Digest::of(&output.output),
+                body: body.clone(),
+                finished: self.clock.unix_now(),
+            };
+            let wall_ms = u64::try_from(output.usage.wall.as_millis()).unwrap_or(u64::MAX);
+            // The answer is worth more than its record: with a full disk the task would only be run
+            // again if it were asked for again.
+            let _ = self
+                .with_store(move |store| {
+                    store.save_task_result(id, &result)?;
+                    store.add_usage(output.usage.fuel, wall_ms)
+                })
+                .await;
+        }
+        Some(body)
     }
-    body
+
+    /// The output of a piece of work. Work that the node had before it was started again is taken up
+    /// where it was, and not begun a second time.
+    async fn output(&self, id: TaskId, spec: TaskSpec) -> Result<TaskOutput, WorkerError> {
+        let job = WorkerJob {
+            limits: spec.limits(),
+            grants: spec.grants().clone(),
+            ..WorkerJob::new(Arc::clone(spec.module()), vec![spec.input().to_vec()])
+        };
+        let keyed = WorkerJob {
+            key: IdempotencyKey::new(&id.to_string()).ok(),
+            ..job.clone()
+        };
+        let submitted = self.worker.submit(keyed).await?;
+        let ended = self.one_of(&submitted).await;
+        match ended {
+            // How it ended before says nothing about this time.
+            Err(WorkerError::Task(error)) if submitted.replayed && !error.is_deterministic() => {
+                let submitted = self.worker.submit(job).await?;
+                self.one_of(&submitted).await
+            }
+            ended => ended,
+        }
+    }
+
+    async fn one_of(&self, submitted: &Submitted) -> Result<TaskOutput, WorkerError> {
+        let task = submitted.task_ids().next();
+        let task = task.expect("a job of one input has one task");
+        self.worker.output(task).await
+    }
+
+    /// Uses the node's file on a thread where that holds nothing up. `None` while the process ends.
+    async fn with_store<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut NodeStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Option<Result<T, StoreError>> {
+        let store = Arc::clone(&self.store);
+        let called = tokio::task::spawn_blocking(move || {
+            let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+            call(&mut store)
+        });
+        called.await.ok()
+    }
 }
 
 #[cfg(test)]
@@ -545,18 +615,36 @@ mod tests {
         TaskSpec::new(ECHO, input, Limits::default()).unwrap()
     }
 
-    fn workers(processors: usize) -> (Workers, mpsc::Receiver<Finished>) {
+    fn workers() -> (Workers, mpsc::Receiver<Finished>) {
         let (finished, results) = mpsc::channel(TASKS_WAITING_MAX);
+        let config = WorkerConfig {
+            slots: 1,
+            ..WorkerConfig::default()
+        };
+        let worker = Worker::start(config, WorkerHost::default()).unwrap();
         let workers = Workers {
-            runtime: Arc::new(WasmRuntime::new(WasmConfig::default())),
+            worker: Arc::new(worker),
             store: Arc::new(Mutex::new(NodeStore::in_memory().unwrap())),
             clock: Arc::new(SystemClock::new()),
-            processors: Arc::new(Semaphore::new(processors)),
             finished,
-            stop: CancelOnDrop::default(),
             tasks: JoinSet::new(),
+            forgot_at: Instant::ZERO,
         };
         (workers, results)
+    }
+
+    /// Work for hours.
+    fn endless() -> TaskSpec {
+        let view = crate::mandelbrot::View {
+            width: 60_000,
+            height: 40_000,
+            ..Default::default()
+        };
+        let limits = Limits {
+            fuel: u64::MAX / 4,
+            ..Limits::default()
+        };
+        TaskSpec::new(crate::mandelbrot::MODULE, view.input(0, 10_000), limits).unwrap()
     }
 
     fn work(spec: &TaskSpec) -> Work {
@@ -586,7 +674,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_work_asked_for_again_is_answered_from_the_store() {
-        let (mut workers, mut results) = workers(1);
+        let (mut workers, mut results) = workers();
         let spec = echo(b"once");
         assert!(workers.start(work(&spec), true).is_ok());
         let first = results.recv().await.unwrap().report;
@@ -601,47 +689,35 @@ mod tests {
 
     #[tokio::test]
     async fn tasks_over_the_limit_are_given_back_and_so_are_those_of_a_node_that_lends_nothing() {
-        // No processor is ever free.
-        let (mut workers, _results) = workers(0);
-        let spec = echo(b"wait");
+        let (mut workers, _results) = workers();
+        let spec = endless();
         for _ in 0..TASKS_WAITING_MAX {
             assert!(workers.start(work(&spec), true).is_ok());
         }
         let given_back = workers.start(work(&spec), true).unwrap_err();
         assert_eq!(output(&given_back.report), Err(TaskError::Cancelled));
         assert_eq!(given_back.if_too_long, given_back.report);
-        let (mut workers, _results) = self::workers(1);
+        let (mut workers, _results) = self::workers();
         assert!(workers.start(work(&spec), false).is_err());
     }
 
-    #[test]
-    fn tasks_end_with_who_runs_them() {
-        let (workers, _results) = workers(1);
-        let stop = workers.stop.0.clone();
-        assert!(!stop.is_cancelled());
-        drop(workers);
-        let (runtime, store) = (
-            WasmRuntime::new(WasmConfig::default()),
-            Mutex::new(NodeStore::in_memory().unwrap()),
-        );
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        // Work for hours.
-        let view = crate::mandelbrot::View {
-            width: 60_000,
-            height: 40_000,
-            ..Default::default()
-        };
-        let limits = Limits {
-            fuel: u64::MAX / 4,
-            ..Limits::default()
-        };
-        let module = crate::mandelbrot::MODULE;
-        let spec = TaskSpec::new(module, view.input(0, 10_000), limits).unwrap();
+    #[tokio::test]
+    async fn tasks_end_with_who_runs_them_and_are_not_reported() {
+        let (mut workers, mut results) = workers();
+        let spec = endless();
         let id = work_id(TASK, &spec.encode());
-        let report = execute(TASK, id, &spec, &runtime, &store, &clock, &stop);
-        assert_eq!(output(&report), Err(TaskError::Cancelled));
+        assert!(workers.start(work(&spec), true).is_ok());
+        let worker = Arc::clone(&workers.worker);
+        while worker.status().await.unwrap().running == 0 {
+            tokio::task::yield_now().await;
+        }
+        worker.close();
+        assert!(workers.tasks.join_next().await.unwrap().is_ok());
         // What was not done is not kept.
-        assert_eq!(store.lock().unwrap().task_result(id).unwrap(), None);
+        let stored = workers.store.lock().unwrap().task_result(id).unwrap();
+        assert_eq!(stored, None);
+        drop(workers);
+        assert!(results.recv().await.is_none());
     }
 
     #[test]

@@ -29,6 +29,8 @@ struct Latest {
     reading: Option<Result<DeviceState, ProbeError>>,
     /// Readings taken so far.
     count: u64,
+    /// A reading is wanted before it is due.
+    asked: bool,
     stop: bool,
 }
 
@@ -45,9 +47,22 @@ impl ProbeThread {
     /// # Errors
     /// The system has no more threads.
     pub fn start(
+        probe: impl DeviceProbe + 'static,
+        interval: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Self> {
+        Self::start_with(probe, interval, clock, || {})
+    }
+
+    /// The same, and calls `heard` after each reading, on the probe's thread.
+    ///
+    /// # Errors
+    /// The system has no more threads.
+    pub fn start_with(
         mut probe: impl DeviceProbe + 'static,
         interval: Duration,
         clock: Arc<dyn Clock>,
+        heard: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let here = Arc::clone(&shared);
@@ -55,6 +70,7 @@ impl ProbeThread {
             .name("fog-probe".to_owned())
             .spawn(move || {
                 loop {
+                    here.lock().asked = false;
                     let now = clock.now();
                     let reading = catch_unwind(AssertUnwindSafe(|| probe.read(now)))
                         .unwrap_or(Err(ProbeError::Broken))
@@ -67,9 +83,14 @@ impl ProbeThread {
                     latest.reading = Some(reading);
                     latest.count += 1;
                     here.changed.notify_all();
+                    drop(latest);
+                    heard();
+                    let latest = here.lock();
                     let (latest, _) = here
                         .changed
-                        .wait_timeout_while(latest, interval, |latest| !latest.stop)
+                        .wait_timeout_while(latest, interval, |latest| {
+                            !latest.stop && !latest.asked
+                        })
                         .unwrap_or_else(PoisonError::into_inner);
                     if latest.stop {
                         return;
@@ -77,6 +98,12 @@ impl ProbeThread {
                 }
             })?;
         Ok(Self { shared })
+    }
+
+    /// Reads again at once, or after the reading that is being taken.
+    pub fn ask(&self) {
+        self.shared.lock().asked = true;
+        self.shared.changed.notify_all();
     }
 
     /// The last reading, or `None` before the first.
@@ -179,6 +206,24 @@ mod tests {
         script.send(step).unwrap();
         assert_eq!(thread.wait(0, LONG), 1);
         assert!(thread.latest().unwrap().unwrap().read_at <= clock.now());
+    }
+
+    #[test]
+    fn a_reading_can_be_had_before_it_is_due_and_is_announced() {
+        let (script, steps) = mpsc::channel();
+        let (heard, readings) = mpsc::channel();
+        let clock = Arc::new(SystemClock::new());
+        let thread = ProbeThread::start_with(Scripted(steps), LONG, clock, move || {
+            let _ = heard.send(());
+        })
+        .expect("threads are left");
+        let step: fn(Instant) -> _ = good;
+        for _ in 0..3 {
+            script.send(step).unwrap();
+            thread.ask();
+            readings.recv_timeout(LONG).unwrap();
+        }
+        assert!(thread.wait(0, LONG) >= 3);
     }
 
     #[test]

@@ -25,7 +25,7 @@ const STATEMENTS: usize = 32;
 
 const SCHEMA: Schema = Schema {
     application: i32::from_be_bytes(*b"FOGT"),
-    migrations: &[include_str!("tasks_1.sql")],
+    migrations: &[include_str!("tasks_1.sql"), include_str!("tasks_2.sql")],
     carry_over: |_| Ok(()),
 };
 
@@ -166,6 +166,44 @@ impl TaskStore {
             .query_row([id.as_bytes()], |row| row.get(0))
             .optional()?;
         checked(id, body)
+    }
+
+    /// Whether content of that name was stored. Its bytes are not looked at.
+    ///
+    /// # Errors
+    /// [`StoreError::Malformed`], [`StoreError::Sqlite`], [`StoreError::Forked`].
+    pub fn has_content(&self, id: ContentId) -> Result<bool, StoreError> {
+        let mut statement = self
+            .database
+            .read()?
+            .prepare_cached("SELECT 1 FROM content WHERE id = ?1")?;
+        Ok(statement.exists([id.as_bytes()])?)
+    }
+
+    /// Stores the sessions, rest and quotas of the device that does the tasks, in the encoding of
+    /// whoever counts them; what was stored before is replaced.
+    ///
+    /// # Errors
+    /// As [`TaskStore::save`], but [`StoreError::MissingContent`].
+    pub fn put_harvest(&mut self, record: &[u8]) -> Result<(), StoreError> {
+        self.transaction(|connection| {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO harvest VALUES (1, ?1)")?
+                .execute([record])?;
+            Ok(())
+        })
+    }
+
+    /// What [`TaskStore::put_harvest`] stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Malformed`], [`StoreError::Sqlite`], [`StoreError::Forked`].
+    pub fn harvest(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut statement = self
+            .database
+            .read()?
+            .prepare_cached("SELECT body FROM harvest WHERE id = 1")?;
+        Ok(statement.query_row([], |row| row.get(0)).optional()?)
     }
 
     /// The bytes of a task's checkpoint, if it is one of the last two and the task has not ended.

@@ -7,9 +7,10 @@
 - `Ledger`: double-entry credits in a SQLite file; `fogcompute.ledger`: batches, history, owners.
 - `HarvestPolicy`: may this device lend compute now, and how much.
 - `Fog`: WebAssembly tasks in sandboxes of this process.
+- `Worker`: such tasks kept in a file, done when the device's owner permits.
 - `FogError`: the base of all errors, each with a stable `code`.
 
-A `Fog` or `Ledger` is of no use in a forked child: make it there, or start processes with
+A `Fog`, `Worker` or `Ledger` is of no use in a forked child: make it there, or start processes with
 `multiprocessing.get_context("spawn")`.
 """
 
@@ -198,14 +199,20 @@ from ._native import (
     StorageUncertainError,
     SupplyExceededError,
     TaskError,
+    TaskLog,
     TaskLostError,
+    TaskOpenError,
     TaskOutput,
+    TaskSkippedError,
+    TaskStatus,
+    TaskTimedOutError,
     Terms,
     TimelockRunningError,
     TombstonedError,
     TooManyActionsError,
     TooManyEntriesError,
     TooManyProposalsError,
+    TooManyTasksError,
     TooManyVoteChangesError,
     TopologyError,
     TranscriptError,
@@ -222,11 +229,15 @@ from ._native import (
     UnknownProposalError,
     UnknownReservationError,
     UnknownRuleError,
+    UnknownTaskError,
     Usage,
     Verification,
     VotingNotStartedError,
     VotingOverError,
     Weights,
+    Worker,
+    WorkerStatus,
+    WorkerTask,
     WrongStateError,
     ZeroAmountError,
     _stop_async,
@@ -234,7 +245,8 @@ from ._native import (
     place_what_fits,
     version,
 )
-from ._protocols import BatteryProbe
+from ._protocols import BatteryProbe, DeviceProbe
+from ._tasks import TaskExecutor
 
 Processed: TypeAlias = Forward | Deliver | Reply
 """What `Sphinx.process` returns."""
@@ -296,6 +308,7 @@ __all__ = [
     "DelegationTooComplexError",
     "Deliver",
     "DeviceClass",
+    "DeviceProbe",
     "DeviceState",
     "Domain",
     "EarningRefusedError",
@@ -429,8 +442,14 @@ __all__ = [
     "Strategy",
     "SupplyExceededError",
     "TaskError",
+    "TaskExecutor",
+    "TaskLog",
     "TaskLostError",
+    "TaskOpenError",
     "TaskOutput",
+    "TaskSkippedError",
+    "TaskStatus",
+    "TaskTimedOutError",
     "Terms",
     "Tier",
     "TimelockRunningError",
@@ -438,6 +457,7 @@ __all__ = [
     "TooManyActionsError",
     "TooManyEntriesError",
     "TooManyProposalsError",
+    "TooManyTasksError",
     "TooManyVoteChangesError",
     "TopologyError",
     "TranscriptError",
@@ -454,12 +474,16 @@ __all__ = [
     "UnknownProposalError",
     "UnknownReservationError",
     "UnknownRuleError",
+    "UnknownTaskError",
     "Usage",
     "Verdict",
     "Verification",
     "VotingNotStartedError",
     "VotingOverError",
     "Weights",
+    "Worker",
+    "WorkerStatus",
+    "WorkerTask",
     "WrongStateError",
     "ZeroAmountError",
     "__version__",

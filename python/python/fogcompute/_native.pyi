@@ -3,7 +3,17 @@
 This file is written by hand; `stubtest` compares it with the module and `mypy --strict` reads it.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
@@ -33,7 +43,7 @@ from ._enums import (
     Verdict,
     Weighing,
 )
-from ._protocols import BatteryProbe
+from ._protocols import BatteryProbe, DeviceProbe
 
 # --- Errors
 
@@ -147,6 +157,11 @@ class OutOfMemoryError(TaskError): ...
 class OutputError(TaskError): ...
 class TrapError(TaskError): ...
 class TaskLostError(TaskError): ...
+class UnknownTaskError(TaskError): ...
+class TaskTimedOutError(TaskError): ...
+class TaskSkippedError(TaskError): ...
+class TaskOpenError(TaskError): ...
+class TooManyTasksError(TaskError): ...
 class StorageError(FogError): ...
 class StorageLockedError(StorageError): ...
 class StorageCorruptError(StorageError): ...
@@ -4487,11 +4502,319 @@ class Fog:
     def submit(self, module: Buffer, data: Buffer, *, limits: Limits | None = None) -> FogTask:
         """Hands a task in."""
 
+    def map(
+        self,
+        module: Buffer,
+        inputs: Iterable[Buffer],
+        *,
+        limits: Limits | None = None,
+        progress: Callable[[int, int], object] | bool | None = None,
+    ) -> Coroutine[Any, Any, list[TaskOutput]]:
+        """Runs a module on every input; await the outputs, in the order of the inputs.
+
+        `progress` is called with how many have ended and how many there are, or is `True` for a bar
+        on the standard error. Raises the first error, and cancels what is left then.
+        """
+
     def stats(self) -> FogStats:
         """What the fog has done so far."""
 
     def close(self) -> None:
         """Stops the fog and its tasks. Closing again does nothing."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> None: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> Awaitable[None]: ...
+
+# --- Worker
+
+@final
+class TaskStatus:
+    """Where a task of a worker is."""
+
+    __match_args__: Final = (
+        "state",
+        "attempts",
+        "failures",
+        "preemptions",
+        "checkpoints",
+        "fraction_done",
+        "log_bytes",
+    )
+    def __new__(
+        cls,
+        state: str,
+        attempts: int,
+        failures: int,
+        preemptions: int,
+        checkpoints: int,
+        fraction_done: float,
+        log_bytes: int,
+    ) -> Self: ...
+    @property
+    def state(self) -> str:
+        """`queued`, `running`, `suspended`, `succeeded`, `failed` and so on."""
+
+    @property
+    def attempts(self) -> int:
+        """Attempts that were begun."""
+
+    @property
+    def failures(self) -> int:
+        """Attempts that failed or vanished."""
+
+    @property
+    def preemptions(self) -> int:
+        """Attempts that made way for the device's owner."""
+
+    @property
+    def checkpoints(self) -> int:
+        """Number of its last checkpoint, from 1; 0 without one."""
+
+    @property
+    def fraction_done(self) -> float:
+        """How much the running attempt says is done, 0 to 1: not to be trusted."""
+
+    @property
+    def log_bytes(self) -> int:
+        """Log that was kept."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class WorkerStatus:
+    """How a worker is."""
+
+    __match_args__: Final = (
+        "lends",
+        "slots",
+        "cpu_share",
+        "state",
+        "reasons",
+        "readings",
+        "probe_error",
+        "store_error",
+        "open",
+        "running",
+        "sessions",
+        "lent",
+    )
+    def __new__(
+        cls,
+        lends: bool,
+        slots: int,
+        cpu_share: float,
+        state: str | None,
+        reasons: Sequence[Reason],
+        readings: int,
+        probe_error: str | None,
+        store_error: str | None,
+        open: int,
+        running: int,
+        sessions: int,
+        lent: timedelta,
+    ) -> Self: ...
+    @property
+    def lends(self) -> bool:
+        """Whether tasks may run now."""
+
+    @property
+    def slots(self) -> int:
+        """Tasks that may run at a time now."""
+
+    @property
+    def cpu_share(self) -> float:
+        """Part of a processor that each of them may take, 0 to 1."""
+
+    @property
+    def state(self) -> str | None:
+        """What the policy makes of the device: `idle`, `running`, `throttled`, `suspended`, `vacating`
+        or `cooldown`; `None` without a policy, or before the first reading."""
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why."""
+
+    @property
+    def readings(self) -> int:
+        """Readings that were looked at."""
+
+    @property
+    def probe_error(self) -> str | None:
+        """What the probe raised, if the last reading failed."""
+
+    @property
+    def store_error(self) -> str | None:
+        """Why the file cannot be written now, if it cannot."""
+
+    @property
+    def open(self) -> int:
+        """Tasks that have not ended."""
+
+    @property
+    def running(self) -> int:
+        """Tasks that run or are suspended."""
+
+    @property
+    def sessions(self) -> int:
+        """Sessions ever begun under a policy."""
+
+    @property
+    def lent(self) -> timedelta:
+        """How long compute was ever lent under a policy."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class TaskLog:
+    """A piece of a task's log."""
+
+    __match_args__: Final = ("data", "next", "ended")
+    def __new__(cls, data: bytes, next: int, ended: bool) -> Self: ...
+    @property
+    def data(self) -> bytes:
+        """The bytes."""
+
+    @property
+    def next(self) -> int:
+        """Where the next piece begins, from the log's beginning."""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing will follow."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class WorkerTask:
+    """A task of a worker: await its output, or wait for it on a thread, as often as you like.
+
+    It is the worker's: forgetting this object does not end it.
+    """
+
+    @property
+    def id(self) -> str:
+        """The task's id, 32 hexadecimal digits, under which `Worker.task` finds it again."""
+
+    def status(self) -> TaskStatus:
+        """Where the task is."""
+
+    def cancel(self) -> None:
+        """Ends the task: its output is a `CancelledError` from now on."""
+
+    def wait(self) -> TaskOutput:
+        """Waits for the output on this thread. Raises `TaskError`."""
+
+    def fetch(self) -> TaskOutput:
+        """The output of a task that has ended; raises `TaskOpenError` before."""
+
+    def read_log(self, start: int = 0, bytes_max: int = 65536) -> Awaitable[TaskLog]:
+        """At most `bytes_max` bytes of the log from byte `start` on: as soon as there are some, or the
+        task has ended."""
+
+    def log(self) -> AsyncIterator[str]:
+        """The lines of the log while the task writes them, for `async for`."""
+
+    def __await__(self) -> Generator[Any, None, TaskOutput]: ...
+
+@final
+class Worker:
+    """The tasks of this device: kept in a file, run in sandboxes, when the device's owner permits.
+
+    What `submit` has returned is on disk. A worker that is made again with its file, also after a
+    crash, goes on with its tasks from their last checkpoints. Without `path` they are in memory.
+
+    With a `policy` or a `probe`, tasks run only while the policy allows it: they are slowed down,
+    suspended, and make way. Without `policy` it is that of the device's class, without `probe` the
+    device is read by its own sensors. A probe that raises makes the device unknown, and one that
+    blocks makes its last reading grow old.
+    """
+
+    def __new__(
+        cls,
+        path: str | PathLike[str] | None = None,
+        *,
+        slots: int | None = None,
+        memory_bytes: int = 4294967296,
+        policy: HarvestPolicy | None = None,
+        probe: DeviceProbe | None = None,
+        reading_every: timedelta = ...,
+    ) -> Self: ...
+    def submit(
+        self,
+        module: Buffer,
+        data: Buffer,
+        *,
+        limits: Limits | None = None,
+        key: str | None = None,
+    ) -> WorkerTask:
+        """Hands a task in: a WebAssembly module (ABI `fog-task`) and its input. Returns when it is on
+        disk; await the task for its output.
+
+        Handed in again with its `key`, it is the same task. Raises `ArgumentError`, `StorageError`.
+        """
+
+    def submit_all(
+        self,
+        module: Buffer,
+        inputs: Sequence[Buffer],
+        *,
+        limits: Limits | None = None,
+        key: str | None = None,
+    ) -> tuple[WorkerTask, ...]:
+        """Hands in a task for each input, all or none."""
+
+    def run_blocking(
+        self, module: Buffer, data: Buffer, *, limits: Limits | None = None
+    ) -> TaskOutput:
+        """Runs a task and waits for its output on this thread."""
+
+    def map(
+        self,
+        module: Buffer,
+        inputs: Iterable[Buffer],
+        *,
+        limits: Limits | None = None,
+        progress: Callable[[int, int], object] | bool | None = None,
+    ) -> Coroutine[Any, Any, list[TaskOutput]]:
+        """Runs a module on every input; await the outputs, in the order of the inputs.
+
+        `progress` is called with how many have ended and how many there are, or is `True` for a bar
+        on the standard error. Raises the first error, and cancels what is left then.
+        """
+
+    def task(self, id: str | UUID) -> WorkerTask:
+        """The task of that id, whoever handed it in. Raises `UnknownTaskError`."""
+
+    def status(self) -> WorkerStatus:
+        """How the worker is."""
+
+    def set_policy(self, policy: HarvestPolicy) -> None:
+        """Goes on under another policy. Without effect on a worker that was made without one."""
+
+    def look(self) -> None:
+        """Reads the device now, and not only when it is due."""
+
+    def close(self) -> None:
+        """Stops running tasks, which go on when the worker is made again, and closes the file. Closing
+        again does nothing."""
 
     def __enter__(self) -> Self: ...
     def __exit__(

@@ -394,9 +394,32 @@ fn forked_child_is_refused() {
     refused(store.save(&mut tasks, &[], WALL).unwrap_err());
     refused(store.put(b"", WALL).unwrap_err());
     refused(store.content(ContentId::of(b"")).unwrap_err());
+    refused(store.has_content(ContentId::of(b"")).unwrap_err());
+    refused(store.put_harvest(b"").unwrap_err());
+    refused(store.harvest().unwrap_err());
     refused(store.checkpoint(id, ContentId::of(b"")).unwrap_err());
     refused(store.history(id).unwrap_err());
     refused(store.log(id, 0, 1).unwrap_err());
     refused(store.sweep_content(WALL).unwrap_err());
     refused(executor(&store).unwrap_err());
+}
+
+#[test]
+fn record_of_the_device_is_kept_and_replaced() {
+    let (_folder, path) = file();
+    let mut store = TaskStore::open(&path, Durability::Full).unwrap();
+    assert_eq!(store.harvest().unwrap(), None);
+    store.put_harvest(b"one session").unwrap();
+    store.put_harvest(b"two").unwrap();
+    drop(store);
+    let store = TaskStore::open(&path, Durability::Full).unwrap();
+    assert_eq!(store.harvest().unwrap().as_deref(), Some(&b"two"[..]));
+}
+
+#[test]
+fn content_is_known_by_its_name() {
+    let mut store = TaskStore::in_memory().unwrap();
+    let id = store.put(b"content", WALL).unwrap();
+    assert!(store.has_content(id).unwrap());
+    assert!(!store.has_content(ContentId::of(b"other")).unwrap());
 }

@@ -103,6 +103,11 @@ extension FogError: LocalizedError {
         case .InvalidOutput: return .invalidOutput
         case .Trap: return .trap
         case .TaskLost: return .taskLost
+        case .UnknownTask: return .unknownTask
+        case .TaskTimedOut: return .taskTimedOut
+        case .TaskSkipped: return .taskSkipped
+        case .TaskOpen: return .taskOpen
+        case .TooManyTasks: return .tooManyTasks
         case .Storage: return .storage
         case .StorageLocked: return .storageLocked
         case .StorageCorrupt: return .storageCorrupt
@@ -282,7 +287,9 @@ extension FogError: LocalizedError {
             .UnknownReservation(let message),
             .InvalidPolicy(let message), .ProbeFailed(let message), .InvalidModule(let message),
             .OutOfFuel(let message), .OutOfMemory(let message), .InvalidOutput(let message),
-            .Trap(let message), .TaskLost(let message), .Storage(let message),
+            .Trap(let message), .TaskLost(let message), .UnknownTask(let message),
+            .TaskTimedOut(let message), .TaskSkipped(let message), .TaskOpen(let message),
+            .TooManyTasks(let message), .Storage(let message),
             .StorageLocked(let message), .StorageCorrupt(let message), .Node(let message):
             return message
         }

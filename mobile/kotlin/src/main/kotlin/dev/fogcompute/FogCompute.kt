@@ -113,6 +113,11 @@ val FogException.code: ErrorCode
         is FogException.InvalidOutput -> ErrorCode.INVALID_OUTPUT
         is FogException.Trap -> ErrorCode.TRAP
         is FogException.TaskLost -> ErrorCode.TASK_LOST
+        is FogException.UnknownTask -> ErrorCode.UNKNOWN_TASK
+        is FogException.TaskTimedOut -> ErrorCode.TASK_TIMED_OUT
+        is FogException.TaskSkipped -> ErrorCode.TASK_SKIPPED
+        is FogException.TaskOpen -> ErrorCode.TASK_OPEN
+        is FogException.TooManyTasks -> ErrorCode.TOO_MANY_TASKS
         is FogException.Storage -> ErrorCode.STORAGE
         is FogException.StorageLocked -> ErrorCode.STORAGE_LOCKED
         is FogException.StorageCorrupt -> ErrorCode.STORAGE_CORRUPT
