@@ -5878,7 +5878,7 @@ fog_status fog_batch_pay_fee(struct fog_batch *batch,
  * @param id names the operation, 32 hexadecimal digits chosen by the caller
  * @param request what is asked
  * @param receipt receives what it did, or NULL
- * @return FOG_STATUS_NO_ECONOMY, FOG_STATUS_ID_REUSED, FOG_STATUS_GOVERNED to FOG_STATUS_GOVERNANCE_REFUSED
+ * @return FOG_STATUS_NO_ECONOMY, FOG_STATUS_ID_REUSED, or one from FOG_STATUS_GOVERNED on
  */
 fog_status fog_governance_ask(const struct fog_ledger *ledger,
                               const char *id,
@@ -5933,7 +5933,7 @@ fog_status fog_governance_content(const struct fog_ledger *ledger,
  * @param proposal the proposal, 32 hexadecimal digits
  * @param voter the account
  * @param out receives it
- * @param found receives whether it has voted and the proposal is not over; nothing is written to `out` otherwise
+ * @param found receives whether there is one: it has voted, and the proposal is not over
  * @return FOG_STATUS_UNKNOWN_PROPOSAL
  */
 fog_status fog_governance_ballot(const struct fog_ledger *ledger,

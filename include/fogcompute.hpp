@@ -3987,8 +3987,8 @@ private:
 /// (parameters dao.*). ledger::governance() gives it; the ledger must outlive it.
 ///
 /// What an account asks for must be signed by its owner (signature_required): batch::govern() adds
-/// it to a batch that is signed. Only if the rules say otherwise may the host speak for accounts, by
-/// ask(). Topics are kinds of proposals.
+/// it to a batch that is signed. Only if the rules say otherwise may the host speak for accounts,
+/// by ask(). Topics are kinds of proposals.
 class governance {
 public:
     /// Asks something of governance, in one transaction; under one identifier it happens once.

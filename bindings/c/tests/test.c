@@ -2779,7 +2779,8 @@ static void test_every_bad_request_of_governance_has_its_status(void) {
     REFUSED(FOG_STATUS_UNKNOWN_CHOICE, VOTE(ANA, 4));
     /* A parameter of the wrong type, out of range, and one that there is not. */
     REFUSED(FOG_STATUS_INVALID_PROPOSAL, PROPOSE(ANA, other, CHANGE("true")));
-    REFUSED(FOG_STATUS_PARAMETER_OUT_OF_RANGE, PROPOSE(ANA, other, CHANGE("\"1" CREDIT CREDIT "\"")));
+    REFUSED(FOG_STATUS_PARAMETER_OUT_OF_RANGE,
+            PROPOSE(ANA, other, CHANGE("\"1" CREDIT CREDIT "\"")));
 #define SAYS(kind, description, actions)                                                        \
     "{\"kind\": \"" kind "\", \"title\": \"t\", \"description\": \"" description "\", " \
     "\"actions\": [" actions "]}"
