@@ -197,7 +197,7 @@ impl From<fogcompute::GovernanceMember> for Member {
             role: Role(member.role),
             tokens: member.tokens.0,
             staked: member.staked.0,
-            reputation_ppm: member.reputation.map(|part| part.get()),
+            reputation_ppm: member.reputation.map(fogcompute::Ppm::get),
         }
     }
 }
