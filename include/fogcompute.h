@@ -124,7 +124,7 @@
  * Result of a call. The numbers never change; later versions may add some.
  *
  * Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger, 5 harvesting,
- * 6 execution, 7 storage, 8 nodes and network.
+ * 6 execution, 7 storage, 8 nodes and network, 9 governance.
  */
 enum fog_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -591,6 +591,138 @@ enum fog_status
    * An address cannot be listened on: it is in use, or not one of this machine.
    */
   FOG_STATUS_LISTEN = 801,
+  /**
+   * Rules and treasury are decided about by proposals since founding roles were given.
+   */
+  FOG_STATUS_GOVERNED = 900,
+  /**
+   * What is asked for is paused by a decision of governance.
+   */
+  FOG_STATUS_PAUSED = 901,
+  /**
+   * What an account asks of governance must be signed by its owner.
+   */
+  FOG_STATUS_SIGNATURE_REQUIRED = 902,
+  /**
+   * There is no such proposal.
+   */
+  FOG_STATUS_UNKNOWN_PROPOSAL = 903,
+  /**
+   * An id names a proposal already.
+   */
+  FOG_STATUS_PROPOSAL_EXISTS = 904,
+  /**
+   * The text of a proposal is malformed, or its title or description has no allowed length.
+   */
+  FOG_STATUS_INVALID_PROPOSAL = 905,
+  /**
+   * A title or description has a control character that could hide what it says.
+   */
+  FOG_STATUS_CONTROL_CHARACTER = 906,
+  /**
+   * A proposal has no actions.
+   */
+  FOG_STATUS_NO_ACTIONS = 907,
+  /**
+   * A proposal has more actions than one may.
+   */
+  FOG_STATUS_TOO_MANY_ACTIONS = 908,
+  /**
+   * A proposal of that kind does not carry such an action.
+   */
+  FOG_STATUS_ACTION_NOT_ALLOWED = 909,
+  /**
+   * A proposal would set a parameter to what it cannot be.
+   */
+  FOG_STATUS_PARAMETER_OUT_OF_RANGE = 910,
+  /**
+   * The treasury does not have what a proposal would pay.
+   */
+  FOG_STATUS_TREASURY_SHORT = 911,
+  /**
+   * An action of a proposal cannot be done, for a reason that has no code of its own.
+   */
+  FOG_STATUS_ACTION_REFUSED = 912,
+  /**
+   * An account does not weigh enough to propose.
+   */
+  FOG_STATUS_BELOW_THRESHOLD = 913,
+  /**
+   * So many proposals or drafts are not over already.
+   */
+  FOG_STATUS_TOO_MANY_PROPOSALS = 914,
+  /**
+   * It is too early to vote on a proposal.
+   */
+  FOG_STATUS_VOTING_NOT_STARTED = 915,
+  /**
+   * It is too late to vote on a proposal, or it was never submitted.
+   */
+  FOG_STATUS_VOTING_OVER = 916,
+  /**
+   * There is no such choice in a vote.
+   */
+  FOG_STATUS_UNKNOWN_CHOICE = 917,
+  /**
+   * An account has no voting power on a proposal.
+   */
+  FOG_STATUS_NO_VOTING_POWER = 918,
+  /**
+   * An account has voted so on a proposal already.
+   */
+  FOG_STATUS_ALREADY_VOTED = 919,
+  /**
+   * An account has changed its vote on a proposal as often as it may.
+   */
+  FOG_STATUS_TOO_MANY_VOTE_CHANGES = 920,
+  /**
+   * A proposal is not where it must be in its life: a draft, succeeded or queued.
+   */
+  FOG_STATUS_WRONG_STATE = 921,
+  /**
+   * A proposal was queued, and it is too early to execute it.
+   */
+  FOG_STATUS_TIMELOCK_RUNNING = 922,
+  /**
+   * Only its author, or a guardian or king, may do this with a proposal.
+   */
+  FOG_STATUS_NOT_PERMITTED = 923,
+  /**
+   * A proposal could not be executed. Nothing of it was done, and it stays queued.
+   */
+  FOG_STATUS_ACTION_FAILED = 924,
+  /**
+   * Votes would be delegated back to where they came from.
+   */
+  FOG_STATUS_CIRCULAR_DELEGATION = 925,
+  /**
+   * Votes would be split into too many parts, or pass through too many delegations.
+   */
+  FOG_STATUS_DELEGATION_TOO_COMPLEX = 926,
+  /**
+   * A delegation names somebody twice, nobody, the voter itself, or more than there is.
+   */
+  FOG_STATUS_INVALID_DELEGATION = 927,
+  /**
+   * There is no delegation to revoke.
+   */
+  FOG_STATUS_NOTHING_DELEGATED = 928,
+  /**
+   * An account is enrolled in governance already.
+   */
+  FOG_STATUS_ALREADY_ENROLLED = 929,
+  /**
+   * Founding roles were given already.
+   */
+  FOG_STATUS_ALREADY_ESTABLISHED = 930,
+  /**
+   * A time is asked about that is not past.
+   */
+  FOG_STATUS_FUTURE_LOOKUP = 931,
+  /**
+   * The rules of governance refuse an operation for a reason that has no code of its own.
+   */
+  FOG_STATUS_GOVERNANCE_REFUSED = 932,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -692,6 +824,199 @@ enum fog_parameter_unit
 typedef enum fog_parameter_unit fog_parameter_unit;
 #else
 typedef int32_t fog_parameter_unit;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What a proposal is about. Also what votes are delegated by.
+ */
+enum fog_proposal_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Numbers of the economy.
+   */
+  FOG_PROPOSAL_KIND_PARAMETER_CHANGE = 1,
+  /**
+   * Payments from the treasury.
+   */
+  FOG_PROPOSAL_KIND_TREASURY_ALLOCATION = 2,
+  /**
+   * The version that nodes run.
+   */
+  FOG_PROPOSAL_KIND_PROTOCOL_UPGRADE = 3,
+  /**
+   * A pause, on a shorter clock and with a higher bar.
+   */
+  FOG_PROPOSAL_KIND_EMERGENCY_ACTION = 4,
+  /**
+   * An agent and its budget.
+   */
+  FOG_PROPOSAL_KIND_AGENT_DEPLOYMENT = 5,
+  /**
+   * Roles and resolutions.
+   */
+  FOG_PROPOSAL_KIND_GENERAL = 6,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_proposal_kind fog_proposal_kind;
+#else
+typedef int32_t fog_proposal_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Where a proposal is in its life.
+ */
+enum fog_proposal_state
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Its author's own; no clock runs.
+   */
+  FOG_PROPOSAL_STATE_DRAFT = 1,
+  /**
+   * Submitted; the snapshot is not past.
+   */
+  FOG_PROPOSAL_STATE_PENDING = 2,
+  /**
+   * Can be voted on.
+   */
+  FOG_PROPOSAL_STATE_ACTIVE = 3,
+  /**
+   * The deadline passed without a quorum or approval.
+   */
+  FOG_PROPOSAL_STATE_DEFEATED = 4,
+  /**
+   * Passed; can be queued.
+   */
+  FOG_PROPOSAL_STATE_SUCCEEDED = 5,
+  /**
+   * Waits for its timelock, then can be executed.
+   */
+  FOG_PROPOSAL_STATE_QUEUED = 6,
+  /**
+   * Done.
+   */
+  FOG_PROPOSAL_STATE_EXECUTED = 7,
+  /**
+   * Nobody queued or executed it in time.
+   */
+  FOG_PROPOSAL_STATE_EXPIRED = 8,
+  /**
+   * Withdrawn by its author or stopped by a guardian.
+   */
+  FOG_PROPOSAL_STATE_CANCELLED = 9,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_proposal_state fog_proposal_state;
+#else
+typedef int32_t fog_proposal_state;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How power becomes votes.
+ */
+enum fog_weighing
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * As it is.
+   */
+  FOG_WEIGHING_LINEAR = 1,
+  /**
+   * Times a reputation.
+   */
+  FOG_WEIGHING_REPUTATION = 2,
+  /**
+   * Its square root.
+   */
+  FOG_WEIGHING_QUADRATIC = 3,
+  /**
+   * The more, the longer a vote stands.
+   */
+  FOG_WEIGHING_CONVICTION = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_weighing fog_weighing;
+#else
+typedef int32_t fog_weighing;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What a voter says.
+ */
+enum fog_choice
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * No.
+   */
+  FOG_CHOICE_AGAINST = 1,
+  /**
+   * Yes.
+   */
+  FOG_CHOICE_FOR = 2,
+  /**
+   * Neither; counts for the quorum.
+   */
+  FOG_CHOICE_ABSTAIN = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_choice fog_choice;
+#else
+typedef int32_t fog_choice;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What an account is in governance.
+ */
+enum fog_role
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Everybody else.
+   */
+  FOG_ROLE_CITIZEN = 1,
+  /**
+   * Votes for others, by trade.
+   */
+  FOG_ROLE_DELEGATE = 2,
+  /**
+   * Sits on a council.
+   */
+  FOG_ROLE_COUNCILOR = 3,
+  /**
+   * May cancel proposals.
+   */
+  FOG_ROLE_GUARDIAN = 4,
+  /**
+   * May cancel proposals.
+   */
+  FOG_ROLE_KING = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_role fog_role;
+#else
+typedef int32_t fog_role;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -1010,6 +1335,73 @@ enum fog_evidence
 typedef enum fog_evidence fog_evidence;
 #else
 typedef int32_t fog_evidence;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What is asked of governance.
+ */
+enum fog_governance_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Gives the founding roles, once: `roles`. From then on the host sets no parameters and pays
+   * no rewards from treasury or mint: proposals do.
+   */
+  FOG_GOVERNANCE_KIND_ESTABLISH = 1,
+  /**
+   * Lets an account vote with what it has from now on: `account`. Delegating and being granted a
+   * role do so too.
+   */
+  FOG_GOVERNANCE_KIND_ENROL = 2,
+  /**
+   * Delegates votes of `account` to `delegates`, in place of what was delegated before on
+   * `topics`: on all of them if there are none. The rest stays with it; without delegates all
+   * does, which revokes.
+   */
+  FOG_GOVERNANCE_KIND_DELEGATE = 3,
+  /**
+   * Sets what the votes of `account` are counted by where reputation counts: `reputation_ppm`.
+   */
+  FOG_GOVERNANCE_KIND_SET_REPUTATION = 4,
+  /**
+   * Keeps a proposal that is not submitted yet: `account`, `proposal`, `content`.
+   */
+  FOG_GOVERNANCE_KIND_DRAFT = 5,
+  /**
+   * Submits a draft: `account`, `proposal`.
+   */
+  FOG_GOVERNANCE_KIND_SUBMIT = 6,
+  /**
+   * Submits a proposal that was no draft: `account`, `proposal`, `content`.
+   */
+  FOG_GOVERNANCE_KIND_PROPOSE = 7,
+  /**
+   * Votes, or changes a vote: `account`, `proposal`, `choice`. Who has delegated and votes takes
+   * that back for this proposal.
+   */
+  FOG_GOVERNANCE_KIND_VOTE = 8,
+  /**
+   * Cancels a proposal: `account`, its author before voting begins, or a guardian or a king
+   * until it is over, and `proposal`.
+   */
+  FOG_GOVERNANCE_KIND_CANCEL = 9,
+  /**
+   * Starts the timelock of a proposal that has passed: `proposal`. Anybody may.
+   */
+  FOG_GOVERNANCE_KIND_QUEUE = 10,
+  /**
+   * Does what a proposal says, all or nothing: `proposal`. Anybody may.
+   */
+  FOG_GOVERNANCE_KIND_EXECUTE = 11,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fog_governance_kind fog_governance_kind;
+#else
+typedef int32_t fog_governance_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -1986,8 +2378,9 @@ typedef struct fog_economy_receipt {
   /**
    * What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
    * "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
-   * "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be more
-   * later.
+   * "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid"; of governance
+   * "established", "enrolled", "delegated", "reputation_set", "drafted", "submitted", "proposed",
+   * "voted", "cancelled", "queued", "executed". There may be more later.
    */
   char event[FOG_ECONOMY_EVENT_SIZE];
   /**
@@ -2032,6 +2425,22 @@ typedef struct fog_economy_receipt {
    * Whether a slashed operator may never come back.
    */
   bool tombstoned;
+  /**
+   * The proposal that was drafted, submitted, voted on, cancelled, queued or executed, or empty.
+   */
+  char proposal[FOG_ID_SIZE];
+  /**
+   * All power of the ballot that was cast or changed.
+   */
+  struct fog_amount power;
+  /**
+   * The last millisecond to vote in since 1970, of a proposal that was submitted or voted on.
+   */
+  uint64_t deadline_unix_ms;
+  /**
+   * When a proposal that was queued may be executed, in milliseconds since 1970.
+   */
+  uint64_t eta_unix_ms;
 } fog_economy_receipt;
 
 /**
@@ -2164,6 +2573,322 @@ typedef struct fog_unbonding {
    */
   struct fog_amount balance;
 } fog_unbonding;
+
+/**
+ * A part of somebody's votes, and who casts it.
+ */
+typedef struct fog_delegated_part {
+  /**
+   * Casts it.
+   */
+  char to_account[FOG_ID_SIZE];
+  /**
+   * How much of it, in millionths.
+   */
+  uint32_t part_ppm;
+} fog_delegated_part;
+
+/**
+ * A role and who has it.
+ */
+typedef struct fog_role_holder {
+  /**
+   * Who has it.
+   */
+  char account[FOG_ID_SIZE];
+  /**
+   * A fog_role.
+   */
+  int32_t role;
+} fog_role_holder;
+
+/**
+ * What is asked of governance. Only the fields that its kind names are read; zero the others.
+ */
+typedef struct fog_governance_request {
+  /**
+   * A fog_governance_kind.
+   */
+  int32_t kind;
+  /**
+   * Who asks, 32 hexadecimal digits, or whom it is about.
+   */
+  const char *account;
+  /**
+   * Names the proposal, 32 hexadecimal digits, for ever.
+   */
+  const char *proposal;
+  /**
+   * What a proposal says, as JSON text:
+   *
+   *     {"kind": "parameter_change", "title": "Pay hosts more", "description": "",
+   *      "actions": [{"set_parameter": {"name": "earning.contributions.hosting.base",
+   *                                     "value": "8000000000000000000"}}]}
+   *
+   * Kinds are those of fog_proposal_kind in lower case; actions are set_parameter (name, value),
+   * pay (to, amount, code), grant_role (account, role), revoke_role (account), schedule_upgrade
+   * (version, digest, activates), deploy_agent (agent, operator, budget), pause and unpause
+   * (scope), resolve (text). Amounts and values are texts of decimal digits, digests 64
+   * hexadecimal digits, times numbers of milliseconds since 1970.
+   */
+  const char *content;
+  /**
+   * A fog_choice.
+   */
+  int32_t choice;
+  /**
+   * Of a SetReputation, in millionths.
+   */
+  uint32_t reputation_ppm;
+  /**
+   * Values of fog_proposal_kind.
+   */
+  const int32_t *topics;
+  /**
+   * How many topics.
+   */
+  size_t topics_len;
+  /**
+   * To whom votes are delegated.
+   */
+  const struct fog_delegated_part *delegates;
+  /**
+   * How many delegates.
+   */
+  size_t delegates_len;
+  /**
+   * Who has which role.
+   */
+  const struct fog_role_holder *roles;
+  /**
+   * How many roles.
+   */
+  size_t roles_len;
+} fog_governance_request;
+
+/**
+ * What came together for each choice.
+ */
+typedef struct fog_tally {
+  /**
+   * Against it.
+   */
+  struct fog_amount against;
+  /**
+   * For it.
+   */
+  struct fog_amount in_favor;
+  /**
+   * Neither.
+   */
+  struct fog_amount abstain;
+} fog_tally;
+
+/**
+ * A proposal as it stands, but for what it says: fog_governance_content().
+ */
+typedef struct fog_proposal {
+  /**
+   * Names it.
+   */
+  char id[FOG_ID_SIZE];
+  /**
+   * Who made it.
+   */
+  char author[FOG_ID_SIZE];
+  /**
+   * What it is about.
+   */
+  fog_proposal_kind kind;
+  /**
+   * Where it is in its life.
+   */
+  fog_proposal_state state;
+  /**
+   * Weights count as they were at the end of this millisecond since 1970, and voting begins
+   * after it. 0 for a draft, like all that the rules decide when it is submitted.
+   */
+  uint64_t snapshot_unix_ms;
+  /**
+   * The last millisecond to vote in since 1970, as far as is known: a late quorum moves it.
+   */
+  uint64_t deadline_unix_ms;
+  /**
+   * When it may be executed, once it is queued, in milliseconds since 1970.
+   */
+  uint64_t eta_unix_ms;
+  /**
+   * When it was executed or cancelled, in milliseconds since 1970.
+   */
+  uint64_t closed_unix_ms;
+  /**
+   * Who cancelled it, or empty.
+   */
+  char cancelled_by[FOG_ID_SIZE];
+  /**
+   * All weight at the snapshot, or empty until that is past.
+   */
+  struct fog_amount total;
+  /**
+   * The power of votes for it and of abstentions that makes a quorum, or empty until the
+   * snapshot is past.
+   */
+  struct fog_amount quorum;
+  /**
+   * Whether there is a quorum.
+   */
+  bool quorum_reached;
+  /**
+   * The part of the votes for and against that must be for it, in millionths.
+   */
+  uint32_t approval_ppm;
+  /**
+   * Whether that many are.
+   */
+  bool approved;
+  /**
+   * How power becomes votes.
+   */
+  fog_weighing weighing;
+  /**
+   * The power of those who voted, which a quorum is counted in.
+   */
+  struct fog_tally power;
+  /**
+   * The votes that makes, which approval is counted in.
+   */
+  struct fog_tally votes;
+  /**
+   * How many have voted. None once it is over: ballots are forgotten, the history has them.
+   */
+  size_t ballots;
+} fog_proposal;
+
+/**
+ * What a voter has said about a proposal.
+ */
+typedef struct fog_ballot {
+  /**
+   * What it says.
+   */
+  fog_choice choice;
+  /**
+   * All power it carries: the voter's own and what was delegated, but for what others took back
+   * by voting themselves.
+   */
+  struct fog_amount power;
+  /**
+   * The power that counts: no voter has more than the rules allow one.
+   */
+  struct fog_amount counted;
+  /**
+   * The votes that makes.
+   */
+  struct fog_amount votes;
+  /**
+   * How often it was changed.
+   */
+  uint32_t changes;
+} fog_ballot;
+
+/**
+ * Where an account's power on a topic comes from and goes to.
+ */
+typedef struct fog_voting_power {
+  /**
+   * What it weighs itself, by its role.
+   */
+  struct fog_amount own;
+  /**
+   * What was delegated to it, directly or through others.
+   */
+  struct fog_amount received;
+  /**
+   * What it delegates of both.
+   */
+  struct fog_amount passed_on;
+  /**
+   * What it can vote with, if nobody whose votes it casts votes: for a vote of its own takes
+   * back what it delegated.
+   */
+  struct fog_amount power;
+  /**
+   * What stays with it: what a proposer must weigh.
+   */
+  struct fog_amount kept;
+} fog_voting_power;
+
+/**
+ * What an account is to governance.
+ */
+typedef struct fog_member {
+  /**
+   * Whether what it has counts.
+   */
+  bool enrolled;
+  /**
+   * Its role.
+   */
+  fog_role role;
+  /**
+   * What counts, in its account.
+   */
+  struct fog_amount tokens;
+  /**
+   * What counts, staked.
+   */
+  struct fog_amount staked;
+  /**
+   * Whether a reputation was set for it.
+   */
+  bool has_reputation;
+  /**
+   * That reputation, in millionths.
+   */
+  uint32_t reputation_ppm;
+} fog_member;
+
+/**
+ * What governance is beside its proposals.
+ */
+typedef struct fog_governance {
+  /**
+   * Whether founding roles were given: from then on, rules and treasury are governed.
+   */
+  bool established;
+  /**
+   * How many accounts are enrolled.
+   */
+  size_t members;
+  /**
+   * How many accounts have a role: fog_governance_roles().
+   */
+  size_t roles;
+  /**
+   * What everybody holds and has staked: counted from when the first account is enrolled.
+   */
+  struct fog_amount circulating;
+  /**
+   * All weight: what circulates, and what roles add to it.
+   */
+  struct fog_amount total;
+  /**
+   * Whether rewards for contributions and sessions are paused.
+   */
+  bool earning_paused;
+  /**
+   * Whether bonding, unbonding, redelegation and claims are paused.
+   */
+  bool staking_paused;
+  /**
+   * Whether fees are paused.
+   */
+  bool fees_paused;
+  /**
+   * Whether payments from the treasury are paused.
+   */
+  bool treasury_paused;
+} fog_governance;
 
 /**
  * One line of a ledger's history. What an entry of its kind does not say is empty, zero or false.
@@ -5139,6 +5864,195 @@ fog_status fog_batch_pay_fee(struct fog_batch *batch,
                              const char *payer,
                              const char *payee,
                              const char *amount);
+
+/**
+ * Asks something of governance, in one transaction. The same request under the same id happens
+ * once.
+ *
+ * What an account asks for must be signed by its owner (FOG_STATUS_SIGNATURE_REQUIRED): add it to
+ * a batch with fog_batch_governance() and sign that. Only if the rules say otherwise
+ * (dao.signatures_required is 0) may the host speak for accounts, by this.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param id names the operation, 32 hexadecimal digits chosen by the caller
+ * @param request what is asked
+ * @param receipt receives what it did, or NULL
+ * @return FOG_STATUS_NO_ECONOMY, FOG_STATUS_ID_REUSED, or one from FOG_STATUS_GOVERNED on
+ */
+fog_status fog_governance_ask(const struct fog_ledger *ledger,
+                              const char *id,
+                              const struct fog_governance_request *request,
+                              struct fog_economy_receipt *receipt);
+
+/**
+ * Adds to a batch what fog_governance_ask() does.
+ *
+ * Thread safety: one thread at a time.
+ * @param batch   the batch
+ * @param id      names the operation, 32 hexadecimal digits chosen by the caller
+ * @param request what is asked
+ */
+fog_status fog_batch_governance(struct fog_batch *batch,
+                                const char *id,
+                                const struct fog_governance_request *request);
+
+/**
+ * A proposal as it stands.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param proposal the proposal, 32 hexadecimal digits
+ * @param out receives it
+ * @param found receives whether there is one of that name; nothing is written to `out` otherwise
+ */
+fog_status fog_governance_proposal(const struct fog_ledger *ledger,
+                                   const char *proposal,
+                                   struct fog_proposal *out,
+                                   bool *found);
+
+/**
+ * What a proposal says, as JSON text like that of fog_governance_request.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param proposal the proposal, 32 hexadecimal digits
+ * @param out receives the text; free it with fog_string_free()
+ * @param found receives whether there is one of that name; nothing is written to `out` otherwise
+ */
+fog_status fog_governance_content(const struct fog_ledger *ledger,
+                                  const char *proposal,
+                                  char **out,
+                                  bool *found);
+
+/**
+ * What a voter has said about a proposal.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param proposal the proposal, 32 hexadecimal digits
+ * @param voter the account
+ * @param out receives it
+ * @param found receives whether there is one: it has voted, and the proposal is not over
+ * @return FOG_STATUS_UNKNOWN_PROPOSAL
+ */
+fog_status fog_governance_ballot(const struct fog_ledger *ledger,
+                                 const char *proposal,
+                                 const char *voter,
+                                 struct fog_ballot *out,
+                                 bool *found);
+
+/**
+ * Proposals with an identifier above `after`, by identifier.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param after the last proposal of the page before, or NULL
+ * @param out receives the proposals
+ * @param capacity proposals that there is room for; at most 10000 are written
+ * @param count receives how many were written
+ */
+fog_status fog_governance_proposals(const struct fog_ledger *ledger,
+                                    const char *after,
+                                    struct fog_proposal *out,
+                                    size_t capacity,
+                                    size_t *count);
+
+/**
+ * Where an account stands on a topic: now, or at the end of a millisecond that is past.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param account the account
+ * @param topic a fog_proposal_kind
+ * @param unix_ms the time, in milliseconds since 1970; 0 for now
+ * @param out receives its power
+ * @return FOG_STATUS_FUTURE_LOOKUP
+ */
+fog_status fog_governance_power(const struct fog_ledger *ledger,
+                                const char *account,
+                                int32_t topic,
+                                uint64_t unix_ms,
+                                struct fog_voting_power *out);
+
+/**
+ * All weight: now, or at the end of a millisecond that is past.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param unix_ms the time, in milliseconds since 1970; 0 for now
+ * @param out receives it
+ * @return FOG_STATUS_FUTURE_LOOKUP
+ */
+fog_status fog_governance_total(const struct fog_ledger *ledger,
+                                uint64_t unix_ms,
+                                struct fog_amount *out);
+
+/**
+ * What an account delegates on a topic.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param voter the account
+ * @param topic a fog_proposal_kind
+ * @param out receives the parts: at most 8
+ * @param capacity parts that there is room for
+ * @param count receives their number, also when there is no room
+ * @return FOG_STATUS_BUFFER_TOO_SMALL
+ */
+fog_status fog_governance_delegation(const struct fog_ledger *ledger,
+                                     const char *voter,
+                                     int32_t topic,
+                                     struct fog_delegated_part *out,
+                                     size_t capacity,
+                                     size_t *count);
+
+/**
+ * What an account is to governance.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param account the account
+ * @param out receives it
+ */
+fog_status fog_governance_member(const struct fog_ledger *ledger,
+                                 const char *account,
+                                 struct fog_member *out);
+
+/**
+ * Accounts with a role, by identifier.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param out receives the accounts and their roles
+ * @param capacity accounts that there is room for
+ * @param count receives their number, also when there is no room
+ * @return FOG_STATUS_BUFFER_TOO_SMALL
+ */
+fog_status fog_governance_roles(const struct fog_ledger *ledger,
+                                struct fog_role_holder *out,
+                                size_t capacity,
+                                size_t *count);
+
+/**
+ * What governance is beside its proposals.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param out receives it
+ */
+fog_status fog_governance_overview(const struct fog_ledger *ledger, struct fog_governance *out);
+
+/**
+ * What proposals have left behind, as JSON text: `{"upgrades": {version: {"proposal", "digest",
+ * "activates"}}, "agents": {digest: {"proposal", "operator", "budget"}}, "resolutions":
+ * [{"proposal", "text", "time"}]}`.
+ *
+ * Thread safety: any thread, at the same time as other calls; they take turns.
+ * @param ledger the ledger
+ * @param out receives the text; free it with fog_string_free()
+ */
+fog_status fog_governance_records(const struct fog_ledger *ledger, char **out);
 
 /**
  * The entry that an identifier was used for, to learn what became of a request whose answer was

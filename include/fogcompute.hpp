@@ -2863,7 +2863,7 @@ struct economy_receipt {
 };
 
 /// What a voter says.
-enum class choice : std::int32_t {
+enum class vote_choice : std::int32_t {
     /// No.
     against = FOG_CHOICE_AGAINST,
     /// Yes.
@@ -3010,7 +3010,7 @@ public:
 
     /// Votes, or changes a vote. Who has delegated and votes takes that back for this proposal.
     static governance_request vote(std::string voter, std::string proposal,
-                                   fogcompute::choice choice) {
+                                   vote_choice choice) {
         governance_request request(FOG_GOVERNANCE_KIND_VOTE, std::move(voter),
                                    std::move(proposal));
         request.choice_ = static_cast<std::int32_t>(choice);
@@ -3138,7 +3138,7 @@ struct proposal {
 /// What a voter has said about a proposal, weights as decimal text of base units.
 struct ballot {
     /// What it says.
-    fogcompute::choice choice = fogcompute::choice::abstain;
+    vote_choice choice = vote_choice::abstain;
     /// All power it carries: the voter's own and what was delegated, but for what others took back
     /// by voting themselves.
     std::string power;
@@ -3446,7 +3446,7 @@ inline proposal told(const fog_proposal &raw) {
 }
 
 inline ballot told(const fog_ballot &raw) {
-    return {static_cast<choice>(raw.choice), raw.power.text, raw.counted.text, raw.votes.text,
+    return {static_cast<vote_choice>(raw.choice), raw.power.text, raw.counted.text, raw.votes.text,
             raw.changes};
 }
 
@@ -3997,8 +3997,8 @@ private:
 /// (parameters dao.*). ledger::governance() gives it; the ledger must outlive it.
 ///
 /// What an account asks for must be signed by its owner (signature_required): batch::govern() adds
-/// it to a batch that is signed. Only if the rules say otherwise may the host speak for accounts, by
-/// ask(). Topics are kinds of proposals.
+/// it to a batch that is signed. Only if the rules say otherwise may the host speak for accounts,
+/// by ask(). Topics are kinds of proposals.
 class governance {
 public:
     /// Asks something of governance, in one transaction; under one identifier it happens once.

@@ -2784,7 +2784,8 @@ static void test_every_bad_request_of_governance_has_its_status(void) {
     REFUSED(FOG_STATUS_UNKNOWN_CHOICE, VOTE(ANA, 4));
     /* A parameter of the wrong type, out of range, and one that there is not. */
     REFUSED(FOG_STATUS_INVALID_PROPOSAL, PROPOSE(ANA, other, CHANGE("true")));
-    REFUSED(FOG_STATUS_PARAMETER_OUT_OF_RANGE, PROPOSE(ANA, other, CHANGE("\"1" CREDIT CREDIT "\"")));
+    REFUSED(FOG_STATUS_PARAMETER_OUT_OF_RANGE,
+            PROPOSE(ANA, other, CHANGE("\"1" CREDIT CREDIT "\"")));
 #define SAYS(kind, description, actions)                                                        \
     "{\"kind\": \"" kind "\", \"title\": \"t\", \"description\": \"" description "\", " \
     "\"actions\": [" actions "]}"
@@ -4093,6 +4094,10 @@ int main(int argc, char **argv) {
         TEST(rules_of_an_economy_are_told_and_set),
         TEST(every_refusal_of_the_economy_has_its_status),
         TEST(operations_of_the_economy_are_batched_and_signed),
+        TEST(signed_votes_change_what_the_ledger_pays),
+        TEST(votes_are_delegated_and_roles_are_told),
+        TEST(every_bad_request_of_governance_has_its_status),
+        TEST(what_is_signed_of_governance_is_the_same),
         TEST(policies_decide_alike),
         TEST(a_probe_may_fail),
         TEST(tasks_end_alike),

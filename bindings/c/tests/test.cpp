@@ -998,15 +998,15 @@ void test_governance_goes_through_the_wrapper() {
     CHECK(governance.proposal(proposal)->state == fc::proposal_state::pending);
     CHECK(!governance.proposal(std::string(32, '8')));
     THROWS(fc::voting_not_started,
-           hand_over(ben, request::vote(ben, proposal, fc::choice::in_favor)));
+           hand_over(ben, request::vote(ben, proposal, fc::vote_choice::in_favor)));
     hand_over(ben, request::delegate(ben, {{ana, 500000}}, {fc::proposal_kind::general}));
     CHECK(governance.delegation(ben, fc::proposal_kind::general).at(0).part_ppm == 500000);
     CHECK(governance.power(ana, fc::proposal_kind::general).received == credits(5000));
     THROWS(fc::circular_delegation, hand_over(ana, request::delegate(ana, {{ben}})));
     ledger.set_time(start + 2 * day + 1);
-    hand_over(ana, request::vote(ana, proposal, fc::choice::abstain));
-    hand_over(ben, request::vote(ben, proposal, fc::choice::in_favor));
-    CHECK(governance.ballot(proposal, ana)->choice == fc::choice::abstain);
+    hand_over(ana, request::vote(ana, proposal, fc::vote_choice::abstain));
+    hand_over(ben, request::vote(ben, proposal, fc::vote_choice::in_favor));
+    CHECK(governance.ballot(proposal, ana)->choice == fc::vote_choice::abstain);
     ledger.set_time(start + 9 * day + 1);
     const auto eta = governance.ask(next(), request::queue(proposal)).eta_unix_ms;
     THROWS(fc::timelock_running, governance.ask(next(), request::execute(proposal)));
@@ -1501,6 +1501,7 @@ int main(int argc, char **argv) {
         TEST(the_ledger_takes_the_same_steps),
         TEST(batches_history_and_signatures_go_through_the_wrapper),
         TEST(an_economy_goes_through_the_wrapper),
+        TEST(governance_goes_through_the_wrapper),
         TEST(threads_share_a_ledger),
         TEST(policies_decide_alike),
         TEST(a_probe_may_throw),

@@ -608,7 +608,7 @@ unsafe fn request_of(request: *const fog_governance_request) -> Result<Governanc
 /// @param id names the operation, 32 hexadecimal digits chosen by the caller
 /// @param request what is asked
 /// @param receipt receives what it did, or NULL
-/// @return FOG_STATUS_NO_ECONOMY, FOG_STATUS_ID_REUSED, FOG_STATUS_GOVERNED to FOG_STATUS_GOVERNANCE_REFUSED
+/// @return FOG_STATUS_NO_ECONOMY, FOG_STATUS_ID_REUSED, or one from FOG_STATUS_GOVERNED on
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_governance_ask(
     ledger: *const fog_ledger,
@@ -732,7 +732,7 @@ pub unsafe extern "C" fn fog_governance_content(
 /// @param proposal the proposal, 32 hexadecimal digits
 /// @param voter the account
 /// @param out receives it
-/// @param found receives whether it has voted and the proposal is not over; nothing is written to `out` otherwise
+/// @param found receives whether there is one: it has voted, and the proposal is not over
 /// @return FOG_STATUS_UNKNOWN_PROPOSAL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fog_governance_ballot(

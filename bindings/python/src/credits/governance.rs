@@ -197,7 +197,7 @@ impl From<fogcompute::GovernanceMember> for Member {
             role: Role(member.role),
             tokens: member.tokens.0,
             staked: member.staked.0,
-            reputation_ppm: member.reputation.map(|part| part.get()),
+            reputation_ppm: member.reputation.map(fogcompute::Ppm::get),
         }
     }
 }
@@ -322,7 +322,17 @@ pub(crate) struct GovernanceOverview {
 }
 
 value! {
-    GovernanceOverview { established, members, circulating, total, roles, paused, upgrades, agents, resolutions }
+    GovernanceOverview {
+        established,
+        members,
+        circulating,
+        total,
+        roles,
+        paused,
+        upgrades,
+        agents,
+        resolutions,
+    }
 
     #[new]
     #[expect(clippy::too_many_arguments, reason = "fields in Python")]
@@ -446,7 +456,29 @@ pub(crate) struct Proposal {
 }
 
 value! {
-    Proposal { id, author, kind, title, description, actions, state, snapshot_unix_ms, deadline_unix_ms, eta_unix_ms, closed_unix_ms, cancelled_by, total, quorum, quorum_reached, approval_ppm, approved, weighing, power, votes, ballots }
+    Proposal {
+        id,
+        author,
+        kind,
+        title,
+        description,
+        actions,
+        state,
+        snapshot_unix_ms,
+        deadline_unix_ms,
+        eta_unix_ms,
+        closed_unix_ms,
+        cancelled_by,
+        total,
+        quorum,
+        quorum_reached,
+        approval_ppm,
+        approved,
+        weighing,
+        power,
+        votes,
+        ballots,
+    }
 
     #[new]
     #[expect(clippy::too_many_arguments, reason = "fields in Python")]
@@ -580,14 +612,26 @@ value! {
     /// Announces a version that nodes are to run from a time on: the digest, 64 hexadecimal digits,
     /// of what is to be run.
     #[staticmethod]
-    fn schedule_upgrade(version: String, digest: Hex<Digest>, activates_unix_ms: Number<u64>) -> Self {
-        Self(fogcompute::ProposalAction::ScheduleUpgrade { version, digest: digest.0, activates: UnixMillis(activates_unix_ms.0) })
+    fn schedule_upgrade(
+        version: String,
+        digest: Hex<Digest>,
+        activates_unix_ms: Number<u64>,
+    ) -> Self {
+        Self(fogcompute::ProposalAction::ScheduleUpgrade {
+            version,
+            digest: digest.0,
+            activates: UnixMillis(activates_unix_ms.0),
+        })
     }
 
     /// Registers an agent by its digest, and pays its budget from the treasury to its operator.
     #[staticmethod]
     fn deploy_agent(agent: Hex<Digest>, operator: Hex<AccountId>, budget: Money) -> Self {
-        Self(fogcompute::ProposalAction::DeployAgent { agent: agent.0, operator: operator.0, budget: budget.0 })
+        Self(fogcompute::ProposalAction::DeployAgent {
+            agent: agent.0,
+            operator: operator.0,
+            budget: budget.0,
+        })
     }
 
     /// Stops something until it is unpaused.

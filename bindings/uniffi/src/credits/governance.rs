@@ -595,7 +595,7 @@ impl From<fogcompute::GovernanceMember> for GovernanceMember {
             role: member.role,
             tokens: member.tokens.to_string(),
             staked: member.staked.to_string(),
-            reputation_ppm: member.reputation.map(|part| part.get()),
+            reputation_ppm: member.reputation.map(fogcompute::Ppm::get),
         }
     }
 }

@@ -31,8 +31,8 @@ use crate::Error;
 ///
 /// ```
 /// use fogcompute::{
-///     AccountId, AccountKind, Amount, Economy, EconomyRequest, GovernanceRequest, Ledger, Operation,
-///     TransferId, owner_key, purse_account, sign_batch,
+///     AccountId, AccountKind, Amount, Economy, EconomyRequest, GovernanceRequest, Ledger,
+///     Operation, TransferId, owner_key, purse_account, sign_batch,
 /// };
 /// use fogcompute::base::UnixMillis;
 ///

@@ -1642,6 +1642,11 @@ public protocol LedgerProtocol: AnyObject, Sendable {
     func exportHistory(path: String, format: TextFormat?) throws  -> UInt64
 
     /**
+     * Governance of this ledger: proposals, votes, delegation and roles.
+     */
+    func governance()  -> LedgerGovernance
+
+    /**
      * Where the history ends.
      *
      * # Errors
@@ -2193,6 +2198,18 @@ open func exportHistory(path: String, format: TextFormat? = nil)throws  -> UInt6
             self.uniffiCloneHandle(),
         FfiConverterString.lower(path),
         FfiConverterOptionTypeTextFormat.lower(format),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Governance of this ledger: proposals, votes, delegation and roles.
+     */
+open func governance() -> LedgerGovernance  {
+    return try!  FfiConverterTypeLedgerGovernance_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledger_governance(
+            self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
 }
@@ -2882,6 +2899,351 @@ public func FfiConverterTypeLedgerEconomy_lift(_ handle: UInt64) throws -> Ledge
 #endif
 public func FfiConverterTypeLedgerEconomy_lower(_ value: LedgerEconomy) -> UInt64 {
     return FfiConverterTypeLedgerEconomy.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Governance of a ledger: proposals, votes, delegation and roles, by the rules of its economy
+ * (parameters `dao.*`). [`Ledger::governance`] gives it. Topics are kinds of proposals.
+ */
+public protocol LedgerGovernanceProtocol: AnyObject, Sendable {
+
+    /**
+     * Asks something of governance, in one transaction. The same request under the same id happens
+     * once. What an account asks for is signed instead, by [`sign_batch`](crate::sign_batch) or
+     * [`batch_message`](crate::batch_message), unless the rules say otherwise.
+     *
+     * # Errors
+     * [`FogError::NoEconomy`] before there is an economy, [`FogError::IdReused`],
+     * [`FogError::SignatureRequired`], and why governance refuses: [`FogError::Governed`] to
+     * [`FogError::GovernanceRefused`].
+     */
+    func ask(id: String, request: GovernanceRequest) throws  -> EconomyReceipt
+
+    /**
+     * What a voter has said about a proposal; null if it has not voted, or the proposal is over.
+     *
+     * # Errors
+     * [`FogError::UnknownProposal`].
+     */
+    func ballot(proposal: String, voter: String) throws  -> Ballot?
+
+    /**
+     * What an account delegates on a topic.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    func delegation(voter: String, topic: ProposalKind) throws  -> [DelegatedPart]
+
+    /**
+     * What an account is to governance.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    func member(account: String) throws  -> GovernanceMember
+
+    /**
+     * What governance is beside its proposals.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    func overview() throws  -> GovernanceOverview
+
+    /**
+     * Where an account stands on a topic: now, or at the end of a millisecond since 1970 that is
+     * past.
+     *
+     * # Errors
+     * [`FogError::FutureLookup`].
+     */
+    func power(account: String, topic: ProposalKind, unixMs: UInt64?) throws  -> VotingPower
+
+    /**
+     * A proposal as it stands; null if there is none of that name.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    func proposal(proposal: String) throws  -> Proposal?
+
+    /**
+     * Proposals with an id above `after`, by id: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    func proposals(after: String?, limit: UInt32?) throws  -> [Proposal]
+
+    /**
+     * All weight, in base units: now, or at the end of a millisecond since 1970 that is past.
+     *
+     * # Errors
+     * [`FogError::FutureLookup`].
+     */
+    func total(unixMs: UInt64?) throws  -> String
+
+}
+/**
+ * Governance of a ledger: proposals, votes, delegation and roles, by the rules of its economy
+ * (parameters `dao.*`). [`Ledger::governance`] gives it. Topics are kinds of proposals.
+ */
+open class LedgerGovernance: LedgerGovernanceProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_ledgergovernance(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_ledgergovernance(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Asks something of governance, in one transaction. The same request under the same id happens
+     * once. What an account asks for is signed instead, by [`sign_batch`](crate::sign_batch) or
+     * [`batch_message`](crate::batch_message), unless the rules say otherwise.
+     *
+     * # Errors
+     * [`FogError::NoEconomy`] before there is an economy, [`FogError::IdReused`],
+     * [`FogError::SignatureRequired`], and why governance refuses: [`FogError::Governed`] to
+     * [`FogError::GovernanceRefused`].
+     */
+open func ask(id: String, request: GovernanceRequest)throws  -> EconomyReceipt  {
+    return try  FfiConverterTypeEconomyReceipt_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgergovernance_ask(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(id),
+        FfiConverterTypeGovernanceRequest_lower(request),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * What a voter has said about a proposal; null if it has not voted, or the proposal is over.
+     *
+     * # Errors
+     * [`FogError::UnknownProposal`].
+     */
+open func ballot(proposal: String, voter: String)throws  -> Ballot?  {
+    return try  FfiConverterOptionTypeBallot.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgergovernance_ballot(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(proposal),
+        FfiConverterString.lower(voter),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * What an account delegates on a topic.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+open func delegation(voter: String, topic: ProposalKind)throws  -> [DelegatedPart]  {
+    return try  FfiConverterSequenceTypeDelegatedPart.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgergovernance_delegation(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(voter),
+        FfiConverterTypeProposalKind_lower(topic),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * What an account is to governance.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+open func member(account: String)throws  -> GovernanceMember  {
+    return try  FfiConverterTypeGovernanceMember_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgergovernance_member(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(account),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * What governance is beside its proposals.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+open func overview()throws  -> GovernanceOverview  {
+    return try  FfiConverterTypeGovernanceOverview_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgergovernance_overview(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Where an account stands on a topic: now, or at the end of a millisecond since 1970 that is
+     * past.
+     *
+     * # Errors
+     * [`FogError::FutureLookup`].
+     */
+open func power(account: String, topic: ProposalKind, unixMs: UInt64? = nil)throws  -> VotingPower  {
+    return try  FfiConverterTypeVotingPower_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgergovernance_power(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(account),
+        FfiConverterTypeProposalKind_lower(topic),
+        FfiConverterOptionUInt64.lower(unixMs),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * A proposal as it stands; null if there is none of that name.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+open func proposal(proposal: String)throws  -> Proposal?  {
+    return try  FfiConverterOptionTypeProposal.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgergovernance_proposal(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(proposal),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Proposals with an id above `after`, by id: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+open func proposals(after: String? = nil, limit: UInt32? = nil)throws  -> [Proposal]  {
+    return try  FfiConverterSequenceTypeProposal.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgergovernance_proposals(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionString.lower(after),
+        FfiConverterOptionUInt32.lower(limit),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * All weight, in base units: now, or at the end of a millisecond since 1970 that is past.
+     *
+     * # Errors
+     * [`FogError::FutureLookup`].
+     */
+open func total(unixMs: UInt64? = nil)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_ledgergovernance_total(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionUInt64.lower(unixMs),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLedgerGovernance: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = LedgerGovernance
+
+    public static func lift(_ handle: UInt64) throws -> LedgerGovernance {
+        return LedgerGovernance(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: LedgerGovernance) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LedgerGovernance {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: LedgerGovernance, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLedgerGovernance_lift(_ handle: UInt64) throws -> LedgerGovernance {
+    return try FfiConverterTypeLedgerGovernance.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLedgerGovernance_lower(_ value: LedgerGovernance) -> UInt64 {
+    return FfiConverterTypeLedgerGovernance.lower(value)
 }
 
 
@@ -6640,6 +7002,107 @@ public func FfiConverterTypeAssignment_lower(_ value: Assignment) -> RustBuffer 
 
 
 /**
+ * What a voter has said about a proposal. Weights are base units.
+ */
+public struct Ballot: Equatable, Hashable, Codable {
+    /**
+     * What it says.
+     */
+    public let choice: Choice
+    /**
+     * All power it carries: the voter's own and what was delegated, but for what others took back
+     * by voting themselves.
+     */
+    public let power: String
+    /**
+     * The power that counts: no voter has more than the rules allow one.
+     */
+    public let counted: String
+    /**
+     * The votes that makes.
+     */
+    public let votes: String
+    /**
+     * How often it was changed.
+     */
+    public let changes: UInt32
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * What it says.
+         */choice: Choice,
+        /**
+         * All power it carries: the voter's own and what was delegated, but for what others took back
+         * by voting themselves.
+         */power: String,
+        /**
+         * The power that counts: no voter has more than the rules allow one.
+         */counted: String,
+        /**
+         * The votes that makes.
+         */votes: String,
+        /**
+         * How often it was changed.
+         */changes: UInt32) {
+        self.choice = choice
+        self.power = power
+        self.counted = counted
+        self.votes = votes
+        self.changes = changes
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Ballot: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeBallot: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Ballot {
+        return
+            try Ballot(
+                choice: FfiConverterTypeChoice.read(from: &buf),
+                power: FfiConverterString.read(from: &buf),
+                counted: FfiConverterString.read(from: &buf),
+                votes: FfiConverterString.read(from: &buf),
+                changes: FfiConverterUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Ballot, into buf: inout [UInt8]) {
+        FfiConverterTypeChoice.write(value.choice, into: &buf)
+        FfiConverterString.write(value.power, into: &buf)
+        FfiConverterString.write(value.counted, into: &buf)
+        FfiConverterString.write(value.votes, into: &buf)
+        FfiConverterUInt32.write(value.changes, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeBallot_lift(_ buf: RustBuffer) throws -> Ballot {
+    return try FfiConverterTypeBallot.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeBallot_lower(_ value: Ballot) -> RustBuffer {
+    return FfiConverterTypeBallot.lower(value)
+}
+
+
+/**
  * How much may be used. All zero when refused.
  */
 public struct Budget: Equatable, Hashable, Codable {
@@ -6945,6 +7408,164 @@ public func FfiConverterTypeDecision_lift(_ buf: RustBuffer) throws -> Decision 
 #endif
 public func FfiConverterTypeDecision_lower(_ value: Decision) -> RustBuffer {
     return FfiConverterTypeDecision.lower(value)
+}
+
+
+/**
+ * A part of somebody's votes, and who casts it.
+ */
+public struct DelegatedPart: Equatable, Hashable, Codable {
+    /**
+     * Casts it.
+     */
+    public let toAccount: String
+    /**
+     * How much of it, in millionths.
+     */
+    public let partPpm: UInt32
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Casts it.
+         */toAccount: String,
+        /**
+         * How much of it, in millionths.
+         */partPpm: UInt32) {
+        self.toAccount = toAccount
+        self.partPpm = partPpm
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension DelegatedPart: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDelegatedPart: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> DelegatedPart {
+        return
+            try DelegatedPart(
+                toAccount: FfiConverterString.read(from: &buf),
+                partPpm: FfiConverterUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: DelegatedPart, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.toAccount, into: &buf)
+        FfiConverterUInt32.write(value.partPpm, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDelegatedPart_lift(_ buf: RustBuffer) throws -> DelegatedPart {
+    return try FfiConverterTypeDelegatedPart.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDelegatedPart_lower(_ value: DelegatedPart) -> RustBuffer {
+    return FfiConverterTypeDelegatedPart.lower(value)
+}
+
+
+/**
+ * An agent that was deployed.
+ */
+public struct DeployedAgent: Equatable, Hashable, Codable {
+    /**
+     * Digest of the agent.
+     */
+    public let agent: String
+    /**
+     * The proposal that deployed it.
+     */
+    public let proposal: String
+    /**
+     * Runs it.
+     */
+    public let operatorAccount: String
+    /**
+     * Base units that were paid for it.
+     */
+    public let budget: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Digest of the agent.
+         */agent: String,
+        /**
+         * The proposal that deployed it.
+         */proposal: String,
+        /**
+         * Runs it.
+         */operatorAccount: String,
+        /**
+         * Base units that were paid for it.
+         */budget: String) {
+        self.agent = agent
+        self.proposal = proposal
+        self.operatorAccount = operatorAccount
+        self.budget = budget
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension DeployedAgent: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDeployedAgent: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> DeployedAgent {
+        return
+            try DeployedAgent(
+                agent: FfiConverterString.read(from: &buf),
+                proposal: FfiConverterString.read(from: &buf),
+                operatorAccount: FfiConverterString.read(from: &buf),
+                budget: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: DeployedAgent, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.agent, into: &buf)
+        FfiConverterString.write(value.proposal, into: &buf)
+        FfiConverterString.write(value.operatorAccount, into: &buf)
+        FfiConverterString.write(value.budget, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDeployedAgent_lift(_ buf: RustBuffer) throws -> DeployedAgent {
+    return try FfiConverterTypeDeployedAgent.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDeployedAgent_lower(_ value: DeployedAgent) -> RustBuffer {
+    return FfiConverterTypeDeployedAgent.lower(value)
 }
 
 
@@ -7475,8 +8096,9 @@ public struct EconomyReceipt: Equatable, Hashable, Codable {
     /**
      * What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
      * "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
-     * "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be more
-     * later.
+     * "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid"; of governance
+     * "established", "enrolled", "delegated", "reputation_set", "drafted", "submitted", "proposed",
+     * "voted", "cancelled", "queued", "executed". There may be more later.
      */
     public let event: String
     /**
@@ -7521,6 +8143,22 @@ public struct EconomyReceipt: Equatable, Hashable, Codable {
      * Whether a slashed operator may never come back.
      */
     public let tombstoned: Bool
+    /**
+     * The proposal that was drafted, submitted, voted on, cancelled, queued or executed.
+     */
+    public let proposal: String?
+    /**
+     * All power of the ballot that was cast or changed, in base units.
+     */
+    public let power: String
+    /**
+     * The last millisecond to vote in since 1970, of a proposal that was submitted or voted on.
+     */
+    public let deadlineUnixMs: UInt64?
+    /**
+     * When a proposal that was queued may be executed, in milliseconds since 1970.
+     */
+    public let etaUnixMs: UInt64?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -7537,8 +8175,9 @@ public struct EconomyReceipt: Equatable, Hashable, Codable {
         /**
          * What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
          * "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
-         * "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be more
-         * later.
+         * "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid"; of governance
+         * "established", "enrolled", "delegated", "reputation_set", "drafted", "submitted", "proposed",
+         * "voted", "cancelled", "queued", "executed". There may be more later.
          */event: String,
         /**
          * Base units that were staked, left, came back, changed their operator, were claimed or paid
@@ -7571,7 +8210,19 @@ public struct EconomyReceipt: Equatable, Hashable, Codable {
          */jailedUntilUnixMs: UInt64?,
         /**
          * Whether a slashed operator may never come back.
-         */tombstoned: Bool) {
+         */tombstoned: Bool,
+        /**
+         * The proposal that was drafted, submitted, voted on, cancelled, queued or executed.
+         */proposal: String?,
+        /**
+         * All power of the ballot that was cast or changed, in base units.
+         */power: String,
+        /**
+         * The last millisecond to vote in since 1970, of a proposal that was submitted or voted on.
+         */deadlineUnixMs: UInt64?,
+        /**
+         * When a proposal that was queued may be executed, in milliseconds since 1970.
+         */etaUnixMs: UInt64?) {
         self.sequence = sequence
         self.unixMs = unixMs
         self.replayed = replayed
@@ -7586,6 +8237,10 @@ public struct EconomyReceipt: Equatable, Hashable, Codable {
         self.maturesUnixMs = maturesUnixMs
         self.jailedUntilUnixMs = jailedUntilUnixMs
         self.tombstoned = tombstoned
+        self.proposal = proposal
+        self.power = power
+        self.deadlineUnixMs = deadlineUnixMs
+        self.etaUnixMs = etaUnixMs
     }
 
 
@@ -7617,7 +8272,11 @@ public struct FfiConverterTypeEconomyReceipt: FfiConverterRustBuffer {
                 entry: FfiConverterOptionUInt64.read(from: &buf),
                 maturesUnixMs: FfiConverterOptionUInt64.read(from: &buf),
                 jailedUntilUnixMs: FfiConverterOptionUInt64.read(from: &buf),
-                tombstoned: FfiConverterBool.read(from: &buf)
+                tombstoned: FfiConverterBool.read(from: &buf),
+                proposal: FfiConverterOptionString.read(from: &buf),
+                power: FfiConverterString.read(from: &buf),
+                deadlineUnixMs: FfiConverterOptionUInt64.read(from: &buf),
+                etaUnixMs: FfiConverterOptionUInt64.read(from: &buf)
         )
     }
 
@@ -7636,6 +8295,10 @@ public struct FfiConverterTypeEconomyReceipt: FfiConverterRustBuffer {
         FfiConverterOptionUInt64.write(value.maturesUnixMs, into: &buf)
         FfiConverterOptionUInt64.write(value.jailedUntilUnixMs, into: &buf)
         FfiConverterBool.write(value.tombstoned, into: &buf)
+        FfiConverterOptionString.write(value.proposal, into: &buf)
+        FfiConverterString.write(value.power, into: &buf)
+        FfiConverterOptionUInt64.write(value.deadlineUnixMs, into: &buf)
+        FfiConverterOptionUInt64.write(value.etaUnixMs, into: &buf)
     }
 }
 
@@ -8039,6 +8702,244 @@ public func FfiConverterTypeFront_lift(_ buf: RustBuffer) throws -> Front {
 #endif
 public func FfiConverterTypeFront_lower(_ value: Front) -> RustBuffer {
     return FfiConverterTypeFront.lower(value)
+}
+
+
+/**
+ * What an account is to governance.
+ */
+public struct GovernanceMember: Equatable, Hashable, Codable {
+    /**
+     * Whether what it has counts.
+     */
+    public let enrolled: Bool
+    /**
+     * Its role.
+     */
+    public let role: Role
+    /**
+     * Base units that count, in its account.
+     */
+    public let tokens: String
+    /**
+     * Base units that count, staked.
+     */
+    public let staked: String
+    /**
+     * The reputation that was set for it, in millionths.
+     */
+    public let reputationPpm: UInt32?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Whether what it has counts.
+         */enrolled: Bool,
+        /**
+         * Its role.
+         */role: Role,
+        /**
+         * Base units that count, in its account.
+         */tokens: String,
+        /**
+         * Base units that count, staked.
+         */staked: String,
+        /**
+         * The reputation that was set for it, in millionths.
+         */reputationPpm: UInt32?) {
+        self.enrolled = enrolled
+        self.role = role
+        self.tokens = tokens
+        self.staked = staked
+        self.reputationPpm = reputationPpm
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension GovernanceMember: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeGovernanceMember: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> GovernanceMember {
+        return
+            try GovernanceMember(
+                enrolled: FfiConverterBool.read(from: &buf),
+                role: FfiConverterTypeRole.read(from: &buf),
+                tokens: FfiConverterString.read(from: &buf),
+                staked: FfiConverterString.read(from: &buf),
+                reputationPpm: FfiConverterOptionUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: GovernanceMember, into buf: inout [UInt8]) {
+        FfiConverterBool.write(value.enrolled, into: &buf)
+        FfiConverterTypeRole.write(value.role, into: &buf)
+        FfiConverterString.write(value.tokens, into: &buf)
+        FfiConverterString.write(value.staked, into: &buf)
+        FfiConverterOptionUInt32.write(value.reputationPpm, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGovernanceMember_lift(_ buf: RustBuffer) throws -> GovernanceMember {
+    return try FfiConverterTypeGovernanceMember.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGovernanceMember_lower(_ value: GovernanceMember) -> RustBuffer {
+    return FfiConverterTypeGovernanceMember.lower(value)
+}
+
+
+/**
+ * What governance is beside its proposals. Weights are base units.
+ */
+public struct GovernanceOverview: Equatable, Hashable, Codable {
+    /**
+     * Whether founding roles were given: from then on, rules and treasury are governed.
+     */
+    public let established: Bool
+    /**
+     * How many accounts are enrolled.
+     */
+    public let members: UInt64
+    /**
+     * What everybody holds and has staked: counted from when the first account is enrolled.
+     */
+    public let circulating: String
+    /**
+     * All weight: what circulates, and what roles add to it.
+     */
+    public let total: String
+    /**
+     * Accounts with a role, by id.
+     */
+    public let roles: [RoleHolder]
+    /**
+     * What is paused.
+     */
+    public let paused: [PauseScope]
+    /**
+     * Versions that were scheduled, by name.
+     */
+    public let upgrades: [ScheduledUpgrade]
+    /**
+     * Agents that were deployed, by digest.
+     */
+    public let agents: [DeployedAgent]
+    /**
+     * Resolutions, in order.
+     */
+    public let resolutions: [Resolution]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Whether founding roles were given: from then on, rules and treasury are governed.
+         */established: Bool,
+        /**
+         * How many accounts are enrolled.
+         */members: UInt64,
+        /**
+         * What everybody holds and has staked: counted from when the first account is enrolled.
+         */circulating: String,
+        /**
+         * All weight: what circulates, and what roles add to it.
+         */total: String,
+        /**
+         * Accounts with a role, by id.
+         */roles: [RoleHolder],
+        /**
+         * What is paused.
+         */paused: [PauseScope],
+        /**
+         * Versions that were scheduled, by name.
+         */upgrades: [ScheduledUpgrade],
+        /**
+         * Agents that were deployed, by digest.
+         */agents: [DeployedAgent],
+        /**
+         * Resolutions, in order.
+         */resolutions: [Resolution]) {
+        self.established = established
+        self.members = members
+        self.circulating = circulating
+        self.total = total
+        self.roles = roles
+        self.paused = paused
+        self.upgrades = upgrades
+        self.agents = agents
+        self.resolutions = resolutions
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension GovernanceOverview: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeGovernanceOverview: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> GovernanceOverview {
+        return
+            try GovernanceOverview(
+                established: FfiConverterBool.read(from: &buf),
+                members: FfiConverterUInt64.read(from: &buf),
+                circulating: FfiConverterString.read(from: &buf),
+                total: FfiConverterString.read(from: &buf),
+                roles: FfiConverterSequenceTypeRoleHolder.read(from: &buf),
+                paused: FfiConverterSequenceTypePauseScope.read(from: &buf),
+                upgrades: FfiConverterSequenceTypeScheduledUpgrade.read(from: &buf),
+                agents: FfiConverterSequenceTypeDeployedAgent.read(from: &buf),
+                resolutions: FfiConverterSequenceTypeResolution.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: GovernanceOverview, into buf: inout [UInt8]) {
+        FfiConverterBool.write(value.established, into: &buf)
+        FfiConverterUInt64.write(value.members, into: &buf)
+        FfiConverterString.write(value.circulating, into: &buf)
+        FfiConverterString.write(value.total, into: &buf)
+        FfiConverterSequenceTypeRoleHolder.write(value.roles, into: &buf)
+        FfiConverterSequenceTypePauseScope.write(value.paused, into: &buf)
+        FfiConverterSequenceTypeScheduledUpgrade.write(value.upgrades, into: &buf)
+        FfiConverterSequenceTypeDeployedAgent.write(value.agents, into: &buf)
+        FfiConverterSequenceTypeResolution.write(value.resolutions, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGovernanceOverview_lift(_ buf: RustBuffer) throws -> GovernanceOverview {
+    return try FfiConverterTypeGovernanceOverview.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGovernanceOverview_lower(_ value: GovernanceOverview) -> RustBuffer {
+    return FfiConverterTypeGovernanceOverview.lower(value)
 }
 
 
@@ -10502,6 +11403,326 @@ public func FfiConverterTypeProcessorStats_lower(_ value: ProcessorStats) -> Rus
 
 
 /**
+ * A proposal as it stands. Weights are base units.
+ */
+public struct Proposal: Equatable, Hashable, Codable {
+    /**
+     * Names it.
+     */
+    public let id: String
+    /**
+     * Who made it.
+     */
+    public let author: String
+    /**
+     * What it says.
+     */
+    public let content: ProposalContent
+    /**
+     * Where it is in its life.
+     */
+    public let state: ProposalState
+    /**
+     * Weights count as they were at the end of this millisecond since 1970, and voting begins
+     * after it. Null for a draft, like all that the rules decide when it is submitted.
+     */
+    public let snapshotUnixMs: UInt64?
+    /**
+     * The last millisecond to vote in since 1970, as far as is known: a late quorum moves it.
+     */
+    public let deadlineUnixMs: UInt64?
+    /**
+     * When it may be executed, once it is queued, in milliseconds since 1970.
+     */
+    public let etaUnixMs: UInt64?
+    /**
+     * When it was executed or cancelled, in milliseconds since 1970.
+     */
+    public let closedUnixMs: UInt64?
+    /**
+     * Who cancelled it.
+     */
+    public let cancelledBy: String?
+    /**
+     * All weight at the snapshot, once that is past.
+     */
+    public let total: String?
+    /**
+     * The power of votes for it and of abstentions that makes a quorum, once the snapshot is past.
+     */
+    public let quorum: String?
+    /**
+     * Whether there is a quorum.
+     */
+    public let quorumReached: Bool
+    /**
+     * The part of the votes for and against that must be for it, in millionths.
+     */
+    public let approvalPpm: UInt32
+    /**
+     * Whether that many are.
+     */
+    public let approved: Bool
+    /**
+     * How power becomes votes.
+     */
+    public let weighing: Weighing
+    /**
+     * The power of those who voted, which a quorum is counted in.
+     */
+    public let power: Tally
+    /**
+     * The votes that makes, which approval is counted in.
+     */
+    public let votes: Tally
+    /**
+     * How many have voted. None once it is over: ballots are forgotten, the history has them.
+     */
+    public let ballots: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Names it.
+         */id: String,
+        /**
+         * Who made it.
+         */author: String,
+        /**
+         * What it says.
+         */content: ProposalContent,
+        /**
+         * Where it is in its life.
+         */state: ProposalState,
+        /**
+         * Weights count as they were at the end of this millisecond since 1970, and voting begins
+         * after it. Null for a draft, like all that the rules decide when it is submitted.
+         */snapshotUnixMs: UInt64?,
+        /**
+         * The last millisecond to vote in since 1970, as far as is known: a late quorum moves it.
+         */deadlineUnixMs: UInt64?,
+        /**
+         * When it may be executed, once it is queued, in milliseconds since 1970.
+         */etaUnixMs: UInt64?,
+        /**
+         * When it was executed or cancelled, in milliseconds since 1970.
+         */closedUnixMs: UInt64?,
+        /**
+         * Who cancelled it.
+         */cancelledBy: String?,
+        /**
+         * All weight at the snapshot, once that is past.
+         */total: String?,
+        /**
+         * The power of votes for it and of abstentions that makes a quorum, once the snapshot is past.
+         */quorum: String?,
+        /**
+         * Whether there is a quorum.
+         */quorumReached: Bool,
+        /**
+         * The part of the votes for and against that must be for it, in millionths.
+         */approvalPpm: UInt32,
+        /**
+         * Whether that many are.
+         */approved: Bool,
+        /**
+         * How power becomes votes.
+         */weighing: Weighing,
+        /**
+         * The power of those who voted, which a quorum is counted in.
+         */power: Tally,
+        /**
+         * The votes that makes, which approval is counted in.
+         */votes: Tally,
+        /**
+         * How many have voted. None once it is over: ballots are forgotten, the history has them.
+         */ballots: UInt64) {
+        self.id = id
+        self.author = author
+        self.content = content
+        self.state = state
+        self.snapshotUnixMs = snapshotUnixMs
+        self.deadlineUnixMs = deadlineUnixMs
+        self.etaUnixMs = etaUnixMs
+        self.closedUnixMs = closedUnixMs
+        self.cancelledBy = cancelledBy
+        self.total = total
+        self.quorum = quorum
+        self.quorumReached = quorumReached
+        self.approvalPpm = approvalPpm
+        self.approved = approved
+        self.weighing = weighing
+        self.power = power
+        self.votes = votes
+        self.ballots = ballots
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Proposal: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeProposal: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Proposal {
+        return
+            try Proposal(
+                id: FfiConverterString.read(from: &buf),
+                author: FfiConverterString.read(from: &buf),
+                content: FfiConverterTypeProposalContent.read(from: &buf),
+                state: FfiConverterTypeProposalState.read(from: &buf),
+                snapshotUnixMs: FfiConverterOptionUInt64.read(from: &buf),
+                deadlineUnixMs: FfiConverterOptionUInt64.read(from: &buf),
+                etaUnixMs: FfiConverterOptionUInt64.read(from: &buf),
+                closedUnixMs: FfiConverterOptionUInt64.read(from: &buf),
+                cancelledBy: FfiConverterOptionString.read(from: &buf),
+                total: FfiConverterOptionString.read(from: &buf),
+                quorum: FfiConverterOptionString.read(from: &buf),
+                quorumReached: FfiConverterBool.read(from: &buf),
+                approvalPpm: FfiConverterUInt32.read(from: &buf),
+                approved: FfiConverterBool.read(from: &buf),
+                weighing: FfiConverterTypeWeighing.read(from: &buf),
+                power: FfiConverterTypeTally.read(from: &buf),
+                votes: FfiConverterTypeTally.read(from: &buf),
+                ballots: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Proposal, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterString.write(value.author, into: &buf)
+        FfiConverterTypeProposalContent.write(value.content, into: &buf)
+        FfiConverterTypeProposalState.write(value.state, into: &buf)
+        FfiConverterOptionUInt64.write(value.snapshotUnixMs, into: &buf)
+        FfiConverterOptionUInt64.write(value.deadlineUnixMs, into: &buf)
+        FfiConverterOptionUInt64.write(value.etaUnixMs, into: &buf)
+        FfiConverterOptionUInt64.write(value.closedUnixMs, into: &buf)
+        FfiConverterOptionString.write(value.cancelledBy, into: &buf)
+        FfiConverterOptionString.write(value.total, into: &buf)
+        FfiConverterOptionString.write(value.quorum, into: &buf)
+        FfiConverterBool.write(value.quorumReached, into: &buf)
+        FfiConverterUInt32.write(value.approvalPpm, into: &buf)
+        FfiConverterBool.write(value.approved, into: &buf)
+        FfiConverterTypeWeighing.write(value.weighing, into: &buf)
+        FfiConverterTypeTally.write(value.power, into: &buf)
+        FfiConverterTypeTally.write(value.votes, into: &buf)
+        FfiConverterUInt64.write(value.ballots, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProposal_lift(_ buf: RustBuffer) throws -> Proposal {
+    return try FfiConverterTypeProposal.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProposal_lower(_ value: Proposal) -> RustBuffer {
+    return FfiConverterTypeProposal.lower(value)
+}
+
+
+/**
+ * What a proposal says.
+ */
+public struct ProposalContent: Equatable, Hashable, Codable {
+    /**
+     * What it is about.
+     */
+    public let kind: ProposalKind
+    /**
+     * 1 to 200 characters, none of them a control character.
+     */
+    public let title: String
+    /**
+     * At most 16 KiB. Of control characters, line feeds and tabs only.
+     */
+    public let description: String
+    /**
+     * What it does, in order: 1 to 16.
+     */
+    public let actions: [ProposalAction]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * What it is about.
+         */kind: ProposalKind,
+        /**
+         * 1 to 200 characters, none of them a control character.
+         */title: String,
+        /**
+         * At most 16 KiB. Of control characters, line feeds and tabs only.
+         */description: String,
+        /**
+         * What it does, in order: 1 to 16.
+         */actions: [ProposalAction]) {
+        self.kind = kind
+        self.title = title
+        self.description = description
+        self.actions = actions
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ProposalContent: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeProposalContent: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ProposalContent {
+        return
+            try ProposalContent(
+                kind: FfiConverterTypeProposalKind.read(from: &buf),
+                title: FfiConverterString.read(from: &buf),
+                description: FfiConverterString.read(from: &buf),
+                actions: FfiConverterSequenceTypeProposalAction.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ProposalContent, into buf: inout [UInt8]) {
+        FfiConverterTypeProposalKind.write(value.kind, into: &buf)
+        FfiConverterString.write(value.title, into: &buf)
+        FfiConverterString.write(value.description, into: &buf)
+        FfiConverterSequenceTypeProposalAction.write(value.actions, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProposalContent_lift(_ buf: RustBuffer) throws -> ProposalContent {
+    return try FfiConverterTypeProposalContent.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProposalContent_lower(_ value: ProposalContent) -> RustBuffer {
+    return FfiConverterTypeProposalContent.lower(value)
+}
+
+
+/**
  * One thing that contributed to a decision.
  */
 public struct Reason: Equatable, Hashable, Codable {
@@ -10788,6 +12009,85 @@ public func FfiConverterTypeReplyPacket_lower(_ value: ReplyPacket) -> RustBuffe
 
 
 /**
+ * A resolution.
+ */
+public struct Resolution: Equatable, Hashable, Codable {
+    /**
+     * The proposal that resolved it.
+     */
+    public let proposal: String
+    /**
+     * Digest of its text.
+     */
+    public let text: String
+    /**
+     * When, in milliseconds since 1970.
+     */
+    public let unixMs: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The proposal that resolved it.
+         */proposal: String,
+        /**
+         * Digest of its text.
+         */text: String,
+        /**
+         * When, in milliseconds since 1970.
+         */unixMs: UInt64) {
+        self.proposal = proposal
+        self.text = text
+        self.unixMs = unixMs
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Resolution: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeResolution: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Resolution {
+        return
+            try Resolution(
+                proposal: FfiConverterString.read(from: &buf),
+                text: FfiConverterString.read(from: &buf),
+                unixMs: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Resolution, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.proposal, into: &buf)
+        FfiConverterString.write(value.text, into: &buf)
+        FfiConverterUInt64.write(value.unixMs, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeResolution_lift(_ buf: RustBuffer) throws -> Resolution {
+    return try FfiConverterTypeResolution.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeResolution_lower(_ value: Resolution) -> RustBuffer {
+    return FfiConverterTypeResolution.lower(value)
+}
+
+
+/**
  * What a client that was restored can go on with: ids of 32 hexadecimal digits.
  */
 public struct Restored: Equatable, Hashable, Codable {
@@ -10853,6 +12153,164 @@ public func FfiConverterTypeRestored_lift(_ buf: RustBuffer) throws -> Restored 
 #endif
 public func FfiConverterTypeRestored_lower(_ value: Restored) -> RustBuffer {
     return FfiConverterTypeRestored.lower(value)
+}
+
+
+/**
+ * A role and who has it.
+ */
+public struct RoleHolder: Equatable, Hashable, Codable {
+    /**
+     * Who has it.
+     */
+    public let account: String
+    /**
+     * The role.
+     */
+    public let role: Role
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Who has it.
+         */account: String,
+        /**
+         * The role.
+         */role: Role) {
+        self.account = account
+        self.role = role
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension RoleHolder: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRoleHolder: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RoleHolder {
+        return
+            try RoleHolder(
+                account: FfiConverterString.read(from: &buf),
+                role: FfiConverterTypeRole.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: RoleHolder, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.account, into: &buf)
+        FfiConverterTypeRole.write(value.role, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRoleHolder_lift(_ buf: RustBuffer) throws -> RoleHolder {
+    return try FfiConverterTypeRoleHolder.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRoleHolder_lower(_ value: RoleHolder) -> RustBuffer {
+    return FfiConverterTypeRoleHolder.lower(value)
+}
+
+
+/**
+ * A version that nodes are to run.
+ */
+public struct ScheduledUpgrade: Equatable, Hashable, Codable {
+    /**
+     * Its name.
+     */
+    public let version: String
+    /**
+     * The proposal that scheduled it.
+     */
+    public let proposal: String
+    /**
+     * Digest of what is to be run.
+     */
+    public let digest: String
+    /**
+     * From when on, in milliseconds since 1970.
+     */
+    public let activatesUnixMs: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its name.
+         */version: String,
+        /**
+         * The proposal that scheduled it.
+         */proposal: String,
+        /**
+         * Digest of what is to be run.
+         */digest: String,
+        /**
+         * From when on, in milliseconds since 1970.
+         */activatesUnixMs: UInt64) {
+        self.version = version
+        self.proposal = proposal
+        self.digest = digest
+        self.activatesUnixMs = activatesUnixMs
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ScheduledUpgrade: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeScheduledUpgrade: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ScheduledUpgrade {
+        return
+            try ScheduledUpgrade(
+                version: FfiConverterString.read(from: &buf),
+                proposal: FfiConverterString.read(from: &buf),
+                digest: FfiConverterString.read(from: &buf),
+                activatesUnixMs: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ScheduledUpgrade, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.version, into: &buf)
+        FfiConverterString.write(value.proposal, into: &buf)
+        FfiConverterString.write(value.digest, into: &buf)
+        FfiConverterUInt64.write(value.activatesUnixMs, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeScheduledUpgrade_lift(_ buf: RustBuffer) throws -> ScheduledUpgrade {
+    return try FfiConverterTypeScheduledUpgrade.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeScheduledUpgrade_lower(_ value: ScheduledUpgrade) -> RustBuffer {
+    return FfiConverterTypeScheduledUpgrade.lower(value)
 }
 
 
@@ -11300,6 +12758,85 @@ public func FfiConverterTypeSurb_lift(_ buf: RustBuffer) throws -> Surb {
 #endif
 public func FfiConverterTypeSurb_lower(_ value: Surb) -> RustBuffer {
     return FfiConverterTypeSurb.lower(value)
+}
+
+
+/**
+ * What came together for each choice, in base units.
+ */
+public struct Tally: Equatable, Hashable, Codable {
+    /**
+     * Against it.
+     */
+    public let against: String
+    /**
+     * For it.
+     */
+    public let inFavor: String
+    /**
+     * Neither.
+     */
+    public let abstain: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Against it.
+         */against: String,
+        /**
+         * For it.
+         */inFavor: String,
+        /**
+         * Neither.
+         */abstain: String) {
+        self.against = against
+        self.inFavor = inFavor
+        self.abstain = abstain
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Tally: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTally: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Tally {
+        return
+            try Tally(
+                against: FfiConverterString.read(from: &buf),
+                inFavor: FfiConverterString.read(from: &buf),
+                abstain: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Tally, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.against, into: &buf)
+        FfiConverterString.write(value.inFavor, into: &buf)
+        FfiConverterString.write(value.abstain, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTally_lift(_ buf: RustBuffer) throws -> Tally {
+    return try FfiConverterTypeTally.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTally_lower(_ value: Tally) -> RustBuffer {
+    return FfiConverterTypeTally.lower(value)
 }
 
 
@@ -11941,6 +13478,107 @@ public func FfiConverterTypeVerification_lower(_ value: Verification) -> RustBuf
 
 
 /**
+ * Where an account's power on a topic comes from and goes to, in base units.
+ */
+public struct VotingPower: Equatable, Hashable, Codable {
+    /**
+     * What it weighs itself, by its role.
+     */
+    public let own: String
+    /**
+     * What was delegated to it, directly or through others.
+     */
+    public let received: String
+    /**
+     * What it delegates of both.
+     */
+    public let passedOn: String
+    /**
+     * What it can vote with, if nobody whose votes it casts votes: for a vote of its own takes
+     * back what it delegated.
+     */
+    public let power: String
+    /**
+     * What stays with it: what a proposer must weigh.
+     */
+    public let kept: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * What it weighs itself, by its role.
+         */own: String,
+        /**
+         * What was delegated to it, directly or through others.
+         */received: String,
+        /**
+         * What it delegates of both.
+         */passedOn: String,
+        /**
+         * What it can vote with, if nobody whose votes it casts votes: for a vote of its own takes
+         * back what it delegated.
+         */power: String,
+        /**
+         * What stays with it: what a proposer must weigh.
+         */kept: String) {
+        self.own = own
+        self.received = received
+        self.passedOn = passedOn
+        self.power = power
+        self.kept = kept
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension VotingPower: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeVotingPower: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> VotingPower {
+        return
+            try VotingPower(
+                own: FfiConverterString.read(from: &buf),
+                received: FfiConverterString.read(from: &buf),
+                passedOn: FfiConverterString.read(from: &buf),
+                power: FfiConverterString.read(from: &buf),
+                kept: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: VotingPower, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.own, into: &buf)
+        FfiConverterString.write(value.received, into: &buf)
+        FfiConverterString.write(value.passedOn, into: &buf)
+        FfiConverterString.write(value.power, into: &buf)
+        FfiConverterString.write(value.kept, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVotingPower_lift(_ buf: RustBuffer) throws -> VotingPower {
+    return try FfiConverterTypeVotingPower.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVotingPower_lower(_ value: VotingPower) -> RustBuffer {
+    return FfiConverterTypeVotingPower.lower(value)
+}
+
+
+/**
  * What an account may do.
  */
 
@@ -12197,6 +13835,91 @@ public func FfiConverterTypeBattery_lift(_ buf: RustBuffer) throws -> Battery {
 #endif
 public func FfiConverterTypeBattery_lower(_ value: Battery) -> RustBuffer {
     return FfiConverterTypeBattery.lower(value)
+}
+
+
+
+/**
+ * What a voter says.
+ */
+
+public enum Choice: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * No.
+     */
+    case against
+    /**
+     * Yes.
+     */
+    case `for`
+    /**
+     * Neither; counts for the quorum.
+     */
+    case abstain
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Choice: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeChoice: FfiConverterRustBuffer {
+    typealias SwiftType = Choice
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Choice {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .against
+
+        case 2: return .`for`
+
+        case 3: return .abstain
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Choice, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .against:
+            writeInt(&buf, Int32(1))
+
+
+        case .`for`:
+            writeInt(&buf, Int32(2))
+
+
+        case .abstain:
+            writeInt(&buf, Int32(3))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeChoice_lift(_ buf: RustBuffer) throws -> Choice {
+    return try FfiConverterTypeChoice.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeChoice_lower(_ value: Choice) -> RustBuffer {
+    return FfiConverterTypeChoice.lower(value)
 }
 
 
@@ -13296,7 +15019,7 @@ public func FfiConverterTypeEpochParity_lower(_ value: EpochParity) -> RustBuffe
  * What kind of thing went wrong. The numbers never change; new ones may be added.
  *
  * Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
- * 5 harvesting, 6 execution, 7 storage, 8 nodes and network.
+ * 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance.
  */
 
 public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
@@ -13757,6 +15480,138 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      * An address cannot be listened on: it is in use, or not one of this machine.
      */
     case listen = 801
+    /**
+     * Rules and treasury are decided about by proposals since founding roles were given.
+     */
+    case governed = 900
+    /**
+     * What is asked for is paused by a decision of governance.
+     */
+    case paused = 901
+    /**
+     * What an account asks of governance must be signed by its owner.
+     */
+    case signatureRequired = 902
+    /**
+     * There is no such proposal.
+     */
+    case unknownProposal = 903
+    /**
+     * An id names a proposal already.
+     */
+    case proposalExists = 904
+    /**
+     * The text of a proposal is malformed, or its title or description has no allowed length.
+     */
+    case invalidProposal = 905
+    /**
+     * A title or description has a control character that could hide what it says.
+     */
+    case controlCharacter = 906
+    /**
+     * A proposal has no actions.
+     */
+    case noActions = 907
+    /**
+     * A proposal has more actions than one may.
+     */
+    case tooManyActions = 908
+    /**
+     * A proposal of that kind does not carry such an action.
+     */
+    case actionNotAllowed = 909
+    /**
+     * A proposal would set a parameter to what it cannot be.
+     */
+    case parameterOutOfRange = 910
+    /**
+     * The treasury does not have what a proposal would pay.
+     */
+    case treasuryShort = 911
+    /**
+     * An action of a proposal cannot be done, for a reason that has no code of its own.
+     */
+    case actionRefused = 912
+    /**
+     * An account does not weigh enough to propose.
+     */
+    case belowThreshold = 913
+    /**
+     * So many proposals or drafts are not over already.
+     */
+    case tooManyProposals = 914
+    /**
+     * It is too early to vote on a proposal.
+     */
+    case votingNotStarted = 915
+    /**
+     * It is too late to vote on a proposal, or it was never submitted.
+     */
+    case votingOver = 916
+    /**
+     * There is no such choice in a vote.
+     */
+    case unknownChoice = 917
+    /**
+     * An account has no voting power on a proposal.
+     */
+    case noVotingPower = 918
+    /**
+     * An account has voted so on a proposal already.
+     */
+    case alreadyVoted = 919
+    /**
+     * An account has changed its vote on a proposal as often as it may.
+     */
+    case tooManyVoteChanges = 920
+    /**
+     * A proposal is not where it must be in its life: a draft, succeeded or queued.
+     */
+    case wrongState = 921
+    /**
+     * A proposal was queued, and it is too early to execute it.
+     */
+    case timelockRunning = 922
+    /**
+     * Only its author, or a guardian or king, may do this with a proposal.
+     */
+    case notPermitted = 923
+    /**
+     * A proposal could not be executed. Nothing of it was done, and it stays queued.
+     */
+    case actionFailed = 924
+    /**
+     * Votes would be delegated back to where they came from.
+     */
+    case circularDelegation = 925
+    /**
+     * Votes would be split into too many parts, or pass through too many delegations.
+     */
+    case delegationTooComplex = 926
+    /**
+     * A delegation names somebody twice, nobody, the voter itself, or more than there is.
+     */
+    case invalidDelegation = 927
+    /**
+     * There is no delegation to revoke.
+     */
+    case nothingDelegated = 928
+    /**
+     * An account is enrolled in governance already.
+     */
+    case alreadyEnrolled = 929
+    /**
+     * Founding roles were given already.
+     */
+    case alreadyEstablished = 930
+    /**
+     * A time is asked about that is not past.
+     */
+    case futureLookup = 931
+    /**
+     * The rules of governance refuse an operation for a reason that has no code of its own.
+     */
+    case governanceRefused = 932
 
 
 
@@ -14005,6 +15860,72 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
         case 113: return .node
 
         case 114: return .listen
+
+        case 115: return .governed
+
+        case 116: return .paused
+
+        case 117: return .signatureRequired
+
+        case 118: return .unknownProposal
+
+        case 119: return .proposalExists
+
+        case 120: return .invalidProposal
+
+        case 121: return .controlCharacter
+
+        case 122: return .noActions
+
+        case 123: return .tooManyActions
+
+        case 124: return .actionNotAllowed
+
+        case 125: return .parameterOutOfRange
+
+        case 126: return .treasuryShort
+
+        case 127: return .actionRefused
+
+        case 128: return .belowThreshold
+
+        case 129: return .tooManyProposals
+
+        case 130: return .votingNotStarted
+
+        case 131: return .votingOver
+
+        case 132: return .unknownChoice
+
+        case 133: return .noVotingPower
+
+        case 134: return .alreadyVoted
+
+        case 135: return .tooManyVoteChanges
+
+        case 136: return .wrongState
+
+        case 137: return .timelockRunning
+
+        case 138: return .notPermitted
+
+        case 139: return .actionFailed
+
+        case 140: return .circularDelegation
+
+        case 141: return .delegationTooComplex
+
+        case 142: return .invalidDelegation
+
+        case 143: return .nothingDelegated
+
+        case 144: return .alreadyEnrolled
+
+        case 145: return .alreadyEstablished
+
+        case 146: return .futureLookup
+
+        case 147: return .governanceRefused
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -14468,6 +16389,138 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
 
         case .listen:
             writeInt(&buf, Int32(114))
+
+
+        case .governed:
+            writeInt(&buf, Int32(115))
+
+
+        case .paused:
+            writeInt(&buf, Int32(116))
+
+
+        case .signatureRequired:
+            writeInt(&buf, Int32(117))
+
+
+        case .unknownProposal:
+            writeInt(&buf, Int32(118))
+
+
+        case .proposalExists:
+            writeInt(&buf, Int32(119))
+
+
+        case .invalidProposal:
+            writeInt(&buf, Int32(120))
+
+
+        case .controlCharacter:
+            writeInt(&buf, Int32(121))
+
+
+        case .noActions:
+            writeInt(&buf, Int32(122))
+
+
+        case .tooManyActions:
+            writeInt(&buf, Int32(123))
+
+
+        case .actionNotAllowed:
+            writeInt(&buf, Int32(124))
+
+
+        case .parameterOutOfRange:
+            writeInt(&buf, Int32(125))
+
+
+        case .treasuryShort:
+            writeInt(&buf, Int32(126))
+
+
+        case .actionRefused:
+            writeInt(&buf, Int32(127))
+
+
+        case .belowThreshold:
+            writeInt(&buf, Int32(128))
+
+
+        case .tooManyProposals:
+            writeInt(&buf, Int32(129))
+
+
+        case .votingNotStarted:
+            writeInt(&buf, Int32(130))
+
+
+        case .votingOver:
+            writeInt(&buf, Int32(131))
+
+
+        case .unknownChoice:
+            writeInt(&buf, Int32(132))
+
+
+        case .noVotingPower:
+            writeInt(&buf, Int32(133))
+
+
+        case .alreadyVoted:
+            writeInt(&buf, Int32(134))
+
+
+        case .tooManyVoteChanges:
+            writeInt(&buf, Int32(135))
+
+
+        case .wrongState:
+            writeInt(&buf, Int32(136))
+
+
+        case .timelockRunning:
+            writeInt(&buf, Int32(137))
+
+
+        case .notPermitted:
+            writeInt(&buf, Int32(138))
+
+
+        case .actionFailed:
+            writeInt(&buf, Int32(139))
+
+
+        case .circularDelegation:
+            writeInt(&buf, Int32(140))
+
+
+        case .delegationTooComplex:
+            writeInt(&buf, Int32(141))
+
+
+        case .invalidDelegation:
+            writeInt(&buf, Int32(142))
+
+
+        case .nothingDelegated:
+            writeInt(&buf, Int32(143))
+
+
+        case .alreadyEnrolled:
+            writeInt(&buf, Int32(144))
+
+
+        case .alreadyEstablished:
+            writeInt(&buf, Int32(145))
+
+
+        case .futureLookup:
+            writeInt(&buf, Int32(146))
+
+
+        case .governanceRefused:
+            writeInt(&buf, Int32(147))
 
         }
     }
@@ -15153,6 +17206,171 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
      */
     case Listen(message: String)
 
+    /**
+     * Rules and treasury are decided about by proposals since founding roles were given.
+     */
+    case Governed(message: String)
+
+    /**
+     * What is asked for is paused by a decision of governance.
+     */
+    case Paused(message: String)
+
+    /**
+     * What an account asks of governance must be signed by its owner.
+     */
+    case SignatureRequired(message: String)
+
+    /**
+     * There is no such proposal.
+     */
+    case UnknownProposal(message: String)
+
+    /**
+     * An id names a proposal already.
+     */
+    case ProposalExists(message: String)
+
+    /**
+     * The text of a proposal is malformed, or its title or description has no allowed length.
+     */
+    case InvalidProposal(message: String)
+
+    /**
+     * A title or description has a control character that could hide what it says.
+     */
+    case ControlCharacter(message: String)
+
+    /**
+     * A proposal has no actions.
+     */
+    case NoActions(message: String)
+
+    /**
+     * A proposal has more actions than one may.
+     */
+    case TooManyActions(message: String)
+
+    /**
+     * A proposal of that kind does not carry such an action.
+     */
+    case ActionNotAllowed(message: String)
+
+    /**
+     * A proposal would set a parameter to what it cannot be.
+     */
+    case ParameterOutOfRange(message: String)
+
+    /**
+     * The treasury does not have what a proposal would pay.
+     */
+    case TreasuryShort(message: String)
+
+    /**
+     * An action of a proposal cannot be done, for a reason that has no code of its own.
+     */
+    case ActionRefused(message: String)
+
+    /**
+     * An account does not weigh enough to propose.
+     */
+    case BelowThreshold(message: String)
+
+    /**
+     * So many proposals or drafts are not over already.
+     */
+    case TooManyProposals(message: String)
+
+    /**
+     * It is too early to vote on a proposal.
+     */
+    case VotingNotStarted(message: String)
+
+    /**
+     * It is too late to vote on a proposal, or it was never submitted.
+     */
+    case VotingOver(message: String)
+
+    /**
+     * There is no such choice in a vote.
+     */
+    case UnknownChoice(message: String)
+
+    /**
+     * An account has no voting power on a proposal.
+     */
+    case NoVotingPower(message: String)
+
+    /**
+     * An account has voted so on a proposal already.
+     */
+    case AlreadyVoted(message: String)
+
+    /**
+     * An account has changed its vote on a proposal as often as it may.
+     */
+    case TooManyVoteChanges(message: String)
+
+    /**
+     * A proposal is not where it must be in its life: a draft, succeeded or queued.
+     */
+    case WrongState(message: String)
+
+    /**
+     * A proposal was queued, and it is too early to execute it.
+     */
+    case TimelockRunning(message: String)
+
+    /**
+     * Only its author, or a guardian or king, may do this with a proposal.
+     */
+    case NotPermitted(message: String)
+
+    /**
+     * A proposal could not be executed. Nothing of it was done, and it stays queued.
+     */
+    case ActionFailed(message: String)
+
+    /**
+     * Votes would be delegated back to where they came from.
+     */
+    case CircularDelegation(message: String)
+
+    /**
+     * Votes would be split into too many parts, or pass through too many delegations.
+     */
+    case DelegationTooComplex(message: String)
+
+    /**
+     * A delegation names somebody twice, nobody, the voter itself, or more than there is.
+     */
+    case InvalidDelegation(message: String)
+
+    /**
+     * There is no delegation to revoke.
+     */
+    case NothingDelegated(message: String)
+
+    /**
+     * An account is enrolled in governance already.
+     */
+    case AlreadyEnrolled(message: String)
+
+    /**
+     * Founding roles were given already.
+     */
+    case AlreadyEstablished(message: String)
+
+    /**
+     * A time is asked about that is not past.
+     */
+    case FutureLookup(message: String)
+
+    /**
+     * The rules of governance refuse an operation for a reason that has no code of its own.
+     */
+    case GovernanceRefused(message: String)
+
 
 
 
@@ -15634,6 +17852,138 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             message: try FfiConverterString.read(from: &buf)
         )
 
+        case 115: return .Governed(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 116: return .Paused(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 117: return .SignatureRequired(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 118: return .UnknownProposal(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 119: return .ProposalExists(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 120: return .InvalidProposal(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 121: return .ControlCharacter(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 122: return .NoActions(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 123: return .TooManyActions(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 124: return .ActionNotAllowed(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 125: return .ParameterOutOfRange(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 126: return .TreasuryShort(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 127: return .ActionRefused(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 128: return .BelowThreshold(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 129: return .TooManyProposals(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 130: return .VotingNotStarted(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 131: return .VotingOver(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 132: return .UnknownChoice(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 133: return .NoVotingPower(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 134: return .AlreadyVoted(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 135: return .TooManyVoteChanges(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 136: return .WrongState(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 137: return .TimelockRunning(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 138: return .NotPermitted(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 139: return .ActionFailed(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 140: return .CircularDelegation(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 141: return .DelegationTooComplex(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 142: return .InvalidDelegation(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 143: return .NothingDelegated(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 144: return .AlreadyEnrolled(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 145: return .AlreadyEstablished(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 146: return .FutureLookup(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 147: return .GovernanceRefused(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -15873,6 +18223,72 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             writeInt(&buf, Int32(113))
         case .Listen(_ /* message is ignored*/):
             writeInt(&buf, Int32(114))
+        case .Governed(_ /* message is ignored*/):
+            writeInt(&buf, Int32(115))
+        case .Paused(_ /* message is ignored*/):
+            writeInt(&buf, Int32(116))
+        case .SignatureRequired(_ /* message is ignored*/):
+            writeInt(&buf, Int32(117))
+        case .UnknownProposal(_ /* message is ignored*/):
+            writeInt(&buf, Int32(118))
+        case .ProposalExists(_ /* message is ignored*/):
+            writeInt(&buf, Int32(119))
+        case .InvalidProposal(_ /* message is ignored*/):
+            writeInt(&buf, Int32(120))
+        case .ControlCharacter(_ /* message is ignored*/):
+            writeInt(&buf, Int32(121))
+        case .NoActions(_ /* message is ignored*/):
+            writeInt(&buf, Int32(122))
+        case .TooManyActions(_ /* message is ignored*/):
+            writeInt(&buf, Int32(123))
+        case .ActionNotAllowed(_ /* message is ignored*/):
+            writeInt(&buf, Int32(124))
+        case .ParameterOutOfRange(_ /* message is ignored*/):
+            writeInt(&buf, Int32(125))
+        case .TreasuryShort(_ /* message is ignored*/):
+            writeInt(&buf, Int32(126))
+        case .ActionRefused(_ /* message is ignored*/):
+            writeInt(&buf, Int32(127))
+        case .BelowThreshold(_ /* message is ignored*/):
+            writeInt(&buf, Int32(128))
+        case .TooManyProposals(_ /* message is ignored*/):
+            writeInt(&buf, Int32(129))
+        case .VotingNotStarted(_ /* message is ignored*/):
+            writeInt(&buf, Int32(130))
+        case .VotingOver(_ /* message is ignored*/):
+            writeInt(&buf, Int32(131))
+        case .UnknownChoice(_ /* message is ignored*/):
+            writeInt(&buf, Int32(132))
+        case .NoVotingPower(_ /* message is ignored*/):
+            writeInt(&buf, Int32(133))
+        case .AlreadyVoted(_ /* message is ignored*/):
+            writeInt(&buf, Int32(134))
+        case .TooManyVoteChanges(_ /* message is ignored*/):
+            writeInt(&buf, Int32(135))
+        case .WrongState(_ /* message is ignored*/):
+            writeInt(&buf, Int32(136))
+        case .TimelockRunning(_ /* message is ignored*/):
+            writeInt(&buf, Int32(137))
+        case .NotPermitted(_ /* message is ignored*/):
+            writeInt(&buf, Int32(138))
+        case .ActionFailed(_ /* message is ignored*/):
+            writeInt(&buf, Int32(139))
+        case .CircularDelegation(_ /* message is ignored*/):
+            writeInt(&buf, Int32(140))
+        case .DelegationTooComplex(_ /* message is ignored*/):
+            writeInt(&buf, Int32(141))
+        case .InvalidDelegation(_ /* message is ignored*/):
+            writeInt(&buf, Int32(142))
+        case .NothingDelegated(_ /* message is ignored*/):
+            writeInt(&buf, Int32(143))
+        case .AlreadyEnrolled(_ /* message is ignored*/):
+            writeInt(&buf, Int32(144))
+        case .AlreadyEstablished(_ /* message is ignored*/):
+            writeInt(&buf, Int32(145))
+        case .FutureLookup(_ /* message is ignored*/):
+            writeInt(&buf, Int32(146))
+        case .GovernanceRefused(_ /* message is ignored*/):
+            writeInt(&buf, Int32(147))
 
 
         }
@@ -15978,6 +18394,285 @@ public func FfiConverterTypeGenome_lift(_ buf: RustBuffer) throws -> Genome {
 #endif
 public func FfiConverterTypeGenome_lower(_ value: Genome) -> RustBuffer {
     return FfiConverterTypeGenome.lower(value)
+}
+
+
+
+/**
+ * What can be asked of governance: [`LedgerGovernance::ask`], or as a step of a batch that is
+ * signed. What an account asks for must be signed by its owner, unless the rules
+ * (`dao.signatures_required`) say otherwise.
+ */
+
+public enum GovernanceRequest: Equatable, Hashable, Codable {
+
+    /**
+     * Gives the founding roles, once. From then on the host sets no parameters and pays no rewards
+     * from treasury or mint: proposals do.
+     */
+    case establish(
+        /**
+         * Who has which.
+         */roles: [RoleHolder]
+    )
+    /**
+     * Lets an account vote with what it has from now on. Delegating and being granted a role do so
+     * too.
+     */
+    case enrol(
+        /**
+         * The account.
+         */account: String
+    )
+    /**
+     * Delegates votes, in place of what was delegated before on those topics.
+     */
+    case delegate(
+        /**
+         * Whose votes they are.
+         */voter: String,
+        /**
+         * To whom. The rest stays with the voter; all of it if it is empty, which revokes.
+         */to: [DelegatedPart],
+        /**
+         * On what; on everything if it is empty.
+         */topics: [ProposalKind] = []
+    )
+    /**
+     * Sets what an account's votes are counted by from now on, where reputation counts.
+     */
+    case setReputation(
+        /**
+         * The account.
+         */account: String,
+        /**
+         * Its reputation, in millionths.
+         */reputationPpm: UInt32
+    )
+    /**
+     * Keeps a proposal that is not submitted yet.
+     */
+    case draft(
+        /**
+         * Its author.
+         */author: String,
+        /**
+         * Names the proposal, for ever.
+         */proposal: String,
+        /**
+         * What it says.
+         */content: ProposalContent
+    )
+    /**
+     * Submits a draft.
+     */
+    case submit(
+        /**
+         * Its author.
+         */author: String,
+        /**
+         * The draft.
+         */proposal: String
+    )
+    /**
+     * Submits a proposal that was no draft.
+     */
+    case propose(
+        /**
+         * Its author.
+         */author: String,
+        /**
+         * Names the proposal, for ever.
+         */proposal: String,
+        /**
+         * What it says.
+         */content: ProposalContent
+    )
+    /**
+     * Votes, or changes a vote. Who has delegated and votes takes that back for this proposal.
+     */
+    case vote(
+        /**
+         * Who votes.
+         */voter: String,
+        /**
+         * On what.
+         */proposal: String,
+        /**
+         * What it says.
+         */choice: Choice
+    )
+    /**
+     * Cancels a proposal: its author before voting begins, a guardian or a king until it is over.
+     */
+    case cancel(
+        /**
+         * Who cancels it.
+         */by: String,
+        /**
+         * The proposal.
+         */proposal: String
+    )
+    /**
+     * Starts the timelock of a proposal that has passed. Anybody may.
+     */
+    case queue(
+        /**
+         * The proposal.
+         */proposal: String
+    )
+    /**
+     * Does what a proposal says, all or nothing. Anybody may.
+     */
+    case execute(
+        /**
+         * The proposal.
+         */proposal: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension GovernanceRequest: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeGovernanceRequest: FfiConverterRustBuffer {
+    typealias SwiftType = GovernanceRequest
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> GovernanceRequest {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .establish(roles: try FfiConverterSequenceTypeRoleHolder.read(from: &buf)
+        )
+
+        case 2: return .enrol(account: try FfiConverterString.read(from: &buf)
+        )
+
+        case 3: return .delegate(voter: try FfiConverterString.read(from: &buf), to: try FfiConverterSequenceTypeDelegatedPart.read(from: &buf), topics: try FfiConverterSequenceTypeProposalKind.read(from: &buf)
+        )
+
+        case 4: return .setReputation(account: try FfiConverterString.read(from: &buf), reputationPpm: try FfiConverterUInt32.read(from: &buf)
+        )
+
+        case 5: return .draft(author: try FfiConverterString.read(from: &buf), proposal: try FfiConverterString.read(from: &buf), content: try FfiConverterTypeProposalContent.read(from: &buf)
+        )
+
+        case 6: return .submit(author: try FfiConverterString.read(from: &buf), proposal: try FfiConverterString.read(from: &buf)
+        )
+
+        case 7: return .propose(author: try FfiConverterString.read(from: &buf), proposal: try FfiConverterString.read(from: &buf), content: try FfiConverterTypeProposalContent.read(from: &buf)
+        )
+
+        case 8: return .vote(voter: try FfiConverterString.read(from: &buf), proposal: try FfiConverterString.read(from: &buf), choice: try FfiConverterTypeChoice.read(from: &buf)
+        )
+
+        case 9: return .cancel(by: try FfiConverterString.read(from: &buf), proposal: try FfiConverterString.read(from: &buf)
+        )
+
+        case 10: return .queue(proposal: try FfiConverterString.read(from: &buf)
+        )
+
+        case 11: return .execute(proposal: try FfiConverterString.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: GovernanceRequest, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .establish(roles):
+            writeInt(&buf, Int32(1))
+            FfiConverterSequenceTypeRoleHolder.write(roles, into: &buf)
+
+
+        case let .enrol(account):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(account, into: &buf)
+
+
+        case let .delegate(voter,to,topics):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(voter, into: &buf)
+            FfiConverterSequenceTypeDelegatedPart.write(to, into: &buf)
+            FfiConverterSequenceTypeProposalKind.write(topics, into: &buf)
+
+
+        case let .setReputation(account,reputationPpm):
+            writeInt(&buf, Int32(4))
+            FfiConverterString.write(account, into: &buf)
+            FfiConverterUInt32.write(reputationPpm, into: &buf)
+
+
+        case let .draft(author,proposal,content):
+            writeInt(&buf, Int32(5))
+            FfiConverterString.write(author, into: &buf)
+            FfiConverterString.write(proposal, into: &buf)
+            FfiConverterTypeProposalContent.write(content, into: &buf)
+
+
+        case let .submit(author,proposal):
+            writeInt(&buf, Int32(6))
+            FfiConverterString.write(author, into: &buf)
+            FfiConverterString.write(proposal, into: &buf)
+
+
+        case let .propose(author,proposal,content):
+            writeInt(&buf, Int32(7))
+            FfiConverterString.write(author, into: &buf)
+            FfiConverterString.write(proposal, into: &buf)
+            FfiConverterTypeProposalContent.write(content, into: &buf)
+
+
+        case let .vote(voter,proposal,choice):
+            writeInt(&buf, Int32(8))
+            FfiConverterString.write(voter, into: &buf)
+            FfiConverterString.write(proposal, into: &buf)
+            FfiConverterTypeChoice.write(choice, into: &buf)
+
+
+        case let .cancel(by,proposal):
+            writeInt(&buf, Int32(9))
+            FfiConverterString.write(by, into: &buf)
+            FfiConverterString.write(proposal, into: &buf)
+
+
+        case let .queue(proposal):
+            writeInt(&buf, Int32(10))
+            FfiConverterString.write(proposal, into: &buf)
+
+
+        case let .execute(proposal):
+            writeInt(&buf, Int32(11))
+            FfiConverterString.write(proposal, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGovernanceRequest_lift(_ buf: RustBuffer) throws -> GovernanceRequest {
+    return try FfiConverterTypeGovernanceRequest.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGovernanceRequest_lower(_ value: GovernanceRequest) -> RustBuffer {
+    return FfiConverterTypeGovernanceRequest.lower(value)
 }
 
 
@@ -16120,6 +18815,17 @@ public enum LedgerOperation: Equatable, Hashable, Codable {
          * What is asked.
          */request: EconomyRequest
     )
+    /**
+     * Asks something of governance.
+     */
+    case governance(
+        /**
+         * Names the operation.
+         */id: String,
+        /**
+         * What is asked.
+         */request: GovernanceRequest
+    )
 
 
 
@@ -16166,6 +18872,9 @@ public struct FfiConverterTypeLedgerOperation: FfiConverterRustBuffer {
         )
 
         case 9: return .economy(id: try FfiConverterString.read(from: &buf), request: try FfiConverterTypeEconomyRequest.read(from: &buf)
+        )
+
+        case 10: return .governance(id: try FfiConverterString.read(from: &buf), request: try FfiConverterTypeGovernanceRequest.read(from: &buf)
         )
 
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -16239,6 +18948,12 @@ public struct FfiConverterTypeLedgerOperation: FfiConverterRustBuffer {
             writeInt(&buf, Int32(9))
             FfiConverterString.write(id, into: &buf)
             FfiConverterTypeEconomyRequest.write(request, into: &buf)
+
+
+        case let .governance(id,request):
+            writeInt(&buf, Int32(10))
+            FfiConverterString.write(id, into: &buf)
+            FfiConverterTypeGovernanceRequest.write(request, into: &buf)
 
         }
     }
@@ -16644,6 +19359,101 @@ public func FfiConverterTypeParameterUnit_lift(_ buf: RustBuffer) throws -> Para
 #endif
 public func FfiConverterTypeParameterUnit_lower(_ value: ParameterUnit) -> RustBuffer {
     return FfiConverterTypeParameterUnit.lower(value)
+}
+
+
+
+/**
+ * What governance can pause.
+ */
+
+public enum PauseScope: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * Rewards for contributions and sessions.
+     */
+    case earning
+    /**
+     * Bonding, unbonding, redelegation and claims.
+     */
+    case staking
+    /**
+     * Fees.
+     */
+    case fees
+    /**
+     * Payments from the treasury.
+     */
+    case treasury
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PauseScope: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePauseScope: FfiConverterRustBuffer {
+    typealias SwiftType = PauseScope
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PauseScope {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .earning
+
+        case 2: return .staking
+
+        case 3: return .fees
+
+        case 4: return .treasury
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: PauseScope, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .earning:
+            writeInt(&buf, Int32(1))
+
+
+        case .staking:
+            writeInt(&buf, Int32(2))
+
+
+        case .fees:
+            writeInt(&buf, Int32(3))
+
+
+        case .treasury:
+            writeInt(&buf, Int32(4))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePauseScope_lift(_ buf: RustBuffer) throws -> PauseScope {
+    return try FfiConverterTypePauseScope.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePauseScope_lower(_ value: PauseScope) -> RustBuffer {
+    return FfiConverterTypePauseScope.lower(value)
 }
 
 
@@ -17215,6 +20025,606 @@ public func FfiConverterTypeProcessed_lift(_ buf: RustBuffer) throws -> Processe
 #endif
 public func FfiConverterTypeProcessed_lower(_ value: Processed) -> RustBuffer {
     return FfiConverterTypeProcessed.lower(value)
+}
+
+
+
+/**
+ * What a proposal does when it is executed, one step of it. Each kind of proposal carries some of
+ * them: a parameter change sets parameters, a treasury allocation pays, a protocol upgrade
+ * schedules one and sets parameters, an agent deployment deploys, an emergency action pauses and
+ * unpauses, and a general proposal grants and revokes roles, unpauses and resolves. Digests are 64
+ * hexadecimal digits.
+ */
+
+public enum ProposalAction: Equatable, Hashable, Codable {
+
+    /**
+     * Sets a parameter of the economy.
+     */
+    case setParameter(
+        /**
+         * Its name.
+         */name: String,
+        /**
+         * What it will be in its unit, in decimal digits.
+         */value: String
+    )
+    /**
+     * Pays from the treasury.
+     */
+    case pay(
+        /**
+         * Receives.
+         */toAccount: String,
+        /**
+         * Base units.
+         */amount: String,
+        /**
+         * What for; 0 is unsaid.
+         */code: UInt16 = UInt16(0)
+    )
+    /**
+     * Gives an account a role, in place of the one it had.
+     */
+    case grantRole(
+        /**
+         * The account.
+         */account: String,
+        /**
+         * Its role from then on.
+         */role: Role
+    )
+    /**
+     * Makes an account a citizen.
+     */
+    case revokeRole(
+        /**
+         * The account.
+         */account: String
+    )
+    /**
+     * Announces a version that nodes are to run from a time on.
+     */
+    case scheduleUpgrade(
+        /**
+         * Its name.
+         */version: String,
+        /**
+         * Digest of what is to be run.
+         */digest: String,
+        /**
+         * From when on, in milliseconds since 1970.
+         */activatesUnixMs: UInt64
+    )
+    /**
+     * Registers an agent and pays its budget from the treasury.
+     */
+    case deployAgent(
+        /**
+         * Digest of the agent.
+         */agent: String,
+        /**
+         * Runs it, and receives the budget.
+         */operatorAccount: String,
+        /**
+         * Base units; may be nothing.
+         */budget: String
+    )
+    /**
+     * Stops something until it is unpaused.
+     */
+    case pause(
+        /**
+         * What is stopped.
+         */scope: PauseScope
+    )
+    /**
+     * Lets something go on.
+     */
+    case unpause(
+        /**
+         * What was stopped.
+         */scope: PauseScope
+    )
+    /**
+     * Records a resolution.
+     */
+    case resolve(
+        /**
+         * Digest of its text.
+         */text: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ProposalAction: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeProposalAction: FfiConverterRustBuffer {
+    typealias SwiftType = ProposalAction
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ProposalAction {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .setParameter(name: try FfiConverterString.read(from: &buf), value: try FfiConverterString.read(from: &buf)
+        )
+
+        case 2: return .pay(toAccount: try FfiConverterString.read(from: &buf), amount: try FfiConverterString.read(from: &buf), code: try FfiConverterUInt16.read(from: &buf)
+        )
+
+        case 3: return .grantRole(account: try FfiConverterString.read(from: &buf), role: try FfiConverterTypeRole.read(from: &buf)
+        )
+
+        case 4: return .revokeRole(account: try FfiConverterString.read(from: &buf)
+        )
+
+        case 5: return .scheduleUpgrade(version: try FfiConverterString.read(from: &buf), digest: try FfiConverterString.read(from: &buf), activatesUnixMs: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 6: return .deployAgent(agent: try FfiConverterString.read(from: &buf), operatorAccount: try FfiConverterString.read(from: &buf), budget: try FfiConverterString.read(from: &buf)
+        )
+
+        case 7: return .pause(scope: try FfiConverterTypePauseScope.read(from: &buf)
+        )
+
+        case 8: return .unpause(scope: try FfiConverterTypePauseScope.read(from: &buf)
+        )
+
+        case 9: return .resolve(text: try FfiConverterString.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: ProposalAction, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .setParameter(name,value):
+            writeInt(&buf, Int32(1))
+            FfiConverterString.write(name, into: &buf)
+            FfiConverterString.write(value, into: &buf)
+
+
+        case let .pay(toAccount,amount,code):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(toAccount, into: &buf)
+            FfiConverterString.write(amount, into: &buf)
+            FfiConverterUInt16.write(code, into: &buf)
+
+
+        case let .grantRole(account,role):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(account, into: &buf)
+            FfiConverterTypeRole.write(role, into: &buf)
+
+
+        case let .revokeRole(account):
+            writeInt(&buf, Int32(4))
+            FfiConverterString.write(account, into: &buf)
+
+
+        case let .scheduleUpgrade(version,digest,activatesUnixMs):
+            writeInt(&buf, Int32(5))
+            FfiConverterString.write(version, into: &buf)
+            FfiConverterString.write(digest, into: &buf)
+            FfiConverterUInt64.write(activatesUnixMs, into: &buf)
+
+
+        case let .deployAgent(agent,operatorAccount,budget):
+            writeInt(&buf, Int32(6))
+            FfiConverterString.write(agent, into: &buf)
+            FfiConverterString.write(operatorAccount, into: &buf)
+            FfiConverterString.write(budget, into: &buf)
+
+
+        case let .pause(scope):
+            writeInt(&buf, Int32(7))
+            FfiConverterTypePauseScope.write(scope, into: &buf)
+
+
+        case let .unpause(scope):
+            writeInt(&buf, Int32(8))
+            FfiConverterTypePauseScope.write(scope, into: &buf)
+
+
+        case let .resolve(text):
+            writeInt(&buf, Int32(9))
+            FfiConverterString.write(text, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProposalAction_lift(_ buf: RustBuffer) throws -> ProposalAction {
+    return try FfiConverterTypeProposalAction.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProposalAction_lower(_ value: ProposalAction) -> RustBuffer {
+    return FfiConverterTypeProposalAction.lower(value)
+}
+
+
+
+/**
+ * What a proposal is about. Also what votes are delegated by.
+ */
+
+public enum ProposalKind: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * Numbers of the economy.
+     */
+    case parameterChange
+    /**
+     * Payments from the treasury.
+     */
+    case treasuryAllocation
+    /**
+     * The version that nodes run.
+     */
+    case protocolUpgrade
+    /**
+     * A pause, on a shorter clock and with a higher bar.
+     */
+    case emergencyAction
+    /**
+     * An agent and its budget.
+     */
+    case agentDeployment
+    /**
+     * Roles and resolutions.
+     */
+    case general
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ProposalKind: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeProposalKind: FfiConverterRustBuffer {
+    typealias SwiftType = ProposalKind
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ProposalKind {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .parameterChange
+
+        case 2: return .treasuryAllocation
+
+        case 3: return .protocolUpgrade
+
+        case 4: return .emergencyAction
+
+        case 5: return .agentDeployment
+
+        case 6: return .general
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: ProposalKind, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .parameterChange:
+            writeInt(&buf, Int32(1))
+
+
+        case .treasuryAllocation:
+            writeInt(&buf, Int32(2))
+
+
+        case .protocolUpgrade:
+            writeInt(&buf, Int32(3))
+
+
+        case .emergencyAction:
+            writeInt(&buf, Int32(4))
+
+
+        case .agentDeployment:
+            writeInt(&buf, Int32(5))
+
+
+        case .general:
+            writeInt(&buf, Int32(6))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProposalKind_lift(_ buf: RustBuffer) throws -> ProposalKind {
+    return try FfiConverterTypeProposalKind.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProposalKind_lower(_ value: ProposalKind) -> RustBuffer {
+    return FfiConverterTypeProposalKind.lower(value)
+}
+
+
+
+/**
+ * Where a proposal is in its life.
+ */
+
+public enum ProposalState: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * Its author's own; no clock runs.
+     */
+    case draft
+    /**
+     * Submitted; the snapshot is not past.
+     */
+    case pending
+    /**
+     * Can be voted on.
+     */
+    case active
+    /**
+     * The deadline passed without a quorum or approval.
+     */
+    case defeated
+    /**
+     * Passed; can be queued.
+     */
+    case succeeded
+    /**
+     * Waits for its timelock, then can be executed.
+     */
+    case queued
+    /**
+     * Done.
+     */
+    case executed
+    /**
+     * Nobody queued or executed it in time.
+     */
+    case expired
+    /**
+     * Withdrawn by its author or stopped by a guardian.
+     */
+    case cancelled
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ProposalState: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeProposalState: FfiConverterRustBuffer {
+    typealias SwiftType = ProposalState
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ProposalState {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .draft
+
+        case 2: return .pending
+
+        case 3: return .active
+
+        case 4: return .defeated
+
+        case 5: return .succeeded
+
+        case 6: return .queued
+
+        case 7: return .executed
+
+        case 8: return .expired
+
+        case 9: return .cancelled
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: ProposalState, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .draft:
+            writeInt(&buf, Int32(1))
+
+
+        case .pending:
+            writeInt(&buf, Int32(2))
+
+
+        case .active:
+            writeInt(&buf, Int32(3))
+
+
+        case .defeated:
+            writeInt(&buf, Int32(4))
+
+
+        case .succeeded:
+            writeInt(&buf, Int32(5))
+
+
+        case .queued:
+            writeInt(&buf, Int32(6))
+
+
+        case .executed:
+            writeInt(&buf, Int32(7))
+
+
+        case .expired:
+            writeInt(&buf, Int32(8))
+
+
+        case .cancelled:
+            writeInt(&buf, Int32(9))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProposalState_lift(_ buf: RustBuffer) throws -> ProposalState {
+    return try FfiConverterTypeProposalState.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProposalState_lower(_ value: ProposalState) -> RustBuffer {
+    return FfiConverterTypeProposalState.lower(value)
+}
+
+
+
+/**
+ * What an account is in governance.
+ */
+
+public enum Role: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * Everybody else.
+     */
+    case citizen
+    /**
+     * Votes for others, by trade.
+     */
+    case delegate
+    /**
+     * Sits on a council.
+     */
+    case councilor
+    /**
+     * May cancel proposals.
+     */
+    case guardian
+    /**
+     * May cancel proposals.
+     */
+    case king
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Role: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRole: FfiConverterRustBuffer {
+    typealias SwiftType = Role
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Role {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .citizen
+
+        case 2: return .delegate
+
+        case 3: return .councilor
+
+        case 4: return .guardian
+
+        case 5: return .king
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Role, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .citizen:
+            writeInt(&buf, Int32(1))
+
+
+        case .delegate:
+            writeInt(&buf, Int32(2))
+
+
+        case .councilor:
+            writeInt(&buf, Int32(3))
+
+
+        case .guardian:
+            writeInt(&buf, Int32(4))
+
+
+        case .king:
+            writeInt(&buf, Int32(5))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRole_lift(_ buf: RustBuffer) throws -> Role {
+    return try FfiConverterTypeRole.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRole_lower(_ value: Role) -> RustBuffer {
+    return FfiConverterTypeRole.lower(value)
 }
 
 
@@ -18008,6 +21418,101 @@ public func FfiConverterTypeVerdict_lower(_ value: Verdict) -> RustBuffer {
 }
 
 
+
+/**
+ * How power becomes votes.
+ */
+
+public enum Weighing: Equatable, Hashable, Codable, CaseIterable {
+
+    /**
+     * As it is.
+     */
+    case linear
+    /**
+     * Times a reputation.
+     */
+    case reputation
+    /**
+     * Its square root.
+     */
+    case quadratic
+    /**
+     * The more, the longer a vote stands.
+     */
+    case conviction
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Weighing: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeWeighing: FfiConverterRustBuffer {
+    typealias SwiftType = Weighing
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Weighing {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .linear
+
+        case 2: return .reputation
+
+        case 3: return .quadratic
+
+        case 4: return .conviction
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Weighing, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .linear:
+            writeInt(&buf, Int32(1))
+
+
+        case .reputation:
+            writeInt(&buf, Int32(2))
+
+
+        case .quadratic:
+            writeInt(&buf, Int32(3))
+
+
+        case .conviction:
+            writeInt(&buf, Int32(4))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWeighing_lift(_ buf: RustBuffer) throws -> Weighing {
+    return try FfiConverterTypeWeighing.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWeighing_lower(_ value: Weighing) -> RustBuffer {
+    return FfiConverterTypeWeighing.lower(value)
+}
+
+
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
@@ -18275,6 +21780,30 @@ fileprivate struct FfiConverterOptionTypeAccountLimits: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeBallot: FfiConverterRustBuffer {
+    typealias SwiftType = Ballot?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeBallot.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeBallot.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeCover: FfiConverterRustBuffer {
     typealias SwiftType = Cover?
 
@@ -18483,6 +22012,30 @@ fileprivate struct FfiConverterOptionTypePlan: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypePlan.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeProposal: FfiConverterRustBuffer {
+    typealias SwiftType = Proposal?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeProposal.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeProposal.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -18929,6 +22482,56 @@ fileprivate struct FfiConverterSequenceTypeAssignment: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeDelegatedPart: FfiConverterRustBuffer {
+    typealias SwiftType = [DelegatedPart]
+
+    public static func write(_ value: [DelegatedPart], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeDelegatedPart.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [DelegatedPart] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [DelegatedPart]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeDelegatedPart.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeDeployedAgent: FfiConverterRustBuffer {
+    typealias SwiftType = [DeployedAgent]
+
+    public static func write(_ value: [DeployedAgent], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeDeployedAgent.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [DeployedAgent] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [DeployedAgent]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeDeployedAgent.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeDescriptor: FfiConverterRustBuffer {
     typealias SwiftType = [Descriptor]
 
@@ -19229,6 +22832,31 @@ fileprivate struct FfiConverterSequenceTypePoint: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeProposal: FfiConverterRustBuffer {
+    typealias SwiftType = [Proposal]
+
+    public static func write(_ value: [Proposal], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeProposal.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Proposal] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Proposal]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeProposal.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeReason: FfiConverterRustBuffer {
     typealias SwiftType = [Reason]
 
@@ -19296,6 +22924,81 @@ fileprivate struct FfiConverterSequenceTypeRemoved: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeRemoved.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeResolution: FfiConverterRustBuffer {
+    typealias SwiftType = [Resolution]
+
+    public static func write(_ value: [Resolution], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeResolution.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Resolution] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Resolution]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeResolution.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeRoleHolder: FfiConverterRustBuffer {
+    typealias SwiftType = [RoleHolder]
+
+    public static func write(_ value: [RoleHolder], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeRoleHolder.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [RoleHolder] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [RoleHolder]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeRoleHolder.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeScheduledUpgrade: FfiConverterRustBuffer {
+    typealias SwiftType = [ScheduledUpgrade]
+
+    public static func write(_ value: [ScheduledUpgrade], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeScheduledUpgrade.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ScheduledUpgrade] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [ScheduledUpgrade]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeScheduledUpgrade.read(from: &buf))
         }
         return seq
     }
@@ -19421,6 +23124,81 @@ fileprivate struct FfiConverterSequenceTypeLedgerOperation: FfiConverterRustBuff
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeLedgerOperation.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypePauseScope: FfiConverterRustBuffer {
+    typealias SwiftType = [PauseScope]
+
+    public static func write(_ value: [PauseScope], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypePauseScope.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [PauseScope] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [PauseScope]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypePauseScope.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeProposalAction: FfiConverterRustBuffer {
+    typealias SwiftType = [ProposalAction]
+
+    public static func write(_ value: [ProposalAction], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeProposalAction.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ProposalAction] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [ProposalAction]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeProposalAction.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeProposalKind: FfiConverterRustBuffer {
+    typealias SwiftType = [ProposalKind]
+
+    public static func write(_ value: [ProposalKind], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeProposalKind.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ProposalKind] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [ProposalKind]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeProposalKind.read(from: &buf))
         }
         return seq
     }
@@ -20148,6 +23926,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_export_history() != 48474) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledger_governance() != 32244) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_ledger_head() != 59711) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -20224,6 +24005,33 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_stake() != 40495) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_ask() != 51760) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_ballot() != 48393) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_delegation() != 19430) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_member() != 47421) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_overview() != 50705) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_power() != 60742) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_proposal() != 23633) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_proposals() != 42323) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_total() != 26570) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_method_fog_close() != 61488) {

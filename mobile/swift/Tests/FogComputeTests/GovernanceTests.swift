@@ -89,7 +89,8 @@ final class GovernanceTests: XCTestCase {
         _ = try ledger.executeSigned(batch: handedOver)
         assertFails(.signatureReplayed) { try ledger.executeSigned(batch: handedOver) }
         let voted = try XCTUnwrap(economy.receipt(id: id(22)))
-        XCTAssertEqual([voted.event, voted.proposal, voted.power], ["voted", proposal, credits(10_000)])
+        let did = [voted.event, voted.proposal, voted.power]
+        XCTAssertEqual(did, ["voted", proposal, credits(10_000)])
         _ = try ledger.executeSigned(batch: sign(ledger, cleo, 23, vote(cleo, .against)))
         _ = try ledger.executeSigned(batch: sign(ledger, cleo, 24, vote(cleo, .for)))
         let ballot = try XCTUnwrap(governance.ballot(proposal: proposal, voter: cleo))

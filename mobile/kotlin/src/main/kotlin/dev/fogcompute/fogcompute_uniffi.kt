@@ -872,6 +872,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_export_history(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledger_governance(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_head(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledger_history(
@@ -923,6 +925,24 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_rules(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_stake(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_ask(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_ballot(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_delegation(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_member(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_overview(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_power(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_proposal(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_proposals(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_total(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_fog_stats(
     ): Int
@@ -1200,6 +1220,8 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_export_history(`ptr`: Long,`path`: RustBuffer.ByValue,`format`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_ledger_governance(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_head(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledger_history(`ptr`: Long,`account`: RustBuffer.ByValue,`after`: Long,`limit`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
@@ -1255,6 +1277,28 @@ internal object UniffiLib {
     external fun uniffi_fogcompute_uniffi_fn_method_ledgereconomy_rules(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_ledgereconomy_stake(`ptr`: Long,`node`: RustBuffer.ByValue,`delegator`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_clone_ledgergovernance(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_ledgergovernance(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgergovernance_ask(`ptr`: Long,`id`: RustBuffer.ByValue,`request`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgergovernance_ballot(`ptr`: Long,`proposal`: RustBuffer.ByValue,`voter`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgergovernance_delegation(`ptr`: Long,`voter`: RustBuffer.ByValue,`topic`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgergovernance_member(`ptr`: Long,`account`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgergovernance_overview(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgergovernance_power(`ptr`: Long,`account`: RustBuffer.ByValue,`topic`: RustBuffer.ByValue,`unixMs`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgergovernance_proposal(`ptr`: Long,`proposal`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgergovernance_proposals(`ptr`: Long,`after`: RustBuffer.ByValue,`limit`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_ledgergovernance_total(`ptr`: Long,`unixMs`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_clone_fog(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
@@ -1784,6 +1828,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_export_history() and 0xFFFF) != 48474) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_governance() and 0xFFFF) != 32244) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledger_head() and 0xFFFF) != 59711) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1860,6 +1907,33 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgereconomy_stake() and 0xFFFF) != 40495) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_ask() and 0xFFFF) != 51760) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_ballot() and 0xFFFF) != 48393) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_delegation() and 0xFFFF) != 19430) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_member() and 0xFFFF) != 47421) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_overview() and 0xFFFF) != 50705) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_power() and 0xFFFF) != 60742) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_proposal() and 0xFFFF) != 23633) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_proposals() and 0xFFFF) != 42323) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_ledgergovernance_total() and 0xFFFF) != 26570) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_fog_stats() and 0xFFFF) != 44448) {
@@ -4158,6 +4232,11 @@ public interface LedgerInterface {
     fun `exportHistory`(`path`: kotlin.String, `format`: TextFormat? = null): kotlin.ULong
 
     /**
+     * Governance of this ledger: proposals, votes, delegation and roles.
+     */
+    fun `governance`(): LedgerGovernance
+
+    /**
      * Where the history ends.
      *
      * # Errors
@@ -4790,6 +4869,22 @@ open class Ledger: Disposable, AutoCloseable, LedgerInterface
 
         FfiConverterString.lower(`path`),
         FfiConverterOptionalTypeTextFormat.lower(`format`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Governance of this ledger: proposals, votes, delegation and roles.
+     */override fun `governance`(): LedgerGovernance {
+            return FfiConverterTypeLedgerGovernance.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledger_governance(
+        it,
+        _status)
 }
     }
     )
@@ -5797,6 +5892,530 @@ public object FfiConverterTypeLedgerEconomy: FfiConverter<LedgerEconomy, Long> {
     override fun allocationSize(value: LedgerEconomy) = 8UL
 
     override fun write(value: LedgerEconomy, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Governance of a ledger: proposals, votes, delegation and roles, by the rules of its economy
+ * (parameters `dao.*`). [`Ledger::governance`] gives it. Topics are kinds of proposals.
+ */
+public interface LedgerGovernanceInterface {
+
+    /**
+     * Asks something of governance, in one transaction. The same request under the same id happens
+     * once. What an account asks for is signed instead, by [`sign_batch`](crate::sign_batch) or
+     * [`batch_message`](crate::batch_message), unless the rules say otherwise.
+     *
+     * # Errors
+     * [`FogError::NoEconomy`] before there is an economy, [`FogError::IdReused`],
+     * [`FogError::SignatureRequired`], and why governance refuses: [`FogError::Governed`] to
+     * [`FogError::GovernanceRefused`].
+     */
+    fun `ask`(`id`: kotlin.String, `request`: GovernanceRequest): EconomyReceipt
+
+    /**
+     * What a voter has said about a proposal; null if it has not voted, or the proposal is over.
+     *
+     * # Errors
+     * [`FogError::UnknownProposal`].
+     */
+    fun `ballot`(`proposal`: kotlin.String, `voter`: kotlin.String): Ballot?
+
+    /**
+     * What an account delegates on a topic.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    fun `delegation`(`voter`: kotlin.String, `topic`: ProposalKind): List<DelegatedPart>
+
+    /**
+     * What an account is to governance.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    fun `member`(`account`: kotlin.String): GovernanceMember
+
+    /**
+     * What governance is beside its proposals.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    fun `overview`(): GovernanceOverview
+
+    /**
+     * Where an account stands on a topic: now, or at the end of a millisecond since 1970 that is
+     * past.
+     *
+     * # Errors
+     * [`FogError::FutureLookup`].
+     */
+    fun `power`(`account`: kotlin.String, `topic`: ProposalKind, `unixMs`: kotlin.ULong? = null): VotingPower
+
+    /**
+     * A proposal as it stands; null if there is none of that name.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    fun `proposal`(`proposal`: kotlin.String): Proposal?
+
+    /**
+     * Proposals with an id above `after`, by id: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    fun `proposals`(`after`: kotlin.String? = null, `limit`: kotlin.UInt? = null): List<Proposal>
+
+    /**
+     * All weight, in base units: now, or at the end of a millisecond since 1970 that is past.
+     *
+     * # Errors
+     * [`FogError::FutureLookup`].
+     */
+    fun `total`(`unixMs`: kotlin.ULong? = null): kotlin.String
+
+    companion object
+}
+
+/**
+ * Governance of a ledger: proposals, votes, delegation and roles, by the rules of its economy
+ * (parameters `dao.*`). [`Ledger::governance`] gives it. Topics are kinds of proposals.
+ */
+open class LedgerGovernance: Disposable, AutoCloseable, LedgerGovernanceInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_ledgergovernance(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_ledgergovernance(handle, status)
+        }
+    }
+
+
+    /**
+     * Asks something of governance, in one transaction. The same request under the same id happens
+     * once. What an account asks for is signed instead, by [`sign_batch`](crate::sign_batch) or
+     * [`batch_message`](crate::batch_message), unless the rules say otherwise.
+     *
+     * # Errors
+     * [`FogError::NoEconomy`] before there is an economy, [`FogError::IdReused`],
+     * [`FogError::SignatureRequired`], and why governance refuses: [`FogError::Governed`] to
+     * [`FogError::GovernanceRefused`].
+     */
+    @Throws(FogException::class)override fun `ask`(`id`: kotlin.String, `request`: GovernanceRequest): EconomyReceipt {
+            return FfiConverterTypeEconomyReceipt.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgergovernance_ask(
+        it,
+
+        FfiConverterString.lower(`id`),
+        FfiConverterTypeGovernanceRequest.lower(`request`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * What a voter has said about a proposal; null if it has not voted, or the proposal is over.
+     *
+     * # Errors
+     * [`FogError::UnknownProposal`].
+     */
+    @Throws(FogException::class)override fun `ballot`(`proposal`: kotlin.String, `voter`: kotlin.String): Ballot? {
+            return FfiConverterOptionalTypeBallot.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgergovernance_ballot(
+        it,
+
+        FfiConverterString.lower(`proposal`),
+        FfiConverterString.lower(`voter`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * What an account delegates on a topic.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)override fun `delegation`(`voter`: kotlin.String, `topic`: ProposalKind): List<DelegatedPart> {
+            return FfiConverterSequenceTypeDelegatedPart.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgergovernance_delegation(
+        it,
+
+        FfiConverterString.lower(`voter`),
+        FfiConverterTypeProposalKind.lower(`topic`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * What an account is to governance.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`].
+     */
+    @Throws(FogException::class)override fun `member`(`account`: kotlin.String): GovernanceMember {
+            return FfiConverterTypeGovernanceMember.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgergovernance_member(
+        it,
+
+        FfiConverterString.lower(`account`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * What governance is beside its proposals.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `overview`(): GovernanceOverview {
+            return FfiConverterTypeGovernanceOverview.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgergovernance_overview(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Where an account stands on a topic: now, or at the end of a millisecond since 1970 that is
+     * past.
+     *
+     * # Errors
+     * [`FogError::FutureLookup`].
+     */
+    @Throws(FogException::class)override fun `power`(`account`: kotlin.String, `topic`: ProposalKind, `unixMs`: kotlin.ULong?): VotingPower {
+            return FfiConverterTypeVotingPower.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgergovernance_power(
+        it,
+
+        FfiConverterString.lower(`account`),
+        FfiConverterTypeProposalKind.lower(`topic`),
+        FfiConverterOptionalULong.lower(`unixMs`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * A proposal as it stands; null if there is none of that name.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `proposal`(`proposal`: kotlin.String): Proposal? {
+            return FfiConverterOptionalTypeProposal.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgergovernance_proposal(
+        it,
+
+        FfiConverterString.lower(`proposal`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Proposals with an id above `after`, by id: at most `limit`, at most 10,000.
+     *
+     * # Errors
+     * [`FogError::Storage`].
+     */
+    @Throws(FogException::class)override fun `proposals`(`after`: kotlin.String?, `limit`: kotlin.UInt?): List<Proposal> {
+            return FfiConverterSequenceTypeProposal.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgergovernance_proposals(
+        it,
+
+        FfiConverterOptionalString.lower(`after`),
+        FfiConverterOptionalUInt.lower(`limit`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * All weight, in base units: now, or at the end of a millisecond since 1970 that is past.
+     *
+     * # Errors
+     * [`FogError::FutureLookup`].
+     */
+    @Throws(FogException::class)override fun `total`(`unixMs`: kotlin.ULong?): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_ledgergovernance_total(
+        it,
+
+        FfiConverterOptionalULong.lower(`unixMs`),_status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLedgerGovernance: FfiConverter<LedgerGovernance, Long> {
+    override fun lower(value: LedgerGovernance): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): LedgerGovernance {
+        return LedgerGovernance(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): LedgerGovernance {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: LedgerGovernance) = 8UL
+
+    override fun write(value: LedgerGovernance, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -11583,6 +12202,78 @@ public object FfiConverterTypeAssignment: FfiConverterRustBuffer<Assignment> {
 
 
 /**
+ * What a voter has said about a proposal. Weights are base units.
+ */
+data class Ballot (
+    /**
+     * What it says.
+     */
+    val `choice`: Choice
+    ,
+    /**
+     * All power it carries: the voter's own and what was delegated, but for what others took back
+     * by voting themselves.
+     */
+    val `power`: kotlin.String
+    ,
+    /**
+     * The power that counts: no voter has more than the rules allow one.
+     */
+    val `counted`: kotlin.String
+    ,
+    /**
+     * The votes that makes.
+     */
+    val `votes`: kotlin.String
+    ,
+    /**
+     * How often it was changed.
+     */
+    val `changes`: kotlin.UInt
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeBallot: FfiConverterRustBuffer<Ballot> {
+    override fun read(buf: ByteBuffer): Ballot {
+        return Ballot(
+            FfiConverterTypeChoice.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Ballot) = (
+            FfiConverterTypeChoice.allocationSize(value.`choice`) +
+            FfiConverterString.allocationSize(value.`power`) +
+            FfiConverterString.allocationSize(value.`counted`) +
+            FfiConverterString.allocationSize(value.`votes`) +
+            FfiConverterUInt.allocationSize(value.`changes`)
+    )
+
+    override fun write(value: Ballot, buf: ByteBuffer) {
+            FfiConverterTypeChoice.write(value.`choice`, buf)
+            FfiConverterString.write(value.`power`, buf)
+            FfiConverterString.write(value.`counted`, buf)
+            FfiConverterString.write(value.`votes`, buf)
+            FfiConverterUInt.write(value.`changes`, buf)
+    }
+}
+
+
+
+/**
  * How much may be used. All zero when refused.
  */
 data class Budget (
@@ -11792,6 +12483,116 @@ public object FfiConverterTypeDecision: FfiConverterRustBuffer<Decision> {
             FfiConverterTypeVerdict.write(value.`verdict`, buf)
             FfiConverterTypeBudget.write(value.`budget`, buf)
             FfiConverterSequenceTypeReason.write(value.`reasons`, buf)
+    }
+}
+
+
+
+/**
+ * A part of somebody's votes, and who casts it.
+ */
+data class DelegatedPart (
+    /**
+     * Casts it.
+     */
+    val `toAccount`: kotlin.String
+    ,
+    /**
+     * How much of it, in millionths.
+     */
+    val `partPpm`: kotlin.UInt
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeDelegatedPart: FfiConverterRustBuffer<DelegatedPart> {
+    override fun read(buf: ByteBuffer): DelegatedPart {
+        return DelegatedPart(
+            FfiConverterString.read(buf),
+            FfiConverterUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: DelegatedPart) = (
+            FfiConverterString.allocationSize(value.`toAccount`) +
+            FfiConverterUInt.allocationSize(value.`partPpm`)
+    )
+
+    override fun write(value: DelegatedPart, buf: ByteBuffer) {
+            FfiConverterString.write(value.`toAccount`, buf)
+            FfiConverterUInt.write(value.`partPpm`, buf)
+    }
+}
+
+
+
+/**
+ * An agent that was deployed.
+ */
+data class DeployedAgent (
+    /**
+     * Digest of the agent.
+     */
+    val `agent`: kotlin.String
+    ,
+    /**
+     * The proposal that deployed it.
+     */
+    val `proposal`: kotlin.String
+    ,
+    /**
+     * Runs it.
+     */
+    val `operatorAccount`: kotlin.String
+    ,
+    /**
+     * Base units that were paid for it.
+     */
+    val `budget`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeDeployedAgent: FfiConverterRustBuffer<DeployedAgent> {
+    override fun read(buf: ByteBuffer): DeployedAgent {
+        return DeployedAgent(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: DeployedAgent) = (
+            FfiConverterString.allocationSize(value.`agent`) +
+            FfiConverterString.allocationSize(value.`proposal`) +
+            FfiConverterString.allocationSize(value.`operatorAccount`) +
+            FfiConverterString.allocationSize(value.`budget`)
+    )
+
+    override fun write(value: DeployedAgent, buf: ByteBuffer) {
+            FfiConverterString.write(value.`agent`, buf)
+            FfiConverterString.write(value.`proposal`, buf)
+            FfiConverterString.write(value.`operatorAccount`, buf)
+            FfiConverterString.write(value.`budget`, buf)
     }
 }
 
@@ -12192,8 +12993,9 @@ data class EconomyReceipt (
     /**
      * What happened: "configured", "parameter_set", "registered", "commission_set", "bonded",
      * "unbonded", "unbonding_cancelled", "redelegated", "claimed", "commission_claimed",
-     * "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid". There may be more
-     * later.
+     * "rewarded", "slashed", "unjailed", "insurance_paid", "earned", "fee_paid"; of governance
+     * "established", "enrolled", "delegated", "reputation_set", "drafted", "submitted", "proposed",
+     * "voted", "cancelled", "queued", "executed". There may be more later.
      */
     val `event`: kotlin.String
     ,
@@ -12248,6 +13050,26 @@ data class EconomyReceipt (
      * Whether a slashed operator may never come back.
      */
     val `tombstoned`: kotlin.Boolean
+    ,
+    /**
+     * The proposal that was drafted, submitted, voted on, cancelled, queued or executed.
+     */
+    val `proposal`: kotlin.String?
+    ,
+    /**
+     * All power of the ballot that was cast or changed, in base units.
+     */
+    val `power`: kotlin.String
+    ,
+    /**
+     * The last millisecond to vote in since 1970, of a proposal that was submitted or voted on.
+     */
+    val `deadlineUnixMs`: kotlin.ULong?
+    ,
+    /**
+     * When a proposal that was queued may be executed, in milliseconds since 1970.
+     */
+    val `etaUnixMs`: kotlin.ULong?
 
 ){
 
@@ -12278,6 +13100,10 @@ public object FfiConverterTypeEconomyReceipt: FfiConverterRustBuffer<EconomyRece
             FfiConverterOptionalULong.read(buf),
             FfiConverterOptionalULong.read(buf),
             FfiConverterBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
         )
     }
 
@@ -12295,7 +13121,11 @@ public object FfiConverterTypeEconomyReceipt: FfiConverterRustBuffer<EconomyRece
             FfiConverterOptionalULong.allocationSize(value.`entry`) +
             FfiConverterOptionalULong.allocationSize(value.`maturesUnixMs`) +
             FfiConverterOptionalULong.allocationSize(value.`jailedUntilUnixMs`) +
-            FfiConverterBoolean.allocationSize(value.`tombstoned`)
+            FfiConverterBoolean.allocationSize(value.`tombstoned`) +
+            FfiConverterOptionalString.allocationSize(value.`proposal`) +
+            FfiConverterString.allocationSize(value.`power`) +
+            FfiConverterOptionalULong.allocationSize(value.`deadlineUnixMs`) +
+            FfiConverterOptionalULong.allocationSize(value.`etaUnixMs`)
     )
 
     override fun write(value: EconomyReceipt, buf: ByteBuffer) {
@@ -12313,6 +13143,10 @@ public object FfiConverterTypeEconomyReceipt: FfiConverterRustBuffer<EconomyRece
             FfiConverterOptionalULong.write(value.`maturesUnixMs`, buf)
             FfiConverterOptionalULong.write(value.`jailedUntilUnixMs`, buf)
             FfiConverterBoolean.write(value.`tombstoned`, buf)
+            FfiConverterOptionalString.write(value.`proposal`, buf)
+            FfiConverterString.write(value.`power`, buf)
+            FfiConverterOptionalULong.write(value.`deadlineUnixMs`, buf)
+            FfiConverterOptionalULong.write(value.`etaUnixMs`, buf)
     }
 }
 
@@ -12805,6 +13639,180 @@ public object FfiConverterTypeFront: FfiConverterRustBuffer<Front> {
             FfiConverterSequenceTypeIndividual.write(value.`individuals`, buf)
             FfiConverterULong.write(value.`evaluations`, buf)
             FfiConverterUInt.write(value.`generations`, buf)
+    }
+}
+
+
+
+/**
+ * What an account is to governance.
+ */
+data class GovernanceMember (
+    /**
+     * Whether what it has counts.
+     */
+    val `enrolled`: kotlin.Boolean
+    ,
+    /**
+     * Its role.
+     */
+    val `role`: Role
+    ,
+    /**
+     * Base units that count, in its account.
+     */
+    val `tokens`: kotlin.String
+    ,
+    /**
+     * Base units that count, staked.
+     */
+    val `staked`: kotlin.String
+    ,
+    /**
+     * The reputation that was set for it, in millionths.
+     */
+    val `reputationPpm`: kotlin.UInt?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeGovernanceMember: FfiConverterRustBuffer<GovernanceMember> {
+    override fun read(buf: ByteBuffer): GovernanceMember {
+        return GovernanceMember(
+            FfiConverterBoolean.read(buf),
+            FfiConverterTypeRole.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: GovernanceMember) = (
+            FfiConverterBoolean.allocationSize(value.`enrolled`) +
+            FfiConverterTypeRole.allocationSize(value.`role`) +
+            FfiConverterString.allocationSize(value.`tokens`) +
+            FfiConverterString.allocationSize(value.`staked`) +
+            FfiConverterOptionalUInt.allocationSize(value.`reputationPpm`)
+    )
+
+    override fun write(value: GovernanceMember, buf: ByteBuffer) {
+            FfiConverterBoolean.write(value.`enrolled`, buf)
+            FfiConverterTypeRole.write(value.`role`, buf)
+            FfiConverterString.write(value.`tokens`, buf)
+            FfiConverterString.write(value.`staked`, buf)
+            FfiConverterOptionalUInt.write(value.`reputationPpm`, buf)
+    }
+}
+
+
+
+/**
+ * What governance is beside its proposals. Weights are base units.
+ */
+data class GovernanceOverview (
+    /**
+     * Whether founding roles were given: from then on, rules and treasury are governed.
+     */
+    val `established`: kotlin.Boolean
+    ,
+    /**
+     * How many accounts are enrolled.
+     */
+    val `members`: kotlin.ULong
+    ,
+    /**
+     * What everybody holds and has staked: counted from when the first account is enrolled.
+     */
+    val `circulating`: kotlin.String
+    ,
+    /**
+     * All weight: what circulates, and what roles add to it.
+     */
+    val `total`: kotlin.String
+    ,
+    /**
+     * Accounts with a role, by id.
+     */
+    val `roles`: List<RoleHolder>
+    ,
+    /**
+     * What is paused.
+     */
+    val `paused`: List<PauseScope>
+    ,
+    /**
+     * Versions that were scheduled, by name.
+     */
+    val `upgrades`: List<ScheduledUpgrade>
+    ,
+    /**
+     * Agents that were deployed, by digest.
+     */
+    val `agents`: List<DeployedAgent>
+    ,
+    /**
+     * Resolutions, in order.
+     */
+    val `resolutions`: List<Resolution>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeGovernanceOverview: FfiConverterRustBuffer<GovernanceOverview> {
+    override fun read(buf: ByteBuffer): GovernanceOverview {
+        return GovernanceOverview(
+            FfiConverterBoolean.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterSequenceTypeRoleHolder.read(buf),
+            FfiConverterSequenceTypePauseScope.read(buf),
+            FfiConverterSequenceTypeScheduledUpgrade.read(buf),
+            FfiConverterSequenceTypeDeployedAgent.read(buf),
+            FfiConverterSequenceTypeResolution.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: GovernanceOverview) = (
+            FfiConverterBoolean.allocationSize(value.`established`) +
+            FfiConverterULong.allocationSize(value.`members`) +
+            FfiConverterString.allocationSize(value.`circulating`) +
+            FfiConverterString.allocationSize(value.`total`) +
+            FfiConverterSequenceTypeRoleHolder.allocationSize(value.`roles`) +
+            FfiConverterSequenceTypePauseScope.allocationSize(value.`paused`) +
+            FfiConverterSequenceTypeScheduledUpgrade.allocationSize(value.`upgrades`) +
+            FfiConverterSequenceTypeDeployedAgent.allocationSize(value.`agents`) +
+            FfiConverterSequenceTypeResolution.allocationSize(value.`resolutions`)
+    )
+
+    override fun write(value: GovernanceOverview, buf: ByteBuffer) {
+            FfiConverterBoolean.write(value.`established`, buf)
+            FfiConverterULong.write(value.`members`, buf)
+            FfiConverterString.write(value.`circulating`, buf)
+            FfiConverterString.write(value.`total`, buf)
+            FfiConverterSequenceTypeRoleHolder.write(value.`roles`, buf)
+            FfiConverterSequenceTypePauseScope.write(value.`paused`, buf)
+            FfiConverterSequenceTypeScheduledUpgrade.write(value.`upgrades`, buf)
+            FfiConverterSequenceTypeDeployedAgent.write(value.`agents`, buf)
+            FfiConverterSequenceTypeResolution.write(value.`resolutions`, buf)
     }
 }
 
@@ -14383,6 +15391,245 @@ public object FfiConverterTypeProcessorStats: FfiConverterRustBuffer<ProcessorSt
 
 
 /**
+ * A proposal as it stands. Weights are base units.
+ */
+data class Proposal (
+    /**
+     * Names it.
+     */
+    val `id`: kotlin.String
+    ,
+    /**
+     * Who made it.
+     */
+    val `author`: kotlin.String
+    ,
+    /**
+     * What it says.
+     */
+    val `content`: ProposalContent
+    ,
+    /**
+     * Where it is in its life.
+     */
+    val `state`: ProposalState
+    ,
+    /**
+     * Weights count as they were at the end of this millisecond since 1970, and voting begins
+     * after it. Null for a draft, like all that the rules decide when it is submitted.
+     */
+    val `snapshotUnixMs`: kotlin.ULong?
+    ,
+    /**
+     * The last millisecond to vote in since 1970, as far as is known: a late quorum moves it.
+     */
+    val `deadlineUnixMs`: kotlin.ULong?
+    ,
+    /**
+     * When it may be executed, once it is queued, in milliseconds since 1970.
+     */
+    val `etaUnixMs`: kotlin.ULong?
+    ,
+    /**
+     * When it was executed or cancelled, in milliseconds since 1970.
+     */
+    val `closedUnixMs`: kotlin.ULong?
+    ,
+    /**
+     * Who cancelled it.
+     */
+    val `cancelledBy`: kotlin.String?
+    ,
+    /**
+     * All weight at the snapshot, once that is past.
+     */
+    val `total`: kotlin.String?
+    ,
+    /**
+     * The power of votes for it and of abstentions that makes a quorum, once the snapshot is past.
+     */
+    val `quorum`: kotlin.String?
+    ,
+    /**
+     * Whether there is a quorum.
+     */
+    val `quorumReached`: kotlin.Boolean
+    ,
+    /**
+     * The part of the votes for and against that must be for it, in millionths.
+     */
+    val `approvalPpm`: kotlin.UInt
+    ,
+    /**
+     * Whether that many are.
+     */
+    val `approved`: kotlin.Boolean
+    ,
+    /**
+     * How power becomes votes.
+     */
+    val `weighing`: Weighing
+    ,
+    /**
+     * The power of those who voted, which a quorum is counted in.
+     */
+    val `power`: Tally
+    ,
+    /**
+     * The votes that makes, which approval is counted in.
+     */
+    val `votes`: Tally
+    ,
+    /**
+     * How many have voted. None once it is over: ballots are forgotten, the history has them.
+     */
+    val `ballots`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeProposal: FfiConverterRustBuffer<Proposal> {
+    override fun read(buf: ByteBuffer): Proposal {
+        return Proposal(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterTypeProposalContent.read(buf),
+            FfiConverterTypeProposalState.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterTypeWeighing.read(buf),
+            FfiConverterTypeTally.read(buf),
+            FfiConverterTypeTally.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Proposal) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterString.allocationSize(value.`author`) +
+            FfiConverterTypeProposalContent.allocationSize(value.`content`) +
+            FfiConverterTypeProposalState.allocationSize(value.`state`) +
+            FfiConverterOptionalULong.allocationSize(value.`snapshotUnixMs`) +
+            FfiConverterOptionalULong.allocationSize(value.`deadlineUnixMs`) +
+            FfiConverterOptionalULong.allocationSize(value.`etaUnixMs`) +
+            FfiConverterOptionalULong.allocationSize(value.`closedUnixMs`) +
+            FfiConverterOptionalString.allocationSize(value.`cancelledBy`) +
+            FfiConverterOptionalString.allocationSize(value.`total`) +
+            FfiConverterOptionalString.allocationSize(value.`quorum`) +
+            FfiConverterBoolean.allocationSize(value.`quorumReached`) +
+            FfiConverterUInt.allocationSize(value.`approvalPpm`) +
+            FfiConverterBoolean.allocationSize(value.`approved`) +
+            FfiConverterTypeWeighing.allocationSize(value.`weighing`) +
+            FfiConverterTypeTally.allocationSize(value.`power`) +
+            FfiConverterTypeTally.allocationSize(value.`votes`) +
+            FfiConverterULong.allocationSize(value.`ballots`)
+    )
+
+    override fun write(value: Proposal, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterString.write(value.`author`, buf)
+            FfiConverterTypeProposalContent.write(value.`content`, buf)
+            FfiConverterTypeProposalState.write(value.`state`, buf)
+            FfiConverterOptionalULong.write(value.`snapshotUnixMs`, buf)
+            FfiConverterOptionalULong.write(value.`deadlineUnixMs`, buf)
+            FfiConverterOptionalULong.write(value.`etaUnixMs`, buf)
+            FfiConverterOptionalULong.write(value.`closedUnixMs`, buf)
+            FfiConverterOptionalString.write(value.`cancelledBy`, buf)
+            FfiConverterOptionalString.write(value.`total`, buf)
+            FfiConverterOptionalString.write(value.`quorum`, buf)
+            FfiConverterBoolean.write(value.`quorumReached`, buf)
+            FfiConverterUInt.write(value.`approvalPpm`, buf)
+            FfiConverterBoolean.write(value.`approved`, buf)
+            FfiConverterTypeWeighing.write(value.`weighing`, buf)
+            FfiConverterTypeTally.write(value.`power`, buf)
+            FfiConverterTypeTally.write(value.`votes`, buf)
+            FfiConverterULong.write(value.`ballots`, buf)
+    }
+}
+
+
+
+/**
+ * What a proposal says.
+ */
+data class ProposalContent (
+    /**
+     * What it is about.
+     */
+    val `kind`: ProposalKind
+    ,
+    /**
+     * 1 to 200 characters, none of them a control character.
+     */
+    val `title`: kotlin.String
+    ,
+    /**
+     * At most 16 KiB. Of control characters, line feeds and tabs only.
+     */
+    val `description`: kotlin.String
+    ,
+    /**
+     * What it does, in order: 1 to 16.
+     */
+    val `actions`: List<ProposalAction>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeProposalContent: FfiConverterRustBuffer<ProposalContent> {
+    override fun read(buf: ByteBuffer): ProposalContent {
+        return ProposalContent(
+            FfiConverterTypeProposalKind.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterSequenceTypeProposalAction.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ProposalContent) = (
+            FfiConverterTypeProposalKind.allocationSize(value.`kind`) +
+            FfiConverterString.allocationSize(value.`title`) +
+            FfiConverterString.allocationSize(value.`description`) +
+            FfiConverterSequenceTypeProposalAction.allocationSize(value.`actions`)
+    )
+
+    override fun write(value: ProposalContent, buf: ByteBuffer) {
+            FfiConverterTypeProposalKind.write(value.`kind`, buf)
+            FfiConverterString.write(value.`title`, buf)
+            FfiConverterString.write(value.`description`, buf)
+            FfiConverterSequenceTypeProposalAction.write(value.`actions`, buf)
+    }
+}
+
+
+
+/**
  * One thing that contributed to a decision.
  */
 data class Reason (
@@ -14579,6 +15826,61 @@ public object FfiConverterTypeReplyPacket: FfiConverterRustBuffer<ReplyPacket> {
 
 
 /**
+ * A resolution.
+ */
+data class Resolution (
+    /**
+     * The proposal that resolved it.
+     */
+    val `proposal`: kotlin.String
+    ,
+    /**
+     * Digest of its text.
+     */
+    val `text`: kotlin.String
+    ,
+    /**
+     * When, in milliseconds since 1970.
+     */
+    val `unixMs`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeResolution: FfiConverterRustBuffer<Resolution> {
+    override fun read(buf: ByteBuffer): Resolution {
+        return Resolution(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Resolution) = (
+            FfiConverterString.allocationSize(value.`proposal`) +
+            FfiConverterString.allocationSize(value.`text`) +
+            FfiConverterULong.allocationSize(value.`unixMs`)
+    )
+
+    override fun write(value: Resolution, buf: ByteBuffer) {
+            FfiConverterString.write(value.`proposal`, buf)
+            FfiConverterString.write(value.`text`, buf)
+            FfiConverterULong.write(value.`unixMs`, buf)
+    }
+}
+
+
+
+/**
  * What a client that was restored can go on with: ids of 32 hexadecimal digits.
  */
 data class Restored (
@@ -14620,6 +15922,116 @@ public object FfiConverterTypeRestored: FfiConverterRustBuffer<Restored> {
     override fun write(value: Restored, buf: ByteBuffer) {
             FfiConverterSequenceString.write(value.`messages`, buf)
             FfiConverterSequenceString.write(value.`requests`, buf)
+    }
+}
+
+
+
+/**
+ * A role and who has it.
+ */
+data class RoleHolder (
+    /**
+     * Who has it.
+     */
+    val `account`: kotlin.String
+    ,
+    /**
+     * The role.
+     */
+    val `role`: Role
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRoleHolder: FfiConverterRustBuffer<RoleHolder> {
+    override fun read(buf: ByteBuffer): RoleHolder {
+        return RoleHolder(
+            FfiConverterString.read(buf),
+            FfiConverterTypeRole.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: RoleHolder) = (
+            FfiConverterString.allocationSize(value.`account`) +
+            FfiConverterTypeRole.allocationSize(value.`role`)
+    )
+
+    override fun write(value: RoleHolder, buf: ByteBuffer) {
+            FfiConverterString.write(value.`account`, buf)
+            FfiConverterTypeRole.write(value.`role`, buf)
+    }
+}
+
+
+
+/**
+ * A version that nodes are to run.
+ */
+data class ScheduledUpgrade (
+    /**
+     * Its name.
+     */
+    val `version`: kotlin.String
+    ,
+    /**
+     * The proposal that scheduled it.
+     */
+    val `proposal`: kotlin.String
+    ,
+    /**
+     * Digest of what is to be run.
+     */
+    val `digest`: kotlin.String
+    ,
+    /**
+     * From when on, in milliseconds since 1970.
+     */
+    val `activatesUnixMs`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeScheduledUpgrade: FfiConverterRustBuffer<ScheduledUpgrade> {
+    override fun read(buf: ByteBuffer): ScheduledUpgrade {
+        return ScheduledUpgrade(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ScheduledUpgrade) = (
+            FfiConverterString.allocationSize(value.`version`) +
+            FfiConverterString.allocationSize(value.`proposal`) +
+            FfiConverterString.allocationSize(value.`digest`) +
+            FfiConverterULong.allocationSize(value.`activatesUnixMs`)
+    )
+
+    override fun write(value: ScheduledUpgrade, buf: ByteBuffer) {
+            FfiConverterString.write(value.`version`, buf)
+            FfiConverterString.write(value.`proposal`, buf)
+            FfiConverterString.write(value.`digest`, buf)
+            FfiConverterULong.write(value.`activatesUnixMs`, buf)
     }
 }
 
@@ -14945,6 +16357,61 @@ public object FfiConverterTypeSurb: FfiConverterRustBuffer<Surb> {
     override fun write(value: Surb, buf: ByteBuffer) {
             FfiConverterByteArray.write(value.`block`, buf)
             FfiConverterTypeReplyKey.write(value.`key`, buf)
+    }
+}
+
+
+
+/**
+ * What came together for each choice, in base units.
+ */
+data class Tally (
+    /**
+     * Against it.
+     */
+    val `against`: kotlin.String
+    ,
+    /**
+     * For it.
+     */
+    val `inFavor`: kotlin.String
+    ,
+    /**
+     * Neither.
+     */
+    val `abstain`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTally: FfiConverterRustBuffer<Tally> {
+    override fun read(buf: ByteBuffer): Tally {
+        return Tally(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Tally) = (
+            FfiConverterString.allocationSize(value.`against`) +
+            FfiConverterString.allocationSize(value.`inFavor`) +
+            FfiConverterString.allocationSize(value.`abstain`)
+    )
+
+    override fun write(value: Tally, buf: ByteBuffer) {
+            FfiConverterString.write(value.`against`, buf)
+            FfiConverterString.write(value.`inFavor`, buf)
+            FfiConverterString.write(value.`abstain`, buf)
     }
 }
 
@@ -15402,6 +16869,78 @@ public object FfiConverterTypeVerification: FfiConverterRustBuffer<Verification>
 
 
 /**
+ * Where an account's power on a topic comes from and goes to, in base units.
+ */
+data class VotingPower (
+    /**
+     * What it weighs itself, by its role.
+     */
+    val `own`: kotlin.String
+    ,
+    /**
+     * What was delegated to it, directly or through others.
+     */
+    val `received`: kotlin.String
+    ,
+    /**
+     * What it delegates of both.
+     */
+    val `passedOn`: kotlin.String
+    ,
+    /**
+     * What it can vote with, if nobody whose votes it casts votes: for a vote of its own takes
+     * back what it delegated.
+     */
+    val `power`: kotlin.String
+    ,
+    /**
+     * What stays with it: what a proposer must weigh.
+     */
+    val `kept`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeVotingPower: FfiConverterRustBuffer<VotingPower> {
+    override fun read(buf: ByteBuffer): VotingPower {
+        return VotingPower(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: VotingPower) = (
+            FfiConverterString.allocationSize(value.`own`) +
+            FfiConverterString.allocationSize(value.`received`) +
+            FfiConverterString.allocationSize(value.`passedOn`) +
+            FfiConverterString.allocationSize(value.`power`) +
+            FfiConverterString.allocationSize(value.`kept`)
+    )
+
+    override fun write(value: VotingPower, buf: ByteBuffer) {
+            FfiConverterString.write(value.`own`, buf)
+            FfiConverterString.write(value.`received`, buf)
+            FfiConverterString.write(value.`passedOn`, buf)
+            FfiConverterString.write(value.`power`, buf)
+            FfiConverterString.write(value.`kept`, buf)
+    }
+}
+
+
+
+/**
  * What an account may do.
  */
 
@@ -15653,6 +17192,55 @@ public object FfiConverterTypeBattery : FfiConverterRustBuffer<Battery>{
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * What a voter says.
+ */
+
+enum class Choice {
+
+    /**
+     * No.
+     */
+    AGAINST,
+    /**
+     * Yes.
+     */
+    FOR,
+    /**
+     * Neither; counts for the quorum.
+     */
+    ABSTAIN;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeChoice: FfiConverterRustBuffer<Choice> {
+    override fun read(buf: ByteBuffer) = try {
+
+        Choice.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Choice) = 4UL
+
+    override fun write(value: Choice, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
     }
 }
 
@@ -16769,7 +18357,7 @@ public object FfiConverterTypeEpochParity: FfiConverterRustBuffer<EpochParity> {
  * What kind of thing went wrong. The numbers never change; new ones may be added.
  *
  * Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
- * 5 harvesting, 6 execution, 7 storage, 8 nodes and network.
+ * 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance.
  */
 
 enum class ErrorCode(val value: kotlin.UInt) {
@@ -17229,7 +18817,139 @@ enum class ErrorCode(val value: kotlin.UInt) {
     /**
      * An address cannot be listened on: it is in use, or not one of this machine.
      */
-    LISTEN(801u);
+    LISTEN(801u),
+    /**
+     * Rules and treasury are decided about by proposals since founding roles were given.
+     */
+    GOVERNED(900u),
+    /**
+     * What is asked for is paused by a decision of governance.
+     */
+    PAUSED(901u),
+    /**
+     * What an account asks of governance must be signed by its owner.
+     */
+    SIGNATURE_REQUIRED(902u),
+    /**
+     * There is no such proposal.
+     */
+    UNKNOWN_PROPOSAL(903u),
+    /**
+     * An id names a proposal already.
+     */
+    PROPOSAL_EXISTS(904u),
+    /**
+     * The text of a proposal is malformed, or its title or description has no allowed length.
+     */
+    INVALID_PROPOSAL(905u),
+    /**
+     * A title or description has a control character that could hide what it says.
+     */
+    CONTROL_CHARACTER(906u),
+    /**
+     * A proposal has no actions.
+     */
+    NO_ACTIONS(907u),
+    /**
+     * A proposal has more actions than one may.
+     */
+    TOO_MANY_ACTIONS(908u),
+    /**
+     * A proposal of that kind does not carry such an action.
+     */
+    ACTION_NOT_ALLOWED(909u),
+    /**
+     * A proposal would set a parameter to what it cannot be.
+     */
+    PARAMETER_OUT_OF_RANGE(910u),
+    /**
+     * The treasury does not have what a proposal would pay.
+     */
+    TREASURY_SHORT(911u),
+    /**
+     * An action of a proposal cannot be done, for a reason that has no code of its own.
+     */
+    ACTION_REFUSED(912u),
+    /**
+     * An account does not weigh enough to propose.
+     */
+    BELOW_THRESHOLD(913u),
+    /**
+     * So many proposals or drafts are not over already.
+     */
+    TOO_MANY_PROPOSALS(914u),
+    /**
+     * It is too early to vote on a proposal.
+     */
+    VOTING_NOT_STARTED(915u),
+    /**
+     * It is too late to vote on a proposal, or it was never submitted.
+     */
+    VOTING_OVER(916u),
+    /**
+     * There is no such choice in a vote.
+     */
+    UNKNOWN_CHOICE(917u),
+    /**
+     * An account has no voting power on a proposal.
+     */
+    NO_VOTING_POWER(918u),
+    /**
+     * An account has voted so on a proposal already.
+     */
+    ALREADY_VOTED(919u),
+    /**
+     * An account has changed its vote on a proposal as often as it may.
+     */
+    TOO_MANY_VOTE_CHANGES(920u),
+    /**
+     * A proposal is not where it must be in its life: a draft, succeeded or queued.
+     */
+    WRONG_STATE(921u),
+    /**
+     * A proposal was queued, and it is too early to execute it.
+     */
+    TIMELOCK_RUNNING(922u),
+    /**
+     * Only its author, or a guardian or king, may do this with a proposal.
+     */
+    NOT_PERMITTED(923u),
+    /**
+     * A proposal could not be executed. Nothing of it was done, and it stays queued.
+     */
+    ACTION_FAILED(924u),
+    /**
+     * Votes would be delegated back to where they came from.
+     */
+    CIRCULAR_DELEGATION(925u),
+    /**
+     * Votes would be split into too many parts, or pass through too many delegations.
+     */
+    DELEGATION_TOO_COMPLEX(926u),
+    /**
+     * A delegation names somebody twice, nobody, the voter itself, or more than there is.
+     */
+    INVALID_DELEGATION(927u),
+    /**
+     * There is no delegation to revoke.
+     */
+    NOTHING_DELEGATED(928u),
+    /**
+     * An account is enrolled in governance already.
+     */
+    ALREADY_ENROLLED(929u),
+    /**
+     * Founding roles were given already.
+     */
+    ALREADY_ESTABLISHED(930u),
+    /**
+     * A time is asked about that is not past.
+     */
+    FUTURE_LOOKUP(931u),
+    /**
+     * The rules of governance refuse an operation for a reason that has no code of its own.
+     */
+    GOVERNANCE_REFUSED(932u);
 
 
 
@@ -17887,6 +19607,171 @@ sealed class FogException(message: String): kotlin.Exception(message) {
      */
         class Listen(message: String) : FogException(message)
 
+    /**
+     * Rules and treasury are decided about by proposals since founding roles were given.
+     */
+        class Governed(message: String) : FogException(message)
+
+    /**
+     * What is asked for is paused by a decision of governance.
+     */
+        class Paused(message: String) : FogException(message)
+
+    /**
+     * What an account asks of governance must be signed by its owner.
+     */
+        class SignatureRequired(message: String) : FogException(message)
+
+    /**
+     * There is no such proposal.
+     */
+        class UnknownProposal(message: String) : FogException(message)
+
+    /**
+     * An id names a proposal already.
+     */
+        class ProposalExists(message: String) : FogException(message)
+
+    /**
+     * The text of a proposal is malformed, or its title or description has no allowed length.
+     */
+        class InvalidProposal(message: String) : FogException(message)
+
+    /**
+     * A title or description has a control character that could hide what it says.
+     */
+        class ControlCharacter(message: String) : FogException(message)
+
+    /**
+     * A proposal has no actions.
+     */
+        class NoActions(message: String) : FogException(message)
+
+    /**
+     * A proposal has more actions than one may.
+     */
+        class TooManyActions(message: String) : FogException(message)
+
+    /**
+     * A proposal of that kind does not carry such an action.
+     */
+        class ActionNotAllowed(message: String) : FogException(message)
+
+    /**
+     * A proposal would set a parameter to what it cannot be.
+     */
+        class ParameterOutOfRange(message: String) : FogException(message)
+
+    /**
+     * The treasury does not have what a proposal would pay.
+     */
+        class TreasuryShort(message: String) : FogException(message)
+
+    /**
+     * An action of a proposal cannot be done, for a reason that has no code of its own.
+     */
+        class ActionRefused(message: String) : FogException(message)
+
+    /**
+     * An account does not weigh enough to propose.
+     */
+        class BelowThreshold(message: String) : FogException(message)
+
+    /**
+     * So many proposals or drafts are not over already.
+     */
+        class TooManyProposals(message: String) : FogException(message)
+
+    /**
+     * It is too early to vote on a proposal.
+     */
+        class VotingNotStarted(message: String) : FogException(message)
+
+    /**
+     * It is too late to vote on a proposal, or it was never submitted.
+     */
+        class VotingOver(message: String) : FogException(message)
+
+    /**
+     * There is no such choice in a vote.
+     */
+        class UnknownChoice(message: String) : FogException(message)
+
+    /**
+     * An account has no voting power on a proposal.
+     */
+        class NoVotingPower(message: String) : FogException(message)
+
+    /**
+     * An account has voted so on a proposal already.
+     */
+        class AlreadyVoted(message: String) : FogException(message)
+
+    /**
+     * An account has changed its vote on a proposal as often as it may.
+     */
+        class TooManyVoteChanges(message: String) : FogException(message)
+
+    /**
+     * A proposal is not where it must be in its life: a draft, succeeded or queued.
+     */
+        class WrongState(message: String) : FogException(message)
+
+    /**
+     * A proposal was queued, and it is too early to execute it.
+     */
+        class TimelockRunning(message: String) : FogException(message)
+
+    /**
+     * Only its author, or a guardian or king, may do this with a proposal.
+     */
+        class NotPermitted(message: String) : FogException(message)
+
+    /**
+     * A proposal could not be executed. Nothing of it was done, and it stays queued.
+     */
+        class ActionFailed(message: String) : FogException(message)
+
+    /**
+     * Votes would be delegated back to where they came from.
+     */
+        class CircularDelegation(message: String) : FogException(message)
+
+    /**
+     * Votes would be split into too many parts, or pass through too many delegations.
+     */
+        class DelegationTooComplex(message: String) : FogException(message)
+
+    /**
+     * A delegation names somebody twice, nobody, the voter itself, or more than there is.
+     */
+        class InvalidDelegation(message: String) : FogException(message)
+
+    /**
+     * There is no delegation to revoke.
+     */
+        class NothingDelegated(message: String) : FogException(message)
+
+    /**
+     * An account is enrolled in governance already.
+     */
+        class AlreadyEnrolled(message: String) : FogException(message)
+
+    /**
+     * Founding roles were given already.
+     */
+        class AlreadyEstablished(message: String) : FogException(message)
+
+    /**
+     * A time is asked about that is not past.
+     */
+        class FutureLookup(message: String) : FogException(message)
+
+    /**
+     * The rules of governance refuse an operation for a reason that has no code of its own.
+     */
+        class GovernanceRefused(message: String) : FogException(message)
+
 
     companion object ErrorHandler : UniffiRustCallStatusErrorHandler<FogException> {
         override fun lift(error_buf: RustBuffer.ByValue): FogException = FfiConverterTypeFogError.lift(error_buf)
@@ -18014,6 +19899,39 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
             112 -> FogException.StorageMissing(FfiConverterString.read(buf))
             113 -> FogException.Node(FfiConverterString.read(buf))
             114 -> FogException.Listen(FfiConverterString.read(buf))
+            115 -> FogException.Governed(FfiConverterString.read(buf))
+            116 -> FogException.Paused(FfiConverterString.read(buf))
+            117 -> FogException.SignatureRequired(FfiConverterString.read(buf))
+            118 -> FogException.UnknownProposal(FfiConverterString.read(buf))
+            119 -> FogException.ProposalExists(FfiConverterString.read(buf))
+            120 -> FogException.InvalidProposal(FfiConverterString.read(buf))
+            121 -> FogException.ControlCharacter(FfiConverterString.read(buf))
+            122 -> FogException.NoActions(FfiConverterString.read(buf))
+            123 -> FogException.TooManyActions(FfiConverterString.read(buf))
+            124 -> FogException.ActionNotAllowed(FfiConverterString.read(buf))
+            125 -> FogException.ParameterOutOfRange(FfiConverterString.read(buf))
+            126 -> FogException.TreasuryShort(FfiConverterString.read(buf))
+            127 -> FogException.ActionRefused(FfiConverterString.read(buf))
+            128 -> FogException.BelowThreshold(FfiConverterString.read(buf))
+            129 -> FogException.TooManyProposals(FfiConverterString.read(buf))
+            130 -> FogException.VotingNotStarted(FfiConverterString.read(buf))
+            131 -> FogException.VotingOver(FfiConverterString.read(buf))
+            132 -> FogException.UnknownChoice(FfiConverterString.read(buf))
+            133 -> FogException.NoVotingPower(FfiConverterString.read(buf))
+            134 -> FogException.AlreadyVoted(FfiConverterString.read(buf))
+            135 -> FogException.TooManyVoteChanges(FfiConverterString.read(buf))
+            136 -> FogException.WrongState(FfiConverterString.read(buf))
+            137 -> FogException.TimelockRunning(FfiConverterString.read(buf))
+            138 -> FogException.NotPermitted(FfiConverterString.read(buf))
+            139 -> FogException.ActionFailed(FfiConverterString.read(buf))
+            140 -> FogException.CircularDelegation(FfiConverterString.read(buf))
+            141 -> FogException.DelegationTooComplex(FfiConverterString.read(buf))
+            142 -> FogException.InvalidDelegation(FfiConverterString.read(buf))
+            143 -> FogException.NothingDelegated(FfiConverterString.read(buf))
+            144 -> FogException.AlreadyEnrolled(FfiConverterString.read(buf))
+            145 -> FogException.AlreadyEstablished(FfiConverterString.read(buf))
+            146 -> FogException.FutureLookup(FfiConverterString.read(buf))
+            147 -> FogException.GovernanceRefused(FfiConverterString.read(buf))
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
 
@@ -18481,6 +20399,138 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
                 buf.putInt(114)
                 Unit
             }
+            is FogException.Governed -> {
+                buf.putInt(115)
+                Unit
+            }
+            is FogException.Paused -> {
+                buf.putInt(116)
+                Unit
+            }
+            is FogException.SignatureRequired -> {
+                buf.putInt(117)
+                Unit
+            }
+            is FogException.UnknownProposal -> {
+                buf.putInt(118)
+                Unit
+            }
+            is FogException.ProposalExists -> {
+                buf.putInt(119)
+                Unit
+            }
+            is FogException.InvalidProposal -> {
+                buf.putInt(120)
+                Unit
+            }
+            is FogException.ControlCharacter -> {
+                buf.putInt(121)
+                Unit
+            }
+            is FogException.NoActions -> {
+                buf.putInt(122)
+                Unit
+            }
+            is FogException.TooManyActions -> {
+                buf.putInt(123)
+                Unit
+            }
+            is FogException.ActionNotAllowed -> {
+                buf.putInt(124)
+                Unit
+            }
+            is FogException.ParameterOutOfRange -> {
+                buf.putInt(125)
+                Unit
+            }
+            is FogException.TreasuryShort -> {
+                buf.putInt(126)
+                Unit
+            }
+            is FogException.ActionRefused -> {
+                buf.putInt(127)
+                Unit
+            }
+            is FogException.BelowThreshold -> {
+                buf.putInt(128)
+                Unit
+            }
+            is FogException.TooManyProposals -> {
+                buf.putInt(129)
+                Unit
+            }
+            is FogException.VotingNotStarted -> {
+                buf.putInt(130)
+                Unit
+            }
+            is FogException.VotingOver -> {
+                buf.putInt(131)
+                Unit
+            }
+            is FogException.UnknownChoice -> {
+                buf.putInt(132)
+                Unit
+            }
+            is FogException.NoVotingPower -> {
+                buf.putInt(133)
+                Unit
+            }
+            is FogException.AlreadyVoted -> {
+                buf.putInt(134)
+                Unit
+            }
+            is FogException.TooManyVoteChanges -> {
+                buf.putInt(135)
+                Unit
+            }
+            is FogException.WrongState -> {
+                buf.putInt(136)
+                Unit
+            }
+            is FogException.TimelockRunning -> {
+                buf.putInt(137)
+                Unit
+            }
+            is FogException.NotPermitted -> {
+                buf.putInt(138)
+                Unit
+            }
+            is FogException.ActionFailed -> {
+                buf.putInt(139)
+                Unit
+            }
+            is FogException.CircularDelegation -> {
+                buf.putInt(140)
+                Unit
+            }
+            is FogException.DelegationTooComplex -> {
+                buf.putInt(141)
+                Unit
+            }
+            is FogException.InvalidDelegation -> {
+                buf.putInt(142)
+                Unit
+            }
+            is FogException.NothingDelegated -> {
+                buf.putInt(143)
+                Unit
+            }
+            is FogException.AlreadyEnrolled -> {
+                buf.putInt(144)
+                Unit
+            }
+            is FogException.AlreadyEstablished -> {
+                buf.putInt(145)
+                Unit
+            }
+            is FogException.FutureLookup -> {
+                buf.putInt(146)
+                Unit
+            }
+            is FogException.GovernanceRefused -> {
+                buf.putInt(147)
+                Unit
+            }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
     }
 
@@ -18576,6 +20626,455 @@ public object FfiConverterTypeGenome : FfiConverterRustBuffer<Genome>{
             is Genome.Permutation -> {
                 buf.putInt(2)
                 FfiConverterUInt.write(value.`length`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * What can be asked of governance: [`LedgerGovernance::ask`], or as a step of a batch that is
+ * signed. What an account asks for must be signed by its owner, unless the rules
+ * (`dao.signatures_required`) say otherwise.
+ */
+sealed class GovernanceRequest {
+
+    /**
+     * Gives the founding roles, once. From then on the host sets no parameters and pays no rewards
+     * from treasury or mint: proposals do.
+     */
+    data class Establish(
+        /**
+         * Who has which.
+         */
+        val `roles`: List<dev.fogcompute.RoleHolder>) : GovernanceRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Lets an account vote with what it has from now on. Delegating and being granted a role do so
+     * too.
+     */
+    data class Enrol(
+        /**
+         * The account.
+         */
+        val `account`: kotlin.String) : GovernanceRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Delegates votes, in place of what was delegated before on those topics.
+     */
+    data class Delegate(
+        /**
+         * Whose votes they are.
+         */
+        val `voter`: kotlin.String,
+        /**
+         * To whom. The rest stays with the voter; all of it if it is empty, which revokes.
+         */
+        val `to`: List<dev.fogcompute.DelegatedPart>,
+        /**
+         * On what; on everything if it is empty.
+         */
+        val `topics`: List<dev.fogcompute.ProposalKind> = listOf() ) : GovernanceRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Sets what an account's votes are counted by from now on, where reputation counts.
+     */
+    data class SetReputation(
+        /**
+         * The account.
+         */
+        val `account`: kotlin.String,
+        /**
+         * Its reputation, in millionths.
+         */
+        val `reputationPpm`: kotlin.UInt) : GovernanceRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Keeps a proposal that is not submitted yet.
+     */
+    data class Draft(
+        /**
+         * Its author.
+         */
+        val `author`: kotlin.String,
+        /**
+         * Names the proposal, for ever.
+         */
+        val `proposal`: kotlin.String,
+        /**
+         * What it says.
+         */
+        val `content`: dev.fogcompute.ProposalContent) : GovernanceRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Submits a draft.
+     */
+    data class Submit(
+        /**
+         * Its author.
+         */
+        val `author`: kotlin.String,
+        /**
+         * The draft.
+         */
+        val `proposal`: kotlin.String) : GovernanceRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Submits a proposal that was no draft.
+     */
+    data class Propose(
+        /**
+         * Its author.
+         */
+        val `author`: kotlin.String,
+        /**
+         * Names the proposal, for ever.
+         */
+        val `proposal`: kotlin.String,
+        /**
+         * What it says.
+         */
+        val `content`: dev.fogcompute.ProposalContent) : GovernanceRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Votes, or changes a vote. Who has delegated and votes takes that back for this proposal.
+     */
+    data class Vote(
+        /**
+         * Who votes.
+         */
+        val `voter`: kotlin.String,
+        /**
+         * On what.
+         */
+        val `proposal`: kotlin.String,
+        /**
+         * What it says.
+         */
+        val `choice`: dev.fogcompute.Choice) : GovernanceRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Cancels a proposal: its author before voting begins, a guardian or a king until it is over.
+     */
+    data class Cancel(
+        /**
+         * Who cancels it.
+         */
+        val `by`: kotlin.String,
+        /**
+         * The proposal.
+         */
+        val `proposal`: kotlin.String) : GovernanceRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Starts the timelock of a proposal that has passed. Anybody may.
+     */
+    data class Queue(
+        /**
+         * The proposal.
+         */
+        val `proposal`: kotlin.String) : GovernanceRequest()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Does what a proposal says, all or nothing. Anybody may.
+     */
+    data class Execute(
+        /**
+         * The proposal.
+         */
+        val `proposal`: kotlin.String) : GovernanceRequest()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeGovernanceRequest : FfiConverterRustBuffer<GovernanceRequest>{
+    override fun read(buf: ByteBuffer): GovernanceRequest {
+        return when(buf.getInt()) {
+            1 -> GovernanceRequest.Establish(
+                FfiConverterSequenceTypeRoleHolder.read(buf),
+                )
+            2 -> GovernanceRequest.Enrol(
+                FfiConverterString.read(buf),
+                )
+            3 -> GovernanceRequest.Delegate(
+                FfiConverterString.read(buf),
+                FfiConverterSequenceTypeDelegatedPart.read(buf),
+                FfiConverterSequenceTypeProposalKind.read(buf),
+                )
+            4 -> GovernanceRequest.SetReputation(
+                FfiConverterString.read(buf),
+                FfiConverterUInt.read(buf),
+                )
+            5 -> GovernanceRequest.Draft(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypeProposalContent.read(buf),
+                )
+            6 -> GovernanceRequest.Submit(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            7 -> GovernanceRequest.Propose(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypeProposalContent.read(buf),
+                )
+            8 -> GovernanceRequest.Vote(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypeChoice.read(buf),
+                )
+            9 -> GovernanceRequest.Cancel(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            10 -> GovernanceRequest.Queue(
+                FfiConverterString.read(buf),
+                )
+            11 -> GovernanceRequest.Execute(
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: GovernanceRequest): ULong = when(value) {
+        is GovernanceRequest.Establish -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterSequenceTypeRoleHolder.allocationSize(value.`roles`)
+            )
+        }
+        is GovernanceRequest.Enrol -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`account`)
+            )
+        }
+        is GovernanceRequest.Delegate -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`voter`)
+                + FfiConverterSequenceTypeDelegatedPart.allocationSize(value.`to`)
+                + FfiConverterSequenceTypeProposalKind.allocationSize(value.`topics`)
+            )
+        }
+        is GovernanceRequest.SetReputation -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`account`)
+                + FfiConverterUInt.allocationSize(value.`reputationPpm`)
+            )
+        }
+        is GovernanceRequest.Draft -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`author`)
+                + FfiConverterString.allocationSize(value.`proposal`)
+                + FfiConverterTypeProposalContent.allocationSize(value.`content`)
+            )
+        }
+        is GovernanceRequest.Submit -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`author`)
+                + FfiConverterString.allocationSize(value.`proposal`)
+            )
+        }
+        is GovernanceRequest.Propose -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`author`)
+                + FfiConverterString.allocationSize(value.`proposal`)
+                + FfiConverterTypeProposalContent.allocationSize(value.`content`)
+            )
+        }
+        is GovernanceRequest.Vote -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`voter`)
+                + FfiConverterString.allocationSize(value.`proposal`)
+                + FfiConverterTypeChoice.allocationSize(value.`choice`)
+            )
+        }
+        is GovernanceRequest.Cancel -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`by`)
+                + FfiConverterString.allocationSize(value.`proposal`)
+            )
+        }
+        is GovernanceRequest.Queue -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`proposal`)
+            )
+        }
+        is GovernanceRequest.Execute -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`proposal`)
+            )
+        }
+    }
+
+    override fun write(value: GovernanceRequest, buf: ByteBuffer) {
+        when(value) {
+            is GovernanceRequest.Establish -> {
+                buf.putInt(1)
+                FfiConverterSequenceTypeRoleHolder.write(value.`roles`, buf)
+                Unit
+            }
+            is GovernanceRequest.Enrol -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`account`, buf)
+                Unit
+            }
+            is GovernanceRequest.Delegate -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`voter`, buf)
+                FfiConverterSequenceTypeDelegatedPart.write(value.`to`, buf)
+                FfiConverterSequenceTypeProposalKind.write(value.`topics`, buf)
+                Unit
+            }
+            is GovernanceRequest.SetReputation -> {
+                buf.putInt(4)
+                FfiConverterString.write(value.`account`, buf)
+                FfiConverterUInt.write(value.`reputationPpm`, buf)
+                Unit
+            }
+            is GovernanceRequest.Draft -> {
+                buf.putInt(5)
+                FfiConverterString.write(value.`author`, buf)
+                FfiConverterString.write(value.`proposal`, buf)
+                FfiConverterTypeProposalContent.write(value.`content`, buf)
+                Unit
+            }
+            is GovernanceRequest.Submit -> {
+                buf.putInt(6)
+                FfiConverterString.write(value.`author`, buf)
+                FfiConverterString.write(value.`proposal`, buf)
+                Unit
+            }
+            is GovernanceRequest.Propose -> {
+                buf.putInt(7)
+                FfiConverterString.write(value.`author`, buf)
+                FfiConverterString.write(value.`proposal`, buf)
+                FfiConverterTypeProposalContent.write(value.`content`, buf)
+                Unit
+            }
+            is GovernanceRequest.Vote -> {
+                buf.putInt(8)
+                FfiConverterString.write(value.`voter`, buf)
+                FfiConverterString.write(value.`proposal`, buf)
+                FfiConverterTypeChoice.write(value.`choice`, buf)
+                Unit
+            }
+            is GovernanceRequest.Cancel -> {
+                buf.putInt(9)
+                FfiConverterString.write(value.`by`, buf)
+                FfiConverterString.write(value.`proposal`, buf)
+                Unit
+            }
+            is GovernanceRequest.Queue -> {
+                buf.putInt(10)
+                FfiConverterString.write(value.`proposal`, buf)
+                Unit
+            }
+            is GovernanceRequest.Execute -> {
+                buf.putInt(11)
+                FfiConverterString.write(value.`proposal`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -18806,6 +21305,25 @@ sealed class LedgerOperation {
         companion object
     }
 
+    /**
+     * Asks something of governance.
+     */
+    data class Governance(
+        /**
+         * Names the operation.
+         */
+        val `id`: kotlin.String,
+        /**
+         * What is asked.
+         */
+        val `request`: dev.fogcompute.GovernanceRequest) : LedgerOperation()
+
+    {
+
+
+        companion object
+    }
+
 
 
 
@@ -18868,6 +21386,10 @@ public object FfiConverterTypeLedgerOperation : FfiConverterRustBuffer<LedgerOpe
             9 -> LedgerOperation.Economy(
                 FfiConverterString.read(buf),
                 FfiConverterTypeEconomyRequest.read(buf),
+                )
+            10 -> LedgerOperation.Governance(
+                FfiConverterString.read(buf),
+                FfiConverterTypeGovernanceRequest.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -18957,6 +21479,14 @@ public object FfiConverterTypeLedgerOperation : FfiConverterRustBuffer<LedgerOpe
                 + FfiConverterTypeEconomyRequest.allocationSize(value.`request`)
             )
         }
+        is LedgerOperation.Governance -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+                + FfiConverterTypeGovernanceRequest.allocationSize(value.`request`)
+            )
+        }
     }
 
     override fun write(value: LedgerOperation, buf: ByteBuffer) {
@@ -19024,6 +21554,12 @@ public object FfiConverterTypeLedgerOperation : FfiConverterRustBuffer<LedgerOpe
                 buf.putInt(9)
                 FfiConverterString.write(value.`id`, buf)
                 FfiConverterTypeEconomyRequest.write(value.`request`, buf)
+                Unit
+            }
+            is LedgerOperation.Governance -> {
+                buf.putInt(10)
+                FfiConverterString.write(value.`id`, buf)
+                FfiConverterTypeGovernanceRequest.write(value.`request`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -19390,6 +21926,59 @@ public object FfiConverterTypeParameterUnit: FfiConverterRustBuffer<ParameterUni
     override fun allocationSize(value: ParameterUnit) = 4UL
 
     override fun write(value: ParameterUnit, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What governance can pause.
+ */
+
+enum class PauseScope {
+
+    /**
+     * Rewards for contributions and sessions.
+     */
+    EARNING,
+    /**
+     * Bonding, unbonding, redelegation and claims.
+     */
+    STAKING,
+    /**
+     * Fees.
+     */
+    FEES,
+    /**
+     * Payments from the treasury.
+     */
+    TREASURY;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePauseScope: FfiConverterRustBuffer<PauseScope> {
+    override fun read(buf: ByteBuffer) = try {
+
+        PauseScope.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: PauseScope) = 4UL
+
+    override fun write(value: PauseScope, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
     }
 }
@@ -19921,6 +22510,565 @@ public object FfiConverterTypeProcessed : FfiConverterRustBuffer<Processed>{
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * What a proposal does when it is executed, one step of it. Each kind of proposal carries some of
+ * them: a parameter change sets parameters, a treasury allocation pays, a protocol upgrade
+ * schedules one and sets parameters, an agent deployment deploys, an emergency action pauses and
+ * unpauses, and a general proposal grants and revokes roles, unpauses and resolves. Digests are 64
+ * hexadecimal digits.
+ */
+sealed class ProposalAction {
+
+    /**
+     * Sets a parameter of the economy.
+     */
+    data class SetParameter(
+        /**
+         * Its name.
+         */
+        val `name`: kotlin.String,
+        /**
+         * What it will be in its unit, in decimal digits.
+         */
+        val `value`: kotlin.String) : ProposalAction()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Pays from the treasury.
+     */
+    data class Pay(
+        /**
+         * Receives.
+         */
+        val `toAccount`: kotlin.String,
+        /**
+         * Base units.
+         */
+        val `amount`: kotlin.String,
+        /**
+         * What for; 0 is unsaid.
+         */
+        val `code`: kotlin.UShort = 0u ) : ProposalAction()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Gives an account a role, in place of the one it had.
+     */
+    data class GrantRole(
+        /**
+         * The account.
+         */
+        val `account`: kotlin.String,
+        /**
+         * Its role from then on.
+         */
+        val `role`: dev.fogcompute.Role) : ProposalAction()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Makes an account a citizen.
+     */
+    data class RevokeRole(
+        /**
+         * The account.
+         */
+        val `account`: kotlin.String) : ProposalAction()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Announces a version that nodes are to run from a time on.
+     */
+    data class ScheduleUpgrade(
+        /**
+         * Its name.
+         */
+        val `version`: kotlin.String,
+        /**
+         * Digest of what is to be run.
+         */
+        val `digest`: kotlin.String,
+        /**
+         * From when on, in milliseconds since 1970.
+         */
+        val `activatesUnixMs`: kotlin.ULong) : ProposalAction()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Registers an agent and pays its budget from the treasury.
+     */
+    data class DeployAgent(
+        /**
+         * Digest of the agent.
+         */
+        val `agent`: kotlin.String,
+        /**
+         * Runs it, and receives the budget.
+         */
+        val `operatorAccount`: kotlin.String,
+        /**
+         * Base units; may be nothing.
+         */
+        val `budget`: kotlin.String) : ProposalAction()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Stops something until it is unpaused.
+     */
+    data class Pause(
+        /**
+         * What is stopped.
+         */
+        val `scope`: dev.fogcompute.PauseScope) : ProposalAction()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Lets something go on.
+     */
+    data class Unpause(
+        /**
+         * What was stopped.
+         */
+        val `scope`: dev.fogcompute.PauseScope) : ProposalAction()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Records a resolution.
+     */
+    data class Resolve(
+        /**
+         * Digest of its text.
+         */
+        val `text`: kotlin.String) : ProposalAction()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeProposalAction : FfiConverterRustBuffer<ProposalAction>{
+    override fun read(buf: ByteBuffer): ProposalAction {
+        return when(buf.getInt()) {
+            1 -> ProposalAction.SetParameter(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            2 -> ProposalAction.Pay(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterUShort.read(buf),
+                )
+            3 -> ProposalAction.GrantRole(
+                FfiConverterString.read(buf),
+                FfiConverterTypeRole.read(buf),
+                )
+            4 -> ProposalAction.RevokeRole(
+                FfiConverterString.read(buf),
+                )
+            5 -> ProposalAction.ScheduleUpgrade(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterULong.read(buf),
+                )
+            6 -> ProposalAction.DeployAgent(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            7 -> ProposalAction.Pause(
+                FfiConverterTypePauseScope.read(buf),
+                )
+            8 -> ProposalAction.Unpause(
+                FfiConverterTypePauseScope.read(buf),
+                )
+            9 -> ProposalAction.Resolve(
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: ProposalAction): ULong = when(value) {
+        is ProposalAction.SetParameter -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`name`)
+                + FfiConverterString.allocationSize(value.`value`)
+            )
+        }
+        is ProposalAction.Pay -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`toAccount`)
+                + FfiConverterString.allocationSize(value.`amount`)
+                + FfiConverterUShort.allocationSize(value.`code`)
+            )
+        }
+        is ProposalAction.GrantRole -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`account`)
+                + FfiConverterTypeRole.allocationSize(value.`role`)
+            )
+        }
+        is ProposalAction.RevokeRole -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`account`)
+            )
+        }
+        is ProposalAction.ScheduleUpgrade -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`version`)
+                + FfiConverterString.allocationSize(value.`digest`)
+                + FfiConverterULong.allocationSize(value.`activatesUnixMs`)
+            )
+        }
+        is ProposalAction.DeployAgent -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`agent`)
+                + FfiConverterString.allocationSize(value.`operatorAccount`)
+                + FfiConverterString.allocationSize(value.`budget`)
+            )
+        }
+        is ProposalAction.Pause -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypePauseScope.allocationSize(value.`scope`)
+            )
+        }
+        is ProposalAction.Unpause -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypePauseScope.allocationSize(value.`scope`)
+            )
+        }
+        is ProposalAction.Resolve -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`text`)
+            )
+        }
+    }
+
+    override fun write(value: ProposalAction, buf: ByteBuffer) {
+        when(value) {
+            is ProposalAction.SetParameter -> {
+                buf.putInt(1)
+                FfiConverterString.write(value.`name`, buf)
+                FfiConverterString.write(value.`value`, buf)
+                Unit
+            }
+            is ProposalAction.Pay -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`toAccount`, buf)
+                FfiConverterString.write(value.`amount`, buf)
+                FfiConverterUShort.write(value.`code`, buf)
+                Unit
+            }
+            is ProposalAction.GrantRole -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`account`, buf)
+                FfiConverterTypeRole.write(value.`role`, buf)
+                Unit
+            }
+            is ProposalAction.RevokeRole -> {
+                buf.putInt(4)
+                FfiConverterString.write(value.`account`, buf)
+                Unit
+            }
+            is ProposalAction.ScheduleUpgrade -> {
+                buf.putInt(5)
+                FfiConverterString.write(value.`version`, buf)
+                FfiConverterString.write(value.`digest`, buf)
+                FfiConverterULong.write(value.`activatesUnixMs`, buf)
+                Unit
+            }
+            is ProposalAction.DeployAgent -> {
+                buf.putInt(6)
+                FfiConverterString.write(value.`agent`, buf)
+                FfiConverterString.write(value.`operatorAccount`, buf)
+                FfiConverterString.write(value.`budget`, buf)
+                Unit
+            }
+            is ProposalAction.Pause -> {
+                buf.putInt(7)
+                FfiConverterTypePauseScope.write(value.`scope`, buf)
+                Unit
+            }
+            is ProposalAction.Unpause -> {
+                buf.putInt(8)
+                FfiConverterTypePauseScope.write(value.`scope`, buf)
+                Unit
+            }
+            is ProposalAction.Resolve -> {
+                buf.putInt(9)
+                FfiConverterString.write(value.`text`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * What a proposal is about. Also what votes are delegated by.
+ */
+
+enum class ProposalKind {
+
+    /**
+     * Numbers of the economy.
+     */
+    PARAMETER_CHANGE,
+    /**
+     * Payments from the treasury.
+     */
+    TREASURY_ALLOCATION,
+    /**
+     * The version that nodes run.
+     */
+    PROTOCOL_UPGRADE,
+    /**
+     * A pause, on a shorter clock and with a higher bar.
+     */
+    EMERGENCY_ACTION,
+    /**
+     * An agent and its budget.
+     */
+    AGENT_DEPLOYMENT,
+    /**
+     * Roles and resolutions.
+     */
+    GENERAL;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeProposalKind: FfiConverterRustBuffer<ProposalKind> {
+    override fun read(buf: ByteBuffer) = try {
+
+        ProposalKind.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: ProposalKind) = 4UL
+
+    override fun write(value: ProposalKind, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * Where a proposal is in its life.
+ */
+
+enum class ProposalState {
+
+    /**
+     * Its author's own; no clock runs.
+     */
+    DRAFT,
+    /**
+     * Submitted; the snapshot is not past.
+     */
+    PENDING,
+    /**
+     * Can be voted on.
+     */
+    ACTIVE,
+    /**
+     * The deadline passed without a quorum or approval.
+     */
+    DEFEATED,
+    /**
+     * Passed; can be queued.
+     */
+    SUCCEEDED,
+    /**
+     * Waits for its timelock, then can be executed.
+     */
+    QUEUED,
+    /**
+     * Done.
+     */
+    EXECUTED,
+    /**
+     * Nobody queued or executed it in time.
+     */
+    EXPIRED,
+    /**
+     * Withdrawn by its author or stopped by a guardian.
+     */
+    CANCELLED;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeProposalState: FfiConverterRustBuffer<ProposalState> {
+    override fun read(buf: ByteBuffer) = try {
+
+        ProposalState.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: ProposalState) = 4UL
+
+    override fun write(value: ProposalState, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What an account is in governance.
+ */
+
+enum class Role {
+
+    /**
+     * Everybody else.
+     */
+    CITIZEN,
+    /**
+     * Votes for others, by trade.
+     */
+    DELEGATE,
+    /**
+     * Sits on a council.
+     */
+    COUNCILOR,
+    /**
+     * May cancel proposals.
+     */
+    GUARDIAN,
+    /**
+     * May cancel proposals.
+     */
+    KING;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRole: FfiConverterRustBuffer<Role> {
+    override fun read(buf: ByteBuffer) = try {
+
+        Role.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Role) = 4UL
+
+    override fun write(value: Role, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
     }
 }
 
@@ -20594,6 +23742,59 @@ public object FfiConverterTypeVerdict: FfiConverterRustBuffer<Verdict> {
 
 
 
+/**
+ * How power becomes votes.
+ */
+
+enum class Weighing {
+
+    /**
+     * As it is.
+     */
+    LINEAR,
+    /**
+     * Times a reputation.
+     */
+    REPUTATION,
+    /**
+     * Its square root.
+     */
+    QUADRATIC,
+    /**
+     * The more, the longer a vote stands.
+     */
+    CONVICTION;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeWeighing: FfiConverterRustBuffer<Weighing> {
+    override fun read(buf: ByteBuffer) = try {
+
+        Weighing.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Weighing) = 4UL
+
+    override fun write(value: Weighing, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
 
 /**
  * @suppress
@@ -20950,6 +24151,38 @@ public object FfiConverterOptionalTypeAccountLimits: FfiConverterRustBuffer<Acco
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeBallot: FfiConverterRustBuffer<Ballot?> {
+    override fun read(buf: ByteBuffer): Ballot? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeBallot.read(buf)
+    }
+
+    override fun allocationSize(value: Ballot?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeBallot.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Ballot?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeBallot.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeCover: FfiConverterRustBuffer<Cover?> {
     override fun read(buf: ByteBuffer): Cover? {
         if (buf.get().toInt() == 0) {
@@ -21228,6 +24461,38 @@ public object FfiConverterOptionalTypePlan: FfiConverterRustBuffer<Plan?> {
         } else {
             buf.put(1)
             FfiConverterTypePlan.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeProposal: FfiConverterRustBuffer<Proposal?> {
+    override fun read(buf: ByteBuffer): Proposal? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeProposal.read(buf)
+    }
+
+    override fun allocationSize(value: Proposal?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeProposal.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Proposal?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeProposal.write(value, buf)
         }
     }
 }
@@ -21790,6 +25055,62 @@ public object FfiConverterSequenceTypeAssignment: FfiConverterRustBuffer<List<As
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeDelegatedPart: FfiConverterRustBuffer<List<DelegatedPart>> {
+    override fun read(buf: ByteBuffer): List<DelegatedPart> {
+        val len = buf.getInt()
+        return List<DelegatedPart>(len) {
+            FfiConverterTypeDelegatedPart.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<DelegatedPart>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeDelegatedPart.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<DelegatedPart>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeDelegatedPart.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeDeployedAgent: FfiConverterRustBuffer<List<DeployedAgent>> {
+    override fun read(buf: ByteBuffer): List<DeployedAgent> {
+        val len = buf.getInt()
+        return List<DeployedAgent>(len) {
+            FfiConverterTypeDeployedAgent.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<DeployedAgent>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeDeployedAgent.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<DeployedAgent>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeDeployedAgent.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeDescriptor: FfiConverterRustBuffer<List<Descriptor>> {
     override fun read(buf: ByteBuffer): List<Descriptor> {
         val len = buf.getInt()
@@ -22126,6 +25447,34 @@ public object FfiConverterSequenceTypePoint: FfiConverterRustBuffer<List<Point>>
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeProposal: FfiConverterRustBuffer<List<Proposal>> {
+    override fun read(buf: ByteBuffer): List<Proposal> {
+        val len = buf.getInt()
+        return List<Proposal>(len) {
+            FfiConverterTypeProposal.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Proposal>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeProposal.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Proposal>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeProposal.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeReason: FfiConverterRustBuffer<List<Reason>> {
     override fun read(buf: ByteBuffer): List<Reason> {
         val len = buf.getInt()
@@ -22200,6 +25549,90 @@ public object FfiConverterSequenceTypeRemoved: FfiConverterRustBuffer<List<Remov
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeRemoved.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeResolution: FfiConverterRustBuffer<List<Resolution>> {
+    override fun read(buf: ByteBuffer): List<Resolution> {
+        val len = buf.getInt()
+        return List<Resolution>(len) {
+            FfiConverterTypeResolution.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Resolution>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeResolution.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Resolution>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeResolution.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeRoleHolder: FfiConverterRustBuffer<List<RoleHolder>> {
+    override fun read(buf: ByteBuffer): List<RoleHolder> {
+        val len = buf.getInt()
+        return List<RoleHolder>(len) {
+            FfiConverterTypeRoleHolder.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<RoleHolder>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeRoleHolder.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<RoleHolder>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeRoleHolder.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeScheduledUpgrade: FfiConverterRustBuffer<List<ScheduledUpgrade>> {
+    override fun read(buf: ByteBuffer): List<ScheduledUpgrade> {
+        val len = buf.getInt()
+        return List<ScheduledUpgrade>(len) {
+            FfiConverterTypeScheduledUpgrade.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<ScheduledUpgrade>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeScheduledUpgrade.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<ScheduledUpgrade>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeScheduledUpgrade.write(it, buf)
         }
     }
 }
@@ -22340,6 +25773,90 @@ public object FfiConverterSequenceTypeLedgerOperation: FfiConverterRustBuffer<Li
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeLedgerOperation.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypePauseScope: FfiConverterRustBuffer<List<PauseScope>> {
+    override fun read(buf: ByteBuffer): List<PauseScope> {
+        val len = buf.getInt()
+        return List<PauseScope>(len) {
+            FfiConverterTypePauseScope.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<PauseScope>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypePauseScope.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<PauseScope>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypePauseScope.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeProposalAction: FfiConverterRustBuffer<List<ProposalAction>> {
+    override fun read(buf: ByteBuffer): List<ProposalAction> {
+        val len = buf.getInt()
+        return List<ProposalAction>(len) {
+            FfiConverterTypeProposalAction.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<ProposalAction>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeProposalAction.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<ProposalAction>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeProposalAction.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeProposalKind: FfiConverterRustBuffer<List<ProposalKind>> {
+    override fun read(buf: ByteBuffer): List<ProposalKind> {
+        val len = buf.getInt()
+        return List<ProposalKind>(len) {
+            FfiConverterTypeProposalKind.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<ProposalKind>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeProposalKind.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<ProposalKind>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeProposalKind.write(it, buf)
         }
     }
 }

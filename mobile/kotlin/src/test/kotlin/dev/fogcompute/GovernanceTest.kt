@@ -29,16 +29,17 @@ class GovernanceTest {
 
     private fun secret(account: String) = ByteArray(32) { everybody.indexOf(account).toByte() }
 
-    private fun sign(ledger: Ledger, account: String, n: Int, request: GovernanceRequest) = signBatch(
-        account, ledger.nextNonce(account), never,
-        listOf(LedgerOperation.Governance(id(n), request)), secret(account),
-    )
+    private fun sign(ledger: Ledger, account: String, n: Int, request: GovernanceRequest): ByteArray {
+        val operations = listOf(LedgerOperation.Governance(id(n), request))
+        return signBatch(account, ledger.nextNonce(account), never, operations, secret(account))
+    }
 
     /** Ana, Ben and Cleo have 10,000 credits each and are enrolled. */
     private fun found(ledger: Ledger, signed: Boolean) {
         ledger.setTime(start)
         val rules = defaultEconomyRules()
-        val unsigned = rules.replace("\"signatures_required\": true", "\"signatures_required\": false")
+        val required = "\"signatures_required\": "
+        val unsigned = rules.replace(required + "true", required + "false")
         val configure = EconomyRequest.Configure(if (signed) rules else unsigned)
         ledger.execute(listOf(LedgerOperation.Economy(id(1), configure)))
         for ((n, account) in everybody.withIndex()) {
@@ -51,10 +52,11 @@ class GovernanceTest {
         ledger.setTime(start + day)
     }
 
-    private fun founded(test: (Ledger, LedgerGovernance) -> Unit) = Ledger.inMemory().use { ledger ->
-        found(ledger, signed = false)
-        ledger.governance().use { governance -> test(ledger, governance) }
-    }
+    private fun founded(test: (Ledger, LedgerGovernance) -> Unit) =
+        Ledger.inMemory().use { ledger ->
+            found(ledger, signed = false)
+            ledger.governance().use { governance -> test(ledger, governance) }
+        }
 
     private fun change(value: String) = ProposalContent(
         ProposalKind.PARAMETER_CHANGE, "Pay hosts more", "Hosts are few.\nThey should be more.",
@@ -77,7 +79,8 @@ class GovernanceTest {
         val earn = EconomyRequest.Earn("hosting", ana, mapOf("uptime" to 1_000uL))
         val handedOver = Ledger.open(path).use { ledger ->
             found(ledger, signed = true)
-            ledger.economy().use { assertEquals("7500000000000000000", it.ask(id(20), earn).amount) }
+            val earned = ledger.economy().use { it.ask(id(20), earn) }
+            assertEquals("7500000000000000000", earned.amount)
             ledger.executeSigned(sign(ledger, ana, 21, propose(change(credits(10)))))
             ledger.governance().use { governance ->
                 val pending = assertNotNull(governance.proposal(proposal))
@@ -108,9 +111,10 @@ class GovernanceTest {
                 ledger.setTime(start + 9uL * day + 1uL)
                 val queued = governance.ask(id(25), GovernanceRequest.Queue(proposal))
                 val eta = assertNotNull(queued.etaUnixMs)
-                governance.refuses<FogException.TimelockRunning>(GovernanceRequest.Execute(proposal))
+                val execute = GovernanceRequest.Execute(proposal)
+                governance.refuses<FogException.TimelockRunning>(execute)
                 ledger.setTime(eta)
-                governance.ask(id(26), GovernanceRequest.Execute(proposal))
+                governance.ask(id(26), execute)
                 val done = governance.proposals().single()
                 assertEquals(ProposalState.EXECUTED to eta, done.state to done.closedUnixMs)
                 assertTrue(governance.proposals(after = proposal).isEmpty())
