@@ -371,7 +371,7 @@ fn delegation(sizes: &Sizes, effort: Effort, output: &mut Output) -> Result<(), 
             };
             let now = UnixMillis(START.0 + u64::from(round));
             let done = dao.update(now, |draft| draft.execute(&rules, &delegate, &NoHost));
-            black_box(done).expect("what is delegated may be delegated again");
+            let _ = black_box(done).expect("what is delegated may be delegated again");
         }
     };
     let pair = in_turns(effort, moving(many), moving(few));

@@ -1,5 +1,7 @@
 //! The peer itself: its contracts do what their documentation says, and say what they refuse.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::path::Path;
 
 use fogcompute_governor_peer::{Contracts, Peer, PeerError, Settings, State, Support, Tally};

@@ -2,6 +2,8 @@
 //! does the other does, what one refuses the other refuses, and everything that can be asked of both
 //! has the same answer after every step.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -71,7 +71,7 @@ fn sound() -> Result<(Dao, Vec<Vec<u8>>), DaoError> {
         choice,
     };
     let propose = Operation::Propose {
-        author: account(1),
+        author: account(4),
         proposal,
         content,
     };

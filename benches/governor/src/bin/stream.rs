@@ -14,7 +14,9 @@ const STEPS_A_WORLD: usize = 400;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let path = arguments.iter().find(|argument| !argument.starts_with("--"));
+    let path = arguments
+        .iter()
+        .find(|argument| !argument.starts_with("--"));
     let path = path.ok_or("usage: stream CONTRACTS [--json] [--smoke]")?;
     let contracts = Contracts::read(&PathBuf::from(path))?;
     let worlds: u64 = if has("--smoke") { 2 } else { 60 };
@@ -23,11 +25,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         let steps = drawn(seed)?;
         let mut ours = Ours::new(SETTINGS, BEGINNING)?;
         let start = now();
-        let ours_done = steps.iter().filter(|step| ours.take(**step).is_ok()).count();
+        let ours_done = steps
+            .iter()
+            .filter(|step| ours.take(**step).is_ok())
+            .count();
         ours_ns.push(start.elapsed().as_secs_f64() * 1e9 / steps.len() as f64);
         let mut theirs = Theirs::new(&contracts, SETTINGS, BEGINNING)?;
         let start = now();
-        let theirs_done = steps.iter().filter(|step| theirs.take(**step).is_ok()).count();
+        let theirs_done = steps
+            .iter()
+            .filter(|step| theirs.take(**step).is_ok())
+            .count();
         theirs_ns.push(start.elapsed().as_secs_f64() * 1e9 / steps.len() as f64);
         if ours_done != theirs_done {
             return Err(format!("seed {seed}: {ours_done} done here, {theirs_done} there").into());

@@ -99,7 +99,7 @@ impl<T> Trace<T> {
 
     /// The value at the end of that millisecond, if there was one yet.
     ///
-    /// Complexity: O(log checkpoints).
+    /// Complexity: O(log checkpoints); a few of them are looked at if changes come evenly.
     pub(crate) fn at(&self, time: UnixMillis) -> Option<&T> {
         before(&self.0, time)
     }
@@ -110,8 +110,48 @@ impl<T> Trace<T> {
 }
 
 fn before<T>(checkpoints: &[Checkpoint<T>], time: UnixMillis) -> Option<&T> {
-    let count = checkpoints.partition_point(|(since, _)| *since <= time);
+    let count = count_until(checkpoints, time);
     checkpoints[..count].last().map(|(_, value)| value)
+}
+
+/// How many checkpoints are not after that time.
+///
+/// It begins where the time would lie if changes came evenly, and goes on from there in doubling
+/// steps: the middle of a long list is far from what was looked at last, and nowhere near the answer.
+fn count_until<T>(checkpoints: &[Checkpoint<T>], time: UnixMillis) -> usize {
+    let (Some((first, _)), Some((last, _))) = (checkpoints.first(), checkpoints.last()) else {
+        return 0;
+    };
+    if time < *first {
+        return 0;
+    }
+    if time >= *last {
+        return checkpoints.len();
+    }
+    // From here on, the first is not after it and the last is.
+    let is_after = |place: usize| checkpoints[place].0 > time;
+    let end = checkpoints.len() - 1;
+    let share = u128::from(time.0 - first.0) * end as u128 / u128::from(last.0 - first.0);
+    let guess = usize::try_from(share).map_or(end, |guess| guess.min(end));
+    let (mut low, mut high, mut step) = (guess, guess, 1);
+    if is_after(guess) {
+        loop {
+            low = high.saturating_sub(step);
+            if !is_after(low) {
+                break;
+            }
+            (high, step) = (low, step * 2);
+        }
+    } else {
+        loop {
+            high = end.min(low + step);
+            if is_after(high) {
+                break;
+            }
+            (low, step) = (high, step * 2);
+        }
+    }
+    low + 1 + checkpoints[low + 1..high].partition_point(|(since, _)| *since <= time)
 }
 
 /// A trace for each key.
@@ -263,6 +303,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn every_moment_is_found_however_uneven_changes_come(
+            steps in proptest::collection::vec((1..4_u64, 0..40_u32), 0..60),
+            others in proptest::collection::vec(any::<u64>(), 8),
+        ) {
+            let (mut now, mut list) = (0_u64, Vec::new());
+            for (factor, shift) in steps {
+                now = now.saturating_add(factor << shift);
+                list.push((UnixMillis(now), ()));
+            }
+            list.dedup();
+            let near = list.iter().flat_map(|(time, ())| [time.0 - 1, time.0, time.0 + 1]);
+            for time in near.chain(others).map(UnixMillis) {
+                let expected = list.partition_point(|(since, ())| *since <= time);
+                prop_assert_eq!(count_until(&list, time), expected);
+            }
+        }
+
         #[test]
         fn the_past_is_what_it_was(
             steps in proptest::collection::vec((0..3_u64, 0..5_u128, any::<bool>()), 1..60),

@@ -25,7 +25,7 @@ pub(crate) enum DaoCommand {
     /// Let an account vote with what it has from now on.
     Enrol(EnrolArguments),
     /// Submit a proposal, or keep it as a draft.
-    Propose(ProposeArguments),
+    Propose(Box<ProposeArguments>),
     /// Submit a draft.
     Submit(SubmitArguments),
     /// Vote, or change a vote.
