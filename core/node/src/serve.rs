@@ -606,7 +606,7 @@ impl Execution {
 mod tests {
     use super::*;
     use fogcompute_exec::Limits;
-    use fogcompute_runtime::WasmConfig;
+
 
     const ECHO: &[u8] = include_bytes!("../../../examples/wasm/echo.wasm");
     const TASK: TaskId = TaskId::from_bytes([1; 16]);
