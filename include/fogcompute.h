@@ -524,6 +524,26 @@ enum fog_status
    */
   FOG_STATUS_TASK_LOST = 605,
   /**
+   * There is no task or job of that id: there never was, or it was forgotten.
+   */
+  FOG_STATUS_UNKNOWN_TASK = 606,
+  /**
+   * A task took longer than it may.
+   */
+  FOG_STATUS_TASK_TIMED_OUT = 607,
+  /**
+   * A task never ran: one that it waited for did not succeed.
+   */
+  FOG_STATUS_TASK_SKIPPED = 608,
+  /**
+   * A task has not ended: there is no output yet.
+   */
+  FOG_STATUS_TASK_OPEN = 609,
+  /**
+   * A worker has as many tasks as it may. Try later, or forget those that ended.
+   */
+  FOG_STATUS_TOO_MANY_TASKS = 610,
+  /**
    * A file cannot be opened, read or written.
    */
   FOG_STATUS_STORAGE = 700,
@@ -1716,6 +1736,52 @@ typedef int32_t fog_strategy;
 #endif // __cplusplus
 
 /**
+ * Where a task of a worker is. The values never change.
+ */
+typedef enum fog_task_state {
+  /**
+   * It waits for a slot, for another task, or for its next attempt.
+   */
+  FOG_TASK_STATE_WAITING = 0,
+  /**
+   * It runs, or is about to.
+   */
+  FOG_TASK_STATE_RUNNING = 1,
+  /**
+   * It keeps its memory and stands still, because the device's owner needs the device.
+   */
+  FOG_TASK_STATE_SUSPENDED = 2,
+  /**
+   * It is being stopped.
+   */
+  FOG_TASK_STATE_STOPPING = 3,
+  /**
+   * It ended with an output.
+   */
+  FOG_TASK_STATE_SUCCEEDED = 4,
+  /**
+   * It ended with an error.
+   */
+  FOG_TASK_STATE_FAILED = 5,
+  /**
+   * It was cancelled.
+   */
+  FOG_TASK_STATE_CANCELLED = 6,
+  /**
+   * It took longer than it may.
+   */
+  FOG_TASK_STATE_TIMED_OUT = 7,
+  /**
+   * It was given up.
+   */
+  FOG_TASK_STATE_LOST = 8,
+  /**
+   * It never ran, because a task that it waited for did not succeed.
+   */
+  FOG_TASK_STATE_SKIPPED = 9,
+} fog_task_state;
+
+/**
  * How a history is written as text, a line for each entry.
  */
 enum fog_text_format
@@ -1943,6 +2009,14 @@ typedef struct fog_task fog_task;
  * The mixnodes of a network in layers, and what its nodes and clients must agree on.
  */
 typedef struct fog_topology fog_topology;
+
+/**
+ * The tasks of this device: kept in a file, run in sandboxes, when the device's owner permits.
+ *
+ * A child of fork() has none of its threads: there calls fail with FOG_STATUS_CLOSED, and
+ * fog_worker_free() stops nothing.
+ */
+typedef struct fog_worker fog_worker;
 
 /**
  * An amount in base units, as decimal text.
@@ -4270,6 +4344,40 @@ typedef struct fog_node_ref {
    */
   char text[FOG_NODE_REF_SIZE];
 } fog_node_ref;
+
+/**
+ * How far a task of a worker is.
+ */
+typedef struct fog_task_status {
+  /**
+   * A fog_task_state; FOG_TASK_STATE_SUCCEEDED and above have ended.
+   */
+  int32_t state;
+  /**
+   * Attempts that were begun.
+   */
+  uint32_t attempts;
+  /**
+   * Attempts that failed or vanished.
+   */
+  uint32_t failures;
+  /**
+   * Attempts that made way for the device's owner.
+   */
+  uint32_t preemptions;
+  /**
+   * Number of its last checkpoint, from 1; 0 without one.
+   */
+  uint64_t checkpoints;
+  /**
+   * How much the running attempt says is done, in thousandths: not to be trusted.
+   */
+  uint16_t permille;
+  /**
+   * Log that was kept, in bytes.
+   */
+  uint64_t log_bytes;
+} fog_task_status;
 
 #ifdef __cplusplus
 extern "C" {
@@ -7963,6 +8071,116 @@ void fog_string_free(char *text);
  * @return FOG_STATUS_PANIC
  */
 fog_status fog_test_panic(void);
+
+/**
+ * Opens the file of a worker's tasks, or makes it, and goes on with those that have not ended, each
+ * from its last checkpoint.
+ *
+ * Thread safety: any thread.
+ * @param path   the file, or NULL to keep tasks in memory
+ * @param slots  most tasks at a time, or 0 for one on each processor
+ * @param policy when tasks run, by the sensors of this device; NULL is always. It may be freed
+ *               after this call
+ * @param out    receives the worker; free it with fog_worker_free()
+ * @return FOG_STATUS_STORAGE_LOCKED if somebody else has the file, and the other codes of storage
+ */
+fog_status fog_worker_open(const char *path,
+                           uint32_t slots,
+                           const struct fog_harvest_policy *policy,
+                           struct fog_worker **out);
+
+/**
+ * Hands in a WebAssembly task. Returns when it is on disk; poll it, and fetch its output.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_worker_free().
+ * @param worker     the worker
+ * @param module     the WebAssembly module
+ * @param module_len its length, up to 1 MiB
+ * @param input      the task's input
+ * @param input_len  its length, up to 1 MiB
+ * @param limits     what the task may use, or NULL for the usual
+ * @param key        a text of up to 255 bytes that makes the same task of one that is handed in
+ *                   again, or NULL
+ * @param task       receives the task's identifier
+ * @return FOG_STATUS_INVALID_ARGUMENT, FOG_STATUS_ID_REUSED for a key of another task,
+ *         FOG_STATUS_TOO_MANY_TASKS, FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_worker_submit(const struct fog_worker *worker,
+                             const uint8_t *module,
+                             size_t module_len,
+                             const uint8_t *input,
+                             size_t input_len,
+                             const struct fog_limits *limits,
+                             const char *key,
+                             struct fog_id *task);
+
+/**
+ * Tells where a task is.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_worker_free().
+ * @param worker the worker
+ * @param task   the task's identifier
+ * @param out    receives where it is
+ * @return FOG_STATUS_UNKNOWN_TASK, FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_worker_poll(const struct fog_worker *worker,
+                           const char *task,
+                           struct fog_task_status *out);
+
+/**
+ * Gives the output of a task that has ended.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_worker_free().
+ * @param worker the worker
+ * @param task   the task's identifier
+ * @param out    receives the output; free it with fog_output_free()
+ * @return FOG_STATUS_TASK_OPEN if it has not ended, why it has no output, FOG_STATUS_UNKNOWN_TASK,
+ *         FOG_STATUS_CLOSED, and the codes of storage
+ */
+fog_status fog_worker_fetch(const struct fog_worker *worker,
+                            const char *task,
+                            struct fog_output **out);
+
+/**
+ * Waits until a task has ended, and gives its output.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_worker_free().
+ * @param worker the worker
+ * @param task   the task's identifier
+ * @param out    receives the output; free it with fog_output_free()
+ * @return as fog_worker_fetch(), but FOG_STATUS_TASK_OPEN
+ */
+fog_status fog_worker_wait(const struct fog_worker *worker,
+                           const char *task,
+                           struct fog_output **out);
+
+/**
+ * Ends a task: from now on it has no output.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_worker_free().
+ * @param worker the worker
+ * @param task   the task's identifier
+ * @return FOG_STATUS_CANCELLED if it has ended already, FOG_STATUS_UNKNOWN_TASK, FOG_STATUS_CLOSED,
+ *         and the codes of storage
+ */
+fog_status fog_worker_cancel(const struct fog_worker *worker, const char *task);
+
+/**
+ * Stops running tasks, which go on when the worker is opened again, and closes the file. Closing
+ * again does nothing.
+ *
+ * Thread safety: any thread, at the same time as other calls but fog_worker_free().
+ * @param worker the worker
+ */
+fog_status fog_worker_close(const struct fog_worker *worker);
+
+/**
+ * Closes a worker and frees it.
+ *
+ * Thread safety: no other call may use it.
+ * @param worker the worker, or NULL
+ */
+void fog_worker_free(struct fog_worker *worker);
 
 #ifdef __cplusplus
 }  // extern "C"

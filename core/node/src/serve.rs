@@ -606,7 +606,6 @@ impl Execution {
 mod tests {
     use super::*;
     use fogcompute_exec::Limits;
-    use fogcompute_runtime::WasmConfig;
 
     const ECHO: &[u8] = include_bytes!("../../../examples/wasm/echo.wasm");
     const TASK: TaskId = TaskId::from_bytes([1; 16]);
@@ -633,18 +632,14 @@ mod tests {
         (workers, results)
     }
 
-    /// Work for hours.
+    /// Work that never ends.
     fn endless() -> TaskSpec {
-        let view = crate::mandelbrot::View {
-            width: 60_000,
-            height: 40_000,
-            ..Default::default()
-        };
+        let module = include_bytes!("../../../bindings/vectors/endless.wasm");
         let limits = Limits {
             fuel: u64::MAX / 4,
             ..Limits::default()
         };
-        TaskSpec::new(crate::mandelbrot::MODULE, view.input(0, 10_000), limits).unwrap()
+        TaskSpec::new(&module[..], [], limits).unwrap()
     }
 
     fn work(spec: &TaskSpec) -> Work {
