@@ -7,6 +7,7 @@ use std::time::Duration;
 use fogcompute::base::Instant;
 use fogcompute::exec::IdempotencyKey;
 use fogcompute::exec::executor::Permission;
+use fogcompute::exec::job::task_id;
 use fogcompute::{TaskId, WorkerConfig, WorkerHarvest, WorkerHost, WorkerJob};
 
 use crate::FogError;
@@ -150,9 +151,8 @@ impl Worker {
                 ..WorkerJob::new(module, vec![input])
             };
             let submitted = self.0.submit(job).wait()?;
-            let id = submitted.task_ids().next();
-            let id = id.expect("a job of one input has one task");
-            Ok(self.handle(id))
+            // A job of one input has one task.
+            Ok(self.handle(task_id(submitted.job, 0)))
         })
     }
 

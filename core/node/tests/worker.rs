@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -42,8 +42,8 @@ fn start(path: &Path) -> Worker {
 }
 
 /// What the test kills.
-fn work_until_killed(path: OsString) {
-    let worker = start(Path::new(&path));
+fn work_until_killed(path: &OsStr) {
+    let worker = start(Path::new(path));
     let mut job = WorkerJob::new(wat::parse_str(WAITS).unwrap(), vec![b"seven b".to_vec()]);
     job.limits.fuel = u64::MAX;
     job.retry.backoff_first = Duration::from_millis(1);
@@ -54,7 +54,7 @@ fn work_until_killed(path: OsString) {
         std::thread::yield_now();
     }
     // The harness has left its own line unfinished.
-    writeln!(std::io::stdout(), "\n{CHECKPOINTED}{task}").unwrap();
+    println!("\n{CHECKPOINTED}{task}");
     // Until the parent is gone, if it does not kill.
     let _ = std::io::stdin().read(&mut [0]);
 }
@@ -63,7 +63,7 @@ fn work_until_killed(path: OsString) {
 fn task_of_a_killed_process_goes_on_from_its_checkpoint_in_the_next() {
     // What is killed is this very test, told so by its environment.
     if let Some(path) = std::env::var_os(FILE) {
-        return work_until_killed(path);
+        return work_until_killed(&path);
     }
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("tasks");

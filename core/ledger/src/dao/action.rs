@@ -59,7 +59,7 @@ impl Scope {
 ///
 /// So an emergency never pays, and never grants what would outlast it.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
     /// Sets a parameter of the economy.
     SetParameter {
@@ -347,6 +347,8 @@ mod tests {
             assert_eq!(Action::read(&mut Reader::new(&bytes)), Err(unknown));
         }
         assert!(serde_json::from_str::<Action>(r#"{"mint":{"amount":"1"}}"#).is_err());
+        let more = r#"{"set_parameter":{"name":"a","value":"1","until":"2"}}"#;
+        assert!(serde_json::from_str::<Action>(more).is_err());
     }
 
     #[test]

@@ -36,6 +36,9 @@ use self::attempt::Said;
 use self::engine::Engine;
 pub use self::error::WorkerError;
 
+/// What a job names, to be stored with it.
+type Contents = Vec<Arc<[u8]>>;
+
 /// How a worker behaves.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
@@ -179,7 +182,7 @@ impl WorkerJob {
     }
 
     /// The job, and the content that it names.
-    fn into_job(self) -> Result<(Job, Vec<Arc<[u8]>>), WorkerError> {
+    fn into_job(self) -> Result<(Job, Contents), WorkerError> {
         TaskSpec::new(Arc::clone(&self.module), Vec::new(), self.limits)?;
         self.grants.validate()?;
         let too_large = self
@@ -530,7 +533,7 @@ impl Worker {
     /// # Errors
     /// [`WorkerError::Closed`], [`WorkerError::Forked`].
     pub fn status(&self) -> WorkerCall<WorkerStatus> {
-        self.call(|engine, reply| engine.status(reply))
+        self.call(Engine::status)
     }
 
     /// Reads the device and looks at the clock now: for hosts that know of a change, and for those
