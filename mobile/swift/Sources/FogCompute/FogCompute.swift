@@ -903,6 +903,223 @@ public func FfiConverterTypeBatteryProbe_lower(_ value: BatteryProbe) -> UInt64 
 
 
 /**
+ * Reads the whole device. Implemented by the application; called on a thread of its own, so it may
+ * take its time: a reading that is late is not accepted, and holds nothing up.
+ */
+public protocol DeviceProbe: AnyObject, Sendable {
+
+    /**
+     * The device as it is now. What cannot be read is left out.
+     *
+     * # Errors
+     * [`ProbeError`] when nothing could be read: the device is then unknown.
+     */
+    func read() throws  -> DeviceState
+
+}
+/**
+ * Reads the whole device. Implemented by the application; called on a thread of its own, so it may
+ * take its time: a reading that is late is not accepted, and holds nothing up.
+ */
+open class DeviceProbeImpl: DeviceProbe, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_deviceprobe(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_deviceprobe(handle, $0) }
+    }
+
+
+
+
+    /**
+     * The device as it is now. What cannot be read is left out.
+     *
+     * # Errors
+     * [`ProbeError`] when nothing could be read: the device is then unknown.
+     */
+open func read()throws  -> DeviceState  {
+    return try  FfiConverterTypeDeviceState_lift(try rustCallWithError(FfiConverterTypeProbeError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_deviceprobe_read(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceDeviceProbe {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceDeviceProbe = UniffiVTableCallbackInterfaceDeviceProbe(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeDeviceProbe.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface DeviceProbe: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeDeviceProbe.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface DeviceProbe: handle missing in uniffiClone")
+            }
+        },
+        read: { (
+            uniffiHandle: UInt64,
+            uniffiOutReturn: UnsafeMutablePointer<RustBuffer>,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> DeviceState in
+                guard let uniffiObj = try? FfiConverterTypeDeviceProbe.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.read(
+                )
+            }
+
+
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterTypeDeviceState_lower($0) }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeProbeError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceDeviceProbe> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceDeviceProbe>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitDeviceProbe() {
+    uniffi_fogcompute_uniffi_fn_init_callback_vtable_deviceprobe(UniffiCallbackInterfaceDeviceProbe.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDeviceProbe: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<DeviceProbe>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = DeviceProbe
+
+    public static func lift(_ handle: UInt64) throws -> DeviceProbe {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return DeviceProbeImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: DeviceProbe) -> UInt64 {
+         if let rustImpl = value as? DeviceProbeImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> DeviceProbe {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: DeviceProbe, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDeviceProbe_lift(_ handle: UInt64) throws -> DeviceProbe {
+    return try FfiConverterTypeDeviceProbe.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDeviceProbe_lower(_ value: DeviceProbe) -> UInt64 {
+    return FfiConverterTypeDeviceProbe.lower(value)
+}
+
+
+
+
+
+
+/**
  * A fog inside this process: a coordinator, worker threads with WASM sandboxes, and a ledger in
  * memory. Tasks are admitted, placed, run and paid for as in a fog of many machines.
  */
@@ -6679,6 +6896,507 @@ public func FfiConverterTypeTopology_lift(_ handle: UInt64) throws -> Topology {
 #endif
 public func FfiConverterTypeTopology_lower(_ value: Topology) -> UInt64 {
     return FfiConverterTypeTopology.lower(value)
+}
+
+
+
+
+
+
+/**
+ * The tasks of this device: kept in a file, run in sandboxes, when the policy allows it.
+ */
+public protocol WorkerProtocol: AnyObject, Sendable {
+
+    /**
+     * Stops running tasks, which go on when the worker is opened again, and closes the file. Closing
+     * again does nothing. Releasing the last reference closes it too.
+     */
+    func close()
+
+    /**
+     * Reads the device now: for an application that hears of a change.
+     */
+    func look()
+
+    /**
+     * Goes on under another policy.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func setPolicy(policy: HarvestPolicy) throws
+
+    /**
+     * How the worker is.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    func status() throws  -> WorkerStatus
+
+    /**
+     * Hands a WebAssembly task in. Returns when it is on disk. Handed in again with its `key`, it is
+     * the same task.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::IdReused`] for a key of another task,
+     * [`FogError::TooManyTasks`], [`FogError::Closed`], and those of storage.
+     */
+    func submit(module: Data, input: Data, limits: Limits?, key: String?) throws  -> WorkerTask
+
+    /**
+     * The task of that id, whoever handed it in.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`], [`FogError::Closed`].
+     */
+    func task(id: String) throws  -> WorkerTask
+
+}
+/**
+ * The tasks of this device: kept in a file, run in sandboxes, when the policy allows it.
+ */
+open class Worker: WorkerProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_worker(self.handle, $0) }
+    }
+    /**
+     * Opens the file of tasks, or makes it, and goes on with those that have not ended, each from
+     * its last checkpoint.
+     *
+     * - `path`: the file; without it tasks are in memory.
+     * - `policy`: when tasks run.
+     * - `probe`: reads the device, again each `reading_every_ms`.
+     * - `slots`: most tasks at a time; without it one on each processor.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::StorageLocked`] and the others of storage.
+     */
+public convenience init(policy: HarvestPolicy, probe: DeviceProbe, path: String? = nil, slots: UInt32? = nil, readingEveryMs: UInt64 = UInt64(1000))throws  {
+    let handle =
+        try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_worker_new(
+        FfiConverterTypeHarvestPolicy_lower(policy),
+        FfiConverterTypeDeviceProbe_lower(probe),
+        FfiConverterOptionString.lower(path),
+        FfiConverterOptionUInt32.lower(slots),
+        FfiConverterUInt64.lower(readingEveryMs),uniffiCallStatus
+    )
+}
+    self.init(unsafeFromHandle: handle)
+}
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_worker(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Stops running tasks, which go on when the worker is opened again, and closes the file. Closing
+     * again does nothing. Releasing the last reference closes it too.
+     */
+open func close()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_worker_close(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Reads the device now: for an application that hears of a change.
+     */
+open func look()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_worker_look(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Goes on under another policy.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func setPolicy(policy: HarvestPolicy)throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_worker_set_policy(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeHarvestPolicy_lower(policy),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * How the worker is.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+open func status()throws  -> WorkerStatus  {
+    return try  FfiConverterTypeWorkerStatus_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_worker_status(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Hands a WebAssembly task in. Returns when it is on disk. Handed in again with its `key`, it is
+     * the same task.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::IdReused`] for a key of another task,
+     * [`FogError::TooManyTasks`], [`FogError::Closed`], and those of storage.
+     */
+open func submit(module: Data, input: Data, limits: Limits? = nil, key: String? = nil)throws  -> WorkerTask  {
+    return try  FfiConverterTypeWorkerTask_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_worker_submit(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(module),
+        FfiConverterData.lower(input),
+        FfiConverterOptionTypeLimits.lower(limits),
+        FfiConverterOptionString.lower(key),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The task of that id, whoever handed it in.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`], [`FogError::Closed`].
+     */
+open func task(id: String)throws  -> WorkerTask  {
+    return try  FfiConverterTypeWorkerTask_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_worker_task(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(id),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeWorker: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Worker
+
+    public static func lift(_ handle: UInt64) throws -> Worker {
+        return Worker(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Worker) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Worker {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Worker, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWorker_lift(_ handle: UInt64) throws -> Worker {
+    return try FfiConverterTypeWorker.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWorker_lower(_ value: Worker) -> UInt64 {
+    return FfiConverterTypeWorker.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A task of a worker, which goes on whether or not anybody has this.
+ */
+public protocol WorkerTaskProtocol: AnyObject, Sendable {
+
+    /**
+     * Ends the task: its output is [`FogError::Cancelled`] from now on.
+     *
+     * # Errors
+     * [`FogError::Cancelled`] if it has ended already, [`FogError::Closed`], and those of storage.
+     */
+    func cancel() throws
+
+    /**
+     * The output of a task that has ended.
+     *
+     * # Errors
+     * [`FogError::TaskOpen`] if it has not, whatever ended it without an output,
+     * [`FogError::Closed`].
+     */
+    func fetch() throws  -> TaskOutput
+
+    /**
+     * The task's id, 32 hexadecimal digits, under which `Worker.task` finds it again.
+     */
+    func id()  -> String
+
+    /**
+     * Where the task is.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+    func status() throws  -> TaskStatus
+
+    /**
+     * Waits for the output. To give a wait up leaves the task as it is.
+     *
+     * # Errors
+     * As [`WorkerTask::fetch`], but [`FogError::TaskOpen`].
+     */
+    func wait() async throws  -> TaskOutput
+
+}
+/**
+ * A task of a worker, which goes on whether or not anybody has this.
+ */
+open class WorkerTask: WorkerTaskProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_workertask(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_workertask(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Ends the task: its output is [`FogError::Cancelled`] from now on.
+     *
+     * # Errors
+     * [`FogError::Cancelled`] if it has ended already, [`FogError::Closed`], and those of storage.
+     */
+open func cancel()throws   {try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_workertask_cancel(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * The output of a task that has ended.
+     *
+     * # Errors
+     * [`FogError::TaskOpen`] if it has not, whatever ended it without an output,
+     * [`FogError::Closed`].
+     */
+open func fetch()throws  -> TaskOutput  {
+    return try  FfiConverterTypeTaskOutput_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_workertask_fetch(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The task's id, 32 hexadecimal digits, under which `Worker.task` finds it again.
+     */
+open func id() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_workertask_id(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Where the task is.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+open func status()throws  -> TaskStatus  {
+    return try  FfiConverterTypeTaskStatus_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_workertask_status(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Waits for the output. To give a wait up leaves the task as it is.
+     *
+     * # Errors
+     * As [`WorkerTask::fetch`], but [`FogError::TaskOpen`].
+     */
+open func wait()async throws  -> TaskOutput  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_workertask_wait(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeTaskOutput_lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeWorkerTask: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = WorkerTask
+
+    public static func lift(_ handle: UInt64) throws -> WorkerTask {
+        return WorkerTask(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: WorkerTask) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> WorkerTask {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: WorkerTask, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWorkerTask_lift(_ handle: UInt64) throws -> WorkerTask {
+    return try FfiConverterTypeWorkerTask.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWorkerTask_lower(_ value: WorkerTask) -> UInt64 {
+    return FfiConverterTypeWorkerTask.lower(value)
 }
 
 
@@ -12910,6 +13628,125 @@ public func FfiConverterTypeTaskOutput_lower(_ value: TaskOutput) -> RustBuffer 
 
 
 /**
+ * Where a task of a worker is.
+ */
+public struct TaskStatus: Equatable, Hashable, Codable {
+    /**
+     * `queued`, `running`, `suspended`, `succeeded`, `failed` and so on.
+     */
+    public let state: String
+    /**
+     * Attempts that were begun.
+     */
+    public let attempts: UInt32
+    /**
+     * Attempts that failed or vanished.
+     */
+    public let failures: UInt32
+    /**
+     * Attempts that made way for the device's owner.
+     */
+    public let preemptions: UInt32
+    /**
+     * Number of its last checkpoint, from 1; 0 without one.
+     */
+    public let checkpoints: UInt64
+    /**
+     * How much the running attempt says is done, 0 to 1: not to be trusted.
+     */
+    public let fractionDone: Double
+    /**
+     * Log that was kept, in bytes.
+     */
+    public let logBytes: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * `queued`, `running`, `suspended`, `succeeded`, `failed` and so on.
+         */state: String,
+        /**
+         * Attempts that were begun.
+         */attempts: UInt32,
+        /**
+         * Attempts that failed or vanished.
+         */failures: UInt32,
+        /**
+         * Attempts that made way for the device's owner.
+         */preemptions: UInt32,
+        /**
+         * Number of its last checkpoint, from 1; 0 without one.
+         */checkpoints: UInt64,
+        /**
+         * How much the running attempt says is done, 0 to 1: not to be trusted.
+         */fractionDone: Double,
+        /**
+         * Log that was kept, in bytes.
+         */logBytes: UInt64) {
+        self.state = state
+        self.attempts = attempts
+        self.failures = failures
+        self.preemptions = preemptions
+        self.checkpoints = checkpoints
+        self.fractionDone = fractionDone
+        self.logBytes = logBytes
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension TaskStatus: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTaskStatus: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TaskStatus {
+        return
+            try TaskStatus(
+                state: FfiConverterString.read(from: &buf),
+                attempts: FfiConverterUInt32.read(from: &buf),
+                failures: FfiConverterUInt32.read(from: &buf),
+                preemptions: FfiConverterUInt32.read(from: &buf),
+                checkpoints: FfiConverterUInt64.read(from: &buf),
+                fractionDone: FfiConverterDouble.read(from: &buf),
+                logBytes: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: TaskStatus, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.state, into: &buf)
+        FfiConverterUInt32.write(value.attempts, into: &buf)
+        FfiConverterUInt32.write(value.failures, into: &buf)
+        FfiConverterUInt32.write(value.preemptions, into: &buf)
+        FfiConverterUInt64.write(value.checkpoints, into: &buf)
+        FfiConverterDouble.write(value.fractionDone, into: &buf)
+        FfiConverterUInt64.write(value.logBytes, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTaskStatus_lift(_ buf: RustBuffer) throws -> TaskStatus {
+    return try FfiConverterTypeTaskStatus.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTaskStatus_lower(_ value: TaskStatus) -> RustBuffer {
+    return FfiConverterTypeTaskStatus.lower(value)
+}
+
+
+/**
  * What a tier promises and what it costs.
  */
 public struct Terms: Equatable, Hashable, Codable {
@@ -13575,6 +14412,157 @@ public func FfiConverterTypeVotingPower_lift(_ buf: RustBuffer) throws -> Voting
 #endif
 public func FfiConverterTypeVotingPower_lower(_ value: VotingPower) -> RustBuffer {
     return FfiConverterTypeVotingPower.lower(value)
+}
+
+
+/**
+ * How a worker is.
+ */
+public struct WorkerStatus: Equatable, Hashable, Codable {
+    /**
+     * Whether tasks may run now.
+     */
+    public let lends: Bool
+    /**
+     * Tasks that may run at a time now.
+     */
+    public let slots: UInt32
+    /**
+     * Part of a processor that each of them may take, 0 to 1.
+     */
+    public let cpuShare: Double
+    /**
+     * What the policy makes of the device: `idle`, `running`, `throttled`, `suspended`, `vacating`
+     * or `cooldown`; nothing before the first reading.
+     */
+    public let state: String?
+    /**
+     * Why.
+     */
+    public let reasons: [Reason]
+    /**
+     * Readings that were looked at.
+     */
+    public let readings: UInt64
+    /**
+     * Why the last reading failed, if it did.
+     */
+    public let probeError: String?
+    /**
+     * Why the file cannot be written now, if it cannot.
+     */
+    public let storeError: String?
+    /**
+     * Tasks that have not ended.
+     */
+    public let tasksOpen: UInt64
+    /**
+     * Tasks that run or are suspended.
+     */
+    public let tasksRunning: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Whether tasks may run now.
+         */lends: Bool,
+        /**
+         * Tasks that may run at a time now.
+         */slots: UInt32,
+        /**
+         * Part of a processor that each of them may take, 0 to 1.
+         */cpuShare: Double,
+        /**
+         * What the policy makes of the device: `idle`, `running`, `throttled`, `suspended`, `vacating`
+         * or `cooldown`; nothing before the first reading.
+         */state: String?,
+        /**
+         * Why.
+         */reasons: [Reason],
+        /**
+         * Readings that were looked at.
+         */readings: UInt64,
+        /**
+         * Why the last reading failed, if it did.
+         */probeError: String?,
+        /**
+         * Why the file cannot be written now, if it cannot.
+         */storeError: String?,
+        /**
+         * Tasks that have not ended.
+         */tasksOpen: UInt64,
+        /**
+         * Tasks that run or are suspended.
+         */tasksRunning: UInt64) {
+        self.lends = lends
+        self.slots = slots
+        self.cpuShare = cpuShare
+        self.state = state
+        self.reasons = reasons
+        self.readings = readings
+        self.probeError = probeError
+        self.storeError = storeError
+        self.tasksOpen = tasksOpen
+        self.tasksRunning = tasksRunning
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension WorkerStatus: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeWorkerStatus: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> WorkerStatus {
+        return
+            try WorkerStatus(
+                lends: FfiConverterBool.read(from: &buf),
+                slots: FfiConverterUInt32.read(from: &buf),
+                cpuShare: FfiConverterDouble.read(from: &buf),
+                state: FfiConverterOptionString.read(from: &buf),
+                reasons: FfiConverterSequenceTypeReason.read(from: &buf),
+                readings: FfiConverterUInt64.read(from: &buf),
+                probeError: FfiConverterOptionString.read(from: &buf),
+                storeError: FfiConverterOptionString.read(from: &buf),
+                tasksOpen: FfiConverterUInt64.read(from: &buf),
+                tasksRunning: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: WorkerStatus, into buf: inout [UInt8]) {
+        FfiConverterBool.write(value.lends, into: &buf)
+        FfiConverterUInt32.write(value.slots, into: &buf)
+        FfiConverterDouble.write(value.cpuShare, into: &buf)
+        FfiConverterOptionString.write(value.state, into: &buf)
+        FfiConverterSequenceTypeReason.write(value.reasons, into: &buf)
+        FfiConverterUInt64.write(value.readings, into: &buf)
+        FfiConverterOptionString.write(value.probeError, into: &buf)
+        FfiConverterOptionString.write(value.storeError, into: &buf)
+        FfiConverterUInt64.write(value.tasksOpen, into: &buf)
+        FfiConverterUInt64.write(value.tasksRunning, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWorkerStatus_lift(_ buf: RustBuffer) throws -> WorkerStatus {
+    return try FfiConverterTypeWorkerStatus.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWorkerStatus_lower(_ value: WorkerStatus) -> RustBuffer {
+    return FfiConverterTypeWorkerStatus.lower(value)
 }
 
 
@@ -15413,6 +16401,26 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      */
     case taskLost = 605
     /**
+     * There is no task or job of that id: there never was, or it was forgotten.
+     */
+    case unknownTask = 606
+    /**
+     * A task took longer than it may.
+     */
+    case taskTimedOut = 607
+    /**
+     * A task never ran: one that it waited for did not succeed.
+     */
+    case taskSkipped = 608
+    /**
+     * A task has not ended: there is no output yet.
+     */
+    case taskOpen = 609
+    /**
+     * A worker has as many tasks as it may. Try later, or forget those that ended.
+     */
+    case tooManyTasks = 610
+    /**
      * A file cannot be opened, read or written.
      */
     case storage = 700
@@ -15827,105 +16835,115 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
 
         case 97: return .taskLost
 
-        case 98: return .storage
+        case 98: return .unknownTask
 
-        case 99: return .storageLocked
+        case 99: return .taskTimedOut
 
-        case 100: return .storageCorrupt
+        case 100: return .taskSkipped
 
-        case 101: return .storageFull
+        case 101: return .taskOpen
 
-        case 102: return .storageReadOnly
+        case 102: return .tooManyTasks
 
-        case 103: return .storageIsFolder
+        case 103: return .storage
 
-        case 104: return .storageNoFolder
+        case 104: return .storageLocked
 
-        case 105: return .storageForeign
+        case 105: return .storageCorrupt
 
-        case 106: return .storageTooNew
+        case 106: return .storageFull
 
-        case 107: return .storageExists
+        case 107: return .storageReadOnly
 
-        case 108: return .storageNotEmpty
+        case 108: return .storageIsFolder
 
-        case 109: return .storageUncertain
+        case 109: return .storageNoFolder
 
-        case 110: return .storageReopen
+        case 110: return .storageForeign
 
-        case 111: return .invalidTranscript
+        case 111: return .storageTooNew
 
-        case 112: return .storageMissing
+        case 112: return .storageExists
 
-        case 113: return .node
+        case 113: return .storageNotEmpty
 
-        case 114: return .listen
+        case 114: return .storageUncertain
 
-        case 115: return .governed
+        case 115: return .storageReopen
 
-        case 116: return .paused
+        case 116: return .invalidTranscript
 
-        case 117: return .signatureRequired
+        case 117: return .storageMissing
 
-        case 118: return .unknownProposal
+        case 118: return .node
 
-        case 119: return .proposalExists
+        case 119: return .listen
 
-        case 120: return .invalidProposal
+        case 120: return .governed
 
-        case 121: return .controlCharacter
+        case 121: return .paused
 
-        case 122: return .noActions
+        case 122: return .signatureRequired
 
-        case 123: return .tooManyActions
+        case 123: return .unknownProposal
 
-        case 124: return .actionNotAllowed
+        case 124: return .proposalExists
 
-        case 125: return .parameterOutOfRange
+        case 125: return .invalidProposal
 
-        case 126: return .treasuryShort
+        case 126: return .controlCharacter
 
-        case 127: return .actionRefused
+        case 127: return .noActions
 
-        case 128: return .belowThreshold
+        case 128: return .tooManyActions
 
-        case 129: return .tooManyProposals
+        case 129: return .actionNotAllowed
 
-        case 130: return .votingNotStarted
+        case 130: return .parameterOutOfRange
 
-        case 131: return .votingOver
+        case 131: return .treasuryShort
 
-        case 132: return .unknownChoice
+        case 132: return .actionRefused
 
-        case 133: return .noVotingPower
+        case 133: return .belowThreshold
 
-        case 134: return .alreadyVoted
+        case 134: return .tooManyProposals
 
-        case 135: return .tooManyVoteChanges
+        case 135: return .votingNotStarted
 
-        case 136: return .wrongState
+        case 136: return .votingOver
 
-        case 137: return .timelockRunning
+        case 137: return .unknownChoice
 
-        case 138: return .notPermitted
+        case 138: return .noVotingPower
 
-        case 139: return .actionFailed
+        case 139: return .alreadyVoted
 
-        case 140: return .circularDelegation
+        case 140: return .tooManyVoteChanges
 
-        case 141: return .delegationTooComplex
+        case 141: return .wrongState
 
-        case 142: return .invalidDelegation
+        case 142: return .timelockRunning
 
-        case 143: return .nothingDelegated
+        case 143: return .notPermitted
 
-        case 144: return .alreadyEnrolled
+        case 144: return .actionFailed
 
-        case 145: return .alreadyEstablished
+        case 145: return .circularDelegation
 
-        case 146: return .futureLookup
+        case 146: return .delegationTooComplex
 
-        case 147: return .governanceRefused
+        case 147: return .invalidDelegation
+
+        case 148: return .nothingDelegated
+
+        case 149: return .alreadyEnrolled
+
+        case 150: return .alreadyEstablished
+
+        case 151: return .futureLookup
+
+        case 152: return .governanceRefused
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -16323,204 +17341,224 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
             writeInt(&buf, Int32(97))
 
 
-        case .storage:
+        case .unknownTask:
             writeInt(&buf, Int32(98))
 
 
-        case .storageLocked:
+        case .taskTimedOut:
             writeInt(&buf, Int32(99))
 
 
-        case .storageCorrupt:
+        case .taskSkipped:
             writeInt(&buf, Int32(100))
 
 
-        case .storageFull:
+        case .taskOpen:
             writeInt(&buf, Int32(101))
 
 
-        case .storageReadOnly:
+        case .tooManyTasks:
             writeInt(&buf, Int32(102))
 
 
-        case .storageIsFolder:
+        case .storage:
             writeInt(&buf, Int32(103))
 
 
-        case .storageNoFolder:
+        case .storageLocked:
             writeInt(&buf, Int32(104))
 
 
-        case .storageForeign:
+        case .storageCorrupt:
             writeInt(&buf, Int32(105))
 
 
-        case .storageTooNew:
+        case .storageFull:
             writeInt(&buf, Int32(106))
 
 
-        case .storageExists:
+        case .storageReadOnly:
             writeInt(&buf, Int32(107))
 
 
-        case .storageNotEmpty:
+        case .storageIsFolder:
             writeInt(&buf, Int32(108))
 
 
-        case .storageUncertain:
+        case .storageNoFolder:
             writeInt(&buf, Int32(109))
 
 
-        case .storageReopen:
+        case .storageForeign:
             writeInt(&buf, Int32(110))
 
 
-        case .invalidTranscript:
+        case .storageTooNew:
             writeInt(&buf, Int32(111))
 
 
-        case .storageMissing:
+        case .storageExists:
             writeInt(&buf, Int32(112))
 
 
-        case .node:
+        case .storageNotEmpty:
             writeInt(&buf, Int32(113))
 
 
-        case .listen:
+        case .storageUncertain:
             writeInt(&buf, Int32(114))
 
 
-        case .governed:
+        case .storageReopen:
             writeInt(&buf, Int32(115))
 
 
-        case .paused:
+        case .invalidTranscript:
             writeInt(&buf, Int32(116))
 
 
-        case .signatureRequired:
+        case .storageMissing:
             writeInt(&buf, Int32(117))
 
 
-        case .unknownProposal:
+        case .node:
             writeInt(&buf, Int32(118))
 
 
-        case .proposalExists:
+        case .listen:
             writeInt(&buf, Int32(119))
 
 
-        case .invalidProposal:
+        case .governed:
             writeInt(&buf, Int32(120))
 
 
-        case .controlCharacter:
+        case .paused:
             writeInt(&buf, Int32(121))
 
 
-        case .noActions:
+        case .signatureRequired:
             writeInt(&buf, Int32(122))
 
 
-        case .tooManyActions:
+        case .unknownProposal:
             writeInt(&buf, Int32(123))
 
 
-        case .actionNotAllowed:
+        case .proposalExists:
             writeInt(&buf, Int32(124))
 
 
-        case .parameterOutOfRange:
+        case .invalidProposal:
             writeInt(&buf, Int32(125))
 
 
-        case .treasuryShort:
+        case .controlCharacter:
             writeInt(&buf, Int32(126))
 
 
-        case .actionRefused:
+        case .noActions:
             writeInt(&buf, Int32(127))
 
 
-        case .belowThreshold:
+        case .tooManyActions:
             writeInt(&buf, Int32(128))
 
 
-        case .tooManyProposals:
+        case .actionNotAllowed:
             writeInt(&buf, Int32(129))
 
 
-        case .votingNotStarted:
+        case .parameterOutOfRange:
             writeInt(&buf, Int32(130))
 
 
-        case .votingOver:
+        case .treasuryShort:
             writeInt(&buf, Int32(131))
 
 
-        case .unknownChoice:
+        case .actionRefused:
             writeInt(&buf, Int32(132))
 
 
-        case .noVotingPower:
+        case .belowThreshold:
             writeInt(&buf, Int32(133))
 
 
-        case .alreadyVoted:
+        case .tooManyProposals:
             writeInt(&buf, Int32(134))
 
 
-        case .tooManyVoteChanges:
+        case .votingNotStarted:
             writeInt(&buf, Int32(135))
 
 
-        case .wrongState:
+        case .votingOver:
             writeInt(&buf, Int32(136))
 
 
-        case .timelockRunning:
+        case .unknownChoice:
             writeInt(&buf, Int32(137))
 
 
-        case .notPermitted:
+        case .noVotingPower:
             writeInt(&buf, Int32(138))
 
 
-        case .actionFailed:
+        case .alreadyVoted:
             writeInt(&buf, Int32(139))
 
 
-        case .circularDelegation:
+        case .tooManyVoteChanges:
             writeInt(&buf, Int32(140))
 
 
-        case .delegationTooComplex:
+        case .wrongState:
             writeInt(&buf, Int32(141))
 
 
-        case .invalidDelegation:
+        case .timelockRunning:
             writeInt(&buf, Int32(142))
 
 
-        case .nothingDelegated:
+        case .notPermitted:
             writeInt(&buf, Int32(143))
 
 
-        case .alreadyEnrolled:
+        case .actionFailed:
             writeInt(&buf, Int32(144))
 
 
-        case .alreadyEstablished:
+        case .circularDelegation:
             writeInt(&buf, Int32(145))
 
 
-        case .futureLookup:
+        case .delegationTooComplex:
             writeInt(&buf, Int32(146))
 
 
-        case .governanceRefused:
+        case .invalidDelegation:
             writeInt(&buf, Int32(147))
+
+
+        case .nothingDelegated:
+            writeInt(&buf, Int32(148))
+
+
+        case .alreadyEnrolled:
+            writeInt(&buf, Int32(149))
+
+
+        case .alreadyEstablished:
+            writeInt(&buf, Int32(150))
+
+
+        case .futureLookup:
+            writeInt(&buf, Int32(151))
+
+
+        case .governanceRefused:
+            writeInt(&buf, Int32(152))
 
         }
     }
@@ -17120,6 +18158,31 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
      * A task was given up after its last attempt, or the sandbox failed.
      */
     case TaskLost(message: String)
+
+    /**
+     * There is no task or job of that id: there never was, or it was forgotten.
+     */
+    case UnknownTask(message: String)
+
+    /**
+     * A task took longer than it may.
+     */
+    case TaskTimedOut(message: String)
+
+    /**
+     * A task never ran: one that it waited for did not succeed.
+     */
+    case TaskSkipped(message: String)
+
+    /**
+     * A task has not ended: there is no output yet.
+     */
+    case TaskOpen(message: String)
+
+    /**
+     * A worker has as many tasks as it may. Try later, or forget those that ended.
+     */
+    case TooManyTasks(message: String)
 
     /**
      * A file cannot be opened, read or written.
@@ -17784,203 +18847,223 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 98: return .Storage(
+        case 98: return .UnknownTask(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 99: return .StorageLocked(
+        case 99: return .TaskTimedOut(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 100: return .StorageCorrupt(
+        case 100: return .TaskSkipped(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 101: return .StorageFull(
+        case 101: return .TaskOpen(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 102: return .StorageReadOnly(
+        case 102: return .TooManyTasks(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 103: return .StorageIsFolder(
+        case 103: return .Storage(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 104: return .StorageNoFolder(
+        case 104: return .StorageLocked(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 105: return .StorageForeign(
+        case 105: return .StorageCorrupt(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 106: return .StorageTooNew(
+        case 106: return .StorageFull(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 107: return .StorageExists(
+        case 107: return .StorageReadOnly(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 108: return .StorageNotEmpty(
+        case 108: return .StorageIsFolder(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 109: return .StorageUncertain(
+        case 109: return .StorageNoFolder(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 110: return .StorageReopen(
+        case 110: return .StorageForeign(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 111: return .InvalidTranscript(
+        case 111: return .StorageTooNew(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 112: return .StorageMissing(
+        case 112: return .StorageExists(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 113: return .Node(
+        case 113: return .StorageNotEmpty(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 114: return .Listen(
+        case 114: return .StorageUncertain(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 115: return .Governed(
+        case 115: return .StorageReopen(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 116: return .Paused(
+        case 116: return .InvalidTranscript(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 117: return .SignatureRequired(
+        case 117: return .StorageMissing(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 118: return .UnknownProposal(
+        case 118: return .Node(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 119: return .ProposalExists(
+        case 119: return .Listen(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 120: return .InvalidProposal(
+        case 120: return .Governed(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 121: return .ControlCharacter(
+        case 121: return .Paused(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 122: return .NoActions(
+        case 122: return .SignatureRequired(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 123: return .TooManyActions(
+        case 123: return .UnknownProposal(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 124: return .ActionNotAllowed(
+        case 124: return .ProposalExists(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 125: return .ParameterOutOfRange(
+        case 125: return .InvalidProposal(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 126: return .TreasuryShort(
+        case 126: return .ControlCharacter(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 127: return .ActionRefused(
+        case 127: return .NoActions(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 128: return .BelowThreshold(
+        case 128: return .TooManyActions(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 129: return .TooManyProposals(
+        case 129: return .ActionNotAllowed(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 130: return .VotingNotStarted(
+        case 130: return .ParameterOutOfRange(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 131: return .VotingOver(
+        case 131: return .TreasuryShort(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 132: return .UnknownChoice(
+        case 132: return .ActionRefused(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 133: return .NoVotingPower(
+        case 133: return .BelowThreshold(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 134: return .AlreadyVoted(
+        case 134: return .TooManyProposals(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 135: return .TooManyVoteChanges(
+        case 135: return .VotingNotStarted(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 136: return .WrongState(
+        case 136: return .VotingOver(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 137: return .TimelockRunning(
+        case 137: return .UnknownChoice(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 138: return .NotPermitted(
+        case 138: return .NoVotingPower(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 139: return .ActionFailed(
+        case 139: return .AlreadyVoted(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 140: return .CircularDelegation(
+        case 140: return .TooManyVoteChanges(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 141: return .DelegationTooComplex(
+        case 141: return .WrongState(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 142: return .InvalidDelegation(
+        case 142: return .TimelockRunning(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 143: return .NothingDelegated(
+        case 143: return .NotPermitted(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 144: return .AlreadyEnrolled(
+        case 144: return .ActionFailed(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 145: return .AlreadyEstablished(
+        case 145: return .CircularDelegation(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 146: return .FutureLookup(
+        case 146: return .DelegationTooComplex(
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 147: return .GovernanceRefused(
+        case 147: return .InvalidDelegation(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 148: return .NothingDelegated(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 149: return .AlreadyEnrolled(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 150: return .AlreadyEstablished(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 151: return .FutureLookup(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 152: return .GovernanceRefused(
             message: try FfiConverterString.read(from: &buf)
         )
 
@@ -18189,106 +19272,116 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             writeInt(&buf, Int32(96))
         case .TaskLost(_ /* message is ignored*/):
             writeInt(&buf, Int32(97))
-        case .Storage(_ /* message is ignored*/):
+        case .UnknownTask(_ /* message is ignored*/):
             writeInt(&buf, Int32(98))
-        case .StorageLocked(_ /* message is ignored*/):
+        case .TaskTimedOut(_ /* message is ignored*/):
             writeInt(&buf, Int32(99))
-        case .StorageCorrupt(_ /* message is ignored*/):
+        case .TaskSkipped(_ /* message is ignored*/):
             writeInt(&buf, Int32(100))
-        case .StorageFull(_ /* message is ignored*/):
+        case .TaskOpen(_ /* message is ignored*/):
             writeInt(&buf, Int32(101))
-        case .StorageReadOnly(_ /* message is ignored*/):
+        case .TooManyTasks(_ /* message is ignored*/):
             writeInt(&buf, Int32(102))
-        case .StorageIsFolder(_ /* message is ignored*/):
+        case .Storage(_ /* message is ignored*/):
             writeInt(&buf, Int32(103))
-        case .StorageNoFolder(_ /* message is ignored*/):
+        case .StorageLocked(_ /* message is ignored*/):
             writeInt(&buf, Int32(104))
-        case .StorageForeign(_ /* message is ignored*/):
+        case .StorageCorrupt(_ /* message is ignored*/):
             writeInt(&buf, Int32(105))
-        case .StorageTooNew(_ /* message is ignored*/):
+        case .StorageFull(_ /* message is ignored*/):
             writeInt(&buf, Int32(106))
-        case .StorageExists(_ /* message is ignored*/):
+        case .StorageReadOnly(_ /* message is ignored*/):
             writeInt(&buf, Int32(107))
-        case .StorageNotEmpty(_ /* message is ignored*/):
+        case .StorageIsFolder(_ /* message is ignored*/):
             writeInt(&buf, Int32(108))
-        case .StorageUncertain(_ /* message is ignored*/):
+        case .StorageNoFolder(_ /* message is ignored*/):
             writeInt(&buf, Int32(109))
-        case .StorageReopen(_ /* message is ignored*/):
+        case .StorageForeign(_ /* message is ignored*/):
             writeInt(&buf, Int32(110))
-        case .InvalidTranscript(_ /* message is ignored*/):
+        case .StorageTooNew(_ /* message is ignored*/):
             writeInt(&buf, Int32(111))
-        case .StorageMissing(_ /* message is ignored*/):
+        case .StorageExists(_ /* message is ignored*/):
             writeInt(&buf, Int32(112))
-        case .Node(_ /* message is ignored*/):
+        case .StorageNotEmpty(_ /* message is ignored*/):
             writeInt(&buf, Int32(113))
-        case .Listen(_ /* message is ignored*/):
+        case .StorageUncertain(_ /* message is ignored*/):
             writeInt(&buf, Int32(114))
-        case .Governed(_ /* message is ignored*/):
+        case .StorageReopen(_ /* message is ignored*/):
             writeInt(&buf, Int32(115))
-        case .Paused(_ /* message is ignored*/):
+        case .InvalidTranscript(_ /* message is ignored*/):
             writeInt(&buf, Int32(116))
-        case .SignatureRequired(_ /* message is ignored*/):
+        case .StorageMissing(_ /* message is ignored*/):
             writeInt(&buf, Int32(117))
-        case .UnknownProposal(_ /* message is ignored*/):
+        case .Node(_ /* message is ignored*/):
             writeInt(&buf, Int32(118))
-        case .ProposalExists(_ /* message is ignored*/):
+        case .Listen(_ /* message is ignored*/):
             writeInt(&buf, Int32(119))
-        case .InvalidProposal(_ /* message is ignored*/):
+        case .Governed(_ /* message is ignored*/):
             writeInt(&buf, Int32(120))
-        case .ControlCharacter(_ /* message is ignored*/):
+        case .Paused(_ /* message is ignored*/):
             writeInt(&buf, Int32(121))
-        case .NoActions(_ /* message is ignored*/):
+        case .SignatureRequired(_ /* message is ignored*/):
             writeInt(&buf, Int32(122))
-        case .TooManyActions(_ /* message is ignored*/):
+        case .UnknownProposal(_ /* message is ignored*/):
             writeInt(&buf, Int32(123))
-        case .ActionNotAllowed(_ /* message is ignored*/):
+        case .ProposalExists(_ /* message is ignored*/):
             writeInt(&buf, Int32(124))
-        case .ParameterOutOfRange(_ /* message is ignored*/):
+        case .InvalidProposal(_ /* message is ignored*/):
             writeInt(&buf, Int32(125))
-        case .TreasuryShort(_ /* message is ignored*/):
+        case .ControlCharacter(_ /* message is ignored*/):
             writeInt(&buf, Int32(126))
-        case .ActionRefused(_ /* message is ignored*/):
+        case .NoActions(_ /* message is ignored*/):
             writeInt(&buf, Int32(127))
-        case .BelowThreshold(_ /* message is ignored*/):
+        case .TooManyActions(_ /* message is ignored*/):
             writeInt(&buf, Int32(128))
-        case .TooManyProposals(_ /* message is ignored*/):
+        case .ActionNotAllowed(_ /* message is ignored*/):
             writeInt(&buf, Int32(129))
-        case .VotingNotStarted(_ /* message is ignored*/):
+        case .ParameterOutOfRange(_ /* message is ignored*/):
             writeInt(&buf, Int32(130))
-        case .VotingOver(_ /* message is ignored*/):
+        case .TreasuryShort(_ /* message is ignored*/):
             writeInt(&buf, Int32(131))
-        case .UnknownChoice(_ /* message is ignored*/):
+        case .ActionRefused(_ /* message is ignored*/):
             writeInt(&buf, Int32(132))
-        case .NoVotingPower(_ /* message is ignored*/):
+        case .BelowThreshold(_ /* message is ignored*/):
             writeInt(&buf, Int32(133))
-        case .AlreadyVoted(_ /* message is ignored*/):
+        case .TooManyProposals(_ /* message is ignored*/):
             writeInt(&buf, Int32(134))
-        case .TooManyVoteChanges(_ /* message is ignored*/):
+        case .VotingNotStarted(_ /* message is ignored*/):
             writeInt(&buf, Int32(135))
-        case .WrongState(_ /* message is ignored*/):
+        case .VotingOver(_ /* message is ignored*/):
             writeInt(&buf, Int32(136))
-        case .TimelockRunning(_ /* message is ignored*/):
+        case .UnknownChoice(_ /* message is ignored*/):
             writeInt(&buf, Int32(137))
-        case .NotPermitted(_ /* message is ignored*/):
+        case .NoVotingPower(_ /* message is ignored*/):
             writeInt(&buf, Int32(138))
-        case .ActionFailed(_ /* message is ignored*/):
+        case .AlreadyVoted(_ /* message is ignored*/):
             writeInt(&buf, Int32(139))
-        case .CircularDelegation(_ /* message is ignored*/):
+        case .TooManyVoteChanges(_ /* message is ignored*/):
             writeInt(&buf, Int32(140))
-        case .DelegationTooComplex(_ /* message is ignored*/):
+        case .WrongState(_ /* message is ignored*/):
             writeInt(&buf, Int32(141))
-        case .InvalidDelegation(_ /* message is ignored*/):
+        case .TimelockRunning(_ /* message is ignored*/):
             writeInt(&buf, Int32(142))
-        case .NothingDelegated(_ /* message is ignored*/):
+        case .NotPermitted(_ /* message is ignored*/):
             writeInt(&buf, Int32(143))
-        case .AlreadyEnrolled(_ /* message is ignored*/):
+        case .ActionFailed(_ /* message is ignored*/):
             writeInt(&buf, Int32(144))
-        case .AlreadyEstablished(_ /* message is ignored*/):
+        case .CircularDelegation(_ /* message is ignored*/):
             writeInt(&buf, Int32(145))
-        case .FutureLookup(_ /* message is ignored*/):
+        case .DelegationTooComplex(_ /* message is ignored*/):
             writeInt(&buf, Int32(146))
-        case .GovernanceRefused(_ /* message is ignored*/):
+        case .InvalidDelegation(_ /* message is ignored*/):
             writeInt(&buf, Int32(147))
+        case .NothingDelegated(_ /* message is ignored*/):
+            writeInt(&buf, Int32(148))
+        case .AlreadyEnrolled(_ /* message is ignored*/):
+            writeInt(&buf, Int32(149))
+        case .AlreadyEstablished(_ /* message is ignored*/):
+            writeInt(&buf, Int32(150))
+        case .FutureLookup(_ /* message is ignored*/):
+            writeInt(&buf, Int32(151))
+        case .GovernanceRefused(_ /* message is ignored*/):
+            writeInt(&buf, Int32(152))
 
 
         }
@@ -24169,6 +25262,42 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_topology_sign() != 58885) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_deviceprobe_read() != 35009) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_worker_close() != 21010) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_worker_look() != 12189) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_worker_set_policy() != 50018) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_worker_status() != 54227) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_worker_submit() != 27218) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_worker_task() != 54333) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_workertask_cancel() != 38695) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_workertask_fetch() != 40451) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_workertask_id() != 55159) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_workertask_status() != 44878) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_workertask_wait() != 7552) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new() != 59067) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -24226,8 +25355,12 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_constructor_topology_verify() != 40028) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_worker_new() != 21081) {
+        return InitializationResult.apiChecksumMismatch
+    }
 
     uniffiCallbackInitBatteryProbe()
+    uniffiCallbackInitDeviceProbe()
     uniffiCallbackInitProblem()
     return InitializationResult.ok
 }()

@@ -271,6 +271,13 @@ typedef void (*UniffiCallbackInterfaceBatteryProbeMethod0)(uint64_t, RustBuffer*
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_DEVICE_PROBE_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_DEVICE_PROBE_METHOD0
+typedef void (*UniffiCallbackInterfaceDeviceProbeMethod0)(uint64_t, RustBuffer* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_PROBLEM
 #define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_PROBLEM
 typedef struct UniffiVTableCallbackInterfaceProblem {
@@ -289,6 +296,15 @@ typedef struct UniffiVTableCallbackInterfaceBatteryProbe {
     UniffiCallbackInterfaceClone _Nonnull uniffiClone;
     UniffiCallbackInterfaceBatteryProbeMethod0 _Nonnull battery;
 } UniffiVTableCallbackInterfaceBatteryProbe;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_DEVICE_PROBE
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_DEVICE_PROBE
+typedef struct UniffiVTableCallbackInterfaceDeviceProbe {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceDeviceProbeMethod0 _Nonnull read;
+} UniffiVTableCallbackInterfaceDeviceProbe;
 
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_MIXNETCLIENT
@@ -1248,6 +1264,106 @@ uint32_t uniffi_fogcompute_uniffi_fn_method_topology_payload_bytes(uint64_t ptr,
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_TOPOLOGY_SIGN
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_TOPOLOGY_SIGN
 RustBuffer uniffi_fogcompute_uniffi_fn_method_topology_sign(uint64_t ptr, RustBuffer secret, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_DEVICEPROBE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_DEVICEPROBE
+uint64_t uniffi_fogcompute_uniffi_fn_clone_deviceprobe(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_DEVICEPROBE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_DEVICEPROBE
+void uniffi_fogcompute_uniffi_fn_free_deviceprobe(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_INIT_CALLBACK_VTABLE_DEVICEPROBE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_INIT_CALLBACK_VTABLE_DEVICEPROBE
+void uniffi_fogcompute_uniffi_fn_init_callback_vtable_deviceprobe(const UniffiVTableCallbackInterfaceDeviceProbe* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_DEVICEPROBE_READ
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_DEVICEPROBE_READ
+RustBuffer uniffi_fogcompute_uniffi_fn_method_deviceprobe_read(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_WORKER
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_WORKER
+uint64_t uniffi_fogcompute_uniffi_fn_clone_worker(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_WORKER
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_WORKER
+void uniffi_fogcompute_uniffi_fn_free_worker(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CONSTRUCTOR_WORKER_NEW
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CONSTRUCTOR_WORKER_NEW
+uint64_t uniffi_fogcompute_uniffi_fn_constructor_worker_new(uint64_t policy, uint64_t probe, RustBuffer path, RustBuffer slots, uint64_t reading_every_ms, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKER_CLOSE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKER_CLOSE
+void uniffi_fogcompute_uniffi_fn_method_worker_close(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKER_LOOK
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKER_LOOK
+void uniffi_fogcompute_uniffi_fn_method_worker_look(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKER_SET_POLICY
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKER_SET_POLICY
+void uniffi_fogcompute_uniffi_fn_method_worker_set_policy(uint64_t ptr, uint64_t policy, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKER_STATUS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKER_STATUS
+RustBuffer uniffi_fogcompute_uniffi_fn_method_worker_status(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKER_SUBMIT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKER_SUBMIT
+uint64_t uniffi_fogcompute_uniffi_fn_method_worker_submit(uint64_t ptr, RustBuffer module, RustBuffer input, RustBuffer limits, RustBuffer key, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKER_TASK
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKER_TASK
+uint64_t uniffi_fogcompute_uniffi_fn_method_worker_task(uint64_t ptr, RustBuffer id, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_WORKERTASK
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_CLONE_WORKERTASK
+uint64_t uniffi_fogcompute_uniffi_fn_clone_workertask(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_WORKERTASK
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FREE_WORKERTASK
+void uniffi_fogcompute_uniffi_fn_free_workertask(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKERTASK_CANCEL
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKERTASK_CANCEL
+void uniffi_fogcompute_uniffi_fn_method_workertask_cancel(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKERTASK_FETCH
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKERTASK_FETCH
+RustBuffer uniffi_fogcompute_uniffi_fn_method_workertask_fetch(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKERTASK_ID
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKERTASK_ID
+RustBuffer uniffi_fogcompute_uniffi_fn_method_workertask_id(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKERTASK_STATUS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKERTASK_STATUS
+RustBuffer uniffi_fogcompute_uniffi_fn_method_workertask_status(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKERTASK_WAIT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_METHOD_WORKERTASK_WAIT
+uint64_t uniffi_fogcompute_uniffi_fn_method_workertask_wait(uint64_t ptr
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_FN_FUNC_VERSION
@@ -2513,6 +2629,78 @@ uint16_t uniffi_fogcompute_uniffi_checksum_method_topology_sign(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_DEVICEPROBE_READ
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_DEVICEPROBE_READ
+uint16_t uniffi_fogcompute_uniffi_checksum_method_deviceprobe_read(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKER_CLOSE
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKER_CLOSE
+uint16_t uniffi_fogcompute_uniffi_checksum_method_worker_close(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKER_LOOK
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKER_LOOK
+uint16_t uniffi_fogcompute_uniffi_checksum_method_worker_look(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKER_SET_POLICY
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKER_SET_POLICY
+uint16_t uniffi_fogcompute_uniffi_checksum_method_worker_set_policy(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKER_STATUS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKER_STATUS
+uint16_t uniffi_fogcompute_uniffi_checksum_method_worker_status(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKER_SUBMIT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKER_SUBMIT
+uint16_t uniffi_fogcompute_uniffi_checksum_method_worker_submit(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKER_TASK
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKER_TASK
+uint16_t uniffi_fogcompute_uniffi_checksum_method_worker_task(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKERTASK_CANCEL
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKERTASK_CANCEL
+uint16_t uniffi_fogcompute_uniffi_checksum_method_workertask_cancel(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKERTASK_FETCH
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKERTASK_FETCH
+uint16_t uniffi_fogcompute_uniffi_checksum_method_workertask_fetch(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKERTASK_ID
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKERTASK_ID
+uint16_t uniffi_fogcompute_uniffi_checksum_method_workertask_id(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKERTASK_STATUS
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKERTASK_STATUS
+uint16_t uniffi_fogcompute_uniffi_checksum_method_workertask_status(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKERTASK_WAIT
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_METHOD_WORKERTASK_WAIT
+uint16_t uniffi_fogcompute_uniffi_checksum_method_workertask_wait(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_MIXNETCLIENT_NEW
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_MIXNETCLIENT_NEW
 uint16_t uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new(void
@@ -2624,6 +2812,12 @@ uint16_t uniffi_fogcompute_uniffi_checksum_constructor_topology_new(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_TOPOLOGY_VERIFY
 #define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_TOPOLOGY_VERIFY
 uint16_t uniffi_fogcompute_uniffi_checksum_constructor_topology_verify(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_WORKER_NEW
+#define UNIFFI_FFIDEF_UNIFFI_FOGCOMPUTE_UNIFFI_CHECKSUM_CONSTRUCTOR_WORKER_NEW
+uint16_t uniffi_fogcompute_uniffi_checksum_constructor_worker_new(void
 
 );
 #endif

@@ -669,6 +669,9 @@ internal interface UniffiCallbackInterfaceProblemMethod2 : com.sun.jna.Callback 
 internal interface UniffiCallbackInterfaceBatteryProbeMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
 }
+internal interface UniffiCallbackInterfaceDeviceProbeMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
+}
 @Structure.FieldOrder("uniffiFree", "uniffiClone", "genome", "objectiveCount", "evaluate")
 internal open class UniffiVTableCallbackInterfaceProblem(
     @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
@@ -710,6 +713,25 @@ internal open class UniffiVTableCallbackInterfaceBatteryProbe(
         `uniffiFree` = other.`uniffiFree`
         `uniffiClone` = other.`uniffiClone`
         `battery` = other.`battery`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "read")
+internal open class UniffiVTableCallbackInterfaceDeviceProbe(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `read`: UniffiCallbackInterfaceDeviceProbeMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `read`: UniffiCallbackInterfaceDeviceProbeMethod0? = null,
+    ): UniffiVTableCallbackInterfaceDeviceProbe(`uniffiFree`,`uniffiClone`,`read`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceDeviceProbe) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `read` = other.`read`
     }
 
 }
@@ -1030,6 +1052,30 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_topology_sign(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_deviceprobe_read(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_worker_close(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_worker_look(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_worker_set_policy(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_worker_status(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_worker_submit(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_worker_task(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_workertask_cancel(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_workertask_fetch(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_workertask_id(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_workertask_status(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_workertask_wait(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_restore(
@@ -1068,6 +1114,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_topology_verify(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_worker_new(
+    ): Int
     external fun ffi_fogcompute_uniffi_uniffi_contract_version(
     ): Int
 
@@ -1085,6 +1133,7 @@ internal object UniffiLib {
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "fogcompute_uniffi"))
         uniffiCallbackInterfaceBatteryProbe.register(this)
+        uniffiCallbackInterfaceDeviceProbe.register(this)
         uniffiCallbackInterfaceProblem.register(this)
 
     }
@@ -1466,6 +1515,46 @@ internal object UniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_fn_method_topology_sign(`ptr`: Long,`secret`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_clone_deviceprobe(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_deviceprobe(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_init_callback_vtable_deviceprobe(`vtable`: UniffiVTableCallbackInterfaceDeviceProbe,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_deviceprobe_read(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_clone_worker(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_worker(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_constructor_worker_new(`policy`: Long,`probe`: Long,`path`: RustBuffer.ByValue,`slots`: RustBuffer.ByValue,`readingEveryMs`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_worker_close(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_worker_look(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_worker_set_policy(`ptr`: Long,`policy`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_worker_status(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_worker_submit(`ptr`: Long,`module`: RustBuffer.ByValue,`input`: RustBuffer.ByValue,`limits`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_worker_task(`ptr`: Long,`id`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_clone_workertask(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_workertask(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_workertask_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_workertask_fetch(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_workertask_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_workertask_status(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_workertask_wait(`ptr`: Long,
+    ): Long
     external fun uniffi_fogcompute_uniffi_fn_func_version(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_batch_message(`account`: RustBuffer.ByValue,`nonce`: Long,`expiresUnixMs`: Long,`operations`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
@@ -2065,6 +2154,42 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_topology_sign() and 0xFFFF) != 58885) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_deviceprobe_read() and 0xFFFF) != 35009) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_worker_close() and 0xFFFF) != 21010) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_worker_look() and 0xFFFF) != 12189) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_worker_set_policy() and 0xFFFF) != 50018) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_worker_status() and 0xFFFF) != 54227) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_worker_submit() and 0xFFFF) != 27218) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_worker_task() and 0xFFFF) != 54333) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_workertask_cancel() and 0xFFFF) != 38695) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_workertask_fetch() and 0xFFFF) != 40451) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_workertask_id() and 0xFFFF) != 55159) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_workertask_status() and 0xFFFF) != 44878) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_workertask_wait() and 0xFFFF) != 7552) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new() and 0xFFFF) != 59067) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -2120,6 +2245,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_topology_verify() and 0xFFFF) != 40028) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_worker_new() and 0xFFFF) != 21081) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -2970,6 +3098,342 @@ public object FfiConverterTypeBatteryProbe: FfiConverter<BatteryProbe, Long> {
     override fun allocationSize(value: BatteryProbe) = 8UL
 
     override fun write(value: BatteryProbe, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Reads the whole device. Implemented by the application; called on a thread of its own, so it may
+ * take its time: a reading that is late is not accepted, and holds nothing up.
+ */
+public interface DeviceProbe {
+
+    /**
+     * The device as it is now. What cannot be read is left out.
+     *
+     * # Errors
+     * [`ProbeError`] when nothing could be read: the device is then unknown.
+     */
+    fun `read`(): DeviceState
+
+    companion object
+}
+
+/**
+ * Reads the whole device. Implemented by the application; called on a thread of its own, so it may
+ * take its time: a reading that is late is not accepted, and holds nothing up.
+ */
+open class DeviceProbeImpl: Disposable, AutoCloseable, DeviceProbe
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_deviceprobe(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_deviceprobe(handle, status)
+        }
+    }
+
+
+    /**
+     * The device as it is now. What cannot be read is left out.
+     *
+     * # Errors
+     * [`ProbeError`] when nothing could be read: the device is then unknown.
+     */
+    @Throws(ProbeException::class)override fun `read`(): DeviceState {
+            return FfiConverterTypeDeviceState.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ProbeException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_deviceprobe_read(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceDeviceProbe {
+    internal object `read`: UniffiCallbackInterfaceDeviceProbeMethod0 {
+        override fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeDeviceProbe.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`read`(
+                )
+            }
+            val writeReturn = { value: DeviceState -> uniffiOutReturn.setValue(FfiConverterTypeDeviceState.lower(value)) }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ProbeException -> FfiConverterTypeProbeError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeDeviceProbe.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeDeviceProbe.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceDeviceProbe.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `read`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_fogcompute_uniffi_fn_init_callback_vtable_deviceprobe(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeDeviceProbe: FfiConverter<DeviceProbe, Long> {
+    internal val handleMap = UniffiHandleMap<DeviceProbe>()
+
+    override fun lower(value: DeviceProbe): Long {
+        if (value is DeviceProbeImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.callWithHandle { it }
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): DeviceProbe {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return DeviceProbeImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): DeviceProbe {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: DeviceProbe) = 8UL
+
+    override fun write(value: DeviceProbe, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -11971,6 +12435,827 @@ public object FfiConverterTypeTopology: FfiConverter<Topology, Long> {
 }
 
 
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * The tasks of this device: kept in a file, run in sandboxes, when the policy allows it.
+ */
+public interface WorkerInterface {
+
+    /**
+     * Stops running tasks, which go on when the worker is opened again, and closes the file. Closing
+     * again does nothing. Releasing the last reference closes it too.
+     */
+    fun `close`()
+
+    /**
+     * Reads the device now: for an application that hears of a change.
+     */
+    fun `look`()
+
+    /**
+     * Goes on under another policy.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `setPolicy`(`policy`: HarvestPolicy)
+
+    /**
+     * How the worker is.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    fun `status`(): WorkerStatus
+
+    /**
+     * Hands a WebAssembly task in. Returns when it is on disk. Handed in again with its `key`, it is
+     * the same task.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::IdReused`] for a key of another task,
+     * [`FogError::TooManyTasks`], [`FogError::Closed`], and those of storage.
+     */
+    fun `submit`(`module`: kotlin.ByteArray, `input`: kotlin.ByteArray, `limits`: Limits? = null, `key`: kotlin.String? = null): WorkerTask
+
+    /**
+     * The task of that id, whoever handed it in.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`], [`FogError::Closed`].
+     */
+    fun `task`(`id`: kotlin.String): WorkerTask
+
+    companion object
+}
+
+/**
+ * The tasks of this device: kept in a file, run in sandboxes, when the policy allows it.
+ */
+open class Worker: Disposable, AutoCloseable, WorkerInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+    /**
+     * Opens the file of tasks, or makes it, and goes on with those that have not ended, each from
+     * its last checkpoint.
+     *
+     * - `path`: the file; without it tasks are in memory.
+     * - `policy`: when tasks run.
+     * - `probe`: reads the device, again each `reading_every_ms`.
+     * - `slots`: most tasks at a time; without it one on each processor.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::StorageLocked`] and the others of storage.
+     */
+    constructor(`policy`: HarvestPolicy, `probe`: DeviceProbe, `path`: kotlin.String? = null, `slots`: kotlin.UInt? = null, `readingEveryMs`: kotlin.ULong = 1000uL) :
+        this(UniffiWithHandle,
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_worker_new(
+
+
+        FfiConverterTypeHarvestPolicy.lower(`policy`),
+        FfiConverterTypeDeviceProbe.lower(`probe`),
+        FfiConverterOptionalString.lower(`path`),
+        FfiConverterOptionalUInt.lower(`slots`),
+        FfiConverterULong.lower(`readingEveryMs`),_status)
+}
+    )
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_worker(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_worker(handle, status)
+        }
+    }
+
+
+    /**
+     * Stops running tasks, which go on when the worker is opened again, and closes the file. Closing
+     * again does nothing. Releasing the last reference closes it too.
+     */override fun `close`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_worker_close(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Reads the device now: for an application that hears of a change.
+     */override fun `look`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_worker_look(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Goes on under another policy.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `setPolicy`(`policy`: HarvestPolicy)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_worker_set_policy(
+        it,
+
+        FfiConverterTypeHarvestPolicy.lower(`policy`),_status)
+}
+    }
+
+
+
+
+    /**
+     * How the worker is.
+     *
+     * # Errors
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `status`(): WorkerStatus {
+            return FfiConverterTypeWorkerStatus.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_worker_status(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Hands a WebAssembly task in. Returns when it is on disk. Handed in again with its `key`, it is
+     * the same task.
+     *
+     * # Errors
+     * [`FogError::InvalidArgument`], [`FogError::IdReused`] for a key of another task,
+     * [`FogError::TooManyTasks`], [`FogError::Closed`], and those of storage.
+     */
+    @Throws(FogException::class)override fun `submit`(`module`: kotlin.ByteArray, `input`: kotlin.ByteArray, `limits`: Limits?, `key`: kotlin.String?): WorkerTask {
+            return FfiConverterTypeWorkerTask.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_worker_submit(
+        it,
+
+        FfiConverterByteArray.lower(`module`),
+        FfiConverterByteArray.lower(`input`),
+        FfiConverterOptionalTypeLimits.lower(`limits`),
+        FfiConverterOptionalString.lower(`key`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The task of that id, whoever handed it in.
+     *
+     * # Errors
+     * [`FogError::UnknownTask`], [`FogError::InvalidArgument`], [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `task`(`id`: kotlin.String): WorkerTask {
+            return FfiConverterTypeWorkerTask.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_worker_task(
+        it,
+
+        FfiConverterString.lower(`id`),_status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeWorker: FfiConverter<Worker, Long> {
+    override fun lower(value: Worker): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): Worker {
+        return Worker(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Worker {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Worker) = 8UL
+
+    override fun write(value: Worker, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A task of a worker, which goes on whether or not anybody has this.
+ */
+public interface WorkerTaskInterface {
+
+    /**
+     * Ends the task: its output is [`FogError::Cancelled`] from now on.
+     *
+     * # Errors
+     * [`FogError::Cancelled`] if it has ended already, [`FogError::Closed`], and those of storage.
+     */
+    fun `cancel`()
+
+    /**
+     * The output of a task that has ended.
+     *
+     * # Errors
+     * [`FogError::TaskOpen`] if it has not, whatever ended it without an output,
+     * [`FogError::Closed`].
+     */
+    fun `fetch`(): TaskOutput
+
+    /**
+     * The task's id, 32 hexadecimal digits, under which `Worker.task` finds it again.
+     */
+    fun `id`(): kotlin.String
+
+    /**
+     * Where the task is.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+    fun `status`(): TaskStatus
+
+    /**
+     * Waits for the output. To give a wait up leaves the task as it is.
+     *
+     * # Errors
+     * As [`WorkerTask::fetch`], but [`FogError::TaskOpen`].
+     */
+    suspend fun `wait`(): TaskOutput
+
+    companion object
+}
+
+/**
+ * A task of a worker, which goes on whether or not anybody has this.
+ */
+open class WorkerTask: Disposable, AutoCloseable, WorkerTaskInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_workertask(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_workertask(handle, status)
+        }
+    }
+
+
+    /**
+     * Ends the task: its output is [`FogError::Cancelled`] from now on.
+     *
+     * # Errors
+     * [`FogError::Cancelled`] if it has ended already, [`FogError::Closed`], and those of storage.
+     */
+    @Throws(FogException::class)override fun `cancel`()
+        =
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_workertask_cancel(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * The output of a task that has ended.
+     *
+     * # Errors
+     * [`FogError::TaskOpen`] if it has not, whatever ended it without an output,
+     * [`FogError::Closed`].
+     */
+    @Throws(FogException::class)override fun `fetch`(): TaskOutput {
+            return FfiConverterTypeTaskOutput.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_workertask_fetch(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The task's id, 32 hexadecimal digits, under which `Worker.task` finds it again.
+     */override fun `id`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_workertask_id(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Where the task is.
+     *
+     * # Errors
+     * [`FogError::Closed`], and those of storage.
+     */
+    @Throws(FogException::class)override fun `status`(): TaskStatus {
+            return FfiConverterTypeTaskStatus.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_workertask_status(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Waits for the output. To give a wait up leaves the task as it is.
+     *
+     * # Errors
+     * As [`WorkerTask::fetch`], but [`FogError::TaskOpen`].
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `wait`() : TaskOutput {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_workertask_wait(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeTaskOutput.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeWorkerTask: FfiConverter<WorkerTask, Long> {
+    override fun lower(value: WorkerTask): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): WorkerTask {
+        return WorkerTask(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): WorkerTask {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: WorkerTask) = 8UL
+
+    override fun write(value: WorkerTask, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
 
 /**
  * An account as it stands. Amounts are decimal text of base units.
@@ -16465,6 +17750,93 @@ public object FfiConverterTypeTaskOutput: FfiConverterRustBuffer<TaskOutput> {
 
 
 /**
+ * Where a task of a worker is.
+ */
+data class TaskStatus (
+    /**
+     * `queued`, `running`, `suspended`, `succeeded`, `failed` and so on.
+     */
+    val `state`: kotlin.String
+    ,
+    /**
+     * Attempts that were begun.
+     */
+    val `attempts`: kotlin.UInt
+    ,
+    /**
+     * Attempts that failed or vanished.
+     */
+    val `failures`: kotlin.UInt
+    ,
+    /**
+     * Attempts that made way for the device's owner.
+     */
+    val `preemptions`: kotlin.UInt
+    ,
+    /**
+     * Number of its last checkpoint, from 1; 0 without one.
+     */
+    val `checkpoints`: kotlin.ULong
+    ,
+    /**
+     * How much the running attempt says is done, 0 to 1: not to be trusted.
+     */
+    val `fractionDone`: kotlin.Double
+    ,
+    /**
+     * Log that was kept, in bytes.
+     */
+    val `logBytes`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTaskStatus: FfiConverterRustBuffer<TaskStatus> {
+    override fun read(buf: ByteBuffer): TaskStatus {
+        return TaskStatus(
+            FfiConverterString.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: TaskStatus) = (
+            FfiConverterString.allocationSize(value.`state`) +
+            FfiConverterUInt.allocationSize(value.`attempts`) +
+            FfiConverterUInt.allocationSize(value.`failures`) +
+            FfiConverterUInt.allocationSize(value.`preemptions`) +
+            FfiConverterULong.allocationSize(value.`checkpoints`) +
+            FfiConverterDouble.allocationSize(value.`fractionDone`) +
+            FfiConverterULong.allocationSize(value.`logBytes`)
+    )
+
+    override fun write(value: TaskStatus, buf: ByteBuffer) {
+            FfiConverterString.write(value.`state`, buf)
+            FfiConverterUInt.write(value.`attempts`, buf)
+            FfiConverterUInt.write(value.`failures`, buf)
+            FfiConverterUInt.write(value.`preemptions`, buf)
+            FfiConverterULong.write(value.`checkpoints`, buf)
+            FfiConverterDouble.write(value.`fractionDone`, buf)
+            FfiConverterULong.write(value.`logBytes`, buf)
+    }
+}
+
+
+
+/**
  * What a tier promises and what it costs.
  */
 data class Terms (
@@ -16935,6 +18307,118 @@ public object FfiConverterTypeVotingPower: FfiConverterRustBuffer<VotingPower> {
             FfiConverterString.write(value.`passedOn`, buf)
             FfiConverterString.write(value.`power`, buf)
             FfiConverterString.write(value.`kept`, buf)
+    }
+}
+
+
+
+/**
+ * How a worker is.
+ */
+data class WorkerStatus (
+    /**
+     * Whether tasks may run now.
+     */
+    val `lends`: kotlin.Boolean
+    ,
+    /**
+     * Tasks that may run at a time now.
+     */
+    val `slots`: kotlin.UInt
+    ,
+    /**
+     * Part of a processor that each of them may take, 0 to 1.
+     */
+    val `cpuShare`: kotlin.Double
+    ,
+    /**
+     * What the policy makes of the device: `idle`, `running`, `throttled`, `suspended`, `vacating`
+     * or `cooldown`; nothing before the first reading.
+     */
+    val `state`: kotlin.String?
+    ,
+    /**
+     * Why.
+     */
+    val `reasons`: List<Reason>
+    ,
+    /**
+     * Readings that were looked at.
+     */
+    val `readings`: kotlin.ULong
+    ,
+    /**
+     * Why the last reading failed, if it did.
+     */
+    val `probeError`: kotlin.String?
+    ,
+    /**
+     * Why the file cannot be written now, if it cannot.
+     */
+    val `storeError`: kotlin.String?
+    ,
+    /**
+     * Tasks that have not ended.
+     */
+    val `tasksOpen`: kotlin.ULong
+    ,
+    /**
+     * Tasks that run or are suspended.
+     */
+    val `tasksRunning`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeWorkerStatus: FfiConverterRustBuffer<WorkerStatus> {
+    override fun read(buf: ByteBuffer): WorkerStatus {
+        return WorkerStatus(
+            FfiConverterBoolean.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceTypeReason.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: WorkerStatus) = (
+            FfiConverterBoolean.allocationSize(value.`lends`) +
+            FfiConverterUInt.allocationSize(value.`slots`) +
+            FfiConverterDouble.allocationSize(value.`cpuShare`) +
+            FfiConverterOptionalString.allocationSize(value.`state`) +
+            FfiConverterSequenceTypeReason.allocationSize(value.`reasons`) +
+            FfiConverterULong.allocationSize(value.`readings`) +
+            FfiConverterOptionalString.allocationSize(value.`probeError`) +
+            FfiConverterOptionalString.allocationSize(value.`storeError`) +
+            FfiConverterULong.allocationSize(value.`tasksOpen`) +
+            FfiConverterULong.allocationSize(value.`tasksRunning`)
+    )
+
+    override fun write(value: WorkerStatus, buf: ByteBuffer) {
+            FfiConverterBoolean.write(value.`lends`, buf)
+            FfiConverterUInt.write(value.`slots`, buf)
+            FfiConverterDouble.write(value.`cpuShare`, buf)
+            FfiConverterOptionalString.write(value.`state`, buf)
+            FfiConverterSequenceTypeReason.write(value.`reasons`, buf)
+            FfiConverterULong.write(value.`readings`, buf)
+            FfiConverterOptionalString.write(value.`probeError`, buf)
+            FfiConverterOptionalString.write(value.`storeError`, buf)
+            FfiConverterULong.write(value.`tasksOpen`, buf)
+            FfiConverterULong.write(value.`tasksRunning`, buf)
     }
 }
 
@@ -18751,6 +20235,26 @@ enum class ErrorCode(val value: kotlin.UInt) {
      */
     TASK_LOST(605u),
     /**
+     * There is no task or job of that id: there never was, or it was forgotten.
+     */
+    UNKNOWN_TASK(606u),
+    /**
+     * A task took longer than it may.
+     */
+    TASK_TIMED_OUT(607u),
+    /**
+     * A task never ran: one that it waited for did not succeed.
+     */
+    TASK_SKIPPED(608u),
+    /**
+     * A task has not ended: there is no output yet.
+     */
+    TASK_OPEN(609u),
+    /**
+     * A worker has as many tasks as it may. Try later, or forget those that ended.
+     */
+    TOO_MANY_TASKS(610u),
+    /**
      * A file cannot be opened, read or written.
      */
     STORAGE(700u),
@@ -19523,6 +21027,31 @@ sealed class FogException(message: String): kotlin.Exception(message) {
         class TaskLost(message: String) : FogException(message)
 
     /**
+     * There is no task or job of that id: there never was, or it was forgotten.
+     */
+        class UnknownTask(message: String) : FogException(message)
+
+    /**
+     * A task took longer than it may.
+     */
+        class TaskTimedOut(message: String) : FogException(message)
+
+    /**
+     * A task never ran: one that it waited for did not succeed.
+     */
+        class TaskSkipped(message: String) : FogException(message)
+
+    /**
+     * A task has not ended: there is no output yet.
+     */
+        class TaskOpen(message: String) : FogException(message)
+
+    /**
+     * A worker has as many tasks as it may. Try later, or forget those that ended.
+     */
+        class TooManyTasks(message: String) : FogException(message)
+
+    /**
      * A file cannot be opened, read or written.
      */
         class Storage(message: String) : FogException(message)
@@ -19882,56 +21411,61 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
             95 -> FogException.InvalidOutput(FfiConverterString.read(buf))
             96 -> FogException.Trap(FfiConverterString.read(buf))
             97 -> FogException.TaskLost(FfiConverterString.read(buf))
-            98 -> FogException.Storage(FfiConverterString.read(buf))
-            99 -> FogException.StorageLocked(FfiConverterString.read(buf))
-            100 -> FogException.StorageCorrupt(FfiConverterString.read(buf))
-            101 -> FogException.StorageFull(FfiConverterString.read(buf))
-            102 -> FogException.StorageReadOnly(FfiConverterString.read(buf))
-            103 -> FogException.StorageIsFolder(FfiConverterString.read(buf))
-            104 -> FogException.StorageNoFolder(FfiConverterString.read(buf))
-            105 -> FogException.StorageForeign(FfiConverterString.read(buf))
-            106 -> FogException.StorageTooNew(FfiConverterString.read(buf))
-            107 -> FogException.StorageExists(FfiConverterString.read(buf))
-            108 -> FogException.StorageNotEmpty(FfiConverterString.read(buf))
-            109 -> FogException.StorageUncertain(FfiConverterString.read(buf))
-            110 -> FogException.StorageReopen(FfiConverterString.read(buf))
-            111 -> FogException.InvalidTranscript(FfiConverterString.read(buf))
-            112 -> FogException.StorageMissing(FfiConverterString.read(buf))
-            113 -> FogException.Node(FfiConverterString.read(buf))
-            114 -> FogException.Listen(FfiConverterString.read(buf))
-            115 -> FogException.Governed(FfiConverterString.read(buf))
-            116 -> FogException.Paused(FfiConverterString.read(buf))
-            117 -> FogException.SignatureRequired(FfiConverterString.read(buf))
-            118 -> FogException.UnknownProposal(FfiConverterString.read(buf))
-            119 -> FogException.ProposalExists(FfiConverterString.read(buf))
-            120 -> FogException.InvalidProposal(FfiConverterString.read(buf))
-            121 -> FogException.ControlCharacter(FfiConverterString.read(buf))
-            122 -> FogException.NoActions(FfiConverterString.read(buf))
-            123 -> FogException.TooManyActions(FfiConverterString.read(buf))
-            124 -> FogException.ActionNotAllowed(FfiConverterString.read(buf))
-            125 -> FogException.ParameterOutOfRange(FfiConverterString.read(buf))
-            126 -> FogException.TreasuryShort(FfiConverterString.read(buf))
-            127 -> FogException.ActionRefused(FfiConverterString.read(buf))
-            128 -> FogException.BelowThreshold(FfiConverterString.read(buf))
-            129 -> FogException.TooManyProposals(FfiConverterString.read(buf))
-            130 -> FogException.VotingNotStarted(FfiConverterString.read(buf))
-            131 -> FogException.VotingOver(FfiConverterString.read(buf))
-            132 -> FogException.UnknownChoice(FfiConverterString.read(buf))
-            133 -> FogException.NoVotingPower(FfiConverterString.read(buf))
-            134 -> FogException.AlreadyVoted(FfiConverterString.read(buf))
-            135 -> FogException.TooManyVoteChanges(FfiConverterString.read(buf))
-            136 -> FogException.WrongState(FfiConverterString.read(buf))
-            137 -> FogException.TimelockRunning(FfiConverterString.read(buf))
-            138 -> FogException.NotPermitted(FfiConverterString.read(buf))
-            139 -> FogException.ActionFailed(FfiConverterString.read(buf))
-            140 -> FogException.CircularDelegation(FfiConverterString.read(buf))
-            141 -> FogException.DelegationTooComplex(FfiConverterString.read(buf))
-            142 -> FogException.InvalidDelegation(FfiConverterString.read(buf))
-            143 -> FogException.NothingDelegated(FfiConverterString.read(buf))
-            144 -> FogException.AlreadyEnrolled(FfiConverterString.read(buf))
-            145 -> FogException.AlreadyEstablished(FfiConverterString.read(buf))
-            146 -> FogException.FutureLookup(FfiConverterString.read(buf))
-            147 -> FogException.GovernanceRefused(FfiConverterString.read(buf))
+            98 -> FogException.UnknownTask(FfiConverterString.read(buf))
+            99 -> FogException.TaskTimedOut(FfiConverterString.read(buf))
+            100 -> FogException.TaskSkipped(FfiConverterString.read(buf))
+            101 -> FogException.TaskOpen(FfiConverterString.read(buf))
+            102 -> FogException.TooManyTasks(FfiConverterString.read(buf))
+            103 -> FogException.Storage(FfiConverterString.read(buf))
+            104 -> FogException.StorageLocked(FfiConverterString.read(buf))
+            105 -> FogException.StorageCorrupt(FfiConverterString.read(buf))
+            106 -> FogException.StorageFull(FfiConverterString.read(buf))
+            107 -> FogException.StorageReadOnly(FfiConverterString.read(buf))
+            108 -> FogException.StorageIsFolder(FfiConverterString.read(buf))
+            109 -> FogException.StorageNoFolder(FfiConverterString.read(buf))
+            110 -> FogException.StorageForeign(FfiConverterString.read(buf))
+            111 -> FogException.StorageTooNew(FfiConverterString.read(buf))
+            112 -> FogException.StorageExists(FfiConverterString.read(buf))
+            113 -> FogException.StorageNotEmpty(FfiConverterString.read(buf))
+            114 -> FogException.StorageUncertain(FfiConverterString.read(buf))
+            115 -> FogException.StorageReopen(FfiConverterString.read(buf))
+            116 -> FogException.InvalidTranscript(FfiConverterString.read(buf))
+            117 -> FogException.StorageMissing(FfiConverterString.read(buf))
+            118 -> FogException.Node(FfiConverterString.read(buf))
+            119 -> FogException.Listen(FfiConverterString.read(buf))
+            120 -> FogException.Governed(FfiConverterString.read(buf))
+            121 -> FogException.Paused(FfiConverterString.read(buf))
+            122 -> FogException.SignatureRequired(FfiConverterString.read(buf))
+            123 -> FogException.UnknownProposal(FfiConverterString.read(buf))
+            124 -> FogException.ProposalExists(FfiConverterString.read(buf))
+            125 -> FogException.InvalidProposal(FfiConverterString.read(buf))
+            126 -> FogException.ControlCharacter(FfiConverterString.read(buf))
+            127 -> FogException.NoActions(FfiConverterString.read(buf))
+            128 -> FogException.TooManyActions(FfiConverterString.read(buf))
+            129 -> FogException.ActionNotAllowed(FfiConverterString.read(buf))
+            130 -> FogException.ParameterOutOfRange(FfiConverterString.read(buf))
+            131 -> FogException.TreasuryShort(FfiConverterString.read(buf))
+            132 -> FogException.ActionRefused(FfiConverterString.read(buf))
+            133 -> FogException.BelowThreshold(FfiConverterString.read(buf))
+            134 -> FogException.TooManyProposals(FfiConverterString.read(buf))
+            135 -> FogException.VotingNotStarted(FfiConverterString.read(buf))
+            136 -> FogException.VotingOver(FfiConverterString.read(buf))
+            137 -> FogException.UnknownChoice(FfiConverterString.read(buf))
+            138 -> FogException.NoVotingPower(FfiConverterString.read(buf))
+            139 -> FogException.AlreadyVoted(FfiConverterString.read(buf))
+            140 -> FogException.TooManyVoteChanges(FfiConverterString.read(buf))
+            141 -> FogException.WrongState(FfiConverterString.read(buf))
+            142 -> FogException.TimelockRunning(FfiConverterString.read(buf))
+            143 -> FogException.NotPermitted(FfiConverterString.read(buf))
+            144 -> FogException.ActionFailed(FfiConverterString.read(buf))
+            145 -> FogException.CircularDelegation(FfiConverterString.read(buf))
+            146 -> FogException.DelegationTooComplex(FfiConverterString.read(buf))
+            147 -> FogException.InvalidDelegation(FfiConverterString.read(buf))
+            148 -> FogException.NothingDelegated(FfiConverterString.read(buf))
+            149 -> FogException.AlreadyEnrolled(FfiConverterString.read(buf))
+            150 -> FogException.AlreadyEstablished(FfiConverterString.read(buf))
+            151 -> FogException.FutureLookup(FfiConverterString.read(buf))
+            152 -> FogException.GovernanceRefused(FfiConverterString.read(buf))
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
 
@@ -20331,204 +21865,224 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
                 buf.putInt(97)
                 Unit
             }
-            is FogException.Storage -> {
+            is FogException.UnknownTask -> {
                 buf.putInt(98)
                 Unit
             }
-            is FogException.StorageLocked -> {
+            is FogException.TaskTimedOut -> {
                 buf.putInt(99)
                 Unit
             }
-            is FogException.StorageCorrupt -> {
+            is FogException.TaskSkipped -> {
                 buf.putInt(100)
                 Unit
             }
-            is FogException.StorageFull -> {
+            is FogException.TaskOpen -> {
                 buf.putInt(101)
                 Unit
             }
-            is FogException.StorageReadOnly -> {
+            is FogException.TooManyTasks -> {
                 buf.putInt(102)
                 Unit
             }
-            is FogException.StorageIsFolder -> {
+            is FogException.Storage -> {
                 buf.putInt(103)
                 Unit
             }
-            is FogException.StorageNoFolder -> {
+            is FogException.StorageLocked -> {
                 buf.putInt(104)
                 Unit
             }
-            is FogException.StorageForeign -> {
+            is FogException.StorageCorrupt -> {
                 buf.putInt(105)
                 Unit
             }
-            is FogException.StorageTooNew -> {
+            is FogException.StorageFull -> {
                 buf.putInt(106)
                 Unit
             }
-            is FogException.StorageExists -> {
+            is FogException.StorageReadOnly -> {
                 buf.putInt(107)
                 Unit
             }
-            is FogException.StorageNotEmpty -> {
+            is FogException.StorageIsFolder -> {
                 buf.putInt(108)
                 Unit
             }
-            is FogException.StorageUncertain -> {
+            is FogException.StorageNoFolder -> {
                 buf.putInt(109)
                 Unit
             }
-            is FogException.StorageReopen -> {
+            is FogException.StorageForeign -> {
                 buf.putInt(110)
                 Unit
             }
-            is FogException.InvalidTranscript -> {
+            is FogException.StorageTooNew -> {
                 buf.putInt(111)
                 Unit
             }
-            is FogException.StorageMissing -> {
+            is FogException.StorageExists -> {
                 buf.putInt(112)
                 Unit
             }
-            is FogException.Node -> {
+            is FogException.StorageNotEmpty -> {
                 buf.putInt(113)
                 Unit
             }
-            is FogException.Listen -> {
+            is FogException.StorageUncertain -> {
                 buf.putInt(114)
                 Unit
             }
-            is FogException.Governed -> {
+            is FogException.StorageReopen -> {
                 buf.putInt(115)
                 Unit
             }
-            is FogException.Paused -> {
+            is FogException.InvalidTranscript -> {
                 buf.putInt(116)
                 Unit
             }
-            is FogException.SignatureRequired -> {
+            is FogException.StorageMissing -> {
                 buf.putInt(117)
                 Unit
             }
-            is FogException.UnknownProposal -> {
+            is FogException.Node -> {
                 buf.putInt(118)
                 Unit
             }
-            is FogException.ProposalExists -> {
+            is FogException.Listen -> {
                 buf.putInt(119)
                 Unit
             }
-            is FogException.InvalidProposal -> {
+            is FogException.Governed -> {
                 buf.putInt(120)
                 Unit
             }
-            is FogException.ControlCharacter -> {
+            is FogException.Paused -> {
                 buf.putInt(121)
                 Unit
             }
-            is FogException.NoActions -> {
+            is FogException.SignatureRequired -> {
                 buf.putInt(122)
                 Unit
             }
-            is FogException.TooManyActions -> {
+            is FogException.UnknownProposal -> {
                 buf.putInt(123)
                 Unit
             }
-            is FogException.ActionNotAllowed -> {
+            is FogException.ProposalExists -> {
                 buf.putInt(124)
                 Unit
             }
-            is FogException.ParameterOutOfRange -> {
+            is FogException.InvalidProposal -> {
                 buf.putInt(125)
                 Unit
             }
-            is FogException.TreasuryShort -> {
+            is FogException.ControlCharacter -> {
                 buf.putInt(126)
                 Unit
             }
-            is FogException.ActionRefused -> {
+            is FogException.NoActions -> {
                 buf.putInt(127)
                 Unit
             }
-            is FogException.BelowThreshold -> {
+            is FogException.TooManyActions -> {
                 buf.putInt(128)
                 Unit
             }
-            is FogException.TooManyProposals -> {
+            is FogException.ActionNotAllowed -> {
                 buf.putInt(129)
                 Unit
             }
-            is FogException.VotingNotStarted -> {
+            is FogException.ParameterOutOfRange -> {
                 buf.putInt(130)
                 Unit
             }
-            is FogException.VotingOver -> {
+            is FogException.TreasuryShort -> {
                 buf.putInt(131)
                 Unit
             }
-            is FogException.UnknownChoice -> {
+            is FogException.ActionRefused -> {
                 buf.putInt(132)
                 Unit
             }
-            is FogException.NoVotingPower -> {
+            is FogException.BelowThreshold -> {
                 buf.putInt(133)
                 Unit
             }
-            is FogException.AlreadyVoted -> {
+            is FogException.TooManyProposals -> {
                 buf.putInt(134)
                 Unit
             }
-            is FogException.TooManyVoteChanges -> {
+            is FogException.VotingNotStarted -> {
                 buf.putInt(135)
                 Unit
             }
-            is FogException.WrongState -> {
+            is FogException.VotingOver -> {
                 buf.putInt(136)
                 Unit
             }
-            is FogException.TimelockRunning -> {
+            is FogException.UnknownChoice -> {
                 buf.putInt(137)
                 Unit
             }
-            is FogException.NotPermitted -> {
+            is FogException.NoVotingPower -> {
                 buf.putInt(138)
                 Unit
             }
-            is FogException.ActionFailed -> {
+            is FogException.AlreadyVoted -> {
                 buf.putInt(139)
                 Unit
             }
-            is FogException.CircularDelegation -> {
+            is FogException.TooManyVoteChanges -> {
                 buf.putInt(140)
                 Unit
             }
-            is FogException.DelegationTooComplex -> {
+            is FogException.WrongState -> {
                 buf.putInt(141)
                 Unit
             }
-            is FogException.InvalidDelegation -> {
+            is FogException.TimelockRunning -> {
                 buf.putInt(142)
                 Unit
             }
-            is FogException.NothingDelegated -> {
+            is FogException.NotPermitted -> {
                 buf.putInt(143)
                 Unit
             }
-            is FogException.AlreadyEnrolled -> {
+            is FogException.ActionFailed -> {
                 buf.putInt(144)
                 Unit
             }
-            is FogException.AlreadyEstablished -> {
+            is FogException.CircularDelegation -> {
                 buf.putInt(145)
                 Unit
             }
-            is FogException.FutureLookup -> {
+            is FogException.DelegationTooComplex -> {
                 buf.putInt(146)
                 Unit
             }
-            is FogException.GovernanceRefused -> {
+            is FogException.InvalidDelegation -> {
                 buf.putInt(147)
+                Unit
+            }
+            is FogException.NothingDelegated -> {
+                buf.putInt(148)
+                Unit
+            }
+            is FogException.AlreadyEnrolled -> {
+                buf.putInt(149)
+                Unit
+            }
+            is FogException.AlreadyEstablished -> {
+                buf.putInt(150)
+                Unit
+            }
+            is FogException.FutureLookup -> {
+                buf.putInt(151)
+                Unit
+            }
+            is FogException.GovernanceRefused -> {
+                buf.putInt(152)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
