@@ -4,13 +4,20 @@
 mod engines;
 mod native;
 mod recover;
+mod throughput;
 
 use std::error::Error;
+use std::path::Path;
 
 use crate::measure::Effort;
 use crate::row::Output;
 
-pub(crate) fn run(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(
+    python: &Path,
+    effort: Effort,
+    output: &mut Output,
+) -> Result<(), Box<dyn Error>> {
     engines::run(effort, output)?;
+    throughput::run(python, effort, output)?;
     recover::run(effort, output)
 }

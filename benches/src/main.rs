@@ -56,8 +56,13 @@ enum Area {
         #[arg(long, value_name = "PROGRAM")]
         python: PathBuf,
     },
-    /// Running tasks in each engine, beside native code; tasks that come back after a crash.
-    Exec,
+    /// Tasks in each engine, beside native code, and on disk, beside engines for Python; a crash.
+    Exec {
+        /// An interpreter with what `benches/peers/exec-requirements.txt` names: `cargo xtask bench
+        /// exec` makes one.
+        #[arg(long, value_name = "PROGRAM")]
+        python: PathBuf,
+    },
     /// Governance, beside `ed25519-dalek` alone and beside itself with fewer people.
     Dao,
     /// Opens a ledger and says what that took: a part of `ledger`, in a process of its own.
@@ -86,7 +91,7 @@ fn main() -> ExitCode {
         Area::Node => node::run(effort, &mut output),
         Area::Schedule { python } => schedule::run(&python, effort, &mut output),
         Area::Ledger { python } => ledger::run(&python, effort, &mut output),
-        Area::Exec => exec::run(effort, &mut output),
+        Area::Exec { python } => exec::run(&python, effort, &mut output),
         Area::Dao => dao::run(effort, &mut output),
         Area::LedgerOpen { path } => ledger::open(&path),
         Area::Harvest => harvest::run(effort, &mut output),

@@ -35,9 +35,9 @@ enum Area {
     Schedule,
     /// Durable transfers, beside plain rusqlite and Python's sqlite3; a long history.
     Ledger,
-    /// Running tasks in each engine, beside native code; tasks that come back after a crash.
+    /// Tasks in each engine, beside native code, and on disk, beside engines for Python; a crash.
     Exec,
-    /// Governance: votes with their signatures, beside ed25519-dalek alone; the past, delegation and
+    /// Governance: votes with their signatures, beside ed25519-dalek alone; the past, delegation,
     /// tallies; random operations, beside OpenZeppelin's Governor on revm.
     Dao,
     /// Asking a harvest policy again, beside the limit of 10 µs.
@@ -171,7 +171,7 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
             command.arg("node");
         }
         Area::Schedule => {
-            let python = python::peers(workspace)?;
+            let python = python::peers(workspace, "peers-venv", "requirements.txt")?;
             command.args(["schedule", "--python"]).arg(python);
         }
         Area::Ledger => {
@@ -180,7 +180,13 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
                 .arg(python::interpreter()?);
         }
         Area::Exec => {
-            command.arg("exec");
+            // A short run is content with the peer that comes with Python.
+            let python = if smoke {
+                python::interpreter()?
+            } else {
+                python::peers(workspace, "exec-peers-venv", "exec-requirements.txt")?
+            };
+            command.args(["exec", "--python"]).arg(python);
         }
         Area::Dao => {
             command.arg("dao");

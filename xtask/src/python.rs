@@ -35,10 +35,10 @@ pub(crate) fn bench_program(workspace: &Workspace, profile: Profile) -> Result<P
     Ok(Program::new("python", &python).arg(&bench))
 }
 
-/// An interpreter with the optimisers that `cargo xtask bench schedule` measures ours beside.
-pub(crate) fn peers(workspace: &Workspace) -> Result<PathBuf, Stop> {
-    let requirements = workspace.path("benches/peers/requirements.txt");
-    let peers = Environment::make(workspace, "peers-venv")?;
+/// An interpreter with the peers that a file in `benches/peers` names.
+pub(crate) fn peers(workspace: &Workspace, venv: &str, file: &str) -> Result<PathBuf, Stop> {
+    let requirements = workspace.path("benches/peers").join(file);
+    let peers = Environment::make(workspace, venv)?;
     peers.pip_install(workspace, &["-r".as_ref(), requirements.as_os_str()])?;
     Ok(peers.python)
 }

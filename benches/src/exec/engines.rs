@@ -18,7 +18,7 @@ const ECHO: &[u8] = include_bytes!("../../../examples/wasm/echo.wasm");
 const FIB: &[u8] = include_bytes!("../../guests/fib.wasm");
 const KEEP: &[u8] = include_bytes!("../../guests/keep.wasm");
 const MANDELBROT: &[u8] = include_bytes!("../../guests/mandelbrot.wasm");
-const SHA256: &[u8] = include_bytes!("../../guests/sha256.wasm");
+pub(super) const SHA256: &[u8] = include_bytes!("../../guests/sha256.wasm");
 
 type Engine = (&'static str, Box<dyn Runtime>);
 
@@ -84,8 +84,8 @@ fn row(case: String, ours: f64, unit: &'static str, peer: &str, theirs: f64, n: 
     }
 }
 
-/// A small task from the call to its output, its module compiled before: a fresh instance each time,
-/// and in one that is warm nothing but this remains.
+/// A small task from the call to its output, its module compiled before: a fresh instance each
+/// time.
 fn starts(effort: Effort, engines: &[Engine], output: &mut Output) -> Result<(), Box<dyn Error>> {
     let spec = TaskSpec::new(ECHO, *b"input", limits())?;
     let run = |engine: &Engine| {
@@ -153,7 +153,8 @@ fn limits() -> Limits {
     }
 }
 
-fn chain(times: u32, message: &[u8]) -> Vec<u8> {
+/// The input of the guest `sha256`.
+pub(super) fn chain(times: u32, message: &[u8]) -> Vec<u8> {
     [&times.to_le_bytes(), message].concat()
 }
 
@@ -252,7 +253,7 @@ impl Observer for Last {
     }
 }
 
-/// What a checkpoint adds to a run, and what going on from one takes, beside the run without, all by
+/// What a run with a checkpoint takes, and what going on from one does, beside the run without, by
 /// MiB of memory.
 fn checkpoints(
     effort: Effort,

@@ -652,7 +652,7 @@ pub(crate) mod tests {
     fn unknown_code_kind_and_export_are_refused() {
         let unknown = |at, value| Err(DecodeError::Unknown { at, value });
         assert_eq!(decode(&[0, 0]), unknown(0, 0));
-        assert_eq!(decode(&[0, 21]), unknown(0, 21));
+        assert_eq!(decode(&[0, 22]), unknown(0, 22));
         assert_eq!(decode(&[0, 11, 10]), unknown(2, 10));
         assert_eq!(decode(&[0, 4, 0]), unknown(2, 0));
         assert_eq!(decode(&[0, 18, 5]), unknown(2, 5));

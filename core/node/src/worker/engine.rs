@@ -51,6 +51,8 @@ pub(super) struct Engine {
     runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>>,
     executor: Executor,
     store: TaskStore,
+    /// The file is yet to be opened again, and `store` holds nothing.
+    closed: bool,
     /// Why the last write failed, until one succeeds.
     store_error: Option<Arc<StoreError>>,
     /// Bytes that records name for the first time.
@@ -115,6 +117,7 @@ impl Engine {
             runtimes: host.runtimes,
             executor,
             store,
+            closed: false,
             store_error: None,
             contents: Vec::new(),
             then: Vec::new(),
@@ -268,13 +271,7 @@ impl Engine {
 
     /// Writes what is not written, and returns it.
     fn save(&mut self) -> Vec<Record> {
-        let contents: Vec<&[u8]> = self.contents.iter().map(AsRef::as_ref).collect();
-        let wall = self.clock.unix_now();
-        let mut saved = self.store.save(&mut self.executor, &contents, wall);
-        if let Err(StoreError::CommitFailed { .. } | StoreError::ReopenNeeded) = saved {
-            saved = self.reopen(saved);
-        }
-        match saved {
+        match self.try_save() {
             Ok(records) => {
                 self.contents.clear();
                 self.store_error = None;
@@ -287,16 +284,28 @@ impl Engine {
         }
     }
 
+    fn try_save(&mut self) -> Result<Vec<Record>, StoreError> {
+        if self.closed {
+            self.reopen()?;
+        }
+        let contents: Vec<&[u8]> = self.contents.iter().map(AsRef::as_ref).collect();
+        let wall = self.clock.unix_now();
+        let saved = self.store.save(&mut self.executor, &contents, wall);
+        if let Err(StoreError::CommitFailed { .. } | StoreError::ReopenNeeded) = saved {
+            // If it cannot be done now, it is tried before the next write.
+            let _ = self.reopen();
+        }
+        saved
+    }
+
     /// Begins again from what is on disk, after a write of which nobody knows whether it happened.
-    fn reopen(
-        &mut self,
-        failed: Result<Vec<Record>, StoreError>,
-    ) -> Result<Vec<Record>, StoreError> {
+    fn reopen(&mut self) -> Result<(), StoreError> {
         let Some(path) = self.config.path.clone() else {
-            return failed;
+            return Ok(());
         };
         // The file has one owner, so the old handle goes first.
         self.store = TaskStore::in_memory()?;
+        self.closed = true;
         let opened = TaskStore::open(&path, self.config.durability)?;
         let (now, wall) = (self.clock.now(), self.clock.unix_now());
         let epoch = UnixMillis(wall.0.saturating_sub(now.as_nanos() / 1_000_000));
@@ -306,10 +315,11 @@ impl Engine {
         }
         let permission = self.executor.permission();
         self.store = opened;
+        self.closed = false;
         self.executor = executor;
         self.executor.handle_permission(permission, now);
         self.contents.clear();
-        failed
+        Ok(())
     }
 
     /// Does what the executor says, and tells whether there was anything.
@@ -810,7 +820,7 @@ impl Engine {
         if harvest.state_written != Some(state) || old {
             let record = harvester.record(now).encode();
             // What is not written is tried again with the next reading.
-            if self.store.put_harvest(&record).is_ok() {
+            if !self.closed && self.store.put_harvest(&record).is_ok() {
                 harvest.state_written = Some(state);
                 harvest.written_at = now;
             }
