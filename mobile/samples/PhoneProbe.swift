@@ -92,9 +92,9 @@ public final class PhoneProbe: DeviceProbe, @unchecked Sendable {
         return .unknown
     }
 
-    /// iOS tells four states and no degrees. Each is reported as a temperature at which a policy with
-    /// `celsius_throttle = 45.0` and `celsius_critical = 55.0` does what Apple asks of applications in
-    /// that state: work freely, work less, stop what is not needed, stop.
+    /// iOS tells four states and no degrees. Each is reported as a temperature at which a policy
+    /// with `celsius_throttle = 45.0` and `celsius_critical = 55.0` does what Apple asks of
+    /// applications in that state: work freely, work less, stop what is not needed, stop.
     private static func celsius() -> Double? {
         switch ProcessInfo.processInfo.thermalState {
         case .nominal: return 35
