@@ -11,11 +11,13 @@ import android.net.ConnectivityManager
 import android.net.NetworkCapabilities
 import android.os.BatteryManager
 import android.os.PowerManager
+import android.os.SystemClock
 import dev.fogcompute.Battery
 import dev.fogcompute.DeviceClass
 import dev.fogcompute.DeviceProbe
 import dev.fogcompute.DeviceState
 import dev.fogcompute.Network
+import dev.fogcompute.ProbeException
 import java.util.Calendar
 
 /** What Android tells without asking the user: battery, thermal status, network, screen, memory. */
@@ -24,39 +26,55 @@ class PhoneProbe(context: Context) : DeviceProbe {
     private val power = this.context.getSystemService(PowerManager::class.java)
     private val connectivity = this.context.getSystemService(ConnectivityManager::class.java)
     private val activity = this.context.getSystemService(ActivityManager::class.java)
+    private var darkSince: Long? = null
 
-    /** Called on a thread of the library. */
+    /**
+     * Called on a thread of the library.
+     *
+     * Android does not tell an application how busy the processors are, and of a phone that must be
+     * known: so the device is called a desktop, and the battery and the temperature, which of a
+     * desktop need not be known, are insisted on here.
+     */
     override fun read(): DeviceState {
         // A sticky broadcast: registering no receiver gives the last one at once.
         val battery = context.registerReceiver(null, IntentFilter(Intent.ACTION_BATTERY_CHANGED))
         val memory = ActivityManager.MemoryInfo().also(activity::getMemoryInfo)
         val network = connectivity.getNetworkCapabilities(connectivity.activeNetwork)
-        val now = Calendar.getInstance()
+        val charge = battery?.let(::batteryOf) ?: throw ProbeException.Unavailable()
+        val celsius = celsius() ?: throw ProbeException.Unavailable()
+        val (screenOn, now) = power.isInteractive to Calendar.getInstance()
         return DeviceState(
-            deviceClass = DeviceClass.PHONE,
-            battery = battery?.let(::batteryOf) ?: Battery.Unknown,
+            deviceClass = DeviceClass.DESKTOP,
+            battery = charge,
             network = networkOf(network),
             cpuCores = Runtime.getRuntime().availableProcessors().toUInt(),
-            // An application may not read the load of others: left out, which a policy may refuse.
             cpuLoad = null,
             memoryTotalBytes = memory.totalMem.toULong(),
             memoryAvailableBytes = (memory.availMem - memory.threshold).coerceAtLeast(0).toULong(),
             batteryTemperatureCelsius = battery?.let(::temperatureOf),
-            temperatureCelsius = celsius(),
+            temperatureCelsius = celsius,
             metered = network?.hasCapability(NetworkCapabilities.NET_CAPABILITY_NOT_METERED)?.not(),
-            screenOn = power.isInteractive,
-            userIdleMs = null,
+            screenOn = screenOn,
+            userIdleMs = darkMs(screenOn).toULong(),
             minuteOfDay =
                 (now.get(Calendar.HOUR_OF_DAY) * 60 + now.get(Calendar.MINUTE)).toUShort(),
         )
     }
 
-    private fun batteryOf(intent: Intent): Battery {
+    /** How long the screen has been off, as far as readings saw it. */
+    private fun darkMs(screenOn: Boolean): Long {
+        val now = SystemClock.elapsedRealtime()
+        val since = if (screenOn) now else darkSince ?: now
+        darkSince = since.takeUnless { screenOn }
+        return now - since
+    }
+
+    private fun batteryOf(intent: Intent): Battery? {
         if (!intent.getBooleanExtra(BatteryManager.EXTRA_PRESENT, true)) return Battery.Absent
         val level = intent.getIntExtra(BatteryManager.EXTRA_LEVEL, -1)
         val scale = intent.getIntExtra(BatteryManager.EXTRA_SCALE, -1)
         val plugged = intent.getIntExtra(BatteryManager.EXTRA_PLUGGED, -1)
-        if (level < 0 || scale <= 0 || plugged < 0) return Battery.Unknown
+        if (level < 0 || scale <= 0 || plugged < 0) return null
         return Battery.Present(levelPercent = 100.0 * level / scale, charging = plugged != 0)
     }
 
@@ -76,8 +94,9 @@ class PhoneProbe(context: Context) : DeviceProbe {
         }
 
     /**
-     * Android tells a status and no degrees of the device. Each is reported as a temperature at which
-     * the usual policy for phones does what Android asks of applications at that status.
+     * Android tells a status and no degrees of the device. Each is reported as a temperature at
+     * which a policy with `celsius_throttle = 45.0` and `celsius_critical = 55.0` does what Android
+     * asks of applications at that status.
      */
     private fun celsius(): Double? =
         when (power.currentThermalStatus) {

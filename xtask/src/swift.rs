@@ -12,11 +12,12 @@ use crate::workspace::{Profile, Workspace};
 const IN_TOOLCHAIN: &str = "mobile/swift/in-toolchain.sh";
 const NATIVE: &str = "FOGCOMPUTE_NATIVE_DIR";
 const LIBRARY: &str = "fogcompute-uniffi";
-const EXAMPLES: [&str; 4] = [
+const EXAMPLES: [&str; 5] = [
     "cd ../../examples/swift/Example && swift run --quiet Example ../../wasm/sum.wasm",
     "cd ../../examples/swift/Example && swift run --quiet Mixnet",
     "cd ../../examples/swift/Example && swift run --quiet Optimise",
     "cd ../../examples/swift/Example && swift run --quiet Placement",
+    "cd ../../examples/swift/Example && swift run --quiet Words ../../wasm/words.wasm main.swift",
 ];
 
 pub(crate) fn test(session: &mut Session<'_>) -> Result<(), Stop> {

@@ -222,6 +222,14 @@ impl Worker {
     }
 }
 
+impl Drop for Worker {
+    /// Tasks have a reference of their own to what they ask: without this, whoever still holds one
+    /// would keep the file open.
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 impl Worker {
     fn handle(&self, id: TaskId) -> Arc<WorkerTask> {
         Arc::new(WorkerTask {

@@ -13,5 +13,6 @@ let package = Package(
         .executableTarget(name: "Mixnet", dependencies: [library], path: "Mixnet"),
         .executableTarget(name: "Optimise", dependencies: [library], path: "Optimise"),
         .executableTarget(name: "Placement", dependencies: [library], path: "Placement"),
+        .executableTarget(name: "Words", dependencies: [library], path: "Words"),
     ]
 )

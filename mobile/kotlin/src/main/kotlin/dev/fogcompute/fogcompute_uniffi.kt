@@ -1054,8 +1054,6 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_deviceprobe_read(
     ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_worker_close(
-    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_worker_look(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_worker_set_policy(
@@ -1529,8 +1527,6 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_constructor_worker_new(`policy`: Long,`probe`: Long,`path`: RustBuffer.ByValue,`slots`: RustBuffer.ByValue,`readingEveryMs`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_fogcompute_uniffi_fn_method_worker_close(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
-    ): Unit
     external fun uniffi_fogcompute_uniffi_fn_method_worker_look(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_method_worker_set_policy(`ptr`: Long,`policy`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -2155,9 +2151,6 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_deviceprobe_read() and 0xFFFF) != 35009) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_worker_close() and 0xFFFF) != 21010) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_worker_look() and 0xFFFF) != 12189) {
@@ -12536,12 +12529,6 @@ public object FfiConverterTypeTopology: FfiConverter<Topology, Long> {
 public interface WorkerInterface {
 
     /**
-     * Stops running tasks, which go on when the worker is opened again, and closes the file. Closing
-     * again does nothing. Releasing the last reference closes it too.
-     */
-    fun `close`()
-
-    /**
      * Reads the device now: for an application that hears of a change.
      */
     fun `look`()
@@ -12711,22 +12698,6 @@ open class Worker: Disposable, AutoCloseable, WorkerInterface
             UniffiLib.uniffi_fogcompute_uniffi_fn_clone_worker(handle, status)
         }
     }
-
-
-    /**
-     * Stops running tasks, which go on when the worker is opened again, and closes the file. Closing
-     * again does nothing. Releasing the last reference closes it too.
-     */override fun `close`()
-        =
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_fogcompute_uniffi_fn_method_worker_close(
-        it,
-        _status)
-}
-    }
-
-
 
 
     /**

@@ -2,8 +2,12 @@ package dev.fogcompute
 
 import java.io.ByteArrayOutputStream
 import java.io.PrintStream
+import java.nio.file.Path
+import kotlin.io.path.div
+import kotlin.io.path.writeText
 import kotlin.test.Test
 import kotlin.test.assertEquals
+import org.junit.jupiter.api.io.TempDir
 
 /** The programs of `examples/kotlin`, word for word; one is in the README. */
 class ExampleTest {
@@ -37,6 +41,16 @@ class ExampleTest {
         assertEquals(lines[3].drop(2), lines[4].drop(2))
         val why = "d0 is left out: no node may take it: GPUs rules out 4; node "
         assertEquals(why, lines[5].take(why.length))
+    }
+
+    @Test
+    fun theWordsOfTheFilesAreCounted(@TempDir folder: Path) {
+        val root = checkNotNull(System.getProperty("fog.root"))
+        val texts = listOf("one" to "a", "three" to " a few\nwords").map { (name, text) ->
+            (folder / name).apply { writeText(text) }.toString()
+        }
+        val arguments = arrayOf("$root/examples/wasm/words.wasm", *texts.toTypedArray())
+        assertEquals("one: 1 words\nthree: 3 words\n", said { example.words.main(arguments) })
     }
 
     private fun said(program: () -> Unit): String {
