@@ -20,6 +20,7 @@ USAGE = f.Usage(1, 2, timedelta(microseconds=3))
 BUDGET = f.Budget(0.5, 2, 3)
 POINT = f.Point([(TASK, NODE)], [1.0, 2.0, 3.0, 4.0, 5.0], 2**100, 2**101)
 PLAN = f.Plan([POINT], 0, "why")
+WARM = f.Reason("warm", "it is warm", False)
 LACKS = f.Lacks(1, 2, 3, 4, 5)
 LIMITS = ledger.AccountLimits(max_supply=2**90, credits_must_not_exceed_debits=True)
 UNBONDING = ledger.Unbonding(1, 2, 3, 2**100, 4)
@@ -285,15 +286,26 @@ VALUES: list[tuple[Any, Any]] = [
         f.DeviceState(f.DeviceClass.PHONE),
     ),
     (BUDGET, f.Budget(0.5, 2, 4)),
-    (f.Reason("warm", "it is warm", False), f.Reason("warm", "it is warm", True)),
+    (WARM, f.Reason("warm", "it is warm", True)),
     (
-        f.Decision(f.Verdict.THROTTLE, BUDGET, [f.Reason("warm", "it is warm", False)]),
+        f.Decision(f.Verdict.THROTTLE, BUDGET, [WARM]),
         f.Decision(f.Verdict.ALLOW, BUDGET, []),
     ),
     (f.Limits(fuel=1, memory_bytes=2, output_bytes=3), f.Limits()),
     (USAGE, f.Usage(1, 2, timedelta(0))),
     (f.TaskOutput(b"output", USAGE), f.TaskOutput(b"", USAGE)),
     (f.FogStats(1, 2, 2**99, 4), f.FogStats(1, 2, 2**99, 5)),
+    (
+        f.TaskStatus("running", 1, 2, 3, 4, 0.5, 6),
+        f.TaskStatus("running", 1, 2, 3, 4, 0.5, 7),
+    ),
+    (f.TaskLog(b"line\n", 5, False), f.TaskLog(b"line\n", 5, True)),
+    (
+        f.WorkerStatus(
+            True, 2, 0.5, "running", [WARM], 3, "why", "why", 4, 5, 6, timedelta(seconds=7)
+        ),
+        f.WorkerStatus(False, 0, 0.0, None, [], 3, None, None, 4, 5, 6, timedelta(0)),
+    ),
 ]
 
 # What holds a file, threads, a secret or a callback, or has no text to be made from.
@@ -305,6 +317,8 @@ NO_VALUES = {
     f.Ledger,
     f.PrivateKey,
     f.ReplyKey,
+    f.Worker,
+    f.WorkerTask,
     ledger.Checkpoint,
     ledger.Economy,
     ledger.Entries,
