@@ -14,7 +14,7 @@ pub struct JobEntry {
     pub owner: AccountId,
     /// The submitter's key.
     pub key: Option<IdempotencyKey>,
-    /// [`Job::content`].
+    /// [`Job::content`](crate::Job::content).
     pub content: Digest,
     /// Number of its first task; the others follow.
     pub first: u64,

@@ -207,7 +207,8 @@ impl Executor {
     }
 
     /// Ends a task: at once if the runtime does not have it, otherwise when the runtime has stopped
-    /// it, or has not for [`Config::stop_grace`]. From now on it cannot succeed. Asking again is fine.
+    /// it, or has not for [`Config::stop_grace`](super::Config::stop_grace). From now on it cannot
+    /// succeed. Asking again is fine.
     ///
     /// # Errors
     /// [`TaskCallError::UnknownTask`], [`TaskCallError::Ended`].

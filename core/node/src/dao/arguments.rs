@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use fogcompute_base::{AccountId, TransferId, UnixMillis};
 use fogcompute_ledger::dao::{Choice, ProposalKind, ProposalState, Role, Scope};
+use fogcompute_ledger::economy::{Economy, Unit};
 use fogcompute_ledger::{Amount, Ppm};
 use serde::de::DeserializeOwned;
 
@@ -372,9 +373,24 @@ fn account(text: &str) -> Result<AccountId, String> {
         .map_err(|error| format!("{text:?} is no account: {error}"))
 }
 
-/// Reads NAME=VALUE.
+/// Reads NAME=VALUE, a number of the economy in the unit that people are told it in.
 pub(super) fn parameter(text: &str) -> Result<(String, u128), String> {
     let (name, value) = pair(text)?;
+    let parameters = Economy::default().parameters();
+    let unit = parameters.iter().find(|parameter| parameter.name == name);
+    match unit.map(|parameter| parameter.unit) {
+        Some(Unit::BaseUnits) => {
+            let amount = credits(value).map_err(|error| format!("{value:?}: {error}"))?;
+            return Ok((name.to_owned(), amount.0));
+        }
+        Some(_) => {}
+        None => {
+            return Err(format!(
+                "{name:?} is not a number that every economy has: those of kinds of contributions \
+                 are set by a proposal from a file, in base units"
+            ));
+        }
+    }
     let value: Amount = value
         .parse()
         .map_err(|error| format!("{value:?} is no number: {error}"))?;
@@ -400,4 +416,23 @@ fn part(text: &str) -> Result<(AccountId, Ppm), String> {
     let ppm = number.and_then(|number| Ppm::new(number).ok());
     let ppm = ppm.ok_or_else(|| "a part is 0 to 1000000 millionths".to_owned())?;
     Ok((account(to)?, ppm))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_in_the_unit_they_are_printed_in() {
+        let named = |name: &str, value| Ok((name.to_owned(), value));
+        let credits = 5 * 10_u128.pow(17);
+        assert_eq!(
+            parameter("dao.proposal_threshold=0.5"),
+            named("dao.proposal_threshold", credits)
+        );
+        assert_eq!(parameter("dao.quorum=200000"), named("dao.quorum", 200_000));
+        for refused in ["dao.quorum=0.5", "dao.proposal_threshold=-1", "none.such=1"] {
+            assert!(parameter(refused).is_err(), "{refused}");
+        }
+    }
 }

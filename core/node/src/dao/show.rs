@@ -4,6 +4,7 @@ use fogcompute_base::{TransferId, UnixMillis};
 use fogcompute_ledger::dao::{
     Action, Choice, Dao, Proposal, ProposalKind, ProposalState, Stage, Standing, Tally, Weight,
 };
+use fogcompute_ledger::economy::Economy;
 use fogcompute_ledger::{Amount, Ppm};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::arguments::{ListArguments, PowerArguments, ShowArguments};
 use super::{DaoCommandError, Seen};
 use crate::ledger::Said;
+use crate::ledger::text::in_unit;
 
 /// A word as JSON has it.
 fn word(of: impl Serialize) -> String {
@@ -92,6 +94,7 @@ fn bars(dao: &Dao, record: &Proposal, now: UnixMillis) -> Option<(Weight, Weight
 
 pub(super) fn show(seen: &Seen, arguments: &ShowArguments) -> Result<Said, DaoCommandError> {
     let (dao, id) = (seen.ledger.state().dao(), arguments.proposal);
+    let economy = seen.ledger.state().economy();
     let record = dao.proposal(id);
     let record = record.ok_or(DaoCommandError::UnknownProposal { proposal: id })?;
     let state = state(dao, id, seen.now)?;
@@ -122,9 +125,12 @@ pub(super) fn show(seen: &Seen, arguments: &ShowArguments) -> Result<Said, DaoCo
         format!("author {}", record.author),
     ];
     if !record.content.description.is_empty() {
-        lines.push(record.content.description.clone());
+        // Whatever its lines say, they are not lines of this command.
+        let quoted = record.content.description.lines();
+        lines.extend(quoted.map(|line| format!("  | {line}")));
     }
-    lines.extend(record.content.actions.iter().map(action));
+    let actions = record.content.actions.iter();
+    lines.extend(actions.map(|of| action(of, economy)));
     if let Some(terms) = record.terms {
         lines.push(format!(
             "votes count as of {}, until {}",
@@ -171,9 +177,17 @@ fn tally(of: &str, tally: &Tally) -> String {
     format!("{of} for {in_favor}, against {against}, abstain {abstain}")
 }
 
-fn action(action: &Action) -> String {
+fn action(action: &Action, economy: Option<&Economy>) -> String {
     let said = match action {
-        Action::SetParameter { name, value } => format!("set {name} to {value}"),
+        Action::SetParameter { name, value } => {
+            let parameters = economy.map(Economy::parameters).unwrap_or_default();
+            let unit = parameters.iter().find(|parameter| parameter.name == *name);
+            let value = unit.map_or_else(
+                || value.to_string(),
+                |parameter| in_unit(parameter.unit, *value),
+            );
+            format!("set {name} to {value}")
+        }
         Action::Pay { to, amount, .. } => {
             format!("pay {} to {to}", amount.to_credits_string())
         }

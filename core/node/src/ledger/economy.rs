@@ -2,12 +2,13 @@
 //! staked.
 
 use fogcompute_base::{AccountId, NodeId, UnixMillis};
-use fogcompute_ledger::economy::{Parameter, Unit};
+use fogcompute_ledger::economy::Parameter;
 use fogcompute_ledger::staking::{Operator, Unbonding};
 use fogcompute_ledger::{Account, AccountKind, Amount, Purse, State};
 use serde_json::{Value, json};
 
 use super::arguments::EconomyArguments;
+use super::text::in_unit;
 use super::{LedgerCommandError, Said, existing};
 
 pub(super) fn economy(arguments: &EconomyArguments) -> Result<Said, LedgerCommandError> {
@@ -38,7 +39,8 @@ pub(super) fn economy(arguments: &EconomyArguments) -> Result<Said, LedgerComman
     json["operators"] = in_json.collect();
     let mut text = String::from("parameters\n");
     for parameter in &parameters {
-        text.push_str(&format!("  {} {}\n", parameter.name, value(parameter)));
+        let value = in_unit(parameter.unit, parameter.value);
+        text.push_str(&format!("  {} {value}\n", parameter.name));
     }
     text.push_str("purses\n");
     for (purse, account) in purses {
@@ -128,20 +130,6 @@ fn parameter_json(parameter: &Parameter) -> Value {
         "min": parameter.min.to_string(),
         "max": parameter.max.to_string(),
     })
-}
-
-/// A number for people, with its unit.
-fn value(parameter: &Parameter) -> String {
-    let value = parameter.value;
-    match parameter.unit {
-        Unit::BaseUnits if value == u128::MAX => "no limit".to_owned(),
-        Unit::BaseUnits => format!("{} credits", Amount(value).to_credits_string()),
-        Unit::Ppm => format!("{value} millionths"),
-        Unit::PerMille => format!("{value} thousandths"),
-        Unit::Milliseconds => format!("{value} ms"),
-        Unit::Count => value.to_string(),
-        Unit::Flag => if value == 0 { "no" } else { "yes" }.to_owned(),
-    }
 }
 
 fn purse_json(purse: Purse, account: Option<&Account>) -> Value {

@@ -1,6 +1,7 @@
 //! Amounts, moments and entries as people write and read them.
 
 use fogcompute_base::UnixMillis;
+use fogcompute_ledger::economy::Unit;
 use fogcompute_ledger::{Amount, EntryKind, ParseAmountError};
 use serde_json::Value;
 use thiserror::Error;
@@ -29,6 +30,19 @@ pub(crate) enum BadCredits {
     /// It is above [`Amount::MAX`].
     #[error("an amount is at most {} credits", Amount::MAX.to_credits_string())]
     TooLarge,
+}
+
+/// A number of the economy for people, with its unit.
+pub(crate) fn in_unit(unit: Unit, value: u128) -> String {
+    match unit {
+        Unit::BaseUnits if value == u128::MAX => "no limit".to_owned(),
+        Unit::BaseUnits => format!("{} credits", Amount(value).to_credits_string()),
+        Unit::Ppm => format!("{value} millionths"),
+        Unit::PerMille => format!("{value} thousandths"),
+        Unit::Milliseconds => format!("{value} ms"),
+        Unit::Count => value.to_string(),
+        Unit::Flag => if value == 0 { "no" } else { "yes" }.to_owned(),
+    }
 }
 
 /// Reads an amount of credits: `5`, `0.25`.
