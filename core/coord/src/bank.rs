@@ -2,7 +2,7 @@
 
 use fogcompute_base::{AccountId, Digest, NodeId, TaskId, TransferId, UnixMillis};
 use fogcompute_ledger::{
-    AccountKind, Amount, AssetId, Book, LedgerError, Memo, Operation, Receipt,
+    AccountKind, Amount, AssetId, Book, LedgerError, Memo, Operation, Receipt, ReservationState,
 };
 
 /// Where money is moved: the host's ledger, durable or in memory.
@@ -19,6 +19,16 @@ pub trait Bank {
         batch: &[Operation],
         now: UnixMillis,
     ) -> Result<Vec<Receipt>, Self::Error>;
+
+    /// Whether a reservation is open: what it holds back is neither spent nor released.
+    ///
+    /// # Errors
+    /// The ledger's error.
+    fn is_reserved(&self, id: TransferId) -> Result<bool, Self::Error>;
+
+    /// Whether the ledger refuses the batch by its rules, so that asking again changes nothing by
+    /// itself; otherwise it is out of order.
+    fn is_refusal(error: &Self::Error) -> bool;
 }
 
 impl Bank for Book {
@@ -30,6 +40,14 @@ impl Bank for Book {
         now: UnixMillis,
     ) -> Result<Vec<Receipt>, LedgerError> {
         Self::execute(self, batch, now)
+    }
+
+    fn is_reserved(&self, id: TransferId) -> Result<bool, LedgerError> {
+        Ok(self.reservation_state(id) == Some(ReservationState::Open))
+    }
+
+    fn is_refusal(_: &LedgerError) -> bool {
+        true
     }
 }
 
@@ -136,7 +154,7 @@ pub(crate) fn price(fuel: u64, per_gigafuel: Amount, max: Amount) -> Amount {
 
 const GIGA: u128 = 1_000_000_000;
 
-fn reservation_id(task: TaskId) -> TransferId {
+pub(crate) fn reservation_id(task: TaskId) -> TransferId {
     step_id("fogcompute 2026-11 transfer: reserve", task)
 }
 

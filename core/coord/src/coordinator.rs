@@ -6,18 +6,23 @@ use std::mem;
 use std::time::Duration;
 
 use fogcompute_base::limits::JOB_TASKS_MAX;
-use fogcompute_base::{Instant, JobId, NodeId, Rng, TaskId, UnixMillis};
-use fogcompute_exec::{ATTEMPTS_MAX, TaskEvent, TaskOutput, TaskReport, TaskSpec, TaskState};
-use fogcompute_ledger::Amount;
+use fogcompute_base::{Instant, JobId, NodeId, Priority, Rng, TaskId, UnixMillis};
+use fogcompute_exec::{
+    ATTEMPTS_MAX, TaskError, TaskEvent, TaskOutput, TaskReport, TaskSpec, TaskState,
+};
+use fogcompute_ledger::{Amount, Operation};
 use fogcompute_schedule::evolution::Nsga2;
 use fogcompute_schedule::{
     self as placement, Constraint, Instance, PlacementError, Preference, Reputation, Sharing,
 };
 
-use crate::bank::{Bank, open_node, pay, price, release, reserve};
-use crate::error::{CancelError, ConfigError, Inconsistency, ReportError, SubmitError};
+use crate::bank::{Bank, open_node, pay, price, release, reservation_id, reserve};
+use crate::error::{
+    CancelError, ConfigError, FlushError, Inconsistency, RecoverError, ReportError, SubmitError,
+};
 use crate::event::{Event, LossReason};
 use crate::job::{JobSpec, JobSummary, TaskView};
+use crate::journal::{Journal, Record, Stored};
 use crate::registry::{
     Attempt, Node, NodeView, Offer, OfferError, REGISTRY_NODES_MAX, RegisterError, Registry,
 };
@@ -25,6 +30,10 @@ use crate::task::{Task, speed};
 
 /// Most tasks that may be open at once, over all jobs.
 pub const OPEN_TASKS_MAX: usize = 10 * JOB_TASKS_MAX;
+
+/// Most tasks that have ended and are still remembered. Of older ones the host's store knows more;
+/// their ids stay taken, because the ledger remembers them.
+pub const ENDED_TASKS_MAX: usize = 100_000;
 
 /// Most tasks the optimiser is given at once: as many as a job may have. Others wait until a node
 /// has nothing to do.
@@ -77,6 +86,17 @@ pub struct Host<'a, B, R> {
     pub wall: UnixMillis,
 }
 
+/// Whose turn it is among the tasks that wait: the urgent first, then whoever came first.
+type Turn = (Priority, u64, TaskId);
+
+/// What the ledger owes the coordinator.
+#[derive(Clone, Debug)]
+struct Due {
+    /// The task it follows from the end of. `None` for the account of a node.
+    task: Option<TaskId>,
+    operations: Vec<Operation>,
+}
+
 /// See the [crate documentation](crate).
 #[derive(Debug)]
 pub struct Coordinator {
@@ -84,14 +104,28 @@ pub struct Coordinator {
     registry: Registry,
     jobs: BTreeMap<JobId, JobSummary>,
     tasks: BTreeMap<TaskId, Task>,
+    /// Tasks that have ended, in that order.
+    ended: VecDeque<TaskId>,
+    /// Jobs of which some tasks are remembered no more.
+    partial: BTreeSet<JobId>,
     /// Number of the next task.
     arrivals: u64,
     open: usize,
-    /// Queued tasks to be placed when a node has nothing to do, in the order of arrival.
-    unplaced: BTreeSet<(u64, TaskId)>,
+    /// Queued tasks to be placed when a node has nothing to do.
+    unplaced: BTreeSet<Turn>,
     /// Queued tasks that no node can take, until the fog changes.
-    stuck: BTreeSet<(u64, TaskId)>,
+    stuck: BTreeSet<Turn>,
     events: VecDeque<Event>,
+    /// Events that nobody may see before what they follow from is written down and settled.
+    withheld: VecDeque<Event>,
+    /// What happened since the journal was last written.
+    records: Vec<Record>,
+    /// What the ledger has to do once the records are written.
+    dues: VecDeque<Due>,
+    /// Dues that the ledger refuses by its rules. Nothing is lost: what was reserved stays so.
+    refused: Vec<Due>,
+    /// Whether the last [`Coordinator::flush`] failed.
+    stalled: bool,
     /// Whether the host can reach no node: see [`Coordinator::hold`].
     held: bool,
 }
@@ -129,13 +163,206 @@ impl Coordinator {
             registry: Registry::default(),
             jobs: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            ended: VecDeque::new(),
+            partial: BTreeSet::new(),
             arrivals: 0,
             open: 0,
             unplaced: BTreeSet::new(),
             stuck: BTreeSet::new(),
             events: VecDeque::new(),
+            withheld: VecDeque::new(),
+            records: Vec::new(),
+            dues: VecDeque::new(),
+            refused: Vec::new(),
+            stalled: false,
             held: false,
         })
+    }
+
+    /// The coordinator that a store remembers. Nodes are lost until they register. Whoever was running
+    /// a task may still be at it, or have done it: each attempt has a lease again from `now`, may
+    /// report, and is dispatched once more, as the same attempt, when its node registers.
+    ///
+    /// What the ledger had still to do for tasks that have ended is done by the next
+    /// [`Coordinator::flush`], once more if it had been done: the ledger does nothing twice.
+    ///
+    /// # Errors
+    /// [`RecoverError`].
+    pub fn recover(config: Config, stored: Stored, now: Instant) -> Result<Self, RecoverError> {
+        let mut this = Self::new(config)?;
+        this.arrivals = stored.arrivals;
+        for (node, reputation) in stored.nodes {
+            this.registry.remember(node, reputation, now);
+        }
+        for job in stored.jobs {
+            if this.jobs.insert(job.id, job.summary).is_some() {
+                return Err(RecoverError::JobTwice { job: job.id });
+            }
+            // A store gives no task that has ended and is settled.
+            this.partial.insert(job.id);
+        }
+        for stored in stored.tasks {
+            let id = stored.id;
+            if !this.jobs.contains_key(&stored.job) {
+                return Err(RecoverError::NoJob { task: id });
+            }
+            let task = Task {
+                job: stored.job,
+                priority: stored.priority,
+                arrival: stored.arrival,
+                memory_bytes: stored
+                    .spec
+                    .as_ref()
+                    .map_or(0, |spec| spec.limits().memory_bytes),
+                spec: stored.spec,
+                fuel_estimate: stored.fuel_estimate,
+                price_max: stored.price_max,
+                state: stored.state,
+                attempts: match stored.state {
+                    TaskState::Submitted => return Err(RecoverError::State { task: id }),
+                    TaskState::Queued { attempts } | TaskState::Lost { attempts } => attempts,
+                    TaskState::Assigned { attempt, .. } => attempt,
+                    TaskState::Succeeded | TaskState::Failed | TaskState::Cancelled => 0,
+                },
+                avoid: stored.avoid,
+                told: None,
+                paid: stored.paid,
+            };
+            if task.state.is_terminal() {
+                let operations = match stored.payee {
+                    Some(node) => pay(id, node, stored.paid),
+                    None => vec![release(id)],
+                };
+                this.dues.push_back(Due {
+                    task: Some(id),
+                    operations,
+                });
+                this.ended.push_back(id);
+            } else {
+                if task.spec.is_none() {
+                    return Err(RecoverError::NoSpec { task: id });
+                }
+                this.open += 1;
+            }
+            match task.state {
+                TaskState::Queued { .. } => {
+                    this.unplaced.insert(task.turn(id));
+                }
+                TaskState::Assigned { node, attempt } => {
+                    this.registry.remember(node, Reputation::default(), now);
+                    let Some(known) = this.registry.nodes.get_mut(&node) else {
+                        return Err(RecoverError::NoNode { task: id });
+                    };
+                    let held = Attempt {
+                        number: attempt,
+                        // Its speed is not known before it registers.
+                        lease: now + this.config.lease_min.max(this.config.silence_max),
+                        memory_bytes: task.memory_bytes,
+                        price_per_gigafuel: stored.price_per_gigafuel,
+                        dispatched: false,
+                    };
+                    known.running.insert(id, held);
+                }
+                _ => {}
+            }
+            if this.tasks.insert(id, task).is_some() {
+                return Err(RecoverError::TaskTwice { task: id });
+            }
+        }
+        Ok(this)
+    }
+
+    /// Writes down what has happened since the last call, lets the ledger do what follows from it,
+    /// and releases the events that depend on it: nobody hears of anything that a crash could undo.
+    ///
+    /// Call it after every input, or after as many as come together: one call costs the host one
+    /// transaction of its journal and one of its ledger.
+    ///
+    /// # Errors
+    /// [`FlushError`]. Nothing is lost: call again. Until a call succeeds no event comes out and no
+    /// job is admitted.
+    pub fn flush<J: Journal, B: Bank>(
+        &mut self,
+        journal: &mut J,
+        bank: &mut B,
+        wall: UnixMillis,
+    ) -> Result<(), FlushError<J::Error, B::Error>> {
+        self.stalled = true;
+        if !self.records.is_empty() {
+            journal
+                .commit(&self.records, wall)
+                .map_err(FlushError::Journal)?;
+            self.records.clear();
+        }
+        self.settle(bank, wall).map_err(FlushError::Bank)?;
+        self.stalled = false;
+        self.events.append(&mut self.withheld);
+        Ok(())
+    }
+
+    /// Whether a call of [`Coordinator::flush`] has something to do.
+    #[must_use]
+    pub fn needs_flush(&self) -> bool {
+        !(self.records.is_empty() && self.dues.is_empty() && self.withheld.is_empty())
+    }
+
+    /// Tasks that have ended and whose money the ledger refuses to move by its rules, for instance
+    /// because a node's account is closed. It stays reserved.
+    pub fn unsettled(&self) -> impl Iterator<Item = TaskId> {
+        self.refused.iter().filter_map(|due| due.task)
+    }
+
+    /// Asks the ledger again for what it refused: something may have changed.
+    pub fn settle_again(&mut self) {
+        self.dues.extend(self.refused.drain(..));
+    }
+
+    /// Lets the ledger do what is due: all of it in one batch, or, if it refuses that, one by one.
+    fn settle<B: Bank>(&mut self, bank: &mut B, wall: UnixMillis) -> Result<(), B::Error> {
+        if self.dues.is_empty() {
+            return Ok(());
+        }
+        let batch: Vec<_> = self
+            .dues
+            .iter()
+            .flat_map(|due| due.operations.iter().cloned())
+            .collect();
+        match bank.execute(&batch, wall) {
+            Ok(_) => {
+                while let Some(due) = self.dues.pop_front() {
+                    self.settled(&due);
+                }
+                return Ok(());
+            }
+            Err(error) if !B::is_refusal(&error) => return Err(error),
+            Err(_) => {}
+        }
+        while let Some(due) = self.dues.front() {
+            match bank.execute(&due.operations, wall) {
+                Ok(_) => {
+                    if let Some(due) = self.dues.pop_front() {
+                        self.settled(&due);
+                    }
+                }
+                Err(error) if B::is_refusal(&error) => {
+                    let Some(due) = self.dues.pop_front() else {
+                        break;
+                    };
+                    if let Some(task) = due.task {
+                        self.withheld.push_back(Event::SettlementRefused { task });
+                    }
+                    self.refused.push(due);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn settled(&mut self, due: &Due) {
+        // Written with whatever comes next: asking the ledger twice does no harm.
+        self.records
+            .extend(due.task.map(|task| Record::Settled { task }));
     }
 
     /// The next thing the host should do or know.
@@ -196,7 +423,7 @@ impl Coordinator {
         node: NodeId,
         offer: Offer,
         host: &mut Host<'_, B, R>,
-    ) -> Result<(), RegisterError<B::Error>> {
+    ) -> Result<(), RegisterError> {
         offer.check()?;
         // Before the account: strangers must not fill the ledger when they are not let in.
         if !self.registry.has_room(node) {
@@ -205,13 +432,40 @@ impl Coordinator {
             });
         }
         // Opening is idempotent: a node that comes back gets its account again.
-        host.bank
-            .execute(&[open_node(node)], host.wall)
-            .map_err(RegisterError::Bank)?;
+        self.dues.push_back(Due {
+            task: None,
+            operations: vec![open_node(node)],
+        });
         let inserted = self.registry.insert(node, offer, host.now);
         debug_assert!(inserted, "there was room");
+        self.dispatch_again(node, host.now);
         self.place(host);
         Ok(())
+    }
+
+    /// Dispatches what a node had when the coordinator was killed: neither knows whether the other
+    /// still does.
+    fn dispatch_again(&mut self, id: NodeId, now: Instant) {
+        let Some(node) = self.registry.nodes.get_mut(&id) else {
+            return;
+        };
+        for (&task, held) in &mut node.running {
+            let known = self.tasks.get(&task);
+            let Some((known, spec)) = known.and_then(|known| Some((known, known.spec.clone()?)))
+            else {
+                continue;
+            };
+            if mem::replace(&mut held.dispatched, true) {
+                continue;
+            }
+            held.lease = now + lease(&self.config, known.fuel_estimate, &node.offer);
+            self.withheld.push_back(Event::Dispatch {
+                node: id,
+                task,
+                attempt: held.number,
+                spec,
+            });
+        }
     }
 
     /// A node is alive and lends this now. Says whether the node is registered: if not, it was lost
@@ -245,7 +499,7 @@ impl Coordinator {
             || self
                 .stuck
                 .iter()
-                .any(|(_, id)| fits(id, &offer) && !fits(id, &before));
+                .any(|(_, _, id)| fits(id, &offer) && !fits(id, &before));
         if changed {
             self.place(host);
         } else {
@@ -278,6 +532,9 @@ impl Coordinator {
         job: JobSpec,
         host: &mut Host<'_, B, R>,
     ) -> Result<(), SubmitError<B::Error>> {
+        if self.stalled {
+            return Err(SubmitError::Stalled);
+        }
         self.check_job(&job)?;
         let escrow: Vec<_> = job
             .tasks
@@ -288,16 +545,25 @@ impl Coordinator {
             .bank
             .execute(&escrow, host.wall)
             .map_err(SubmitError::Bank)?;
-        // The ledger outlives coordinators. What was reserved for a task of an earlier one may be
-        // spent by now, so it is not taken for this job's.
-        let (known, fresh): (Vec<_>, Vec<_>) = job
-            .tasks
-            .iter()
-            .map(|order| order.id)
-            .zip(&receipts)
-            .partition(|(_, receipt)| receipt.replayed);
-        if let Some(&(task, _)) = known.first() {
-            let undo: Vec<_> = fresh.into_iter().map(|(id, _)| release(id)).collect();
+        // What is reserved already was asked for before a crash, and the job was not written down.
+        // It is still there in full, so it is this job's. What was spent or released is not.
+        let mut spent = None;
+        for (order, receipt) in job.tasks.iter().zip(&receipts) {
+            if receipt.replayed
+                && !host
+                    .bank
+                    .is_reserved(reservation_id(order.id))
+                    .map_err(SubmitError::Bank)?
+            {
+                spent = Some(order.id);
+            }
+        }
+        if let Some(task) = spent {
+            let fresh = job.tasks.iter().zip(&receipts);
+            let undo: Vec<_> = fresh
+                .filter(|(_, receipt)| !receipt.replayed)
+                .map(|(order, _)| release(order.id))
+                .collect();
             if !undo.is_empty() {
                 host.bank
                     .execute(&undo, host.wall)
@@ -306,18 +572,18 @@ impl Coordinator {
             return Err(SubmitError::KnownTask { task });
         }
 
-        // The ledger has reserved them together, so their sum fits.
-        let reserved = job.tasks.iter().map(|order| order.price_max.0).sum();
-        let summary = JobSummary {
-            open: job.tasks.len(),
-            reserved: Amount(reserved),
-            ..JobSummary::default()
-        };
-        self.jobs.insert(job.id, summary);
+        self.jobs.insert(job.id, JobSummary::open(&job));
         self.open += job.tasks.len();
+        self.withheld.push_back(Event::Admitted { job: job.id });
+        let record = Record::Submitted {
+            job: job.clone(),
+            arrival: self.arrivals,
+        };
+        self.records.push(record);
         for order in job.tasks {
             let task = Task {
                 job: job.id,
+                priority: job.priority,
                 arrival: self.arrivals,
                 memory_bytes: order.spec.limits().memory_bytes,
                 spec: Some(order.spec),
@@ -329,7 +595,7 @@ impl Coordinator {
                 told: None,
                 paid: Amount::ZERO,
             };
-            self.unplaced.insert((task.arrival, order.id));
+            self.unplaced.insert(task.turn(order.id));
             self.tasks.insert(order.id, task);
             self.arrivals += 1;
         }
@@ -384,7 +650,7 @@ impl Coordinator {
         attempt: u32,
         report: TaskReport,
         host: &mut Host<'_, B, R>,
-    ) -> Result<Amount, ReportError<B::Error>> {
+    ) -> Result<Amount, ReportError> {
         let id = report.task;
         let Some(task) = self.tasks.get(&id) else {
             return Err(ReportError::UnknownTask { task: id });
@@ -413,8 +679,7 @@ impl Coordinator {
             }
         };
         if let Some(reason) = lost {
-            self.lose_attempt(id, node, reason, host)
-                .map_err(ReportError::Bank)?;
+            self.lose_attempt(id, node, reason);
             if let Some(known) = self.registry.nodes.get_mut(&node) {
                 known.heard = host.now;
             }
@@ -425,7 +690,7 @@ impl Coordinator {
                 Ok(Amount::ZERO)
             };
         }
-        let (paid, settlement) = match &report.result {
+        let paid = match &report.result {
             Ok(output) => {
                 // What the node asked for when it got the task, whatever it asks for now.
                 let rate = self
@@ -434,19 +699,16 @@ impl Coordinator {
                     .get(&node)
                     .and_then(|known| known.running.get(&id))
                     .map_or(Amount::ZERO, |attempt| attempt.price_per_gigafuel);
+                // The ledger moves no zero amounts.
                 if rate == Amount::ZERO {
-                    // The ledger moves no zero amounts.
-                    (Amount::ZERO, vec![release(id)])
+                    Amount::ZERO
                 } else {
-                    let paid = price(output.usage.fuel, rate, task.price_max);
-                    (paid, pay(id, node, paid))
+                    price(output.usage.fuel, rate, task.price_max)
                 }
             }
-            Err(_) => (Amount::ZERO, vec![release(id)]),
+            Err(_) => Amount::ZERO,
         };
-        host.bank
-            .execute(&settlement, host.wall)
-            .map_err(ReportError::Bank)?;
+        let payee = (paid > Amount::ZERO).then_some(node);
 
         let succeeded = report.result.is_ok();
         if let Some(known) = self.registry.nodes.get_mut(&node) {
@@ -455,16 +717,21 @@ impl Coordinator {
             // A task that fails on every node says nothing about this one.
             if succeeded {
                 record(&mut known.reputation, true);
+                self.records.push(Record::Node {
+                    node,
+                    reputation: known.reputation,
+                });
             }
         }
-        self.events.push_back(Event::TaskEnded {
+        let result = Some(report.result.clone());
+        self.withheld.push_back(Event::TaskEnded {
             task: id,
             node,
             attempt,
             result: report.result,
             paid,
         });
-        self.end_task(id, state, paid);
+        self.end_task(id, state, result, payee, paid);
         self.place_if_idle(Some(node), host);
         Ok(paid)
     }
@@ -477,21 +744,18 @@ impl Coordinator {
         &mut self,
         id: TaskId,
         host: &mut Host<'_, B, R>,
-    ) -> Result<(), CancelError<B::Error>> {
+    ) -> Result<(), CancelError> {
         let Some(task) = self.tasks.get(&id) else {
             return Err(CancelError::UnknownTask { task: id });
         };
         let before = task.state;
         let state = before.advance(TaskEvent::Cancel)?;
-        host.bank
-            .execute(&[release(id)], host.wall)
-            .map_err(CancelError::Bank)?;
-        let place = (task.arrival, id);
-        self.unplaced.remove(&place);
-        self.stuck.remove(&place);
+        let turn = task.turn(id);
+        self.unplaced.remove(&turn);
+        self.stuck.remove(&turn);
         let mut waited_at = None;
         if let TaskState::Assigned { node, attempt } = before {
-            self.events.push_back(Event::Revoke {
+            self.withheld.push_back(Event::Revoke {
                 node,
                 task: id,
                 attempt,
@@ -504,8 +768,8 @@ impl Coordinator {
                 }
             }
         }
-        self.events.push_back(Event::TaskCancelled { task: id });
-        self.end_task(id, state, Amount::ZERO);
+        self.withheld.push_back(Event::TaskCancelled { task: id });
+        self.end_unpaid(id, state);
         if waited_at.is_some() {
             // It may have kept smaller ones behind it from starting.
             self.place_if_idle(waited_at, host);
@@ -514,33 +778,22 @@ impl Coordinator {
     }
 
     /// A node is gone: its tasks go to others, its reputation falls.
-    ///
-    /// # Errors
-    /// The ledger's error, if a task had to be given up and its reservation is not released; call
-    /// again. The node gets no more tasks meanwhile.
     pub fn node_lost<B: Bank, R: Rng>(
         &mut self,
         node: NodeId,
         reason: LossReason,
         host: &mut Host<'_, B, R>,
-    ) -> Result<(), B::Error> {
+    ) {
         let known = self.registry.nodes.get(&node);
         if known.is_none_or(|known| known.lost && known.running.is_empty()) {
-            return Ok(());
+            return;
         }
-        let done = self.take_down(node, reason, host);
+        self.take_down(node, reason);
         self.place(host);
-        done
     }
 
     /// Acts on what is due: silent nodes are lost, lapsed leases end their attempts.
-    ///
-    /// # Errors
-    /// As [`Coordinator::node_lost`].
-    pub fn handle_timeout<B: Bank, R: Rng>(
-        &mut self,
-        host: &mut Host<'_, B, R>,
-    ) -> Result<(), B::Error> {
+    pub fn handle_timeout<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
         let silent: Vec<_> = self
             .registry
             .nodes
@@ -557,44 +810,27 @@ impl Coordinator {
             .map(|(node, task, held)| (node, task, held.number))
             .collect();
         if silent.is_empty() && lapsed.is_empty() {
-            return Ok(());
+            return;
         }
         // All of them before any task is placed again: else it would go to the next that is due.
-        let done = self.take_down_due(&silent, &lapsed, host);
-        self.place(host);
-        done
-    }
-
-    fn take_down_due<B: Bank, R: Rng>(
-        &mut self,
-        silent: &[NodeId],
-        lapsed: &[(NodeId, TaskId, u32)],
-        host: &mut Host<'_, B, R>,
-    ) -> Result<(), B::Error> {
-        for &node in silent {
-            self.take_down(node, LossReason::Silent, host)?;
+        for node in silent {
+            self.take_down(node, LossReason::Silent);
         }
-        for &(node, task, attempt) in lapsed {
+        for (node, task, attempt) in lapsed {
             if self.runs(task, node, attempt) {
-                self.lose_attempt(task, node, LossReason::LeaseExpired, host)?;
+                self.lose_attempt(task, node, LossReason::LeaseExpired);
             } else if let Some(known) = self.registry.nodes.get_mut(&node) {
                 known.free_slot(task, attempt);
             }
         }
-        Ok(())
+        self.place(host);
     }
 
     /// Ends everything on a node. The caller places the tasks again.
-    fn take_down<B: Bank, R: Rng>(
-        &mut self,
-        node: NodeId,
-        reason: LossReason,
-        host: &mut Host<'_, B, R>,
-    ) -> Result<(), B::Error> {
+    fn take_down(&mut self, node: NodeId, reason: LossReason) {
         let Some(known) = self.registry.nodes.get_mut(&node) else {
-            return Ok(());
+            return;
         };
-        // First of all, so that nothing is placed here again if the ledger fails below.
         known.lost = true;
         let running: Vec<_> = known
             .running
@@ -603,13 +839,12 @@ impl Coordinator {
             .collect();
         for (task, attempt) in running {
             if self.runs(task, node, attempt) {
-                self.lose_attempt(task, node, reason, host)?;
+                self.lose_attempt(task, node, reason);
             } else if let Some(known) = self.registry.nodes.get_mut(&node) {
                 known.free_slot(task, attempt);
             }
         }
-        self.events.push_back(Event::NodeLost { node, reason });
-        Ok(())
+        self.withheld.push_back(Event::NodeLost { node, reason });
     }
 
     /// Whether this attempt is the one that may end its task.
@@ -620,18 +855,12 @@ impl Coordinator {
     }
 
     /// Ends the running attempt without a result: the task waits again, or is given up.
-    fn lose_attempt<B: Bank, R: Rng>(
-        &mut self,
-        id: TaskId,
-        node: NodeId,
-        reason: LossReason,
-        host: &mut Host<'_, B, R>,
-    ) -> Result<(), B::Error> {
+    fn lose_attempt(&mut self, id: TaskId, node: NodeId, reason: LossReason) {
         let Some(task) = self.tasks.get_mut(&id) else {
-            return Ok(());
+            return;
         };
         let TaskState::Assigned { attempt, .. } = task.state else {
-            return Ok(());
+            return;
         };
         let give_up = attempt >= self.config.attempts_max;
         let event = if give_up {
@@ -640,17 +869,18 @@ impl Coordinator {
             TaskEvent::Requeue { node, attempt }
         };
         let Ok(state) = task.state.advance(event) else {
-            return Ok(());
+            return;
         };
-        if give_up {
-            host.bank.execute(&[release(id)], host.wall)?;
-        }
         task.avoid.insert(node);
         if let Some(known) = self.registry.nodes.get_mut(&node) {
             known.free_slot(id, attempt);
             record(&mut known.reputation, false);
+            self.records.push(Record::Node {
+                node,
+                reputation: known.reputation,
+            });
         }
-        self.events.push_back(Event::AttemptLost {
+        self.withheld.push_back(Event::AttemptLost {
             task: id,
             node,
             attempt,
@@ -658,24 +888,40 @@ impl Coordinator {
         });
         if reason == LossReason::LeaseExpired {
             // The node is there and may still be at it.
-            self.events.push_back(Event::Revoke {
+            self.withheld.push_back(Event::Revoke {
                 node,
                 task: id,
                 attempt,
             });
         }
         if give_up {
-            self.events.push_back(Event::TaskLost { task: id });
-            self.end_task(id, state, Amount::ZERO);
+            self.withheld.push_back(Event::TaskLost { task: id });
+            self.end_unpaid(id, state);
         } else {
             task.state = state;
-            self.unplaced.insert((task.arrival, id));
+            self.unplaced.insert(task.turn(id));
+            self.records.push(Record::Queued {
+                task: id,
+                attempts: attempt,
+                avoid: node,
+            });
         }
-        Ok(())
     }
 
-    /// Brings a task to its end and counts it. Its money has moved before.
-    fn end_task(&mut self, id: TaskId, state: TaskState, paid: Amount) {
+    /// Ends a task of which no node returned anything.
+    fn end_unpaid(&mut self, id: TaskId, state: TaskState) {
+        self.end_task(id, state, None, None, Amount::ZERO);
+    }
+
+    /// Brings a task to its end, counts it, and says what the ledger has to do.
+    fn end_task(
+        &mut self,
+        id: TaskId,
+        state: TaskState,
+        result: Option<Result<TaskOutput, TaskError>>,
+        payee: Option<NodeId>,
+        paid: Amount,
+    ) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
@@ -685,25 +931,39 @@ impl Coordinator {
         task.avoid = BTreeSet::new();
         task.told = None;
         self.open -= 1;
+        self.ended.push_back(id);
+        self.dues.push_back(Due {
+            task: Some(id),
+            operations: match payee {
+                Some(node) => pay(id, node, paid),
+                None => vec![release(id)],
+            },
+        });
         let (job, reserved) = (task.job, task.price_max);
         let Some(summary) = self.jobs.get_mut(&job) else {
             return;
         };
-        match state {
-            TaskState::Succeeded => summary.succeeded += 1,
-            TaskState::Failed => summary.failed += 1,
-            _ => summary.lost += 1,
-        }
-        summary.open -= 1;
-        // Neither overflows: they are parts of what the job reserved together.
-        summary.reserved = Amount(summary.reserved.0 - reserved.0);
-        summary.paid = Amount(summary.paid.0 + paid.0);
-        summary.released = Amount(summary.released.0 + (reserved.0 - paid.0));
+        summary.count_end(state, reserved, paid);
+        self.records.push(Record::Ended {
+            task: id,
+            state,
+            result,
+            payee,
+            paid,
+            job,
+            summary: *summary,
+        });
         if summary.open == 0 {
-            self.events.push_back(Event::JobEnded {
+            self.withheld.push_back(Event::JobEnded {
                 job,
                 summary: *summary,
             });
+        }
+        if self.ended.len() > ENDED_TASKS_MAX
+            && let Some(oldest) = self.ended.pop_front()
+            && let Some(forgotten) = self.tasks.remove(&oldest)
+        {
+            self.partial.insert(forgotten.job);
         }
     }
 
@@ -714,7 +974,7 @@ impl Coordinator {
         for node in self.registry.nodes.values_mut() {
             for id in node.waiting.drain(..) {
                 if let Some(task) = self.tasks.get(&id) {
-                    self.unplaced.insert((task.arrival, id));
+                    self.unplaced.insert(task.turn(id));
                 }
             }
         }
@@ -753,7 +1013,7 @@ impl Coordinator {
     fn tell_waiting(&mut self) {
         let tasks = self.unplaced();
         if tasks > 0 {
-            self.events.push_back(Event::Waiting { tasks });
+            self.withheld.push_back(Event::Waiting { tasks });
         }
     }
 
@@ -773,24 +1033,25 @@ impl Coordinator {
         // Those no node can take are sorted out one by one: one of them would stop all others.
         let mut jobs = Vec::new();
         let mut stuck = Vec::new();
-        for &(arrival, id) in &self.unplaced {
+        for &turn in &self.unplaced {
             if jobs.len() == TASKS_PLACED_MAX {
                 break;
             }
-            match self.placement_job(id, &nodes, at_once) {
+            match self.placement_job(turn.2, &nodes, at_once) {
                 Ok(job) => jobs.push(job),
-                Err(error) => stuck.push((arrival, id, error)),
+                Err(error) => stuck.push((turn, error)),
             }
         }
-        for (arrival, id, error) in stuck {
-            self.unplaced.remove(&(arrival, id));
-            self.stuck.insert((arrival, id));
+        for (turn, error) in stuck {
+            self.unplaced.remove(&turn);
+            self.stuck.insert(turn);
+            let id = turn.2;
             let Some(task) = self.tasks.get_mut(&id) else {
                 continue;
             };
             if task.told.as_ref() != Some(&error) {
                 task.told = Some(error.clone());
-                self.events
+                self.withheld
                     .push_back(Event::Unplaceable { task: id, error });
             }
         }
@@ -803,7 +1064,7 @@ impl Coordinator {
             // A preference that is not valid was refused by `Coordinator::new`.
             Ok(plan) => plan.clone().prefer(self.config.preference).unwrap_or(plan),
             Err(error) => {
-                self.events.push_back(Event::NotPlaced { error });
+                self.withheld.push_back(Event::NotPlaced { error });
                 return;
             }
         };
@@ -815,10 +1076,10 @@ impl Coordinator {
                 continue;
             };
             known.waiting.push_back(*id);
-            self.unplaced.remove(&(task.arrival, *id));
+            self.unplaced.remove(&task.turn(*id));
             task.told = None;
         }
-        self.events.push_back(Event::Placed {
+        self.withheld.push_back(Event::Placed {
             tasks: assignment.len(),
             plan,
         });
@@ -901,7 +1162,7 @@ impl Coordinator {
                 idle.pop();
                 continue;
             };
-            let (_, task, holder) = waiting.swap_remove(index);
+            let ((_, _, task), holder) = waiting.swap_remove(index);
             let nodes = &mut self.registry.nodes;
             let Some(held) = nodes.get_mut(&holder) else {
                 continue;
@@ -917,12 +1178,12 @@ impl Coordinator {
         }
     }
 
-    /// Every task that waits at a node, as its arrival, itself and the node.
-    fn waiting(&self) -> Vec<(u64, TaskId, NodeId)> {
+    /// Every task that waits at a node, as its turn and the node.
+    fn waiting(&self) -> Vec<(Turn, NodeId)> {
         let mut waiting = Vec::new();
         for (&holder, node) in &self.registry.nodes {
             for &id in &node.waiting {
-                waiting.extend(self.tasks.get(&id).map(|task| (task.arrival, id, holder)));
+                waiting.extend(self.tasks.get(&id).map(|task| (task.turn(id), holder)));
             }
         }
         waiting
@@ -930,7 +1191,7 @@ impl Coordinator {
 
     /// Which of the tasks that wait, the earliest of them, could run at a node that has a slot
     /// nothing waits for.
-    fn waits_in_vain(&self, id: NodeId, waiting: &[(u64, TaskId, NodeId)]) -> Option<usize> {
+    fn waits_in_vain(&self, id: NodeId, waiting: &[(Turn, NodeId)]) -> Option<usize> {
         let node = self.registry.nodes.get(&id).filter(|node| node.is_idle())?;
         let could_run = |task: &Task, holder: &NodeId| {
             // Better to wait than to run where an attempt lapsed, unless one lapsed there too.
@@ -942,8 +1203,8 @@ impl Coordinator {
         waiting
             .iter()
             .enumerate()
-            .filter(|(_, (_, task, holder))| could_run(&self.tasks[task], holder))
-            .min_by_key(|(_, (arrival, ..))| *arrival)
+            .filter(|(_, ((_, _, task), holder))| could_run(&self.tasks[task], holder))
+            .min_by_key(|(_, (turn, _))| *turn)
             .map(|(index, _)| index)
     }
 
@@ -981,20 +1242,23 @@ impl Coordinator {
                     debug_assert!(false, "task {task_id} waits and is {:?}", task.state);
                     continue;
                 };
-                let seconds = task.fuel_estimate as f64 / node.offer.fuel_per_second.max(1) as f64;
-                let lease = Duration::try_from_secs_f64(seconds * self.config.lease_factor)
-                    .unwrap_or(Duration::MAX)
-                    .max(self.config.lease_min);
                 task.state = state;
                 task.attempts = attempt;
                 let held = Attempt {
                     number: attempt,
-                    lease: now + lease,
+                    lease: now + lease(&self.config, task.fuel_estimate, &node.offer),
                     memory_bytes: task.memory_bytes,
                     price_per_gigafuel: node.offer.price_per_gigafuel,
+                    dispatched: true,
                 };
                 node.running.insert(task_id, held);
-                self.events.push_back(Event::Dispatch {
+                self.records.push(Record::Assigned {
+                    task: task_id,
+                    node: id,
+                    attempt,
+                    price_per_gigafuel: held.price_per_gigafuel,
+                });
+                self.withheld.push_back(Event::Dispatch {
                     node: id,
                     task: task_id,
                     attempt,
@@ -1016,9 +1280,9 @@ impl Coordinator {
         }
         let mut named = 0;
         for (&id, task) in &self.tasks {
-            let place = (task.arrival, id);
-            let waits = usize::from(self.unplaced.contains(&place))
-                + usize::from(self.stuck.contains(&place))
+            let turn = task.turn(id);
+            let waits = usize::from(self.unplaced.contains(&turn))
+                + usize::from(self.stuck.contains(&turn))
                 + waiting.get(&id).copied().unwrap_or(0);
             let holds = |node: &NodeId, number| {
                 nodes
@@ -1062,7 +1326,7 @@ impl Coordinator {
         let waiting = self.waiting();
         for &node in nodes.keys() {
             if let Some(index) = self.waits_in_vain(node, &waiting) {
-                let (_, task, _) = waiting[index];
+                let ((_, _, task), _) = waiting[index];
                 return Err(Inconsistency::Idle { node, task });
             }
         }
@@ -1082,12 +1346,25 @@ impl Coordinator {
                     sum.reserved.0 += task.price_max.0;
                 }
             }
-            if sum != *summary {
+            let adds_up = if self.partial.contains(&job) {
+                (sum.open, sum.reserved) == (summary.open, summary.reserved)
+            } else {
+                sum == *summary
+            };
+            if !adds_up {
                 return Err(Inconsistency::Summary { job });
             }
         }
         Ok(())
     }
+}
+
+/// How long a node may take for a task.
+fn lease(config: &Config, fuel_estimate: u64, offer: &Offer) -> Duration {
+    let seconds = fuel_estimate as f64 / offer.fuel_per_second.max(1) as f64;
+    Duration::try_from_secs_f64(seconds * config.lease_factor)
+        .unwrap_or(Duration::MAX)
+        .max(config.lease_min)
 }
 
 /// Whether a node claims to have used more than the task's limits. A task that has ended has none

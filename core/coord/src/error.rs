@@ -67,8 +67,8 @@ pub enum SubmitError<E: std::error::Error + 'static> {
         /// The job.
         job: JobId,
     },
-    /// A task of this id was submitted before, or stands twice in the job. The ledger remembers
-    /// tasks of earlier coordinators too.
+    /// A task of this id was submitted before, or stands twice in the job. The ledger remembers all
+    /// that were ever settled.
     #[error("task {task} was submitted before")]
     KnownTask {
         /// The task.
@@ -84,6 +84,10 @@ pub enum SubmitError<E: std::error::Error + 'static> {
         /// The limit.
         limit: usize,
     },
+    /// What happened before cannot be written down or settled, so nothing new is taken on. Submit
+    /// again later.
+    #[error("the coordinator cannot write down what happens; submit again later")]
+    Stalled,
     /// The ledger does not hold the job's price back, for instance because funds are short.
     #[error("reserving the price: {0}")]
     Bank(#[source] E),
@@ -92,7 +96,7 @@ pub enum SubmitError<E: std::error::Error + 'static> {
 /// Why a report is not accepted. The task is as before, unless the variant says otherwise.
 #[non_exhaustive]
 #[derive(Debug, Error, PartialEq)]
-pub enum ReportError<E: std::error::Error + 'static> {
+pub enum ReportError {
     /// No such task was ever dispatched.
     #[error("task {task} is not known")]
     UnknownTask {
@@ -110,15 +114,12 @@ pub enum ReportError<E: std::error::Error + 'static> {
         /// The task.
         task: TaskId,
     },
-    /// The ledger does not settle. Report again.
-    #[error("settlement: {0}")]
-    Bank(#[source] E),
 }
 
 /// Why a task cannot be cancelled. Nothing has changed then.
 #[non_exhaustive]
 #[derive(Debug, Error, PartialEq)]
-pub enum CancelError<E: std::error::Error + 'static> {
+pub enum CancelError {
     /// No such task was ever submitted.
     #[error("task {task} is not known")]
     UnknownTask {
@@ -128,9 +129,63 @@ pub enum CancelError<E: std::error::Error + 'static> {
     /// The task has ended.
     #[error(transparent)]
     Transition(#[from] TransitionError),
-    /// The ledger does not release the reservation.
-    #[error("releasing the reservation: {0}")]
-    Bank(#[source] E),
+}
+
+/// Why what happened is not written down or settled yet. Nothing is lost: flush again.
+#[non_exhaustive]
+#[derive(Debug, Error, PartialEq)]
+pub enum FlushError<J: std::error::Error + 'static, B: std::error::Error + 'static> {
+    /// The journal writes nothing, for instance because the disk is full.
+    #[error("journal: {0}")]
+    Journal(#[source] J),
+    /// The ledger does not settle.
+    #[error("settlement: {0}")]
+    Bank(#[source] B),
+}
+
+/// Why a coordinator cannot be made from what a store kept.
+#[non_exhaustive]
+#[derive(Debug, Error, PartialEq)]
+pub enum RecoverError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A job stands twice.
+    #[error("job {job} stands twice in the store")]
+    JobTwice {
+        /// The job.
+        job: JobId,
+    },
+    /// A task stands twice.
+    #[error("task {task} stands twice in the store")]
+    TaskTwice {
+        /// The task.
+        task: TaskId,
+    },
+    /// A task belongs to a job that is not there.
+    #[error("task {task} belongs to a job that is not in the store")]
+    NoJob {
+        /// The task.
+        task: TaskId,
+    },
+    /// A task that has not ended does not say what to run.
+    #[error("task {task} has not ended and has no module in the store")]
+    NoSpec {
+        /// The task.
+        task: TaskId,
+    },
+    /// There are more nodes with tasks than a registry holds.
+    #[error("task {task} is at a node for which the registry has no room")]
+    NoNode {
+        /// The task.
+        task: TaskId,
+    },
+    /// A task is in a state that is never written.
+    #[error("task {task} is in a state that no coordinator writes")]
+    State {
+        /// The task.
+        task: TaskId,
+    },
 }
 
 /// Something a coordinator must never let happen: a fault of this crate.

@@ -51,6 +51,18 @@ pub enum Event {
         /// What to run.
         spec: TaskSpec,
     },
+    /// A job is admitted: it is written down, and its price reserved.
+    Admitted {
+        /// Which job.
+        job: JobId,
+    },
+    /// A task has ended, and the ledger refuses by its rules to move its money, for instance because
+    /// the node's account is closed. What was reserved stays reserved:
+    /// [`Coordinator::settle_again`](crate::Coordinator::settle_again).
+    SettlementRefused {
+        /// Which task.
+        task: TaskId,
+    },
     /// Tasks were placed; the front says what else was possible.
     Placed {
         /// Tasks that were placed, in the order of the plan's assignments.

@@ -1,6 +1,6 @@
 //! What a submitter asks for, and what became of it.
 
-use fogcompute_base::{AccountId, JobId, TaskId};
+use fogcompute_base::{AccountId, JobId, Priority, TaskId};
 use fogcompute_exec::{TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
 
@@ -24,6 +24,8 @@ pub struct JobSpec {
     pub id: JobId,
     /// Who pays.
     pub owner: AccountId,
+    /// How urgent it is: the tasks of urgent jobs are placed first.
+    pub priority: Priority,
     /// What to run.
     pub tasks: Vec<TaskOrder>,
 }

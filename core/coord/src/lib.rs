@@ -11,14 +11,20 @@
 //! the rest of the reservation is released, its reputation grows. A node that dies loses its tasks
 //! to others and some reputation; a report that arrives after that is refused.
 //!
-//! What it does not do yet: keep jobs across a restart (the ledger keeps the money), run a task on
-//! several nodes and compare, authorise submitters.
+//! What happens is written to a [`Journal`] of the host before anybody hears of it:
+//! [`Coordinator::flush`] writes, settles with the ledger, and lets the events out that depend on it.
+//! [`Coordinator::recover`] goes on from what was written.
+//!
+//! What it does not do yet: run a task on several nodes and compare, authorise submitters.
 //!
 //! Meet [`Coordinator`] and [`JobSpec`] first.
 //!
 //! ```
 //! use fogcompute_base::{AccountId, Instant, JobId, NodeId, OsEntropy, TaskId, UnixMillis};
-//! use fogcompute_coord::{Config, Coordinator, Event, Host, JobSpec, Offer, TaskOrder, genesis};
+//! use fogcompute_base::Priority;
+//! use fogcompute_coord::{
+//!     Config, Coordinator, Event, Host, JobSpec, MemoryJournal, Offer, TaskOrder, genesis,
+//! };
 //! use fogcompute_exec::{Limits, TaskOutput, TaskReport, TaskSpec, Usage};
 //! use fogcompute_ledger::{Amount, Book};
 //!
@@ -38,8 +44,12 @@
 //! let spec = TaskSpec::new(vec![0], vec![], Limits::default())?;
 //! let task = TaskId::from_bytes([3; 16]);
 //! let order = TaskOrder { id: task, spec, fuel_estimate: 1_000_000, price_max: Amount::from_credits(1) };
-//! let job = JobSpec { id: JobId::from_bytes([4; 16]), owner, tasks: vec![order] };
+//! let job = JobSpec {
+//!     id: JobId::from_bytes([4; 16]), owner, priority: Priority::Normal, tasks: vec![order],
+//! };
 //! coordinator.submit(job, &mut host)?;
+//! let mut journal = MemoryJournal::default();
+//! coordinator.flush(&mut journal, &mut bank, wall)?;
 //! let dispatched = std::iter::from_fn(|| coordinator.poll_event())
 //!     .find_map(|event| match event {
 //!         Event::Dispatch { node, attempt, .. } => Some((node, attempt)),
@@ -49,7 +59,9 @@
 //!
 //! let usage = Usage { fuel: 500_000_000, ..Usage::default() };
 //! let report = TaskReport { task, result: Ok(TaskOutput { output: b"done".to_vec(), usage }) };
+//! let mut host = Host { bank: &mut bank, rng: &mut rng, now, wall };
 //! let paid = coordinator.report(node, 1, report, &mut host)?;
+//! coordinator.flush(&mut journal, &mut bank, wall)?;
 //! assert_eq!(paid, Amount(Amount::from_credits(1).0 / 2));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -59,12 +71,16 @@ mod coordinator;
 mod error;
 mod event;
 mod job;
+mod journal;
 mod registry;
 mod task;
 
 pub use bank::{Bank, clearing_account, genesis, mint_account, node_account};
-pub use coordinator::{Config, Coordinator, Host, OPEN_TASKS_MAX};
-pub use error::{CancelError, ConfigError, Inconsistency, ReportError, SubmitError};
+pub use coordinator::{Config, Coordinator, ENDED_TASKS_MAX, Host, OPEN_TASKS_MAX};
+pub use error::{
+    CancelError, ConfigError, FlushError, Inconsistency, RecoverError, ReportError, SubmitError,
+};
 pub use event::{Event, LossReason};
 pub use job::{JobSpec, JobSummary, TaskOrder, TaskView};
+pub use journal::{Forgetful, Journal, MemoryJournal, Record, Stored, StoredJob, StoredTask};
 pub use registry::{NodeStatus, NodeView, Offer, OfferError, RegisterError};

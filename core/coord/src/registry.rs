@@ -39,8 +39,8 @@ pub enum OfferError {
 
 /// Why a node cannot register.
 #[non_exhaustive]
-#[derive(Debug, Error, PartialEq)]
-pub enum RegisterError<E: std::error::Error + 'static> {
+#[derive(Clone, Copy, Debug, Error, PartialEq)]
+pub enum RegisterError {
     /// The offer makes no sense.
     #[error(transparent)]
     Offer(#[from] OfferError),
@@ -50,9 +50,6 @@ pub enum RegisterError<E: std::error::Error + 'static> {
         /// The limit.
         limit: usize,
     },
-    /// The node's account could not be opened.
-    #[error("account of the node: {0}")]
-    Bank(#[source] E),
 }
 
 /// What a node lends now. All zero when its harvest policy says no.
@@ -135,6 +132,8 @@ pub(crate) struct Attempt {
     pub memory_bytes: u64,
     /// What the node asked for 10⁹ fuel when it got the task, and is paid.
     pub price_per_gigafuel: Amount,
+    /// Whether it was dispatched in this life of the coordinator.
+    pub dispatched: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -245,6 +244,29 @@ impl Registry {
         true
     }
 
+    /// Adds a node that is known from an earlier life and has not registered in this one. Without
+    /// room it is forgotten.
+    pub(crate) fn remember(&mut self, node: NodeId, reputation: Reputation, now: Instant) {
+        if self.nodes.contains_key(&node) || self.nodes.len() >= REGISTRY_NODES_MAX {
+            return;
+        }
+        let absent = Node {
+            offer: Offer {
+                cpu_millis: 0,
+                memory_bytes: 0,
+                fuel_per_second: 0,
+                price_per_gigafuel: Amount::ZERO,
+                latency_ms: 0.0,
+            },
+            reputation,
+            heard: now,
+            lost: true,
+            running: BTreeMap::new(),
+            waiting: VecDeque::new(),
+        };
+        self.nodes.insert(node, absent);
+    }
+
     pub(crate) fn views(&self) -> Vec<NodeView> {
         self.nodes
             .iter()
@@ -285,6 +307,7 @@ mod tests {
             lease: Instant::ZERO,
             memory_bytes,
             price_per_gigafuel: Amount(1),
+            dispatched: true,
         }
     }
 

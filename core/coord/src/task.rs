@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fogcompute_base::{JobId, NodeId, TaskId, Tier};
+use fogcompute_base::{JobId, NodeId, Priority, TaskId, Tier};
 use fogcompute_exec::{TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
 use fogcompute_schedule::{self as placement, PlacementError, RUN_MS_MAX};
@@ -19,6 +19,8 @@ const TASK_CPU_MILLIS: u64 = 1000;
 #[derive(Debug)]
 pub(crate) struct Task {
     pub job: JobId,
+    /// How urgent the job is.
+    pub priority: Priority,
     /// Number of the task in the order of admission. Whoever came first is placed first.
     pub arrival: u64,
     /// What to run. `None` once the task has ended: ids are kept for ever, modules and inputs not.
@@ -36,6 +38,11 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    /// When its turn is, among those that wait.
+    pub(crate) fn turn(&self, id: TaskId) -> (Priority, u64, TaskId) {
+        (self.priority, self.arrival, id)
+    }
+
     /// What the task would cost at a node, if it takes the fuel that was estimated.
     fn price_at(&self, offer: &Offer) -> Amount {
         price(self.fuel_estimate, offer.price_per_gigafuel, Amount::MAX)
@@ -92,6 +99,7 @@ mod tests {
     fn task(fuel_estimate: u64, memory_bytes: u64, price_max: u128) -> Task {
         Task {
             job: JobId::from_bytes([0; 16]),
+            priority: Priority::Normal,
             arrival: 0,
             spec: None,
             memory_bytes,

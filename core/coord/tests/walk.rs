@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use fogcompute_base::{AccountId, Instant, JobId, NodeId, TaskId, UnixMillis};
+use fogcompute_base::{AccountId, Instant, JobId, NodeId, Priority, TaskId, UnixMillis};
 use fogcompute_coord::{
-    Config, Coordinator, Event, Host, JobSpec, LossReason, NodeStatus, Offer, ReportError,
-    SubmitError, TaskOrder, clearing_account, genesis, mint_account, node_account,
+    Config, Coordinator, Event, Host, JobSpec, LossReason, MemoryJournal, NodeStatus, Offer,
+    ReportError, SubmitError, TaskOrder, clearing_account, genesis, mint_account, node_account,
 };
 use fogcompute_exec::{Limits, TaskError, TaskOutput, TaskReport, TaskSpec, TaskState, Usage};
 use fogcompute_ledger::{Amount, Book, LedgerError};
@@ -44,6 +44,8 @@ enum Step {
         offset: u32,
     },
     Cancel(usize),
+    /// The coordinator is killed and goes on from its journal.
+    Crash,
     Pass {
         seconds: u64,
         /// Nodes that are heard meanwhile, one bit each.
@@ -104,6 +106,7 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (any::<usize>(), 0..=NODES, 0..3_u32)
             .prop_map(|(attempt, node, offset)| Step::Forge { attempt, node, offset }),
         2 => any::<usize>().prop_map(Step::Cancel),
+        1 => Just(Step::Crash),
         4 => (0..100_u64, any::<u8>()).prop_map(|(seconds, heard)| Step::Pass { seconds, heard }),
     ]
 }
@@ -119,6 +122,9 @@ struct Attempt {
 struct World {
     coordinator: Coordinator,
     book: Book,
+    journal: MemoryJournal,
+    /// Whether the coordinator has been killed: it has forgotten what is settled.
+    killed: bool,
     rng: ChaCha8Rng,
     now: Instant,
     /// Every attempt that was dispatched, in order.
@@ -138,18 +144,11 @@ impl World {
         let mut book = Book::new();
         book.execute(&genesis(OWNER, Amount(ENDOWMENT)), UnixMillis(0))
             .unwrap();
-        let config = Config {
-            nsga2: Nsga2 {
-                population: 4,
-                generations: 2,
-                ..Nsga2::default()
-            },
-            attempts_max: 3,
-            ..Config::default()
-        };
         Self {
-            coordinator: Coordinator::new(config).unwrap(),
+            coordinator: Coordinator::new(config()).unwrap(),
             book,
+            journal: MemoryJournal::default(),
+            killed: false,
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: Instant::from_millis(1),
             dispatched: Vec::new(),
@@ -193,9 +192,9 @@ impl World {
                     assert_eq!(done, Ok(false));
                 }
             }
-            Step::NodeLost(index) => self
-                .call(|rules, host| rules.node_lost(node(*index), LossReason::Disconnected, host))
-                .unwrap(),
+            Step::NodeLost(index) => self.call(|rules, host| {
+                rules.node_lost(node(*index), LossReason::Disconnected, host);
+            }),
             Step::Submit(tasks) => self.submit(tasks),
             Step::Report(index, outcome) => {
                 if !self.dispatched.is_empty() {
@@ -226,6 +225,11 @@ impl World {
                     let done = self.call(|rules, host| rules.cancel(id, host));
                     assert_eq!(done.is_err(), over, "{done:?}");
                 }
+            }
+            Step::Crash => {
+                self.killed = true;
+                let stored = self.journal.stored();
+                self.coordinator = Coordinator::recover(config(), stored, self.now).unwrap();
             }
             Step::Pass { seconds, heard } => self.pass(Duration::from_secs(*seconds), *heard),
         }
@@ -270,6 +274,7 @@ impl World {
         let job = JobSpec {
             id,
             owner: OWNER,
+            priority: [Priority::High, Priority::Normal][usize::from(number % 2)],
             tasks,
         };
         match self.call(|rules, host| rules.submit(job, host)) {
@@ -320,6 +325,9 @@ impl World {
                 assert!(live && matches!(outcome, Outcome::OverFuel | Outcome::OverOutput));
             }
             Err(ReportError::Transition(_)) => assert!(!live),
+            Err(ReportError::UnknownTask { task }) => {
+                assert!(self.killed && self.ended.contains(&task));
+            }
             Err(error) => panic!("{error}"),
         }
     }
@@ -334,7 +342,7 @@ impl World {
                 assert_eq!(done, Ok(known));
             }
         }
-        self.call(Coordinator::handle_timeout).unwrap();
+        self.call(Coordinator::handle_timeout);
         if let Some(due) = self.coordinator.poll_timeout() {
             assert!(due > self.now, "nothing is left that was due");
         }
@@ -342,6 +350,10 @@ impl World {
 
     /// Takes the events in and checks everything that can be seen from outside.
     fn observe(&mut self) {
+        let wall = UnixMillis(self.now.as_nanos() / 1_000_000);
+        self.coordinator
+            .flush(&mut self.journal, &mut self.book, wall)
+            .unwrap();
         let mut sent_to = BTreeSet::new();
         while let Some(event) = self.coordinator.poll_event() {
             self.log.push(format!("{event:?}"));
@@ -357,8 +369,13 @@ impl World {
                         node,
                         number: attempt,
                     };
-                    assert_eq!(self.live.insert(task, attempt), None, "{task} runs twice");
                     assert!(!self.ended.contains(&task));
+                    let before = self.live.insert(task, attempt);
+                    // A coordinator that was killed asks once more for what it had asked for.
+                    if self.killed && before == Some(attempt) {
+                        continue;
+                    }
+                    assert_eq!(before, None, "{task} runs twice");
                     let before = self.dispatched.iter().filter(|known| known.task == task);
                     assert!(before.map(|known| known.number).all(|n| n < attempt.number));
                     self.dispatched.push(attempt);
@@ -419,7 +436,11 @@ impl World {
         assert_eq!(self.coordinator.check(), Ok(()));
         let mut queued = 0;
         for &id in self.tasks.keys() {
-            match self.coordinator.task(id).unwrap().state {
+            let Some(view) = self.coordinator.task(id) else {
+                assert!(self.killed && self.ended.contains(&id));
+                continue;
+            };
+            match view.state {
                 TaskState::Queued { .. } => queued += 1,
                 TaskState::Assigned { node, attempt } => {
                     let attempt = Attempt {
@@ -443,7 +464,8 @@ impl World {
                 memory_bytes,
                 ..
             } = view.offer;
-            if view.status == NodeStatus::Lost {
+            // What was running when the coordinator was killed may be running still.
+            if view.status == NodeStatus::Lost && !self.killed {
                 assert_eq!((view.running, view.waiting), (0, 0));
             }
             // An offer may shrink below what runs, but then nothing is sent.
@@ -524,6 +546,18 @@ impl World {
             self.book.account(OWNER).unwrap().debits_pending,
             Amount::ZERO
         );
+    }
+}
+
+fn config() -> Config {
+    Config {
+        nsga2: Nsga2 {
+            population: 4,
+            generations: 2,
+            ..Nsga2::default()
+        },
+        attempts_max: 3,
+        ..Config::default()
     }
 }
 

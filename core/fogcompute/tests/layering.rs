@@ -38,6 +38,7 @@ const CORE: &[(&str, &[&str])] = &[
             "fogcompute-coord",
             "fogcompute-exec",
             "fogcompute-ledger",
+            "fogcompute-schedule",
         ],
     ),
     ("fogcompute-net", &["fogcompute-base", "fogcompute-mix"]),

@@ -14,7 +14,8 @@ use ed25519_dalek::SigningKey;
 use fogcompute_base::{AccountId, TransferId, UnixMillis};
 use fogcompute_ledger::{
     Account, Amount, Batch, Checkpoint, Corruption, Entry, EntryKind, Head, History, Operation,
-    Plan, PublicKey, Receipt, Restore, SignedBatch, SignedCheckpoint, State, Verified,
+    Plan, PublicKey, Receipt, ReservationState, Restore, SignedBatch, SignedCheckpoint, State,
+    Verified,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -865,6 +866,14 @@ impl fogcompute_coord::Bank for SqliteLedger {
         now: UnixMillis,
     ) -> Result<Vec<Receipt>, StoreError> {
         Self::execute(self, batch, now)
+    }
+
+    fn is_reserved(&self, id: TransferId) -> Result<bool, StoreError> {
+        Ok(self.state().reservation_state(id) == Some(ReservationState::Open))
+    }
+
+    fn is_refusal(error: &StoreError) -> bool {
+        matches!(error, StoreError::Ledger(_))
     }
 }
 

@@ -45,6 +45,7 @@
 
 mod database;
 mod error;
+mod jobs;
 mod ledger;
 mod node;
 mod process;
@@ -52,6 +53,7 @@ mod tasks;
 
 pub use database::Durability;
 pub use error::StoreError;
+pub use jobs::{JobRow, JobStore, TaskRow};
 pub use ledger::{
     Asked, ENTRIES_PAGE_MAX, LedgerOptions, Opening, SharedLedger, SqliteLedger, Standing,
     TextFormat, Verification,

@@ -95,17 +95,7 @@ impl NodeStore {
             .database
             .write()?
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let stored = transaction
-            .query_row("SELECT secret FROM identity", [], |row| {
-                Ok(array(row.get_ref(0)?))
-            })
-            .optional()?;
-        if let Some(secret) = stored {
-            return secret.ok_or(StoreError::BadIdentity);
-        }
-        let mut secret = [0; 32];
-        rng.fill_bytes(&mut secret);
-        transaction.execute("INSERT INTO identity VALUES (1, ?1)", [secret])?;
+        let secret = read_or_draw(&transaction, rng)?;
         commit(transaction)?;
         Ok(secret)
     }
@@ -229,6 +219,25 @@ impl NodeStore {
     pub fn usage(&self) -> Result<Usage, StoreError> {
         read_usage(self.database.read()?)
     }
+}
+
+/// The secret in the table `identity`, drawn now if there is none.
+pub(crate) fn read_or_draw(
+    connection: &Connection,
+    rng: &mut impl CryptoRng,
+) -> Result<[u8; 32], StoreError> {
+    let stored = connection
+        .query_row("SELECT secret FROM identity", [], |row| {
+            Ok(array(row.get_ref(0)?))
+        })
+        .optional()?;
+    if let Some(secret) = stored {
+        return secret.ok_or(StoreError::BadIdentity);
+    }
+    let mut secret = [0; 32];
+    rng.fill_bytes(&mut secret);
+    connection.execute("INSERT INTO identity VALUES (1, ?1)", [secret])?;
+    Ok(secret)
 }
 
 fn commit(transaction: Transaction<'_>) -> Result<(), StoreError> {

@@ -1,0 +1,712 @@
+//! The jobs of a coordinator.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use fogcompute_base::{AccountId, CryptoRng, Digest, JobId, NodeId, Priority, TaskId, UnixMillis};
+use fogcompute_coord::{JobSpec, JobSummary, Journal, Record, Stored, StoredJob, StoredTask};
+use fogcompute_exec::{TaskReport, TaskSpec, TaskState};
+use fogcompute_ledger::Amount;
+use fogcompute_schedule::Reputation;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
+
+use crate::database::{Absent, Database, Schema, array, integer};
+use crate::{Durability, StoreError};
+
+/// Statements that a commit uses, and some that reading does.
+const STATEMENTS: usize = 32;
+
+const SCHEMA: Schema = Schema {
+    application: i32::from_be_bytes(*b"FOGJ"),
+    migrations: &[include_str!("jobs_1.sql")],
+    carry_over: |_| Ok(()),
+};
+
+/// What a coordinator has to remember: its key, jobs, tasks, their results, and how reliable nodes
+/// were. Its money is in a ledger.
+///
+/// It is the [`Journal`] of a [`Coordinator`](fogcompute_coord::Coordinator);
+/// [`JobStore::stored`] is what [`Coordinator::recover`](fogcompute_coord::Coordinator::recover)
+/// goes on from. Modules are kept once, whatever number of tasks has them.
+///
+/// The file holds a secret key, and the content of tasks, in the clear: it is created readable by its
+/// owner only.
+///
+/// ```
+/// use fogcompute_base::{Instant, OsEntropy, UnixMillis};
+/// use fogcompute_coord::{Config, Coordinator};
+/// use fogcompute_store::{JobStore, SqliteLedger};
+///
+/// let (mut store, mut ledger) = (JobStore::in_memory()?, SqliteLedger::in_memory()?);
+/// let identity = store.identity(&mut OsEntropy)?;
+/// let mut rules = Coordinator::recover(Config::default(), store.stored()?, Instant::ZERO)?;
+/// // ... jobs, nodes, reports ...
+/// rules.flush(&mut store, &mut ledger, UnixMillis(1_800_000_000_000))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct JobStore {
+    database: Database,
+}
+
+/// A job as it stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct JobRow {
+    /// Which job.
+    pub id: JobId,
+    /// Who pays.
+    pub owner: AccountId,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// When it was admitted.
+    pub submitted: UnixMillis,
+    /// What has become of it.
+    pub summary: JobSummary,
+}
+
+/// A task as it stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TaskRow {
+    /// Which task.
+    pub id: TaskId,
+    /// Its job.
+    pub job: JobId,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// Attempts that were begun.
+    pub attempts: u32,
+    /// The node that has it, or that ended it.
+    pub node: Option<NodeId>,
+    /// What was paid for it.
+    pub paid: Amount,
+    /// When it last changed.
+    pub changed: UnixMillis,
+}
+
+impl JobStore {
+    /// Opens or creates a coordinator's file and owns it until dropped.
+    ///
+    /// # Errors
+    /// As [`TaskStore::open`](crate::TaskStore::open).
+    pub fn open(path: impl AsRef<Path>, durability: Durability) -> Result<Self, StoreError> {
+        Self::new(SCHEMA.open(path.as_ref(), durability, Absent::Create)?)
+    }
+
+    /// Creates a store that is gone when it is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Self::new(SCHEMA.in_memory()?)
+    }
+
+    fn new(database: Database) -> Result<Self, StoreError> {
+        database
+            .read()?
+            .set_prepared_statement_cache_capacity(STATEMENTS);
+        Ok(Self { database })
+    }
+
+    /// The coordinator's secret: 32 bytes from `rng` on first use, the same ever after.
+    ///
+    /// # Errors
+    /// [`StoreError::BadIdentity`], [`StoreError::CommitFailed`], [`StoreError::DiskFull`],
+    /// [`StoreError::Malformed`], [`StoreError::Sqlite`]. A secret is returned only once it is on
+    /// disk.
+    pub fn identity(&mut self, rng: &mut impl CryptoRng) -> Result<[u8; 32], StoreError> {
+        self.transaction(|connection| crate::node::read_or_draw(connection, rng))
+    }
+
+    /// Everything a coordinator goes on from.
+    ///
+    /// Complexity: O(jobs and tasks that are not settled).
+    ///
+    /// # Errors
+    /// [`StoreError::BadTask`], [`StoreError::Malformed`], [`StoreError::Sqlite`],
+    /// [`StoreError::Forked`].
+    pub fn stored(&self) -> Result<Stored, StoreError> {
+        let connection = self.database.read()?;
+        let next: Option<i64> =
+            connection.query_row("SELECT max(arrival) FROM tasks", [], |row| row.get(0))?;
+        Ok(Stored {
+            jobs: read_jobs(connection)?,
+            tasks: read_tasks(connection)?,
+            nodes: read_nodes(connection)?,
+            arrivals: next.map_or(0, |last| last.cast_unsigned() + 1),
+        })
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// As [`JobStore::stored`].
+    pub fn job(&self, job: JobId) -> Result<Option<JobRow>, StoreError> {
+        let mut statement = self.database.read()?.prepare_cached(
+            "SELECT succeeded, failed, lost, open, paid, reserved, released, id, owner, priority,
+                    submitted
+             FROM jobs WHERE id = ?1",
+        )?;
+        let mut rows = statement.query([job.as_bytes()])?;
+        rows.next()?.map(job_row).transpose()
+    }
+
+    /// At most `count_max` jobs, the latest first.
+    ///
+    /// # Errors
+    /// As [`JobStore::stored`].
+    pub fn jobs(&self, count_max: usize) -> Result<Vec<JobRow>, StoreError> {
+        let mut statement = self.database.read()?.prepare_cached(
+            "SELECT succeeded, failed, lost, open, paid, reserved, released, id, owner, priority,
+                    submitted
+             FROM jobs ORDER BY submitted DESC, id LIMIT ?1",
+        )?;
+        let mut rows = statement.query([i64::try_from(count_max).unwrap_or(i64::MAX)])?;
+        let mut jobs = Vec::new();
+        while let Some(row) = rows.next()? {
+            jobs.push(job_row(row)?);
+        }
+        Ok(jobs)
+    }
+
+    /// One task.
+    ///
+    /// # Errors
+    /// As [`JobStore::stored`].
+    pub fn task(&self, task: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        let mut statement = self.database.read()?.prepare_cached(
+            "SELECT arrival, id, job, state, attempts, node, paid, changed FROM tasks WHERE id = ?1",
+        )?;
+        let mut rows = statement.query([task.as_bytes()])?;
+        rows.next()?.map(task_row).transpose()
+    }
+
+    /// The tasks of a job, in the order of its submission.
+    ///
+    /// # Errors
+    /// As [`JobStore::stored`].
+    pub fn tasks(&self, job: JobId) -> Result<Vec<TaskRow>, StoreError> {
+        let mut statement = self.database.read()?.prepare_cached(
+            "SELECT arrival, id, job, state, attempts, node, paid, changed FROM tasks
+             WHERE job = ?1 ORDER BY arrival",
+        )?;
+        let mut rows = statement.query([job.as_bytes()])?;
+        let mut tasks = Vec::new();
+        while let Some(row) = rows.next()? {
+            tasks.push(task_row(row)?);
+        }
+        Ok(tasks)
+    }
+
+    /// What a task returned, if it has ended and a node returned something.
+    ///
+    /// # Errors
+    /// As [`JobStore::stored`].
+    pub fn report(&self, task: TaskId) -> Result<Option<TaskReport>, StoreError> {
+        let mut statement = self
+            .database
+            .read()?
+            .prepare_cached("SELECT arrival, result FROM tasks WHERE id = ?1")?;
+        let found = statement
+            .query_row([task.as_bytes()], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, Option<Vec<u8>>>(1)?))
+            })
+            .optional()?;
+        let Some((arrival, Some(body))) = found else {
+            return Ok(None);
+        };
+        match TaskReport::decode(&body) {
+            Ok(report) => Ok(Some(report)),
+            Err(_) => Err(bad(arrival, "result")),
+        }
+    }
+
+    /// Forgets what tasks returned that ended before that time, and says how many they were. Jobs
+    /// and tasks themselves are kept.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`], [`StoreError::Malformed`], [`StoreError::Sqlite`].
+    pub fn forget_results(&mut self, before: UnixMillis) -> Result<usize, StoreError> {
+        let before = i64::try_from(before.0).unwrap_or(i64::MAX);
+        self.transaction(|connection| {
+            Ok(connection
+                .prepare_cached(
+                    "UPDATE tasks SET result = NULL
+                     WHERE result IS NOT NULL AND settled = 1 AND changed < ?1",
+                )?
+                .execute([before])?)
+        })
+    }
+
+    fn transaction<T>(
+        &mut self,
+        write: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let written = transaction(&mut self.database, write);
+        self.database.blame(written)
+    }
+}
+
+fn transaction<T>(
+    database: &mut Database,
+    write: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let transaction = database
+        .write()?
+        .transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let written = write(&transaction)?;
+    match transaction.commit() {
+        Ok(()) => Ok(written),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Err(error.into()),
+        Err(source) => Err(StoreError::CommitFailed { source }),
+    }
+}
+
+impl Journal for JobStore {
+    type Error = StoreError;
+
+    /// What was not confirmed may be written all the same; writing it again changes nothing.
+    fn commit(&mut self, records: &[Record], now: UnixMillis) -> Result<(), StoreError> {
+        let now = i64::try_from(now.0).map_err(|_| StoreError::TimeOutOfRange { time: now })?;
+        self.transaction(|connection| {
+            let mut writing = Writing {
+                connection,
+                now,
+                summaries: BTreeMap::new(),
+                nodes: BTreeMap::new(),
+            };
+            for record in records {
+                writing.record(record)?;
+            }
+            writing.finish()
+        })
+    }
+}
+
+/// A commit under way. Of what a batch changes often, the last state is written once.
+struct Writing<'a> {
+    connection: &'a Connection,
+    now: i64,
+    summaries: BTreeMap<JobId, JobSummary>,
+    nodes: BTreeMap<NodeId, Reputation>,
+}
+
+impl Writing<'_> {
+    fn record(&mut self, record: &Record) -> Result<(), StoreError> {
+        match record {
+            Record::Submitted { job, arrival } => self.job(job, *arrival)?,
+            Record::Assigned {
+                task,
+                node,
+                attempt,
+                price_per_gigafuel,
+            } => {
+                self.connection
+                    .prepare_cached(
+                        "UPDATE tasks SET state = 'assigned', attempts = ?2, node = ?3, rate = ?4,
+                                          changed = ?5
+                         WHERE id = ?1",
+                    )?
+                    .execute(params![
+                        task.as_bytes(),
+                        attempt,
+                        node.as_bytes(),
+                        amount(*price_per_gigafuel),
+                        self.now,
+                    ])?;
+            }
+            Record::Queued {
+                task,
+                attempts,
+                avoid,
+            } => {
+                self.connection
+                    .prepare_cached(
+                        "UPDATE tasks SET state = 'queued', attempts = ?2, node = NULL,
+                                avoid = CASE WHEN instr(avoid, ?3) THEN avoid ELSE
+                                             CAST(avoid || ?3 AS BLOB) END,
+                                changed = ?4
+                         WHERE id = ?1",
+                    )?
+                    .execute(params![
+                        task.as_bytes(),
+                        attempts,
+                        avoid.as_bytes(),
+                        self.now
+                    ])?;
+            }
+            Record::Ended {
+                task,
+                state,
+                result,
+                payee,
+                paid,
+                job,
+                summary,
+            } => {
+                let report = result.as_ref().map(|result| {
+                    let report = TaskReport {
+                        task: *task,
+                        result: result.clone(),
+                    };
+                    report.encode()
+                });
+                self.connection
+                    .prepare_cached(
+                        "UPDATE tasks SET state = ?2, payee = ?3, paid = ?4, result = ?5, avoid = x'',
+                                          changed = ?6
+                         WHERE id = ?1",
+                    )?
+                    .execute(params![
+                        task.as_bytes(),
+                        name(*state),
+                        payee.as_ref().map(NodeId::as_bytes),
+                        amount(*paid),
+                        report,
+                        self.now,
+                    ])?;
+                self.summaries.insert(*job, *summary);
+            }
+            Record::Settled { task } => {
+                self.connection
+                    .prepare_cached("UPDATE tasks SET settled = 1 WHERE id = ?1")?
+                    .execute([task.as_bytes()])?;
+            }
+            Record::Node { node, reputation } => {
+                self.nodes.insert(*node, *reputation);
+            }
+            // A coordinator of this workspace says nothing that its store does not know.
+            other => debug_assert!(false, "{other:?} is not kept"),
+        }
+        Ok(())
+    }
+
+    fn job(&mut self, job: &JobSpec, arrival: u64) -> Result<(), StoreError> {
+        let open = JobSummary::open(job);
+        self.connection
+            .prepare_cached(
+                "INSERT OR IGNORE INTO jobs VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?6, ?7, ?6)",
+            )?
+            .execute(params![
+                job.id.as_bytes(),
+                job.owner.as_bytes(),
+                job.priority as u8,
+                self.now,
+                count(open.open),
+                amount(Amount::ZERO),
+                amount(open.reserved),
+            ])?;
+        let mut module = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO modules VALUES (?1, ?2)")?;
+        let mut task = self.connection.prepare_cached(
+            "INSERT OR IGNORE INTO tasks VALUES
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', 0, NULL, NULL, x'', NULL, NULL, NULL, ?8, 0)",
+        )?;
+        let mut last = None;
+        for (order, arrival) in job.tasks.iter().zip(arrival..) {
+            let digest = order.spec.module_digest();
+            if last != Some(digest) {
+                module.execute(params![digest.as_bytes(), &order.spec.module()[..]])?;
+                last = Some(digest);
+            }
+            task.execute(params![
+                arrival.cast_signed(),
+                order.id.as_bytes(),
+                job.id.as_bytes(),
+                job.priority as u8,
+                without_module(&order.spec),
+                order.fuel_estimate.cast_signed(),
+                amount(order.price_max),
+                self.now,
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), StoreError> {
+        let mut update = self.connection.prepare_cached(
+            "UPDATE jobs SET succeeded = ?2, failed = ?3, lost = ?4, open = ?5, paid = ?6,
+                             reserved = ?7, released = ?8
+             WHERE id = ?1",
+        )?;
+        for (job, summary) in self.summaries {
+            update.execute(params![
+                job.as_bytes(),
+                count(summary.succeeded),
+                count(summary.failed),
+                count(summary.lost),
+                count(summary.open),
+                amount(summary.paid),
+                amount(summary.reserved),
+                amount(summary.released),
+            ])?;
+        }
+        let mut insert = self
+            .connection
+            .prepare_cached("INSERT OR REPLACE INTO nodes VALUES (?1, ?2, ?3)")?;
+        for (node, reputation) in self.nodes {
+            insert.execute(params![
+                node.as_bytes(),
+                reputation.successes(),
+                reputation.failures()
+            ])?;
+        }
+        Ok(())
+    }
+}
+
+/// A task's encoding, with the digest of its module in the place of the module.
+fn without_module(spec: &TaskSpec) -> Vec<u8> {
+    let digest = spec.module_digest();
+    let named = TaskSpec::new(&digest.as_bytes()[..], spec.input(), spec.limits())
+        .and_then(|named| named.with_grants(spec.grants().clone()));
+    // The parts are those of a task, and a digest is a module of 32 bytes.
+    named.map_or_else(|_| Vec::new(), |named| named.encode())
+}
+
+/// The inverse of [`without_module`]: the digest of the module, and the task with another in its
+/// place.
+fn named_module(spec: &TaskSpec) -> Option<Digest> {
+    Some(Digest::from_bytes((&spec.module()[..]).try_into().ok()?))
+}
+
+fn with_module(named: &TaskSpec, module: Arc<[u8]>) -> Option<TaskSpec> {
+    TaskSpec::new(module, named.input(), named.limits())
+        .and_then(|spec| spec.with_grants(named.grants().clone()))
+        .ok()
+}
+
+const fn name(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Submitted | TaskState::Queued { .. } => "queued",
+        TaskState::Assigned { .. } => "assigned",
+        TaskState::Succeeded => "succeeded",
+        TaskState::Failed => "failed",
+        TaskState::Cancelled => "cancelled",
+        TaskState::Lost { .. } => "lost",
+    }
+}
+
+fn state(name: &str, attempts: u32, node: Option<NodeId>) -> Option<TaskState> {
+    Some(match name {
+        "queued" => TaskState::Queued { attempts },
+        "assigned" => TaskState::Assigned {
+            node: node?,
+            attempt: attempts,
+        },
+        "succeeded" => TaskState::Succeeded,
+        "failed" => TaskState::Failed,
+        "cancelled" => TaskState::Cancelled,
+        "lost" => TaskState::Lost { attempts },
+        _ => return None,
+    })
+}
+
+const fn amount(amount: Amount) -> [u8; 16] {
+    amount.0.to_be_bytes()
+}
+
+fn count(items: usize) -> i64 {
+    i64::try_from(items).unwrap_or(i64::MAX)
+}
+
+const fn bad(arrival: i64, column: &'static str) -> StoreError {
+    StoreError::BadTask {
+        number: arrival.cast_unsigned(),
+        column,
+    }
+}
+
+fn read_amount(value: ValueRef<'_>) -> Option<Amount> {
+    array(value).map(|bytes| Amount(u128::from_be_bytes(bytes)))
+}
+
+fn read_priority(value: ValueRef<'_>) -> Option<Priority> {
+    let number: i64 = integer(value)?;
+    [
+        Priority::Critical,
+        Priority::High,
+        Priority::Normal,
+        Priority::Low,
+        Priority::Bulk,
+    ]
+    .into_iter()
+    .find(|priority| i64::from(*priority as u8) == number)
+}
+
+fn read_summary(row: &Row<'_>) -> Result<JobSummary, StoreError> {
+    let number = |column| -> Result<usize, StoreError> {
+        integer::<i64>(row.get_ref(column)?)
+            .and_then(|number| usize::try_from(number).ok())
+            .ok_or_else(|| bad(0, "count of a job"))
+    };
+    let money = |column| -> Result<Amount, StoreError> {
+        read_amount(row.get_ref(column)?).ok_or_else(|| bad(0, "amount of a job"))
+    };
+    Ok(JobSummary {
+        succeeded: number(0)?,
+        failed: number(1)?,
+        lost: number(2)?,
+        open: number(3)?,
+        paid: money(4)?,
+        reserved: money(5)?,
+        released: money(6)?,
+    })
+}
+
+fn job_row(row: &Row<'_>) -> Result<JobRow, StoreError> {
+    Ok(JobRow {
+        summary: read_summary(row)?,
+        id: array(row.get_ref(7)?)
+            .map(JobId::from_bytes)
+            .ok_or_else(|| bad(0, "job id"))?,
+        owner: array(row.get_ref(8)?)
+            .map(AccountId::from_bytes)
+            .ok_or_else(|| bad(0, "owner"))?,
+        priority: read_priority(row.get_ref(9)?).ok_or_else(|| bad(0, "priority"))?,
+        submitted: UnixMillis(row.get::<_, i64>(10)?.cast_unsigned()),
+    })
+}
+
+fn task_row(row: &Row<'_>) -> Result<TaskRow, StoreError> {
+    let arrival: i64 = row.get(0)?;
+    let attempts = integer::<i64>(row.get_ref(4)?)
+        .and_then(|attempts| u32::try_from(attempts).ok())
+        .ok_or_else(|| bad(arrival, "attempts"))?;
+    let node = optional(row.get_ref(5)?)
+        .map_err(|()| bad(arrival, "node"))?
+        .map(NodeId::from_bytes);
+    let found = row.get_ref(3)?.as_str().ok();
+    Ok(TaskRow {
+        id: array(row.get_ref(1)?)
+            .map(TaskId::from_bytes)
+            .ok_or_else(|| bad(arrival, "task id"))?,
+        job: array(row.get_ref(2)?)
+            .map(JobId::from_bytes)
+            .ok_or_else(|| bad(arrival, "job id"))?,
+        state: found
+            .and_then(|name| state(name, attempts, node))
+            .ok_or_else(|| bad(arrival, "state"))?,
+        attempts,
+        node,
+        paid: match row.get_ref(6)? {
+            ValueRef::Null => Amount::ZERO,
+            value => read_amount(value).ok_or_else(|| bad(arrival, "payment"))?,
+        },
+        changed: UnixMillis(row.get::<_, i64>(7)?.cast_unsigned()),
+    })
+}
+
+/// A blob of exactly `N` bytes, or nothing.
+fn optional<const N: usize>(value: ValueRef<'_>) -> Result<Option<[u8; N]>, ()> {
+    match value {
+        ValueRef::Null => Ok(None),
+        value => array(value).map(Some).ok_or(()),
+    }
+}
+
+fn read_jobs(connection: &Connection) -> Result<Vec<StoredJob>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT succeeded, failed, lost, open, paid, reserved, released, id FROM jobs",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        jobs.push(StoredJob {
+            id: array(row.get_ref(7)?)
+                .map(JobId::from_bytes)
+                .ok_or_else(|| bad(0, "job id"))?,
+            summary: read_summary(row)?,
+        });
+    }
+    Ok(jobs)
+}
+
+fn read_tasks(connection: &Connection) -> Result<Vec<StoredTask>, StoreError> {
+    let mut module = connection.prepare_cached("SELECT body FROM modules WHERE id = ?1")?;
+    let mut modules: BTreeMap<Digest, Arc<[u8]>> = BTreeMap::new();
+    let mut statement = connection.prepare_cached(
+        "SELECT arrival, id, job, state, attempts, node, paid, changed, priority, spec, fuel,
+                price_max, rate, avoid, payee
+         FROM tasks WHERE settled = 0 ORDER BY arrival",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut tasks = Vec::new();
+    while let Some(row) = rows.next()? {
+        let arrival: i64 = row.get(0)?;
+        let task = task_row(row)?;
+        let spec = if task.state.is_terminal() {
+            None
+        } else {
+            let spec = row.get_ref(9)?.as_blob().ok();
+            let named = spec
+                .and_then(|spec| TaskSpec::decode(spec).ok())
+                .ok_or_else(|| bad(arrival, "task"))?;
+            let digest = named_module(&named).ok_or_else(|| bad(arrival, "name of its module"))?;
+            let body = match modules.get(&digest) {
+                Some(body) => Arc::clone(body),
+                None => {
+                    let body: Option<Vec<u8>> = module
+                        .query_row([digest.as_bytes()], |row| row.get(0))
+                        .optional()?;
+                    let body: Arc<[u8]> = body
+                        .filter(|body| Digest::of(body) == digest)
+                        .ok_or_else(|| bad(arrival, "module"))?
+                        .into();
+                    modules.insert(digest, Arc::clone(&body));
+                    body
+                }
+            };
+            Some(with_module(&named, body).ok_or_else(|| bad(arrival, "task"))?)
+        };
+        let avoid = row
+            .get_ref(13)?
+            .as_blob()
+            .map_err(|_| bad(arrival, "nodes to avoid"))?;
+        let (nodes, rest) = avoid.as_chunks::<32>();
+        if !rest.is_empty() {
+            return Err(bad(arrival, "nodes to avoid"));
+        }
+        let avoid: BTreeSet<_> = nodes.iter().copied().map(NodeId::from_bytes).collect();
+        tasks.push(StoredTask {
+            id: task.id,
+            job: task.job,
+            priority: read_priority(row.get_ref(8)?).ok_or_else(|| bad(arrival, "priority"))?,
+            arrival: arrival.cast_unsigned(),
+            spec,
+            fuel_estimate: row.get::<_, i64>(10)?.cast_unsigned(),
+            price_max: read_amount(row.get_ref(11)?).ok_or_else(|| bad(arrival, "price"))?,
+            state: task.state,
+            price_per_gigafuel: match row.get_ref(12)? {
+                ValueRef::Null => Amount::ZERO,
+                value => read_amount(value).ok_or_else(|| bad(arrival, "rate"))?,
+            },
+            avoid,
+            payee: optional(row.get_ref(14)?)
+                .map_err(|()| bad(arrival, "payee"))?
+                .map(NodeId::from_bytes),
+            paid: task.paid,
+        });
+    }
+    Ok(tasks)
+}
+
+fn read_nodes(connection: &Connection) -> Result<Vec<(NodeId, Reputation)>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT id, successes, failures FROM nodes")?;
+    let mut rows = statement.query([])?;
+    let mut nodes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id = array(row.get_ref(0)?)
+            .map(NodeId::from_bytes)
+            .ok_or_else(|| bad(0, "node id"))?;
+        let known = Reputation::from_evidence(row.get(1)?, row.get(2)?)
+            .map_err(|_| bad(0, "reputation of a node"))?;
+        nodes.push((id, known));
+    }
+    Ok(nodes)
+}
+
+#[cfg(test)]
+mod tests;
