@@ -446,6 +446,9 @@ impl Coordinator {
     /// Dispatches what a node had when the coordinator was killed: neither knows whether the other
     /// still does.
     fn dispatch_again(&mut self, id: NodeId, now: Instant) {
+        if self.held {
+            return;
+        }
         let Some(node) = self.registry.nodes.get_mut(&id) else {
             return;
         };
@@ -519,6 +522,14 @@ impl Coordinator {
     /// The host can send to nodes again: what waited is placed.
     pub fn resume<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
         if mem::take(&mut self.held) {
+            let there = self.registry.nodes.iter();
+            let there: Vec<_> = there
+                .filter(|(_, node)| !node.lost && !node.running.is_empty())
+                .map(|(id, _)| *id)
+                .collect();
+            for node in there {
+                self.dispatch_again(node, host.now);
+            }
             self.place(host);
         }
     }

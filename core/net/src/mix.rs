@@ -374,11 +374,17 @@ async fn write_packets(
     clock: Arc<dyn Clock>,
     config: MixServiceConfig,
 ) {
-    let mut link: Option<LinkWriter> = None;
+    let mut link: Option<(LinkReader, LinkWriter)> = None;
     let mut failed_at: Option<Instant> = None;
     loop {
         let packet = tokio::select! {
             biased;
+            // A peer says nothing on the links it accepts: the link has ended. A packet written now
+            // would be lost without an error.
+            () = ended(&mut link), if link.is_some() => {
+                link = None;
+                continue;
+            }
             packet = packets.recv() => packet,
             () = passed(&*clock, config.idle_max / 2), if link.is_some() => {
                 link = None;
@@ -386,24 +392,36 @@ async fn write_packets(
             }
         };
         let Some(packet) = packet else { return };
-        let may_dial =
-            failed_at.is_none_or(|at| clock.now().duration_since(at) >= config.redial_after);
-        if link.is_none() && may_dial {
-            link = dial(&identity, node, address, config.handshake_max).await;
-            failed_at = link.is_none().then(|| clock.now());
+        let mut sent = false;
+        // A link that turns out to be broken is made anew, once.
+        for _ in 0..2 {
+            let may_dial =
+                failed_at.is_none_or(|at| clock.now().duration_since(at) >= config.redial_after);
+            if link.is_none() && may_dial {
+                link = dial(&identity, node, address, config.handshake_max).await;
+                failed_at = link.is_none().then(|| clock.now());
+            }
+            let Some((_, writer)) = link.as_mut() else {
+                break;
+            };
+            sent = writer.send(&packet).await.is_ok();
+            if sent {
+                break;
+            }
+            link = None;
         }
-        let sent = match link.as_mut() {
-            Some(writer) => writer.send(&packet).await.is_ok(),
-            None => false,
-        };
         if sent {
             counters.sent.fetch_add(1, Ordering::Relaxed);
         } else {
             counters.unreachable.fetch_add(1, Ordering::Relaxed);
-            if link.take().is_some() {
-                failed_at = None;
-            }
         }
+    }
+}
+
+/// Returns when the peer has ended the link.
+async fn ended(link: &mut Option<(LinkReader, LinkWriter)>) {
+    if let Some((reader, _)) = link {
+        let _ = reader.receive().await;
     }
 }
 
@@ -412,13 +430,13 @@ async fn dial(
     node: NodeId,
     address: SocketAddr,
     limit: Duration,
-) -> Option<LinkWriter> {
+) -> Option<(LinkReader, LinkWriter)> {
     let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
     let stream = connected.ok()?.ok()?;
     let link = Link::dial_within(stream, identity, node, Purpose::Mix, limit)
         .await
         .ok()?;
-    Some(link.into_split().1)
+    Some(link.into_split())
 }
 
 #[cfg(test)]
@@ -609,6 +627,25 @@ mod tests {
             address: listener.local_addr().unwrap(),
         };
         (identity, listener, descriptor)
+    }
+
+    #[tokio::test]
+    async fn a_packet_for_a_peer_that_was_started_again_is_not_written_to_its_old_link() {
+        // The first write to a connection whose other end is gone fails nowhere.
+        let node = start(true).await;
+        let (identity, listener, descriptor) = peer().await;
+        node.handle.set_directory([&descriptor]).await.unwrap();
+        for _ in 0..3 {
+            node.handle.send(vec![packet(&descriptor)]).await;
+            let (stream, _) = listener.accept().await.unwrap();
+            let (mut link, _) = Link::accept(stream, &identity).await.unwrap();
+            assert!(!link.receive().await.unwrap().is_empty());
+            drop(link);
+            // The end of the link arrives in its own time; a packet that is sent before it does is
+            // lost with the link, as on any network.
+            settle().await;
+        }
+        assert_eq!(node.handle.link_stats().unreachable, 0);
     }
 
     #[tokio::test]

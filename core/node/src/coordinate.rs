@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fogcompute_base::{AccountId, Clock, Instant, NodeId, OsEntropy, SystemClock, TaskId};
 use fogcompute_coord::{
-    Config, Coordinator, Event, Host, JobSpec, LossReason, Offer, RegisterError, ReportError,
+    Config, Coordinator, Event, FlushError, Host, JobSpec, LossReason, Offer, RegisterError,
     genesis,
 };
 use fogcompute_exec::{TaskError, TaskReport, TaskSpec};
@@ -20,7 +20,7 @@ use fogcompute_net::{
     Identity, Link, LinkError, LinkReader, LinkWriter, MixHandle, MixPermit, MixService,
     MixServiceConfig,
 };
-use fogcompute_store::{Durability, SqliteLedger};
+use fogcompute_store::{Durability, JobStore, SqliteLedger, StoreError};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tokio::net::TcpListener;
@@ -45,6 +45,9 @@ const CONTROL_QUEUE_MAX: usize = 256;
 /// Most messages that wait for one node, the directory not counted: of that it gets the latest.
 const NODE_QUEUE_MAX: usize = 8;
 
+/// How long a journal or a ledger that failed is left alone.
+const STALLED_PAUSE: Duration = Duration::from_secs(1);
+
 /// Nodes that may come and go before the others hear of it, while further ones are at the door.
 const CHANGES_MAX: usize = 64;
 
@@ -55,6 +58,9 @@ pub struct CoordinatorConfig {
     pub listen: SocketAddr,
     /// The ledger's file.
     pub ledger: std::path::PathBuf,
+    /// The file of its key, its jobs and their results. A coordinator that is started with the files
+    /// of another goes on where that one was.
+    pub jobs: std::path::PathBuf,
     /// Who owns the fog's first credits.
     pub owner: AccountId,
     /// How many.
@@ -106,6 +112,15 @@ pub enum Update {
         /// Why.
         error: SendError,
     },
+    /// What happened cannot be written down or settled, for instance because the disk is full. The
+    /// coordinator goes on, admits nothing, tells nobody of what it could not write, and tries again
+    /// until it can. Said once for each reason.
+    Stalled {
+        /// Why.
+        error: FlushError<StoreError, StoreError>,
+    },
+    /// What could not be written down is written down now.
+    Resumed,
     /// The coordinator's rules decided something.
     Decided {
         /// When.
@@ -180,6 +195,9 @@ pub struct CoordinatorService {
     config: CoordinatorConfig,
     rules: Coordinator,
     bank: SqliteLedger,
+    jobs: JobStore,
+    /// When to write again after that has failed, and why it did.
+    stalled: Option<(Instant, String)>,
     rng: ChaCha20Rng,
     descriptor: Descriptor,
     mix: MixHandle,
@@ -208,7 +226,7 @@ struct Request {
 }
 
 impl CoordinatorService {
-    /// Starts a coordinator with a new ledger.
+    /// Starts a coordinator, a new one or the one whose files these are.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -236,12 +254,13 @@ impl CoordinatorService {
             }));
         }
         let clock: Arc<dyn Clock> = Arc::new(clock);
-        let mut rules = Coordinator::new(config.rules.clone())?;
-        // Until there is a mixnode in every layer.
-        rules.hold();
         let mut bank = SqliteLedger::open(&config.ledger, Durability::Full)?;
         bank.execute(&genesis(config.owner, config.endowment), clock.unix_now())?;
-        let identity = Identity::random(&mut OsEntropy);
+        let mut jobs = JobStore::open(&config.jobs, Durability::Full)?;
+        let identity = Identity::from_bytes(jobs.identity(&mut OsEntropy)?);
+        let mut rules = Coordinator::recover(config.rules.clone(), jobs.stored()?, clock.now())?;
+        // Until there is a mixnode in every layer.
+        rules.hold();
         let listen_error = |source| NodeError::Listen {
             address: config.listen,
             source,
@@ -290,6 +309,8 @@ impl CoordinatorService {
             config,
             rules,
             bank,
+            jobs,
+            stalled: None,
             descriptor,
             mix,
             client,
@@ -316,6 +337,12 @@ impl CoordinatorService {
     #[must_use]
     pub const fn rules(&self) -> &Coordinator {
         &self.rules
+    }
+
+    /// The jobs and their results, to look at.
+    #[must_use]
+    pub const fn jobs(&self) -> &JobStore {
+        &self.jobs
     }
 
     /// The ledger, to look at.
@@ -359,7 +386,7 @@ impl CoordinatorService {
         }
     }
 
-    /// Admits a job.
+    /// Admits a job. It is safe once [`Event::Admitted`] says so.
     ///
     /// # Errors
     /// [`NodeError::Submit`].
@@ -380,6 +407,9 @@ impl CoordinatorService {
             if self.changes > 0 && (self.control.is_empty() || self.changes >= CHANGES_MAX) {
                 self.publish_directory().await;
             }
+            if let Some(update) = self.write_down() {
+                return Ok(update);
+            }
             if self.decided.is_none() {
                 self.decided = self.rules.poll_event();
             }
@@ -393,22 +423,21 @@ impl CoordinatorService {
                 _ => None,
             };
             if let Some(event) = self.decided.take() {
-                return self.act(event, permit);
+                return Ok(self.act(event, permit));
             }
-            let wait = self
-                .rules
-                .poll_timeout()
-                .map_or(Duration::from_secs(60), |due| {
-                    due.duration_since(self.clock.now())
-                });
+            let again = self.stalled.as_ref().map(|(again, _)| *again);
+            let due = self.rules.poll_timeout().into_iter().chain(again).min();
+            let wait = due.map_or(Duration::from_secs(60), |due| {
+                due.duration_since(self.clock.now())
+            });
             let update = tokio::select! {
                 Some(control) = self.control.recv() => self.handle_control(control)?,
                 Some(delivery) = self.deliveries.recv() => {
-                    self.handle_delivery(delivery)?;
+                    self.handle_delivery(delivery);
                     None
                 }
                 () = tokio::time::sleep(wait) => {
-                    self.with_rules(Coordinator::handle_timeout)?;
+                    self.with_rules(Coordinator::handle_timeout);
                     None
                 }
             };
@@ -418,8 +447,27 @@ impl CoordinatorService {
         }
     }
 
+    /// Writes down what has happened, so that its events come out.
+    fn write_down(&mut self) -> Option<Update> {
+        let now = self.clock.now();
+        let waits = self.stalled.as_ref().is_some_and(|(again, _)| now < *again);
+        if waits || !self.rules.needs_flush() {
+            return None;
+        }
+        let wall = self.clock.unix_now();
+        match self.rules.flush(&mut self.jobs, &mut self.bank, wall) {
+            Ok(()) => self.stalled.take().map(|_| Update::Resumed),
+            Err(error) => {
+                let reason = error.to_string();
+                let told = self.stalled.take().is_some_and(|(_, last)| last == reason);
+                self.stalled = Some((now + STALLED_PAUSE, reason));
+                (!told).then_some(Update::Stalled { error })
+            }
+        }
+    }
+
     /// Does what the rules have decided.
-    fn act(&mut self, event: Event, permit: Option<MixPermit>) -> Result<Update, NodeError> {
+    fn act(&mut self, event: Event, permit: Option<MixPermit>) -> Update {
         let at = self.clock.now();
         match &event {
             Event::Dispatch {
@@ -432,8 +480,8 @@ impl CoordinatorService {
                 let sent = permit.map(|permit| self.dispatch(node, task, attempt, spec, permit));
                 if let Some(Err(error)) = sent {
                     let result = Err(TaskError::Cancelled);
-                    self.report(node, attempt, TaskReport { task, result })?;
-                    return Ok(Update::Unsent { task, error });
+                    self.report(node, attempt, TaskReport { task, result });
+                    return Update::Unsent { task, error };
                 }
             }
             // What comes of it now settles nothing any more.
@@ -443,7 +491,7 @@ impl CoordinatorService {
             }
             _ => {}
         }
-        Ok(Update::Decided { at, event })
+        Update::Decided { at, event }
     }
 
     /// Sends a task through the mixnet, with blocks for the report.
@@ -512,35 +560,27 @@ impl CoordinatorService {
         layers
     }
 
-    fn handle_delivery(&mut self, delivery: Delivery) -> Result<(), NodeError> {
+    fn handle_delivery(&mut self, delivery: Delivery) {
         let now = self.clock.now();
         let Ok(Some(Incoming::Reply { id, body })) = self.client.handle_delivery(delivery, now)
         else {
-            return Ok(());
+            return;
         };
         let Some(request) = self.requests.remove(&id) else {
-            return Ok(());
+            return;
         };
         let Some(report) = TaskReport::decode(&body)
             .ok()
             .filter(|report| report.task == request.task)
         else {
-            return Ok(());
+            return;
         };
-        self.report(request.node, request.attempt, report)
+        self.report(request.node, request.attempt, report);
     }
 
-    fn report(&mut self, node: NodeId, attempt: u32, report: TaskReport) -> Result<(), NodeError> {
-        match self.with_rules(|rules, host| rules.report(node, attempt, report, host)) {
-            // The sender's fault, already counted by the rules.
-            Ok(_)
-            | Err(
-                ReportError::UnknownTask { .. }
-                | ReportError::Transition(_)
-                | ReportError::OverLimits { .. },
-            ) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+    fn report(&mut self, node: NodeId, attempt: u32, report: TaskReport) {
+        // What is refused is the sender's fault, and dealt with by the rules.
+        let _ = self.with_rules(|rules, host| rules.report(node, attempt, report, host));
     }
 
     fn handle_control(&mut self, control: Control) -> Result<Option<Update>, NodeError> {
@@ -578,7 +618,7 @@ impl CoordinatorService {
                     // The newer link has ended too.
                     _ => {}
                 }
-                self.lose(node)?;
+                self.lose(node);
                 Ok(Some(Update::Heard { node }))
             }
         }
@@ -696,9 +736,7 @@ impl CoordinatorService {
         match self.with_rules(|rules, host| rules.register(node, offer, host)) {
             Ok(()) => heard,
             Err(RegisterError::Offer(_)) => Ok(Err(Refusal::Offer)),
-            Err(RegisterError::Full { .. }) => Ok(Err(Refusal::Full)),
-            // The ledger's, not the node's.
-            Err(error) => Err(error.into()),
+            Err(_) => Ok(Err(Refusal::Full)),
         }
     }
 
@@ -713,19 +751,19 @@ impl CoordinatorService {
             .get(&node)
             .is_some_and(|peer| peer.link.is_none_or(|present| present == link))
         {
-            self.lose(node)?;
+            self.lose(node);
         }
         Ok(Update::Refused { node, reason })
     }
 
     /// Forgets a node whose link has ended.
-    fn lose(&mut self, node: NodeId) -> Result<(), NodeError> {
+    fn lose(&mut self, node: NodeId) {
         self.peers.remove(&node);
         self.changes += 1;
         // Nothing may be sent on a route that is no more.
         self.follow_routes();
         self.requests.retain(|_, request| request.node != node);
-        Ok(self.with_rules(|rules, host| rules.node_lost(node, LossReason::Disconnected, host))?)
+        self.with_rules(|rules, host| rules.node_lost(node, LossReason::Disconnected, host));
     }
 
     /// Without a mixnode in every layer nothing can be sent, and nothing is dispatched.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fogcompute_base::{
-    AccountId, Clock, Digest, Instant, JobId, NodeId, OsEntropy, Rng, SystemClock, TaskId,
+    AccountId, Clock, Digest, Instant, JobId, NodeId, OsEntropy, Priority, Rng, SystemClock, TaskId,
 };
 use fogcompute_coord::{Config, Event, JobSpec, TaskOrder};
 use fogcompute_exec::{Limits, TaskSpec, Usage};
@@ -224,6 +224,7 @@ impl Demo {
         let config = CoordinatorConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             ledger: self.directory.join("ledger.sqlite"),
+            jobs: self.directory.join("jobs.sqlite"),
             owner,
             endowment: endowment(&orders),
             delay_mean: Duration::from_millis(5),
@@ -356,7 +357,14 @@ impl Demo {
         OsEntropy.fill_bytes(&mut id);
         self.submitted = Some(self.clock.now());
         let id = JobId::from_bytes(id);
-        fog.submit(JobSpec { id, owner, tasks }).await?;
+        let priority = Priority::default();
+        fog.submit(JobSpec {
+            id,
+            owner,
+            priority,
+            tasks,
+        })
+        .await?;
         self.say(&format!(
             "submitted: {} × {} pixels in {} tiles, {} credits reserved; each tile goes through \
              {LAYERS} mixnodes and comes back by reply blocks",
@@ -857,6 +865,7 @@ mod tests {
             let job = JobSpec {
                 id: JobId::from_bytes([1; 16]),
                 owner,
+                priority: Priority::default(),
                 tasks: orders,
             };
             let mut host = Host {

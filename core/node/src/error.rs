@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use fogcompute_coord::{ConfigError, RegisterError, ReportError, SubmitError};
+use fogcompute_coord::{RecoverError, SubmitError};
 use fogcompute_mix::{SendError, TopologyError};
 use fogcompute_net::LinkError;
 use fogcompute_store::StoreError;
@@ -66,18 +66,12 @@ pub enum NodeError {
     /// The sandbox fails its self-test.
     #[error("self-test of the sandbox: {0}")]
     SelfTest(#[source] fogcompute_exec::TaskError),
-    /// The coordinator's configuration.
+    /// The coordinator's configuration, or the file it should go on from.
     #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A node could not be registered.
-    #[error(transparent)]
-    Register(#[from] RegisterError<StoreError>),
+    Recover(#[from] RecoverError),
     /// A job was not admitted.
     #[error(transparent)]
     Submit(#[from] SubmitError<StoreError>),
-    /// A result could not be settled.
-    #[error(transparent)]
-    Report(#[from] ReportError<StoreError>),
     /// There are not enough mixnodes for a route.
     #[error(transparent)]
     Topology(#[from] TopologyError),

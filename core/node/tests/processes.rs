@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use fogcompute_base::{AccountId, JobId, NodeId, TaskId};
+use fogcompute_base::{AccountId, JobId, NodeId, Priority, TaskId};
 use fogcompute_coord::{Config, Event, JobSpec, TaskOrder};
 use fogcompute_exec::{Limits, TaskSpec};
 use fogcompute_ledger::Amount;
@@ -33,14 +33,16 @@ fn command(arguments: &str) -> Command {
 }
 
 fn node(role: &str, coordinator: &str, id: NodeId, data: &Path) -> Child {
-    command(&format!(
+    node_command(role, coordinator, id, data).spawn().unwrap()
+}
+
+fn node_command(role: &str, coordinator: &str, id: NodeId, data: &Path) -> Command {
+    let mut node = command(&format!(
         "node --role {role} --coordinator {coordinator} --coordinator-id {id} --policy always \
          --heartbeat-ms 10"
-    ))
-    .arg("--data")
-    .arg(data)
-    .spawn()
-    .unwrap()
+    ));
+    node.arg("--data").arg(data);
+    node
 }
 
 async fn send(signal: &str, child: &Child) {
@@ -120,6 +122,7 @@ fn coordinator(folder: &Path, listen: std::net::SocketAddr) -> CoordinatorConfig
     CoordinatorConfig {
         listen,
         ledger: folder.join("ledger.sqlite"),
+        jobs: folder.join("jobs.sqlite"),
         owner: OWNER,
         endowment: Amount::from_credits(1000),
         delay_mean: Duration::from_millis(1),
@@ -169,6 +172,7 @@ async fn a_node_that_runs_a_task_ends_when_it_is_asked_to() {
     let job = JobSpec {
         id: JobId::from_bytes([5; 16]),
         owner: OWNER,
+        priority: Priority::default(),
         tasks: vec![endless()],
     };
     fog.submit(job).await.unwrap();
@@ -191,6 +195,92 @@ async fn a_node_that_runs_a_task_ends_when_it_is_asked_to() {
     }
     send("-TERM", &worker).await;
     assert_eq!(ended(&mut worker).await.code(), Some(0));
+}
+
+/// Tasks that give their input back.
+fn echoes(count: u8) -> Vec<TaskOrder> {
+    let module = include_bytes!("../../../examples/wasm/echo.wasm");
+    let echo = |index| TaskOrder {
+        id: TaskId::from_bytes([index; 16]),
+        spec: TaskSpec::new(&module[..], vec![index], Limits::default()).unwrap(),
+        fuel_estimate: 1_000_000,
+        price_max: Amount::from_credits(1),
+    };
+    (1..=count).map(echo).collect()
+}
+
+/// Runs one life of a coordinator: when this returns, its tasks and sockets are gone.
+fn live<T>(life: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(async { tokio::time::timeout(PATIENCE, life).await.unwrap() })
+}
+
+#[test]
+fn a_coordinator_that_is_killed_goes_on_where_it_was() {
+    // Everything but its files is gone, its mix key and the reply blocks of its nodes included.
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = coordinator(folder.path(), ([127, 0, 0, 1], 0).into());
+    let job = JobId::from_bytes([5; 16]);
+    let submitted = JobSpec {
+        id: job,
+        owner: OWNER,
+        priority: Priority::default(),
+        tasks: echoes(20),
+    };
+    let mut nodes = Vec::new();
+    // At different points of its work: before anything is written down, with tasks that are out, with
+    // results. The last life is not cut short.
+    for results in [0, 1, 5, 9, usize::MAX] {
+        live(async {
+            let mut fog = CoordinatorService::start(config.clone()).await.unwrap();
+            let (address, id) = (fog.descriptor().address, fog.descriptor().node);
+            config.listen = address;
+            if nodes.is_empty() {
+                for role in ["mix --layer 0", "compute"] {
+                    let data = folder.path().join(role);
+                    let mut command = node_command(role, &address.to_string(), id, &data);
+                    nodes.push((id, command.as_std_mut().spawn().unwrap()));
+                }
+            }
+            assert_eq!(nodes[0].0, id);
+            if fog.jobs().job(job).unwrap().is_none() {
+                fog.submit(submitted.clone()).await.unwrap();
+            }
+            let mut ended = 0;
+            while ended < results && fog.rules().job(job).is_none_or(|job| job.open > 0) {
+                let update = fog.next().await.unwrap();
+                ended += usize::from(matches!(
+                    update,
+                    Update::Decided {
+                        event: Event::TaskEnded { .. },
+                        ..
+                    }
+                ));
+            }
+            if results < usize::MAX {
+                return;
+            }
+            for order in &submitted.tasks {
+                let report = fog.jobs().report(order.id).unwrap().unwrap();
+                assert_eq!(report.result.unwrap().output, order.spec.input());
+            }
+            // Paid once for each, whatever was written down or settled when it was killed.
+            while fog.rules().needs_flush() {
+                fog.next().await.unwrap();
+            }
+            let worker = fog.nodes().find(|(_, node)| node.offer.cpu_millis > 0);
+            let account = fogcompute_coord::node_account(worker.unwrap().0);
+            let paid = fog.rules().job(job).unwrap().paid;
+            assert_eq!(fog.bank().balance(account), Some(paid));
+        });
+    }
+    for (_, node) in &mut nodes {
+        node.kill().unwrap();
+        node.wait().unwrap();
+    }
 }
 
 /// A demonstration whose temporary files and pictures have a folder of their own.

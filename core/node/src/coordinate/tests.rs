@@ -1,5 +1,5 @@
 use super::*;
-use fogcompute_base::JobId;
+use fogcompute_base::{JobId, Priority};
 use fogcompute_coord::TaskOrder;
 use fogcompute_exec::Limits;
 use fogcompute_mix::PublicKey;
@@ -15,6 +15,7 @@ async fn start(nodes_max: usize) -> (CoordinatorService, TempDir) {
     let config = CoordinatorConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         ledger: folder.path().join("ledger.sqlite"),
+        jobs: folder.path().join("jobs.sqlite"),
         owner: OWNER,
         endowment: Amount::from_credits(1000),
         delay_mean: Duration::from_millis(1),
@@ -150,6 +151,7 @@ fn job(number: u8) -> JobSpec {
     JobSpec {
         id: JobId::from_bytes([number; 16]),
         owner: OWNER,
+        priority: Priority::default(),
         tasks: vec![TaskOrder {
             id: TaskId::from_bytes([number; 16]),
             spec: TaskSpec::new(&echo[..], &[][..], Limits::default()).unwrap(),
