@@ -54,17 +54,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod admission;
 mod bank;
+mod breaker;
 mod coordinator;
+mod detector;
 mod error;
 mod event;
 mod job;
+mod kind;
 mod registry;
 mod task;
 
+pub use admission::{Shed, Watermarks, WatermarksError};
 pub use bank::{Bank, clearing_account, genesis, mint_account, node_account};
+pub use breaker::{Breaker, BreakerConfig, BreakerConfigError, BreakerState, Permit};
 pub use coordinator::{Config, Coordinator, Host, OPEN_TASKS_MAX};
+pub use detector::{Detector, DetectorConfig, DetectorConfigError, Health, PHI_MAX, WINDOW_MAX};
 pub use error::{CancelError, ConfigError, Inconsistency, ReportError, SubmitError};
 pub use event::{Event, LossReason};
 pub use job::{JobSpec, JobSummary, TaskOrder, TaskView};
+pub use kind::{NodeKind, Status, UnknownKind};
 pub use registry::{NodeStatus, NodeView, Offer, OfferError, RegisterError};
