@@ -57,6 +57,7 @@
 mod admission;
 mod bank;
 mod breaker;
+mod coordinates;
 mod coordinator;
 mod detector;
 mod error;
@@ -69,6 +70,10 @@ mod task;
 pub use admission::{Shed, Watermarks, WatermarksError};
 pub use bank::{Bank, clearing_account, genesis, mint_account, node_account};
 pub use breaker::{Breaker, BreakerConfig, BreakerConfigError, BreakerState, Permit};
+pub use coordinates::{
+    Coordinate, CoordinateError, ERROR_MAX, ERROR_MIN, HEIGHT_MS_MIN, MOVE_MS_MAX, POSITION_MS_MAX,
+    RTT_MS_MAX, SampleError,
+};
 pub use coordinator::{Config, Coordinator, Host, OPEN_TASKS_MAX};
 pub use detector::{Detector, DetectorConfig, DetectorConfigError, Health, PHI_MAX, WINDOW_MAX};
 pub use error::{CancelError, ConfigError, Inconsistency, ReportError, SubmitError};
