@@ -153,6 +153,58 @@ impl Status {
     }
 }
 
+/// How well a task must be hidden.
+///
+/// | code | name | |
+/// |---|---|---|
+/// | 0 | `public` | not at all: any node may get it, by any way |
+/// | 1 | `private` | its node is reached through the mixnet |
+/// | 2 | `confidential` | the same, over a longer route |
+/// | 3 | `secret` | the same, among cover traffic |
+///
+/// Which node may get a task depends on whether it is above `public`; routes and cover are the
+/// mixnet's to keep. Codes and names are stored and sent: they do not change.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[repr(u8)]
+pub enum PrivacyLevel {
+    /// Any node may get it, by any way.
+    #[default]
+    Public = 0,
+    /// Its node is reached through the mixnet.
+    Private = 1,
+    /// The same, over a longer route.
+    Confidential = 2,
+    /// The same, among cover traffic.
+    Secret = 3,
+}
+
+impl PrivacyLevel {
+    /// All of them, by code.
+    pub const ALL: [Self; 4] = [
+        Self::Public,
+        Self::Private,
+        Self::Confidential,
+        Self::Secret,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Private => "private",
+            Self::Confidential => "confidential",
+            Self::Secret => "secret",
+        }
+    }
+
+    /// Whether a node must be reachable through the mixnet to get the task.
+    #[must_use]
+    pub const fn needs_mixnet(self) -> bool {
+        !matches!(self, Self::Public)
+    }
+}
+
 macro_rules! coded {
     ($name:ident, $expected:literal) => {
         impl $name {
@@ -199,6 +251,7 @@ coded!(
     Status,
     "active, idle, busy, suspect, draining, maintenance, offline"
 );
+coded!(PrivacyLevel, "public, private, confidential, secret");
 
 #[cfg(test)]
 mod tests {
@@ -226,6 +279,13 @@ mod tests {
             assert_eq!((status.code(), status.to_string().as_str()), (code, name));
             assert_eq!(name.parse(), Ok(status));
         }
+        let levels = ["public", "private", "confidential", "secret"];
+        for (code, name) in (0..).zip(levels) {
+            let level = PrivacyLevel::from_code(code).unwrap();
+            assert_eq!((level.code(), level.to_string().as_str()), (code, name));
+            assert_eq!(name.parse(), Ok(level));
+            assert_eq!(level.needs_mixnet(), level > PrivacyLevel::Public);
+        }
     }
 
     #[test]
@@ -238,6 +298,7 @@ mod tests {
             let refused = UnknownKind::Code { code, count: 7 };
             assert_eq!(Status::from_code(code), Err(refused));
         }
+        assert!(PrivacyLevel::from_code(4).is_err());
         for text in ["", "Relay", "relay ", "mix"] {
             let expected = "edge_device, relay, mixnode, compute, gateway";
             assert_eq!(
@@ -252,6 +313,11 @@ mod tests {
     fn names_in_errors_are_all_there_are() {
         let names = NodeKind::ALL.map(NodeKind::name).join(", ");
         let Err(UnknownKind::Name { expected }) = "?".parse::<NodeKind>() else {
+            panic!("a question mark is no name");
+        };
+        assert_eq!(names, expected);
+        let names = PrivacyLevel::ALL.map(PrivacyLevel::name).join(", ");
+        let Err(UnknownKind::Name { expected }) = "?".parse::<PrivacyLevel>() else {
             panic!("a question mark is no name");
         };
         assert_eq!(names, expected);

@@ -53,10 +53,18 @@
 //! assert_eq!(paid, Amount(Amount::from_credits(1).0 / 2));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `testing` | the `conformance` module and `router_conformance!` |
 
 mod admission;
 mod bank;
 mod breaker;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod coordinates;
 mod coordinator;
 mod detector;
@@ -65,6 +73,7 @@ mod event;
 mod job;
 mod kind;
 mod registry;
+pub mod routing;
 mod task;
 
 pub use admission::{Shed, Watermarks, WatermarksError};
@@ -79,5 +88,5 @@ pub use detector::{Detector, DetectorConfig, DetectorConfigError, Health, PHI_MA
 pub use error::{CancelError, ConfigError, Inconsistency, ReportError, SubmitError};
 pub use event::{Event, LossReason};
 pub use job::{JobSpec, JobSummary, TaskOrder, TaskView};
-pub use kind::{NodeKind, Status, UnknownKind};
+pub use kind::{NodeKind, PrivacyLevel, Status, UnknownKind};
 pub use registry::{NodeStatus, NodeView, Offer, OfferError, RegisterError};
