@@ -75,6 +75,7 @@ mod kind;
 mod registry;
 pub mod routing;
 mod task;
+pub mod token;
 
 pub use admission::{Shed, Watermarks, WatermarksError};
 pub use bank::{Bank, clearing_account, genesis, mint_account, node_account};
