@@ -14,6 +14,11 @@
 //! What it does not do yet: keep jobs across a restart (the ledger keeps the money), run a task on
 //! several nodes and compare, authorise submitters.
 //!
+//! Beside it stand rules that need none of its state, and that it does not use yet: a failure
+//! [`Detector`], a circuit [`Breaker`], network [`Coordinate`]s, [`routing`] of single tasks by six
+//! strategies, [`token`]s of submitters, [`Watermarks`] against too much work, snapshots of the
+//! [`topology`] and [`metrics`].
+//!
 //! Meet [`Coordinator`] and [`JobSpec`] first.
 //!
 //! ```
@@ -72,10 +77,12 @@ mod error;
 mod event;
 mod job;
 mod kind;
+pub mod metrics;
 mod registry;
 pub mod routing;
 mod task;
 pub mod token;
+pub mod topology;
 
 pub use admission::{Shed, Watermarks, WatermarksError};
 pub use bank::{Bank, clearing_account, genesis, mint_account, node_account};
