@@ -1611,6 +1611,36 @@ mod tests {
             }
         }
 
+        /// Whatever is asked for, given back and saved in between: what passes are out never exceeds
+        /// their token's limits, and the gate knows how much it is.
+        #[test]
+        fn limits_are_never_exceeded(
+            steps in proptest::collection::vec(
+                (ANA..=BEN, 0..9_u8, 0..8_u64, 0..60_u128, any::<prop::sample::Index>()), 0..30,
+            ),
+        ) {
+            let mut gate = gate();
+            let mut out: Vec<Pass> = Vec::new();
+            for (submitter, number, tasks, spend, index) in steps {
+                if number == 8 && !out.is_empty() {
+                    gate.give_back(&out.swap_remove(index.index(out.len())));
+                } else if number == 7 {
+                    gate = Gate::decode(&gate.encode(), gate.config.clone()).unwrap();
+                } else {
+                    let call = call(submitter, number, NOW);
+                    out.extend(gate.admit(&call, BODY, need(tasks, spend), NOW));
+                }
+                for submitter in [ANA, BEN] {
+                    let account = grant(submitter).account;
+                    let mine = || out.iter().filter(|pass| pass.account == account);
+                    let tasks: u64 = mine().map(|pass| pass.need.tasks).sum();
+                    let spend: u128 = mine().map(|pass| pass.need.spend.0).sum();
+                    prop_assert!(tasks <= 10 && spend <= 100);
+                    prop_assert_eq!(gate.used(token(submitter).digest()), need(tasks, spend));
+                }
+            }
+        }
+
         /// Against a memory that forgets nothing: no call is remembered twice, at whatever times
         /// the clock shows, and limits hold.
         #[test]
