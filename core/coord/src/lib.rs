@@ -17,6 +17,11 @@
 //!
 //! What it does not do yet: run a task on several nodes and compare, authorise submitters.
 //!
+//! Beside it stand rules that need none of its state, and that it does not use yet: a failure
+//! [`Detector`], a circuit [`Breaker`], network [`Coordinate`]s, [`routing`] of single tasks by six
+//! strategies, [`token`]s of submitters, [`Watermarks`] against too much work, snapshots of the
+//! [`topology`] and [`metrics`].
+//!
 //! Meet [`Coordinator`] and [`JobSpec`] first.
 //!
 //! ```
@@ -65,22 +70,47 @@
 //! assert_eq!(paid, Amount(Amount::from_credits(1).0 / 2));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `testing` | the `conformance` module and `router_conformance!` |
 
+mod admission;
 mod bank;
+mod breaker;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+mod coordinates;
 mod coordinator;
+mod detector;
 mod error;
 mod event;
 mod job;
 mod journal;
+mod kind;
+pub mod metrics;
 mod registry;
+pub mod routing;
 mod task;
+pub mod token;
+pub mod topology;
 
+pub use admission::{Shed, Watermarks, WatermarksError};
 pub use bank::{Bank, clearing_account, genesis, mint_account, node_account};
+pub use breaker::{Breaker, BreakerConfig, BreakerConfigError, BreakerState, Permit};
+pub use coordinates::{
+    Coordinate, CoordinateError, ERROR_MAX, ERROR_MIN, HEIGHT_MS_MIN, MOVE_MS_MAX, POSITION_MS_MAX,
+    RTT_MS_MAX, SampleError,
+};
 pub use coordinator::{Config, Coordinator, ENDED_TASKS_MAX, Host, OPEN_TASKS_MAX};
+pub use detector::{Detector, DetectorConfig, DetectorConfigError, Health, PHI_MAX, WINDOW_MAX};
 pub use error::{
     CancelError, ConfigError, FlushError, Inconsistency, RecoverError, ReportError, SubmitError,
 };
 pub use event::{Event, LossReason};
 pub use job::{JobSpec, JobSummary, TaskOrder, TaskView};
 pub use journal::{Forgetful, Journal, MemoryJournal, Record, Stored, StoredJob, StoredTask};
+pub use kind::{NodeKind, PrivacyLevel, Status, UnknownKind};
 pub use registry::{NodeStatus, NodeView, Offer, OfferError, RegisterError};

@@ -81,6 +81,7 @@ const CORE: &[(&str, &[&str])] = &[
         FUZZ,
         &[
             "fogcompute-base",
+            "fogcompute-coord",
             "fogcompute-exec",
             "fogcompute-harvest",
             "fogcompute-ledger",
