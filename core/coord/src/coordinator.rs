@@ -3,12 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
+use std::ops::Bound;
 use std::time::Duration;
 
 use fogcompute_base::limits::JOB_TASKS_MAX;
 use fogcompute_base::{Instant, JobId, NodeId, Priority, Rng, TaskId, UnixMillis};
 use fogcompute_exec::{
-    ATTEMPTS_MAX, TaskError, TaskEvent, TaskOutput, TaskReport, TaskSpec, TaskState,
+    ATTEMPTS_MAX, ContentId, TaskError, TaskEvent, TaskOutput, TaskReport, TaskSpec, TaskState,
 };
 use fogcompute_ledger::{Amount, Operation};
 use fogcompute_schedule::evolution::Nsga2;
@@ -16,7 +17,10 @@ use fogcompute_schedule::{
     self as placement, Constraint, Instance, PlacementError, Preference, Reputation, Sharing,
 };
 
+use crate::admission::Watermarks;
 use crate::bank::{Bank, open_node, pay, price, release, reservation_id, reserve};
+use crate::breaker::{Breaker, BreakerConfig};
+use crate::detector::{Detector, DetectorConfig, Health};
 use crate::error::{
     CancelError, ConfigError, FlushError, Inconsistency, RecoverError, ReportError, SubmitError,
 };
@@ -24,9 +28,11 @@ use crate::event::{Event, LossReason};
 use crate::job::{JobSpec, JobSummary, TaskView};
 use crate::journal::{Journal, Record, Stored};
 use crate::registry::{
-    Attempt, Node, NodeView, Offer, OfferError, REGISTRY_NODES_MAX, RegisterError, Registry,
+    Attempt, Node, NodeView, Offer, OfferError, Outcome, REGISTRY_NODES_MAX, RegisterError,
+    Registry,
 };
-use crate::task::{Task, speed};
+use crate::routing::{Capacity, Request, Router, Strategy};
+use crate::task::{TASK_CPU_MILLIS, Task, speed};
 
 /// Most tasks that may be open at once, over all jobs.
 pub const OPEN_TASKS_MAX: usize = 10 * JOB_TASKS_MAX;
@@ -39,17 +45,38 @@ pub const ENDED_TASKS_MAX: usize = 100_000;
 /// has nothing to do.
 const TASKS_PLACED_MAX: usize = JOB_TASKS_MAX;
 
+/// How far down the queue a task is looked for that fits while those before it do not. It bounds the
+/// work of one decision.
+const BACKFILL_MAX: usize = 64;
+
+/// How tasks come to nodes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Placement {
+    /// All that wait are placed together, by NSGA-II over five objectives. For few tasks that run
+    /// long: it takes milliseconds to seconds each time the fog changes.
+    #[default]
+    Optimised,
+    /// One by one, in their turn, when a node has room. For many short tasks.
+    Routed(Strategy),
+}
+
 /// How a coordinator behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The optimiser that places tasks.
+    /// How tasks come to nodes.
+    pub placement: Placement,
+    /// The optimiser that places tasks, if it does.
     pub nsga2: Nsga2,
-    /// Which point of the front is taken.
+    /// Which point of its front is taken.
     pub preference: Preference,
     /// Most attempts at one task.
     pub attempts_max: u32,
-    /// A node that was silent for so long is gone.
-    pub silence_max: Duration,
+    /// When a node that is silent is suspect, and when it is gone.
+    pub detector: DetectorConfig,
+    /// When a node that fails at its tasks is left alone, and for how long.
+    pub breaker: BreakerConfig,
+    /// Up to how many open tasks more are admitted.
+    pub watermarks: Watermarks,
     /// Shortest lease of an attempt.
     pub lease_min: Duration,
     /// A lease is this many times the estimated run time, if that is longer.
@@ -66,7 +93,10 @@ impl Default for Config {
             },
             preference: Preference::Knee,
             attempts_max: 5,
-            silence_max: Duration::from_secs(90),
+            placement: Placement::default(),
+            detector: DetectorConfig::default(),
+            breaker: BreakerConfig::default(),
+            watermarks: Watermarks::default(),
             lease_min: Duration::from_secs(60),
             lease_factor: 10.0,
         }
@@ -101,6 +131,8 @@ struct Due {
 #[derive(Debug)]
 pub struct Coordinator {
     config: Config,
+    /// What places tasks, if the optimiser does not.
+    router: Option<Box<dyn Router>>,
     registry: Registry,
     jobs: BTreeMap<JobId, JobSummary>,
     tasks: BTreeMap<TaskId, Task>,
@@ -147,9 +179,8 @@ impl Coordinator {
                 limit: ATTEMPTS_MAX,
             });
         }
-        if config.silence_max.is_zero() {
-            return Err(ConfigError::NoSilence);
-        }
+        Detector::new(config.detector, Instant::ZERO)?;
+        Breaker::new(config.breaker)?;
         if config.lease_min.is_zero() {
             return Err(ConfigError::NoLease);
         }
@@ -158,9 +189,14 @@ impl Coordinator {
                 factor: config.lease_factor,
             });
         }
+        let router = match config.placement {
+            Placement::Optimised => None,
+            Placement::Routed(strategy) => Some(strategy.router()),
+        };
         Ok(Self {
+            registry: Registry::new(config.detector, config.breaker),
             config,
-            registry: Registry::default(),
+            router,
             jobs: BTreeMap::new(),
             tasks: BTreeMap::new(),
             ended: VecDeque::new(),
@@ -256,10 +292,11 @@ impl Coordinator {
                     let held = Attempt {
                         number: attempt,
                         // Its speed is not known before it registers.
-                        lease: now + this.config.lease_min.max(this.config.silence_max),
+                        lease: now + this.config.lease_min.max(this.config.detector.timeout),
                         memory_bytes: task.memory_bytes,
                         price_per_gigafuel: stored.price_per_gigafuel,
                         dispatched: false,
+                        permit: known.breaker.begin(now),
                     };
                     known.running.insert(id, held);
                 }
@@ -374,12 +411,16 @@ impl Coordinator {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let nodes = self.registry.nodes.values();
-        let silences = nodes
+        let health = nodes
             .clone()
             .filter(|node| !node.lost)
-            .map(|node| node.heard + self.config.silence_max);
+            .filter_map(|node| node.detector.poll_timeout());
+        let pauses = nodes
+            .clone()
+            .filter(|node| node.barred && !node.lost)
+            .filter_map(|node| node.breaker.poll_timeout());
         let leases = nodes.flat_map(|node| node.running.values().map(|attempt| attempt.lease));
-        silences.chain(leases).min()
+        health.chain(pauses).chain(leases).min()
     }
 
     /// Every node ever seen.
@@ -490,14 +531,15 @@ impl Coordinator {
         else {
             return Ok(false);
         };
-        known.heard = host.now;
+        let was_suspect = known.hear(host.now);
         offer.check()?;
         let before = mem::replace(&mut known.offer, offer);
         let tasks = &self.tasks;
         let fits = |id: &TaskId, offer| tasks.get(id).is_some_and(|task| task.fits(offer));
         // Placing is expensive, and memory and latency are a little different with every heartbeat.
         // So it is done only if a task should go elsewhere or could come here.
-        let changed = offer.slots() != before.slots()
+        let changed = was_suspect
+            || offer.slots() != before.slots()
             || known.waiting.iter().any(|id| !fits(id, &offer))
             || self
                 .stuck
@@ -505,11 +547,48 @@ impl Coordinator {
                 .any(|(_, _, id)| fits(id, &offer) && !fits(id, &before));
         if changed {
             self.place(host);
+        } else if self.router.is_some() {
+            self.route(host);
         } else {
             self.dispatch_at(node, host.now);
             self.take_over(vec![node], host.now);
         }
         Ok(true)
+    }
+
+    /// A node should leave: it finishes what it has and gets nothing more, until
+    /// [`Coordinator::undrain`]. [`Event::Drained`] says when it has nothing left. Says whether it is
+    /// there.
+    pub fn drain<B: Bank, R: Rng>(&mut self, node: NodeId, host: &mut Host<'_, B, R>) -> bool {
+        let known = self.registry.nodes.get_mut(&node);
+        let Some(known) = known.filter(|known| !known.lost) else {
+            return false;
+        };
+        if !mem::replace(&mut known.draining, true) {
+            self.tell_drained(node);
+            // What waits for it goes to others.
+            self.place(host);
+        }
+        true
+    }
+
+    /// A node that was drained takes tasks again. Says whether it is there.
+    pub fn undrain<B: Bank, R: Rng>(&mut self, node: NodeId, host: &mut Host<'_, B, R>) -> bool {
+        let known = self.registry.nodes.get_mut(&node);
+        let Some(known) = known.filter(|known| !known.lost) else {
+            return false;
+        };
+        if mem::take(&mut known.draining) {
+            self.place(host);
+        }
+        true
+    }
+
+    fn tell_drained(&mut self, node: NodeId) {
+        let known = self.registry.nodes.get(&node);
+        if known.is_some_and(|known| known.draining && known.running.is_empty()) {
+            self.withheld.push_back(Event::Drained { node });
+        }
     }
 
     /// The host cannot send anything to any node for now. Nothing is placed or dispatched until
@@ -641,12 +720,35 @@ impl Coordinator {
                 return Err(SubmitError::KnownTask { task: order.id });
             }
         }
-        if asked > OPEN_TASKS_MAX - self.open {
-            return Err(SubmitError::Full {
-                open: self.open,
-                asked,
-                limit: OPEN_TASKS_MAX,
-            });
+        let watermarks = &self.config.watermarks;
+        watermarks.admit(job.priority, self.open, asked)?;
+        self.check_reachable(job)
+    }
+
+    /// Where tasks are routed, one that no node of the fog could take even if it had nothing else to
+    /// do is refused: it would wait for a node that nobody has.
+    fn check_reachable<E: std::error::Error + 'static>(
+        &self,
+        job: &JobSpec,
+    ) -> Result<(), SubmitError<E>> {
+        let there = |node: &&Node| !node.lost;
+        if self.router.is_none() || !self.registry.nodes.values().any(|node| there(&node)) {
+            return Ok(());
+        }
+        for order in &job.tasks {
+            let nodes = self.registry.nodes.iter();
+            let nodes = nodes.filter(|(_, node)| there(node));
+            let request = Request {
+                fuel_estimate: order.fuel_estimate,
+                price_max: order.price_max,
+                ..Request::new(job.id, needs(order.spec.limits().memory_bytes))
+            };
+            request
+                .could_fit_any(nodes.map(|(id, node)| node.candidate(*id)))
+                .map_err(|error| SubmitError::Unroutable {
+                    task: order.id,
+                    error,
+                })?;
         }
         Ok(())
     }
@@ -683,16 +785,19 @@ impl Coordinator {
             Err(error) => {
                 // The result comes too late, but the node has a slot free again.
                 let known = self.registry.nodes.get_mut(&node);
-                if known.is_some_and(|known| known.free_slot(id, attempt)) {
+                if known
+                    .is_some_and(|known| known.free_slot(id, attempt, Outcome::Nothing, host.now))
+                {
+                    self.tell_drained(node);
                     self.place_if_idle(Some(node), host);
                 }
                 return Err(error.into());
             }
         };
         if let Some(reason) = lost {
-            self.lose_attempt(id, node, reason);
+            self.lose_attempt(id, node, reason, host.now);
             if let Some(known) = self.registry.nodes.get_mut(&node) {
-                known.heard = host.now;
+                known.hear(host.now);
             }
             self.place(host);
             return if reason == LossReason::OverLimits {
@@ -723,8 +828,13 @@ impl Coordinator {
 
         let succeeded = report.result.is_ok();
         if let Some(known) = self.registry.nodes.get_mut(&node) {
-            known.free_slot(id, attempt);
-            known.heard = host.now;
+            let outcome = if succeeded {
+                Outcome::Success
+            } else {
+                Outcome::Nothing
+            };
+            known.free_slot(id, attempt, outcome, host.now);
+            known.hear(host.now);
             // A task that fails on every node says nothing about this one.
             if succeeded {
                 record(&mut known.reputation, true);
@@ -743,6 +853,7 @@ impl Coordinator {
             paid,
         });
         self.end_task(id, state, result, payee, paid);
+        self.tell_drained(node);
         self.place_if_idle(Some(node), host);
         Ok(paid)
     }
@@ -799,50 +910,63 @@ impl Coordinator {
         if known.is_none_or(|known| known.lost && known.running.is_empty()) {
             return;
         }
-        self.take_down(node, reason);
+        self.take_down(node, reason, host.now);
         self.place(host);
     }
 
-    /// Acts on what is due: silent nodes are lost, lapsed leases end their attempts.
+    /// Acts on what is due: silent nodes are suspect, then lost; lapsed leases end their attempts;
+    /// nodes that were left alone get another chance.
     pub fn handle_timeout<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
-        let silent: Vec<_> = self
+        let now = host.now;
+        let (mut silent, mut changed) = (Vec::new(), false);
+        for (id, node) in self
             .registry
             .nodes
-            .iter()
-            .filter(|(_, node)| !node.lost && node.heard + self.config.silence_max <= host.now)
-            .map(|(id, _)| *id)
-            .collect();
+            .iter_mut()
+            .filter(|(_, node)| !node.lost)
+        {
+            let health = node.detector.health(now);
+            if health == Health::Dead {
+                silent.push(*id);
+            }
+            let suspect = health == Health::Suspect;
+            changed |= mem::replace(&mut node.suspect, suspect) != suspect;
+            let barred = !node.breaker.permits(now);
+            changed |= mem::replace(&mut node.barred, barred) != barred;
+        }
         let lapsed: Vec<_> = self
             .registry
             .nodes
             .iter()
-            .flat_map(|(id, node)| node.running.iter().map(|(task, held)| (*id, *task, *held)))
-            .filter(|(_, _, held)| held.lease <= host.now)
+            .flat_map(|(id, node)| node.running.iter().map(|(task, held)| (*id, *task, held)))
+            .filter(|(_, _, held)| held.lease <= now)
             .map(|(node, task, held)| (node, task, held.number))
             .collect();
-        if silent.is_empty() && lapsed.is_empty() {
+        if silent.is_empty() && lapsed.is_empty() && !changed {
             return;
         }
         // All of them before any task is placed again: else it would go to the next that is due.
         for node in silent {
-            self.take_down(node, LossReason::Silent);
+            self.take_down(node, LossReason::Silent, now);
         }
         for (node, task, attempt) in lapsed {
             if self.runs(task, node, attempt) {
-                self.lose_attempt(task, node, LossReason::LeaseExpired);
+                self.lose_attempt(task, node, LossReason::LeaseExpired, now);
             } else if let Some(known) = self.registry.nodes.get_mut(&node) {
-                known.free_slot(task, attempt);
+                known.free_slot(task, attempt, Outcome::Nothing, now);
+                self.tell_drained(node);
             }
         }
         self.place(host);
     }
 
     /// Ends everything on a node. The caller places the tasks again.
-    fn take_down(&mut self, node: NodeId, reason: LossReason) {
+    fn take_down(&mut self, node: NodeId, reason: LossReason, now: Instant) {
         let Some(known) = self.registry.nodes.get_mut(&node) else {
             return;
         };
         known.lost = true;
+        known.suspect = false;
         let running: Vec<_> = known
             .running
             .iter()
@@ -850,9 +974,9 @@ impl Coordinator {
             .collect();
         for (task, attempt) in running {
             if self.runs(task, node, attempt) {
-                self.lose_attempt(task, node, reason);
+                self.lose_attempt(task, node, reason, now);
             } else if let Some(known) = self.registry.nodes.get_mut(&node) {
-                known.free_slot(task, attempt);
+                known.free_slot(task, attempt, Outcome::Nothing, now);
             }
         }
         self.withheld.push_back(Event::NodeLost { node, reason });
@@ -866,7 +990,7 @@ impl Coordinator {
     }
 
     /// Ends the running attempt without a result: the task waits again, or is given up.
-    fn lose_attempt(&mut self, id: TaskId, node: NodeId, reason: LossReason) {
+    fn lose_attempt(&mut self, id: TaskId, node: NodeId, reason: LossReason, now: Instant) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
@@ -884,7 +1008,14 @@ impl Coordinator {
         };
         task.avoid.insert(node);
         if let Some(known) = self.registry.nodes.get_mut(&node) {
-            known.free_slot(id, attempt);
+            let outcome = match reason {
+                LossReason::LeaseExpired | LossReason::OverLimits => Outcome::Failure,
+                // It left, or lends nothing any more: the tasks it takes it does well.
+                LossReason::Disconnected | LossReason::Silent | LossReason::GivenBack => {
+                    Outcome::Nothing
+                }
+            };
+            known.free_slot(id, attempt, outcome, now);
             record(&mut known.reputation, false);
             self.records.push(Record::Node {
                 node,
@@ -917,6 +1048,7 @@ impl Coordinator {
                 avoid: node,
             });
         }
+        self.tell_drained(node);
     }
 
     /// Ends a task of which no node returned anything.
@@ -982,6 +1114,10 @@ impl Coordinator {
     /// changed, and what was best may not be any more.
     fn place<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
         self.unplaced.append(&mut self.stuck);
+        if self.router.is_some() {
+            self.route(host);
+            return;
+        }
         for node in self.registry.nodes.values_mut() {
             for id in node.waiting.drain(..) {
                 if let Some(task) = self.tasks.get(&id) {
@@ -1012,6 +1148,10 @@ impl Coordinator {
         changed: Option<NodeId>,
         host: &mut Host<'_, B, R>,
     ) -> bool {
+        if self.router.is_some() {
+            self.route(host);
+            return false;
+        }
         self.dispatch(host.now);
         self.take_over(changed.into_iter().collect(), host.now);
         let idle = !self.unplaced.is_empty() && self.registry.nodes.values().any(Node::is_idle);
@@ -1019,6 +1159,102 @@ impl Coordinator {
             self.place(host);
         }
         idle
+    }
+
+    /// Gives the tasks that wait, in their turn, to nodes that have room for them now. One that fits
+    /// nowhere lets smaller ones pass, but not many: its turn is not put off for long.
+    fn route<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
+        let Some(mut router) = self.router.take() else {
+            return;
+        };
+        let nodes = self.registry.nodes.values();
+        let mut free = if self.held {
+            0
+        } else {
+            nodes.fold(0_usize, |sum, node| sum.saturating_add(node.free_slots()))
+        };
+        let (mut passed, mut from) = (0, None);
+        while free > 0 && passed < BACKFILL_MAX {
+            let next = match from {
+                None => self.unplaced.first(),
+                Some(last) => self
+                    .unplaced
+                    .range((Bound::Excluded(last), Bound::Unbounded))
+                    .next(),
+            };
+            let Some(&turn) = next else {
+                break;
+            };
+            from = Some(turn);
+            if self.route_one(router.as_mut(), turn, host) {
+                free -= 1;
+            } else {
+                passed += 1;
+            }
+        }
+        self.router = Some(router);
+    }
+
+    /// Gives one task to a node, if one has room for it.
+    fn route_one<B: Bank, R: Rng>(
+        &mut self,
+        router: &mut dyn Router,
+        turn: Turn,
+        host: &mut Host<'_, B, R>,
+    ) -> bool {
+        let id = turn.2;
+        let Some((task, spec)) = self
+            .tasks
+            .get(&id)
+            .and_then(|task| Some((task, task.spec.as_ref()?)))
+        else {
+            debug_assert!(false, "task {id} waits and is not known");
+            return false;
+        };
+        let module = ContentId::from_bytes(*spec.module_digest().as_bytes());
+        let content = [(module, spec.module().len() as u64)];
+        let request = Request {
+            fuel_estimate: task.fuel_estimate,
+            price_max: task.price_max,
+            content: &content,
+            avoid: &task.avoid,
+            ..Request::new(task.job, needs(task.memory_bytes))
+        };
+        let there = |request: &Request<'_>, router: &mut dyn Router, rng: &mut R| {
+            let mut nodes = self
+                .registry
+                .nodes
+                .iter()
+                .filter(|(_, node)| node.free_slots() > 0)
+                .map(|(id, node)| node.candidate(*id));
+            router.route(request, &mut nodes, rng)
+        };
+        let mut chosen = there(&request, router, host.rng);
+        if chosen.is_err() && !task.avoid.is_empty() {
+            // Only those that let an attempt lapse can take it now, if any. Better one of them than
+            // none, unless another will have room.
+            let nodes = self.registry.nodes.iter();
+            let others = nodes.filter(|(id, node)| !node.lost && !task.avoid.contains(id));
+            let others = others.map(|(id, node)| node.candidate(*id));
+            if request.could_fit_any(others).is_err() {
+                let anywhere = BTreeSet::new();
+                let request = Request {
+                    avoid: &anywhere,
+                    ..request
+                };
+                chosen = there(&request, router, host.rng);
+            }
+        }
+        let Ok(node) = chosen else {
+            return false;
+        };
+        self.unplaced.remove(&turn);
+        if let Some(known) = self.registry.nodes.get_mut(&node) {
+            known.keep(module);
+            known.waiting.push_back(id);
+        }
+        self.dispatch_at(node, host.now);
+        true
     }
 
     fn tell_waiting(&mut self) {
@@ -1100,7 +1336,7 @@ impl Coordinator {
         self.registry
             .nodes
             .iter()
-            .filter(|(_, node)| !node.lost && node.offer.slots() > 0)
+            .filter(|(_, node)| node.takes_tasks() && node.offer.slots() > 0)
             .map(|(id, node)| {
                 let offer = &node.offer;
                 let per_second =
@@ -1261,7 +1497,9 @@ impl Coordinator {
                     memory_bytes: task.memory_bytes,
                     price_per_gigafuel: node.offer.price_per_gigafuel,
                     dispatched: true,
+                    permit: node.breaker.begin(now),
                 };
+                node.barred = !node.breaker.permits(now);
                 node.running.insert(task_id, held);
                 self.records.push(Record::Assigned {
                     task: task_id,
@@ -1367,6 +1605,15 @@ impl Coordinator {
             }
         }
         Ok(())
+    }
+}
+
+/// What a task takes up: one whole processor, and its memory.
+const fn needs(memory_bytes: u64) -> Capacity {
+    Capacity {
+        cpu_millis: TASK_CPU_MILLIS,
+        memory_bytes,
+        storage_bytes: 0,
     }
 }
 

@@ -6,6 +6,11 @@ use fogcompute_schedule::PreferenceError;
 use fogcompute_schedule::evolution::ConfigError as Nsga2ConfigError;
 use thiserror::Error;
 
+use crate::admission::Shed;
+use crate::breaker::BreakerConfigError;
+use crate::detector::DetectorConfigError;
+use crate::routing::Unroutable;
+
 /// A configuration that cannot work.
 #[non_exhaustive]
 #[derive(Debug, Error, PartialEq)]
@@ -24,9 +29,12 @@ pub enum ConfigError {
         /// The limit.
         limit: u32,
     },
-    /// Every node would be gone as soon as it was heard.
-    #[error("silence_max is zero")]
-    NoSilence,
+    /// What tells whether nodes are there.
+    #[error(transparent)]
+    Detector(#[from] DetectorConfigError),
+    /// What leaves nodes that fail alone.
+    #[error(transparent)]
+    Breaker(#[from] BreakerConfigError),
     /// An attempt at a task of no estimated work would be over as soon as it began.
     #[error("lease_min is zero")]
     NoLease,
@@ -74,15 +82,16 @@ pub enum SubmitError<E: std::error::Error + 'static> {
         /// The task.
         task: TaskId,
     },
-    /// Too many tasks are open. Submit again when some have ended.
-    #[error("{open} tasks are open and {asked} more asked for, at most {limit} are kept")]
-    Full {
-        /// Tasks that have not ended.
-        open: usize,
-        /// Tasks of the job.
-        asked: usize,
-        /// The limit.
-        limit: usize,
+    /// Too many tasks are open for the job's priority. Submit again when some have ended.
+    #[error(transparent)]
+    Shed(#[from] Shed),
+    /// No node of the fog could take the task, not even with nothing else to do.
+    #[error("task {task} fits no node: {error}")]
+    Unroutable {
+        /// The task.
+        task: TaskId,
+        /// The nearest miss.
+        error: Unroutable,
     },
     /// What happened before cannot be written down or settled, so nothing new is taken on. Submit
     /// again later.

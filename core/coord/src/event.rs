@@ -140,6 +140,11 @@ pub enum Event {
         /// Why.
         reason: LossReason,
     },
+    /// A node that is drained has nothing left: it may leave.
+    Drained {
+        /// Which node.
+        node: NodeId,
+    },
     /// All tasks of a job have ended.
     JobEnded {
         /// Which job.

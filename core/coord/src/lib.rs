@@ -17,10 +17,12 @@
 //!
 //! What it does not do yet: run a task on several nodes and compare, authorise submitters.
 //!
-//! Beside it stand rules that need none of its state, and that it does not use yet: a failure
-//! [`Detector`], a circuit [`Breaker`], network [`Coordinate`]s, [`routing`] of single tasks by six
-//! strategies, [`token`]s of submitters, [`Watermarks`] against too much work, snapshots of the
-//! [`topology`] and [`metrics`].
+//! A φ-accrual [`Detector`] says who is suspect and who is gone, a circuit [`Breaker`] leaves nodes
+//! alone that fail, [`Watermarks`] refuse work when there is too much, and [`routing`] gives tasks to
+//! nodes one by one by one of six strategies where [`Placement::Routed`] is chosen.
+//!
+//! Beside it stand rules that it does not use yet: network [`Coordinate`]s, [`token`]s of submitters,
+//! snapshots of the [`topology`] and [`metrics`].
 //!
 //! Meet [`Coordinator`] and [`JobSpec`] first.
 //!
@@ -104,7 +106,7 @@ pub use coordinates::{
     Coordinate, CoordinateError, ERROR_MAX, ERROR_MIN, HEIGHT_MS_MIN, MOVE_MS_MAX, POSITION_MS_MAX,
     RTT_MS_MAX, SampleError,
 };
-pub use coordinator::{Config, Coordinator, ENDED_TASKS_MAX, Host, OPEN_TASKS_MAX};
+pub use coordinator::{Config, Coordinator, ENDED_TASKS_MAX, Host, OPEN_TASKS_MAX, Placement};
 pub use detector::{Detector, DetectorConfig, DetectorConfigError, Health, PHI_MAX, WINDOW_MAX};
 pub use error::{
     CancelError, ConfigError, FlushError, Inconsistency, RecoverError, ReportError, SubmitError,
@@ -113,4 +115,4 @@ pub use event::{Event, LossReason};
 pub use job::{JobSpec, JobSummary, TaskOrder, TaskView};
 pub use journal::{Forgetful, Journal, MemoryJournal, Record, Stored, StoredJob, StoredTask};
 pub use kind::{NodeKind, PrivacyLevel, Status, UnknownKind};
-pub use registry::{NodeStatus, NodeView, Offer, OfferError, RegisterError};
+pub use registry::{NodeView, Offer, OfferError, RegisterError};

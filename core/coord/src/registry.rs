@@ -1,12 +1,20 @@
 //! The nodes of a fog.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
 
 use fogcompute_base::limits::NODES_MAX;
 use fogcompute_base::{Instant, NodeId, TaskId};
+use fogcompute_exec::ContentId;
 use fogcompute_ledger::Amount;
 use fogcompute_schedule::{NODES_MAX as PLACEMENT_NODES_MAX, Reputation};
 use thiserror::Error;
+
+use crate::breaker::{Breaker, BreakerConfig, Permit};
+use crate::detector::{Detector, DetectorConfig};
+use crate::kind::Status;
+use crate::routing::{Candidate, Capacity, Content};
+use crate::task::TASK_CPU_MILLIS;
 
 /// Most nodes one registry holds: no more than the optimiser places on at once.
 pub(crate) const REGISTRY_NODES_MAX: usize = if NODES_MAX < PLACEMENT_NODES_MAX {
@@ -92,24 +100,15 @@ impl Offer {
     }
 }
 
-/// Whether a node is there.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum NodeStatus {
-    /// It is heard of and lends compute.
-    Lending,
-    /// It is heard of and lends nothing now.
-    Idle,
-    /// It is gone.
-    Lost,
-}
-
 /// One node as it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeView {
     /// Which node.
     pub node: NodeId,
-    /// Whether it is there.
-    pub status: NodeStatus,
+    /// How it is doing.
+    pub status: Status,
+    /// Whether it is left alone because it failed at its tasks.
+    pub barred: bool,
     /// What it lends.
     pub offer: Offer,
     /// What is known of its reliability.
@@ -134,14 +133,38 @@ pub(crate) struct Attempt {
     pub price_per_gigafuel: Amount,
     /// Whether it was dispatched in this life of the coordinator.
     pub dispatched: bool,
+    /// The breaker's. `None` if the node was left alone when the coordinator was killed.
+    pub permit: Option<Permit>,
 }
+
+/// What the end of an attempt says of its node.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Outcome {
+    Success,
+    Failure,
+    Nothing,
+}
+
+/// Most modules that are remembered of a node.
+const MODULES_MAX: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub offer: Offer,
     pub reputation: Reputation,
     pub heard: Instant,
+    pub detector: Detector,
+    pub breaker: Breaker,
     pub lost: bool,
+    /// Late with its heartbeat: it gets no new tasks.
+    pub suspect: bool,
+    /// Left alone by its breaker for now.
+    pub barred: bool,
+    /// To leave: it gets no new tasks.
+    pub draining: bool,
+    /// Modules it was sent, the latest at the back, and the same in order.
+    sent: VecDeque<ContentId>,
+    modules: BTreeSet<ContentId>,
     /// Dispatched and not reported; cancelled ones too, until the node has let go of them.
     pub running: BTreeMap<TaskId, Attempt>,
     /// Placed here, to be dispatched when a slot is free.
@@ -149,11 +172,72 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn status(&self) -> NodeStatus {
-        match (self.lost, self.offer.slots()) {
-            (true, _) => NodeStatus::Lost,
-            (false, 0) => NodeStatus::Idle,
-            (false, _) => NodeStatus::Lending,
+    pub(crate) fn status(&self) -> Status {
+        if self.lost {
+            Status::Offline
+        } else if self.draining && self.running.is_empty() {
+            Status::Maintenance
+        } else if self.draining {
+            Status::Draining
+        } else if self.suspect {
+            Status::Suspect
+        } else if self.free_slots() == 0 {
+            Status::Busy
+        } else if self.running.is_empty() {
+            Status::Idle
+        } else {
+            Status::Active
+        }
+    }
+
+    /// Whether it may get tasks, as far as it has room.
+    pub(crate) const fn takes_tasks(&self) -> bool {
+        !(self.lost || self.suspect || self.barred || self.draining)
+    }
+
+    /// The node gave a sign of life. Says whether it was suspect.
+    pub(crate) fn hear(&mut self, now: Instant) -> bool {
+        self.heard = now;
+        self.detector.heard(now);
+        mem::take(&mut self.suspect)
+    }
+
+    /// It is sent a module, and has it from now on.
+    pub(crate) fn keep(&mut self, module: ContentId) {
+        if self.modules.insert(module) {
+            self.sent.push_back(module);
+            if self.sent.len() > MODULES_MAX
+                && let Some(oldest) = self.sent.pop_front()
+            {
+                self.modules.remove(&oldest);
+            }
+        }
+    }
+
+    /// The node as a router sees it.
+    pub(crate) fn candidate(&self, id: NodeId) -> Candidate<'_> {
+        let held = self.running.values().map(|attempt| attempt.memory_bytes);
+        let held = held.fold(0, u64::saturating_add);
+        let capacity = |slots: usize, memory_bytes| Capacity {
+            cpu_millis: (slots as u64).saturating_mul(TASK_CPU_MILLIS),
+            memory_bytes,
+            storage_bytes: 0,
+        };
+        Candidate {
+            status: self.status(),
+            free: capacity(
+                self.free_slots(),
+                self.offer.memory_bytes.saturating_sub(held),
+            ),
+            running: self.running.len(),
+            waiting: self.waiting.len(),
+            price_per_gigafuel: self.offer.price_per_gigafuel,
+            trust: self.reputation.lower_bound(),
+            latency_ms: self.offer.latency_ms,
+            // Every task reaches its node through it.
+            mixnet: true,
+            content: Content::Set(&self.modules),
+            ..Candidate::new(id, capacity(self.offer.slots(), self.offer.memory_bytes))
         }
     }
 
@@ -171,7 +255,7 @@ impl Node {
 
     /// Tasks that could start now, if memory were no matter.
     pub(crate) fn free_slots(&self) -> usize {
-        if self.lost {
+        if !self.takes_tasks() {
             return 0;
         }
         self.offer.slots().saturating_sub(self.running.len())
@@ -182,26 +266,69 @@ impl Node {
     }
 
     /// Frees the slot of an attempt. `false` if that attempt holds none.
-    pub(crate) fn free_slot(&mut self, task: TaskId, number: u32) -> bool {
-        let held = self
-            .running
-            .get(&task)
-            .is_some_and(|attempt| attempt.number == number);
-        if held {
-            self.running.remove(&task);
+    pub(crate) fn free_slot(
+        &mut self,
+        task: TaskId,
+        number: u32,
+        outcome: Outcome,
+        now: Instant,
+    ) -> bool {
+        let held = self.running.get(&task);
+        let Some(held) = held.filter(|held| held.number == number).copied() else {
+            return false;
+        };
+        self.running.remove(&task);
+        if let Some(permit) = held.permit {
+            match outcome {
+                Outcome::Success => self.breaker.succeeded(permit),
+                Outcome::Failure => self.breaker.failed(permit, now),
+                Outcome::Nothing => self.breaker.abandoned(permit),
+            }
         }
-        held
+        self.barred = !self.breaker.permits(now);
+        true
     }
 }
 
 /// All nodes ever seen, so that reputation outlives a connection; the longest lost are forgotten
 /// when there are too many.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
     pub nodes: BTreeMap<NodeId, Node>,
+    detector: DetectorConfig,
+    breaker: BreakerConfig,
 }
 
 impl Registry {
+    /// A registry without nodes. Both configurations are valid.
+    pub(crate) const fn new(detector: DetectorConfig, breaker: BreakerConfig) -> Self {
+        Self {
+            nodes: BTreeMap::new(),
+            detector,
+            breaker,
+        }
+    }
+
+    fn node(&self, offer: Offer, reputation: Reputation, lost: bool, now: Instant) -> Node {
+        Node {
+            offer,
+            reputation,
+            heard: now,
+            detector: Detector::new(self.detector, now)
+                .expect("the coordinator has checked its configuration"),
+            breaker: Breaker::new(self.breaker)
+                .expect("the coordinator has checked its configuration"),
+            lost,
+            suspect: false,
+            barred: false,
+            draining: false,
+            sent: VecDeque::new(),
+            modules: BTreeSet::new(),
+            running: BTreeMap::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
     /// Whether there is room for a node: it is known, there is a place, or a lost one makes room.
     pub(crate) fn has_room(&self, node: NodeId) -> bool {
         self.nodes.len() < REGISTRY_NODES_MAX
@@ -222,7 +349,8 @@ impl Registry {
     pub(crate) fn insert(&mut self, node: NodeId, offer: Offer, now: Instant) -> bool {
         if let Some(known) = self.nodes.get_mut(&node) {
             known.offer = offer;
-            known.heard = now;
+            known.hear(now);
+            known.barred = !known.breaker.permits(now);
             known.lost = false;
             return true;
         }
@@ -232,14 +360,7 @@ impl Registry {
             };
             self.nodes.remove(&forgotten);
         }
-        let fresh = Node {
-            offer,
-            reputation: Reputation::default(),
-            heard: now,
-            lost: false,
-            running: BTreeMap::new(),
-            waiting: VecDeque::new(),
-        };
+        let fresh = self.node(offer, Reputation::default(), false, now);
         self.nodes.insert(node, fresh);
         true
     }
@@ -250,20 +371,14 @@ impl Registry {
         if self.nodes.contains_key(&node) || self.nodes.len() >= REGISTRY_NODES_MAX {
             return;
         }
-        let absent = Node {
-            offer: Offer {
-                cpu_millis: 0,
-                memory_bytes: 0,
-                fuel_per_second: 0,
-                price_per_gigafuel: Amount::ZERO,
-                latency_ms: 0.0,
-            },
-            reputation,
-            heard: now,
-            lost: true,
-            running: BTreeMap::new(),
-            waiting: VecDeque::new(),
+        let nothing = Offer {
+            cpu_millis: 0,
+            memory_bytes: 0,
+            fuel_per_second: 0,
+            price_per_gigafuel: Amount::ZERO,
+            latency_ms: 0.0,
         };
+        let absent = self.node(nothing, reputation, true, now);
         self.nodes.insert(node, absent);
     }
 
@@ -273,6 +388,7 @@ impl Registry {
             .map(|(id, node)| NodeView {
                 node: *id,
                 status: node.status(),
+                barred: node.barred,
                 offer: node.offer,
                 reputation: node.reputation,
                 running: node.running.len(),
@@ -308,11 +424,16 @@ mod tests {
             memory_bytes,
             price_per_gigafuel: Amount(1),
             dispatched: true,
+            permit: None,
         }
     }
 
+    fn registry() -> Registry {
+        Registry::new(DetectorConfig::default(), BreakerConfig::default())
+    }
+
     fn fresh(offer: Offer) -> Node {
-        let mut registry = Registry::default();
+        let mut registry = registry();
         assert!(registry.insert(node(1), offer, Instant::ZERO));
         registry.nodes.remove(&node(1)).unwrap()
     }
@@ -331,12 +452,12 @@ mod tests {
         assert_eq!(slots(1_000, 1), 1);
         assert_eq!(slots(3_999, 1), 3);
         assert_eq!(slots(4_000, 0), 0);
-        assert_eq!(fresh(OFFER).status(), NodeStatus::Lending);
+        assert_eq!(fresh(OFFER).status(), Status::Idle);
         let nothing = Offer {
             memory_bytes: 0,
             ..OFFER
         };
-        assert_eq!(fresh(nothing).status(), NodeStatus::Idle);
+        assert_eq!(fresh(nothing).status(), Status::Busy);
     }
 
     #[test]
@@ -352,29 +473,34 @@ mod tests {
             .insert(TaskId::from_bytes([2; 16]), attempt(1, 0));
         assert!(!node.has_room(0));
         assert!(!node.is_idle());
-        assert!(node.free_slot(TASK, 1));
+        assert!(node.free_slot(TASK, 1, Outcome::Nothing, Instant::ZERO));
         assert!(node.is_idle());
         node.waiting.push_back(TASK);
         assert!(!node.is_idle());
         node.lost = true;
         assert!(!node.has_room(0));
-        assert_eq!(node.status(), NodeStatus::Lost);
+        assert_eq!(node.status(), Status::Offline);
     }
 
     #[test]
     fn only_the_attempt_that_holds_a_slot_frees_it() {
         let mut node = fresh(OFFER);
         node.running.insert(TASK, attempt(2, 1));
-        assert!(!node.free_slot(TASK, 1));
-        assert!(!node.free_slot(TaskId::from_bytes([2; 16]), 2));
+        assert!(!node.free_slot(TASK, 1, Outcome::Nothing, Instant::ZERO));
+        assert!(!node.free_slot(
+            TaskId::from_bytes([2; 16]),
+            2,
+            Outcome::Nothing,
+            Instant::ZERO
+        ));
         assert_eq!(node.running.len(), 1);
-        assert!(node.free_slot(TASK, 2));
-        assert!(!node.free_slot(TASK, 2));
+        assert!(node.free_slot(TASK, 2, Outcome::Nothing, Instant::ZERO));
+        assert!(!node.free_slot(TASK, 2, Outcome::Nothing, Instant::ZERO));
     }
 
     #[test]
     fn the_longest_lost_makes_room_in_a_full_registry() {
-        let mut registry = Registry::default();
+        let mut registry = registry();
         for index in 0..REGISTRY_NODES_MAX {
             let heard = Instant::from_millis(index as u64);
             assert!(registry.insert(node(index), OFFER, heard));
@@ -397,7 +523,7 @@ mod tests {
 
     #[test]
     fn a_node_that_comes_back_keeps_its_reputation() {
-        let mut registry = Registry::default();
+        let mut registry = registry();
         registry.insert(node(1), OFFER, Instant::ZERO);
         let known = registry.nodes.get_mut(&node(1)).unwrap();
         known.reputation.record(true, 1.0).unwrap();
@@ -411,7 +537,7 @@ mod tests {
         let view = &registry.views()[0];
         assert_eq!(view.reputation, reputation);
         assert_eq!(view.offer, offer);
-        assert_eq!(view.status, NodeStatus::Idle);
+        assert_eq!(view.status, Status::Busy);
         assert_eq!(registry.nodes[&node(1)].heard, Instant::from_millis(7));
     }
 }

@@ -14,7 +14,7 @@ use crate::registry::Offer;
 const REFERENCE_FUEL_PER_SECOND: u64 = 1_000_000_000;
 
 /// What a task asks of a node: one whole processor.
-const TASK_CPU_MILLIS: u64 = 1000;
+pub(crate) const TASK_CPU_MILLIS: u64 = 1000;
 
 #[derive(Debug)]
 pub(crate) struct Task {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use fogcompute_base::{AccountId, Instant, JobId, NodeId, Priority, TaskId, UnixMillis};
 use fogcompute_coord::{
-    Config, Coordinator, Event, Host, JobSpec, LossReason, MemoryJournal, NodeStatus, Offer,
-    ReportError, SubmitError, TaskOrder, clearing_account, genesis, mint_account, node_account,
+    Config, Coordinator, Event, Host, JobSpec, LossReason, MemoryJournal, Offer, ReportError,
+    Status, SubmitError, TaskOrder, clearing_account, genesis, mint_account, node_account,
 };
 use fogcompute_exec::{Limits, TaskError, TaskOutput, TaskReport, TaskSpec, TaskState, Usage};
 use fogcompute_ledger::{Amount, Book, LedgerError};
@@ -236,10 +236,10 @@ impl World {
         self.observe();
     }
 
-    fn status(&self, node: NodeId) -> Option<NodeStatus> {
+    fn status(&self, node: NodeId) -> Option<Status> {
         let views = self.coordinator.nodes();
         let view = views.iter().find(|view| view.node == node)?;
-        Some(view.status).filter(|status| *status != NodeStatus::Lost)
+        Some(view.status).filter(|status| *status != Status::Offline)
     }
 
     fn submit(&mut self, tasks: &[(u64, u64, u128)]) {
@@ -337,7 +337,7 @@ impl World {
         for view in self.coordinator.nodes() {
             let bit = view.node.as_bytes()[0];
             if heard & (1 << bit) != 0 {
-                let known = view.status != NodeStatus::Lost;
+                let known = view.status != Status::Offline;
                 let done = self.call(|rules, host| rules.heartbeat(view.node, view.offer, host));
                 assert_eq!(done, Ok(known));
             }
@@ -465,11 +465,11 @@ impl World {
                 ..
             } = view.offer;
             // What was running when the coordinator was killed may be running still.
-            if view.status == NodeStatus::Lost && !self.killed {
+            if view.status == Status::Offline && !self.killed {
                 assert_eq!((view.running, view.waiting), (0, 0));
             }
             // An offer may shrink below what runs, but then nothing is sent.
-            if sent_to.contains(&view.node) && view.status != NodeStatus::Lost {
+            if sent_to.contains(&view.node) && view.status != Status::Offline {
                 assert!(view.running as u64 <= cpu_millis / 1_000);
                 let held: u64 = here.map(|live| self.tasks[&live.task].1).sum();
                 assert!(held <= memory_bytes);

@@ -14,8 +14,8 @@ use fogcompute_base::{
     AccountId, Clock, CryptoRng, JobId, NodeId, OsEntropy, Priority, SystemClock, TaskId,
 };
 use fogcompute_coord::{
-    Config, ConfigError, Coordinator, Event, Forgetful, Host, JobSpec, LossReason, NodeStatus,
-    Offer, RegisterError, ReportError, SubmitError, TaskOrder, genesis,
+    Config, ConfigError, Coordinator, Event, Forgetful, Host, JobSpec, LossReason, Offer,
+    RegisterError, ReportError, Status, SubmitError, TaskOrder, genesis,
 };
 use fogcompute_exec::{CancelToken, Runtime, TaskError, TaskOutput, TaskReport, TaskSpec};
 use fogcompute_ledger::{Amount, Book, LedgerError};
@@ -539,7 +539,7 @@ impl Engine {
         let views = self.rules.nodes();
         for view in views
             .into_iter()
-            .filter(|view| view.status != NodeStatus::Lost)
+            .filter(|view| view.status != Status::Offline)
         {
             let heard = self.with_rules(|rules, host| rules.heartbeat(view.node, view.offer, host));
             debug_assert_eq!(heard, Ok(true), "workers stay registered");
@@ -629,8 +629,8 @@ impl Engine {
                 Event::NotPlaced { error } => self.end_waiting(&error),
                 Event::Waiting { .. } => {
                     let views = self.rules.nodes();
-                    let lends = |status| status == NodeStatus::Lending;
-                    if !views.iter().any(|view| lends(view.status)) {
+                    // They lend all they have as long as they are there.
+                    if !views.iter().any(|view| view.status != Status::Offline) {
                         self.end_waiting(&PlacementError::NoNodes);
                     }
                 }

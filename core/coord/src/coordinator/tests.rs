@@ -2,7 +2,8 @@ use super::*;
 use crate::bank::{clearing_account, genesis, node_account};
 use crate::job::TaskOrder;
 use crate::journal::MemoryJournal;
-use crate::registry::NodeStatus;
+use crate::kind::Status;
+use crate::routing::Obstacle;
 use fogcompute_base::{AccountId, TransferId};
 use fogcompute_exec::{Limits, TaskError, TransitionError, Usage};
 use fogcompute_ledger::{Book, LedgerError, Limits as AccountLimits, Operation, Receipt};
@@ -359,7 +360,7 @@ fn tasks_of_a_node_that_dies_go_to_others() {
     world.events();
 
     world.call(|rules, host| rules.node_lost(A, LossReason::Disconnected, host));
-    assert_eq!(world.view(A).status, NodeStatus::Lost);
+    assert_eq!(world.view(A).status, Status::Offline);
     assert_eq!((world.view(A).running, world.view(A).waiting), (0, 0));
     assert_eq!((world.view(B).running, world.view(B).waiting), (1, 3));
     assert!(world.view(A).reputation.expected() < trust);
@@ -685,13 +686,13 @@ fn an_offer_that_makes_no_sense_is_refused_and_the_node_heard() {
     assert_eq!(world.view(A).offer, OFFER);
     world.now = world.now + Duration::from_secs(60);
     world.timeout();
-    assert_eq!(world.view(A).status, NodeStatus::Lending);
+    assert_ne!(world.view(A).status, Status::Offline);
     let nothing = Offer {
         cpu_millis: 0,
         ..no_speed
     };
     assert_eq!(world.heartbeat(A, nothing), Ok(true));
-    assert_eq!(world.view(A).status, NodeStatus::Idle);
+    assert_eq!(world.view(A).status, Status::Busy);
 }
 
 #[test]
@@ -766,7 +767,8 @@ fn a_job_that_cannot_be_admitted_says_why() {
 #[test]
 fn open_tasks_have_a_limit() {
     let mut world = World::new();
-    world.coordinator.open = OPEN_TASKS_MAX - 1;
+    let watermark = Watermarks::default().of(Priority::Normal);
+    world.coordinator.open = watermark - 1;
     let job = JobSpec {
         id: job_id(1),
         owner: OWNER,
@@ -776,9 +778,15 @@ fn open_tasks_have_a_limit() {
     let refused: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&job);
     assert!(matches!(
         refused,
-        Err(SubmitError::Full { open, asked: 2, limit: OPEN_TASKS_MAX })
-            if open == OPEN_TASKS_MAX - 1
+        Err(SubmitError::Shed(shed)) if shed.open == watermark - 1 && shed.watermark == watermark
     ));
+    // What is more urgent is let in all the same.
+    let urgent = JobSpec {
+        priority: Priority::High,
+        ..job.clone()
+    };
+    let admitted: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&urgent);
+    assert!(admitted.is_ok());
     world.coordinator.open -= 1;
     let admitted: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&job);
     assert!(admitted.is_ok());
@@ -997,6 +1005,221 @@ fn tasks_that_run_together_fit_the_memory_that_is_lent() {
 }
 
 #[test]
+fn a_node_that_is_late_keeps_what_it_has_and_gets_nothing_new() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1])).unwrap();
+    assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+    world.now = world.coordinator.poll_timeout().unwrap();
+    world.timeout();
+    assert_eq!(world.view(A).status, Status::Suspect);
+    world.submit(2, orders([2])).unwrap();
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    // A report is a sign of life, as a heartbeat is.
+    assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+}
+
+#[test]
+fn a_coordinator_that_slept_blames_no_node_for_its_own_silence() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1])).unwrap();
+    world.now = world.now + Duration::from_secs(3_600);
+    world.timeout();
+    assert_ne!(world.view(A).status, Status::Offline);
+    assert_eq!(world.heartbeat(A, OFFER), Ok(true));
+}
+
+#[test]
+fn a_node_that_fails_again_and_again_is_left_alone_and_then_tried_with_one_task() {
+    let mut world = World::with(Config {
+        attempts_max: 50,
+        ..config()
+    });
+    world.register(
+        A,
+        Offer {
+            cpu_millis: 4_000,
+            memory_bytes: 1024 * MIB,
+            ..OFFER
+        },
+    );
+    world.submit(1, orders(1..=4)).unwrap();
+    let over = |fuel| done(fuel);
+    let mut failures = 0;
+    while !world.view(A).barred {
+        let (_, task, attempt) = world.dispatched()[0];
+        let refused = world.report(A, task.as_bytes()[0], attempt, over(u64::MAX));
+        assert!(
+            matches!(refused, Err(ReportError::OverLimits { .. })),
+            "{refused:?}"
+        );
+        failures += 1;
+        assert!(failures < 10);
+    }
+    assert_eq!(failures, 5);
+    world.events();
+    world.pass(Duration::from_secs(59));
+    assert!(world.dispatched().is_empty());
+    world.pass(Duration::from_secs(2));
+    // Half open: one trial at a time, whatever number of slots there is.
+    let trial = world.dispatched();
+    assert_eq!(trial.len(), 1);
+    assert!(world.view(A).barred);
+    world
+        .report(A, trial[0].1.as_bytes()[0], trial[0].2, done(FUEL))
+        .unwrap();
+    let second = world.dispatched();
+    assert_eq!(second.len(), 1);
+    world
+        .report(A, second[0].1.as_bytes()[0], second[0].2, done(FUEL))
+        .unwrap();
+    assert!(!world.view(A).barred);
+    assert_eq!(world.dispatched().len(), 2);
+}
+
+#[test]
+fn a_node_that_is_drained_finishes_and_gets_nothing_more() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+    assert!(world.call(|rules, host| rules.drain(A, host)));
+    assert_eq!(world.view(A).status, Status::Draining);
+    let drained = |world: &mut World| {
+        let told = |event: &Event| matches!(event, Event::Drained { node: A });
+        world.events().iter().any(told)
+    };
+    assert!(!drained(&mut world));
+    // What waits for it goes to others.
+    world.register(B, OFFER);
+    assert_eq!(world.dispatched(), [(B, id(2), 1)]);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    assert!(drained(&mut world));
+    assert_eq!(world.view(A).status, Status::Maintenance);
+    world.submit(2, orders([3])).unwrap();
+    assert!(world.dispatched().is_empty());
+    assert!(world.call(|rules, host| rules.undrain(A, host)));
+    assert_eq!(world.dispatched(), [(A, id(3), 1)]);
+    assert!(!world.call(|rules, host| rules.drain(C, host)));
+    assert!(!world.call(|rules, host| rules.undrain(C, host)));
+}
+
+fn routed(strategy: Strategy) -> Config {
+    Config {
+        placement: Placement::Routed(strategy),
+        ..config()
+    }
+}
+
+#[test]
+fn every_strategy_gives_every_task_to_a_node_that_has_room() {
+    for strategy in Strategy::ALL {
+        let mut world = World::with(routed(strategy));
+        world.register(
+            A,
+            Offer {
+                cpu_millis: 2_000,
+                memory_bytes: 1024 * MIB,
+                ..OFFER
+            },
+        );
+        world.register(B, OFFER);
+        world.submit(1, orders(1..=6)).unwrap();
+        let mut out = world.dispatched();
+        assert_eq!(out.len(), 3, "{strategy}");
+        for _ in 0..6 {
+            let (node, task, attempt) = out.remove(0);
+            world
+                .report(node, task.as_bytes()[0], attempt, done(FUEL))
+                .unwrap();
+            out.extend(world.dispatched());
+            assert!(out.len() <= 3, "{strategy}");
+        }
+        assert_eq!(world.summary(1).succeeded, 6, "{strategy}");
+    }
+}
+
+#[test]
+fn urgent_tasks_are_routed_first_and_small_ones_pass_those_that_fit_nowhere() {
+    let mut world = World::with(routed(Strategy::LeastLoaded));
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    let urgent = JobSpec {
+        id: job_id(2),
+        owner: OWNER,
+        priority: Priority::Critical,
+        tasks: orders([3]),
+    };
+    world
+        .call(|rules, host| rules.submit(urgent, host))
+        .unwrap();
+    assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    assert_eq!(world.dispatched(), [(A, id(3), 1)]);
+    // A node with room for little, while the large task waits for the one that is busy.
+    world
+        .submit(
+            3,
+            vec![order_with_memory(4, 60 * MIB), order_with_memory(5, MIB)],
+        )
+        .unwrap();
+    world.report(A, 3, 1, done(FUEL)).unwrap();
+    world.register(
+        B,
+        Offer {
+            memory_bytes: 2 * MIB,
+            ..OFFER
+        },
+    );
+    assert_eq!(world.dispatched(), [(A, id(2), 1), (B, id(5), 1)]);
+}
+
+#[test]
+fn a_task_that_no_node_could_ever_take_is_refused_with_the_nearest_miss() {
+    let mut world = World::with(routed(Strategy::LeastLoaded));
+    // As long as there is no node, nobody knows what there will be.
+    world
+        .submit(1, vec![order_with_memory(1, 512 * MIB)])
+        .unwrap();
+    world.register(A, OFFER);
+    let refused = world.submit(2, vec![order(2), order_with_memory(3, 65 * MIB)]);
+    let Err(SubmitError::Unroutable { task, error }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!((task, error.nodes), (id(3), 1));
+    assert_eq!(
+        error.nearest,
+        Some((
+            A,
+            Obstacle::Memory {
+                bytes: 64 * MIB,
+                needed: 65 * MIB
+            }
+        ))
+    );
+    // Nothing is reserved for it.
+    assert_eq!(world.available(), ENDOWMENT - 1_000);
+}
+
+#[test]
+fn a_node_that_let_an_attempt_lapse_is_asked_again_only_if_no_other_could() {
+    let mut world = World::with(routed(Strategy::RoundRobin));
+    world.register(A, OFFER);
+    world.submit(1, orders([1])).unwrap();
+    world.report(A, 1, 1, Err(TaskError::Cancelled)).unwrap();
+    assert_eq!(world.dispatched(), [(A, id(1), 1), (A, id(1), 2)]);
+    // There is another now: it is waited for.
+    world.register(B, OFFER);
+    world.submit(2, orders([2])).unwrap();
+    assert_eq!(world.dispatched(), [(B, id(2), 1)]);
+    world.report(A, 1, 2, Err(TaskError::Cancelled)).unwrap();
+    assert!(world.dispatched().is_empty());
+    world.report(B, 2, 1, done(FUEL)).unwrap();
+    assert_eq!(world.dispatched(), [(B, id(1), 3)]);
+}
+
+#[test]
 fn silence_of_the_whole_fog_costs_a_task_one_attempt() {
     // Nodes were taken down one by one and the tasks sent to the next that was silent, until
     // they had no attempts left.
@@ -1006,15 +1229,21 @@ fn silence_of_the_whole_fog_costs_a_task_one_attempt() {
     }
     world.submit(1, orders([1])).unwrap();
     world.events();
-    assert_eq!(
-        world.coordinator.poll_timeout(),
-        Some(world.now + Duration::from_secs(60))
-    );
-    world.now = world.now + Duration::from_secs(90);
-    world.timeout();
+    let heard = world.now;
+    let mut suspects = 0;
+    while let Some(due) = world.coordinator.poll_timeout() {
+        assert!(due <= heard + Duration::from_secs(90));
+        world.now = due;
+        world.timeout();
+        let views = world.coordinator.nodes();
+        let suspect = views.iter().filter(|view| view.status == Status::Suspect);
+        suspects = suspects.max(suspect.count());
+    }
+    assert_eq!(suspects, 5);
+    assert_eq!(world.now, heard + Duration::from_secs(90));
     assert_eq!(world.state(1), TaskState::Queued { attempts: 1 });
     let lost = world.coordinator.nodes();
-    assert!(lost.iter().all(|view| view.status == NodeStatus::Lost));
+    assert!(lost.iter().all(|view| view.status == Status::Offline));
     assert_eq!(world.coordinator.poll_timeout(), None);
     world.register(C, OFFER);
     assert_eq!(world.dispatched(), [(C, id(1), 2)]);
@@ -1192,7 +1421,7 @@ fn a_ledger_that_fails_while_a_node_dies_is_asked_again() {
     world.call(|rules, host| rules.node_lost(A, LossReason::Silent, host));
     assert_eq!(world.flushed, Err(FlushError::Bank(TillError::Shut)));
     // It is gone and its task has ended, but nobody hears of it before the money is back.
-    assert_eq!(world.view(A).status, NodeStatus::Lost);
+    assert_eq!(world.view(A).status, Status::Offline);
     assert_eq!((world.view(A).running, world.view(A).waiting), (0, 0));
     assert!(world.events().is_empty());
     assert_eq!(world.available(), ENDOWMENT - 2_000);
@@ -1317,7 +1546,7 @@ fn a_coordinator_that_was_killed_goes_on() {
     world.flush().unwrap();
     assert_eq!(world.summary(1), summary);
     assert_eq!(world.view(A).reputation, trust);
-    assert_eq!(world.view(A).status, NodeStatus::Lost);
+    assert_eq!(world.view(A).status, Status::Offline);
     // It is the same attempt, once: the node may have done it meanwhile.
     let attempt = world.coordinator.task(id(running)).unwrap().attempts;
     world.register(A, OFFER);
@@ -1534,10 +1763,13 @@ fn a_configuration_that_cannot_work_is_refused() {
     ));
     assert!(matches!(
         refused(Config {
-            silence_max: Duration::ZERO,
+            detector: DetectorConfig {
+                interval: Duration::ZERO,
+                ..DetectorConfig::default()
+            },
             ..Config::default()
         }),
-        ConfigError::NoSilence
+        ConfigError::Detector(_)
     ));
     assert!(
         Coordinator::new(Config {
