@@ -74,7 +74,7 @@ impl Restore {
                 found: batch.first,
             });
         }
-        let mut draft = Draft::new(&self.state, batch.time, batch.kinds.len());
+        let mut draft = Draft::again(&self.state, batch.time, batch.kinds.len());
         for (index, kind) in batch.kinds.iter().enumerate() {
             let mut done = Ok(());
             // What an event of the economy makes follow is there already.
@@ -114,7 +114,7 @@ impl Restore {
         let Some(first) = entries.first() else {
             return Ok(());
         };
-        let mut draft = Draft::new(&self.state, first.time, entries.len());
+        let mut draft = Draft::again(&self.state, first.time, entries.len());
         let mut head = self.state.head();
         for (index, entry) in entries.iter().enumerate() {
             let mut done = Ok(());
