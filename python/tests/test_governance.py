@@ -235,9 +235,9 @@ def test_every_kind_of_action_does_what_it_says() -> None:
         ProposalKind.GENERAL,
         Action.grant_role(ANA, Role.COUNCILOR),
         Action.grant_role(BEN, Role.KING),
-        Action.revoke_role(BEN),
         Action.resolve(digest),
     )
+    decide(ledger, ProposalKind.GENERAL, Action.revoke_role(BEN))
     decide(ledger, ProposalKind.PROTOCOL_UPGRADE, Action.schedule_upgrade("2.0", digest, later))
     decide(ledger, ProposalKind.EMERGENCY_ACTION, Action.pause(PauseScope.EARNING))
     with pytest.raises(f.PausedError):
@@ -305,6 +305,9 @@ def test_every_bad_request_has_its_error_and_changes_nothing() -> None:
                 f.TreasuryShortError,
             ),
             (lambda: propose(kind=pay, actions=[Action.pay(BEN, 0)]), f.ActionRefusedError),
+            (lambda: propose(**change(base_of(ledger))), f.ActionRefusedError),
+            (lambda: propose(actions=change(1)["actions"] * 2), f.ActionRefusedError),
+            (lambda: propose(title="\u202ex"), f.ControlCharacterError),
             (
                 lambda: governance.delegate(new_id(), CLEO, [(BEN, 1)]),
                 f.CircularDelegationError,
@@ -350,6 +353,13 @@ def test_accounts_speak_for_themselves_and_by_signatures() -> None:
     ledger.execute_signed(sign(ledger, ANA, asked))
     with pytest.raises(f.SignatureRequiredError):
         ledger.governance.vote(new_id(), BEN, proposal, Choice.FOR)
+    # Nor is a key replaced, once roles are established, but by a signature under it.
+    ledger.governance.establish(new_id(), [(CLEO, Role.GUARDIAN)])
+    key = owner_key(SECRETS[CLEO])
+    with pytest.raises(f.SignatureRequiredError):
+        ledger.own(new_id(), BEN, key)
+    ledger.execute_signed(sign(ledger, BEN, Operation.own(new_id(), BEN, key)))
+    assert ledger.owner(BEN) == key
 
 
 def test_an_execution_that_fails_does_nothing_and_stays_queued() -> None:

@@ -329,7 +329,9 @@ impl Ledger {
         self.perform(Operation::Close { id, account })
     }
 
-    /// Registers the key whose signatures move an account's money.
+    /// Registers the key whose signatures move an account's money. Once governance is established, a
+    /// key that is there is replaced by a signature under it alone
+    /// ([`execute_signed`](Self::execute_signed)).
     ///
     /// # Errors
     /// [`Error::Store`].

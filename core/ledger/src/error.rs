@@ -339,7 +339,7 @@ pub enum LedgerError {
         purse: Option<Purse>,
     },
     /// It is paused, by a decision of governance.
-    #[error("operation {id} is refused, as {scope:?} is paused")]
+    #[error("operation {id} is refused, as {scope} is paused")]
     Paused {
         /// The operation.
         id: TransferId,

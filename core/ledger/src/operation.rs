@@ -114,6 +114,7 @@ pub enum Operation {
     },
     /// Registers whose signatures move an account's money ([`crate::SignedBatch`]), in place of an
     /// earlier key. What an account was signed for before stays refused as a replay.
+    /// Once governance is established, an earlier key is replaced by a signature under it alone.
     Own {
         /// Names the operation.
         id: TransferId,

@@ -10,11 +10,12 @@ use fogcompute_base::{AccountId, TransferId, UnixMillis};
 
 use crate::economy::{Economy, Signer};
 use crate::entry::Chain;
+use crate::signed::SoundKey;
 use crate::state::{Place, Slot};
 use crate::{
     Account, AccountKind, Amount, AssetId, BATCH_ENTRIES_MAX, Batch, Entry, EntryKind, Head,
-    History, LedgerError, Limits, Memo, Operation, Owner, PublicKey, Purse, Receipt, Reservation,
-    ReservationState, SignedBatch, State, dao, earning, staking,
+    History, LedgerError, Limits, Memo, Operation, Owner, Purse, Receipt, Reservation,
+    ReservationState, SignedBatch, State, Verified, dao, earning, staking,
 };
 
 pub(crate) use governance::counts;
@@ -36,6 +37,8 @@ pub struct Plan {
     pub(crate) ids: HashMap<TransferId, Place>,
     pub(crate) reservations: HashMap<TransferId, Reservation>,
     pub(crate) owners: HashMap<AccountId, Owner>,
+    /// The key that signed the batch.
+    pub(crate) key: Option<SoundKey>,
     /// The economy's rules, if they change.
     pub(crate) economy: Option<Box<Economy>>,
     pub(crate) staking: Option<Box<staking::draft::Changes>>,
@@ -56,6 +59,7 @@ impl Plan {
             ids: HashMap::with_capacity(count),
             reservations: HashMap::new(),
             owners: HashMap::new(),
+            key: None,
             economy: None,
             staking: None,
             earning: None,
@@ -125,6 +129,17 @@ impl Plan {
     }
 }
 
+/// Who asks for what a draft does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Authority {
+    /// Whoever can write the file.
+    Host,
+    /// The owner of an account, by signature.
+    Owner,
+    /// Whoever did then.
+    History,
+}
+
 /// A plan in the making: reads through to the state where the batch has changed nothing yet.
 ///
 /// Each step makes all its checks before it changes anything, though a draft with a refused step
@@ -142,8 +157,7 @@ pub(crate) struct Draft<'a> {
     staking: Option<staking::draft::Draft<'a>>,
     earning: Option<earning::draft::Draft<'a>>,
     dao: Option<dao::Draft<'a>>,
-    /// The account whose owner signed the batch.
-    signer: Option<AccountId>,
+    authority: Authority,
     weighing: governance::Weighing,
 }
 
@@ -160,8 +174,16 @@ impl<'a> Draft<'a> {
             staking: None,
             earning: None,
             dao: None,
-            signer: None,
+            authority: Authority::Host,
             weighing: governance::Weighing::of(state),
+        }
+    }
+
+    /// To do again what a history says, all of which was allowed to whoever asked for it.
+    pub(crate) fn again(state: &'a State, now: UnixMillis, count: usize) -> Self {
+        Self {
+            authority: Authority::History,
+            ..Self::new(state, now, count)
         }
     }
 
@@ -202,11 +224,11 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Checks a signature, unless that key is known to have made it, and takes its number.
+    /// Checks a signature, unless it was found to be of the owner's key, and takes its number.
     pub(crate) fn sign(
         &mut self,
         batch: &SignedBatch,
-        made_by: Option<PublicKey>,
+        verified: Option<&Verified<'_>>,
     ) -> Result<(), LedgerError> {
         let SignedBatch { account, nonce, .. } = *batch;
         if batch.expires <= self.now {
@@ -219,15 +241,21 @@ impl<'a> Draft<'a> {
         let owner = self
             .owner(account)
             .ok_or(LedgerError::NoOwner { account })?;
-        if made_by != Some(owner.key) && !batch.is_signed_by(&owner.key) {
-            return Err(LedgerError::SignatureForged { account });
-        }
-        self.count_signature(account, nonce)?;
-        self.signer = Some(account);
+        let (key, digest) = match verified.filter(|verified| verified.key() == owner.key) {
+            Some(verified) => (verified.key, verified.digest),
+            None => {
+                let key = self.state.keys.sound(owner.key);
+                let verified = batch.verified_by(key);
+                verified.ok_or(LedgerError::SignatureForged { account })?
+            }
+        };
+        self.plan.key = Some(key);
+        self.count_signature(account, nonce, owner)?;
+        self.authority = Authority::Owner;
         self.record(EntryKind::Signed {
             account,
             nonce,
-            digest: batch.digest(),
+            digest,
         });
         Ok(())
     }
@@ -235,16 +263,21 @@ impl<'a> Draft<'a> {
     /// Takes a signature in that was checked when it came.
     pub(crate) fn signed(&mut self, kind: EntryKind) -> Result<(), LedgerError> {
         if let EntryKind::Signed { account, nonce, .. } = kind {
-            self.count_signature(account, nonce)?;
+            let owner = self
+                .owner(account)
+                .ok_or(LedgerError::NoOwner { account })?;
+            self.count_signature(account, nonce, owner)?;
             self.record(kind);
         }
         Ok(())
     }
 
-    fn count_signature(&mut self, account: AccountId, nonce: u64) -> Result<(), LedgerError> {
-        let owner = self
-            .owner(account)
-            .ok_or(LedgerError::NoOwner { account })?;
+    fn count_signature(
+        &mut self,
+        account: AccountId,
+        nonce: u64,
+        owner: Owner,
+    ) -> Result<(), LedgerError> {
         let next = owner.nonce.saturating_add(1);
         if nonce < next {
             return Err(LedgerError::SignatureReplayed {
@@ -387,7 +420,14 @@ impl<'a> Draft<'a> {
             Operation::Own { id, account, key } => {
                 self.not_a_purse(account)?;
                 self.usable(id, account)?;
-                let nonce = self.owner(account).map_or(0, |owner| owner.nonce);
+                let known = self.owner(account);
+                // Else whoever can write the file would vote in everybody's name.
+                let replaces = known.is_some_and(|owner| owner.key != key);
+                if replaces && self.is_governed() && self.authority == Authority::Host {
+                    let unsigned = LedgerError::SignatureRequired { id, account };
+                    return Err(H::Error::from(unsigned));
+                }
+                let nonce = known.map_or(0, |owner| owner.nonce);
                 self.plan.owners.insert(account, Owner { key, nonce });
                 EntryKind::Owned { id, account, key }
             }

@@ -1,10 +1,11 @@
 //! Batches that the owner of an account has signed.
 
+mod keys;
+
 use std::fmt;
 use std::str::FromStr;
 
-use curve25519_dalek::edwards::CompressedEdwardsY;
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey, verify_batch};
+use ed25519_dalek::{Signature, Signer, SigningKey, verify_batch};
 use fogcompute_base::wire::DecodeError;
 use fogcompute_base::{AccountId, Digest, ParseIdError, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::BATCH_OPERATIONS_MAX;
 use crate::Operation;
 use crate::codec::{Decoder, Write, unknown, write_operation};
+use keys::is_strict_nonce;
+pub(crate) use keys::{KnownKeys, SoundKey};
 
 /// An Ed25519 public key (RFC 8032). As text, 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -42,12 +45,7 @@ impl PublicKey {
     /// Strict: keys of small order and signatures with more than one encoding are refused, so
     /// all who check agree.
     pub(crate) fn signed(&self, context: &[u8], digest: Digest, signature: &[u8; 64]) -> bool {
-        let Ok(key) = VerifyingKey::from_bytes(self.as_bytes()) else {
-            return false;
-        };
-        let signature = Signature::from_bytes(signature);
-        key.verify_strict(&message(context, digest), &signature)
-            .is_ok()
+        SoundKey::of(*self).is_some_and(|key| key.signed(context, digest, signature))
     }
 }
 
@@ -77,33 +75,68 @@ fn message(context: &[u8], digest: Digest) -> Vec<u8> {
 /// for all of them.
 const TOGETHER_MAX: usize = 256;
 
-/// Whether all of them are sound, as far as one equation tells.
-fn verify_together(batches: &[(&SignedBatch, PublicKey)]) -> bool {
-    let mut messages = Vec::with_capacity(batches.len());
-    let mut signatures = Vec::with_capacity(batches.len());
-    let mut keys = Vec::with_capacity(batches.len());
-    for (batch, key) in batches {
-        let Ok(key) = VerifyingKey::from_bytes(key.as_bytes()) else {
+/// A signature to be checked: its batch, what it is about, and the key, if it is one that signs.
+#[derive(Clone, Copy)]
+struct Claim<'a> {
+    batch: &'a SignedBatch,
+    digest: Digest,
+    key: Option<SoundKey>,
+}
+
+impl<'a> Claim<'a> {
+    fn new(batch: &'a SignedBatch, key: Option<SoundKey>) -> Self {
+        Self {
+            batch,
+            digest: batch.digest(),
+            key,
+        }
+    }
+
+    fn holds(&self) -> bool {
+        let Self { batch, digest, key } = self;
+        key.is_some_and(|key| key.signed(SignedBatch::DOMAIN, *digest, &batch.signature))
+    }
+}
+
+/// Whether all of them hold, as far as one equation tells.
+fn verify_together(claims: &[Claim<'_>]) -> bool {
+    let mut messages = Vec::with_capacity(claims.len());
+    let mut signatures = Vec::with_capacity(claims.len());
+    let mut keys = Vec::with_capacity(claims.len());
+    for Claim { batch, digest, key } in claims {
+        let signature = Signature::from_bytes(&batch.signature);
+        let Some(key) = key.filter(|_| is_strict_nonce(signature.r_bytes())) else {
             return false;
         };
-        let signature = Signature::from_bytes(&batch.signature);
-        let nonce = CompressedEdwardsY(*signature.r_bytes()).decompress();
-        if key.is_weak() || nonce.is_none_or(|point| point.is_small_order()) {
-            return false;
-        }
-        messages.push(message(SignedBatch::DOMAIN, batch.digest()));
+        messages.push(message(SignedBatch::DOMAIN, *digest));
         signatures.push(signature);
-        keys.push(key);
+        keys.push(*key.verifying());
     }
     let messages: Vec<_> = messages.iter().map(Vec::as_slice).collect();
     verify_batch(&messages, &signatures, &keys).is_ok()
+}
+
+/// Which claims hold: chunk by chunk by one equation, and each alone where that does not hold.
+fn which_hold(claims: &[Claim<'_>]) -> Vec<bool> {
+    let mut sound = vec![false; claims.len()];
+    for (found, chunk) in (sound.chunks_mut(TOGETHER_MAX)).zip(claims.chunks(TOGETHER_MAX)) {
+        if chunk.len() > 1 && verify_together(chunk) {
+            found.fill(true);
+            continue;
+        }
+        for (found, claim) in found.iter_mut().zip(chunk) {
+            *found = claim.holds();
+        }
+    }
+    sound
 }
 
 /// A signed batch with the key that made its signature: [`State::verify`](crate::State::verify).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Verified<'a> {
     pub(crate) batch: &'a SignedBatch,
-    pub(crate) key: PublicKey,
+    pub(crate) digest: Digest,
+    pub(crate) key: SoundKey,
 }
 
 impl<'a> Verified<'a> {
@@ -115,8 +148,21 @@ impl<'a> Verified<'a> {
 
     /// The key that signed it.
     #[must_use]
-    pub const fn key(&self) -> PublicKey {
-        self.key
+    pub fn key(&self) -> PublicKey {
+        self.key.public()
+    }
+
+    /// Those of the batches that are signed by the key beside them, in their places.
+    pub(crate) fn all(batches: &[(&'a SignedBatch, Option<SoundKey>)]) -> Vec<Option<Self>> {
+        let claims = batches.iter().map(|&(batch, key)| Claim::new(batch, key));
+        let claims: Vec<_> = claims.collect();
+        let sound = which_hold(&claims);
+        (claims.iter().zip(sound))
+            .map(|(&Claim { batch, digest, key }, sound)| {
+                let key = key.filter(|_| sound)?;
+                Some(Self { batch, digest, key })
+            })
+            .collect()
     }
 }
 
@@ -212,6 +258,12 @@ impl SignedBatch {
         key.signed(Self::DOMAIN, self.digest(), &self.signature)
     }
 
+    /// The key, if it made the signature, and what the signature is about.
+    pub(crate) fn verified_by(&self, key: Option<SoundKey>) -> Option<(SoundKey, Digest)> {
+        let claim = Claim::new(self, key);
+        key.filter(|_| claim.holds()).map(|key| (key, claim.digest))
+    }
+
     /// Which of the batches are signed by the key beside them: about twice as fast, for a hundred
     /// or more, as asking [`is_signed_by`](Self::is_signed_by) of each.
     ///
@@ -225,17 +277,8 @@ impl SignedBatch {
     /// a component of small order in it, that passes here sometimes and alone never.
     #[must_use]
     pub fn verify_all(batches: &[(&Self, PublicKey)]) -> Vec<bool> {
-        let mut sound = vec![false; batches.len()];
-        for (found, chunk) in (sound.chunks_mut(TOGETHER_MAX)).zip(batches.chunks(TOGETHER_MAX)) {
-            if chunk.len() > 1 && verify_together(chunk) {
-                found.fill(true);
-                continue;
-            }
-            for (found, (batch, key)) in found.iter_mut().zip(chunk) {
-                *found = batch.is_signed_by(key);
-            }
-        }
-        sound
+        let claim = |&(batch, key): &(_, PublicKey)| Claim::new(batch, SoundKey::of(key));
+        which_hold(&batches.iter().map(claim).collect::<Vec<_>>())
     }
 
     fn unsigned(&self) -> Vec<u8> {
@@ -651,13 +694,14 @@ mod tests {
         assert_eq!(found[3].as_ref().unwrap().batch(), &sound[1]);
         assert_eq!(found[4], refused);
         // Without the forgeries one equation is enough.
+        let claim = |batch, of| Claim::new(batch, SoundKey::of(PublicKey::of(&secret(of))));
         assert!(verify_together(&[
-            (&sound[0], PublicKey::of(&secret(ANA))),
-            (&sound[1], PublicKey::of(&secret(BEN))),
+            claim(&sound[0], ANA),
+            claim(&sound[1], BEN)
         ]));
         assert!(!verify_together(&[
-            (&sound[0], PublicKey::of(&secret(BEN))),
-            (&sound[1], PublicKey::of(&secret(BEN))),
+            claim(&sound[0], BEN),
+            claim(&sound[1], BEN)
         ]));
         let plan = book
             .state()

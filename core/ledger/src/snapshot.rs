@@ -184,7 +184,7 @@ impl Snapshot {
         state.earning = Earning::restore(&earning).map_err(|_| unknown(at, 0))?;
         let at = decoder.0.position();
         let dao = dao::Snapshot::decode(decoder.0.bytes(usize::MAX)?)?;
-        state.dao = Dao::unchecked(dao).map_err(|_| unknown(at, 0))?;
+        state.dao = Dao::restore_from(dao).map_err(|_| unknown(at, 0))?;
         decoder.0.finish()?;
         Ok(Self { state, ids })
     }
@@ -230,7 +230,7 @@ impl Snapshot {
         let whole = ids.len() == self.ids
             && slots.iter().all(|slot| fits(&slot.account))
             && open.keys().all(|id| is_open(*id))
-            && self.state.check().is_ok();
+            && self.state.check_restored().is_ok();
         whole.then_some(self.state)
     }
 }

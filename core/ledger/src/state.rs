@@ -8,6 +8,7 @@ use crate::dao::Dao;
 use crate::earning::Earning;
 use crate::economy::Economy;
 use crate::plan::{Draft, counts};
+use crate::signed::KnownKeys;
 use crate::staking::Staking;
 use crate::{
     Account, AccountKind, Amount, AssetId, BATCH_OPERATIONS_MAX, Corruption, EntryKind, Head,
@@ -34,6 +35,7 @@ pub struct State {
     /// Open reservations that expire, soonest first.
     pub(crate) expiries: BTreeSet<(UnixMillis, TransferId)>,
     pub(crate) owners: BTreeMap<AccountId, Owner>,
+    pub(crate) keys: KnownKeys,
     /// The rules, once there are any.
     pub(crate) economy: Option<Box<Economy>>,
     pub(crate) staking: Staking,
@@ -148,19 +150,21 @@ impl State {
         &self,
         batches: &[&'a SignedBatch],
     ) -> Vec<Result<Verified<'a>, LedgerError>> {
-        let key_of = |batch: &SignedBatch| self.owner(batch.account).map(|owner| owner.key);
-        let known: Vec<_> = (batches.iter())
-            .filter_map(|batch| Some((*batch, key_of(batch)?)))
+        let key_of = |batch: &SignedBatch| {
+            let owner = self.owner(batch.account)?;
+            self.keys.sound(owner.key)
+        };
+        let claims: Vec<_> = batches
+            .iter()
+            .map(|batch| (*batch, key_of(batch)))
             .collect();
-        let mut sound = SignedBatch::verify_all(&known).into_iter();
-        (batches.iter())
-            .map(|batch| {
+        (Verified::all(&claims).into_iter().zip(batches))
+            .map(|(verified, batch)| {
                 let account = batch.account;
-                let key = key_of(batch).ok_or(LedgerError::NoOwner { account })?;
-                match sound.next() {
-                    Some(true) => Ok(Verified { batch, key }),
-                    _ => Err(LedgerError::SignatureForged { account }),
-                }
+                verified.ok_or(match self.owner(account) {
+                    Some(_) => LedgerError::SignatureForged { account },
+                    None => LedgerError::NoOwner { account },
+                })
             })
             .collect()
     }
@@ -173,12 +177,13 @@ impl State {
     pub fn plan_verified<H: History + ?Sized>(
         &self,
         history: &H,
-        Verified { batch, key }: Verified<'_>,
+        verified: Verified<'_>,
         now: UnixMillis,
     ) -> Result<Plan, H::Error> {
+        let batch = verified.batch();
         check_size(&batch.operations)?;
         let mut draft = Draft::new(self, now, batch.operations.len() + 1);
-        draft.sign(batch, Some(key))?;
+        draft.sign(batch, Some(&verified))?;
         draft.owned_all(history, batch)?;
         Ok(draft.finish()?)
     }
@@ -251,6 +256,9 @@ impl State {
             }
         }
         self.owners.extend(plan.owners);
+        if let Some(key) = plan.key {
+            self.keys.note(key);
+        }
         if let Some(economy) = plan.economy {
             self.economy = Some(economy);
         }
@@ -401,6 +409,18 @@ impl State {
     /// [`Corruption::Unbalanced`], [`Corruption::Overdrawn`], [`Corruption::PendingDiffers`],
     /// [`Corruption::PurseDiffers`], [`Corruption::Staking`].
     pub fn check(&self) -> Result<(), Corruption> {
+        self.check_books()?;
+        self.dao.check().map_err(Corruption::Dao)?;
+        self.check_weights()
+    }
+
+    /// As [`check`](Self::check), where governance was checked as it was restored.
+    pub(crate) fn check_restored(&self) -> Result<(), Corruption> {
+        self.check_books()?;
+        self.check_weights()
+    }
+
+    fn check_books(&self) -> Result<(), Corruption> {
         let mut totals = BTreeMap::<AssetId, (Total, Total)>::new();
         let mut pending = self.pending()?;
         for account in self.accounts() {
@@ -457,14 +477,12 @@ impl State {
                 });
             }
         }
-        self.staking.check().map_err(Corruption::Staking)?;
-        self.check_weights()
+        self.staking.check().map_err(Corruption::Staking)
     }
 
     /// Governance weighs what accounts have. A stake may be worth a little more than is counted:
     /// what others' leaving is rounded by goes to those who stay.
     fn check_weights(&self) -> Result<(), Corruption> {
-        self.dao.check().map_err(Corruption::Dao)?;
         if self.dao.member_count() == 0 {
             return Ok(());
         }

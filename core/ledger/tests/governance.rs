@@ -379,6 +379,76 @@ fn an_action_that_fails_undoes_the_ones_before_it() {
 }
 
 #[test]
+fn two_proposals_of_one_value_are_both_done() {
+    let mut world = World::established();
+    let first = world.propose(1, set("dao.live_max", 50)).unwrap();
+    let second = world.propose(2, set("dao.live_max", 50)).unwrap();
+    world.wait(DAY + 1);
+    for proposal in [first, second] {
+        for voter in [ANA, BEN] {
+            world.vote(voter, proposal).unwrap();
+        }
+    }
+    world.wait(7 * DAY);
+    for proposal in [first, second] {
+        world.queue(proposal).unwrap();
+    }
+    world.wait(DAY);
+    world.execute(first).unwrap();
+    // To propose it again is to ask for nothing; what was proposed before is as it was to be.
+    assert!(matches!(
+        refusal(world.propose(3, set("dao.live_max", 50))),
+        DaoError::ActionInvalid { index: 0, .. }
+    ));
+    world.execute(second).unwrap();
+    assert_eq!(world.state(second), ProposalState::Executed);
+    world.read_again();
+}
+
+#[test]
+fn a_host_takes_no_voters_key() {
+    // Whoever could write the file gave a voter another key, and voted with that.
+    let mut world = World::established();
+    let other = secret(EVE);
+    let own = |n: u64, account, key: &SigningKey| Operation::Own {
+        id: id(5_000 + n),
+        account,
+        key: PublicKey::of(key),
+    };
+    assert_eq!(
+        world.run(own(1, BEN, &other)),
+        Err(LedgerError::SignatureRequired {
+            id: id(5_001),
+            account: BEN
+        })
+    );
+    // To say again what is so takes nothing from anybody, and who has no key is given the first.
+    world.run(own(2, BEN, &secret(BEN))).unwrap();
+    let newcomer = AccountId::from_bytes([77; 16]);
+    let (asset, kind) = (AssetId::CREDITS, AccountKind::Holder);
+    let open = Operation::Open {
+        account: newcomer,
+        asset,
+        kind,
+    };
+    world.run(open).unwrap();
+    world.run(own(3, newcomer, &other)).unwrap();
+    assert!(world.run(own(4, newcomer, &secret(BEN))).is_err());
+    // The owner replaces it, by a signature under the old one.
+    let nonce = world.book.owner(BEN).unwrap().nonce + 1;
+    let expires = UnixMillis(world.now.0 + HOUR);
+    let operations = vec![own(5, BEN, &other)];
+    let batch = SignedBatch::new(BEN, nonce, expires, operations, &secret(BEN));
+    let plan = world.book.plan_signed(&batch, world.now).unwrap();
+    world.book.commit(plan).unwrap();
+    assert_eq!(world.book.owner(BEN).unwrap().key, PublicKey::of(&other));
+    world.read_again();
+    // Before roles are established, the host may: nobody decides yet but it.
+    let mut before = World::new();
+    before.run(own(1, BEN, &other)).unwrap();
+}
+
+#[test]
 fn accounts_speak_by_signatures() {
     let mut world = World::established();
     let proposal = world

@@ -478,7 +478,13 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
     let arguments = match Arguments::try_parse_from(args).and_then(checked) {
         Ok(arguments) => arguments,
         Err(error) => {
-            let _ = error.print();
+            if let Err(unsaid) = error.print()
+                && !error.use_stderr()
+                && unsaid.kind() != io::ErrorKind::BrokenPipe
+            {
+                // What was asked for was to be told.
+                return failed(&NodeError::io("writing to the standard output", unsaid));
+            }
             if json_asked && error.use_stderr() {
                 print_failure("arguments", error.render().to_string().trim_end());
             }
@@ -616,7 +622,7 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
         Command::Ledger(command) => {
             match ledger::run(&command, &SystemClock::new(), &mut OsEntropy) {
                 Ok(()) => 0,
-                Err(error) if error.is_reader_gone() => 0,
+                Err(error) if error.is_reader_gone() => reader_gone(error.did()),
                 Err(error) => {
                     if command.json() {
                         print_failure(error.kind(), &with_causes(&error));
@@ -628,7 +634,7 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
         }
         Command::Dao(command) => match dao::run(&command, &SystemClock::new(), &mut OsEntropy) {
             Ok(()) => 0,
-            Err(error) if error.is_reader_gone() => 0,
+            Err(error) if error.is_reader_gone() => reader_gone(error.did()),
             Err(error) => {
                 if command.json() {
                     print_failure(error.kind(), &with_causes(&error));
@@ -736,6 +742,14 @@ fn checked(arguments: Arguments) -> Result<Arguments, clap::Error> {
 fn failed(error: &(dyn std::error::Error + 'static)) -> i32 {
     let _ = writeln!(io::stderr(), "error: {}", with_causes(error));
     1
+}
+
+/// Nobody reads what the command says, which is no failure; what it did is told all the same.
+fn reader_gone(did: Option<&str>) -> i32 {
+    if let Some(did) = did {
+        let _ = writeln!(io::stderr(), "{did}");
+    }
+    0
 }
 
 /// Prints a failure for programs. Whether it can be read or not, the exit code

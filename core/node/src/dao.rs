@@ -6,24 +6,28 @@ mod error;
 mod show;
 mod simulate;
 
-use std::path::Path;
-
-use fogcompute_base::{AccountId, Clock, CryptoRng, TransferId, UnixMillis};
+use fogcompute_base::{AccountId, Clock, CryptoRng, UnixMillis};
 use fogcompute_ledger::dao::{Holder, Operation as Asked, Part};
 use fogcompute_ledger::economy::{Economy, Request};
-use fogcompute_ledger::{LedgerError, Operation, PublicKey, SignedBatch};
+use fogcompute_ledger::{Amount, LedgerError, Operation, PublicKey, SignedBatch};
 use fogcompute_store::{SqliteLedger, StoreError};
+use serde_json::json;
 
 use crate::ledger::proof::{read_key, signing_key};
-use crate::ledger::{Said, carry_out, existing};
+use crate::ledger::{LedgerCommandError, Named, Said, carry_out, drawn, existing};
 pub(crate) use arguments::DaoCommand;
 use arguments::{
-    DaoFile, EstablishArguments, FoundArguments, Named, OwnArguments, ProposeArguments, Signing,
+    DaoFile, EstablishArguments, FoundArguments, OwnArguments, ProposeArguments, Signing,
+    VoteArguments,
 };
 pub(crate) use error::DaoCommandError;
 
 /// How long a signature of the command is worth anything: it is used at once.
 const SIGNED_FOR_MS: u64 = 60_000;
+
+/// How many days a time that is given may be after the last event and the machine's clock.
+const AHEAD_DAYS_MAX: u64 = 366;
+const DAY_MS: u64 = 86_400_000;
 
 /// A ledger, and when it is looked at.
 struct Seen {
@@ -52,14 +56,7 @@ pub(crate) fn run(
             let asked = Asked::Submit { author, proposal };
             ask(&arguments.dao, &arguments.signing, asked, clock, rng)
         }
-        DaoCommand::Vote(arguments) => {
-            let asked = Asked::Vote {
-                voter: arguments.voter,
-                proposal: arguments.proposal,
-                choice: arguments.choice.into(),
-            };
-            ask(&arguments.dao, &arguments.signing, asked, clock, rng)
-        }
+        DaoCommand::Vote(arguments) => vote(arguments, clock, rng),
         DaoCommand::Delegate(arguments) => {
             let part = |&(to, part)| Part { to, part };
             let asked = Asked::Delegate {
@@ -89,31 +86,54 @@ pub(crate) fn run(
         DaoCommand::Power(arguments) => show::power(&see(&arguments.dao, clock)?, arguments),
         DaoCommand::Simulate(arguments) => simulate::simulate(arguments),
     }?;
-    said.print(command.json()).map_err(DaoCommandError::output)
+    Ok(said.print(command.json())?)
 }
 
-/// The time a command takes place at.
-fn now(dao: &DaoFile, clock: &dyn Clock) -> UnixMillis {
-    dao.at.unwrap_or_else(|| clock.unix_now())
+fn open(dao: &DaoFile) -> Result<SqliteLedger, DaoCommandError> {
+    Ok(existing(&dao.file, dao.patience)?)
 }
 
-/// Opens a ledger that has an economy, to look at it: no earlier than it was changed last.
-fn see(dao: &DaoFile, clock: &dyn Clock) -> Result<Seen, DaoCommandError> {
-    let ledger = existing(&dao.file)?;
+/// Opens a ledger that has an economy.
+fn governed(dao: &DaoFile) -> Result<SqliteLedger, DaoCommandError> {
+    let ledger = open(dao)?;
     if ledger.state().economy().is_none() {
         let path = dao.file.clone();
         return Err(DaoCommandError::NoEconomy { path });
     }
-    let now = now(dao, clock).max(ledger.state().dao().clock());
-    Ok(Seen { ledger, now })
+    Ok(ledger)
 }
 
-fn drawn(given: Option<TransferId>, rng: &mut impl CryptoRng) -> TransferId {
-    given.unwrap_or_else(|| {
-        let mut bytes = [0; TransferId::LEN];
-        rng.fill_bytes(&mut bytes);
-        TransferId::from_bytes(bytes)
-    })
+/// The time a command takes place at. A mistaken one would keep the ledger waiting for it.
+fn now(
+    dao: &DaoFile,
+    ledger: &SqliteLedger,
+    clock: &dyn Clock,
+) -> Result<UnixMillis, DaoCommandError> {
+    let Some(at) = dao.at else {
+        return Ok(clock.unix_now());
+    };
+    let latest = ledger.state().dao().clock().max(clock.unix_now());
+    let ahead = at.0.saturating_sub(latest.0);
+    if ahead > AHEAD_DAYS_MAX * DAY_MS && !dao.far {
+        return Err(DaoCommandError::FarAhead {
+            at,
+            latest,
+            limit_days: AHEAD_DAYS_MAX,
+        });
+    }
+    Ok(at)
+}
+
+/// Opens a ledger that has an economy, to look at it: no earlier than it was changed last.
+fn see(dao: &DaoFile, clock: &dyn Clock) -> Result<Seen, DaoCommandError> {
+    let ledger = governed(dao)?;
+    let last = ledger.state().dao().clock();
+    let now = match dao.at {
+        Some(at) if at < last => return Err(DaoCommandError::Past { at, last }),
+        Some(at) => at,
+        None => clock.unix_now().max(last),
+    };
+    Ok(Seen { ledger, now })
 }
 
 /// Asks for something as whoever may write the file.
@@ -124,11 +144,24 @@ fn request_of_host(
     clock: &dyn Clock,
     rng: &mut impl CryptoRng,
 ) -> Result<Said, DaoCommandError> {
+    let mut ledger = governed(dao)?;
+    ask_as_host(&mut ledger, dao, named, request, clock, rng)
+}
+
+fn ask_as_host(
+    ledger: &mut SqliteLedger,
+    dao: &DaoFile,
+    named: &Named,
+    request: Request,
+    clock: &dyn Clock,
+    rng: &mut impl CryptoRng,
+) -> Result<Said, DaoCommandError> {
+    let now = now(dao, ledger, clock)?;
     let operation = Operation::Economy {
-        id: drawn(named.id, rng),
+        id: drawn(named, rng),
         request: Box::new(request),
     };
-    Ok(carry_out(&dao.file, now(dao, clock), |ledger, now| {
+    Ok(carry_out(ledger, now, |ledger| {
         ledger.execute(&[operation], now)
     })?)
 }
@@ -141,16 +174,28 @@ fn ask(
     clock: &dyn Clock,
     rng: &mut impl CryptoRng,
 ) -> Result<Said, DaoCommandError> {
+    ask_of(&mut governed(dao)?, dao, signing, asked, clock, rng)
+}
+
+fn ask_of(
+    ledger: &mut SqliteLedger,
+    dao: &DaoFile,
+    signing: &Signing,
+    asked: Asked,
+    clock: &dyn Clock,
+    rng: &mut impl CryptoRng,
+) -> Result<Said, DaoCommandError> {
     let (Some(key), Some(account)) = (&signing.key, asked.actor()) else {
         let request = Request::Governance(asked);
-        return request_of_host(dao, &signing.named, request, clock, rng);
+        return ask_as_host(ledger, dao, &signing.named, request, clock, rng);
     };
+    let now = now(dao, ledger, clock)?;
     let secret = read_key(key)?;
     let operation = Operation::Economy {
-        id: drawn(signing.named.id, rng),
+        id: drawn(&signing.named, rng),
         request: Box::new(Request::Governance(asked)),
     };
-    Ok(carry_out(&dao.file, now(dao, clock), |ledger, now| {
+    Ok(carry_out(ledger, now, |ledger| {
         let nonce = next_nonce(ledger, account)?;
         let expires = UnixMillis(now.0.saturating_add(SIGNED_FOR_MS));
         let batch = SignedBatch::new(account, nonce, expires, vec![operation], &secret);
@@ -174,8 +219,18 @@ fn found(
     for (name, value) in &arguments.set {
         economy.set(name, *value)?;
     }
+    let (dao, named) = (&arguments.dao, &arguments.named);
+    let mut ledger = open(dao)?;
+    let state = ledger.state();
+    // Asked once more with the same id, it is answered as it was; governed, the rules refuse it.
+    let is_known = named.id.is_some_and(|id| state.sequence_of(id).is_some());
+    let resets = state.economy().is_some() && !state.dao().is_established() && !is_known;
+    if resets && !arguments.again {
+        let path = dao.file.clone();
+        return Err(DaoCommandError::Founded { path });
+    }
     let request = Request::Configure(economy);
-    request_of_host(&arguments.dao, &arguments.named, request, clock, rng)
+    ask_as_host(&mut ledger, dao, named, request, clock, rng)
 }
 
 fn establish(
@@ -194,27 +249,57 @@ fn own(
     clock: &dyn Clock,
     rng: &mut impl CryptoRng,
 ) -> Result<Said, DaoCommandError> {
+    let (dao, account) = (&arguments.dao, arguments.account);
+    let mut ledger = open(dao)?;
+    let now = now(dao, &ledger, clock)?;
     // Looked at before a key is made, which would be made for nothing.
-    known(&arguments.dao.file, arguments.account)?;
+    known(&ledger, account)?;
     let secret = signing_key(&arguments.key, rng)?;
     let operation = Operation::Own {
-        id: drawn(arguments.named.id, rng),
-        account: arguments.account,
+        id: drawn(&arguments.named, rng),
+        account,
         key: PublicKey::of(&secret),
     };
-    let now = now(&arguments.dao, clock);
-    Ok(carry_out(&arguments.dao.file, now, |ledger, now| {
+    Ok(carry_out(&mut ledger, now, |ledger| {
         ledger.execute(&[operation], now)
     })?)
 }
 
-fn known(path: &Path, account: AccountId) -> Result<(), DaoCommandError> {
-    let ledger = existing(path)?;
+fn known(ledger: &SqliteLedger, account: AccountId) -> Result<(), DaoCommandError> {
     if ledger.account(account).is_some() {
         return Ok(());
     }
     let sequence = ledger.state().head().sequence;
-    Err(crate::ledger::LedgerCommandError::UnknownAccount { account, sequence }.into())
+    Err(LedgerCommandError::UnknownAccount { account, sequence }.into())
+}
+
+/// Votes, and says what of the power counts.
+fn vote(
+    arguments: &VoteArguments,
+    clock: &dyn Clock,
+    rng: &mut impl CryptoRng,
+) -> Result<Said, DaoCommandError> {
+    let (voter, proposal) = (arguments.voter, arguments.proposal);
+    let asked = Asked::Vote {
+        voter,
+        proposal,
+        choice: arguments.choice.into(),
+    };
+    let (dao, signing) = (&arguments.dao, &arguments.signing);
+    let mut ledger = governed(dao)?;
+    let mut said = ask_of(&mut ledger, dao, signing, asked, clock, rng)?;
+    // Of a vote that was cast before, the ballot may be another by now.
+    let ballot = ledger.state().dao().ballot(proposal, voter);
+    if let Some(ballot) = ballot.filter(|_| said.json["replayed"] == json!(false)) {
+        said.json["ballot"] = json!(ballot);
+        if ballot.counted < ballot.power {
+            said.text.push_str(&format!(
+                "\npower {} counts, the most that one ballot may",
+                Amount(ballot.counted.0).to_credits_string()
+            ));
+        }
+    }
+    Ok(said)
 }
 
 fn propose(
@@ -223,7 +308,12 @@ fn propose(
     rng: &mut impl CryptoRng,
 ) -> Result<Said, DaoCommandError> {
     let content = content::content(&arguments.content)?;
-    let (author, proposal) = (arguments.author, drawn(arguments.proposal, rng));
+    let (author, proposal) = (
+        arguments.author,
+        arguments
+            .proposal
+            .unwrap_or_else(|| drawn(&Named { id: None }, rng)),
+    );
     let asked = if arguments.draft {
         Asked::Draft {
             author,

@@ -79,7 +79,8 @@ fn part(path: &Path, readers: Readers) -> io::Result<NamedTempFile> {
     }
     #[cfg(not(unix))]
     let _ = readers;
-    builder.tempfile_in(folder_of(path))
+    // What is wrong is told of the name that was given, not of a temporary one.
+    (builder.tempfile_in(folder_of(path))).map_err(|error| io::Error::from(error.kind()))
 }
 
 /// Gives a file another name in its folder, and returns when that is on the disk.

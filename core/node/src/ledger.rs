@@ -10,40 +10,59 @@ pub(crate) mod text;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 
-use fogcompute_base::{Clock, CryptoRng, UnixMillis};
+use fogcompute_base::{Clock, CryptoRng, TransferId, UnixMillis};
 use fogcompute_ledger::{Amount, AssetId, Entry, EntryKind, Memo, Operation, Receipt};
 use fogcompute_store::{ENTRIES_PAGE_MAX, LedgerOptions, SqliteLedger, StoreError, TextFormat};
 use serde_json::{Value, json};
 
 use crate::files::{NewFile, Readers};
-pub(crate) use arguments::LedgerCommand;
 use arguments::{
-    BackupArguments, ExportArguments, FormatName, HistoryArguments, ImportArguments, Movement,
-    OpenArguments, PostArguments, ReserveArguments, TransferArguments, VoidArguments,
+    BackupArguments, ExportArguments, FormatName, HistoryArguments, ImportArguments, LedgerFile,
+    Movement, OpenArguments, PostArguments, ReserveArguments, TransferArguments, VoidArguments,
 };
+pub(crate) use arguments::{LedgerCommand, Named, Patience};
 use balance::balance;
 use economy::economy;
 pub(crate) use error::LedgerCommandError;
 use proof::{checkpoint, verify};
 use text::{credits, describe};
 
+/// How long it is until a ledger that somebody else has open is tried again.
+const POLL: Duration = Duration::from_millis(20);
+
 /// What a command says.
 pub(crate) struct Said {
     pub(crate) json: Value,
     pub(crate) text: String,
+    /// What was done to the ledger, if something was: true whether it can be said or not.
+    did: Option<String>,
 }
 
 impl Said {
-    /// Prints it.
-    pub(crate) fn print(&self, json: bool) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        if json {
-            writeln!(out, "{}", self.json)?;
-        } else {
-            writeln!(out, "{}", self.text)?;
+    pub(crate) const fn new(json: Value, text: String) -> Self {
+        Self {
+            json,
+            text,
+            did: None,
         }
-        out.flush()
+    }
+
+    /// Prints it.
+    pub(crate) fn print(self, json: bool) -> Result<(), LedgerCommandError> {
+        let mut out = io::stdout().lock();
+        let written = if json {
+            writeln!(out, "{}", self.json)
+        } else {
+            writeln!(out, "{}", self.text)
+        };
+        let printed = written.and_then(|()| out.flush());
+        printed.map_err(|source| match self.did {
+            Some(did) => LedgerCommandError::Unsaid { did, source },
+            None => LedgerCommandError::Output(source),
+        })
     }
 }
 
@@ -58,10 +77,10 @@ pub(crate) fn run(
         LedgerCommand::Open(arguments) => open_account(arguments, clock),
         LedgerCommand::Balance(arguments) => balance(arguments),
         LedgerCommand::Economy(arguments) => economy(arguments),
-        LedgerCommand::Transfer(arguments) => transfer(arguments, clock),
-        LedgerCommand::Reserve(arguments) => reserve(arguments, clock),
-        LedgerCommand::Post(arguments) => post(arguments, clock),
-        LedgerCommand::Void(arguments) => void(arguments, clock),
+        LedgerCommand::Transfer(arguments) => transfer(arguments, clock, rng),
+        LedgerCommand::Reserve(arguments) => reserve(arguments, clock, rng),
+        LedgerCommand::Post(arguments) => post(arguments, clock, rng),
+        LedgerCommand::Void(arguments) => void(arguments, clock, rng),
         LedgerCommand::History(arguments) => return history(arguments),
         LedgerCommand::Verify(arguments) => verify(arguments),
         LedgerCommand::Export(arguments) => match &arguments.out {
@@ -72,11 +91,40 @@ pub(crate) fn run(
         LedgerCommand::Backup(arguments) => backup(arguments),
         LedgerCommand::Checkpoint(arguments) => checkpoint(arguments, clock, rng),
     }?;
-    (said.print(command.json())).map_err(LedgerCommandError::Output)
+    said.print(command.json())
 }
 
-pub(crate) fn existing(path: &Path) -> Result<SqliteLedger, LedgerCommandError> {
-    Ok(SqliteLedger::open_existing(path, LedgerOptions::default())?)
+/// Opens a ledger that is there, once nobody else has it open.
+pub(crate) fn existing(
+    path: &Path,
+    patience: Patience,
+) -> Result<SqliteLedger, LedgerCommandError> {
+    let polls = u128::from(patience.seconds) * 1_000 / POLL.as_millis();
+    let (_nobody, silence) = mpsc::channel::<()>();
+    for _ in 0..polls {
+        match SqliteLedger::open_existing(path, LedgerOptions::default()) {
+            Err(StoreError::Locked { .. }) => {
+                // Nobody sends anything: it is the time that is waited for.
+                let _ = silence.recv_timeout(POLL);
+            }
+            opened => return opened.map_err(LedgerCommandError::opening(path)),
+        }
+    }
+    SqliteLedger::open_existing(path, LedgerOptions::default())
+        .map_err(LedgerCommandError::opening(path))
+}
+
+fn open(ledger: &LedgerFile) -> Result<SqliteLedger, LedgerCommandError> {
+    existing(&ledger.file, ledger.patience)
+}
+
+/// The id that was given, or a new one.
+pub(crate) fn drawn(named: &Named, rng: &mut impl CryptoRng) -> TransferId {
+    named.id.unwrap_or_else(|| {
+        let mut bytes = [0; TransferId::LEN];
+        rng.fill_bytes(&mut bytes);
+        TransferId::from_bytes(bytes)
+    })
 }
 
 /// Makes a new ledger and fills it; what cannot be filled is removed again.
@@ -109,10 +157,10 @@ fn create(path: &Path) -> Result<Said, LedgerCommandError> {
     let ledger = new_ledger(path, |_| Ok(()))?;
     let head = ledger.state().head();
     ledger.close()?;
-    Ok(Said {
-        json: json!({"ok": true, "head": head}),
-        text: format!("made {}, without accounts", path.display()),
-    })
+    Ok(Said::new(
+        json!({"ok": true, "head": head}),
+        format!("made {}, without accounts", path.display()),
+    ))
 }
 
 fn open_account(arguments: &OpenArguments, clock: &dyn Clock) -> Result<Said, LedgerCommandError> {
@@ -121,62 +169,78 @@ fn open_account(arguments: &OpenArguments, clock: &dyn Clock) -> Result<Said, Le
         asset: AssetId(arguments.asset),
         kind: arguments.kind.into(),
     };
-    execute(&arguments.ledger.file, operation, clock)
+    execute(&arguments.ledger, operation, clock)
 }
 
-fn transfer(arguments: &TransferArguments, clock: &dyn Clock) -> Result<Said, LedgerCommandError> {
+fn transfer(
+    arguments: &TransferArguments,
+    clock: &dyn Clock,
+    rng: &mut impl CryptoRng,
+) -> Result<Said, LedgerCommandError> {
     let Movement {
-        id,
+        ref named,
         from,
         to,
         memo_code,
     } = arguments.movement;
     let operation = Operation::Transfer {
-        id,
+        id: drawn(named, rng),
         from,
         to,
         amount: amount(&arguments.amount, arguments.base_units)?,
         memo: memo(memo_code),
     };
-    execute(&arguments.ledger.file, operation, clock)
+    execute(&arguments.ledger, operation, clock)
 }
 
-fn reserve(arguments: &ReserveArguments, clock: &dyn Clock) -> Result<Said, LedgerCommandError> {
+fn reserve(
+    arguments: &ReserveArguments,
+    clock: &dyn Clock,
+    rng: &mut impl CryptoRng,
+) -> Result<Said, LedgerCommandError> {
     let Movement {
-        id,
+        ref named,
         from,
         to,
         memo_code,
     } = arguments.movement;
     let operation = Operation::Reserve {
-        id,
+        id: drawn(named, rng),
         from,
         to,
         amount: amount(&arguments.amount, arguments.base_units)?,
         expires: arguments.expires,
         memo: memo(memo_code),
     };
-    execute(&arguments.ledger.file, operation, clock)
+    execute(&arguments.ledger, operation, clock)
 }
 
-fn post(arguments: &PostArguments, clock: &dyn Clock) -> Result<Said, LedgerCommandError> {
+fn post(
+    arguments: &PostArguments,
+    clock: &dyn Clock,
+    rng: &mut impl CryptoRng,
+) -> Result<Said, LedgerCommandError> {
     let asked = arguments.amount.as_deref();
     let operation = Operation::Post {
-        id: arguments.id,
+        id: drawn(&arguments.named, rng),
         reservation: arguments.reservation,
         amount: asked
             .map(|text| amount(text, arguments.base_units))
             .transpose()?,
     };
-    execute(&arguments.ledger.file, operation, clock)
+    execute(&arguments.ledger, operation, clock)
 }
 
-fn void(arguments: &VoidArguments, clock: &dyn Clock) -> Result<Said, LedgerCommandError> {
+fn void(
+    arguments: &VoidArguments,
+    clock: &dyn Clock,
+    rng: &mut impl CryptoRng,
+) -> Result<Said, LedgerCommandError> {
     let operation = Operation::Void {
-        id: arguments.id,
+        id: drawn(&arguments.named, rng),
         reservation: arguments.reservation,
     };
-    execute(&arguments.ledger.file, operation, clock)
+    execute(&arguments.ledger, operation, clock)
 }
 
 pub(crate) fn amount(text: &str, base_units: bool) -> Result<Amount, LedgerCommandError> {
@@ -199,22 +263,21 @@ fn memo(code: u16) -> Memo {
 }
 
 fn execute(
-    path: &Path,
+    file: &LedgerFile,
     operation: Operation,
     clock: &dyn Clock,
 ) -> Result<Said, LedgerCommandError> {
-    carry_out(path, clock.unix_now(), |ledger, now| {
-        ledger.execute(&[operation], now)
-    })
+    let mut ledger = open(file)?;
+    let now = clock.unix_now();
+    carry_out(&mut ledger, now, |ledger| ledger.execute(&[operation], now))
 }
 
 /// Carries one operation out, after what has expired was released, as its money may be needed.
 pub(crate) fn carry_out(
-    path: &Path,
+    ledger: &mut SqliteLedger,
     now: UnixMillis,
-    execute: impl FnOnce(&mut SqliteLedger, UnixMillis) -> Result<Vec<Receipt>, StoreError>,
+    execute: impl FnOnce(&mut SqliteLedger) -> Result<Vec<Receipt>, StoreError>,
 ) -> Result<Said, LedgerCommandError> {
-    let mut ledger = existing(path)?;
     let (mut expired, mut matured) = (0_usize, 0_usize);
     loop {
         let receipts = ledger.expire(now)?;
@@ -228,38 +291,37 @@ pub(crate) fn carry_out(
             }
         }
     }
-    let receipts = execute(&mut ledger, now)?;
+    let receipts = execute(ledger)?;
     let Receipt { entry, replayed } = receipts
         .into_iter()
         .next()
         .expect("one operation has one receipt");
-    let did = describe(&entry.kind);
+    let what = describe(&entry.kind);
     let mut text = if replayed {
         let (sequence, time) = (entry.sequence, entry.time);
-        format!("nothing new: entry {sequence}, of {time}, did this: {did}")
+        format!("nothing new: entry {sequence}, of {time}, did this: {what}")
     } else {
-        format!("entry {}: {did}", entry.sequence)
+        format!("entry {}: {what}", entry.sequence)
     };
+    let did = Some(text.clone());
     if expired > 0 {
         text.push_str(&format!("\nexpired reservations released: {expired}"));
     }
     if matured > 0 {
         text.push_str(&format!("\nunbondings and redelegations ended: {matured}"));
     }
-    Ok(Said {
-        json: json!({
-            "ok": true,
-            "replayed": replayed,
-            "entry": entry,
-            "expired": expired,
-            "matured": matured,
-        }),
-        text,
-    })
+    let json = json!({
+        "ok": true,
+        "replayed": replayed,
+        "entry": entry,
+        "expired": expired,
+        "matured": matured,
+    });
+    Ok(Said { json, text, did })
 }
 
 fn history(arguments: &HistoryArguments) -> Result<(), LedgerCommandError> {
-    let mut ledger = existing(&arguments.ledger.file)?;
+    let mut ledger = open(&arguments.ledger)?;
     if let Some(account) = arguments.account
         && ledger.account(account).is_none()
     {
@@ -311,7 +373,7 @@ fn format_of_stream(asked: Option<FormatName>) -> TextFormat {
 }
 
 fn export(arguments: &ExportArguments) -> Result<(), LedgerCommandError> {
-    let ledger = existing(&arguments.ledger.file)?;
+    let ledger = open(&arguments.ledger)?;
     let mut out = BufWriter::new(io::stdout().lock());
     match ledger.export(format_of_stream(arguments.format), &mut out) {
         Ok(_) => Ok(()),
@@ -322,7 +384,7 @@ fn export(arguments: &ExportArguments) -> Result<(), LedgerCommandError> {
 
 fn export_to(arguments: &ExportArguments, path: &Path) -> Result<Said, LedgerCommandError> {
     let format = format_of(arguments.format, path)?;
-    let ledger = existing(&arguments.ledger.file)?;
+    let ledger = open(&arguments.ledger)?;
     let writing = || LedgerCommandError::file("writing", path);
     let mut file = new_file(path, Readers::Owner)?;
     let mut out = BufWriter::new(&mut file);
@@ -334,10 +396,10 @@ fn export_to(arguments: &ExportArguments, path: &Path) -> Result<Said, LedgerCom
     drop(out);
     file.finish().map_err(writing())?;
     let head = ledger.state().head();
-    Ok(Said {
-        json: json!({"ok": true, "entries": entries, "head": head}),
-        text: format!("{entries} entries are in {}", path.display()),
-    })
+    Ok(Said::new(
+        json!({"ok": true, "entries": entries, "head": head}),
+        format!("{entries} entries are in {}", path.display()),
+    ))
 }
 
 fn import(arguments: &ImportArguments) -> Result<Said, LedgerCommandError> {
@@ -360,14 +422,14 @@ fn import(arguments: &ImportArguments) -> Result<Said, LedgerCommandError> {
     let (head, accounts) = (ledger.state().head(), ledger.state().account_count());
     ledger.close()?;
     let entries = head.sequence;
-    Ok(Said {
-        json: json!({"ok": true, "entries": entries, "accounts": accounts, "head": head}),
-        text: format!(
+    Ok(Said::new(
+        json!({"ok": true, "entries": entries, "accounts": accounts, "head": head}),
+        format!(
             "made {} of {entries} entries, {accounts} accounts\nhead {entries} {}",
             arguments.ledger.file.display(),
             head.chain
         ),
-    })
+    ))
 }
 
 /// Begins a new file; what is there under its name stays.
@@ -376,17 +438,17 @@ fn new_file(path: &Path, readers: Readers) -> Result<NewFile<'_>, LedgerCommandE
 }
 
 fn backup(arguments: &BackupArguments) -> Result<Said, LedgerCommandError> {
-    let ledger = existing(&arguments.ledger.file)?;
+    let ledger = open(&arguments.ledger)?;
     ledger.backup(&arguments.copy)?;
     let head = ledger.state().head();
-    Ok(Said {
-        json: json!({"ok": true, "head": head}),
-        text: format!(
+    Ok(Said::new(
+        json!({"ok": true, "head": head}),
+        format!(
             "copied {} entries into {}",
             head.sequence,
             arguments.copy.display()
         ),
-    })
+    ))
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 mod manual;
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use fogcompute_store::{Durability, SqliteLedger};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -48,7 +50,7 @@ impl World {
             ]);
             world.ok(&format!("own L --account {account} --key {account}.key"));
             world.ok(&format!(
-                "enrol L --account {account} --key {account}.key --at 9999-12-01"
+                "enrol L --account {account} --key {account}.key --at 9999-12-01 --far"
             ));
         }
         world.ok(&format!(
@@ -207,23 +209,49 @@ fn what_the_rules_refuse_is_told_and_changes_nothing() {
             "--kind general --title Pay --pay b0b00000000000000000000000000000=1",
             3,
             "refused",
-            "not for a proposal of kind",
+            "action 0, pay, is not for a proposal of kind general",
         ),
         (
             "--kind treasury_allocation --title Pay --pay b0b00000000000000000000000000000=9000000",
             3,
             "refused",
-            "treasury has",
+            "action 0: payments come to 9000000 credits with it, the treasury has",
         ),
         (
             "--kind parameter_change --title Quorum --set dao.quorum=900000",
             3,
             "refused",
-            "must be 10000 to 750000",
+            "must be 10000 millionths to 750000 millionths, not 900000 millionths",
         ),
         ("--content none.toml", 1, "file", "none.toml"),
         ("--content L", 2, "arguments", "name it .toml or .json"),
-        ("--title Untold", 2, "arguments", "--content"),
+        ("--title Untold", 2, "arguments", "--kind <KIND>"),
+        ("--kind general", 2, "arguments", "--title <TEXT>"),
+        (
+            "--kind parameter_change --title Same --set dao.quorum=100000",
+            3,
+            "refused",
+            "action 0: parameter dao.quorum is 100000 millionths already",
+        ),
+        (
+            "--kind emergency_action --title Both --pause fees --unpause fees",
+            3,
+            "refused",
+            "action 1: it does over what action 0 does",
+        ),
+        (
+            "--kind general --title \u{202e}x --revoke b0b00000000000000000000000000000",
+            3,
+            "refused",
+            "character U+202E at byte 0 is not printed",
+        ),
+        (
+            "--kind treasury_allocation --title Pay --pay b0b00000000000000000000000000000=1 \
+             --pay b0b00000000000000000000000000000=9000000",
+            3,
+            "refused",
+            "action 1: payments come to 9000001 credits with it, the treasury has",
+        ),
     ] {
         world.refuses(&propose(more), code, kind, part);
     }
@@ -269,12 +297,161 @@ fn a_ledger_without_an_economy_is_not_governed() {
     let world = World::empty();
     world.run(&["ledger", "create", "L"]);
     world.refuses("list L", 3, "no_economy", "dao found");
+    let vote = format!("vote L --voter {ANA} --key k --proposal {PROPOSAL} for");
+    world.refuses(&vote, 3, "no_economy", "dao found");
     world.refuses(
         &format!("queue L --proposal {PROPOSAL}"),
         3,
         "no_economy",
         "",
     );
+}
+
+#[test]
+fn a_time_far_ahead_is_taken_only_if_it_is_meant() {
+    // One mistaken --at, and nobody could vote any more before that time had come.
+    let world = World::new();
+    let vote = World::vote(ANA, "for", 4);
+    let enrol = |more: &str| format!("delegate L --voter {ANA} --key {ANA}.key {BEN} {more}");
+    for at in ["253402300800000", "18446744073709551615"] {
+        let asked = enrol(&format!("--at {at}"));
+        world.refuses(&asked, 2, "arguments", "a ledger's time ends at 9999-12-31");
+        world.refuses(&format!("{asked} --far"), 2, "arguments", "time ends at");
+    }
+    world.propose("--kind general --title Kings --grant a11ce000000000000000000000000000=king");
+    world.ok(&vote);
+    // The last event is of the fourth: what is past is not listed as if it were now.
+    for look in [
+        "list L",
+        &format!("show L {PROPOSAL}"),
+        &format!("power L {ANA}"),
+    ] {
+        let asked = format!("{look} --at 9999-12-03");
+        world.refuses(&asked, 2, "arguments", "before 9999-12-04T00:00:00.000Z");
+    }
+    let soon = World::empty();
+    soon.run(&["ledger", "create", "L"]);
+    soon.refuses(
+        "found L --at 9999-12-01",
+        2,
+        "arguments",
+        "more than 366 days after",
+    );
+    soon.ok("found L --at 9999-12-01 --far");
+}
+
+#[test]
+fn an_economy_is_founded_anew_only_if_it_is_meant() {
+    let world = World::empty();
+    world.run(&["ledger", "create", "L"]);
+    let found = "found L --id 0b000000000000000000000000000000 --set dao.quorum=200000";
+    world.ok(found);
+    assert_eq!(world.json(found)["replayed"], true);
+    world.refuses("found L", 3, "refused", "--again");
+    world.ok("found L --again --set dao.quorum=150000");
+    let economy = world.run(&["ledger", "economy", "L"]).stdout;
+    let economy = String::from_utf8(economy).unwrap();
+    assert!(economy.contains("dao.quorum 150000"), "{economy}");
+}
+
+#[test]
+fn a_key_is_replaced_by_its_owner_and_an_account_must_be_there() {
+    let world = World::new();
+    let own = format!("own L --account {ANA} --key other.key --at 9999-12-02");
+    world.refuses(&own, 3, "refused", "needs a signature of the owner");
+    world.refuses(
+        "power L 0c000000000000000000000000000000",
+        3,
+        "unknown_account",
+        "is not open",
+    );
+    fs::write(
+        world.folder.path().join("text"),
+        "no ledger\n".repeat(1_000),
+    )
+    .unwrap();
+    world.refuses("list text", 1, "file", "text");
+}
+
+#[test]
+fn processes_wait_for_each_other() {
+    // Of twenty votes at once, fifteen were told that the ledger is locked.
+    let world = World::new();
+    world.propose("--kind general --title Kings --grant a11ce000000000000000000000000000=king");
+    let start = |arguments: String| {
+        Command::new(env!("CARGO_BIN_EXE_fogcompute"))
+            .current_dir(world.folder.path())
+            .arg("dao")
+            .args(arguments.split_whitespace())
+            .args(["--wait", "600"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let power = || format!("power L {ANA}");
+    let running: Vec<_> = [ANA, BEN]
+        .map(|voter| World::vote(voter, "for", 4))
+        .into_iter()
+        .chain((0..10).map(|_| power()))
+        .map(start)
+        .collect();
+    for child in running {
+        let ended = child.wait_with_output().unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{told}");
+    }
+    let shown = world.json(&format!("show L {PROPOSAL}"));
+    assert_eq!(shown["ballots"], 2);
+    let open = SqliteLedger::open(world.folder.path().join("L"), Durability::Full).unwrap();
+    let refused = world.dao("list L --wait 0");
+    drop(open);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("L is locked"), "{told}");
+}
+
+#[test]
+fn what_was_done_is_told_though_nobody_can_read_it() {
+    let full = Path::new("/dev/full");
+    if !full.exists() {
+        return;
+    }
+    let world = World::new();
+    world.propose("--kind general --title Kings --grant a11ce000000000000000000000000000=king");
+    let into = |arguments: &str, out: Stdio| {
+        let ended = Command::new(env!("CARGO_BIN_EXE_fogcompute"))
+            .current_dir(world.folder.path())
+            .args(arguments.split_whitespace())
+            .stdout(out)
+            .output()
+            .unwrap();
+        (
+            ended.status.code(),
+            String::from_utf8(ended.stderr).unwrap(),
+        )
+    };
+    let to_full = || Stdio::from(fs::OpenOptions::new().write(true).open(full).unwrap());
+    let id = "0d000000000000000000000000000000";
+    let vote = format!("dao {} --id {id}", World::vote(ANA, "for", 4));
+    let (code, told) = into(&vote, to_full());
+    assert_eq!(code, Some(1));
+    assert!(
+        told.contains(id) && told.contains("standard output"),
+        "{told}"
+    );
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let vote = format!("dao {} --id 0e{}", World::vote(BEN, "for", 4), &id[2..]);
+    let (code, told) = into(&vote, writer.into());
+    assert_eq!(code, Some(0));
+    assert!(told.contains(&format!("id 0e{}", &id[2..])), "{told}");
+    assert_eq!(world.json(&format!("show L {PROPOSAL}"))["ballots"], 2);
+    for help in ["--help", "dao --help", "--version"] {
+        let (code, told) = into(help, to_full());
+        assert_eq!(code, Some(1), "{help}");
+        assert!(told.contains("standard output"), "{help}: {told}");
+    }
 }
 
 #[test]

@@ -77,6 +77,10 @@ impl From<SignedBatch> for Asked {
 
 /// What one of a group asks for, as far as it is known to be sound.
 #[derive(Clone, Copy)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "of a group where it matters, most are of the largest variant"
+)]
 enum Work<'a> {
     Operations(&'a [Operation]),
     Signed(&'a SignedBatch),

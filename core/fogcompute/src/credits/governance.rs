@@ -1085,6 +1085,24 @@ mod tests {
             Amount(1),
         );
         assert_eq!(reward.unwrap_err().code(), ErrorCode::UnknownOperator);
+        // Nor is a key replaced, once roles are established, but by a signature under it.
+        let roles = vec![Holder {
+            account: CLEO,
+            role: Role::Guardian,
+        }];
+        governance.establish(id(20), roles).unwrap();
+        let key = owner_key(&[9; 32]);
+        let taken = ledger.own(id(21), BEN, key).unwrap_err();
+        assert_eq!(taken.code(), ErrorCode::SignatureRequired);
+        let (_, secret) = EVERYBODY.iter().find(|(id, _)| *id == BEN).unwrap();
+        let own = fogcompute_ledger::Operation::Own {
+            id: id(21),
+            account: BEN,
+            key,
+        };
+        let nonce = ledger.next_nonce(BEN).unwrap();
+        let batch = sign_batch(BEN, nonce, UnixMillis(u64::MAX), vec![own], secret);
+        ledger.execute_signed(&batch).unwrap();
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a proposal does when it is executed.
 
+use std::fmt;
+
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
 use fogcompute_base::{AccountId, Digest, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,23 @@ impl Scope {
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.code() == code)
+    }
+
+    /// The scope as commands and files name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Earning => "earning",
+            Self::Staking => "staking",
+            Self::Fees => "fees",
+            Self::Treasury => "treasury",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -144,6 +163,40 @@ impl Action {
             Self::Pause { .. } => 7,
             Self::Unpause { .. } => 8,
             Self::Resolve { .. } => 9,
+        }
+    }
+
+    /// The action as files name it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::SetParameter { .. } => "set_parameter",
+            Self::Pay { .. } => "pay",
+            Self::GrantRole { .. } => "grant_role",
+            Self::RevokeRole { .. } => "revoke_role",
+            Self::ScheduleUpgrade { .. } => "schedule_upgrade",
+            Self::DeployAgent { .. } => "deploy_agent",
+            Self::Pause { .. } => "pause",
+            Self::Unpause { .. } => "unpause",
+            Self::Resolve { .. } => "resolve",
+        }
+    }
+
+    /// Whether what it does is undone or done over by the other, if both are done.
+    pub(super) fn is_overruled_by(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::SetParameter { name, .. }, Self::SetParameter { name: again, .. }) => {
+                name == again
+            }
+            (
+                Self::GrantRole { account, .. } | Self::RevokeRole { account },
+                Self::GrantRole { account: again, .. } | Self::RevokeRole { account: again },
+            ) => account == again,
+            (
+                Self::Pause { scope } | Self::Unpause { scope },
+                Self::Pause { scope: again } | Self::Unpause { scope: again },
+            ) => scope == again,
+            _ => false,
         }
     }
 
@@ -349,6 +402,31 @@ mod tests {
         assert!(serde_json::from_str::<Action>(r#"{"mint":{"amount":"1"}}"#).is_err());
         let more = r#"{"set_parameter":{"name":"a","value":"1","until":"2"}}"#;
         assert!(serde_json::from_str::<Action>(more).is_err());
+    }
+
+    #[test]
+    fn names_are_those_of_files() {
+        let word = |value: serde_json::Value| match value {
+            serde_json::Value::Object(fields) => fields.into_iter().next().unwrap().0,
+            word => word.as_str().unwrap().to_owned(),
+        };
+        let json =
+            |value: &dyn Fn() -> serde_json::Result<serde_json::Value>| word(value().unwrap());
+        for action in one_of_each() {
+            assert_eq!(json(&|| serde_json::to_value(&action)), action.name());
+        }
+        for scope in Scope::ALL {
+            assert_eq!(json(&|| serde_json::to_value(scope)), scope.to_string());
+        }
+        for role in Role::ALL {
+            assert_eq!(json(&|| serde_json::to_value(role)), role.to_string());
+        }
+        for kind in ProposalKind::ALL {
+            assert_eq!(json(&|| serde_json::to_value(kind)), kind.to_string());
+        }
+        for choice in crate::dao::Choice::ALL {
+            assert_eq!(json(&|| serde_json::to_value(choice)), choice.to_string());
+        }
     }
 
     #[test]

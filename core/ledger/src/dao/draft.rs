@@ -30,6 +30,9 @@ pub trait Checks {
     /// The position of the first that cannot, from 0, and why.
     fn parameters(&self, changes: &[(&str, u128)]) -> Result<(), (usize, EconomyError)>;
 
+    /// What a parameter is set to now, if there is such a one.
+    fn parameter(&self, name: &str) -> Option<u128>;
+
     /// Whether the treasury could pay that much now.
     ///
     /// # Errors
@@ -55,6 +58,10 @@ impl Checks for NoHost {
                 },
             )),
         }
+    }
+
+    fn parameter(&self, _name: &str) -> Option<u128> {
+        None
     }
 
     fn payable(&self, sum: Amount) -> Result<(), Amount> {
@@ -776,6 +783,7 @@ impl<'a> Draft<'a> {
         let scene = Scene::play(self, FIRST_ID, content, rules.role_holders_max, earliest);
         scene
             .and_then(|scene| scene.allowed_by(checks, content))
+            .and_then(|()| scene::meant(content, checks))
             .map_err(invalid)?;
         Ok(terms)
     }

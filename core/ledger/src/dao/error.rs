@@ -76,7 +76,7 @@ pub enum DaoError {
         reputation: Ppm,
     },
     /// A topic is named twice.
-    #[error("topic {topic:?} is named twice")]
+    #[error("topic {topic} is named twice")]
     TopicRepeated {
         /// The topic.
         topic: ProposalKind,
@@ -125,7 +125,7 @@ pub enum DaoError {
     },
     /// Power would come back to where it came from.
     #[error(
-        "delegation of account {voter} on {topic:?} is circular: account {closes} delegates back to it"
+        "delegation of account {voter} on {topic} is circular: account {closes} delegates back to it"
     )]
     CircularDelegation {
         /// Who delegates.
@@ -136,7 +136,7 @@ pub enum DaoError {
         closes: AccountId,
     },
     /// Power would pass through too many delegations.
-    #[error("power would pass through {depth} delegations on {topic:?}, the limit is {limit}")]
+    #[error("power would pass through {depth} delegations on {topic}, the limit is {limit}")]
     DelegationTooDeep {
         /// On what.
         topic: ProposalKind,
@@ -146,7 +146,7 @@ pub enum DaoError {
         limit: u32,
     },
     /// Power would be split into too many ways.
-    #[error("power could be split into {paths} ways on {topic:?}, the limit is {limit}")]
+    #[error("power could be split into {paths} ways on {topic}, the limit is {limit}")]
     DelegationTooWide {
         /// On what.
         topic: ProposalKind,
@@ -166,7 +166,7 @@ pub enum DaoError {
         /// The time.
         now: UnixMillis,
     },
-    /// The title is empty.
+    /// The title is empty, or of spaces alone.
     #[error("title is empty")]
     TitleEmpty,
     /// The title is too long.
@@ -185,8 +185,9 @@ pub enum DaoError {
         /// [`Content::DESCRIPTION_BYTES_MAX`](super::Content::DESCRIPTION_BYTES_MAX).
         limit: usize,
     },
-    /// A text has a control character that could hide what it says.
-    #[error("control character {code:#06x} at byte {position}")]
+    /// A text has a character that is not printed, and could hide what it says: a control character,
+    /// one of no width, or one that turns the direction of the text.
+    #[error("character U+{code:04X} at byte {position} is not printed")]
     ControlCharacter {
         /// Where, in bytes.
         position: usize,
@@ -205,12 +206,12 @@ pub enum DaoError {
         limit: usize,
     },
     /// Proposals of that kind do not carry such an action: see [`Action`](super::Action).
-    #[error("action {index} (of type {action}) is not for a proposal of kind {kind:?}")]
+    #[error("action {index}, {action}, is not for a proposal of kind {kind}")]
     ActionNotAllowed {
         /// Which action, from 0.
         index: usize,
-        /// [`Action::code`](super::Action::code).
-        action: u8,
+        /// [`Action::name`](super::Action::name).
+        action: &'static str,
         /// The kind.
         kind: ProposalKind,
     },
@@ -311,7 +312,7 @@ pub enum DaoError {
         voter: AccountId,
     },
     /// The voter said that already.
-    #[error("account {voter} voted {choice:?} on proposal {proposal} already")]
+    #[error("account {voter} voted {choice} on proposal {proposal} already")]
     AlreadyVoted {
         /// The proposal.
         proposal: TransferId,
@@ -391,6 +392,21 @@ pub enum ActionError {
         #[source]
         reason: EconomyError,
     },
+    /// It would change nothing: the parameter is set to that.
+    #[error("parameter {name} is {value} already")]
+    ParameterUnchanged {
+        /// The parameter.
+        name: String,
+        /// What it is set to.
+        value: u128,
+    },
+    /// It does over or undoes what an earlier action of the same proposal does: one parameter set
+    /// twice, one account given two roles, something paused and unpaused.
+    #[error("it does over what action {earlier} does")]
+    Overrules {
+        /// Which action, from 0.
+        earlier: usize,
+    },
     /// The name of a parameter or a version has no allowed length.
     #[error("name of {actual} bytes, 1 to {limit} are allowed")]
     NameLength {
@@ -399,8 +415,8 @@ pub enum ActionError {
         /// The most allowed.
         limit: usize,
     },
-    /// A version has a control character.
-    #[error("control character {code:#06x} at byte {position} of the version")]
+    /// A version has a character that is not printed.
+    #[error("character U+{code:04X} at byte {position} of the version is not printed")]
     NameCharacter {
         /// Where, in bytes.
         position: usize,
@@ -413,10 +429,10 @@ pub enum ActionError {
     /// Payments together are more than can be counted.
     #[error("payments overflow")]
     SumOverflow,
-    /// The treasury does not have what all payments of the proposal come to.
-    #[error("treasury has {available}, not {asked}")]
+    /// The treasury does not have what the payments up to this one come to.
+    #[error("payments come to {asked} with it, the treasury has {available}")]
     Unpayable {
-        /// What the payments come to.
+        /// What the payments come to, with this one.
         asked: Amount,
         /// What the treasury has.
         available: Amount,
@@ -437,7 +453,7 @@ pub enum ActionError {
         account: AccountId,
     },
     /// The account has that role.
-    #[error("account {account} is {role:?} already")]
+    #[error("account {account} is a {role} already")]
     RoleUnchanged {
         /// The account.
         account: AccountId,
@@ -477,13 +493,13 @@ pub enum ActionError {
         agent: Digest,
     },
     /// It is paused already.
-    #[error("{scope:?} is paused already")]
+    #[error("{scope} is paused already")]
     Paused {
         /// What.
         scope: Scope,
     },
     /// It is not paused.
-    #[error("{scope:?} is not paused")]
+    #[error("{scope} is not paused")]
     NotPaused {
         /// What.
         scope: Scope,
@@ -519,7 +535,7 @@ pub enum Corruption {
         account: AccountId,
     },
     /// What an account has received is not what was delegated to it.
-    #[error("account {account} did not receive on {topic:?} what was delegated to it")]
+    #[error("account {account} did not receive on {topic} what was delegated to it")]
     FlowsDiffer {
         /// The account.
         account: AccountId,

@@ -1,5 +1,6 @@
 //! Proposals: what they say, where they are in their life, and what was voted.
 
+use std::fmt;
 use std::sync::Arc;
 
 use ethnum::U256;
@@ -60,9 +61,28 @@ impl ProposalKind {
         Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
+    /// The kind as commands and files name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ParameterChange => "parameter_change",
+            Self::TreasuryAllocation => "treasury_allocation",
+            Self::ProtocolUpgrade => "protocol_upgrade",
+            Self::EmergencyAction => "emergency_action",
+            Self::AgentDeployment => "agent_deployment",
+            Self::General => "general",
+        }
+    }
+
     /// The kind's bit in a set of kinds.
     pub(super) const fn bit(self) -> u8 {
         1 << (self.code() - 1)
+    }
+}
+
+impl fmt::Display for ProposalKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -90,6 +110,22 @@ impl Choice {
             Self::For => 1,
             Self::Abstain => 2,
         }
+    }
+
+    /// The choice as commands and files name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Against => "against",
+            Self::For => "for",
+            Self::Abstain => "abstain",
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -159,9 +195,10 @@ impl ProposalState {
 pub struct Content {
     /// What it is about.
     pub kind: ProposalKind,
-    /// 1 to 200 characters, none of them a control character.
+    /// 1 to 200 characters, not all of them spaces, and none that is not printed: no control
+    /// character, nothing of no width, and nothing that turns the direction of a text.
     pub title: String,
-    /// At most 16 KiB. Of control characters, line feeds and tabs only.
+    /// At most 16 KiB. Of characters that are not printed, line feeds and tabs only.
     pub description: String,
     /// What it does, in order: 1 to 16.
     pub actions: Vec<Action>,
@@ -183,7 +220,7 @@ impl Content {
     /// [`DaoError::ActionNotAllowed`].
     pub fn validate(&self) -> Result<(), DaoError> {
         let (actual, limit) = (self.title.chars().count(), Self::TITLE_CHARS_MAX);
-        if actual == 0 {
+        if self.title.trim().is_empty() {
             return Err(DaoError::TitleEmpty);
         }
         if actual > limit {
@@ -206,7 +243,7 @@ impl Content {
             if !action.allowed_in(self.kind) {
                 return Err(DaoError::ActionNotAllowed {
                     index,
-                    action: action.code(),
+                    action: action.name(),
                     kind: self.kind,
                 });
             }
@@ -217,13 +254,45 @@ impl Content {
 
 fn printable(text: &str, allowed: impl Fn(char) -> bool) -> Result<(), DaoError> {
     let mut characters = text.char_indices();
-    match characters.find(|(_, found)| found.is_control() && !allowed(*found)) {
+    match characters.find(|(_, found)| is_unseen(*found) && !allowed(*found)) {
         Some((position, character)) => Err(DaoError::ControlCharacter {
             position,
             code: u32::from(character),
         }),
         None => Ok(()),
     }
+}
+
+/// Whether a character is not printed, or nothing is where it is printed: two texts that differ by it
+/// look the same, or one is read in another order than it is written.
+///
+/// Of Unicode's `Default_Ignorable_Code_Point`, but for selectors of a variation, which belong to the
+/// character before them; its `Bidi_Control` and `Cc`; ends of lines and paragraphs; and what is blank
+/// without being a space.
+///
+/// Source: Unicode 16, `DerivedCoreProperties.txt`, `PropList.txt`; UTR 36, §2.
+pub(super) fn is_unseen(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{2800}'
+                | '\u{3164}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
 }
 
 /// The rules a proposal is bound by since it was submitted, whatever they become.

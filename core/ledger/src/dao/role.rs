@@ -1,5 +1,7 @@
 //! Roles, and what they weigh.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::Weight;
@@ -52,10 +54,28 @@ impl Role {
         Self::ALL.into_iter().find(|role| role.code() == code)
     }
 
+    /// The role as commands and files name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Citizen => "citizen",
+            Self::Delegate => "delegate",
+            Self::Councilor => "councilor",
+            Self::Guardian => "guardian",
+            Self::King => "king",
+        }
+    }
+
     /// Whether it may cancel proposals of others.
     #[must_use]
     pub const fn guards(self) -> bool {
         matches!(self, Self::Guardian | Self::King)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -8,7 +8,7 @@ use std::hash::Hash;
 use fogcompute_base::{AccountId, Digest, NodeId, TransferId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::flows::Delegations;
+use super::flows::{Delegations, Flows};
 use super::graph::{Topic, Upstream};
 use super::proposal::later;
 use super::trace::{Checkpoint, Trace, Traces};
@@ -282,13 +282,11 @@ impl Dao {
     /// # Errors
     /// Any [`Corruption`] of snapshots.
     pub fn restore(snapshot: &Snapshot) -> Result<Self, Corruption> {
-        let dao = Self::unchecked(snapshot.clone())?;
-        dao.check()?;
-        Ok(dao)
+        Self::restore_from(snapshot.clone())
     }
 
-    /// As [`restore`](Self::restore), for who calls [`check`](Self::check) itself.
-    pub(crate) fn unchecked(mut snapshot: Snapshot) -> Result<Self, Corruption> {
+    /// As [`restore`](Self::restore), of rows that nobody else needs.
+    pub(crate) fn restore_from(mut snapshot: Snapshot) -> Result<Self, Corruption> {
         ordered("members", &snapshot.members, |row| row.account)?;
         ordered("stakes", &snapshot.stakes, |row| {
             (row.operator, row.account)
@@ -372,6 +370,24 @@ impl Dao {
         dao.take_stakes(&snapshot)?;
         dao.take_delegations(snapshot.delegations)?;
         dao.derive()?;
+        dao.check_weights()?;
+        // Walked through once, for the check and for what follows from it.
+        let mut upstream: HashMap<Topic, Upstream> = HashMap::new();
+        dao.check_flows(|topic, flows| {
+            let mut ways = vec![Upstream::default(); flows.accounts.len()];
+            for &place in &flows.order {
+                let parts = flows.parts[place];
+                let reach = ways[place].reach();
+                for part in parts {
+                    ways[flows.place(part)].add(reach.through(parts.len()));
+                }
+            }
+            let found = flows.accounts.iter().zip(ways);
+            let found = found.filter(|(_, ways)| !ways.is_empty());
+            upstream.extend(found.map(|(&account, ways)| ((account, topic), ways)));
+        })?;
+        dao.upstream = upstream;
+        dao.check_lives()?;
         Ok(dao)
     }
 
@@ -425,7 +441,7 @@ impl Dao {
         Ok(())
     }
 
-    /// Fills in what follows from the rows.
+    /// Fills in what follows from the rows, but for the ways of power.
     fn derive(&mut self) -> Result<(), Corruption> {
         for (account, trace) in self.roles.sorted() {
             if let Some(&role) = trace.last().filter(|role| **role != Role::Citizen) {
@@ -448,23 +464,6 @@ impl Dao {
                 self.drafts.insert((record.author, proposal));
             }
         }
-        let mut upstream: HashMap<Topic, Upstream> = HashMap::new();
-        let delegations = Delegations::of(self);
-        for topic in ProposalKind::ALL {
-            let flows = delegations.flows(topic)?;
-            let mut ways = vec![Upstream::default(); flows.accounts.len()];
-            for &place in &flows.order {
-                let parts = flows.parts[place];
-                let reach = ways[place].reach();
-                for part in parts {
-                    ways[flows.place(part)].add(reach.through(parts.len()));
-                }
-            }
-            let found = flows.accounts.iter().zip(ways);
-            let found = found.filter(|(_, ways)| !ways.is_empty());
-            upstream.extend(found.map(|(&account, ways)| ((account, topic), ways)));
-        }
-        self.upstream = upstream;
         Ok(())
     }
 
@@ -476,6 +475,12 @@ impl Dao {
     /// [`Corruption::WeightsDiffer`], [`Corruption::FlowsDiffer`], [`Corruption::TotalDiffers`],
     /// [`Corruption::TallyDiffers`], [`Corruption::RowMisplaced`].
     pub fn check(&self) -> Result<(), Corruption> {
+        self.check_weights()?;
+        self.check_flows(|_, _| {})?;
+        self.check_lives()
+    }
+
+    fn check_weights(&self) -> Result<(), Corruption> {
         let differs = |account: &AccountId| {
             let Some(member) = self.members.get(account) else {
                 return true;
@@ -496,7 +501,10 @@ impl Dao {
         if total != Some(self.total().0) {
             return Err(Corruption::TotalDiffers);
         }
-        self.check_flows()?;
+        Ok(())
+    }
+
+    fn check_lives(&self) -> Result<(), Corruption> {
         for (row, &(until, proposal)) in self.live.iter().enumerate() {
             let Some(record) = self.proposals.get(&proposal) else {
                 return Err(misplaced("live", row));
@@ -539,7 +547,11 @@ impl Dao {
         Ok(())
     }
 
-    fn check_flows(&self) -> Result<(), Corruption> {
+    /// Checks the ways of power on every topic, and shows them.
+    fn check_flows(
+        &self,
+        mut seen: impl FnMut(ProposalKind, &Flows<'_>),
+    ) -> Result<(), Corruption> {
         let mut own: Vec<_> = (self.own.iter())
             .map(|(account, trace)| (account, trace.last().copied().unwrap_or_default()))
             .collect();
@@ -559,7 +571,9 @@ impl Dao {
             let here: Vec<_> = here
                 .map(|&(_, account, weight)| (account, weight))
                 .collect();
-            delegations.flows(topic)?.check(&own, &here)?;
+            let flows = delegations.flows(topic)?;
+            flows.check(&own, &here)?;
+            seen(topic, &flows);
         }
         Ok(())
     }

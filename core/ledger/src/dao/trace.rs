@@ -264,6 +264,11 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn a_checkpoint_costs_what_the_manual_says() {
+        assert_eq!(size_of::<Checkpoint<Weight>>(), 32);
+    }
+
+    #[test]
     fn changes_within_a_millisecond_are_one_checkpoint() {
         let mut traces: Traces<u8, u128> = Traces::default();
         let mut tails = Tails::default();

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use fogcompute_base::{AccountId, TransferId};
 
-use super::Draft;
 use super::economy::governance;
+use super::{Authority, Draft};
 use crate::dao::{self, Checks, DaoError, Done, Scope};
 use crate::economy::{Economy, EconomyError, Request};
 use crate::{Account, AccountKind, Amount, AssetId, LedgerError, Purse, State, earning, staking};
@@ -52,6 +52,10 @@ impl Checks for Host<'_> {
                 .map_err(|reason| (index, reason))?;
         }
         Ok(())
+    }
+
+    fn parameter(&self, name: &str) -> Option<u128> {
+        self.economy.get(name)
     }
 
     fn payable(&self, sum: Amount) -> Result<(), Amount> {
@@ -140,7 +144,7 @@ impl<'a> Draft<'a> {
                     .economy_now()
                     .is_some_and(|economy| economy.dao.signatures_required);
                 return match operation.actor() {
-                    Some(account) if required && self.signer.is_none() => {
+                    Some(account) if required && self.authority == Authority::Host => {
                         Err(LedgerError::SignatureRequired { id, account })
                     }
                     _ => Ok(()),

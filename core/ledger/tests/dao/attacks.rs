@@ -447,12 +447,13 @@ fn an_emergency_does_not_reach_the_treasury() {
         value: 0,
     };
     let pause = Action::Pause { scope: Scope::Fees };
-    for (action, code) in [(pay, 2), (agent, 6), (king, 3), (set, 1)] {
+    for action in [pay, agent, king, set] {
+        let name = action.name();
         let actions = vec![pause.clone(), action];
         let kind = ProposalKind::EmergencyAction;
         let refused = DaoError::ActionNotAllowed {
             index: 1,
-            action: code,
+            action: name,
             kind,
         };
         assert_eq!(
@@ -602,6 +603,7 @@ fn actions_that_cannot_be_done_are_refused_when_they_are_proposed() {
     let mut world = World::new();
     world.host.strangers.insert(account(99));
     world.rules.role_holders_max = 1;
+    world.rules.emergency.threshold = Amount::ZERO;
     world.rules.timelock_ms = 10;
     let pay = |to, amount| Action::Pay {
         to,
@@ -611,6 +613,10 @@ fn actions_that_cannot_be_done_are_refused_when_they_are_proposed() {
     let grant = |to, role| Action::GrantRole {
         account: account(to),
         role,
+    };
+    let set = |name: &str, value| Action::SetParameter {
+        name: name.to_owned(),
+        value,
     };
     let upgrade = |version: &str, activates| Action::ScheduleUpgrade {
         version: version.to_owned(),
@@ -626,8 +632,13 @@ fn actions_that_cannot_be_done_are_refused_when_they_are_proposed() {
     let cases = [
         (
             TreasuryAllocation,
-            vec![pay(account(1), 600), pay(account(1), 401)],
-            0,
+            // The first could be paid: it is the second that is too much.
+            vec![
+                pay(account(1), 600),
+                pay(account(1), 401),
+                pay(account(1), 9),
+            ],
+            1,
             ActionError::Unpayable {
                 asked: Amount(1_001),
                 available: Amount(1_000),
@@ -644,6 +655,44 @@ fn actions_that_cannot_be_done_are_refused_when_they_are_proposed() {
             vec![pay(account(1), u128::MAX), pay(account(1), 1)],
             1,
             ActionError::SumOverflow,
+        ),
+        (
+            General,
+            vec![
+                grant(1, Role::King),
+                Action::RevokeRole {
+                    account: account(1),
+                },
+            ],
+            1,
+            ActionError::Overrules { earlier: 0 },
+        ),
+        (
+            ProposalKind::EmergencyAction,
+            vec![
+                Action::Pause {
+                    scope: Scope::Staking,
+                },
+                Action::Pause { scope: Scope::Fees },
+                Action::Unpause { scope: Scope::Fees },
+            ],
+            2,
+            ActionError::Overrules { earlier: 1 },
+        ),
+        (
+            ProposalKind::ParameterChange,
+            vec![set("dao.live_max", 50), set("dao.live_max", 60)],
+            1,
+            ActionError::Overrules { earlier: 0 },
+        ),
+        (
+            ProposalKind::ParameterChange,
+            vec![set("dao.live_max", 50), set("dao.quorum", 100_000)],
+            1,
+            ActionError::ParameterUnchanged {
+                name: "dao.quorum".to_owned(),
+                value: 100_000,
+            },
         ),
         (
             TreasuryAllocation,
@@ -743,10 +792,7 @@ fn actions_that_cannot_be_done_are_refused_when_they_are_proposed() {
         ),
         (
             ProposalKind::ParameterChange,
-            vec![Action::SetParameter {
-                name: "earning.fees.nobody".to_owned(),
-                value: 1,
-            }],
+            vec![set("earning.fees.nobody", 1)],
             0,
             ActionError::Parameter {
                 reason: EconomyError::UnknownParameter {
@@ -793,6 +839,53 @@ fn texts_that_hide_something_or_too_much_are_refused() {
     assert_eq!(with("a\n", ""), control(1, 10));
     assert_eq!(with("a", "ä\u{1b}[2J"), control(2, 0x1b));
     assert_eq!(with("a", "one\r\n"), control(3, 13));
+    // Text that is read in another order than it is written, or not seen at all.
+    for unseen in [
+        '\u{ad}',
+        '\u{34f}',
+        '\u{61c}',
+        '\u{115f}',
+        '\u{180e}',
+        '\u{200b}',
+        '\u{200d}',
+        '\u{200e}',
+        '\u{2028}',
+        '\u{202e}',
+        '\u{2060}',
+        '\u{2066}',
+        '\u{2069}',
+        '\u{2800}',
+        '\u{3164}',
+        '\u{feff}',
+        '\u{ffa0}',
+        '\u{e0041}',
+    ] {
+        let text = format!("ä{unseen}b");
+        let refused = control(2, u32::from(unseen));
+        assert_eq!(with(&text, ""), refused, "U+{:04X}", u32::from(unseen));
+        assert_eq!(with("a", &text), refused, "U+{:04X}", u32::from(unseen));
+    }
+    for blank in [" ", "\u{a0}\u{3000} "] {
+        assert_eq!(with(blank, ""), Err(DaoError::TitleEmpty));
+    }
+    let told = DaoError::ControlCharacter {
+        position: 2,
+        code: 0x202e,
+    };
+    assert_eq!(
+        told.to_string(),
+        "character U+202E at byte 2 is not printed"
+    );
+    // Every script is written as it is, and with signs of more than one character.
+    for title in ["שלום", "مرحبا", "नमस्ते", "투표", "é e\u{301} ❤\u{fe0f}"]
+    {
+        let content = Content {
+            title: title.to_owned(),
+            description: title.to_owned(),
+            ..content(KIND, vec![resolve()])
+        };
+        assert_eq!(content.validate(), Ok(()), "{title}");
+    }
     assert_eq!(with(&"ä".repeat(200), &"x\n\t".repeat(5_000)), Ok(()));
 }
 

@@ -227,7 +227,7 @@ fn execute_action_fails() {
     world.host.treasury = Amount(999);
     let short = DaoError::ActionFailed {
         proposal: id(1),
-        index: 0,
+        index: 1,
         reason: Box::new(ActionError::Unpayable {
             asked: Amount(1_000),
             available: Amount(999),

@@ -87,6 +87,10 @@ impl Checks for Host {
         Ok(())
     }
 
+    fn parameter(&self, name: &str) -> Option<u128> {
+        self.economy.get(name)
+    }
+
     fn payable(&self, sum: Amount) -> Result<(), Amount> {
         if sum <= self.treasury {
             Ok(())

@@ -11,13 +11,14 @@ use serde::de::DeserializeOwned;
 
 use super::simulate::SimulateArguments;
 use crate::ledger::text::{credits, moment};
+use crate::ledger::{Named, Patience};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DaoCommand {
     /// Give a ledger its rules: the economy, with the numbers of governance among them.
     ///
     /// The first supply is minted into the treasury. Until roles are established, whoever can write
-    /// the file may pay from there and found again with other numbers.
+    /// the file may pay from there, and found --again with other numbers.
     Found(FoundArguments),
     /// Give the founding roles, once. From then on, rules and treasury are decided about by votes.
     Establish(EstablishArguments),
@@ -65,18 +66,15 @@ pub(crate) struct DaoFile {
     /// The time it is, if not that of this machine: 2026-11-21, 2026-11-21T12:30:00Z, or
     /// milliseconds since 1970.
     ///
-    /// To rehearse: a ledger never goes back to an earlier time.
-    #[arg(long, value_name = "T", value_parser = moment)]
+    /// To rehearse: a ledger never goes back to an earlier time, so that one far ahead keeps everybody
+    /// waiting for it.
+    #[arg(long, value_name = "T", value_parser = time)]
     pub(super) at: Option<UnixMillis>,
-}
-
-/// What names an operation.
-#[derive(Args, Debug)]
-pub(crate) struct Named {
-    /// Names the operation: 32 hexadecimal digits of your choice, new for each; drawn if it is left
-    /// out. Asking again with the same id changes nothing.
-    #[arg(long, value_name = "ID")]
-    pub(super) id: Option<TransferId>,
+    /// Take a --at that is more than 366 days after the last event and this machine's clock.
+    #[arg(long, requires = "at")]
+    pub(super) far: bool,
+    #[command(flatten)]
+    pub(super) patience: Patience,
 }
 
 /// Who asks.
@@ -100,6 +98,9 @@ pub(crate) struct FoundArguments {
     /// prints all of them. Given again for each.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parameter)]
     pub(super) set: Vec<(String, u128)>,
+    /// Give an economy that is there other numbers: all of them anew, the defaults but for --set.
+    #[arg(long)]
+    pub(super) again: bool,
 }
 
 #[derive(Args, Debug)]
@@ -165,16 +166,20 @@ pub(crate) struct ContentArguments {
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["kind", "title", "description", "actions"],
-        required_unless_present_all = ["kind", "title"]
+        conflicts_with_all = ["kind", "title", "description", "actions"]
     )]
     pub(super) content: Option<PathBuf>,
     /// What it is about: parameter_change, treasury_allocation, protocol_upgrade, emergency_action,
     /// agent_deployment or general.
-    #[arg(long, value_name = "KIND", value_parser = word::<ProposalKind>)]
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_parser = word::<ProposalKind>,
+        required_unless_present = "content"
+    )]
     pub(super) kind: Option<ProposalKind>,
     /// 1 to 200 characters.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", required_unless_present = "content")]
     pub(super) title: Option<String>,
     /// At most 16 KiB.
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -358,6 +363,17 @@ impl DaoCommand {
     }
 }
 
+/// Reads a moment that a ledger can come to.
+fn time(text: &str) -> Result<UnixMillis, String> {
+    /// The end of the year 9999, the last that is written in four digits.
+    const LAST: UnixMillis = UnixMillis(253_402_300_799_999);
+    let at = moment(text)?;
+    if at > LAST {
+        return Err(format!("a ledger's time ends at {LAST}"));
+    }
+    Ok(at)
+}
+
 /// Reads a word as JSON names it.
 pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
@@ -421,6 +437,18 @@ fn part(text: &str) -> Result<(AccountId, Ppm), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_ends_with_the_years_of_four_digits() {
+        assert_eq!(
+            time("9999-12-31").unwrap().to_string(),
+            "9999-12-31T00:00:00.000Z"
+        );
+        for late in ["253402300800000", "18446744073709551615"] {
+            let told = "a ledger's time ends at 9999-12-31T23:59:59.999Z";
+            assert_eq!(time(late), Err(told.to_owned()));
+        }
+    }
 
     #[test]
     fn numbers_are_in_the_unit_they_are_printed_in() {

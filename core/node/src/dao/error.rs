@@ -1,9 +1,8 @@
 //! Why a command of governance was not carried out.
 
-use std::io;
 use std::path::PathBuf;
 
-use fogcompute_base::TransferId;
+use fogcompute_base::{TransferId, UnixMillis};
 use fogcompute_ledger::LedgerError;
 use fogcompute_ledger::dao::DaoError;
 use fogcompute_ledger::economy::EconomyError;
@@ -11,6 +10,7 @@ use fogcompute_store::StoreError;
 use thiserror::Error;
 
 use crate::ledger::LedgerCommandError;
+use crate::ledger::error::InUnits;
 
 /// Why a command of governance was not carried out.
 #[non_exhaustive]
@@ -25,6 +25,40 @@ pub(crate) enum DaoCommandError {
         /// The ledger.
         path: PathBuf,
     },
+    /// The ledger has rules, and was not to be given others.
+    #[error(
+        "{} has an economy already; --again gives it all its numbers anew, the defaults but for \
+         those of --set",
+        .path.display()
+    )]
+    Founded {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// The time given would keep everybody else waiting: a ledger never goes back.
+    #[error(
+        "{at} is more than {limit_days} days after {latest}, the later of the last event and this \
+         machine's clock; a ledger never goes back: --far if it is meant"
+    )]
+    FarAhead {
+        /// The time given.
+        at: UnixMillis,
+        /// The later of the ledger's last event and the machine's clock.
+        latest: UnixMillis,
+        /// How far ahead it may be.
+        limit_days: u64,
+    },
+    /// What is asked about is past, and only weights are remembered.
+    #[error(
+        "{at} is before {last}, the last event of governance; of the past, `power --at-time` tells \
+         weights and `ledger history` tells events"
+    )]
+    Past {
+        /// The time given.
+        at: UnixMillis,
+        /// The last event.
+        last: UnixMillis,
+    },
     /// No proposal has that id.
     #[error("there is no proposal {proposal}")]
     UnknownProposal {
@@ -37,32 +71,34 @@ pub(crate) enum DaoCommandError {
         /// The file.
         path: PathBuf,
     },
-    /// A file is no content of a proposal in TOML.
-    #[error("{}: no content of a proposal", .path.display())]
-    Toml {
+    /// A file is no content of a proposal.
+    #[error("{}: {}{reason}", .path.display(), at_field(.field))]
+    Content {
         /// The file.
         path: PathBuf,
-        /// Where and why not.
-        source: Box<toml::de::Error>,
-    },
-    /// A file is no content of a proposal, or no list of stakes, in JSON.
-    #[error("{} does not say what it should", .path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// Where and why not.
-        source: serde_json::Error,
+        /// Which of its fields; empty if it is none of them.
+        field: String,
+        /// Why not.
+        reason: String,
     },
     /// Flags or a file name numbers that no economy has.
-    #[error(transparent)]
-    Parameter(#[from] EconomyError),
+    #[error("{}", InUnits(.0))]
+    Parameter(EconomyError),
     /// A moment that is not over has no past.
     #[error(transparent)]
     Untimely(DaoError),
     /// What was asked of the simulation cannot be tried.
     #[error("the rules refuse to be tried so: {0}")]
     Untried(#[source] DaoError),
-    /// There are no stakes, or more than are tried.
+    /// More voters were to have roles than there are.
+    #[error("{roles} roles for {voters} voters")]
+    RoleCount {
+        /// The roles.
+        roles: u64,
+        /// The voters.
+        voters: usize,
+    },
+    /// A file has no stakes, or more than are tried.
     #[error("{found} stakes; 1 to {limit} that are above nothing can be tried")]
     StakeCount {
         /// How many there are.
@@ -80,6 +116,20 @@ pub(crate) enum DaoCommandError {
         /// What it says.
         text: String,
     },
+}
+
+impl From<EconomyError> for DaoCommandError {
+    fn from(error: EconomyError) -> Self {
+        Self::Parameter(error)
+    }
+}
+
+/// A field as it begins a reason.
+fn at_field(field: &str) -> String {
+    match field {
+        "" => String::new(),
+        field => format!("{field}: "),
+    }
 }
 
 impl From<StoreError> for DaoCommandError {
@@ -102,12 +152,15 @@ impl DaoCommandError {
             Self::Ledger(LedgerCommandError::Rules(LedgerError::NoOwner { .. })) => "no_owner",
             Self::Ledger(error) => error.kind(),
             Self::UnknownProposal { .. } => "unknown_proposal",
+            Self::Founded { .. } => "refused",
             Self::ContentName { .. }
+            | Self::FarAhead { .. }
+            | Self::Past { .. }
             | Self::Untimely(_)
             | Self::Parameter(_)
-            | Self::StakeCount { .. } => "arguments",
-            Self::Toml { .. } | Self::Json { .. } | Self::Stake { .. } => "invalid",
-            Self::Untried(_) => "refused",
+            | Self::RoleCount { .. }
+            | Self::Untried(_) => "arguments",
+            Self::Content { .. } | Self::Stake { .. } | Self::StakeCount { .. } => "invalid",
         }
     }
 
@@ -128,7 +181,11 @@ impl DaoCommandError {
         matches!(self, Self::Ledger(error) if error.is_reader_gone())
     }
 
-    pub(super) fn output(source: io::Error) -> Self {
-        LedgerCommandError::Output(source).into()
+    /// What was done all the same.
+    pub(crate) fn did(&self) -> Option<&str> {
+        match self {
+            Self::Ledger(error) => error.did(),
+            _ => None,
+        }
     }
 }

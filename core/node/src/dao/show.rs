@@ -77,7 +77,7 @@ pub(super) fn list(seen: &Seen, arguments: &ListArguments) -> Result<Said, DaoCo
         "total": dao.total(),
         "proposals": proposals.collect::<Value>(),
     });
-    Ok(Said { json, text })
+    Ok(Said::new(json, text))
 }
 
 fn state(dao: &Dao, id: TransferId, now: UnixMillis) -> Result<ProposalState, DaoCommandError> {
@@ -166,10 +166,7 @@ pub(super) fn show(seen: &Seen, arguments: &ShowArguments) -> Result<Said, DaoCo
         Stage::Cancelled { time, by } => lines.push(format!("cancelled {time} by {by}")),
         _ => {}
     }
-    Ok(Said {
-        json,
-        text: lines.join("\n"),
-    })
+    Ok(Said::new(json, lines.join("\n")))
 }
 
 fn tally(of: &str, tally: &Tally) -> String {
@@ -216,6 +213,7 @@ fn action(action: &Action, economy: Option<&Economy>) -> String {
 pub(super) fn power(seen: &Seen, arguments: &PowerArguments) -> Result<Said, DaoCommandError> {
     let state = seen.ledger.state();
     let (dao, account) = (state.dao(), arguments.account);
+    super::known(&seen.ledger, account)?;
     let sequence = state.head().sequence;
     let standing = |topic| match arguments.at_time {
         Some(at) => dao
@@ -285,7 +283,7 @@ pub(super) fn power(seen: &Seen, arguments: &PowerArguments) -> Result<Said, Dao
         "of {} in all, after entry {sequence}",
         credits(total)
     ));
-    Ok(Said { json, text })
+    Ok(Said::new(json, text))
 }
 
 #[cfg(test)]

@@ -44,10 +44,11 @@ pub(crate) struct SimulateArguments {
     )]
     pub(super) voters: u32,
     /// A rule that is not the default, in its unit: dao.quorum=200000, dao.weighing=2. Given again
-    /// for each.
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parameter)]
+    /// for each. Of an economy, only rules of governance are tried.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = rule)]
     pub(super) set: Vec<(String, u128)>,
-    /// Give a role to so many, the largest who have none yet: king=1. Given again for each.
+    /// Give a role to so many, the largest who have none yet: king=1. Given again for each; together
+    /// no more than there are voters.
     #[arg(long = "role", value_name = "ROLE=COUNT", value_parser = role_count)]
     pub(super) roles: Vec<(Role, u32)>,
     /// How likely it is that one who votes is for the proposal, in millionths.
@@ -97,11 +98,24 @@ fn distribution(text: &str) -> Result<Distribution, String> {
     })
 }
 
+fn rule(text: &str) -> Result<(String, u128), String> {
+    let (name, value) = parameter(text)?;
+    if !name.starts_with("dao.") {
+        return Err(format!(
+            "{name} is no rule of governance, and changes nothing here"
+        ));
+    }
+    Ok((name, value))
+}
+
 fn role_count(text: &str) -> Result<(Role, u32), String> {
     let (role, count) = text.split_once('=').ok_or("there is no = in it")?;
     let count = count.parse::<u32>();
     let count = count.map_err(|error| format!("no number of voters: {error}"))?;
-    Ok((word(role)?, count))
+    match word(role)? {
+        Role::Citizen => Err("a citizen is who has no role: all others are".to_owned()),
+        role => Ok((role, count)),
+    }
 }
 
 /// Base units of a credit.
@@ -200,16 +214,19 @@ pub(super) fn simulate(arguments: &SimulateArguments) -> Result<Said, DaoCommand
         files::replace(path, plot::draw(&found).as_bytes(), Readers::Everybody)
             .map_err(LedgerCommandError::file("writing", path))?;
     }
-    Ok(Said {
-        json: found.json(arguments.seed),
-        text: found.text(),
-    })
+    Ok(Said::new(found.json(arguments.seed), found.text()))
 }
 
 fn find(arguments: &SimulateArguments, rules: Rules) -> Result<Findings, DaoCommandError> {
     let mut rng = ChaCha20Rng::seed_from_u64(arguments.seed);
     let stakes = stakes(arguments, &mut rng)?;
     let count = stakes.len();
+    let roles = (arguments.roles.iter()).map(|(_, count)| u64::from(*count));
+    let roles = roles.sum();
+    if roles > count as u64 {
+        let voters = count;
+        return Err(DaoCommandError::RoleCount { roles, voters });
+    }
     let mut world = World::new(rules, &stakes, &arguments.roles, arguments.split)?;
     let order = world.by_weight();
     let total = world.total();
@@ -379,11 +396,12 @@ impl Findings {
             None => "not even all".to_owned(),
         };
         let needs = |part: Option<f64>| part.map_or("no share is enough".to_owned(), percent);
-        let mut text = format!(
-            "{} voters, the largest with {}\n",
-            self.shares.len(),
-            percent(self.shares.first().copied().unwrap_or_default())
-        );
+        let voters = match self.shares.len() {
+            1 => "1 voter".to_owned(),
+            number => format!("{number} voters, the largest"),
+        };
+        let largest = percent(self.shares.first().copied().unwrap_or_default());
+        let mut text = format!("{voters} with {largest}\n");
         text.push_str(&match self.quorum_from() {
             Some(turnout) => format!(
                 "half of the proposals reach the quorum from a turnout of {} on\n",
@@ -475,6 +493,45 @@ mod tests {
         let share = |found: &Findings| found.shares[0];
         assert!((share(&citizen) - 1.0 / 40.0).abs() < 1e-9);
         assert!((share(&king) - 10.0 / 49.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_would_be_left_out_is_refused() {
+        // Roles for more than there are, and numbers that nothing here asks about, were passed over.
+        for refused in ["--set supply.initial=5", "--role citizen=1", "--role king"] {
+            let words = ["simulate"].into_iter().chain(refused.split_whitespace());
+            assert!(Alone::try_parse_from(words).is_err(), "{refused}");
+        }
+        let words = "simulate --voters 3 --role king=2 --role guardian=2 --runs 1";
+        let arguments = Alone::try_parse_from(words.split_whitespace()).unwrap();
+        let refused = simulate(&arguments.arguments).err().unwrap();
+        assert!(
+            matches!(
+                refused,
+                DaoCommandError::RoleCount {
+                    roles: 4,
+                    voters: 3
+                }
+            ),
+            "{refused}"
+        );
+        assert_eq!(refused.exit_code(), 2);
+        let one = found("--voters 1 --runs 1 --split 2").text();
+        assert!(one.starts_with("1 voter with 100.00 %\n"), "{one}");
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_written_is_named_as_it_was_given() {
+        // The error named a temporary file.
+        let words = "simulate --voters 2 --runs 1 --split 2 --plot none/a.svg";
+        let arguments = Alone::try_parse_from(words.split_whitespace()).unwrap();
+        let refused = simulate(&arguments.arguments).err().unwrap();
+        let source = std::error::Error::source(&refused).map(ToString::to_string);
+        let told = format!("{refused} {}", source.unwrap_or_default());
+        assert!(
+            told.contains("none/a.svg") && !told.contains(".part"),
+            "{told}"
+        );
     }
 
     #[test]

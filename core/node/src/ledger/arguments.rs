@@ -59,6 +59,21 @@ pub(crate) struct LedgerFile {
     /// locked, output, refused, unknown_account, unknown_entry.
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) patience: Patience,
+}
+
+/// How long a ledger is waited for that another process has open.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Seconds to wait for another process that has the ledger open, 0 to 3600.
+    #[arg(
+        long = "wait",
+        default_value_t = 10,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u16).range(0..=3_600)
+    )]
+    pub(crate) seconds: u16,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -119,11 +134,19 @@ pub(crate) struct EconomyArguments {
     pub(super) account: Option<AccountId>,
 }
 
+/// What names an operation.
+#[derive(Args, Debug)]
+pub(crate) struct Named {
+    /// Names the operation: 32 hexadecimal digits of your choice, new for each; drawn if it is left
+    /// out. Asking again with the same id changes nothing.
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<TransferId>,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct Movement {
-    /// Names the operation: 32 hexadecimal digits of your choice, new for each.
-    #[arg(long, value_name = "ID")]
-    pub(super) id: TransferId,
+    #[command(flatten)]
+    pub(super) named: Named,
     /// The account that gives. From an issuer it mints.
     #[arg(long, value_name = "ACCOUNT")]
     pub(super) from: AccountId,
@@ -171,9 +194,8 @@ pub(crate) struct ReserveArguments {
 pub(crate) struct PostArguments {
     #[command(flatten)]
     pub(super) ledger: LedgerFile,
-    /// Names the operation: 32 hexadecimal digits of your choice, new for each.
-    #[arg(long, value_name = "ID")]
-    pub(super) id: TransferId,
+    #[command(flatten)]
+    pub(super) named: Named,
     /// The id of what was reserved.
     #[arg(long, value_name = "ID")]
     pub(super) reservation: TransferId,
@@ -189,9 +211,8 @@ pub(crate) struct PostArguments {
 pub(crate) struct VoidArguments {
     #[command(flatten)]
     pub(super) ledger: LedgerFile,
-    /// Names the operation: 32 hexadecimal digits of your choice, new for each.
-    #[arg(long, value_name = "ID")]
-    pub(super) id: TransferId,
+    #[command(flatten)]
+    pub(super) named: Named,
     /// The id of what was reserved.
     #[arg(long, value_name = "ID")]
     pub(super) reservation: TransferId,

@@ -5,7 +5,7 @@ use fogcompute_ledger::{Account, AccountKind, Amount};
 use serde_json::{Value, json};
 
 use super::arguments::BalanceArguments;
-use super::{LedgerCommandError, Said, existing};
+use super::{LedgerCommandError, Said, open};
 
 /// What an account had at some moment.
 struct Held<'a> {
@@ -65,7 +65,7 @@ fn available(account: &Account) -> Option<Amount> {
 }
 
 pub(super) fn balance(arguments: &BalanceArguments) -> Result<Said, LedgerCommandError> {
-    let mut ledger = existing(&arguments.ledger.file)?;
+    let mut ledger = open(&arguments.ledger)?;
     let head = ledger.state().head();
     let past = match (arguments.at_sequence, arguments.at_time) {
         (Some(sequence), _) if sequence > head.sequence => {
@@ -139,15 +139,13 @@ pub(super) fn balance(arguments: &BalanceArguments) -> Result<Said, LedgerComman
         table[0][4].clear();
     }
     let text = format!("{}after entry {sequence}", aligned(&table));
-    Ok(Said {
-        json: json!({
-            "ok": true,
-            "sequence": sequence,
-            "head": head,
-            "accounts": accounts,
-        }),
-        text,
-    })
+    let json = json!({
+        "ok": true,
+        "sequence": sequence,
+        "head": head,
+        "accounts": accounts,
+    });
+    Ok(Said::new(json, text))
 }
 
 /// Rows under each other, the last two columns to the right.

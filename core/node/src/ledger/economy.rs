@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::arguments::EconomyArguments;
 use super::text::in_unit;
-use super::{LedgerCommandError, Said, existing};
+use super::{LedgerCommandError, Said, open};
 
 pub(super) fn economy(arguments: &EconomyArguments) -> Result<Said, LedgerCommandError> {
-    let ledger = existing(&arguments.ledger.file)?;
+    let ledger = open(&arguments.ledger)?;
     let state = ledger.state();
     let sequence = state.head().sequence;
     if let Some(account) = arguments.account
@@ -23,7 +23,7 @@ pub(super) fn economy(arguments: &EconomyArguments) -> Result<Said, LedgerComman
     let mut json = json!({"ok": true, "sequence": sequence, "founded": false});
     let Some(economy) = state.economy() else {
         let text = format!("there is no economy after entry {sequence}");
-        return Ok(Said { json, text });
+        return Ok(Said::new(json, text));
     };
     let parameters = economy.parameters();
     let purses = Purse::ALL.map(|purse| (purse, state.account(purse.account())));
@@ -63,7 +63,7 @@ pub(super) fn economy(arguments: &EconomyArguments) -> Result<Said, LedgerComman
         json["stakes"] = stakes.into();
     }
     text.push_str(&format!("after entry {sequence}"));
-    Ok(Said { json, text })
+    Ok(Said::new(json, text))
 }
 
 /// What an account has at an operator.

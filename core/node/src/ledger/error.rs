@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use fogcompute_base::AccountId;
 use fogcompute_base::wire::DecodeError;
+use fogcompute_ledger::dao::{ActionError, DaoError};
+use fogcompute_ledger::economy::{Economy, EconomyError};
 use fogcompute_ledger::{Amount, Corruption, LedgerError, ParseAmountError};
 use fogcompute_store::StoreError;
 use thiserror::Error;
 
-use super::text::BadCredits;
+use super::text::{BadCredits, in_unit};
 
 /// Why a command on a ledger was not carried out.
 #[non_exhaustive]
@@ -34,6 +36,14 @@ pub(crate) enum LedgerCommandError {
     /// The store.
     #[error(transparent)]
     Store(StoreError),
+    /// The file is no ledger, or not one that can be read here.
+    #[error("{}: {source}", .path.display())]
+    Opening {
+        /// The file.
+        path: PathBuf,
+        /// What the store says of it, which does not name it.
+        source: StoreError,
+    },
     /// The rules of the ledger, in the units that people use here.
     #[error("{}", InCredits(.0))]
     Rules(LedgerError),
@@ -106,6 +116,14 @@ pub(crate) enum LedgerCommandError {
     /// The standard output takes no more.
     #[error("writing to the standard output")]
     Output(#[source] io::Error),
+    /// Something was done, which the standard output does not take any more.
+    #[error("{did}; writing that to the standard output")]
+    Unsaid {
+        /// What was done, and is on the disk.
+        did: String,
+        /// Why it could not be said there.
+        source: io::Error,
+    },
 }
 
 impl From<StoreError> for LedgerCommandError {
@@ -198,12 +216,115 @@ impl fmt::Display for InCredits<'_> {
                 credits(needed),
                 credits(left)
             ),
+            LedgerError::Dao { id, reason } => {
+                write!(f, "operation {id} of governance is refused: ")?;
+                governance(reason, f)
+            }
+            LedgerError::Economy { id, reason } => {
+                write!(f, "operation {id} does not fit the economy: ")?;
+                numbers(reason, f)
+            }
             other => other.fmt(f),
         }
     }
 }
 
+fn governance(error: &DaoError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match error {
+        DaoError::ThresholdNotMet {
+            author,
+            weight,
+            threshold,
+        } => write!(
+            f,
+            "account {author} weighs {} credits, a proposer must weigh {}",
+            Amount(weight.0).to_credits_string(),
+            threshold.to_credits_string()
+        ),
+        DaoError::ActionInvalid { index, reason } => {
+            write!(f, "action {index}: ")?;
+            action(reason, f)
+        }
+        DaoError::ActionFailed {
+            proposal,
+            index,
+            reason,
+        } => {
+            write!(f, "action {index} of proposal {proposal} failed: ")?;
+            action(reason, f)
+        }
+        other => fmt::Display::fmt(other, f),
+    }
+}
+
+fn action(error: &ActionError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match error {
+        ActionError::Unpayable { asked, available } => write!(
+            f,
+            "payments come to {} credits with it, the treasury has {}",
+            asked.to_credits_string(),
+            available.to_credits_string()
+        ),
+        ActionError::Parameter { reason } => numbers(reason, f),
+        ActionError::ParameterUnchanged { name, value } => {
+            write!(f, "parameter {name} is {} already", number(name, *value))
+        }
+        other => fmt::Display::fmt(other, f),
+    }
+}
+
+fn numbers(error: &EconomyError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match error {
+        EconomyError::OutOfBounds {
+            name,
+            value,
+            min,
+            max,
+        } => {
+            let [value, min, max] = [value, min, max].map(|value| number(name, *value));
+            write!(f, "parameter {name} must be {min} to {max}, not {value}")
+        }
+        EconomyError::Supply { initial, max } => write!(
+            f,
+            "initial supply of {} credits exceeds the largest of {}",
+            initial.to_credits_string(),
+            max.to_credits_string()
+        ),
+        other => fmt::Display::fmt(other, f),
+    }
+}
+
+/// A number of the economy in the unit that people are told it in.
+fn number(name: &str, value: u128) -> String {
+    let parameters = Economy::default().parameters();
+    let parameter = parameters.iter().find(|parameter| parameter.name == name);
+    parameter.map_or_else(
+        || value.to_string(),
+        |parameter| in_unit(parameter.unit, value),
+    )
+}
+
+/// An error of numbers as the command tells it: in the units that it takes and gives them in.
+pub(crate) struct InUnits<'a>(pub(crate) &'a EconomyError);
+
+impl fmt::Display for InUnits<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        numbers(self.0, f)
+    }
+}
+
 impl LedgerCommandError {
+    /// Says of which file the store speaks, where it does not say so itself.
+    pub(crate) fn opening(path: &Path) -> impl FnOnce(StoreError) -> Self {
+        let path = path.to_owned();
+        move |source| match Self::from(source) {
+            Self::Store(source) if !source.to_string().contains(&*path.to_string_lossy()) => {
+                Self::Opening { path, source }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match source.kind() {
@@ -226,14 +347,14 @@ impl LedgerCommandError {
             Self::ReadOnly { .. } | Self::File { .. } => "file",
             Self::NoCheckpoint { .. } | Self::BadCheckpoint(_) | Self::Forged(_) => "checkpoint",
             Self::NoKey { .. } => "invalid",
-            Self::Output(_) => "output",
+            Self::Output(_) | Self::Unsaid { .. } => "output",
             Self::Rules(error) => match error {
                 LedgerError::UnknownAccount { .. } => "unknown_account",
                 LedgerError::IdReused { .. } => "id_reused",
                 LedgerError::InsufficientFunds { .. } => "insufficient_funds",
                 _ => "refused",
             },
-            Self::Store(error) => match error {
+            Self::Store(error) | Self::Opening { source: error, .. } => match error {
                 StoreError::TimeOutOfRange { .. } => "arguments",
                 StoreError::BadLine { .. } => "invalid",
                 StoreError::Corruption(_)
@@ -263,7 +384,19 @@ impl LedgerCommandError {
 
     /// Whether nobody reads any more what the command says, which is no failure of its own.
     pub(crate) fn is_reader_gone(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        matches!(
+            self,
+            Self::Output(source) | Self::Unsaid { source, .. }
+                if source.kind() == io::ErrorKind::BrokenPipe
+        )
+    }
+
+    /// What was done all the same.
+    pub(crate) fn did(&self) -> Option<&str> {
+        match self {
+            Self::Unsaid { did, .. } => Some(did),
+            _ => None,
+        }
     }
 }
 
@@ -271,6 +404,7 @@ impl LedgerCommandError {
 mod tests {
     use fogcompute_base::{TransferId, UnixMillis};
     use fogcompute_ledger::Head;
+    use fogcompute_ledger::dao::Weight;
 
     use super::*;
     use crate::ledger::LedgerCommand;
@@ -401,6 +535,62 @@ mod tests {
                 "{said}"
             );
             assert!(!said.contains("00000000000000"), "{said}");
+        }
+        let dao = |reason: DaoError| LedgerError::Dao {
+            id,
+            reason: Box::new(reason),
+        };
+        let action = |reason| {
+            dao(DaoError::ActionInvalid {
+                index: 1,
+                reason: Box::new(reason),
+            })
+        };
+        let bounds = |name: &str| EconomyError::OutOfBounds {
+            name: name.to_owned(),
+            value: half.0,
+            min: three.0,
+            max: 4 * three.0,
+        };
+        for (error, part) in [
+            (
+                dao(DaoError::ThresholdNotMet {
+                    author: account,
+                    weight: Weight(half.0),
+                    threshold: three,
+                }),
+                "weighs 0.5 credits, a proposer must weigh 3",
+            ),
+            (
+                action(ActionError::Unpayable {
+                    asked: three,
+                    available: half,
+                }),
+                "action 1: payments come to 3 credits with it, the treasury has 0.5",
+            ),
+            (
+                action(ActionError::Parameter {
+                    reason: bounds("dao.proposal_threshold"),
+                }),
+                "must be 3 credits to 12 credits, not 0.5 credits",
+            ),
+            (
+                LedgerError::Economy {
+                    id,
+                    reason: Box::new(bounds("dao.proposal_threshold")),
+                },
+                "must be 3 credits to 12 credits, not 0.5 credits",
+            ),
+            (
+                action(ActionError::ParameterUnchanged {
+                    name: "dao.quorum".to_owned(),
+                    value: 5,
+                }),
+                "dao.quorum is 5 millionths already",
+            ),
+        ] {
+            let said = said(error);
+            assert!(said.ends_with(part), "{said}");
         }
         let expired = said(LedgerError::ReservationExpired {
             id,

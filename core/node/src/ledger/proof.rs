@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::arguments::{CheckpointArguments, VerifyArguments};
 use super::text::{hex, unhex};
-use super::{LedgerCommandError, Said, existing, new_file};
+use super::{LedgerCommandError, Said, new_file, open};
 use crate::files::{NewFile, Readers};
 
 /// Most bytes that are read of a file with a checkpoint or a key: more than either has.
@@ -21,7 +21,7 @@ const SMALL_FILE_BYTES: u64 = 4_096;
 pub(super) fn verify(arguments: &VerifyArguments) -> Result<Said, LedgerCommandError> {
     let kept = arguments.checkpoint.as_deref().map(read_checkpoint);
     let kept = kept.transpose()?;
-    let ledger = existing(&arguments.ledger.file)?;
+    let ledger = open(&arguments.ledger)?;
     let damaged = ledger.opening().damaged;
     let proven = match &kept {
         Some(kept) => ledger.verify_since(kept, arguments.key.as_ref().unwrap_or(&kept.key))?,
@@ -65,7 +65,7 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Result<Said, LedgerCommandE
             "key_given": key_given,
         });
     }
-    Ok(Said { json, text })
+    Ok(Said::new(json, text))
 }
 
 /// Reads a checkpoint from its digits, or from a file that has them or its bytes.
@@ -107,7 +107,7 @@ pub(super) fn checkpoint(
     clock: &dyn Clock,
     rng: &mut impl CryptoRng,
 ) -> Result<Said, LedgerCommandError> {
-    let ledger = existing(&arguments.ledger.file)?;
+    let ledger = open(&arguments.ledger)?;
     // Begun before a key is made, which would be made for nothing.
     let out = match &arguments.out {
         Some(path) => Some((path, new_file(path, Readers::Everybody)?)),
@@ -128,17 +128,15 @@ pub(super) fn checkpoint(
         }
         None => digits.clone(),
     };
-    Ok(Said {
-        json: json!({
-            "ok": true,
-            "checkpoint": digits,
-            "key": key,
-            "head": checkpoint.head,
-            "time": checkpoint.time,
-            "accounts_root": checkpoint.accounts_root,
-        }),
-        text,
-    })
+    let json = json!({
+        "ok": true,
+        "checkpoint": digits,
+        "key": key,
+        "head": checkpoint.head,
+        "time": checkpoint.time,
+        "accounts_root": checkpoint.accounts_root,
+    });
+    Ok(Said::new(json, text))
 }
 
 /// Finishes a new file of one line.

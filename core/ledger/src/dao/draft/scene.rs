@@ -9,6 +9,7 @@ use super::{
     Action, ActionError, Agent, Checks, Content, Draft, Effect, Resolution, Role, Scope, Upgrade,
 };
 use crate::dao::action::{NAME_BYTES_MAX, VERSION_BYTES_MAX};
+use crate::dao::proposal::is_unseen;
 use crate::{Amount, Purse};
 
 /// The whole of roles and pauses, and what is added to lists.
@@ -79,15 +80,18 @@ impl<'a> Scene<'a> {
             let index = places.get(place).copied().unwrap_or_default();
             (index, ActionError::Parameter { reason })
         })?;
-        let asked = self.paid;
-        checks.payable(asked).map_err(|available| {
-            let payment = |effect: &Effect| match effect {
-                Effect::Pay { index, .. } => Some(*index),
-                Effect::SetParameter { .. } => None,
-            };
-            let index = self.effects.iter().find_map(payment).unwrap_or_default();
-            (index, ActionError::Unpayable { asked, available })
-        })
+        let mut asked = Amount::ZERO;
+        for effect in &self.effects {
+            if let Effect::Pay { index, amount, .. } = *effect {
+                let sum = asked.checked_add(amount);
+                asked = sum.ok_or((index, ActionError::SumOverflow))?;
+                (checks.payable(asked)).map_err(|available| {
+                    let unpayable = ActionError::Unpayable { asked, available };
+                    (index, unpayable)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn act(&mut self, index: usize, action: &Action) -> Result<(), ActionError> {
@@ -207,8 +211,8 @@ impl<'a> Scene<'a> {
         activates: UnixMillis,
     ) -> Result<(), ActionError> {
         length(version, VERSION_BYTES_MAX)?;
-        let control = version.char_indices().find(|(_, found)| found.is_control());
-        if let Some((position, found)) = control {
+        let unseen = version.char_indices().find(|(_, found)| is_unseen(*found));
+        if let Some((position, found)) = unseen {
             return Err(ActionError::NameCharacter {
                 position,
                 code: u32::from(found),
@@ -234,6 +238,27 @@ impl<'a> Scene<'a> {
         }
         Ok(())
     }
+}
+
+/// Refuses what would come to nothing, for which nobody need be asked to vote. When a proposal is
+/// executed this is not asked: a parameter may have become what it is to be.
+pub(super) fn meant(content: &Content, checks: &dyn Checks) -> Result<(), Failure> {
+    for (index, action) in content.actions.iter().enumerate() {
+        let mut before = content.actions[..index].iter();
+        if let Some(earlier) = before.position(|earlier| earlier.is_overruled_by(action)) {
+            return Err((index, ActionError::Overrules { earlier }));
+        }
+        if let Action::SetParameter { name, value } = action
+            && checks.parameter(name) == Some(*value)
+        {
+            let unchanged = ActionError::ParameterUnchanged {
+                name: name.clone(),
+                value: *value,
+            };
+            return Err((index, unchanged));
+        }
+    }
+    Ok(())
 }
 
 fn length(name: &str, limit: usize) -> Result<(), ActionError> {
