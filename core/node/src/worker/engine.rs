@@ -10,7 +10,7 @@ use std::time::Duration;
 use fogcompute_base::limits::MODULE_BYTES_MAX;
 use fogcompute_base::{Clock, Instant, JobId, OsEntropy, TaskId, UnixMillis};
 use fogcompute_exec::executor::{
-    Budget, Command, Event, Permission, Progress, Record, Start, Submitted, TaskCallError,
+    Budget, Command, Event, Permission, Progress, Record, Start, Submitted, TaskCallError, TaskView,
 };
 use fogcompute_exec::lifecycle::{State, Transition};
 use fogcompute_exec::{
@@ -581,10 +581,26 @@ impl Engine {
     }
 
     pub(super) fn task(&mut self, task: TaskId) -> Result<TaskStatus, WorkerError> {
-        let view = self.view(task)?;
+        Ok(self.status_of(&self.view(task)?))
+    }
+
+    pub(super) fn tasks(
+        &mut self,
+        after: Option<TaskId>,
+        count_max: usize,
+    ) -> Result<Vec<TaskStatus>, WorkerError> {
+        let first = match after {
+            Some(task) => self.view(task)?.number + 1,
+            None => 0,
+        };
+        let views = self.executor.tasks_from(first).take(count_max);
+        Ok(views.map(|view| self.status_of(&view)).collect())
+    }
+
+    fn status_of(&self, view: &TaskView<'_>) -> TaskStatus {
         let attempt = view.life.state.attempt().map(|attempt| attempt.number);
-        let running = attempt.and_then(|attempt| self.running.get(&(task, attempt)));
-        Ok(TaskStatus {
+        let running = attempt.and_then(|attempt| self.running.get(&(view.id, attempt)));
+        TaskStatus {
             id: view.id,
             job: view.job,
             state: view.life.state,
@@ -597,10 +613,10 @@ impl Engine {
             log_bytes: view.log_bytes,
             usage: view.life.usage,
             error: view.life.error.clone(),
-        })
+        }
     }
 
-    fn view(&self, task: TaskId) -> Result<fogcompute_exec::executor::TaskView<'_>, WorkerError> {
+    fn view(&self, task: TaskId) -> Result<TaskView<'_>, WorkerError> {
         let view = self.executor.task(task);
         Ok(view.ok_or(TaskCallError::UnknownTask { task })?)
     }

@@ -449,6 +449,17 @@ impl Worker {
         self.call(move |engine, reply| engine.read(reply, move |engine| engine.task(task)))
     }
 
+    /// At most `count_max` tasks, in the order in which they were submitted: those behind `after`, or
+    /// from the oldest on.
+    ///
+    /// # Errors
+    /// As [`Worker::task`].
+    pub fn tasks(&self, after: Option<TaskId>, count_max: usize) -> WorkerCall<Vec<TaskStatus>> {
+        self.call(move |engine, reply| {
+            engine.read(reply, move |engine| engine.tasks(after, count_max));
+        })
+    }
+
     /// How far a job is, as soon as that is something else than `seen`; at once if all its tasks
     /// have ended, or without `seen`.
     ///
