@@ -2071,6 +2071,14 @@ typedef struct fog_limits {
    * Output, in bytes: at most 1 MiB.
    */
   uint64_t output_bytes;
+  /**
+   * Log that is kept, in bytes: at most 1 MiB. What is over it is dropped, and the task goes on.
+   */
+  uint64_t log_bytes;
+  /**
+   * Time in milliseconds, that in suspension left out: at most a year. 0 leaves it to the fuel.
+   */
+  uint64_t wall_ms;
 } fog_limits;
 
 /**
@@ -4392,7 +4400,8 @@ extern "C" {
 fog_status fog_fog_config_default(struct fog_fog_config *out);
 
 /**
- * Puts the usual limits into a struct: 10^9 fuel, 64 MiB of memory, 1 MiB of output.
+ * Puts the usual limits into a struct: 10^9 fuel, 64 MiB of memory, 1 MiB of output, 64 KiB of log, no
+ * time limit.
  *
  * Thread safety: any thread.
  * @param out receives the limits
@@ -4568,6 +4577,15 @@ fog_status fog_harvest_policy_default(struct fog_harvest_policy **out);
 fog_status fog_harvest_policy_always(struct fog_harvest_policy **out);
 
 /**
+ * Makes the policy that suits a phone or a tablet: stricter about its battery, and with a daily quota
+ * of bytes.
+ *
+ * Thread safety: any thread.
+ * @param out receives the policy; free it with fog_harvest_policy_free()
+ */
+fog_status fog_harvest_policy_phone(struct fog_harvest_policy **out);
+
+/**
  * Reads a policy from TOML. What it does not name keeps its default; unknown keys are refused.
  *
  * Thread safety: any thread.
@@ -4576,6 +4594,19 @@ fog_status fog_harvest_policy_always(struct fog_harvest_policy **out);
  * @return FOG_STATUS_INVALID_POLICY
  */
 fog_status fog_harvest_policy_from_toml(const char *toml, struct fog_harvest_policy **out);
+
+/**
+ * Reads a policy from TOML. What it does not name is as in another policy; unknown keys are refused.
+ *
+ * Thread safety: any thread, at the same time as other calls.
+ * @param base the other policy, such as that for phones; it stays as it is
+ * @param toml the text, such as "battery_percent_min = 60.0"
+ * @param out  receives the policy; free it with fog_harvest_policy_free()
+ * @return FOG_STATUS_INVALID_POLICY
+ */
+fog_status fog_harvest_policy_with_toml(const struct fog_harvest_policy *base,
+                                        const char *toml,
+                                        struct fog_harvest_policy **out);
 
 /**
  * Frees a policy.

@@ -4635,10 +4635,23 @@ public:
         return harvest_policy(detail::take<handle>(fog_harvest_policy_always));
     }
 
+    /// The policy that suits a phone or a tablet: stricter about its battery, and with a daily quota
+    /// of bytes.
+    static harvest_policy phone() {
+        return harvest_policy(detail::take<handle>(fog_harvest_policy_phone));
+    }
+
     /// Reads a policy from TOML. What it does not name keeps its default.
     static harvest_policy from_toml(const std::string &text) {
         return harvest_policy(detail::take<handle>([&](fog_harvest_policy **out) {
             return fog_harvest_policy_from_toml(text.c_str(), out);
+        }));
+    }
+
+    /// Reads a policy from TOML. What it does not name is as in this one, which stays as it is.
+    harvest_policy with_toml(const std::string &text) const {
+        return harvest_policy(detail::take<handle>([&](fog_harvest_policy **out) {
+            return fog_harvest_policy_with_toml(handle_.get(), text.c_str(), out);
         }));
     }
 
@@ -4709,6 +4722,10 @@ struct limits {
     std::uint64_t memory_bytes;
     /// Output: at most 1 MiB.
     std::uint64_t output_bytes;
+    /// Log that is kept: at most 1 MiB. What is over it is dropped, and the task goes on.
+    std::uint64_t log_bytes;
+    /// Time, that in suspension left out: at most a year. 0 leaves it to the fuel.
+    std::chrono::milliseconds wall{0};
 
     /// The usual limits.
     limits() {
@@ -4716,6 +4733,7 @@ struct limits {
         fuel = usual.fuel;
         memory_bytes = usual.memory_bytes;
         output_bytes = usual.output_bytes;
+        log_bytes = usual.log_bytes;
     }
 };
 
@@ -4759,7 +4777,8 @@ inline void complete(void *user_data, fog_status status, const fog_output *outpu
 }
 
 inline fog_limits native(const limits &from) noexcept {
-    return {from.fuel, from.memory_bytes, from.output_bytes};
+    return {from.fuel, from.memory_bytes, from.output_bytes, from.log_bytes,
+            static_cast<std::uint64_t>(from.wall.count())};
 }
 
 inline fog_amount native_amount(const std::string &digits, const char *name) {

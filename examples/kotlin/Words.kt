@@ -9,6 +9,7 @@ import dev.fogcompute.DeviceState
 import dev.fogcompute.HarvestPolicy
 import dev.fogcompute.Network
 import dev.fogcompute.Worker
+import dev.fogcompute.wait
 import java.io.File
 import java.lang.management.ManagementFactory
 import java.nio.ByteBuffer

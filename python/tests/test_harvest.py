@@ -40,6 +40,20 @@ def test_an_idle_server_lends() -> None:
     assert decision.budget.cpu_share == 0.5
 
 
+def test_a_phone_has_a_policy_of_its_own() -> None:
+    state = f.DeviceState(f.DeviceClass.PHONE, battery=f.Battery(45.0, charging=True))
+
+    def is_low(policy: f.HarvestPolicy) -> bool:
+        return any(reason.code == "battery_low" for reason in policy.decide(state).reasons)
+
+    phone = f.HarvestPolicy.phone()
+    assert is_low(phone) and not is_low(f.HarvestPolicy())
+    assert not is_low(phone.with_toml("battery_percent_min = 40.0"))
+    assert phone.with_toml("") == phone
+    with pytest.raises(f.PolicyError):
+        phone.with_toml("batery = 1")
+
+
 def test_the_probe_replaces_the_battery_and_is_asked_once() -> None:
     probe: BatteryProbe = (low := Probe(f.Battery(12.0, charging=True)))
     decision = f.HarvestPolicy().decide_with_probe(IDLE, probe)

@@ -291,7 +291,10 @@ VALUES: list[tuple[Any, Any]] = [
         f.Decision(f.Verdict.THROTTLE, BUDGET, [WARM]),
         f.Decision(f.Verdict.ALLOW, BUDGET, []),
     ),
-    (f.Limits(fuel=1, memory_bytes=2, output_bytes=3), f.Limits()),
+    (
+        f.Limits(fuel=1, memory_bytes=2, output_bytes=3, log_bytes=4, wall=timedelta(seconds=5)),
+        f.Limits(),
+    ),
     (USAGE, f.Usage(1, 2, timedelta(0))),
     (f.TaskOutput(b"output", USAGE), f.TaskOutput(b"", USAGE)),
     (f.FogStats(1, 2, 2**99, 4), f.FogStats(1, 2, 2**99, 5)),

@@ -1,6 +1,8 @@
 """Tasks that a worker keeps, many tasks at once, and probes that are written in Python."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from concurrent.futures import Executor
 from datetime import timedelta
@@ -80,6 +82,16 @@ async def test_map_gives_the_outputs_in_order_and_tells_how_far_it_is(fog: f.Fog
             assert await both.map(SUM, []) == []
 
 
+async def test_map_takes_more_inputs_than_a_job_may_have() -> None:
+    # 10,000 inputs were refused: a job has 8,000 tasks at most.
+    with f.Worker() as worker:
+        with pytest.raises(f.ArgumentError):
+            worker.submit_all(SUM, [b""] * 8_001)
+        results = await worker.map(SUM, [index.to_bytes(2) for index in range(8_001)])
+        assert [result.output[0] for result in results[-2:]] == [0x1F + 0x3F, 0x1F + 0x40]
+        assert len(results) == 8_001
+
+
 async def test_map_draws_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
     with f.Worker() as worker:
         await worker.map(SUM, [b"\x01"] * 3, progress=True)
@@ -120,6 +132,63 @@ async def test_the_log_is_read_while_the_task_writes_it() -> None:
         task = worker.submit(SAYS, b"one\ntwo")
         assert [line async for line in task.log()] == ["one", "two"]
         assert (await task.read_log(4)) == f.TaskLog(b"two\n", 8, True)
+
+
+async def test_limits_are_on_log_and_time_too() -> None:
+    with f.Worker() as worker:
+        task = worker.submit(SAYS, b"one two", limits=f.Limits(log_bytes=3))
+        assert [line async for line in task.log()] == ["one"]
+        limits = f.Limits(fuel=10**13, wall=timedelta(milliseconds=20))
+        with pytest.raises(f.TaskTimedOutError):
+            await worker.submit(ENDLESS, b"", limits=limits)
+        with pytest.raises(f.ArgumentError):
+            worker.submit(ENDLESS, b"", limits=f.Limits(wall=timedelta(microseconds=500)))
+
+
+# A commit of which nobody knows whether it happened, and no file can be opened after it.
+UNCERTAIN = """
+import resource, sys
+import fogcompute as f
+
+module = open(sys.argv[2], "rb").read()
+with f.Worker(sys.argv[1], slots=1) as worker:
+    before = worker.submit(module, b"\\x01")
+    before.wait()
+    usual = {of: resource.getrlimit(of) for of in (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)}
+    for of, (_, hard) in usual.items():
+        resource.setrlimit(of, (0, hard))
+    for _ in range(3):
+        try:
+            worker.submit(module, b"\\x02")
+        except f.StorageError as error:
+            print(error.name)
+    print(worker.status().store_error is not None)
+    for of, limit in usual.items():
+        resource.setrlimit(of, limit)
+    after = worker.submit(module, b"\\x03")
+    print(after.wait().output[0], before.fetch().output[0], worker.status().store_error)
+with f.Worker(sys.argv[1], slots=1) as worker:
+    print(worker.task(after.id).status().state, worker.task(before.id).status().state)
+"""
+
+
+def test_a_file_that_could_not_be_opened_again_is_opened_later(tmp_path: Path) -> None:
+    sum_wasm = Path(__file__).parents[2] / "examples/wasm/sum.wasm"
+    ended = subprocess.run(
+        [sys.executable, "-c", UNCERTAIN, str(tmp_path / "tasks"), str(sum_wasm)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.stderr == ""
+    assert ended.stdout.splitlines() == [
+        "StorageUncertain",
+        "Storage",
+        "Storage",
+        "True",
+        "3 1 None",
+        "succeeded succeeded",
+    ]
 
 
 async def test_running_tasks_are_cancelled(tmp_path: Path) -> None:

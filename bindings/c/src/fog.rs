@@ -1,5 +1,6 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
+use std::time::Duration;
 
 use fogcompute::{Fog, FogCanceller, FogConfig, FogStats, Limits, TaskId, TaskOutput, TaskSpec};
 
@@ -36,6 +37,10 @@ pub struct fog_limits {
     pub memory_bytes: u64,
     /// Output, in bytes: at most 1 MiB.
     pub output_bytes: u64,
+    /// Log that is kept, in bytes: at most 1 MiB. What is over it is dropped, and the task goes on.
+    pub log_bytes: u64,
+    /// Time in milliseconds, that in suspension left out: at most a year. 0 leaves it to the fuel.
+    pub wall_ms: u64,
 }
 
 /// What a task used.
@@ -128,7 +133,8 @@ pub unsafe extern "C" fn fog_fog_config_default(out: *mut fog_fog_config) -> fog
     })
 }
 
-/// Puts the usual limits into a struct: 10^9 fuel, 64 MiB of memory, 1 MiB of output.
+/// Puts the usual limits into a struct: 10^9 fuel, 64 MiB of memory, 1 MiB of output, 64 KiB of log, no
+/// time limit.
 ///
 /// Thread safety: any thread.
 /// @param out receives the limits
@@ -141,6 +147,8 @@ pub unsafe extern "C" fn fog_limits_default(out: *mut fog_limits) -> fog_status 
             fuel: limits.fuel,
             memory_bytes: limits.memory_bytes,
             output_bytes: limits.output_bytes,
+            log_bytes: limits.log_bytes,
+            wall_ms: 0,
         });
         Ok(())
     })
@@ -204,7 +212,8 @@ pub(crate) fn limits_or_default(limits: Option<&fog_limits>) -> Limits {
         fuel: limits.fuel,
         memory_bytes: limits.memory_bytes,
         output_bytes: limits.output_bytes,
-        ..Limits::default()
+        log_bytes: limits.log_bytes,
+        wall: (limits.wall_ms > 0).then(|| Duration::from_millis(limits.wall_ms)),
     })
 }
 

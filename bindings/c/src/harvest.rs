@@ -331,6 +331,23 @@ pub unsafe extern "C" fn fog_harvest_policy_always(
     })
 }
 
+/// Makes the policy that suits a phone or a tablet: stricter about its battery, and with a daily quota
+/// of bytes.
+///
+/// Thread safety: any thread.
+/// @param out receives the policy; free it with fog_harvest_policy_free()
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_harvest_policy_phone(out: *mut *mut fog_harvest_policy) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller gives room for a handle.
+        give(
+            unsafe { result(out, "out") }?,
+            fog_harvest_policy(HarvestPolicy::phone()),
+        );
+        Ok(())
+    })
+}
+
 /// Reads a policy from TOML. What it does not name keeps its default; unknown keys are refused.
 ///
 /// Thread safety: any thread.
@@ -346,6 +363,34 @@ pub unsafe extern "C" fn fog_harvest_policy_from_toml(
         // SAFETY: the caller passes a string and gives room for a handle.
         let (toml, out) = unsafe { (text(toml, "toml")?, result(out, "out")?) };
         give(out, fog_harvest_policy(fogcompute::policy_from_toml(toml)?));
+        Ok(())
+    })
+}
+
+/// Reads a policy from TOML. What it does not name is as in another policy; unknown keys are refused.
+///
+/// Thread safety: any thread, at the same time as other calls.
+/// @param base the other policy, such as that for phones; it stays as it is
+/// @param toml the text, such as "battery_percent_min = 60.0"
+/// @param out  receives the policy; free it with fog_harvest_policy_free()
+/// @return FOG_STATUS_INVALID_POLICY
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fog_harvest_policy_with_toml(
+    base: *const fog_harvest_policy,
+    toml: *const c_char,
+    out: *mut *mut fog_harvest_policy,
+) -> fog_status {
+    guard(|| {
+        // SAFETY: the caller passes a live handle and a string, and gives room for a handle.
+        let (base, toml, out) = unsafe {
+            (
+                reference(base, "base")?,
+                text(toml, "toml")?,
+                result(out, "out")?,
+            )
+        };
+        let policy = fogcompute::policy_from_toml_over(&base.0, toml)?;
+        give(out, fog_harvest_policy(policy));
         Ok(())
     })
 }

@@ -2978,6 +2978,21 @@ static void test_policies_decide_alike(void) {
     }
 }
 
+/* Whether that reason contributes to what a policy says of a device. */
+static bool objects(const fog_harvest_policy *policy, const fog_device_state *state,
+                    const char *code) {
+    fog_decision *decision;
+    OK(fog_harvest_policy_decide(policy, state, &decision));
+    bool found = false;
+    for (size_t i = 0; i < fog_decision_reason_count(decision); i++) {
+        fog_reason reason;
+        OK(fog_decision_reason(decision, i, &reason));
+        found = found || strcmp(reason.code, code) == 0;
+    }
+    fog_decision_free(decision);
+    return found;
+}
+
 static void test_a_probe_may_fail(void) {
     fog_harvest_policy *policy = NULL;
     fog_decision *decision = NULL;
@@ -3005,6 +3020,21 @@ static void test_a_probe_may_fail(void) {
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_harvest_policy_decide(policy, &state, &decision));
     FAILS(FOG_STATUS_INVALID_ARGUMENT, fog_harvest_policy_from_toml("\xff", &policy));
     CHECK(decision == NULL);
+
+    /* A phone wants more charge than other devices, and its owner may say otherwise. */
+    fog_harvest_policy *phone, *own;
+    OK(fog_harvest_policy_phone(&phone));
+    OK(fog_harvest_policy_with_toml(phone, "battery_percent_min = 40.0", &own));
+    FAILS(FOG_STATUS_INVALID_POLICY, fog_harvest_policy_with_toml(phone, "batery = 1", &own));
+    state = (fog_device_state){.device_class = FOG_DEVICE_CLASS_PHONE,
+                               .battery = {.kind = FOG_BATTERY_KIND_PRESENT,
+                                           .level_percent = 45,
+                                           .charging = true}};
+    CHECK(!objects(policy, &state, "battery_low"));
+    CHECK(objects(phone, &state, "battery_low"));
+    CHECK(!objects(own, &state, "battery_low"));
+    fog_harvest_policy_free(phone);
+    fog_harvest_policy_free(own);
     fog_harvest_policy_free(policy);
 }
 
@@ -3122,6 +3152,13 @@ static void test_a_worker_keeps_its_tasks(void) {
     OK(fog_worker_cancel(worker, long_task.text));
     FAILS(FOG_STATUS_CANCELLED, fog_worker_wait(worker, long_task.text, &output));
     CHECK(polled(worker, &long_task).state == FOG_TASK_STATE_CANCELLED);
+    limits.wall_ms = 20;
+    OK(fog_worker_submit(worker, endless, endless_len, NULL, 0, &limits, NULL, &long_task));
+    FAILS(FOG_STATUS_TASK_TIMED_OUT, fog_worker_wait(worker, long_task.text, &output));
+    CHECK(polled(worker, &long_task).state == FOG_TASK_STATE_TIMED_OUT);
+    limits.log_bytes = UINT64_MAX;
+    FAILS(FOG_STATUS_INVALID_ARGUMENT,
+          fog_worker_submit(worker, sum, sum_len, input, 1, &limits, NULL, &again));
     FAILS(FOG_STATUS_UNKNOWN_TASK,
           fog_worker_fetch(worker, "0123456789abcdef0123456789abcdef", &output));
     OK(fog_worker_close(worker));

@@ -24,10 +24,14 @@ pub(crate) struct Limits {
     memory_bytes: u64,
     /// Output: at most 1 MiB.
     output_bytes: u64,
+    /// Log that is kept: at most 1 MiB. What is over it is dropped, and the task goes on.
+    log_bytes: u64,
+    /// Time, that in suspension left out: from 1 ms to a year. None leaves it to the fuel.
+    wall: Option<Span>,
 }
 
 value! {
-    Limits { fuel, memory_bytes, output_bytes }
+    Limits { fuel, memory_bytes, output_bytes, log_bytes, wall }
 
     #[new]
     #[pyo3(
@@ -36,14 +40,25 @@ value! {
             fuel = Number(fogcompute::Limits::default().fuel),
             memory_bytes = Number(fogcompute::Limits::default().memory_bytes),
             output_bytes = Number(fogcompute::Limits::default().output_bytes),
+            log_bytes = Number(fogcompute::Limits::default().log_bytes),
+            wall = None,
         ),
-        text_signature = "(*, fuel=1000000000, memory_bytes=67108864, output_bytes=1048576)"
+        text_signature = "(*, fuel=1000000000, memory_bytes=67108864, output_bytes=1048576, \
+                          log_bytes=65536, wall=None)"
     )]
-    fn new(fuel: Number<u64>, memory_bytes: Number<u64>, output_bytes: Number<u64>) -> Self {
+    fn new(
+        fuel: Number<u64>,
+        memory_bytes: Number<u64>,
+        output_bytes: Number<u64>,
+        log_bytes: Number<u64>,
+        wall: Option<Span>,
+    ) -> Self {
         Self {
             fuel: fuel.0,
             memory_bytes: memory_bytes.0,
             output_bytes: output_bytes.0,
+            log_bytes: log_bytes.0,
+            wall,
         }
     }
 }
@@ -54,7 +69,8 @@ impl Limits {
             fuel: limits.fuel,
             memory_bytes: limits.memory_bytes,
             output_bytes: limits.output_bytes,
-            ..fogcompute::Limits::default()
+            log_bytes: limits.log_bytes,
+            wall: limits.wall.map(|wall| wall.0),
         })
     }
 }

@@ -328,12 +328,25 @@ impl HarvestPolicy {
         Self(fogcompute::HarvestPolicy::always())
     }
 
+    /// What suits a phone or a tablet: stricter about its battery, and with a daily quota of bytes.
+    #[staticmethod]
+    fn phone() -> Self {
+        Self(fogcompute::HarvestPolicy::phone())
+    }
+
     /// Reads a policy from TOML; what is not named keeps its default.
     ///
     /// Raises `PolicyError`.
     #[staticmethod]
     fn from_toml(py: Python<'_>, text: &str) -> PyResult<Self> {
         error::call(py, || fogcompute::policy_from_toml(text)).map(Self)
+    }
+
+    /// Reads a policy from TOML; what is not named is as in this one, which stays as it is.
+    ///
+    /// Raises `PolicyError`.
+    fn with_toml(&self, py: Python<'_>, text: &str) -> PyResult<Self> {
+        error::call(py, || fogcompute::policy_from_toml_over(&self.0, text)).map(Self)
     }
 
     /// What the policy says of readings that were taken just now.

@@ -409,9 +409,8 @@ impl Worker {
                 None => Box::new(fogcompute::node::Device::new()),
             };
             WorkerHarvest {
-                policy: policy.map(|policy| policy.get().0.clone()),
-                probe,
                 reading_every: reading_every.0,
+                ..WorkerHarvest::new(policy.map(|policy| policy.get().0.clone()), probe)
             }
         });
         let host = WorkerHost {

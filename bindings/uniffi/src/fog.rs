@@ -1,6 +1,7 @@
 //! A fog in this process.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use fogcompute::{FogCanceller, FogConfig, TaskSpec, Usage};
 
@@ -19,6 +20,13 @@ pub struct Limits {
     /// Output in bytes: at most 1 MiB.
     #[uniffi(default = None)]
     pub output_bytes: Option<u64>,
+    /// Log that is kept, in bytes: at most 1 MiB. What is over it is dropped, and the task goes on.
+    #[uniffi(default = None)]
+    pub log_bytes: Option<u64>,
+    /// Time in milliseconds, that in suspension left out: up to a year. Without it, until the fuel is
+    /// used up.
+    #[uniffi(default = None)]
+    pub wall_ms: Option<u64>,
 }
 
 impl From<Limits> for fogcompute::Limits {
@@ -28,7 +36,8 @@ impl From<Limits> for fogcompute::Limits {
             fuel: limits.fuel.unwrap_or(default.fuel),
             memory_bytes: limits.memory_bytes.unwrap_or(default.memory_bytes),
             output_bytes: limits.output_bytes.unwrap_or(default.output_bytes),
-            ..default
+            log_bytes: limits.log_bytes.unwrap_or(default.log_bytes),
+            wall: limits.wall_ms.map(Duration::from_millis).or(default.wall),
         }
     }
 }
@@ -41,7 +50,7 @@ pub struct Usage {
     /// Most memory held at once, in bytes.
     pub memory_bytes_peak: u64,
     /// Time from call to return: differs from run to run.
-    pub wall: std::time::Duration,
+    pub wall: Duration,
 }
 
 /// The result of a task that succeeded.
@@ -253,6 +262,8 @@ mod tests {
             fuel: Some(100_000_000_000_000),
             memory_bytes: None,
             output_bytes: None,
+            log_bytes: None,
+            wall_ms: None,
         };
         fog.submit(ENDLESS.to_vec(), vec![], Some(limits)).unwrap()
     }

@@ -253,6 +253,12 @@ impl HarvestPolicy {
         Self(fogcompute::HarvestPolicy::always())
     }
 
+    /// What suits a phone or a tablet: stricter about its battery, and with a daily quota of bytes.
+    #[uniffi::constructor]
+    pub fn phone() -> Self {
+        Self(fogcompute::HarvestPolicy::phone())
+    }
+
     /// Reads a policy from TOML; what is not named keeps its default.
     ///
     /// # Errors
@@ -260,6 +266,17 @@ impl HarvestPolicy {
     #[uniffi::constructor]
     pub fn from_toml(text: String) -> Result<Arc<Self>, FogError> {
         guarded(|| Ok(Arc::new(Self(fogcompute::policy_from_toml(&text)?))))
+    }
+
+    /// Reads a policy from TOML; what is not named is as in this one, which stays as it is.
+    ///
+    /// # Errors
+    /// [`FogError::InvalidPolicy`], also for unknown keys.
+    pub fn with_toml(&self, text: String) -> Result<Arc<Self>, FogError> {
+        guarded(|| {
+            let policy = fogcompute::policy_from_toml_over(&self.0, &text)?;
+            Ok(Arc::new(Self(policy)))
+        })
     }
 
     /// Decides on a reading.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fogcompute::base::Instant;
 use fogcompute::exec::IdempotencyKey;
-use fogcompute::exec::executor::Permission;
+use fogcompute::exec::executor::{Permission, Submitted};
 use fogcompute::exec::job::task_id;
 use fogcompute::{TaskId, WorkerConfig, WorkerHarvest, WorkerHost, WorkerJob};
 
@@ -144,15 +144,28 @@ impl Worker {
         key: Option<String>,
     ) -> Result<Arc<WorkerTask>, FogError> {
         guarded(|| {
-            let key = key.as_deref().map(IdempotencyKey::new).transpose();
-            let job = WorkerJob {
-                key: key.map_err(|error| invalid_argument(format!("key: {error}")))?,
-                limits: limits.map(Into::into).unwrap_or_default(),
-                ..WorkerJob::new(module, vec![input])
-            };
-            let submitted = self.0.submit(job).wait()?;
+            let submitted = self.hand_in(module, vec![input], limits, key.as_deref())?;
             // A job of one input has one task.
             Ok(self.handle(task_id(submitted.job, 0)))
+        })
+    }
+
+    /// Hands in a task for each input, all or none. Returns when they are on disk. Handed in again with
+    /// their `key`, they are the same tasks.
+    ///
+    /// # Errors
+    /// As [`Worker::submit`].
+    #[uniffi::method(default(limits = None, key = None))]
+    pub fn submit_all(
+        &self,
+        module: Vec<u8>,
+        inputs: Vec<Vec<u8>>,
+        limits: Option<Limits>,
+        key: Option<String>,
+    ) -> Result<Vec<Arc<WorkerTask>>, FogError> {
+        guarded(|| {
+            let submitted = self.hand_in(module, inputs, limits, key.as_deref())?;
+            Ok(submitted.task_ids().map(|id| self.handle(id)).collect())
         })
     }
 
@@ -231,6 +244,22 @@ impl Drop for Worker {
 }
 
 impl Worker {
+    fn hand_in(
+        &self,
+        module: Vec<u8>,
+        inputs: Vec<Vec<u8>>,
+        limits: Option<Limits>,
+        key: Option<&str>,
+    ) -> Result<Submitted, FogError> {
+        let key = key.map(IdempotencyKey::new).transpose();
+        let job = WorkerJob {
+            key: key.map_err(|error| invalid_argument(format!("key: {error}")))?,
+            limits: limits.map(Into::into).unwrap_or_default(),
+            ..WorkerJob::new(module, inputs)
+        };
+        Ok(self.0.submit(job).wait()?)
+    }
+
     fn handle(&self, id: TaskId) -> Arc<WorkerTask> {
         Arc::new(WorkerTask {
             id,
@@ -295,24 +324,91 @@ impl WorkerTask {
         })
     }
 
-    /// Waits for the output. To give a wait up leaves the task as it is.
+    /// Begins to wait for the output.
+    pub fn start_wait(&self) -> Arc<PendingOutput> {
+        let output = self.worker.output(self.id);
+        Arc::new(PendingOutput(Waiting::new(async move {
+            let output = output.await?;
+            Ok(TaskOutput {
+                output: output.output,
+                usage: output.usage,
+            })
+        })))
+    }
+
+    /// Begins to wait for more of the log: at most `bytes_max` bytes from byte `start` on.
+    #[uniffi::method(default(bytes_max = 65536))]
+    pub fn start_read_log(&self, start: u64, bytes_max: u32) -> Arc<PendingLog> {
+        let log = self.worker.log(self.id, start, bytes_max as usize);
+        Arc::new(PendingLog(Waiting::new(async move {
+            let log = log.await?;
+            Ok(TaskLog {
+                data: log.bytes,
+                next: log.next,
+                ended: log.ended,
+            })
+        })))
+    }
+}
+
+/// A piece of a task's log.
+#[derive(Clone, Debug, Eq, PartialEq, uniffi::Record)]
+pub struct TaskLog {
+    /// The bytes.
+    pub data: Vec<u8>,
+    /// Where the next piece begins, from the log's beginning.
+    pub next: u64,
+    /// Nothing will follow.
+    pub ended: bool,
+}
+
+/// An output that is waited for. Releasing it leaves the task as it is.
+#[derive(uniffi::Object)]
+pub struct PendingOutput(Waiting<TaskOutput>);
+
+#[uniffi::export]
+impl PendingOutput {
+    /// Waits for the output. It can be taken once.
     ///
     /// # Errors
-    /// As [`WorkerTask::fetch`], but [`FogError::TaskOpen`].
+    /// Those of [`WorkerTask::fetch`] but [`FogError::TaskOpen`], [`FogError::Cancelled`] if the wait
+    /// was given up, and [`FogError::Closed`] if the output was taken before.
     pub async fn wait(&self) -> Result<TaskOutput, FogError> {
-        let output = self.worker.output(self.id);
-        let waiting = Waiting::new(async move { Ok(output.await?) });
-        let output = waiting.wait().await?;
-        Ok(TaskOutput {
-            output: output.output,
-            usage: output.usage,
-        })
+        self.0.wait().await
+    }
+
+    /// Ends the wait with [`FogError::Cancelled`]. The task goes on.
+    pub fn cancel(&self) {
+        self.0.give_up();
+    }
+}
+
+/// A piece of a log that is waited for.
+#[derive(uniffi::Object)]
+pub struct PendingLog(Waiting<TaskLog>);
+
+#[uniffi::export]
+impl PendingLog {
+    /// Waits until there is some log, or the task has ended. It can be taken once.
+    ///
+    /// # Errors
+    /// [`FogError::Closed`], also if it was taken before, [`FogError::Cancelled`] if the wait was given
+    /// up, and those of storage.
+    pub async fn wait(&self) -> Result<TaskLog, FogError> {
+        self.0.wait().await
+    }
+
+    /// Ends the wait with [`FogError::Cancelled`].
+    pub fn cancel(&self) {
+        self.0.give_up();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::{Pin, pin};
     use std::sync::Mutex;
+    use std::task::{Context, Poll, Waker};
 
     use fogcompute::{Battery, DeviceClass, Network};
 
@@ -381,12 +477,26 @@ mod tests {
             fuel: Some(100_000_000_000_000),
             memory_bytes: None,
             output_bytes: None,
+            log_bytes: None,
+            wall_ms: None,
         };
         let long = worker
             .submit(ENDLESS.to_vec(), vec![], Some(limits), None)
             .unwrap();
         while long.status().unwrap().state != "running" {
             std::thread::yield_now();
+        }
+        // To give a wait up leaves the task as it is.
+        let (output, log) = (long.start_wait(), long.start_read_log(0, 10));
+        output.cancel();
+        log.cancel();
+        let poll = |future: Pin<&mut dyn Future<Output = FogError>>| {
+            future.poll(&mut Context::from_waker(Waker::noop()))
+        };
+        let waited = poll(pin!(async { output.wait().await.unwrap_err() }));
+        let read = poll(pin!(async { log.wait().await.unwrap_err() }));
+        for given_up in [waited, read] {
+            assert!(matches!(given_up, Poll::Ready(FogError::Cancelled { .. })));
         }
         let open = long.fetch().unwrap_err();
         assert!(matches!(open, FogError::TaskOpen { .. }), "{open:?}");

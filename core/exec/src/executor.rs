@@ -485,7 +485,12 @@ impl Executor {
 
     /// All tasks, in order of submission.
     pub fn tasks(&self) -> impl Iterator<Item = TaskView<'_>> {
-        let entries = self.entries.iter();
+        self.tasks_from(0)
+    }
+
+    /// The tasks whose numbers are that or higher, in order of submission.
+    pub fn tasks_from(&self, number: u64) -> impl Iterator<Item = TaskView<'_>> {
+        let entries = self.entries.range(number..);
         entries.map(|(number, entry)| entry.view(*number))
     }
 

@@ -100,7 +100,9 @@ pub use optimise::{
     Genome, Placing, Search, SearchConfig, SearchFailure, minimize, place, place_while,
 };
 pub use packets::{Opened, ProcessorStats, Sphinx, SphinxProcessor, Step};
-pub use policy::{POLICY_ERROR_LINE_CHARS_MAX, decide, decide_with_probe, policy_from_toml};
+pub use policy::{
+    POLICY_ERROR_LINE_CHARS_MAX, decide, decide_with_probe, policy_from_toml, policy_from_toml_over,
+};
 
 /// Version of the library, as in its package.
 #[must_use]

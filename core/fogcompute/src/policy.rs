@@ -39,7 +39,22 @@ impl<E: fmt::Display> fmt::Display for Excerpt<'_, E> {
 /// # Errors
 /// [`Error::PolicyText`], [`Error::Policy`].
 pub fn policy_from_toml(text: &str) -> Result<HarvestPolicy, Error> {
-    HarvestPolicy::from_toml(text).map_err(|error| match error {
+    policy_from_toml_over(&HarvestPolicy::default(), text)
+}
+
+/// Reads a policy from TOML; what is not named is as in `base`, unknown keys are refused.
+///
+/// ```
+/// let phone = fogcompute::HarvestPolicy::phone();
+/// let policy = fogcompute::policy_from_toml_over(&phone, "battery_percent_min = 60.0")?;
+/// assert_eq!(policy.battery_celsius_max, phone.battery_celsius_max);
+/// # Ok::<(), fogcompute::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::PolicyText`], [`Error::Policy`].
+pub fn policy_from_toml_over(base: &HarvestPolicy, text: &str) -> Result<HarvestPolicy, Error> {
+    HarvestPolicy::from_toml_over(base, text).map_err(|error| match error {
         PolicyTextError::Policy(error) => Error::Policy(error),
         error => Error::PolicyText(Box::new(error)),
     })

@@ -33,6 +33,7 @@ use crate::placing::{self, Kind, PlacingConfig};
 use crate::protocol::Role;
 use crate::run::{self, RunArguments};
 use crate::serve::{NodeConfig, run_node};
+use crate::tasks::{self, WorkerCommand};
 
 /// Privacy-preserving fog computing.
 #[derive(Debug, Parser)]
@@ -79,6 +80,12 @@ enum Command {
     /// Its output goes to the standard output, its log to the standard error. Exit codes: 1 for files
     /// that are not read or written, 2 for arguments that make no sense, 3 for a task that failed.
     Run(RunArguments),
+    /// Keep tasks in a file, and do them on this device when its owner permits.
+    ///
+    /// Exit codes: 1 for files that are not read, not written or not sound, 2 for arguments that
+    /// make no sense, 3 for tasks that are not there, have no output, or have none yet.
+    #[command(subcommand)]
+    Worker(WorkerCommand),
     /// Say what this device would lend, and why.
     ///
     /// Exit codes: 1 for files that are not read or not sound and for a device that cannot be read,
@@ -646,6 +653,17 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
         Command::Run(arguments) => match run::run(&arguments) {
             Ok(()) => 0,
             Err(error) => {
+                failed(&error);
+                error.exit_code()
+            }
+        },
+        Command::Worker(command) => match runtime.block_on(tasks::run(&command)) {
+            Ok(()) => 0,
+            Err(error) if error.is_reader_gone() => 0,
+            Err(error) => {
+                if command.json() {
+                    print_failure(error.kind(), &with_causes(&error));
+                }
                 failed(&error);
                 error.exit_code()
             }

@@ -199,19 +199,19 @@ fn follow(arguments: &WatchArguments) -> Result<(), HarvestCommandError> {
 
 /// The policy that was named.
 fn own_policy(arguments: &ReadArguments) -> Result<Option<HarvestPolicy>, HarvestCommandError> {
-    let Some(path) = &arguments.policy else {
-        return Ok(None);
-    };
+    arguments.policy.as_deref().map(policy_at).transpose()
+}
+
+/// The policy in a file.
+pub(crate) fn policy_at(path: &Path) -> Result<HarvestPolicy, HarvestCommandError> {
     let text = read_text(path).map_err(|source| HarvestCommandError::File {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     })?;
-    HarvestPolicy::from_toml(&text)
-        .map(Some)
-        .map_err(|source| HarvestCommandError::Policy {
-            path: path.clone(),
-            source,
-        })
+    HarvestPolicy::from_toml(&text).map_err(|source| HarvestCommandError::Policy {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// A file, but not much more of it than a policy may have.
@@ -238,13 +238,13 @@ fn credits(arguments: &ReadArguments) -> Result<Option<Amount>, HarvestCommandEr
 }
 
 #[cfg(target_os = "linux")]
-fn probe_at(root: &Path) -> Box<dyn DeviceProbe> {
+pub(crate) fn probe_at(root: &Path) -> Box<dyn DeviceProbe> {
     Box::new(fogcompute_runtime::probe::LinuxProbe::with_root(root))
 }
 
 /// Other systems have no such files, wherever they are looked for.
 #[cfg(not(target_os = "linux"))]
-fn probe_at(_root: &Path) -> Box<dyn DeviceProbe> {
+pub(crate) fn probe_at(_root: &Path) -> Box<dyn DeviceProbe> {
     struct Nothing;
 
     impl DeviceProbe for Nothing {

@@ -46,6 +46,7 @@ mod report_page;
 mod run;
 mod serve;
 mod signals;
+mod tasks;
 mod worker;
 
 pub use coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};

@@ -34,7 +34,7 @@ use crate::device::{Device, lending, measure_speed, processors};
 use crate::error::NodeError;
 use crate::protocol::{FromNode, Lending, Role, TaskMessage, ToNode};
 use crate::signals::Signals;
-use crate::worker::{Worker, WorkerConfig, WorkerError, WorkerHost, WorkerJob};
+use crate::worker::{Worker, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost, WorkerJob};
 
 /// Most tasks that wait for a processor of this node. Further ones are given back.
 const TASKS_WAITING_MAX: usize = 256;
@@ -49,8 +49,11 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Longest pause between two attempts to reach the coordinator.
 const RECONNECT_MAX: Duration = Duration::from_secs(30);
 
-/// How long a compute node watches its device before it first says what it lends.
-const FIRST_LOAD_AFTER: Duration = Duration::from_secs(1);
+/// Longest time from one reading of the device to the next.
+const READING_EVERY_MAX: Duration = Duration::from_secs(1);
+
+/// How long a compute node waits for its device to be read before it first says what it lends.
+const FIRST_READINGS_MAX: Duration = Duration::from_secs(5);
 
 /// How a node runs.
 #[derive(Clone, Debug)]
@@ -73,7 +76,7 @@ pub struct NodeConfig {
     pub nodes_on_machine: NonZeroU16,
     /// Base units it asks for 10⁹ fuel.
     pub price_per_gigafuel: Amount,
-    /// Time between two readings of the device, each told to the coordinator.
+    /// From one report to the coordinator to the next. The device is read at least as often.
     pub heartbeat: Duration,
     /// Whether it ends with the link to its coordinator instead of dialling again.
     pub exit_with_coordinator: bool,
@@ -145,9 +148,6 @@ async fn run_until_gone(config: NodeConfig) -> Result<(), NodeError> {
     );
     let client = Client::new(descriptor.contact(), ClientConfig::default());
     let runtime = Arc::new(WasmRuntime::new(WasmConfig::default()));
-    let first_reading = clock.now();
-    let mut device = Device::new();
-    device.read(first_reading);
     let fuel_per_second = match config.role {
         Role::Mix { .. } => 0,
         Role::Compute => {
@@ -162,27 +162,26 @@ async fn run_until_gone(config: NodeConfig) -> Result<(), NodeError> {
         WorkerConfig {
             path: Some(config.data.join("tasks.sqlite")),
             slots: u32::try_from(processors()).unwrap_or(1),
+            // What the policy lends.
+            memory_bytes: u64::MAX,
             ..WorkerConfig::default()
         },
         WorkerHost {
             clock: Arc::clone(&clock),
             runtimes: BTreeMap::from([(RuntimeKind::wasm(), runtime as Arc<dyn Runtime>)]),
-            // The policy is asked with each heartbeat, for all nodes on the machine together.
-            harvest: None,
+            harvest: Some(WorkerHarvest {
+                reading_every: config.heartbeat.min(READING_EVERY_MAX),
+                shared_by: config.nodes_on_machine,
+                ..WorkerHarvest::new(Some(config.policy.clone()), Box::new(Device::new()))
+            }),
         },
     )?;
     let (finished, results) = mpsc::channel(TASKS_WAITING_MAX);
-    // The load is measured between two readings: the second one comes with the first message to the
-    // coordinator, so that the policy need not decide about a device it knows nothing of.
-    let since_reading = clock.now().duration_since(first_reading);
-    if let Some(wait) = FIRST_LOAD_AFTER
-        .checked_sub(since_reading)
-        .filter(|_| !relay)
-    {
-        tokio::time::sleep(wait).await;
+    if !relay {
+        // A device that does not answer by then lends nothing until it does.
+        let _ = tokio::time::timeout(FIRST_READINGS_MAX, is_watched(&worker)).await;
     }
     let mut node = Node {
-        device,
         descriptor,
         mix,
         deliveries,
@@ -204,10 +203,21 @@ async fn run_until_gone(config: NodeConfig) -> Result<(), NodeError> {
     node.serve(&identity).await
 }
 
+/// Ends when the device has been read twice: its load is measured from one reading to the next, and
+/// the policy need not decide about a device it knows nothing of.
+async fn is_watched(worker: &Worker) {
+    while worker
+        .status()
+        .await
+        .is_ok_and(|status| status.readings < 2)
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 struct Node {
     config: NodeConfig,
     clock: Arc<dyn Clock>,
-    device: Device,
     descriptor: Descriptor,
     mix: MixHandle,
     deliveries: mpsc::Receiver<Delivery>,
@@ -284,7 +294,7 @@ impl Node {
         let hello = FromNode::Hello {
             role: self.config.role,
             descriptor: self.descriptor,
-            lending: self.lending(),
+            lending: self.lending().await,
         };
         let mut ended = writer.send(&hello.encode()).await;
         let first = tokio::time::Instant::now() + self.config.heartbeat;
@@ -327,22 +337,25 @@ impl Node {
 
     /// Tells the coordinator how the node is.
     async fn tell(&mut self, writer: &mut LinkWriter) -> Result<(), LinkError> {
-        let (lending, mix) = (self.lending(), self.mix.mix_stats().await);
+        let (lending, mix) = (self.lending().await, self.mix.mix_stats().await);
         let message = FromNode::Heartbeat { lending, mix };
         writer.send(&message.encode()).await
     }
 
-    fn lending(&mut self) -> Lending {
-        let now = self.clock.now();
-        let state = self.device.read(now);
-        let lending = lending(
-            &self.config.policy,
-            &state,
-            now,
-            self.config.nodes_on_machine,
-            self.fuel_per_second,
-            self.config.price_per_gigafuel,
-        );
+    async fn lending(&mut self) -> Lending {
+        let enforced = self.config.policy.enforced;
+        let price = self.config.price_per_gigafuel;
+        let lending = match self.workers.worker.status().await {
+            Ok(worker) => lending(&worker, enforced, self.fuel_per_second, price),
+            // It is closed, so the node is about to end.
+            Err(_) => Lending {
+                cpu_millis: 0,
+                memory_bytes: 0,
+                fuel_per_second: self.fuel_per_second,
+                price_per_gigafuel: price,
+                status: String::new(),
+            },
+        };
         self.lends = lending.cpu_millis > 0;
         lending
     }

@@ -4335,8 +4335,18 @@ class HarvestPolicy:
         """Allows whatever the state is; objections are only named."""
 
     @staticmethod
+    def phone() -> HarvestPolicy:
+        """What suits a phone or a tablet: stricter about its battery, and with a daily quota of bytes."""
+
+    @staticmethod
     def from_toml(text: str) -> HarvestPolicy:
         """Reads a policy from TOML; what is not named keeps its default.
+
+        Raises `PolicyError`.
+        """
+
+    def with_toml(self, text: str) -> HarvestPolicy:
+        """Reads a policy from TOML; what is not named is as in this one, which stays as it is.
 
         Raises `PolicyError`.
         """
@@ -4356,9 +4366,15 @@ class HarvestPolicy:
 class Limits:
     """What a task may use before it is stopped."""
 
-    __match_args__: Final = ("fuel", "memory_bytes", "output_bytes")
+    __match_args__: Final = ("fuel", "memory_bytes", "output_bytes", "log_bytes", "wall")
     def __new__(
-        cls, *, fuel: int = 1000000000, memory_bytes: int = 67108864, output_bytes: int = 1048576
+        cls,
+        *,
+        fuel: int = 1000000000,
+        memory_bytes: int = 67108864,
+        output_bytes: int = 1048576,
+        log_bytes: int = 65536,
+        wall: timedelta | None = None,
     ) -> Self: ...
     @property
     def fuel(self) -> int:
@@ -4371,6 +4387,14 @@ class Limits:
     @property
     def output_bytes(self) -> int:
         """Output: at most 1 MiB."""
+
+    @property
+    def log_bytes(self) -> int:
+        """Log that is kept: at most 1 MiB. What is over it is dropped, and the task goes on."""
+
+    @property
+    def wall(self) -> timedelta | None:
+        """Time, that in suspension left out: from 1 ms to a year. None leaves it to the fuel."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...

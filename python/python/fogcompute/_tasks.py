@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from ._native import Fog, FogTask, Limits, TaskOutput, Worker, WorkerTask
 
 
+# Inputs that `map` hands in at a time, as one job: fewer than a job may have.
+JOB_INPUTS = 4_000
+
+
 def _bar(done: int, total: int) -> None:
     """A bar on the standard error, drawn over itself on a terminal, and once elsewhere."""
     if sys.stderr.isatty():
@@ -22,6 +26,17 @@ def _bar(done: int, total: int) -> None:
         print(f"{done}/{total}", file=sys.stderr)
 
 
+def _cancel(tasks: "Iterable[FogTask | WorkerTask]") -> None:
+    from ._native import FogError
+
+    for task in tasks:
+        try:
+            task.cancel()
+        except FogError:
+            # It has ended meanwhile, or all have.
+            pass
+
+
 async def run_all(
     fog: "Fog | Worker",
     module: "Buffer",
@@ -30,7 +45,7 @@ async def run_all(
     progress: Callable[[int, int], object] | bool | None,
 ) -> "list[TaskOutput]":
     """The outputs of a module for all inputs."""
-    from ._native import FogError, Worker
+    from ._native import Worker
 
     every = list(inputs)
     if not every:
@@ -38,7 +53,14 @@ async def run_all(
     tell = _bar if progress is True else progress or (lambda _done, _total: None)
     tasks: "list[FogTask | WorkerTask]"
     if isinstance(fog, Worker):
-        tasks = list(fog.submit_all(module, every, limits=limits))
+        tasks = []
+        try:
+            for first in range(0, len(every), JOB_INPUTS):
+                job = every[first : first + JOB_INPUTS]
+                tasks += fog.submit_all(module, job, limits=limits)
+        except BaseException:
+            _cancel(tasks)
+            raise
     else:
         tasks = [fog.submit(module, data, limits=limits) for data in every]
     done = 0
@@ -54,16 +76,15 @@ async def run_all(
     try:
         return await asyncio.gather(*waiting)
     except BaseException:
-        for waiter, task in zip(waiting, tasks, strict=True):
-            # One that was given up with this call is done too, and its task goes on.
-            if waiter.done() and not waiter.cancelled():
-                continue
+        # One that was given up with this call is done too, and its task goes on.
+        open_ = [
+            (waiter, task)
+            for waiter, task in zip(waiting, tasks, strict=True)
+            if not waiter.done() or waiter.cancelled()
+        ]
+        for waiter, _ in open_:
             waiter.cancel()
-            try:
-                task.cancel()
-            except FogError:
-                # It has ended meanwhile, or all have.
-                pass
+        _cancel([task for _, task in open_])
         await asyncio.gather(*waiting, return_exceptions=True)
         raise
 

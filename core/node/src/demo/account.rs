@@ -260,10 +260,11 @@ pub(super) fn too_little(offer: &Offer, status: &serde_json::Value) -> Option<St
     } else {
         format!(", because {}", objections.join("; "))
     };
-    if offer.cpu_millis < TILE_CPU_MILLIS {
-        let lent = status["machine_cpu_millis"]
-            .as_u64()
-            .unwrap_or(offer.cpu_millis);
+    // Less of a processor would do it too, in minutes instead of seconds.
+    let lent = status["machine_cpu_millis"]
+        .as_u64()
+        .unwrap_or(offer.cpu_millis);
+    if lent.min(offer.cpu_millis) < TILE_CPU_MILLIS {
         return Some(format!(
             "{} of this machine's processors are lent{because}, and a tile needs 1",
             processors(lent)
@@ -415,14 +416,18 @@ mod tests {
             })
         };
         let busy = status("throttle", &["the owner is busy"], true);
-        assert_eq!(too_little(&offer(1000, 16 << 20), &busy), None);
+        let mut enough = busy.clone();
+        enough["machine_cpu_millis"] = 1000.into();
+        assert_eq!(too_little(&offer(1000, 16 << 20), &enough), None);
+        // A quarter of a tenth of a processor took minutes for what takes seconds.
+        assert!(too_little(&offer(1000, 16 << 20), &busy).is_some());
         assert_eq!(
             too_little(&offer(50, 16 << 20), &busy).unwrap(),
             "0.20 of this machine's processors are lent, because the owner is busy, and a tile \
              needs 1"
         );
         assert_eq!(
-            too_little(&offer(1000, 8 << 20), &busy).unwrap(),
+            too_little(&offer(1000, 8 << 20), &enough).unwrap(),
             "each node lends 8\u{a0}MiB, because the owner is busy, and a tile needs 16\u{a0}MiB"
         );
         let refused = status("refuse", &["it is hot", "it is noon"], true);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::available_parallelism;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use fogcompute_base::limits::MODULE_BYTES_MAX;
 use fogcompute_base::{Clock, Instant, JobId, OsEntropy, TaskId, UnixMillis};
 use fogcompute_exec::executor::{
-    Budget, Command, Event, Permission, Progress, Record, Start, Submitted, TaskCallError,
+    Budget, Command, Event, Permission, Progress, Record, Start, Submitted, TaskCallError, TaskView,
 };
 use fogcompute_exec::lifecycle::{State, Transition};
 use fogcompute_exec::{
@@ -83,6 +84,8 @@ struct Harvest {
     harvester: Option<Harvester>,
     record: Option<HarvestRecord>,
     answer: Option<Answer>,
+    device: Option<DeviceState>,
+    shared_by: NonZeroU16,
     /// Of the last reading, for those that fail.
     class: DeviceClass,
     cores: Option<u32>,
@@ -581,10 +584,26 @@ impl Engine {
     }
 
     pub(super) fn task(&mut self, task: TaskId) -> Result<TaskStatus, WorkerError> {
-        let view = self.view(task)?;
+        Ok(self.status_of(&self.view(task)?))
+    }
+
+    pub(super) fn tasks(
+        &mut self,
+        after: Option<TaskId>,
+        count_max: usize,
+    ) -> Result<Vec<TaskStatus>, WorkerError> {
+        let first = match after {
+            Some(task) => self.view(task)?.number + 1,
+            None => 0,
+        };
+        let views = self.executor.tasks_from(first).take(count_max);
+        Ok(views.map(|view| self.status_of(&view)).collect())
+    }
+
+    fn status_of(&self, view: &TaskView<'_>) -> TaskStatus {
         let attempt = view.life.state.attempt().map(|attempt| attempt.number);
-        let running = attempt.and_then(|attempt| self.running.get(&(task, attempt)));
-        Ok(TaskStatus {
+        let running = attempt.and_then(|attempt| self.running.get(&(view.id, attempt)));
+        TaskStatus {
             id: view.id,
             job: view.job,
             state: view.life.state,
@@ -597,10 +616,10 @@ impl Engine {
             log_bytes: view.log_bytes,
             usage: view.life.usage,
             error: view.life.error.clone(),
-        })
+        }
     }
 
-    fn view(&self, task: TaskId) -> Result<fogcompute_exec::executor::TaskView<'_>, WorkerError> {
+    fn view(&self, task: TaskId) -> Result<TaskView<'_>, WorkerError> {
         let view = self.executor.task(task);
         Ok(view.ok_or(TaskCallError::UnknownTask { task })?)
     }
@@ -763,6 +782,7 @@ impl Engine {
             let harvester = harvest.and_then(|harvest| harvest.harvester.as_ref());
             let _ = reply.send(Ok(WorkerStatus {
                 permission: engine.executor.permission(),
+                device: harvest.and_then(|harvest| harvest.device.clone()),
                 answer: harvest.and_then(|harvest| harvest.answer.clone()),
                 record: harvester.map(|harvester| harvester.record(now)),
                 readings: harvest.map_or(0, |harvest| harvest.seen),
@@ -802,13 +822,13 @@ impl Engine {
         let Some(harvest) = &mut self.harvest else {
             return;
         };
-        let cores = harvest.cores;
+        let (cores, shared_by) = (harvest.cores, harvest.shared_by);
         let Some(harvester) = &mut harvest.harvester else {
             return;
         };
         if let Some(order) = harvester.poll_command() {
             let permission = match order {
-                Order::Run(budget) => Permission::Run(part(whole, &budget, cores)),
+                Order::Run(budget) => Permission::Run(part(whole, &budget, cores, shared_by)),
                 Order::Suspend => Permission::Suspend,
                 Order::Checkpoint { .. } => Permission::Vacate,
                 Order::Kill => Permission::Stop,
@@ -881,6 +901,8 @@ impl Harvest {
             harvester: None,
             record,
             answer: None,
+            device: None,
+            shared_by: harvest.shared_by,
             // What is unknown is refused most readily for a phone.
             class: DeviceClass::Phone,
             cores: None,
@@ -920,6 +942,7 @@ impl Harvest {
         }
         if let Some(harvester) = &mut self.harvester {
             self.answer = Some(harvester.handle_reading(&state, now));
+            self.device = Some(state);
         }
     }
 }
@@ -928,21 +951,31 @@ fn share(permille: u32) -> CpuShare {
     CpuShare::from_permille(u16::try_from(permille).unwrap_or(u16::MAX))
 }
 
-/// The part of the worker that a policy lends: its share of all processors in as few slots as hold
-/// it, each of them slowed down to what is left of a processor.
-fn part(whole: Budget, lent: &fogcompute_harvest::Budget, cores: Option<u32>) -> Budget {
+/// The part of the worker that a policy lends, one of so many of the device: its share of all
+/// processors in as few slots as hold it, each of them slowed down to what is left of a processor.
+fn part(
+    whole: Budget,
+    lent: &fogcompute_harvest::Budget,
+    cores: Option<u32>,
+    shared_by: NonZeroU16,
+) -> Budget {
     let processors = cores.map_or_else(
         || available_parallelism().map_or(1.0, |count| count.get() as f64),
         f64::from,
     );
     // At most as many thousandths as there are in all slots, so it fits.
     let most = f64::from(whole.slots) * 1_000.0;
-    let permille = (processors * lent.cpu_share * 1_000.0).clamp(0.0, most) as u32;
+    let share = lent.cpu_share / f64::from(shared_by.get());
+    let permille = (processors * share * 1_000.0).clamp(0.0, most) as u32;
     let slots = permille.div_ceil(1_000).clamp(1, whole.slots);
     Budget {
         slots: if permille == 0 { 0 } else { slots },
-        memory_bytes: whole.memory_bytes.min(lent.memory_bytes),
+        memory_bytes: whole
+            .memory_bytes
+            .min(lent.memory_bytes / u64::from(shared_by.get())),
         cpu_permille: permille / slots,
-        bits_per_second: lent.bandwidth_bits_per_second / u64::from(slots),
+        bits_per_second: lent.bandwidth_bits_per_second
+            / u64::from(slots)
+            / u64::from(shared_by.get()),
     }
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::mem;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::mpsc::{Sender, channel};
@@ -27,7 +28,9 @@ use fogcompute_exec::{
     ContentId, Grants, IdempotencyKey, Job, Limits, RetryPolicy, Runtime, RuntimeKind, SpecError,
     Task, TaskOutput, TaskSpec, Usage,
 };
-use fogcompute_harvest::{Answer, DeviceProbe, HarvestPolicy, HarvestRecord, ProbeError};
+use fogcompute_harvest::{
+    Answer, DeviceProbe, DeviceState, HarvestPolicy, HarvestRecord, ProbeError,
+};
 use fogcompute_runtime::{WasmConfig, WasmRuntime};
 use fogcompute_store::{Durability, HomeProcess, StoreError};
 use tokio::sync::oneshot;
@@ -78,16 +81,20 @@ pub struct WorkerHarvest {
     pub probe: Box<dyn DeviceProbe>,
     /// From one reading to the next; not 0. With a second, whatever changes is noticed within it.
     pub reading_every: Duration,
+    /// Workers that share the device, this one among them: each has its part of what the policy lends
+    /// of processors, memory and bandwidth.
+    pub shared_by: NonZeroU16,
 }
 
 impl WorkerHarvest {
-    /// That policy, and a reading a second.
+    /// That policy, a reading a second, and the whole device.
     #[must_use]
     pub fn new(policy: Option<HarvestPolicy>, probe: Box<dyn DeviceProbe>) -> Self {
         Self {
             policy,
             probe,
             reading_every: Duration::from_secs(1),
+            shared_by: NonZeroU16::MIN,
         }
     }
 }
@@ -97,6 +104,7 @@ impl fmt::Debug for WorkerHarvest {
         f.debug_struct("WorkerHarvest")
             .field("policy", &self.policy)
             .field("reading_every", &self.reading_every)
+            .field("shared_by", &self.shared_by)
             .finish_non_exhaustive()
     }
 }
@@ -261,6 +269,8 @@ pub struct WorkerLog {
 pub struct WorkerStatus {
     /// What the device lends now.
     pub permission: Permission,
+    /// The last reading; `None` without a policy or a reading. What could not be read is unknown.
+    pub device: Option<DeviceState>,
     /// What the policy said last, with every reason; `None` without a policy or a reading.
     pub answer: Option<Answer>,
     /// Sessions, rest, quotas and time; `None` without a policy or a reading.
@@ -447,6 +457,17 @@ impl Worker {
     /// [`WorkerError::Forked`].
     pub fn task(&self, task: TaskId) -> WorkerCall<TaskStatus> {
         self.call(move |engine, reply| engine.read(reply, move |engine| engine.task(task)))
+    }
+
+    /// At most `count_max` tasks, in the order in which they were submitted: those behind `after`, or
+    /// from the oldest on.
+    ///
+    /// # Errors
+    /// As [`Worker::task`].
+    pub fn tasks(&self, after: Option<TaskId>, count_max: usize) -> WorkerCall<Vec<TaskStatus>> {
+        self.call(move |engine, reply| {
+            engine.read(reply, move |engine| engine.tasks(after, count_max));
+        })
     }
 
     /// How far a job is, as soon as that is something else than `seen`; at once if all its tasks

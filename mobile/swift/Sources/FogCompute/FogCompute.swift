@@ -1527,6 +1527,14 @@ public protocol HarvestPolicyProtocol: AnyObject, Sendable {
      */
     func decideWithProbe(state: DeviceState, probe: BatteryProbe) throws  -> Decision
 
+    /**
+     * Reads a policy from TOML; what is not named is as in this one, which stays as it is.
+     *
+     * # Errors
+     * [`FogError::InvalidPolicy`], also for unknown keys.
+     */
+    func withToml(text: String) throws  -> HarvestPolicy
+
 }
 /**
  * What the owner of a device permits.
@@ -1619,6 +1627,17 @@ public static func fromToml(text: String)throws  -> HarvestPolicy  {
 })
 }
 
+    /**
+     * What suits a phone or a tablet: stricter about its battery, and with a daily quota of bytes.
+     */
+public static func phone() -> HarvestPolicy  {
+    return try!  FfiConverterTypeHarvestPolicy_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_constructor_harvestpolicy_phone(uniffiCallStatus
+    )
+})
+}
+
 
 
     /**
@@ -1651,6 +1670,22 @@ open func decideWithProbe(state: DeviceState, probe: BatteryProbe)throws  -> Dec
             self.uniffiCloneHandle(),
         FfiConverterTypeDeviceState_lower(state),
         FfiConverterTypeBatteryProbe_lower(probe),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Reads a policy from TOML; what is not named is as in this one, which stays as it is.
+     *
+     * # Errors
+     * [`FogError::InvalidPolicy`], also for unknown keys.
+     */
+open func withToml(text: String)throws  -> HarvestPolicy  {
+    return try  FfiConverterTypeHarvestPolicy_lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_harvestpolicy_with_toml(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(text),uniffiCallStatus
     )
 })
 }
@@ -4869,6 +4904,326 @@ public func FfiConverterTypePendingDelivery_lower(_ value: PendingDelivery) -> U
 
 
 /**
+ * A piece of a log that is waited for.
+ */
+public protocol PendingLogProtocol: AnyObject, Sendable {
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`].
+     */
+    func cancel()
+
+    /**
+     * Waits until there is some log, or the task has ended. It can be taken once.
+     *
+     * # Errors
+     * [`FogError::Closed`], also if it was taken before, [`FogError::Cancelled`] if the wait was given
+     * up, and those of storage.
+     */
+    func waitUncancellably() async throws  -> TaskLog
+
+}
+/**
+ * A piece of a log that is waited for.
+ */
+open class PendingLog: PendingLogProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_pendinglog(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_pendinglog(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`].
+     */
+open func cancel()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_pendinglog_cancel(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Waits until there is some log, or the task has ended. It can be taken once.
+     *
+     * # Errors
+     * [`FogError::Closed`], also if it was taken before, [`FogError::Cancelled`] if the wait was given
+     * up, and those of storage.
+     */
+open func waitUncancellably()async throws  -> TaskLog  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_pendinglog_wait(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeTaskLog_lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePendingLog: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = PendingLog
+
+    public static func lift(_ handle: UInt64) throws -> PendingLog {
+        return PendingLog(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: PendingLog) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PendingLog {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: PendingLog, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingLog_lift(_ handle: UInt64) throws -> PendingLog {
+    return try FfiConverterTypePendingLog.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingLog_lower(_ value: PendingLog) -> UInt64 {
+    return FfiConverterTypePendingLog.lower(value)
+}
+
+
+
+
+
+
+/**
+ * An output that is waited for. Releasing it leaves the task as it is.
+ */
+public protocol PendingOutputProtocol: AnyObject, Sendable {
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`]. The task goes on.
+     */
+    func cancel()
+
+    /**
+     * Waits for the output. It can be taken once.
+     *
+     * # Errors
+     * Those of [`WorkerTask::fetch`] but [`FogError::TaskOpen`], [`FogError::Cancelled`] if the wait
+     * was given up, and [`FogError::Closed`] if the output was taken before.
+     */
+    func waitUncancellably() async throws  -> TaskOutput
+
+}
+/**
+ * An output that is waited for. Releasing it leaves the task as it is.
+ */
+open class PendingOutput: PendingOutputProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_fogcompute_uniffi_fn_clone_pendingoutput(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_fogcompute_uniffi_fn_free_pendingoutput(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`]. The task goes on.
+     */
+open func cancel()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_pendingoutput_cancel(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Waits for the output. It can be taken once.
+     *
+     * # Errors
+     * Those of [`WorkerTask::fetch`] but [`FogError::TaskOpen`], [`FogError::Cancelled`] if the wait
+     * was given up, and [`FogError::Closed`] if the output was taken before.
+     */
+open func waitUncancellably()async throws  -> TaskOutput  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_fogcompute_uniffi_fn_method_pendingoutput_wait(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeTaskOutput_lift,
+            errorHandler: FfiConverterTypeFogError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePendingOutput: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = PendingOutput
+
+    public static func lift(_ handle: UInt64) throws -> PendingOutput {
+        return PendingOutput(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: PendingOutput) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PendingOutput {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: PendingOutput, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingOutput_lift(_ handle: UInt64) throws -> PendingOutput {
+    return try FfiConverterTypePendingOutput.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingOutput_lower(_ value: PendingOutput) -> UInt64 {
+    return FfiConverterTypePendingOutput.lower(value)
+}
+
+
+
+
+
+
+/**
  * A node's private mix key. Erased from the library's memory when released.
  */
 public protocol PrivateKeyProtocol: AnyObject, Sendable {
@@ -6946,6 +7301,15 @@ public protocol WorkerProtocol: AnyObject, Sendable {
     func submit(module: Data, input: Data, limits: Limits?, key: String?) throws  -> WorkerTask
 
     /**
+     * Hands in a task for each input, all or none. Returns when they are on disk. Handed in again with
+     * their `key`, they are the same tasks.
+     *
+     * # Errors
+     * As [`Worker::submit`].
+     */
+    func submitAll(module: Data, inputs: [Data], limits: Limits?, key: String?) throws  -> [WorkerTask]
+
+    /**
      * The task of that id, whoever handed it in.
      *
      * # Errors
@@ -7110,6 +7474,26 @@ open func submit(module: Data, input: Data, limits: Limits? = nil, key: String? 
 }
 
     /**
+     * Hands in a task for each input, all or none. Returns when they are on disk. Handed in again with
+     * their `key`, they are the same tasks.
+     *
+     * # Errors
+     * As [`Worker::submit`].
+     */
+open func submitAll(module: Data, inputs: [Data], limits: Limits? = nil, key: String? = nil)throws  -> [WorkerTask]  {
+    return try  FfiConverterSequenceTypeWorkerTask.lift(try rustCallWithError(FfiConverterTypeFogError_lift) {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_worker_submit_all(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(module),
+        FfiConverterSequenceData.lower(inputs),
+        FfiConverterOptionTypeLimits.lower(limits),
+        FfiConverterOptionString.lower(key),uniffiCallStatus
+    )
+})
+}
+
+    /**
      * The task of that id, whoever handed it in.
      *
      * # Errors
@@ -7203,20 +7587,22 @@ public protocol WorkerTaskProtocol: AnyObject, Sendable {
     func id()  -> String
 
     /**
+     * Begins to wait for more of the log: at most `bytes_max` bytes from byte `start` on.
+     */
+    func startReadLog(start: UInt64, bytesMax: UInt32)  -> PendingLog
+
+    /**
+     * Begins to wait for the output.
+     */
+    func startWait()  -> PendingOutput
+
+    /**
      * Where the task is.
      *
      * # Errors
      * [`FogError::Closed`], and those of storage.
      */
     func status() throws  -> TaskStatus
-
-    /**
-     * Waits for the output. To give a wait up leaves the task as it is.
-     *
-     * # Errors
-     * As [`WorkerTask::fetch`], but [`FogError::TaskOpen`].
-     */
-    func wait() async throws  -> TaskOutput
 
 }
 /**
@@ -7318,6 +7704,32 @@ open func id() -> String  {
 }
 
     /**
+     * Begins to wait for more of the log: at most `bytes_max` bytes from byte `start` on.
+     */
+open func startReadLog(start: UInt64, bytesMax: UInt32 = UInt32(65536)) -> PendingLog  {
+    return try!  FfiConverterTypePendingLog_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_workertask_start_read_log(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(start),
+        FfiConverterUInt32.lower(bytesMax),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Begins to wait for the output.
+     */
+open func startWait() -> PendingOutput  {
+    return try!  FfiConverterTypePendingOutput_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_fogcompute_uniffi_fn_method_workertask_start_wait(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
      * Where the task is.
      *
      * # Errors
@@ -7330,28 +7742,6 @@ open func status()throws  -> TaskStatus  {
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
-}
-
-    /**
-     * Waits for the output. To give a wait up leaves the task as it is.
-     *
-     * # Errors
-     * As [`WorkerTask::fetch`], but [`FogError::TaskOpen`].
-     */
-open func wait()async throws  -> TaskOutput  {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_fogcompute_uniffi_fn_method_workertask_wait(
-                        self.uniffiCloneHandle()
-                )
-            },
-            pollFunc: ffi_fogcompute_uniffi_rust_future_poll_rust_buffer,
-            completeFunc: ffi_fogcompute_uniffi_rust_future_complete_rust_buffer,
-            freeFunc: ffi_fogcompute_uniffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterTypeTaskOutput_lift,
-            errorHandler: FfiConverterTypeFogError_lift
-        )
 }
 
 
@@ -10636,6 +11026,15 @@ public struct Limits: Equatable, Hashable, Codable {
      * Output in bytes: at most 1 MiB.
      */
     public let outputBytes: UInt64?
+    /**
+     * Log that is kept, in bytes: at most 1 MiB. What is over it is dropped, and the task goes on.
+     */
+    public let logBytes: UInt64?
+    /**
+     * Time in milliseconds, that in suspension left out: up to a year. Without it, until the fuel is
+     * used up.
+     */
+    public let wallMs: UInt64?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -10648,10 +11047,19 @@ public struct Limits: Equatable, Hashable, Codable {
          */memoryBytes: UInt64? = nil,
         /**
          * Output in bytes: at most 1 MiB.
-         */outputBytes: UInt64? = nil) {
+         */outputBytes: UInt64? = nil,
+        /**
+         * Log that is kept, in bytes: at most 1 MiB. What is over it is dropped, and the task goes on.
+         */logBytes: UInt64? = nil,
+        /**
+         * Time in milliseconds, that in suspension left out: up to a year. Without it, until the fuel is
+         * used up.
+         */wallMs: UInt64? = nil) {
         self.fuel = fuel
         self.memoryBytes = memoryBytes
         self.outputBytes = outputBytes
+        self.logBytes = logBytes
+        self.wallMs = wallMs
     }
 
 
@@ -10672,7 +11080,9 @@ public struct FfiConverterTypeLimits: FfiConverterRustBuffer {
             try Limits(
                 fuel: FfiConverterOptionUInt64.read(from: &buf),
                 memoryBytes: FfiConverterOptionUInt64.read(from: &buf),
-                outputBytes: FfiConverterOptionUInt64.read(from: &buf)
+                outputBytes: FfiConverterOptionUInt64.read(from: &buf),
+                logBytes: FfiConverterOptionUInt64.read(from: &buf),
+                wallMs: FfiConverterOptionUInt64.read(from: &buf)
         )
     }
 
@@ -10680,6 +11090,8 @@ public struct FfiConverterTypeLimits: FfiConverterRustBuffer {
         FfiConverterOptionUInt64.write(value.fuel, into: &buf)
         FfiConverterOptionUInt64.write(value.memoryBytes, into: &buf)
         FfiConverterOptionUInt64.write(value.outputBytes, into: &buf)
+        FfiConverterOptionUInt64.write(value.logBytes, into: &buf)
+        FfiConverterOptionUInt64.write(value.wallMs, into: &buf)
     }
 }
 
@@ -13555,6 +13967,85 @@ public func FfiConverterTypeTally_lift(_ buf: RustBuffer) throws -> Tally {
 #endif
 public func FfiConverterTypeTally_lower(_ value: Tally) -> RustBuffer {
     return FfiConverterTypeTally.lower(value)
+}
+
+
+/**
+ * A piece of a task's log.
+ */
+public struct TaskLog: Equatable, Hashable, Codable {
+    /**
+     * The bytes.
+     */
+    public let data: Data
+    /**
+     * Where the next piece begins, from the log's beginning.
+     */
+    public let next: UInt64
+    /**
+     * Nothing will follow.
+     */
+    public let ended: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The bytes.
+         */data: Data,
+        /**
+         * Where the next piece begins, from the log's beginning.
+         */next: UInt64,
+        /**
+         * Nothing will follow.
+         */ended: Bool) {
+        self.data = data
+        self.next = next
+        self.ended = ended
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension TaskLog: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTaskLog: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TaskLog {
+        return
+            try TaskLog(
+                data: FfiConverterData.read(from: &buf),
+                next: FfiConverterUInt64.read(from: &buf),
+                ended: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: TaskLog, into buf: inout [UInt8]) {
+        FfiConverterData.write(value.data, into: &buf)
+        FfiConverterUInt64.write(value.next, into: &buf)
+        FfiConverterBool.write(value.ended, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTaskLog_lift(_ buf: RustBuffer) throws -> TaskLog {
+    return try FfiConverterTypeTaskLog.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTaskLog_lower(_ value: TaskLog) -> RustBuffer {
+    return FfiConverterTypeTaskLog.lower(value)
 }
 
 
@@ -23525,6 +24016,31 @@ fileprivate struct FfiConverterSequenceData: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeWorkerTask: FfiConverterRustBuffer {
+    typealias SwiftType = [WorkerTask]
+
+    public static func write(_ value: [WorkerTask], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeWorkerTask.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [WorkerTask] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [WorkerTask]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeWorkerTask.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeAccount: FfiConverterRustBuffer {
     typealias SwiftType = [Account]
 
@@ -25244,6 +25760,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_harvestpolicy_decide_with_probe() != 40141) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_harvestpolicy_with_toml() != 46108) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_topology_delay_mean() != 55935) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -25265,6 +25784,18 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_deviceprobe_read() != 35009) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_pendinglog_cancel() != 1520) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_pendinglog_wait() != 44817) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_pendingoutput_cancel() != 11939) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_pendingoutput_wait() != 11117) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_worker_close() != 21010) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -25280,6 +25811,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_worker_submit() != 27218) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_fogcompute_uniffi_checksum_method_worker_submit_all() != 21531) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_fogcompute_uniffi_checksum_method_worker_task() != 54333) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -25292,10 +25826,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_fogcompute_uniffi_checksum_method_workertask_id() != 55159) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_workertask_status() != 44878) {
+    if (uniffi_fogcompute_uniffi_checksum_method_workertask_start_read_log() != 4977) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_fogcompute_uniffi_checksum_method_workertask_wait() != 7552) {
+    if (uniffi_fogcompute_uniffi_checksum_method_workertask_start_wait() != 15141) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_method_workertask_status() != 44878) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new() != 59067) {
@@ -25347,6 +25884,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_new() != 35671) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_phone() != 60992) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_fogcompute_uniffi_checksum_constructor_topology_new() != 55855) {

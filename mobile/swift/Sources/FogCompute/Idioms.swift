@@ -363,6 +363,120 @@ extension Readiness {
     }
 }
 
+extension PendingOutput {
+    /// Waits for the output. It can be taken once. Cancelling the Swift task that waits ends the wait
+    /// with `FogError.Cancelled`; the task goes on.
+    public func wait() async throws -> TaskOutput {
+        try await withTaskCancellationHandler {
+            try await waitUncancellably()
+        } onCancel: {
+            cancel()
+        }
+    }
+}
+
+extension PendingLog {
+    /// Waits until there is some log, or the task has ended. It can be taken once. Cancelling the
+    /// Swift task that waits ends the wait with `FogError.Cancelled`.
+    public func wait() async throws -> TaskLog {
+        try await withTaskCancellationHandler {
+            try await waitUncancellably()
+        } onCancel: {
+            cancel()
+        }
+    }
+}
+
+extension WorkerTask {
+    /// Waits for the output, as often as you like.
+    ///
+    /// Cancelling the Swift task that waits ends the wait with `FogError.Cancelled`; this task goes
+    /// on.
+    public func wait() async throws -> TaskOutput {
+        try await startWait().wait()
+    }
+
+    /// At most `bytesMax` bytes of the log from byte `start` on: as soon as there are some, or the
+    /// task has ended.
+    public func readLog(start: UInt64 = 0, bytesMax: UInt32 = 65_536) async throws -> TaskLog {
+        try await startReadLog(start: start, bytesMax: bytesMax).wait()
+    }
+
+    /// The lines of the log, each as soon as it is there, until the task has ended.
+    public var log: TaskLogLines { TaskLogLines(task: self) }
+}
+
+/// The lines of a `WorkerTask`'s log. What is no UTF-8 is replaced.
+public struct TaskLogLines: AsyncSequence, Sendable {
+    public typealias Element = String
+
+    fileprivate let task: WorkerTask
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        fileprivate let task: WorkerTask
+        private var rest = Data()
+        private var start: UInt64 = 0
+        private var ended = false
+
+        fileprivate init(task: WorkerTask) { self.task = task }
+
+        /// The next line; nothing at the log's end.
+        public mutating func next() async throws -> String? {
+            while true {
+                if let end = rest.firstIndex(of: 0x0A) {
+                    let line = String(decoding: rest[..<end], as: UTF8.self)
+                    rest = Data(rest[rest.index(after: end)...])
+                    return line
+                }
+                if ended {
+                    defer { rest = Data() }
+                    return rest.isEmpty ? nil : String(decoding: rest, as: UTF8.self)
+                }
+                let piece = try await task.readLog(start: start)
+                rest.append(piece.data)
+                start = piece.next
+                ended = piece.ended
+            }
+        }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(task: task) }
+}
+
+/// Inputs that `map` hands in at a time, as one job: fewer than a job may have.
+private let jobInputs = 4_000
+
+extension Worker {
+    /// Runs a module on every input, and waits for the outputs, in the order of the inputs.
+    ///
+    /// Throws the first error. Then, and when the Swift task that waits is cancelled, what has not
+    /// ended is cancelled.
+    public func map(module: Data, inputs: [Data], limits: Limits? = nil) async throws
+        -> [TaskOutput]
+    {
+        var tasks = [WorkerTask]()
+        do {
+            for first in stride(from: 0, to: inputs.count, by: jobInputs) {
+                let job = Array(inputs[first..<min(first + jobInputs, inputs.count)])
+                tasks += try submitAll(module: module, inputs: job, limits: limits)
+            }
+            let all = tasks
+            return try await withThrowingTaskGroup(of: (Int, TaskOutput).self) { group in
+                for (place, task) in all.enumerated() {
+                    group.addTask { (place, try await task.wait()) }
+                }
+                var outputs = [TaskOutput?](repeating: nil, count: all.count)
+                for try await (place, output) in group { outputs[place] = output }
+                return outputs.compactMap { $0 }
+            }
+        } catch {
+            // One that has ended meanwhile, or with its worker, cannot be cancelled.
+            for task in tasks { try? task.cancel() }
+            throw error
+        }
+    }
+}
+
 extension MixnetClient {
     /// Sends a message and waits until its receiver has acknowledged all of it.
     ///

@@ -215,6 +215,93 @@ final class WorkerTests: XCTestCase {
         XCTAssertEqual(try task.status().state, "cancelled")
     }
 
+    func testALogIsReadWhileTheTaskWritesIt() async throws {
+        let (worker, says) = (try self.worker(), try Checkout.example("says"))
+        defer { worker.close() }
+        func lines(_ task: WorkerTask) async throws -> [String] {
+            var lines = [String]()
+            for try await line in task.log { lines.append(line) }
+            return lines
+        }
+        let text = Data("one\ntwo é\n".utf8)
+        let task = try worker.submit(module: says, input: text)
+        let all = try await lines(task)
+        XCTAssertEqual(all, ["one", "two é"])
+        let piece = try await task.readLog(start: 4)
+        XCTAssertEqual(piece, TaskLog(data: Data("two é\n".utf8), next: 11, ended: true))
+        let start = try await task.readLog(bytesMax: 2)
+        XCTAssertEqual(start.data, Data("on".utf8))
+        let cut = try worker.submit(module: says, input: text, limits: Limits(logBytes: 3))
+        let few = try await lines(cut)
+        XCTAssertEqual(few, ["one"])
+
+        // One that says nothing: its reader can give up, and is told of the end.
+        let silent = try worker.submit(module: Checkout.endless(), input: Data(), limits: days)
+        let reader = Task { try await lines(silent) }
+        reader.cancel()
+        await assertFails(.cancelled) { try await reader.value }
+        let waiting = Task { try await lines(silent) }
+        try silent.cancel()
+        let none = try await waiting.value
+        XCTAssertEqual(none, [])
+    }
+
+    func testMapGivesTheOutputsInTheOrderOfTheInputs() async throws {
+        let (worker, sum) = (try self.worker(), try Checkout.example("sum"))
+        defer { worker.close() }
+        let inputs = (0..<20).map { Data([UInt8($0)]) }
+        let outputs = try await worker.map(module: sum, inputs: inputs)
+        XCTAssertEqual(outputs.map(\.output), (0..<20).map { number(UInt8($0)) })
+        let none = try await worker.map(module: sum, inputs: [])
+        XCTAssertEqual(none.count, 0)
+        let endless = try Checkout.endless()
+        await assertFails(.outOfFuel) {
+            try await worker.map(module: endless, inputs: inputs, limits: Limits(fuel: 1_000))
+        }
+        let waiting = Task { try await worker.map(module: endless, inputs: inputs, limits: days) }
+        _ = try await until(worker) { $0.tasksRunning == 2 }
+        waiting.cancel()
+        await assertFails(.cancelled) { try await waiting.value }
+        _ = try await until(worker) { $0.tasksOpen == 0 }
+    }
+
+    func testCancellingTheSwiftTaskThatWaitsLeavesTheTask() async throws {
+        let probe = Device { device(screenOn: true) }
+        let worker = try self.worker(probe)
+        defer { worker.close() }
+        let task = try worker.submit(module: Checkout.example("sum"), input: Data([7]))
+        let waiting = Task { try await task.wait() }
+        waiting.cancel()
+        await assertFails(.cancelled) { try await waiting.value }
+        XCTAssertEqual(try task.status().state, "queued")
+        probe.becomes { device() }
+        worker.look()
+        let done = try await task.wait()
+        XCTAssertEqual(done.output, number(7))
+    }
+
+    func testATaskThatTakesTooLongEnds() async throws {
+        let worker = try self.worker()
+        defer { worker.close() }
+        let limits = Limits(fuel: 100_000_000_000_000, wallMs: 20)
+        let task = try worker.submit(module: Checkout.endless(), input: Data(), limits: limits)
+        await assertFails(.taskTimedOut) { try await task.wait() }
+    }
+
+    func testAPhoneHasAPolicyOfItsOwn() throws {
+        let phone = DeviceState(
+            deviceClass: .phone, battery: .present(levelPercent: 45, charging: true),
+            network: .wifi)
+        func isLow(_ policy: HarvestPolicy) throws -> Bool {
+            try policy.decide(state: phone).reasons.contains { $0.code == "battery_low" }
+        }
+        XCTAssertFalse(try isLow(HarvestPolicy()))
+        let policy = HarvestPolicy.phone()
+        XCTAssertTrue(try isLow(policy))
+        XCTAssertFalse(try isLow(policy.withToml(text: "battery_percent_min = 40.0")))
+        assertFails(.invalidPolicy) { try policy.withToml(text: "batery = 1") }
+    }
+
     func testWhatCannotBeMadeOrTakenIsRefused() async throws {
         assertFails(.invalidArgument) { try self.worker(slots: 0) }
         assertFails(.invalidArgument) {

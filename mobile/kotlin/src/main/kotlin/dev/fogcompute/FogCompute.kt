@@ -6,10 +6,14 @@ import kotlin.coroutines.cancellation.CancellationException
 import kotlin.time.Duration
 import kotlin.time.TimeSource
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.async
+import kotlinx.coroutines.awaitAll
+import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.FlowCollector
+import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.withContext
 import kotlinx.coroutines.withTimeoutOrNull
 
@@ -183,6 +187,68 @@ val Tier.terms: Terms
 @Throws(FogException::class, CancellationException::class)
 suspend fun Fog.run(module: ByteArray, input: ByteArray, limits: Limits? = null): TaskOutput =
     submit(module, input, limits).use { it.wait() }
+
+/**
+ * Suspends until the output is there, as often as you like.
+ *
+ * Cancelling the coroutine ends the wait; the task goes on.
+ */
+@Throws(FogException::class, CancellationException::class)
+suspend fun WorkerTask.wait(): TaskOutput =
+    startWait().use { pending -> offLibraryThreads { pending.wait() } }
+
+/**
+ * At most [bytesMax] bytes of the log from byte [start] on: as soon as there are some, or the task
+ * has ended.
+ */
+@Throws(FogException::class, CancellationException::class)
+suspend fun WorkerTask.readLog(start: ULong = 0u, bytesMax: UInt = 65_536u): TaskLog =
+    startReadLog(start, bytesMax).use { pending -> offLibraryThreads { pending.wait() } }
+
+/** The lines of the log, each as soon as it is there, until the task has ended. */
+fun WorkerTask.log(): Flow<String> = flow {
+    var rest = byteArrayOf()
+    var start = 0uL
+    do {
+        val piece = readLog(start)
+        rest += piece.data
+        while (true) {
+            val end = rest.indexOf('\n'.code.toByte())
+            if (end < 0) break
+            emit(rest.decodeToString(endIndex = end))
+            rest = rest.copyOfRange(end + 1, rest.size)
+        }
+        start = piece.next
+    } while (!piece.ended)
+    if (rest.isNotEmpty()) emit(rest.decodeToString())
+}
+
+/** Inputs that `map` hands in at a time, as one job: fewer than a job may have. */
+private const val JOB_INPUTS = 4_000
+
+/**
+ * Runs a module on every input, and suspends until all outputs are there, in the order of the inputs.
+ *
+ * Throws the first error. Then, and when the coroutine is cancelled, what has not ended is cancelled.
+ */
+@Throws(FogException::class, CancellationException::class)
+suspend fun Worker.map(
+    module: ByteArray,
+    inputs: List<ByteArray>,
+    limits: Limits? = null,
+): List<TaskOutput> {
+    val tasks = mutableListOf<WorkerTask>()
+    try {
+        for (job in inputs.chunked(JOB_INPUTS)) tasks += submitAll(module, job, limits)
+        return coroutineScope { tasks.map { task -> async { task.wait() } }.awaitAll() }
+    } catch (error: Throwable) {
+        // One that has ended meanwhile, or with its worker, cannot be cancelled.
+        for (task in tasks) runCatching { task.cancel() }
+        throw error
+    } finally {
+        tasks.forEach(WorkerTask::close)
+    }
+}
 
 /**
  * Sends a message and suspends until its receiver has acknowledged all of it.

@@ -1040,6 +1040,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_harvestpolicy_decide_with_probe(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_harvestpolicy_with_toml(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_topology_delay_mean(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_topology_epoch(
@@ -1054,6 +1056,14 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_deviceprobe_read(
     ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_pendinglog_cancel(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_pendinglog_wait(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_pendingoutput_cancel(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_pendingoutput_wait(
+    ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_worker_look(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_worker_set_policy(
@@ -1061,6 +1071,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_fogcompute_uniffi_checksum_method_worker_status(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_worker_submit(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_worker_submit_all(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_worker_task(
     ): Int
@@ -1070,9 +1082,11 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_method_workertask_id(
     ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_workertask_status(
+    external fun uniffi_fogcompute_uniffi_checksum_method_workertask_start_read_log(
     ): Int
-    external fun uniffi_fogcompute_uniffi_checksum_method_workertask_wait(
+    external fun uniffi_fogcompute_uniffi_checksum_method_workertask_start_wait(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_method_workertask_status(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new(
     ): Int
@@ -1107,6 +1121,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_from_toml(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_new(
+    ): Int
+    external fun uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_phone(
     ): Int
     external fun uniffi_fogcompute_uniffi_checksum_constructor_topology_new(
     ): Int
@@ -1489,10 +1505,14 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_constructor_harvestpolicy_new(uniffi_out_err: UniffiRustCallStatus,
     ): Long
+    external fun uniffi_fogcompute_uniffi_fn_constructor_harvestpolicy_phone(uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_harvestpolicy_decide(`ptr`: Long,`state`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_harvestpolicy_decide_with_probe(`ptr`: Long,`state`: RustBuffer.ByValue,`probe`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_harvestpolicy_with_toml(`ptr`: Long,`text`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_fogcompute_uniffi_fn_clone_topology(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_free_topology(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1521,6 +1541,22 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_fogcompute_uniffi_fn_method_deviceprobe_read(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_clone_pendinglog(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_pendinglog(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_pendinglog_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_pendinglog_wait(`ptr`: Long,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_clone_pendingoutput(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_free_pendingoutput(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_pendingoutput_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_fogcompute_uniffi_fn_method_pendingoutput_wait(`ptr`: Long,
+    ): Long
     external fun uniffi_fogcompute_uniffi_fn_clone_worker(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_free_worker(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1535,6 +1571,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_worker_submit(`ptr`: Long,`module`: RustBuffer.ByValue,`input`: RustBuffer.ByValue,`limits`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_worker_submit_all(`ptr`: Long,`module`: RustBuffer.ByValue,`inputs`: RustBuffer.ByValue,`limits`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_worker_task(`ptr`: Long,`id`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_fogcompute_uniffi_fn_clone_workertask(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1547,10 +1585,12 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_method_workertask_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_fogcompute_uniffi_fn_method_workertask_start_read_log(`ptr`: Long,`start`: Long,`bytesMax`: Int,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_fogcompute_uniffi_fn_method_workertask_start_wait(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_fogcompute_uniffi_fn_method_workertask_status(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_fogcompute_uniffi_fn_method_workertask_wait(`ptr`: Long,
-    ): Long
     external fun uniffi_fogcompute_uniffi_fn_func_version(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_fogcompute_uniffi_fn_func_batch_message(`account`: RustBuffer.ByValue,`nonce`: Long,`expiresUnixMs`: Long,`operations`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
@@ -2132,6 +2172,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_harvestpolicy_decide_with_probe() and 0xFFFF) != 40141) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_harvestpolicy_with_toml() and 0xFFFF) != 46108) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_topology_delay_mean() and 0xFFFF) != 55935) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -2153,6 +2196,18 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_deviceprobe_read() and 0xFFFF) != 35009) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_pendinglog_cancel() and 0xFFFF) != 1520) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_pendinglog_wait() and 0xFFFF) != 44817) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_pendingoutput_cancel() and 0xFFFF) != 11939) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_pendingoutput_wait() and 0xFFFF) != 11117) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_worker_look() and 0xFFFF) != 12189) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -2163,6 +2218,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_worker_submit() and 0xFFFF) != 27218) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_worker_submit_all() and 0xFFFF) != 21531) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_worker_task() and 0xFFFF) != 54333) {
@@ -2177,10 +2235,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_fogcompute_uniffi_checksum_method_workertask_id() and 0xFFFF) != 55159) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_workertask_status() and 0xFFFF) != 44878) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_workertask_start_read_log() and 0xFFFF) != 4977) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_fogcompute_uniffi_checksum_method_workertask_wait() and 0xFFFF) != 7552) {
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_workertask_start_wait() and 0xFFFF) != 15141) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_method_workertask_status() and 0xFFFF) != 44878) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_mixnetclient_new() and 0xFFFF) != 59067) {
@@ -2232,6 +2293,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_new() and 0xFFFF) != 35671) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_harvestpolicy_phone() and 0xFFFF) != 60992) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_fogcompute_uniffi_checksum_constructor_topology_new() and 0xFFFF) != 55855) {
@@ -4208,6 +4272,14 @@ public interface HarvestPolicyInterface {
      */
     fun `decideWithProbe`(`state`: DeviceState, `probe`: BatteryProbe): Decision
 
+    /**
+     * Reads a policy from TOML; what is not named is as in this one, which stays as it is.
+     *
+     * # Errors
+     * [`FogError::InvalidPolicy`], also for unknown keys.
+     */
+    fun `withToml`(`text`: kotlin.String): HarvestPolicy
+
     companion object
 }
 
@@ -4371,6 +4443,27 @@ open class HarvestPolicy: Disposable, AutoCloseable, HarvestPolicyInterface
 
 
 
+    /**
+     * Reads a policy from TOML; what is not named is as in this one, which stays as it is.
+     *
+     * # Errors
+     * [`FogError::InvalidPolicy`], also for unknown keys.
+     */
+    @Throws(FogException::class)override fun `withToml`(`text`: kotlin.String): HarvestPolicy {
+            return FfiConverterTypeHarvestPolicy.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_harvestpolicy_with_toml(
+        it,
+
+        FfiConverterString.lower(`text`),_status)
+}
+    }
+    )
+    }
+
+
+
 
 
 
@@ -4405,6 +4498,20 @@ open class HarvestPolicy: Disposable, AutoCloseable, HarvestPolicyInterface
 
 
         FfiConverterString.lower(`text`),_status)
+}
+    )
+    }
+
+
+
+    /**
+     * What suits a phone or a tablet: stricter about its battery, and with a daily quota of bytes.
+     */ fun `phone`(): HarvestPolicy {
+            return FfiConverterTypeHarvestPolicy.lift(
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_constructor_harvestpolicy_phone(
+
+        _status)
 }
     )
     }
@@ -9149,6 +9256,612 @@ public object FfiConverterTypePendingDelivery: FfiConverter<PendingDelivery, Lon
 
 
 /**
+ * A piece of a log that is waited for.
+ */
+public interface PendingLogInterface {
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`].
+     */
+    fun `cancel`()
+
+    /**
+     * Waits until there is some log, or the task has ended. It can be taken once.
+     *
+     * # Errors
+     * [`FogError::Closed`], also if it was taken before, [`FogError::Cancelled`] if the wait was given
+     * up, and those of storage.
+     */
+    suspend fun `wait`(): TaskLog
+
+    companion object
+}
+
+/**
+ * A piece of a log that is waited for.
+ */
+open class PendingLog: Disposable, AutoCloseable, PendingLogInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_pendinglog(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_pendinglog(handle, status)
+        }
+    }
+
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`].
+     */override fun `cancel`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_pendinglog_cancel(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Waits until there is some log, or the task has ended. It can be taken once.
+     *
+     * # Errors
+     * [`FogError::Closed`], also if it was taken before, [`FogError::Cancelled`] if the wait was given
+     * up, and those of storage.
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `wait`() : TaskLog {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_pendinglog_wait(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeTaskLog.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePendingLog: FfiConverter<PendingLog, Long> {
+    override fun lower(value: PendingLog): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): PendingLog {
+        return PendingLog(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): PendingLog {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: PendingLog) = 8UL
+
+    override fun write(value: PendingLog, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * An output that is waited for. Releasing it leaves the task as it is.
+ */
+public interface PendingOutputInterface {
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`]. The task goes on.
+     */
+    fun `cancel`()
+
+    /**
+     * Waits for the output. It can be taken once.
+     *
+     * # Errors
+     * Those of [`WorkerTask::fetch`] but [`FogError::TaskOpen`], [`FogError::Cancelled`] if the wait
+     * was given up, and [`FogError::Closed`] if the output was taken before.
+     */
+    suspend fun `wait`(): TaskOutput
+
+    companion object
+}
+
+/**
+ * An output that is waited for. Releasing it leaves the task as it is.
+ */
+open class PendingOutput: Disposable, AutoCloseable, PendingOutputInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_fogcompute_uniffi_fn_free_pendingoutput(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_clone_pendingoutput(handle, status)
+        }
+    }
+
+
+    /**
+     * Ends the wait with [`FogError::Cancelled`]. The task goes on.
+     */override fun `cancel`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_pendingoutput_cancel(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Waits for the output. It can be taken once.
+     *
+     * # Errors
+     * Those of [`WorkerTask::fetch`] but [`FogError::TaskOpen`], [`FogError::Cancelled`] if the wait
+     * was given up, and [`FogError::Closed`] if the output was taken before.
+     */
+    @Throws(FogException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `wait`() : TaskOutput {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_fogcompute_uniffi_fn_method_pendingoutput_wait(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeTaskOutput.lift(it) },
+        // Error FFI converter
+        FogException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePendingOutput: FfiConverter<PendingOutput, Long> {
+    override fun lower(value: PendingOutput): Long {
+        return value.callWithHandle { it }
+    }
+
+    override fun lift(value: Long): PendingOutput {
+        return PendingOutput(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): PendingOutput {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: PendingOutput) = 8UL
+
+    override fun write(value: PendingOutput, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * A node's private mix key. Erased from the library's memory when released.
  */
 public interface PrivateKeyInterface {
@@ -12560,6 +13273,15 @@ public interface WorkerInterface {
     fun `submit`(`module`: kotlin.ByteArray, `input`: kotlin.ByteArray, `limits`: Limits? = null, `key`: kotlin.String? = null): WorkerTask
 
     /**
+     * Hands in a task for each input, all or none. Returns when they are on disk. Handed in again with
+     * their `key`, they are the same tasks.
+     *
+     * # Errors
+     * As [`Worker::submit`].
+     */
+    fun `submitAll`(`module`: kotlin.ByteArray, `inputs`: List<kotlin.ByteArray>, `limits`: Limits? = null, `key`: kotlin.String? = null): List<WorkerTask>
+
+    /**
      * The task of that id, whoever handed it in.
      *
      * # Errors
@@ -12782,6 +13504,31 @@ open class Worker: Disposable, AutoCloseable, WorkerInterface
 
 
     /**
+     * Hands in a task for each input, all or none. Returns when they are on disk. Handed in again with
+     * their `key`, they are the same tasks.
+     *
+     * # Errors
+     * As [`Worker::submit`].
+     */
+    @Throws(FogException::class)override fun `submitAll`(`module`: kotlin.ByteArray, `inputs`: List<kotlin.ByteArray>, `limits`: Limits?, `key`: kotlin.String?): List<WorkerTask> {
+            return FfiConverterSequenceTypeWorkerTask.lift(
+    callWithHandle {
+    uniffiRustCallWithError(FogException) { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_worker_submit_all(
+        it,
+
+        FfiConverterByteArray.lower(`module`),
+        FfiConverterSequenceByteArray.lower(`inputs`),
+        FfiConverterOptionalTypeLimits.lower(`limits`),
+        FfiConverterOptionalString.lower(`key`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
      * The task of that id, whoever handed it in.
      *
      * # Errors
@@ -12963,20 +13710,22 @@ public interface WorkerTaskInterface {
     fun `id`(): kotlin.String
 
     /**
+     * Begins to wait for more of the log: at most `bytes_max` bytes from byte `start` on.
+     */
+    fun `startReadLog`(`start`: kotlin.ULong, `bytesMax`: kotlin.UInt = 65536u): PendingLog
+
+    /**
+     * Begins to wait for the output.
+     */
+    fun `startWait`(): PendingOutput
+
+    /**
      * Where the task is.
      *
      * # Errors
      * [`FogError::Closed`], and those of storage.
      */
     fun `status`(): TaskStatus
-
-    /**
-     * Waits for the output. To give a wait up leaves the task as it is.
-     *
-     * # Errors
-     * As [`WorkerTask::fetch`], but [`FogError::TaskOpen`].
-     */
-    suspend fun `wait`(): TaskOutput
 
     companion object
 }
@@ -13143,6 +13892,40 @@ open class WorkerTask: Disposable, AutoCloseable, WorkerTaskInterface
 
 
     /**
+     * Begins to wait for more of the log: at most `bytes_max` bytes from byte `start` on.
+     */override fun `startReadLog`(`start`: kotlin.ULong, `bytesMax`: kotlin.UInt): PendingLog {
+            return FfiConverterTypePendingLog.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_workertask_start_read_log(
+        it,
+
+        FfiConverterULong.lower(`start`),
+        FfiConverterUInt.lower(`bytesMax`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Begins to wait for the output.
+     */override fun `startWait`(): PendingOutput {
+            return FfiConverterTypePendingOutput.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_fogcompute_uniffi_fn_method_workertask_start_wait(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
      * Where the task is.
      *
      * # Errors
@@ -13160,33 +13943,6 @@ open class WorkerTask: Disposable, AutoCloseable, WorkerTaskInterface
     )
     }
 
-
-
-    /**
-     * Waits for the output. To give a wait up leaves the task as it is.
-     *
-     * # Errors
-     * As [`WorkerTask::fetch`], but [`FogError::TaskOpen`].
-     */
-    @Throws(FogException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `wait`() : TaskOutput {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_fogcompute_uniffi_fn_method_workertask_wait(
-                uniffiHandle,
-
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_fogcompute_uniffi_rust_future_complete_rust_buffer(future, continuation) },
-        { future -> UniffiLib.ffi_fogcompute_uniffi_rust_future_free_rust_buffer(future) },
-        // lift function
-        { FfiConverterTypeTaskOutput.lift(it) },
-        // Error FFI converter
-        FogException.ErrorHandler,
-    )
-    }
 
 
 
@@ -15576,6 +16332,17 @@ data class Limits (
      * Output in bytes: at most 1 MiB.
      */
     val `outputBytes`: kotlin.ULong? = null
+    ,
+    /**
+     * Log that is kept, in bytes: at most 1 MiB. What is over it is dropped, and the task goes on.
+     */
+    val `logBytes`: kotlin.ULong? = null
+    ,
+    /**
+     * Time in milliseconds, that in suspension left out: up to a year. Without it, until the fuel is
+     * used up.
+     */
+    val `wallMs`: kotlin.ULong? = null
 
 ){
 
@@ -15595,19 +16362,25 @@ public object FfiConverterTypeLimits: FfiConverterRustBuffer<Limits> {
             FfiConverterOptionalULong.read(buf),
             FfiConverterOptionalULong.read(buf),
             FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
         )
     }
 
     override fun allocationSize(value: Limits) = (
             FfiConverterOptionalULong.allocationSize(value.`fuel`) +
             FfiConverterOptionalULong.allocationSize(value.`memoryBytes`) +
-            FfiConverterOptionalULong.allocationSize(value.`outputBytes`)
+            FfiConverterOptionalULong.allocationSize(value.`outputBytes`) +
+            FfiConverterOptionalULong.allocationSize(value.`logBytes`) +
+            FfiConverterOptionalULong.allocationSize(value.`wallMs`)
     )
 
     override fun write(value: Limits, buf: ByteBuffer) {
             FfiConverterOptionalULong.write(value.`fuel`, buf)
             FfiConverterOptionalULong.write(value.`memoryBytes`, buf)
             FfiConverterOptionalULong.write(value.`outputBytes`, buf)
+            FfiConverterOptionalULong.write(value.`logBytes`, buf)
+            FfiConverterOptionalULong.write(value.`wallMs`, buf)
     }
 }
 
@@ -17668,6 +18441,61 @@ public object FfiConverterTypeTally: FfiConverterRustBuffer<Tally> {
             FfiConverterString.write(value.`against`, buf)
             FfiConverterString.write(value.`inFavor`, buf)
             FfiConverterString.write(value.`abstain`, buf)
+    }
+}
+
+
+
+/**
+ * A piece of a task's log.
+ */
+data class TaskLog (
+    /**
+     * The bytes.
+     */
+    val `data`: kotlin.ByteArray
+    ,
+    /**
+     * Where the next piece begins, from the log's beginning.
+     */
+    val `next`: kotlin.ULong
+    ,
+    /**
+     * Nothing will follow.
+     */
+    val `ended`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTaskLog: FfiConverterRustBuffer<TaskLog> {
+    override fun read(buf: ByteBuffer): TaskLog {
+        return TaskLog(
+            FfiConverterByteArray.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: TaskLog) = (
+            FfiConverterByteArray.allocationSize(value.`data`) +
+            FfiConverterULong.allocationSize(value.`next`) +
+            FfiConverterBoolean.allocationSize(value.`ended`)
+    )
+
+    override fun write(value: TaskLog, buf: ByteBuffer) {
+            FfiConverterByteArray.write(value.`data`, buf)
+            FfiConverterULong.write(value.`next`, buf)
+            FfiConverterBoolean.write(value.`ended`, buf)
     }
 }
 
@@ -26514,6 +27342,34 @@ public object FfiConverterSequenceByteArray: FfiConverterRustBuffer<List<kotlin.
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterByteArray.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeWorkerTask: FfiConverterRustBuffer<List<WorkerTask>> {
+    override fun read(buf: ByteBuffer): List<WorkerTask> {
+        val len = buf.getInt()
+        return List<WorkerTask>(len) {
+            FfiConverterTypeWorkerTask.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<WorkerTask>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeWorkerTask.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<WorkerTask>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeWorkerTask.write(it, buf)
         }
     }
 }

@@ -9,7 +9,9 @@ import kotlin.test.assertFailsWith
 import kotlin.test.assertFalse
 import kotlin.test.assertNull
 import kotlin.test.assertTrue
+import kotlinx.coroutines.async
 import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.yield
@@ -225,6 +227,75 @@ class WorkerTest {
                 worker.look()
                 assertContentEquals(number(7), task.wait().output)
             }
+        }
+    }
+
+    @Test
+    fun aLogIsReadWhileTheTaskWritesIt() = runBlocking {
+        val says = Checkout.example("says")
+        worker().use { worker ->
+            worker.submit(says, "one\ntwo é\n".toByteArray()).use { task ->
+                assertEquals(listOf("one", "two é"), task.log().toList())
+                val piece = task.readLog(start = 4u)
+                assertEquals("two é\n", piece.data.decodeToString())
+                assertEquals(11uL to true, piece.next to piece.ended)
+                assertEquals("on", task.readLog(bytesMax = 2u).data.decodeToString())
+            }
+            val few = Limits(logBytes = 3u)
+            worker.submit(says, "one two".toByteArray(), few).use { task ->
+                assertEquals(listOf("one"), task.log().toList())
+            }
+            // One that says nothing: its reader can give up, and is told of the end.
+            worker.submit(Checkout.endless, byteArrayOf(), days).use { task ->
+                val reader = launch { task.log().toList() }
+                yield()
+                reader.cancelAndJoin()
+                val lines = async { task.log().toList() }
+                task.cancel()
+                assertEquals(emptyList(), lines.await())
+            }
+        }
+    }
+
+    @Test
+    fun mapGivesTheOutputsInTheOrderOfTheInputs() = runBlocking {
+        worker().use { worker ->
+            val inputs = List(20) { byteArrayOf(it.toByte()) }
+            val outputs = worker.map(sum, inputs).map { it.output.first().toInt() }
+            assertEquals(List(20) { it }, outputs)
+            assertEquals(emptyList(), worker.map(sum, emptyList()))
+            assertFailsWith<FogException.OutOfFuel> {
+                worker.map(Checkout.endless, inputs, Limits(fuel = 1_000u))
+            }
+            val waiting = launch { worker.map(Checkout.endless, inputs, days) }
+            while (worker.status().tasksRunning < 2uL) yield()
+            waiting.cancelAndJoin()
+            until(worker) { it.tasksOpen == 0uL }
+            Unit
+        }
+    }
+
+    @Test
+    fun aTaskThatTakesTooLongEnds() {
+        worker().use { worker ->
+            worker.submit(Checkout.endless, byteArrayOf(), days.copy(wallMs = 20u)).use { task ->
+                assertFailsWith<FogException.TaskTimedOut> { runBlocking { task.wait() } }
+            }
+        }
+    }
+
+    @Test
+    fun aPhoneHasAPolicyOfItsOwn() {
+        val battery = Battery.Present(levelPercent = 45.0, charging = true)
+        val phone = server().copy(deviceClass = DeviceClass.PHONE, battery = battery)
+        val isLow = { policy: HarvestPolicy ->
+            policy.decide(phone).reasons.any { it.code == "battery_low" }
+        }
+        HarvestPolicy().use { assertFalse(isLow(it)) }
+        HarvestPolicy.phone().use { policy ->
+            assertTrue(isLow(policy))
+            policy.withToml("battery_percent_min = 40.0").use { assertFalse(isLow(it)) }
+            assertFailsWith<FogException.InvalidPolicy> { policy.withToml("batery = 1") }
         }
     }
 
