@@ -162,8 +162,8 @@ mod tests {
         ) {
             let mut disk = Disk::<Vec<u8>>::default();
             disk.arm(crash, point);
-            let mut acknowledged = Vec::new();
-            let mut in_doubt = Vec::new();
+            let mut acknowledged = Vec::<u8>::new();
+            let mut in_doubt = Vec::<u8>::new();
             for batch in &batches {
                 match disk.commit(|kept| kept.extend(batch)) {
                     Ok(()) => acknowledged.extend(batch),

@@ -70,7 +70,7 @@ pub struct Run {
 }
 
 /// A run that found something.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Failure {
     /// The seed that replays it.
     pub seed: u64,
@@ -197,16 +197,20 @@ impl Fog {
         self.checker.look_at_end(&self.world)
     }
 
-    /// Whether every submitter has had all its answers.
+    /// Whether every submitter has had all its answers, and the coordinator is there to be looked
+    /// at.
     fn is_done(&self) -> bool {
-        (0..self.plan.submitters.len()).all(|number| {
-            let id = self.plan.submitter(number);
-            let kept = self.world.disk(id).and_then(|disk| disk.kept().submitter());
-            match (self.world.process(id), kept) {
-                (Some(Member::Submitter(submitter)), Some(kept)) => submitter.is_done(kept),
-                _ => false,
-            }
-        })
+        let coordinator = self.world.process(COORDINATOR);
+        let flushed = matches!(coordinator, Some(Member::Coordinator(it)) if it.is_flushed());
+        flushed
+            && (0..self.plan.submitters.len()).all(|number| {
+                let id = self.plan.submitter(number);
+                let kept = self.world.disk(id).and_then(|disk| disk.kept().submitter());
+                match (self.world.process(id), kept) {
+                    (Some(Member::Submitter(submitter)), Some(kept)) => submitter.is_done(kept),
+                    _ => false,
+                }
+            })
     }
 }
 

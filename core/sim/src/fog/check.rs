@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use fogcompute_base::{Instant, JobId, NodeId, TaskId};
 use fogcompute_coord::{
-    Config, Event, Inconsistency, JobSpec, JobSummary, Offer, clearing_account, node_account,
+    Config, Event, Inconsistency, JobSpec, JobSummary, Offer, RecoverError, clearing_account,
+    node_account,
 };
 use fogcompute_exec::{TaskError, TaskOutput, TaskReport, TaskSpec, TaskState};
 use fogcompute_ledger::{Amount, Book, Corruption};
@@ -21,7 +22,7 @@ use crate::world::{Observer, World};
 
 /// Something that must never happen.
 #[non_exhaustive]
-#[derive(Clone, Debug, Error, PartialEq)]
+#[derive(Debug, Error, PartialEq)]
 pub enum Violation {
     /// A task has not ended, long after everything was whole again.
     #[error("task {task} has not ended: {state:?}")]
@@ -150,6 +151,15 @@ pub enum Violation {
     /// The coordinator's state does not.
     #[error(transparent)]
     Rules(#[from] Inconsistency),
+    /// A task of a job that is known is known no more, and nobody ever heard that it ended.
+    #[error("task {task} has vanished")]
+    Vanished {
+        /// Which.
+        task: TaskId,
+    },
+    /// A coordinator cannot go on from what it kept.
+    #[error("the coordinator cannot go on: {0}")]
+    NotRecovered(#[source] RecoverError),
     /// A submitter was told two different ends of one job.
     #[error("job {job} ended in two ways")]
     TwoEnds {
@@ -188,6 +198,7 @@ impl End {
 struct TaskWatch {
     spec: TaskSpec,
     fuel_estimate: u64,
+    price_max: Amount,
     heard: Instant,
     /// The attempt that may end it.
     live: Option<(NodeId, u32)>,
@@ -215,7 +226,7 @@ struct NodeWatch {
 
 /// Looks at everything that leaves and enters the coordinator, and keeps its own account of it.
 #[derive(Debug)]
-pub struct Checker {
+pub(crate) struct Checker {
     coordinator: ProcessId,
     rules: Config,
     drift_ppm: i32,
@@ -226,12 +237,14 @@ pub struct Checker {
     jobs: BTreeSet<JobId>,
     acknowledged: BTreeSet<JobId>,
     finished: BTreeMap<JobId, JobSummary>,
-    /// The node that a settlement since the last look was for.
-    settled: Option<NodeId>,
+    /// The nodes that settlements since the last look were for.
+    settled: BTreeSet<NodeId>,
     /// Whether the coordinator did anything since the last look.
     touched: bool,
     /// Whether it began since the last full look.
     begun: bool,
+    /// Whether it could not write since it last did: what comes out then was decided earlier.
+    stalled: bool,
     since_full: u64,
     up: u64,
     violation: Option<Violation>,
@@ -255,9 +268,10 @@ impl Checker {
             jobs: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
             finished: BTreeMap::new(),
-            settled: None,
+            settled: BTreeSet::new(),
             touched: false,
             begun: false,
+            stalled: false,
             since_full: 0,
             up: 0,
             violation: None,
@@ -280,11 +294,12 @@ impl Checker {
         if !std::mem::take(&mut self.touched) {
             return Ok(());
         }
-        let Some(coordinator) = coordinator(world, self.coordinator) else {
-            // What is under way in a dead coordinator is finished when it begins again.
-            self.settled = None;
+        let coordinator = coordinator(world, self.coordinator);
+        let Some(coordinator) = coordinator.filter(|coordinator| coordinator.is_flushed()) else {
+            // What is under way, or was when it died, is finished later.
             return Ok(());
         };
+        self.stalled = false;
         let Some(book) = book(world, self.coordinator) else {
             return Ok(());
         };
@@ -298,10 +313,10 @@ impl Checker {
         if std::mem::take(&mut self.begun) {
             self.compare_after_boot(coordinator, book)?;
         } else if self.since_full < self.full_every {
-            return match self.settled.take() {
-                Some(node) => self.check_node(node, book),
-                None => Ok(()),
-            };
+            let settled = std::mem::take(&mut self.settled);
+            return settled
+                .into_iter()
+                .try_for_each(|node| self.check_node(node, book));
         }
         self.look_at_everything(coordinator, book)
     }
@@ -319,13 +334,14 @@ impl Checker {
         }
         let admitted = self
             .tasks
-            .keys()
-            .filter(|task| self.acknowledged.contains(&job_of(**task)));
-        for &task in admitted {
+            .iter()
+            .filter(|(task, _)| self.acknowledged.contains(&job_of(**task)));
+        for (&task, watch) in admitted {
             let state = rules
                 .and_then(|rules| rules.task(task))
                 .map(|view| view.state);
-            if !state.is_some_and(TaskState::is_terminal) {
+            // What ended before the coordinator began is known by its job's sums alone.
+            if !state.map_or(watch.ended.is_some(), TaskState::is_terminal) {
                 return Err(Violation::NeverEnds { task, state });
             }
         }
@@ -351,7 +367,7 @@ impl Checker {
         book: &Book,
     ) -> Result<(), Violation> {
         self.since_full = 0;
-        self.settled = None;
+        self.settled.clear();
         self.figures.checks += 1;
         let rules = coordinator.rules();
         rules.check()?;
@@ -374,14 +390,22 @@ impl Checker {
         }
         let held = book.open_reservations();
         let found = Amount(held.map(|reservation| reservation.amount.0).sum());
-        let reserved = Amount(reserved);
-        if reserved != found {
+        // A coordinator that died between reserving a job's price and writing the job down finds it
+        // reserved when the job is submitted again.
+        let asked_for: u128 = self
+            .tasks
+            .iter()
+            .filter(|(task, _)| rules.job(job_of(**task)).is_none())
+            .map(|(_, watch)| watch.price_max.0)
+            .sum();
+        if !(reserved..=reserved + asked_for).contains(&found.0) {
+            let reserved = Amount(reserved);
             return Err(Violation::Reserved { reserved, found });
         }
         for (&task, watch) in &self.tasks {
             let now = rules.task(task).map(|view| view.state);
-            if let Some(before) = watch.ended
-                && now.and_then(End::of) != Some(before)
+            if let (Some(before), Some(state)) = (watch.ended, now)
+                && End::of(state) != Some(before)
             {
                 return Err(Violation::Reopened { task, before, now });
             }
@@ -418,9 +442,13 @@ impl Checker {
         }
         for (&task, watch) in &mut self.tasks {
             let Some(view) = rules.task(task) else {
+                // What ended is forgotten, once everybody was told and the money has moved.
+                if watch.ended.is_none() && rules.job(job_of(task)).is_some() {
+                    return Err(Violation::Vanished { task });
+                }
                 continue;
             };
-            if view.attempts < watch.attempts {
+            if !view.state.is_terminal() && view.attempts < watch.attempts {
                 // The next attempt would have a number that a node has seen.
                 return Err(Violation::WrongAttempt {
                     task,
@@ -466,6 +494,7 @@ impl Checker {
             let watch = TaskWatch {
                 spec: order.spec.clone(),
                 fuel_estimate: order.fuel_estimate,
+                price_max: order.price_max,
                 heard: now,
                 live: None,
                 attempts: 0,
@@ -545,7 +574,12 @@ impl Checker {
         // In true time, by the coordinator's clock, and a little less for the rounding.
         let drift = f64::from(self.drift_ppm) / 1e6;
         let lease = Duration::try_from_secs_f64(lease.as_secs_f64() / (1.0 + drift) - 1e-6);
-        let until = now + lease.unwrap_or(Duration::MAX);
+        let until = if self.stalled {
+            // It was decided earlier, nobody knows when.
+            now
+        } else {
+            now + lease.unwrap_or(Duration::MAX)
+        };
         known.held.insert(task, (attempt, memory_bytes, until));
         let tasks = known.held.len();
         let memory_bytes = known
@@ -553,7 +587,8 @@ impl Checker {
             .values()
             .fold(0_u64, |sum, held| sum.saturating_add(held.1));
         let slots = usize::try_from(offer.cpu_millis / 1_000).unwrap_or(usize::MAX);
-        if tasks > slots || memory_bytes > offer.memory_bytes {
+        // What a node has already is no new burden.
+        if !is_repeat && (tasks > slots || memory_bytes > offer.memory_bytes) {
             self.violate(Violation::Overcommitted {
                 node,
                 tasks,
@@ -581,10 +616,10 @@ impl Checker {
             } => {
                 self.figures.attempts_lost += 1;
                 self.minute(now).attempts_lost += 1;
-                if let Some(watch) = self.tasks.get_mut(&task) {
-                    if watch.live == Some((node, attempt)) {
-                        watch.live = None;
-                    }
+                if let Some(watch) = self.tasks.get_mut(&task)
+                    && watch.live == Some((node, attempt))
+                {
+                    watch.live = None;
                 }
                 if let Some(known) = self.nodes.get_mut(&node)
                     && known.held.get(&task).is_some_and(|held| held.0 == attempt)
@@ -619,27 +654,26 @@ impl Checker {
                 node,
             });
         };
-        if watch.live != Some((node, attempt)) {
+        let said = |(from, number, said): &(NodeId, u32, _)| {
+            (*from, *number) == (node, attempt) && said == result
+        };
+        let is_live = watch.live == Some((node, attempt));
+        let was_reported = watch.reports.iter().any(said);
+        let is_right = *result == result_of(&watch.spec);
+        if !is_live {
             self.violate(Violation::Unfenced {
                 task,
                 attempt,
                 node,
             });
-        }
-        let said = |(from, number, said): &(NodeId, u32, _)| {
-            (*from, *number) == (node, attempt) && said == result
-        };
-        if !watch.reports.iter().any(said) {
+        } else if !was_reported {
             self.violate(Violation::NotReported {
                 task,
                 attempt,
                 node,
             });
         }
-        let Some(watch) = self.tasks.get(&task) else {
-            return;
-        };
-        if *result != result_of(&watch.spec) {
+        if !is_right {
             if self.nodes.get(&node).is_some_and(|known| known.lies) {
                 self.figures.lies_believed += 1;
             } else {
@@ -648,7 +682,7 @@ impl Checker {
         }
         if let Some(known) = self.nodes.get_mut(&node) {
             known.paid = Amount(known.paid.0 + paid.0);
-            self.settled = Some(node);
+            self.settled.insert(node);
         }
         let end = if result.is_ok() {
             End::Succeeded
@@ -698,7 +732,7 @@ impl Observer<Member> for Checker {
         match message {
             FogMessage::Submit(job) => self.submitted(now, job),
             FogMessage::Report { attempt, report } => {
-                self.reported(node_id(from), *attempt, report)
+                self.reported(node_id(from), *attempt, report);
             }
             FogMessage::Register(offer) | FogMessage::Heartbeat(offer) => {
                 self.nodes.entry(node_id(from)).or_default().offer = Some(*offer);
@@ -722,6 +756,8 @@ impl Observer<Member> for Checker {
                 }
             }
             Fact::Forgotten { job } => self.violate(Violation::Forgotten { job }),
+            Fact::NotRecovered(error) => self.violate(Violation::NotRecovered(error)),
+            Fact::Stalled => self.stalled = true,
             Fact::Refused { .. } | Fact::Done { .. } => {}
         }
     }

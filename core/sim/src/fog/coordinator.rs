@@ -1,14 +1,15 @@
 //! The coordinator's host: what `core/node` is to the rules on sockets, in a world.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use fogcompute_base::{AccountId, JobId, TransferId, UnixMillis};
 use fogcompute_coord::{
-    Bank, Config, Coordinator, Event, Host, LossReason, ReportError, SubmitError, genesis,
-    mint_account,
+    Bank, Config, Coordinator, Event, Host, JobSpec, Journal, LossReason, MemoryJournal, Record,
+    Stored, SubmitError, genesis, mint_account,
 };
 use fogcompute_exec::{TaskReport, TaskState};
-use fogcompute_ledger::{Amount, Book, LedgerError, Memo, Operation, Receipt};
+use fogcompute_ledger::{Amount, Book, LedgerError, Memo, Operation, Receipt, ReservationState};
 use thiserror::Error;
 
 use crate::chance::Chance;
@@ -39,6 +40,8 @@ pub struct CoordinatorSetup {
 pub struct CoordinatorKept {
     /// The ledger.
     pub book: Book,
+    /// What its rules wrote down.
+    pub journal: MemoryJournal,
 }
 
 /// Why the ledger does not do something.
@@ -52,25 +55,34 @@ pub enum BankError {
     Ledger(#[from] LedgerError),
 }
 
+/// The coordinator's disk, for its ledger and its journal at once.
+type SharedDisk<'a> = RefCell<&'a mut Disk<Kept>>;
+
 /// The ledger on the coordinator's disk: every batch is a commit.
 #[derive(Debug)]
 struct DiskBank<'a> {
-    disk: &'a mut Disk<Kept>,
+    disk: &'a SharedDisk<'a>,
     setup: &'a CoordinatorSetup,
 }
 
 impl DiskBank<'_> {
-    fn commit(&mut self, batch: &[Operation], now: UnixMillis) -> Result<Vec<Receipt>, BankError> {
+    fn commit(&self, batch: &[Operation], now: UnixMillis) -> Result<Vec<Receipt>, BankError> {
+        let mut disk = self.disk.borrow_mut();
         let empty = Book::new();
-        let kept = self.disk.kept().coordinator();
+        let kept = disk.kept().coordinator();
         let plan = kept.map_or(&empty, |kept| &kept.book).plan(batch, now)?;
         if plan.entries().is_empty() {
             // All of it was done before: nothing is to be written.
             return Ok(plan.receipts().to_vec());
         }
-        Ok(self
-            .disk
-            .commit(|kept| kept.coordinator_mut().book.commit(plan))??)
+        Ok(disk.commit(|kept| kept.coordinator_mut().book.commit(plan))??)
+    }
+
+    /// Whether the mint is open: what a new ledger begins with.
+    fn is_new(&self) -> bool {
+        let disk = self.disk.borrow();
+        let kept = disk.kept().coordinator();
+        kept.is_none_or(|kept| kept.book.account(mint_account()).is_none())
     }
 }
 
@@ -78,41 +90,77 @@ impl Bank for DiskBank<'_> {
     type Error = BankError;
 
     fn execute(&mut self, batch: &[Operation], now: UnixMillis) -> Result<Vec<Receipt>, BankError> {
-        let is_new = self
-            .disk
-            .kept()
-            .coordinator()
-            .is_none_or(|kept| kept.book.account(mint_account()).is_none());
-        if is_new {
+        if self.is_new() {
             self.commit(&genesis(self.setup.owner, self.setup.endowment), now)?;
         }
-        match (self.setup.flaw, batch) {
-            (Some(Flaw::KeepReservations), [Operation::Void { .. }]) => {
-                // Any receipt will do: nobody reads more than that there is one.
-                self.commit(&genesis(self.setup.owner, self.setup.endowment)[..1], now)
+        match self.setup.flaw {
+            Some(Flaw::KeepReservations) => {
+                let kept: Vec<_> = batch
+                    .iter()
+                    .filter(|operation| !matches!(operation, Operation::Void { .. }))
+                    .cloned()
+                    .collect();
+                if kept.is_empty() {
+                    return Ok(Vec::new());
+                }
+                self.commit(&kept, now)
             }
-            (
-                Some(Flaw::PayTwice),
-                [
-                    Operation::Post { .. },
-                    Operation::Transfer { id, to, amount, .. },
-                ],
-            ) => {
+            Some(Flaw::PayTwice) => {
                 let receipts = self.commit(batch, now)?;
-                let mut other = *id.as_bytes();
-                other[0] ^= 1;
-                let again = Operation::Transfer {
-                    id: TransferId::from_bytes(other),
-                    from: mint_account(),
-                    to: *to,
-                    amount: *amount,
-                    memo: Memo::NONE,
-                };
-                self.commit(&[again], now)?;
+                for operation in batch {
+                    let Operation::Transfer { id, to, amount, .. } = operation else {
+                        continue;
+                    };
+                    let mut other = *id.as_bytes();
+                    other[0] ^= 1;
+                    let again = Operation::Transfer {
+                        id: TransferId::from_bytes(other),
+                        from: mint_account(),
+                        to: *to,
+                        amount: *amount,
+                        memo: Memo::NONE,
+                    };
+                    self.commit(&[again], now)?;
+                }
                 Ok(receipts)
             }
             _ => self.commit(batch, now),
         }
+    }
+
+    fn is_reserved(&self, id: TransferId) -> Result<bool, BankError> {
+        let disk = self.disk.borrow();
+        let book = disk.kept().coordinator().map(|kept| &kept.book);
+        let state = book.and_then(|book| book.reservation_state(id));
+        Ok(state == Some(ReservationState::Open))
+    }
+
+    fn is_refusal(error: &BankError) -> bool {
+        matches!(error, BankError::Ledger(_))
+    }
+}
+
+/// The journal on the coordinator's disk: every call is a commit.
+#[derive(Debug)]
+struct DiskJournal<'a> {
+    disk: &'a SharedDisk<'a>,
+    /// What [`Flaw::WriteLate`] has not written yet.
+    late: Option<&'a mut Vec<Record>>,
+}
+
+impl Journal for DiskJournal<'_> {
+    type Error = DiskError;
+
+    fn commit(&mut self, records: &[Record], now: UnixMillis) -> Result<(), DiskError> {
+        let written = match &mut self.late {
+            Some(late) => std::mem::replace(*late, records.to_vec()),
+            None => records.to_vec(),
+        };
+        let mut disk = self.disk.borrow_mut();
+        disk.commit(|kept| {
+            let journal = &mut kept.coordinator_mut().journal;
+            let Ok(()) = Journal::commit(journal, &written, now);
+        })
     }
 }
 
@@ -121,19 +169,39 @@ impl Bank for DiskBank<'_> {
 pub struct CoordinatorProcess {
     setup: CoordinatorSetup,
     rules: Coordinator,
+    /// Answers that nobody may hear before what they say is written down.
+    answers: Vec<(ProcessId, FogMessage)>,
+    /// Whether all that happened is written down and settled.
+    flushed: bool,
     /// The last node that registered: where [`Flaw::DispatchTwice`] sends.
     newest: Option<ProcessId>,
+    /// What [`Flaw::WriteLate`] has not written yet.
+    late: Vec<Record>,
 }
 
 impl CoordinatorProcess {
     pub(crate) fn boot(setup: &CoordinatorSetup, context: &mut FogContext<'_>) -> Self {
-        let rules = Coordinator::new(setup.rules.clone());
-        let process = Self {
-            setup: setup.clone(),
-            rules: rules.expect("a fog is made of configurations that were tried"),
-            newest: None,
+        let now = context.now();
+        let kept = context.kept().coordinator();
+        let stored = kept.map_or_else(Stored::default, |kept| kept.journal.stored());
+        let rules = match Coordinator::recover(setup.rules.clone(), stored, now) {
+            Ok(rules) => rules,
+            Err(error) => {
+                context.tell(Fact::NotRecovered(error));
+                let empty = Coordinator::new(setup.rules.clone());
+                empty.expect("a fog is made of configurations that were tried")
+            }
         };
-        context.wake_at(context.now() + setup.tick);
+        let mut process = Self {
+            setup: setup.clone(),
+            rules,
+            answers: Vec::new(),
+            flushed: false,
+            newest: None,
+            late: Vec::new(),
+        };
+        process.act(context);
+        context.wake_at(now + setup.tick);
         process
     }
 
@@ -143,6 +211,12 @@ impl CoordinatorProcess {
         &self.rules
     }
 
+    /// Whether all that happened is written down and settled.
+    #[must_use]
+    pub const fn is_flushed(&self) -> bool {
+        self.flushed
+    }
+
     fn with_rules<T>(
         &mut self,
         context: &mut FogContext<'_>,
@@ -150,8 +224,9 @@ impl CoordinatorProcess {
     ) -> T {
         let (now, wall) = (context.now(), context.wall());
         let (rng, disk) = context.parts();
+        let disk = RefCell::new(disk);
         let mut bank = DiskBank {
-            disk,
+            disk: &disk,
             setup: &self.setup,
         };
         let mut host = Host {
@@ -177,38 +252,25 @@ impl CoordinatorProcess {
                 // Who is not let in asks again.
                 if done.is_ok() {
                     self.newest = Some(from);
-                    context.send(from, FogMessage::Registered);
+                    self.answers.push((from, FogMessage::Registered));
                 }
             }
             FogMessage::Heartbeat(offer) => {
                 let node = node_id(from);
                 let known =
                     self.with_rules(context, |rules, host| rules.heartbeat(node, offer, host));
-                context.send(
-                    from,
-                    FogMessage::Heard {
-                        known: known.unwrap_or(true),
-                    },
-                );
+                let known = known.unwrap_or(true);
+                self.answers.push((from, FogMessage::Heard { known }));
             }
             FogMessage::Report { attempt, report } => self.report(from, attempt, report, context),
-            FogMessage::Submit(job) => {
-                let id = job.id;
-                let done = self.with_rules(context, |rules, host| rules.submit(job, host));
-                let answer = match done {
-                    Ok(()) | Err(SubmitError::KnownJob { .. }) => FogMessage::Admitted(id),
-                    Err(SubmitError::Full { .. } | SubmitError::Bank(_)) => FogMessage::Refused {
-                        job: id,
-                        again: true,
-                    },
-                    Err(_) => FogMessage::Refused {
-                        job: id,
-                        again: false,
-                    },
+            FogMessage::Submit(job) => self.submit(from, job, context),
+            FogMessage::Ask(job) => {
+                let answer = match self.rules.job(job) {
+                    Some(summary) => FogMessage::Status { job, summary },
+                    None => FogMessage::Unknown(job),
                 };
-                context.send(from, answer);
+                self.answers.push((from, answer));
             }
-            FogMessage::Ask(job) => self.tell(from, job, context),
             FogMessage::Cancel(task) => {
                 // Whether it could be cancelled shows in the job's sums.
                 let _ = self.with_rules(context, |rules, host| rules.cancel(task, host));
@@ -219,19 +281,38 @@ impl CoordinatorProcess {
     }
 
     pub(crate) fn wake(&mut self, context: &mut FogContext<'_>) {
-        // What the ledger does not write is due again at the next tick.
-        let _ = self.with_rules(context, Coordinator::handle_timeout);
+        self.with_rules(context, |rules, host| {
+            rules.handle_timeout(host);
+        });
         self.act(context);
         context.wake_at(context.now() + self.setup.tick);
     }
 
     pub(crate) fn hung_up(&mut self, peer: ProcessId, context: &mut FogContext<'_>) {
         let node = node_id(peer);
-        // If the ledger does not write, its silence will be noticed.
-        let _ = self.with_rules(context, |rules, host| {
-            rules.node_lost(node, LossReason::Disconnected, host)
+        self.with_rules(context, |rules, host| {
+            rules.node_lost(node, LossReason::Disconnected, host);
         });
         self.act(context);
+    }
+
+    fn submit(&mut self, from: ProcessId, job: JobSpec, context: &mut FogContext<'_>) {
+        let id = job.id;
+        let done = self.with_rules(context, |rules, host| rules.submit(job, host));
+        let again = match done {
+            // An event will say so.
+            Ok(()) => return,
+            Err(SubmitError::KnownJob { .. }) => {
+                self.answers.push((from, FogMessage::Admitted(id)));
+                return;
+            }
+            Err(error) => matches!(
+                error,
+                SubmitError::Full { .. } | SubmitError::Stalled | SubmitError::Bank(_)
+            ),
+        };
+        // Nothing has changed, so there is nothing to wait for.
+        context.send(from, FogMessage::Refused { job: id, again });
     }
 
     fn report(
@@ -252,25 +333,36 @@ impl CoordinatorProcess {
         {
             (node, number) = (current, attempt);
         }
-        let done = self.with_rules(context, |rules, host| {
+        // Whatever the rules say of it, saying it again would change nothing.
+        let _ = self.with_rules(context, |rules, host| {
             rules.report(node, number, report, host)
         });
-        if !matches!(done, Err(ReportError::Bank(_))) {
-            context.send(from, FogMessage::ReportTaken { task, attempt });
-        }
+        self.answers
+            .push((from, FogMessage::ReportTaken { task, attempt }));
     }
 
-    fn tell(&self, to: ProcessId, job: JobId, context: &mut FogContext<'_>) {
-        let answer = match self.rules.job(job) {
-            Some(summary) => FogMessage::Status { job, summary },
-            None => FogMessage::Unknown(job),
-        };
-        context.send(to, answer);
-    }
-
-    /// Does what the rules say.
+    /// Writes down what happened, and does what the rules say.
     fn act(&mut self, context: &mut FogContext<'_>) {
-        let now = context.now();
+        let (now, wall) = (context.now(), context.wall());
+        let (_, disk) = context.parts();
+        let disk = RefCell::new(disk);
+        let mut journal = DiskJournal {
+            disk: &disk,
+            late: (self.setup.flaw == Some(Flaw::WriteLate)).then_some(&mut self.late),
+        };
+        let mut bank = DiskBank {
+            disk: &disk,
+            setup: &self.setup,
+        };
+        self.flushed = self.rules.flush(&mut journal, &mut bank, wall).is_ok();
+        if !self.flushed {
+            // It is tried again with the next message, at the latest with the next tick.
+            context.tell(Fact::Stalled);
+            return;
+        }
+        for (to, answer) in self.answers.drain(..) {
+            context.send(to, answer);
+        }
         while let Some(event) = self.rules.poll_event() {
             match event {
                 Event::Dispatch {
@@ -297,15 +389,14 @@ impl CoordinatorProcess {
                     task,
                     attempt,
                 } => context.send(process_of(node), FogMessage::Revoke { task, attempt }),
-                // Large, and nothing follows from it.
-                Event::Placed { .. } => {}
+                Event::Admitted { job } => {
+                    context.send(submitter_of(job), FogMessage::Admitted(job));
+                }
                 Event::JobEnded { job, summary } => {
                     context.send(submitter_of(job), FogMessage::Status { job, summary });
-                    context.tell(Fact::Decided {
-                        now,
-                        event: Event::JobEnded { job, summary },
-                    });
                 }
+                // Large, and nothing follows from it.
+                Event::Placed { .. } => {}
                 event => context.tell(Fact::Decided { now, event }),
             }
         }

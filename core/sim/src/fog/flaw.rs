@@ -13,14 +13,18 @@ pub enum Flaw {
     PayTwice,
     /// What was reserved for a task that is not paid stays reserved.
     KeepReservations,
+    /// What is said to be written down is written with what comes next: a disk that lies about
+    /// its cache.
+    WriteLate,
 }
 
 impl Flaw {
     /// Every flaw.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::AcceptLate,
         Self::DispatchTwice,
         Self::PayTwice,
         Self::KeepReservations,
+        Self::WriteLate,
     ];
 }

@@ -1,7 +1,7 @@
 //! The processes of a fog as one type.
 
 use fogcompute_base::{Instant, JobId, TaskId};
-use fogcompute_coord::{Event, JobSummary};
+use fogcompute_coord::{Event, JobSummary, RecoverError};
 
 use crate::fog::coordinator::{CoordinatorKept, CoordinatorProcess, CoordinatorSetup};
 use crate::fog::message::FogMessage;
@@ -120,6 +120,10 @@ pub enum Fact {
         /// What.
         event: Event,
     },
+    /// The coordinator could not go on from what it kept.
+    NotRecovered(RecoverError),
+    /// The coordinator could not write down, or settle, what happened.
+    Stalled,
     /// A node has done an attempt.
     Done {
         /// Which task.
@@ -171,7 +175,7 @@ impl Process for Member {
         match self {
             Self::Coordinator(coordinator) => coordinator.receive(from, message, context),
             Self::Node(node) => node.receive(message, context),
-            Self::Submitter(submitter) => submitter.receive(message, context),
+            Self::Submitter(submitter) => submitter.receive(&message, context),
         }
     }
 

@@ -138,6 +138,7 @@ impl Message for FogMessage {
             }
             Self::Submit(job) => {
                 fingerprint.bytes(job.id.as_bytes());
+                fingerprint.u64(job.priority as u64);
                 for order in &job.tasks {
                     fingerprint.bytes(order.id.as_bytes());
                     fingerprint.bytes(order.spec.input());

@@ -210,7 +210,7 @@ impl Plan {
         ProcessId(u32::try_from(1 + number).unwrap_or(u32::MAX))
     }
 
-    /// The process that has one of all the disks but the coordinator's.
+    /// A process that is not the coordinator.
     fn anyone(&self, rng: &mut Chance) -> ProcessId {
         let others = self.submitters.len() + self.nodes.len();
         ProcessId(u32::try_from(between(rng, 1, others as u64)).unwrap_or(1))
@@ -249,9 +249,22 @@ impl Plan {
                 faults.push((when(rng), fault));
             }
         }
-        for _ in 0..below(rng, 6) {
+        for _ in 0..below(rng, 4) {
+            let fault = Fault::Crash {
+                process: COORDINATOR,
+                silent: happens(rng, 500_000),
+                down: Some(random_pause(rng)),
+            };
+            faults.push((when(rng), fault));
+        }
+        for _ in 0..below(rng, 12) {
+            let process = if happens(rng, 700_000) {
+                COORDINATOR
+            } else {
+                self.anyone(rng)
+            };
             let fault = Fault::CrashInCommit {
-                process: self.anyone(rng),
+                process,
                 commits: below(rng, 6),
                 point: CrashPoint::ALL[below(rng, 3) as usize],
                 silent: happens(rng, 500_000),

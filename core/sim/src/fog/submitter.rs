@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use fogcompute_base::{AccountId, Instant, JobId};
+use fogcompute_base::{AccountId, Instant, JobId, Priority};
 use fogcompute_coord::{JobSpec, JobSummary, TaskOrder};
 use fogcompute_exec::Limits;
 use fogcompute_ledger::Amount;
 
-use crate::chance::{between, chance, exponential, happens};
+use crate::chance::{below, between, chance, exponential, happens};
 use crate::fog::member::{Fact, FogContext};
 use crate::fog::message::FogMessage;
 use crate::fog::work::{Work, job_id, task_id};
@@ -57,6 +57,7 @@ impl SubmitterSetup {
         let rng = &mut chance(self.seed, "job", (u64::from(me.0) << 32) | number);
         let id = job_id(me, number);
         let shape = self.shape;
+        let priority = [Priority::High, Priority::Normal, Priority::Low][below(rng, 3) as usize];
         let count = between(rng, shape.tasks.0.into(), shape.tasks.1.into());
         let tasks = (0..u32::try_from(count).unwrap_or(1))
             .filter_map(|number| {
@@ -85,6 +86,7 @@ impl SubmitterSetup {
         JobSpec {
             id,
             owner: self.owner,
+            priority,
             tasks,
         }
     }
@@ -141,8 +143,8 @@ impl Submitter {
         self.open.is_empty() && kept.begun == self.setup.jobs
     }
 
-    pub(crate) fn receive(&mut self, message: FogMessage, context: &mut FogContext<'_>) {
-        match message {
+    pub(crate) fn receive(&mut self, message: &FogMessage, context: &mut FogContext<'_>) {
+        match *message {
             FogMessage::Admitted(job) => self.admit(job, context),
             FogMessage::Status { job, summary } => {
                 self.admit(job, context);

@@ -110,3 +110,40 @@ fn a_node_that_dies_in_any_commit_loses_no_task() {
         }
     }
 }
+
+#[test]
+fn a_coordinator_that_dies_in_any_commit_goes_on() {
+    let small = |seed| {
+        let mut plan = calm(seed);
+        plan.submitters.truncate(1);
+        plan.submitters[0].jobs = 2;
+        plan.submitters[0].shape.tasks = (3, 3);
+        plan.full_every = 1;
+        plan
+    };
+    let mut plan = small(4);
+    plan.nodes.truncate(4);
+    let calm_run = run(plan.clone());
+    // Every commit of the coordinator, and of the others too: they are counted together.
+    let mut died = 0;
+    for commit in 0..calm_run.counts.commits {
+        for point in CrashPoint::ALL {
+            let mut plan = plan.clone();
+            let fault = Fault::CrashInCommit {
+                process: COORDINATOR,
+                commits: commit,
+                point,
+                silent: commit % 2 == 0,
+                down: Some(Duration::from_secs(7)),
+            };
+            plan.faults.push((Duration::ZERO, fault));
+            let run = run(plan);
+            died += run.counts.crashes_in_commits;
+            // Nothing is done twice, or left out: all has ended as if nothing had happened.
+            assert_eq!(run.figures.tasks, calm_run.figures.tasks);
+            assert_eq!(run.figures.ended(), calm_run.figures.ended());
+            assert_eq!(run.figures.failed, calm_run.figures.failed);
+        }
+    }
+    assert!(died > 60, "{died}");
+}

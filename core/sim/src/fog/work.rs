@@ -43,7 +43,9 @@ impl Work {
 }
 
 /// What the task comes to, wherever it runs.
-#[must_use]
+///
+/// # Errors
+/// [`TaskError::OutOfFuel`], if it was made to fail, or needs more than its limit.
 pub fn result_of(spec: &TaskSpec) -> Result<TaskOutput, TaskError> {
     let work = Work::of(spec);
     let limit = spec.limits().fuel;
