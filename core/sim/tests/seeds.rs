@@ -47,7 +47,7 @@ fn nothing_is_lost_whatever_goes_wrong() {
         }
     }
     println!("{ended} tasks ended; {crashes} deaths, {in_commits} of them in a commit");
-    assert!(ended > 0);
+    assert!(ended > 0, "nothing was simulated");
 }
 
 /// Seeds within which a fault of our own making must be found.

@@ -204,8 +204,10 @@ struct TaskWatch {
     live: Option<(NodeId, u32)>,
     /// The highest attempt that was sent.
     attempts: u32,
-    /// The coordinator began again since `live` was set: it may have been given up unseen.
+    /// The coordinator began again, and what it goes on from has not been looked at.
     uncertain: bool,
+    /// An attempt of its earlier life that it may send once more, to the same node.
+    again: Option<(NodeId, u32)>,
     ended: Option<End>,
     /// What reached the coordinator about it.
     reports: Vec<(NodeId, u32, Result<TaskOutput, TaskError>)>,
@@ -459,6 +461,20 @@ impl Checker {
                     before: watch.attempts,
                 });
             }
+            watch.uncertain = false;
+            watch.again = None;
+            match view.state {
+                TaskState::Assigned { node, attempt } => {
+                    watch.live = Some((node, attempt));
+                    watch.again = watch.live;
+                    watch.attempts = attempt;
+                }
+                TaskState::Queued { attempts } => {
+                    watch.live = None;
+                    watch.attempts = attempts;
+                }
+                _ => {}
+            }
             if watch.ended.is_none()
                 && let Some(end) = End::of(view.state)
             {
@@ -499,6 +515,7 @@ impl Checker {
                 live: None,
                 attempts: 0,
                 uncertain: false,
+                again: None,
                 ended: None,
                 reports: Vec::new(),
                 orphaned: None,
@@ -539,8 +556,8 @@ impl Checker {
         let Some(watch) = self.tasks.get_mut(&task) else {
             return self.violate(wrong(0));
         };
-        // A coordinator that begins again may send again what it had sent, to the same node.
-        let is_repeat = watch.uncertain && watch.live == Some((node, attempt));
+        // A coordinator that begins again sends again what it had sent, or was about to.
+        let is_repeat = watch.uncertain || watch.again == Some((node, attempt));
         let is_next = attempt > watch.attempts && (watch.live.is_none() || watch.uncertain);
         if watch.ended.is_some() || !(is_repeat || is_next) {
             let before = watch.attempts;
@@ -549,6 +566,7 @@ impl Checker {
         watch.live = Some((node, attempt));
         watch.attempts = attempt;
         watch.uncertain = false;
+        watch.again = None;
         if let Some(orphaned) = watch.orphaned.take() {
             let time = now.duration_since(orphaned);
             self.figures.reassignment.add(time);

@@ -125,7 +125,7 @@ impl Plan {
             faults: Vec::new(),
             flaw: None,
             heartbeat: Duration::from_secs(30),
-            full_every: 20,
+            full_every: 5,
             trace_lines: 0,
             deadline: Duration::from_hours(12),
         };

@@ -57,7 +57,7 @@ fn a_failure_names_the_seed_that_replays_it() {
     let failure = Fog::new(plan.clone()).unwrap().run().unwrap_err();
     let text = failure.to_string();
     assert!(text.ends_with("FOG_SEED=3"), "{text}");
-    assert!(text.contains("Dispatch"), "{text}");
+    assert!(text.contains("Submit"), "{text}");
     let again = Fog::new(plan).unwrap().run().unwrap_err();
     assert_eq!(again.to_string(), text);
 }
