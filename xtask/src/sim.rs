@@ -83,7 +83,8 @@ fn summary(run: &Value) -> String {
     format!(
         "seed {}: {} nodes, {ended} of {} tasks ended ({} given up), {} deaths, {} attempts lost\n  \
          {:.1} tasks/s in {span:.0} s of virtual time; {:.0} tasks/s and {:.0} events/s in {wall:.1} s\n  \
-         a death was noticed after {}; its tasks were elsewhere after {}\n  \
+         a silent death was noticed after {}; one that closed its connection after {}\n  \
+         the tasks of the dead were elsewhere after {}\n  \
          a task took {}",
         run["seed"],
         run["nodes"],
@@ -95,6 +96,7 @@ fn summary(run: &Value) -> String {
         rate(wall),
         number(&run["events"]) / wall.max(1e-9),
         times("detection"),
+        times("disconnection"),
         times("reassignment"),
         times("turnaround"),
     )
@@ -206,7 +208,8 @@ mod tests {
             "seed": 7, "nodes": 20, "tasks": 60, "succeeded": 55, "failed": 4, "lost": 1,
             "dispatched": 70, "attempts_lost": 9, "deaths": 3, "events": 1000,
             "virtual_s": 120.0, "wall_s": 0.5,
-            "detection": {"count": 3, "p50_ms": 1500, "p99_ms": 90_000},
+            "detection": {"count": 2, "p50_ms": 1500, "p99_ms": 90_000},
+            "disconnection": {"count": 1, "p50_ms": 200, "p99_ms": 200},
             "reassignment": {"count": 0, "p50_ms": null, "p99_ms": null},
             "turnaround": {"count": 60, "p50_ms": 9000, "p99_ms": 20_000},
             "minutes": [[0, 40, 2, 1, 20], [1, 20, 7, 2, 18]],
@@ -221,6 +224,7 @@ mod tests {
             "0.5 tasks/s in 120 s",
             "120 tasks/s and 2000 events/s in 0.5 s",
             "noticed after p50 1.5 s, p99 90.0 s",
+            "closed its connection after p50 0.2 s",
             "elsewhere after p50 none",
         ] {
             assert!(text.contains(words), "{words}: {text}");

@@ -84,7 +84,7 @@ fn json(seed: u64, nodes: u32, run: &Run, wall: Duration) -> String {
         "{{\"seed\":{seed},\"nodes\":{nodes},\"tasks\":{},\"succeeded\":{},\"failed\":{},\"lost\":{},\
          \"dispatched\":{},\"attempts_lost\":{},\"deaths\":{},\"events\":{},\
          \"virtual_s\":{:.3},\"wall_s\":{:.3},\
-         \"detection\":{},\"reassignment\":{},\"turnaround\":{},\
+         \"detection\":{},\"disconnection\":{},\"reassignment\":{},\"turnaround\":{},\
          \"minutes\":[{}],\"fingerprint\":\"{}\"}}",
         figures.tasks,
         figures.succeeded,
@@ -97,6 +97,7 @@ fn json(seed: u64, nodes: u32, run: &Run, wall: Duration) -> String {
         figures.span.as_secs_f64(),
         wall.as_secs_f64(),
         times(&figures.detection),
+        times(&figures.disconnection),
         times(&figures.reassignment),
         times(&figures.turnaround),
         minutes.join(","),

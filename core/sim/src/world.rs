@@ -624,6 +624,7 @@ impl<P: Process> World<P> {
         self.slots[from.0 as usize].peers.insert(to);
         if !self.partitions.lets_through(from, to) {
             self.counts.cut += 1;
+            self.note(10, &[from.0.into(), to.0.into()]);
             self.trace.write(
                 self.now,
                 format_args!("{from} to {to}: cut off: {message:?}"),
@@ -636,6 +637,7 @@ impl<P: Process> World<P> {
         let arrivals = link.carry(self.now, message.bytes(), &mut self.rng);
         let Some(first) = arrivals.first else {
             self.counts.lost += 1;
+            self.note(11, &[from.0.into(), to.0.into()]);
             self.trace
                 .write(self.now, format_args!("{from} to {to}: lost: {message:?}"));
             return;

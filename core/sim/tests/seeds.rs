@@ -51,7 +51,7 @@ fn nothing_is_lost_whatever_goes_wrong() {
 }
 
 /// Seeds within which a fault of our own making must be found.
-const FLAW_SEEDS: u64 = 20;
+const FLAW_SEEDS: u64 = 50;
 
 #[test]
 fn faults_of_our_own_making_are_found() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fogcompute_base::{Instant, JobId, NodeId, TaskId};
 use fogcompute_coord::{
-    Config, Event, Inconsistency, JobSpec, JobSummary, Offer, RecoverError, clearing_account,
-    node_account,
+    Config, Event, Inconsistency, JobSpec, JobSummary, LossReason, Offer, RecoverError,
+    clearing_account, node_account,
 };
 use fogcompute_exec::{TaskError, TaskOutput, TaskReport, TaskSpec, TaskState};
 use fogcompute_ledger::{Amount, Book, Corruption};
@@ -557,8 +557,10 @@ impl Checker {
             return self.violate(wrong(0));
         };
         // A coordinator that begins again sends again what it had sent, or was about to.
-        let is_repeat = watch.uncertain || watch.again == Some((node, attempt));
-        let is_next = attempt > watch.attempts && (watch.live.is_none() || watch.uncertain);
+        let uncertain = watch.uncertain;
+        let is_live = watch.live == Some((node, attempt));
+        let is_repeat = watch.again == Some((node, attempt)) || (uncertain && is_live);
+        let is_next = attempt > watch.attempts && (watch.live.is_none() || uncertain);
         if watch.ended.is_some() || !(is_repeat || is_next) {
             let before = watch.attempts;
             return self.violate(wrong(before));
@@ -605,8 +607,10 @@ impl Checker {
             .values()
             .fold(0_u64, |sum, held| sum.saturating_add(held.1));
         let slots = usize::try_from(offer.cpu_millis / 1_000).unwrap_or(usize::MAX);
-        // What a node has already is no new burden.
-        if !is_repeat && (tasks > slots || memory_bytes > offer.memory_bytes) {
+        // What a node has already is no new burden; and what was decided earlier, before it could be
+        // written down, was decided by the offer of that time.
+        let is_new = !is_repeat && !uncertain && !self.stalled;
+        if is_new && (tasks > slots || memory_bytes > offer.memory_bytes) {
             self.violate(Violation::Overcommitted {
                 node,
                 tasks,
@@ -645,11 +649,16 @@ impl Checker {
                     known.held.remove(&task);
                 }
             }
-            Event::NodeLost { node, .. } => {
+            Event::NodeLost { node, reason } => {
                 if let Some(known) = self.nodes.get_mut(&node) {
                     known.held.clear();
                     if let Some(died) = known.died.take() {
-                        self.figures.detection.add(now.duration_since(died));
+                        let times = if reason == LossReason::Silent {
+                            &mut self.figures.detection
+                        } else {
+                            &mut self.figures.disconnection
+                        };
+                        times.add(now.duration_since(died));
                     }
                 }
             }

@@ -69,8 +69,10 @@ pub struct Figures {
     /// Outputs of lying nodes that were taken for true: one node's word is not compared with
     /// another's.
     pub lies_believed: u64,
-    /// From the death of a node to the coordinator's word that it is lost.
+    /// From the death of a node to the coordinator's word that it is lost, if its silence told.
     pub detection: Times,
+    /// The same, if the end of its connection told.
+    pub disconnection: Times,
     /// From the death of a node to each of its tasks being sent to another.
     pub reassignment: Times,
     /// From a task's submission, as the coordinator first heard of it, to its end.

@@ -1,5 +1,6 @@
 //! Which fog is simulated, and what goes wrong in it.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use fogcompute_coord::{Config, Offer};
@@ -95,7 +96,9 @@ impl Plan {
             loss_ppm: rate(rng, 50_000),
             duplicate_ppm: rate(rng, 50_000),
             reorder_ppm: rate(rng, 100_000),
-            ..LinkConfig::perfect(Duration::ZERO)
+            bytes_per_second: happens(rng, 300_000)
+                .then(|| NonZeroU64::new(between(rng, 10_000, 1_000_000)))
+                .flatten(),
         };
         let shape = JobShape {
             tasks: (1, between(rng, 1, 12).try_into().unwrap_or(1)),
