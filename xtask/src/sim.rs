@@ -75,7 +75,7 @@ fn summary(run: &Value) -> String {
     let times = |name: &str| {
         let times = &run[name];
         let seconds = |key: &str| match times[key].as_f64() {
-            Some(millis) => format!("{:.1} s", millis / 1e3),
+            Some(millis) => format!("{:.3} s", millis / 1e3),
             None => "none".to_owned(),
         };
         format!("p50 {}, p99 {}", seconds("p50_ms"), seconds("p99_ms"))
@@ -223,8 +223,8 @@ mod tests {
             "60 of 60 tasks ended (1 given up)",
             "0.5 tasks/s in 120 s",
             "120 tasks/s and 2000 events/s in 0.5 s",
-            "noticed after p50 1.5 s, p99 90.0 s",
-            "closed its connection after p50 0.2 s",
+            "noticed after p50 1.500 s, p99 90.000 s",
+            "closed its connection after p50 0.200 s",
             "elsewhere after p50 none",
         ] {
             assert!(text.contains(words), "{words}: {text}");

@@ -25,6 +25,9 @@ pub enum DiskError {
     /// There is no room. Nothing was written; there may be room later.
     #[error("disk is full")]
     Full,
+    /// It could not be told whether it was written; here it was. Doing it again must do no harm.
+    #[error("writing ended with an error, and may have been done")]
+    Doubtful,
     /// The process has died in a commit. Nothing it does from here on happens.
     #[error("the process died in a commit")]
     Crashed,
@@ -42,6 +45,8 @@ pub struct Disk<S> {
     full: bool,
     /// Commits until the process dies, and where in that commit.
     armed: Option<(u64, CrashPoint)>,
+    /// Commits from here on that are made and reported as failed.
+    doubtful: u64,
     crashed: bool,
 }
 
@@ -84,7 +89,12 @@ impl<S> Disk<S> {
             None => {}
         }
         self.commits += 1;
-        Ok(change(&mut self.kept))
+        let changed = change(&mut self.kept);
+        if self.doubtful > 0 {
+            self.doubtful -= 1;
+            return Err(DiskError::Doubtful);
+        }
+        Ok(changed)
     }
 
     /// Whether the process has died in a commit.
@@ -96,6 +106,11 @@ impl<S> Disk<S> {
     /// Makes the process die in the commit after `commits` more.
     pub(crate) fn arm(&mut self, commits: u64, point: CrashPoint) {
         self.armed = Some((commits, point));
+    }
+
+    /// Makes so many commits report an error although they are made.
+    pub(crate) fn doubt(&mut self, commits: u64) {
+        self.doubtful = commits;
     }
 
     pub(crate) fn set_full(&mut self, full: bool) {
@@ -149,6 +164,17 @@ mod tests {
         // Refusing was no commit: the crash is still to come.
         assert_eq!(disk.commit(|kept| kept.push(3)), Err(DiskError::Crashed));
         assert_eq!(disk.kept(), &[1, 3]);
+    }
+
+    #[test]
+    fn a_doubtful_commit_is_made_and_said_to_have_failed() {
+        let mut disk = Disk::<Vec<u8>>::default();
+        disk.doubt(1);
+        let failed = disk.commit(|kept| kept.push(1));
+        assert_eq!(failed, Err(DiskError::Doubtful));
+        assert_eq!((disk.kept().as_slice(), disk.commits()), (&[1][..], 1));
+        assert_eq!(disk.commit(|kept| kept.push(2)), Ok(()));
+        assert!(!disk.has_crashed());
     }
 
     proptest! {

@@ -58,6 +58,13 @@ pub enum Fault {
         /// How far ahead, in milliseconds; negative is back.
         by_ms: i64,
     },
+    /// The next commits are made, and reported as failed.
+    DoubtfulCommits {
+        /// Of which process.
+        process: ProcessId,
+        /// How many.
+        commits: u64,
+    },
     /// A disk refuses everything for a while.
     DiskFull {
         /// Of which process.

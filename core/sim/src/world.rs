@@ -520,6 +520,9 @@ impl<P: Process> World<P> {
             Fault::ClockJump { process, by_ms } => {
                 self.slots[process.0 as usize].clock.jump(by_ms);
             }
+            Fault::DoubtfulCommits { process, commits } => {
+                self.slots[process.0 as usize].disk.doubt(commits);
+            }
             Fault::DiskFull { process, lasts } => {
                 let slot = &mut self.slots[process.0 as usize];
                 slot.full += 1;

@@ -284,6 +284,13 @@ impl Plan {
             };
             faults.push((when(rng), fault));
         }
+        for _ in 0..below(rng, 4) {
+            let fault = Fault::DoubtfulCommits {
+                process: COORDINATOR,
+                commits: between(rng, 1, 5),
+            };
+            faults.push((when(rng), fault));
+        }
         for process in [COORDINATOR, self.anyone(rng)] {
             let by_ms = [-3_600_000, 3_600_000][below(rng, 2) as usize];
             if happens(rng, 500_000) {
@@ -373,7 +380,7 @@ mod tests {
 
     #[test]
     fn over_some_seeds_everything_goes_wrong_and_two_nodes_stay() {
-        let mut kinds = [0; 5];
+        let mut kinds = [0; 6];
         let mut lies = 0;
         for seed in 0..50 {
             let plan = Plan::random(seed);
@@ -393,6 +400,7 @@ mod tests {
                     Fault::Partition { .. } => 2,
                     Fault::ClockJump { .. } => 3,
                     Fault::DiskFull { .. } => 4,
+                    Fault::DoubtfulCommits { .. } => 5,
                 };
                 kinds[kind] += 1;
             }
