@@ -293,7 +293,9 @@ impl Checker {
         if let Some(violation) = self.violation.take() {
             return Err(violation);
         }
-        if !std::mem::take(&mut self.touched) {
+        // What a coordinator goes on from is looked at as soon as it is settled, be it by a tick that
+        // tells nobody anything: settled tasks are soon forgotten.
+        if !std::mem::take(&mut self.touched) && !self.begun {
             return Ok(());
         }
         let coordinator = coordinator(world, self.coordinator);
