@@ -12,6 +12,7 @@ mod readme;
 mod rust;
 mod session;
 mod shell;
+mod sim;
 mod swift;
 mod tally;
 mod test;
@@ -50,6 +51,8 @@ enum Task {
     Test(test::Options),
     /// Measure an area beside its peer.
     Bench(bench::Options),
+    /// Simulate large fogs, print what was measured, and write a chart.
+    Sim(sim::Options),
     /// Build the C library and install it with its headers, for CMake and pkg-config.
     Install {
         /// Where to, such as /usr/local.
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
             Task::Demo { args } => demo::run(&workspace, &args),
             Task::Test(options) => test::run(&workspace, &options),
             Task::Bench(options) => bench::run(&workspace, &options),
+            Task::Sim(options) => sim::run(&workspace, &options),
             Task::Install { prefix } => c::run_install(&workspace, &prefix),
             Task::Bindings { action } => bindings::run(&workspace, action),
         });

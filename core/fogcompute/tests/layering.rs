@@ -32,6 +32,17 @@ const CORE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "fogcompute-sim",
+        &[
+            "fogcompute-base",
+            "fogcompute-coord",
+            "fogcompute-exec",
+            "fogcompute-harvest",
+            "fogcompute-ledger",
+            "fogcompute-schedule",
+        ],
+    ),
+    (
         "fogcompute-store",
         &[
             "fogcompute-base",
