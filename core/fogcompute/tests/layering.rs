@@ -17,6 +17,7 @@ const CORE: &[(&str, &[&str])] = &[
     ("fogcompute-base", &[]),
     (X25519, &[]),
     ("fogcompute-mix", &["fogcompute-base", X25519]),
+    ("fogcompute-mesh", &["fogcompute-base"]),
     ("fogcompute-harvest", &["fogcompute-base"]),
     ("fogcompute-schedule", &["fogcompute-base"]),
     ("fogcompute-ledger", &["fogcompute-base"]),
