@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn a_packet_that_takes_more_than_256_is_not_cut() {
         let noise: Vec<u8> = (0..FRAGMENT_BYTES * 256_usize)
-            .map(|n| (n * n >> 3) as u8 ^ n as u8)
+            .map(|n| ((n * n) >> 3) as u8 ^ n as u8)
             .collect();
         let fits = packet(&noise[24..]);
         assert_eq!(split(&fits, 512, [1; 8]).map(|all| all.len()), Ok(256));

@@ -129,7 +129,6 @@ impl GroupState {
     ///
     /// # Errors
     /// [`FormatError`] if there are too many, a name is too long, or the creator is not among them.
-    #[expect(clippy::too_many_arguments, reason = "a group is this much")]
     pub fn sign(
         creator: &Identity,
         id: GroupId,

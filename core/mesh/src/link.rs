@@ -177,7 +177,8 @@ mod tests {
         let mut joined = Joined::default();
         let at = Instant::from_millis;
         assert_eq!(joined.push(&packet[..30], at(0)).0.len(), 0);
-        assert_eq!(joined.push(&packet[30..], at(249)).0, [packet.clone()]);
+        let (frames, _) = joined.push(&packet[30..], at(249));
+        assert_eq!(frames, std::slice::from_ref(&packet));
         joined.push(&packet[..30], at(300));
         let (frames, errors) = joined.push(&packet, at(550));
         assert_eq!(frames, [packet]);

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::announce::{Announce, Capabilities, NICKNAME_BYTES_MAX};
 use crate::call::CallSignal;
-use crate::chunks::ChunkMessage;
+use crate::chunks::{CHUNK_BYTES, ChunkMessage};
 use crate::counters::Counters;
 use crate::courier::{CourierBag, CourierConfig, Envelope, PrekeyBundle, Prekeys};
 use crate::file::File;
@@ -20,7 +20,7 @@ use crate::packet::{Packet, PacketError, PacketType, PeerId};
 use crate::payload::{Content, MessageId, PRIVATE_BYTES_MAX, PeerState};
 use crate::seen::Seen;
 use crate::sessions::Sessions;
-use crate::sync::SyncStore;
+use crate::sync::{SyncStore, SyncTypes};
 use crate::tlv::FormatError;
 use crate::voice::VoiceFrame;
 
@@ -38,6 +38,8 @@ const RECEIVED_MAX: usize = 512;
 const RECEIVED_FOR: Duration = Duration::from_secs(48 * 3600);
 /// Packets of peers that have not announced themselves yet.
 const UNVERIFIED_MAX: usize = 64;
+/// Longest payload of them, in bytes.
+const UNVERIFIED_BYTES_MAX: usize = 16 * 1024;
 /// Own packets whose echo is recognised.
 const OWN_MAX: usize = 256;
 /// Plaintexts that wait for a session with one peer.
@@ -62,8 +64,12 @@ pub struct NodeConfig {
     pub queue_bytes_max: usize,
     /// Most packets that wait for their time.
     pub delayed_max: usize,
+    /// Most bytes of such packets.
+    pub delayed_bytes_max: usize,
     /// Most events that wait for the host.
     pub events_max: usize,
+    /// Most bytes of such events.
+    pub events_bytes_max: usize,
     /// Packets that a link may bring at once.
     pub link_burst: u32,
     /// Packets that a link may bring in a second, for long.
@@ -99,7 +105,9 @@ impl Default for NodeConfig {
             sessions_max: 256,
             queue_bytes_max: 4 << 20,
             delayed_max: 4096,
+            delayed_bytes_max: 16 << 20,
             events_max: 4096,
+            events_bytes_max: 32 << 20,
             link_burst: 2000,
             link_packets_per_second: 500,
             reassembly: ReassemblyConfig::default(),
@@ -121,7 +129,8 @@ pub enum DeliveryState {
     Waiting,
     /// It left over a link.
     Sent,
-    /// Somebody else was heard to pass it on, or carries it.
+    /// Somebody else passes it on, says that it has it (by a set that errs once in a hundred times), or
+    /// was given it to carry.
     Relayed,
     /// The receiver has it.
     Delivered,
@@ -253,6 +262,21 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Bytes that it takes, but for what every event does.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Public { text, .. }
+            | Self::Private { text, .. }
+            | Self::GroupMessage { text, .. } => text.len(),
+            Self::File { file, .. } => file.content.len(),
+            Self::Other { body, .. } => body.len(),
+            Self::Chunk { .. } => CHUNK_BYTES,
+            _ => 0,
+        }
+    }
+}
+
 /// A frame to send.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Transmit {
@@ -350,6 +374,8 @@ struct Peer {
     is_reachable: bool,
     is_favourite: bool,
     bundle: Option<PrekeyBundle>,
+    /// When a session that does not seem to work may be made anew.
+    renew_after: Instant,
     /// Plaintexts that wait for a session.
     waiting: VecDeque<Vec<u8>>,
 }
@@ -384,6 +410,16 @@ enum Target {
     Link(LinkId),
 }
 
+/// A packet of this peer, as it is known when others have it.
+#[derive(Clone, Debug)]
+struct Own {
+    key: u64,
+    sync_id: [u8; 16],
+    /// What others may say in sync requests that they have; of private packets nothing.
+    types: Option<SyncTypes>,
+    id: MessageId,
+}
+
 #[derive(Debug)]
 struct Delayed {
     packet: Packet,
@@ -410,6 +446,7 @@ pub struct Node {
     sessions: Sessions,
     seen: Seen<u64>,
     delayed: BTreeMap<(Instant, u64), Delayed>,
+    delayed_bytes: usize,
     relaying: BTreeMap<u64, (Instant, u64)>,
     number: u64,
     reassembler: Reassembler,
@@ -422,8 +459,9 @@ pub struct Node {
     /// Private messages that were delivered and may still be read. Forgotten for want of room alone.
     delivered: Seen<(PeerId, MessageId)>,
     unverified: VecDeque<(LinkId, Packet)>,
-    own: VecDeque<(u64, MessageId)>,
+    own: VecDeque<Own>,
     events: VecDeque<Event>,
+    events_bytes: usize,
     counters: Counters,
     announce_due: Instant,
     announced: Option<Instant>,
@@ -455,6 +493,7 @@ impl Node {
             sessions: Sessions::new(config.sessions_max),
             seen: Seen::new(SEEN_MAX, SEEN_FOR),
             delayed: BTreeMap::new(),
+            delayed_bytes: 0,
             relaying: BTreeMap::new(),
             number: 0,
             reassembler: Reassembler::new(config.reassembly),
@@ -468,6 +507,7 @@ impl Node {
             unverified: VecDeque::new(),
             own: VecDeque::new(),
             events: VecDeque::new(),
+            events_bytes: 0,
             counters: Counters::default(),
             announce_due: now,
             announced: None,
@@ -591,7 +631,7 @@ impl Node {
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         let queues: usize = self.links.values().map(|link| link.queued_bytes).sum();
-        queues + self.reassembler.bytes()
+        queues + self.reassembler.bytes() + self.delayed_bytes + self.events_bytes
     }
 
     /// A link is up.
@@ -638,15 +678,20 @@ impl Node {
 
     /// What happened next.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front()?;
+        self.events_bytes -= event.bytes();
+        Some(event)
     }
 
     fn emit(&mut self, event: Event) {
-        if self.events.len() >= self.config.events_max {
-            self.events.pop_front();
-            self.counters.events_lost += 1;
-        }
+        self.events_bytes += event.bytes();
         self.events.push_back(event);
+        while self.events.len() > self.config.events_max.max(1)
+            || self.events.len() > 1 && self.events_bytes > self.config.events_bytes_max
+        {
+            let lost = self.poll_event();
+            self.counters.events_lost += u64::from(lost.is_some());
+        }
     }
 
     /// Writes to everybody near; gives what the message is known by.
@@ -664,7 +709,7 @@ impl Node {
         let id = MessageId::of_public(self.id, unix, text);
         let mut packet = Packet::new(PacketType::MESSAGE, self.id, unix, text.into())?;
         packet.sign(&self.identity);
-        self.originate(packet, Some(id.clone()), now, rng);
+        self.originate(&packet, Some(id.clone()), now, rng);
         Ok(id)
     }
 
@@ -741,7 +786,7 @@ impl Node {
     ) -> Result<(), SendError> {
         let mut packet = Packet::new(PacketType::FILE, self.id, self.unix(now), file.encode()?)?;
         packet.sign(&self.identity);
-        self.originate(packet, None, now, rng);
+        self.originate(&packet, None, now, rng);
         Ok(())
     }
 
@@ -757,7 +802,7 @@ impl Node {
     ) -> Result<(), SendError> {
         let mut packet = Packet::new(PacketType::VOICE, self.id, self.unix(now), frame.encode()?)?;
         packet.sign(&self.identity);
-        self.originate(packet, None, now, rng);
+        self.originate(&packet, None, now, rng);
         Ok(())
     }
 
@@ -798,14 +843,11 @@ impl Node {
     }
 
     /// Says that this peer goes.
-    ///
-    /// # Errors
-    /// None that can happen: the packet is empty.
-    pub fn leave(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), SendError> {
-        let mut packet = Packet::new(PacketType::LEAVE, self.id, self.unix(now), Vec::new())?;
+    pub fn leave(&mut self, now: Instant, rng: &mut impl CryptoRng) {
+        let packet = Packet::new(PacketType::LEAVE, self.id, self.unix(now), Vec::new());
+        let mut packet = packet.expect("it is empty");
         packet.sign(&self.identity);
-        self.originate(packet, None, now, rng);
-        Ok(())
+        self.originate(&packet, None, now, rng);
     }
 }
 

@@ -557,7 +557,7 @@ mod tests {
             open_sealed(bob.noise_secret(), b"q", &sealed),
             Err(NoiseError::Opaque)
         );
-        assert!(seal_to(&alice, bob.noise_key(), b"p", &[0; 65_535], &mut rng).is_err());
+        assert!(seal_to(&alice, bob.noise_key(), b"p", &vec![0; 65_535], &mut rng).is_err());
     }
 
     proptest! {

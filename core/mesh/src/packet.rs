@@ -452,6 +452,8 @@ impl Packet {
         hash.update(self.sender.0);
         hash.update(self.timestamp.0.to_be_bytes());
         hash.update([self.kind.0]);
+        // Without it, a copy that is for somebody else would keep the real one from who it is for.
+        hash.update(self.recipient.map_or([0; 8], |recipient| recipient.0));
         hash.update(payload);
         let hash: [u8; 32] = hash.finalize().into();
         let [first, ..] = hash.as_chunks::<8>().0 else {
@@ -689,7 +691,7 @@ mod tests {
 
     #[test]
     fn a_bomb_is_not_unpacked() {
-        let packed = deflate(&[0; 100_000]);
+        let packed = deflate(&vec![0; 100_000]);
         let bomb = |unpacked: u32, packed: &[u8]| {
             let mut bytes = vec![2, 2, 7];
             bytes.extend([0; 8]);
@@ -815,6 +817,7 @@ mod tests {
                 sender: PeerId([9; 8]),
                 ..one.clone()
             },
+            one.clone().to(SENDER),
         ] {
             assert_ne!(one.dedup_key(), other.dedup_key());
         }

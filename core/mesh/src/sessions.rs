@@ -15,6 +15,8 @@ const INITIATOR_TIMEOUT: Duration = Duration::from_secs(10);
 const RESPONDER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Messages that came before the end of their handshake, of one peer.
 const EARLY_MAX: usize = 4;
+/// Longest such message, in bytes: anybody can send them.
+const EARLY_BYTES_MAX: usize = 4096;
 /// A session that is older is replaced when something is sent.
 const AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Handshakes a minute that one peer may start over one link, and all peers over that link.
@@ -63,6 +65,8 @@ pub(crate) enum Unopened {
 #[derive(Default)]
 struct Entry {
     established: Option<(Session, Instant)>,
+    /// Whether the peer has the session too: its last message of the handshake came, or any after.
+    is_confirmed: bool,
     attempt: Option<(Initiator, Instant)>,
     /// What a peer started, beside the session there is: until it has proved to be the same.
     candidate: Option<(Responder, Instant)>,
@@ -95,6 +99,13 @@ impl Sessions {
         self.peers
             .get(&peer)
             .is_some_and(|entry| entry.established.is_some())
+    }
+
+    /// Whether there is a session that the peer is known to have too.
+    pub(crate) fn is_confirmed(&self, peer: PeerId) -> bool {
+        self.peers
+            .get(&peer)
+            .is_some_and(|entry| entry.established.is_some() && entry.is_confirmed)
     }
 
     pub(crate) fn is_starting(&self, peer: PeerId) -> bool {
@@ -140,7 +151,10 @@ impl Sessions {
         };
         let failed = match &mut entry.established {
             Some((session, _)) => match session.open(message) {
-                Ok(plaintext) => return Ok(plaintext),
+                Ok(plaintext) => {
+                    entry.is_confirmed = true;
+                    return Ok(plaintext);
+                }
                 Err(error) => Unopened::Noise(error),
             },
             None => Unopened::NoSession,
@@ -152,7 +166,7 @@ impl Sessions {
             {
                 return Err(failed);
             }
-            if entry.early.len() < EARLY_MAX {
+            if entry.early.len() < EARLY_MAX && message.len() <= EARLY_BYTES_MAX {
                 entry.early.push(message.to_vec());
                 return Err(Unopened::Early);
             }
@@ -161,7 +175,6 @@ impl Sessions {
     }
 
     /// Takes a handshake's message of whoever says it is `peer`.
-    #[expect(clippy::too_many_arguments, reason = "who, whence, what and when")]
     pub(crate) fn handshake(
         &mut self,
         identity: &Identity,
@@ -259,6 +272,7 @@ impl Sessions {
         let early = std::mem::take(&mut entry.early);
         *entry = Entry {
             established: Some((session, now)),
+            is_confirmed: reply.is_none(),
             ..Entry::default()
         };
         Ok(Step::Established { key, reply, early })

@@ -179,6 +179,6 @@ mod tests {
             ));
         }
         assert!(put8(&mut vec![], 1, &[0; 256]).is_err());
-        assert!(put16(&mut vec![], 1, &[0; 65_536]).is_err());
+        assert!(put16(&mut vec![], 1, &vec![0; 65_536]).is_err());
     }
 }

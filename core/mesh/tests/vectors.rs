@@ -5,6 +5,8 @@
 //! `bitchat-cli` 0.2.3). What the apps' authors publish as test data is not copied here: tests read it where
 //! `FOGCOMPUTE_VECTORS` says, or in `../shared/vectors` beside the repository, and say so when it is in neither.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::convert::Infallible;
 use std::fs;
 use std::path::PathBuf;
@@ -140,7 +142,7 @@ fn packets_are_those_of_the_other_implementations() {
             let (read, _) = Packet::decode(&hex(&vector[wire])).unwrap();
             assert_eq!(read, packet, "{name} {wire}");
             assert!(read.verify(&alice.verify_key()));
-            assert_eq!(read.is_broadcast(), true);
+            assert!(read.is_broadcast());
         }
     }
     let announce = Announce::decode(&hex(&vectors["announce"]["payload"])).unwrap();

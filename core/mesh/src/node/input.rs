@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use fogcompute_base::{CryptoRng, Instant, UnixMillis};
 
-use super::{DeliveryState, Event, Node, Peer, PeerState, Target, UNVERIFIED_MAX};
+use super::{
+    DeliveryState, Event, Node, Peer, PeerState, Target, UNVERIFIED_BYTES_MAX, UNVERIFIED_MAX,
+};
 use crate::announce::Announce;
 use crate::courier::{Deposit, Envelope, PrekeyBundle, Standing};
 use crate::file::File;
@@ -119,7 +121,9 @@ impl Node {
         if self.seen.contains(&key, now) {
             self.counters.duplicated += 1;
             if let Some(place) = self.relaying.remove(&key) {
-                self.delayed.remove(&place);
+                if let Some(delayed) = self.delayed.remove(&place) {
+                    self.delayed_bytes -= delayed.packet.payload().len();
+                }
                 self.counters.relays_cancelled += 1;
             }
             return;
@@ -133,10 +137,12 @@ impl Node {
             }
             Signed::Unknown => {
                 self.counters.unverified += 1;
-                if self.unverified.len() >= UNVERIFIED_MAX {
-                    self.unverified.pop_front();
+                if packet.payload().len() <= UNVERIFIED_BYTES_MAX {
+                    if self.unverified.len() >= UNVERIFIED_MAX {
+                        self.unverified.pop_front();
+                    }
+                    self.unverified.push_back((arrival.link, packet.clone()));
                 }
-                self.unverified.push_back((arrival.link, packet.clone()));
             }
             Signed::Right | Signed::Needless => {
                 let taken = self.process(&packet, arrival, now, rng);
@@ -155,17 +161,28 @@ impl Node {
     /// A packet of this peer came back: somebody passed it on.
     fn handle_echo(&mut self, key: u64) {
         self.counters.duplicated += 1;
-        let Some((_, id)) = self.own.iter().find(|(own, _)| *own == key).cloned() else {
+        let Some(own) = self.own.iter().find(|own| own.key == key) else {
             return;
         };
-        let state = DeliveryState::Relayed;
+        let id = own.id.clone();
         let private = self.outbox.iter().find(|(_, message)| message.id == id);
         if let Some(number) = private.map(|(number, _)| *number) {
-            self.advance(number, state);
+            self.advance(number, DeliveryState::Relayed);
         } else {
-            // A public message has no further states, so once is enough.
-            self.own.retain(|(own, _)| *own != key);
-            self.emit(Event::Delivery { id, state });
+            self.others_have(key);
+        }
+    }
+
+    /// Others have a message of ours that is for everybody or a group: it has no further states.
+    fn others_have(&mut self, key: u64) {
+        if let Some(at) = self.own.iter().position(|own| own.key == key)
+            && let Some(own) = self.own.remove(at)
+            && own.types.is_some()
+        {
+            self.emit(Event::Delivery {
+                id: own.id,
+                state: DeliveryState::Relayed,
+            });
         }
     }
 
@@ -404,6 +421,7 @@ impl Node {
             is_reachable: false,
             is_favourite: false,
             bundle: None,
+            renew_after: now,
             waiting: std::collections::VecDeque::new(),
         };
         self.peers.insert(id, peer);
@@ -574,14 +592,14 @@ impl Node {
             }
             Err(Unopened::Noise(_)) => {
                 self.counters.unopened += 1;
+                // The end of a handshake may have been lost, so that the peer uses another session.
+                self.renew_session(peer, now, rng);
                 false
             }
             Err(Unopened::NoSession) => {
                 self.counters.without_session += 1;
                 // The peer believes there is one: this side has forgotten it.
-                if self.peers.get(&peer).is_some_and(|peer| peer.is_reachable) {
-                    self.start_session(peer, now, rng);
-                }
+                self.renew_session(peer, now, rng);
                 false
             }
         }
@@ -861,6 +879,25 @@ impl Node {
         true
     }
 
+    fn handle_what_others_have(&mut self, request: &SyncRequest) {
+        let wanted = request.wanted();
+        let asked: Vec<_> = self
+            .own
+            .iter()
+            .filter(|own| own.types.is_some_and(|types| wanted.has(types)))
+            .map(|own| (own.sync_id, own.key))
+            .collect();
+        let missing: Vec<_> = request
+            .set
+            .missing(asked.iter().map(|(id, key)| (id, *key)))
+            .collect();
+        for (_, key) in asked {
+            if !missing.contains(&key) {
+                self.others_have(key);
+            }
+        }
+    }
+
     fn handle_sync(&mut self, packet: &Packet, link: LinkId, now: Instant) {
         let Ok(request) = SyncRequest::decode(packet.payload()) else {
             self.counters.bad_payload += 1;
@@ -879,6 +916,10 @@ impl Node {
             return;
         }
         up.answered.push_back(now);
+        self.handle_what_others_have(&request);
+        let Some(up) = self.links.get(&link) else {
+            return;
+        };
         let frame_bytes_max = up.config.frame_bytes_max;
         let unix = self.unix(now);
         for answer in self.store.answer(&request, ANSWER_PACKETS_MAX, unix) {

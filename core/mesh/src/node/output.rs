@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use fogcompute_base::{CryptoRng, Instant};
 
-use super::{Delayed, DeliveryState, Event, Node, OWN_MAX, PeerState, SendError, Target, Transmit};
+use super::{
+    Delayed, DeliveryState, Event, Node, OWN_MAX, Own, PeerState, SendError, Target, Transmit,
+};
 use crate::announce::{Announce, NEIGHBOURS_MAX};
 use crate::courier::Envelope;
 use crate::fragment::split;
 use crate::group::{GroupId, GroupKey, GroupMessage, GroupState, GroupText, Member};
-use crate::link::LinkId;
+use crate::link::{Link, LinkId};
 use crate::packet::{Packet, PacketType, PeerId};
 use crate::payload::{Content, MessageId};
 use crate::relay::{fan_out_count, fan_out_order};
@@ -48,13 +50,15 @@ const PREKEYS_INTERVAL: Duration = Duration::from_secs(3600);
 pub(super) const REACHABLE: Duration = Duration::from_secs(60);
 /// How often what is old is looked for.
 const SWEEP: Duration = Duration::from_secs(5);
+/// Between handshakes with a peer whose session does not seem to work, at least.
+const RENEW_GAP: Duration = Duration::from_secs(10);
 /// To how many others an envelope is given.
 const COURIERS: usize = 3;
 
 impl Node {
     /// The next frame to send. Links take turns; those that are blocked are left out.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        let ready = |link: &crate::link::Link| !link.is_blocked && !link.queue.is_empty();
+        let ready = |link: &Link| !link.is_blocked && !link.queue.is_empty();
         let turn = self.turn.map_or(0, |link| link.0.saturating_add(1));
         let after = self
             .links
@@ -134,6 +138,7 @@ impl Node {
                 target,
                 key,
             } = entry.remove();
+            self.delayed_bytes -= packet.payload().len();
             if let Some(key) = key {
                 self.relaying.remove(&key);
                 self.counters.relayed += 1;
@@ -175,7 +180,7 @@ impl Node {
             self.identity.noise_key(),
             self.identity.verify_key(),
         );
-        let mut neighbours: Vec<_> = self.links.values().filter_map(|link| link.peer()).collect();
+        let mut neighbours: Vec<_> = self.links.values().filter_map(Link::peer).collect();
         neighbours.sort_unstable();
         neighbours.dedup();
         neighbours.truncate(NEIGHBOURS_MAX);
@@ -188,7 +193,7 @@ impl Node {
         if self.prekeys_due.is_none() {
             self.prekeys_due = Some(now + SYNC_FIRST);
         }
-        self.originate(packet, None, now, rng);
+        self.originate(&packet, None, now, rng);
     }
 
     fn send_prekeys(&mut self, now: Instant, rng: &mut impl CryptoRng) {
@@ -199,7 +204,7 @@ impl Node {
         let packet = Packet::new(PacketType::PREKEYS, self.id, unix, payload);
         let mut packet = packet.expect("eight keys are short");
         packet.sign(&self.identity);
-        self.originate(packet, None, now, rng);
+        self.originate(&packet, None, now, rng);
     }
 
     fn ask_neighbours(&mut self, now: Instant) {
@@ -236,35 +241,40 @@ impl Node {
     /// Sends a packet of this peer, and knows it when it comes back.
     pub(super) fn originate(
         &mut self,
-        packet: Packet,
+        packet: &Packet,
         id: Option<MessageId>,
         now: Instant,
         rng: &mut impl CryptoRng,
     ) {
         let key = packet.dedup_key();
         self.seen.insert(key, now);
-        self.store.insert(&packet, self.unix(now));
+        self.store.insert(packet, self.unix(now));
         let target = match packet.recipient {
             Some(peer) if !packet.is_broadcast() => Target::Peer { peer, except: None },
             _ => Target::Everybody { except: None },
         };
-        let links = self.dispatch(&packet, target, now, rng);
+        let links = self.dispatch(packet, target, now, rng);
         if let Some(id) = id {
             let state = if links == 0 {
                 DeliveryState::Waiting
             } else {
                 DeliveryState::Sent
             };
-            self.remember_own(key, id.clone());
+            self.remember_own(packet, id.clone());
             self.emit(Event::Delivery { id, state });
         }
     }
 
-    fn remember_own(&mut self, key: u64, id: MessageId) {
+    fn remember_own(&mut self, packet: &Packet, id: MessageId) {
         if self.own.len() >= OWN_MAX {
             self.own.pop_front();
         }
-        self.own.push_back((key, id));
+        self.own.push_back(Own {
+            key: packet.dedup_key(),
+            sync_id: packet.sync_id(),
+            types: SyncTypes::of(packet.kind),
+            id,
+        });
     }
 
     /// The link of a peer.
@@ -409,10 +419,12 @@ impl Node {
     }
 
     pub(super) fn delay(&mut self, at: Instant, packet: Packet, target: Target, key: Option<u64>) {
-        if self.delayed.len() >= self.config.delayed_max {
+        let bytes = self.delayed_bytes + packet.payload().len();
+        if self.delayed.len() >= self.config.delayed_max || bytes > self.config.delayed_bytes_max {
             self.counters.queue_full += 1;
             return;
         }
+        self.delayed_bytes = bytes;
         self.number += 1;
         let place = (at, self.number);
         if let Some(key) = key {
@@ -431,6 +443,21 @@ impl Node {
         if self.links.is_empty() || self.sessions.is_established(peer) {
             return;
         }
+        if let Some(first) = self.sessions.start(&self.identity, peer, now, rng) {
+            self.send_directed(PacketType::HANDSHAKE, peer, first, None, now, rng);
+        }
+    }
+
+    /// Makes a session anew that does not seem to work; the one there is stays until the new one is whole.
+    /// At most once in ten seconds: anybody can send what does not open.
+    pub(super) fn renew_session(&mut self, peer: PeerId, now: Instant, rng: &mut impl CryptoRng) {
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        if !known.is_reachable || known.renew_after > now || self.links.is_empty() {
+            return;
+        }
+        known.renew_after = now + RENEW_GAP;
         if let Some(first) = self.sessions.start(&self.identity, peer, now, rng) {
             self.send_directed(PacketType::HANDSHAKE, peer, first, None, now, rng);
         }
@@ -473,7 +500,7 @@ impl Node {
         let key = packet.dedup_key();
         self.seen.insert(key, now);
         if let Some(id) = id {
-            self.remember_own(key, id.clone());
+            self.remember_own(&packet, id.clone());
         }
         self.dispatch(&packet, target, now, rng)
     }
@@ -517,19 +544,20 @@ impl Node {
         self.attempt_all(peer, now, rng);
     }
 
-    /// Tries at once what waits for a peer.
+    /// Tries at once what waits for a peer: it was not there, or what was sent may have been under a session
+    /// that it does not have. That is not the message's fault, so it does not count against it.
     pub(super) fn attempt_all(&mut self, peer: PeerId, now: Instant, rng: &mut impl CryptoRng) {
         let waiting: Vec<_> = self
             .outbox
             .iter()
-            .filter(|(_, message)| {
-                message.peer == peer && message.state < DeliveryState::Sent
-                    || message.peer == peer && message.attempts > 0 && message.next <= now
-            })
-            .map(|(number, _)| *number)
+            .filter(|(_, message)| message.peer == peer)
+            .map(|(number, message)| (*number, message.attempts))
             .collect();
-        for number in waiting {
+        for (number, attempts) in waiting {
             self.attempt(number, now, rng);
+            if let Some(message) = self.outbox.get_mut(&number) {
+                message.attempts = attempts;
+            }
         }
     }
 
@@ -550,6 +578,9 @@ impl Node {
             return;
         }
         let peer = message.peer;
+        let is_new = message.state < DeliveryState::Sent;
+        // The end of a handshake may have been lost. Then nothing arrives, however often it is sent.
+        let is_confirmed = self.sessions.is_confirmed(peer);
         let wait = self
             .config
             .retry_first
@@ -581,10 +612,15 @@ impl Node {
                     rng,
                 ) > 0
             {
-                if let Some(message) = self.outbox.get_mut(&number) {
-                    message.attempts += 1;
-                }
+                let attempts = self.outbox.get_mut(&number).map_or(0, |message| {
+                    message.attempts += u32::from(is_confirmed);
+                    message.attempts
+                });
                 self.advance(number, DeliveryState::Sent);
+                // Perhaps the peer has lost the session that is used here.
+                if attempts > 2 || !is_confirmed && !is_new {
+                    self.renew_session(peer, now, rng);
+                }
                 return;
             }
         } else if reachable {
@@ -619,7 +655,7 @@ impl Node {
         let couriers: Vec<_> = self
             .links
             .values()
-            .filter_map(|link| link.peer())
+            .filter_map(Link::peer)
             .filter(|peer| *peer != message.peer && !message.couriers.contains(peer))
             .take(COURIERS.saturating_sub(message.couriers.len()))
             .collect();
@@ -677,7 +713,7 @@ impl Node {
         };
         let mut packet = packet.to(to);
         packet.sign(&self.identity);
-        self.originate(packet, None, now, rng);
+        self.originate(&packet, None, now, rng);
     }
 
     /// Makes a group of this peer and others who are known, and invites them.
@@ -794,7 +830,7 @@ impl Node {
         };
         let sealed = GroupMessage::seal(state, &self.identity, &message, rng)?;
         let packet = Packet::new(PacketType::GROUP, self.id, unix, sealed.encode()?)?;
-        self.originate(packet.unpacked(), Some(id.clone()), now, rng);
+        self.originate(&packet.unpacked(), Some(id.clone()), now, rng);
         Ok(id)
     }
 }

@@ -146,6 +146,7 @@ impl Node {
                 is_reachable: false,
                 is_favourite,
                 bundle,
+                renew_after: now,
                 waiting: VecDeque::new(),
                 announce,
             };

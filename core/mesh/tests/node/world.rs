@@ -9,29 +9,29 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 /// Wall time when a world begins.
-pub const BEGIN: UnixMillis = UnixMillis(1_760_000_000_000);
+pub(crate) const BEGIN: UnixMillis = UnixMillis(1_760_000_000_000);
 
 type End = (usize, LinkId);
 
-pub struct World {
-    pub nodes: Vec<Node>,
-    pub now: Instant,
-    pub rng: ChaCha8Rng,
+pub(crate) struct World {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) now: Instant,
+    pub(crate) rng: ChaCha8Rng,
     /// What happened at each node and was not looked at yet.
-    pub events: Vec<Vec<Event>>,
+    pub(crate) events: Vec<Vec<Event>>,
     /// Of a hundred frames, so many are lost.
-    pub loss_percent: u64,
+    pub(crate) loss_percent: u64,
     /// How long a frame takes.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// Frames that arrived.
-    pub frames: u64,
+    pub(crate) frames: u64,
     ends: BTreeMap<End, End>,
     air: BTreeMap<(Instant, u64), (End, Vec<u8>)>,
     number: u64,
 }
 
 impl World {
-    pub fn new(seed: u64, count: usize) -> Self {
+    pub(crate) fn new(seed: u64, count: usize) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let now = Instant::from_millis(1_000_000);
         let nodes = (0..count).map(|index| {
@@ -54,7 +54,7 @@ impl World {
     }
 
     /// Nodes in a line, each with a link to the next, that know each other.
-    pub fn line(seed: u64, count: usize, config: LinkConfig) -> Self {
+    pub(crate) fn line(seed: u64, count: usize, config: LinkConfig) -> Self {
         let mut world = Self::new(seed, count);
         for index in 1..count {
             world.link(index - 1, index, config);
@@ -63,12 +63,12 @@ impl World {
         world
     }
 
-    pub fn id(&self, node: usize) -> PeerId {
+    pub(crate) fn id(&self, node: usize) -> PeerId {
         self.nodes[node].id()
     }
 
     /// A link between two nodes; gives its number at both.
-    pub fn link(&mut self, a: usize, b: usize, config: LinkConfig) -> LinkId {
+    pub(crate) fn link(&mut self, a: usize, b: usize, config: LinkConfig) -> LinkId {
         self.number += 1;
         let link = LinkId(self.number);
         self.ends.insert((a, link), (b, link));
@@ -80,7 +80,7 @@ impl World {
     }
 
     /// Takes the links between two nodes down. What is on its way is lost.
-    pub fn unlink(&mut self, a: usize, b: usize) {
+    pub(crate) fn unlink(&mut self, a: usize, b: usize) {
         let down: Vec<_> = self
             .ends
             .iter()
@@ -97,18 +97,18 @@ impl World {
     }
 
     /// Another node in the place of one, with none of its links.
-    pub fn replace(&mut self, index: usize, node: Node) {
+    pub(crate) fn replace(&mut self, index: usize, node: Node) {
         for other in 0..self.nodes.len() {
             self.unlink(index, other);
         }
         self.nodes[index] = node;
     }
 
-    pub fn run(&mut self, seconds: u64) {
+    pub(crate) fn run(&mut self, seconds: u64) {
         self.run_for(Duration::from_secs(seconds));
     }
 
-    pub fn run_for(&mut self, duration: Duration) {
+    pub(crate) fn run_for(&mut self, duration: Duration) {
         let end = self.now + duration;
         loop {
             self.pump();
@@ -158,12 +158,12 @@ impl World {
     }
 
     /// Events of a node since the last look.
-    pub fn take(&mut self, node: usize) -> Vec<Event> {
+    pub(crate) fn take(&mut self, node: usize) -> Vec<Event> {
         self.pump();
         std::mem::take(&mut self.events[node])
     }
 
-    pub fn privates(&mut self, node: usize) -> Vec<String> {
+    pub(crate) fn privates(&mut self, node: usize) -> Vec<String> {
         self.take(node)
             .into_iter()
             .filter_map(|event| match event {
@@ -173,7 +173,7 @@ impl World {
             .collect()
     }
 
-    pub fn publics(&mut self, node: usize) -> Vec<String> {
+    pub(crate) fn publics(&mut self, node: usize) -> Vec<String> {
         self.take(node)
             .into_iter()
             .filter_map(|event| match event {
@@ -183,7 +183,7 @@ impl World {
             .collect()
     }
 
-    pub fn send_private(
+    pub(crate) fn send_private(
         &mut self,
         from: usize,
         to: usize,
@@ -195,7 +195,7 @@ impl World {
             .unwrap()
     }
 
-    pub fn send_public(&mut self, from: usize, text: &str) -> fogcompute_mesh::MessageId {
+    pub(crate) fn send_public(&mut self, from: usize, text: &str) -> fogcompute_mesh::MessageId {
         self.nodes[from]
             .send_public(text, self.now, &mut self.rng)
             .unwrap()
