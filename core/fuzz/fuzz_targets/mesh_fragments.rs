@@ -21,8 +21,12 @@ enum Step<'a> {
         data: &'a [u8],
     },
     /// A part of a packet that an honest peer cut.
-    Sound { index: u8 },
-    Wait { ms: u16 },
+    Sound {
+        index: u8,
+    },
+    Wait {
+        ms: u16,
+    },
 }
 
 fuzz_target!(|steps: Vec<(u8, Step<'_>)>| {
