@@ -1,0 +1,845 @@
+//! What leaves, when, and over which links.
+
+use std::time::Duration;
+
+use fogcompute_base::{CryptoRng, Instant};
+
+use super::{
+    Delayed, DeliveryState, Event, Node, OWN_MAX, Own, PeerState, SendError, Target, Transmit,
+};
+use crate::announce::{Announce, NEIGHBOURS_MAX};
+use crate::courier::Envelope;
+use crate::fragment::split;
+use crate::group::{GroupId, GroupKey, GroupMessage, GroupState, GroupText, Member};
+use crate::link::{Link, LinkId};
+use crate::packet::{Packet, PacketType, PeerId};
+use crate::payload::{Content, MessageId};
+use crate::relay::{fan_out_count, fan_out_order};
+use crate::sync::SyncTypes;
+
+/// Between fragments of one packet, for everybody and for one peer.
+const FRAGMENT_GAP: Duration = Duration::from_millis(30);
+const FRAGMENT_GAP_DIRECTED: Duration = Duration::from_millis(25);
+/// Between announces, at least.
+const ANNOUNCE_GAP: Duration = Duration::from_secs(1);
+/// Links from which on announces are rarer.
+const CROWDED: usize = 6;
+/// What is asked for together, and how often.
+const SYNC: [(SyncTypes, Duration); 3] = [
+    (
+        SyncTypes::ANNOUNCES
+            .with(SyncTypes::MESSAGES)
+            .with(SyncTypes::GROUPS),
+        Duration::from_secs(15),
+    ),
+    (SyncTypes::FRAGMENTS, Duration::from_secs(30)),
+    (
+        SyncTypes::FILES.with(SyncTypes::PREKEYS),
+        Duration::from_secs(60),
+    ),
+];
+/// How long after a neighbour's first announce it is asked.
+const SYNC_FIRST: Duration = Duration::from_secs(5);
+/// How long answers to a request are expected.
+const SYNC_ANSWERS: Duration = Duration::from_secs(30);
+/// Longest set in a request, in bytes.
+const SYNC_BYTES: usize = 400;
+/// How often one-time keys are sent.
+const PREKEYS_INTERVAL: Duration = Duration::from_secs(3600);
+/// How long a peer is reachable after its last announce.
+pub(super) const REACHABLE: Duration = Duration::from_secs(60);
+/// How often what is old is looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+/// Between handshakes with a peer whose session does not seem to work, at least.
+const RENEW_GAP: Duration = Duration::from_secs(10);
+/// To how many others an envelope is given.
+const COURIERS: usize = 3;
+
+impl Node {
+    /// The next frame to send. Links take turns; those that are blocked are left out.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        let ready = |link: &Link| !link.is_blocked && !link.queue.is_empty();
+        let turn = self.turn.map_or(0, |link| link.0.saturating_add(1));
+        let after = self
+            .links
+            .range(LinkId(turn)..)
+            .find(|(_, link)| ready(link));
+        let id = after
+            .or_else(|| self.links.iter().find(|(_, link)| ready(link)))
+            .map(|(id, _)| *id)?;
+        self.turn = Some(id);
+        let link = self.links.get_mut(&id)?;
+        let bytes = link.queue.pop_front()?;
+        link.queued_bytes -= bytes.len();
+        Some(Transmit { link: id, bytes })
+    }
+
+    /// When [`Node::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let links = !self.links.is_empty();
+        let announce = links.then(|| match self.announced {
+            Some(last) => self.announce_due.max(last + ANNOUNCE_GAP),
+            None => self.announce_due,
+        });
+        let delayed = self.delayed.keys().next().map(|(at, _)| *at);
+        let sync = self
+            .links
+            .values()
+            .flat_map(|link| link.sync_due)
+            .flatten()
+            .min();
+        let outbox = self.outbox.values().map(|message| message.next).min();
+        [
+            announce,
+            delayed,
+            sync,
+            outbox,
+            self.prekeys_due.filter(|_| links),
+            self.sessions.poll_timeout(),
+            self.reassembler.poll_timeout(),
+            Some(self.sweep_due),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant, rng: &mut impl CryptoRng) {
+        self.reassembler.handle_timeout(now);
+        self.sessions.handle_timeout(now);
+        if self.sweep_due <= now {
+            self.sweep_due = now + SWEEP;
+            self.sweep(now);
+        }
+        let gap_over = self.announced.is_none_or(|last| last + ANNOUNCE_GAP <= now);
+        if self.announce_due <= now && gap_over && !self.links.is_empty() {
+            self.announce(now, rng);
+        }
+        if self.prekeys_due.is_some_and(|due| due <= now) && !self.links.is_empty() {
+            self.send_prekeys(now, rng);
+        }
+        self.ask_neighbours(now);
+        let due: Vec<_> = self
+            .outbox
+            .iter()
+            .filter(|(_, message)| message.next <= now)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in due {
+            self.attempt(number, now, rng);
+        }
+        while let Some(entry) = self.delayed.first_entry()
+            && entry.key().0 <= now
+        {
+            let Delayed {
+                packet,
+                target,
+                key,
+            } = entry.remove();
+            self.delayed_bytes -= packet.payload().len();
+            if let Some(key) = key {
+                self.relaying.remove(&key);
+                self.counters.relayed += 1;
+            }
+            self.dispatch(&packet, target, now, rng);
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        let unix = self.unix(now);
+        self.store.expire(unix);
+        self.bag.expire(unix);
+        let gone: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.is_reachable && now.duration_since(peer.heard) > REACHABLE)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.is_reachable = false;
+            }
+            self.emit(Event::PeerLeft { peer: id });
+        }
+    }
+
+    fn announce(&mut self, now: Instant, rng: &mut impl CryptoRng) {
+        let crowded = self.links.len() >= CROWDED;
+        let isolated = self.links.values().all(|link| link.peer().is_none());
+        let (base_ms, spread_ms) = match (isolated, crowded) {
+            (true, _) => (4_000, 1),
+            (_, false) => (11_000, 8_000),
+            (_, true) => (22_000, 16_000),
+        };
+        self.announced = Some(now);
+        self.announce_due = now + Duration::from_millis(base_ms + rng.next_u64() % spread_ms);
+        let mut announce = Announce::new(
+            self.nickname.clone(),
+            self.identity.noise_key(),
+            self.identity.verify_key(),
+        );
+        let mut neighbours: Vec<_> = self.links.values().filter_map(Link::peer).collect();
+        neighbours.sort_unstable();
+        neighbours.dedup();
+        neighbours.truncate(NEIGHBOURS_MAX);
+        announce.neighbours = Some(neighbours).filter(|all| !all.is_empty());
+        announce.capabilities = Some(self.config.capabilities);
+        let payload = announce.encode().expect("the name's length was checked");
+        let packet = Packet::new(PacketType::ANNOUNCE, self.id, self.unix(now), payload);
+        let mut packet = packet.expect("an announce is short");
+        packet.sign(&self.identity);
+        if self.prekeys_due.is_none() {
+            self.prekeys_due = Some(now + SYNC_FIRST);
+        }
+        self.originate(&packet, None, now, rng);
+    }
+
+    fn send_prekeys(&mut self, now: Instant, rng: &mut impl CryptoRng) {
+        self.prekeys_due = Some(now + PREKEYS_INTERVAL);
+        let unix = self.unix(now);
+        let bundle = self.prekeys.bundle(&self.identity, unix, rng);
+        let payload = bundle.encode().expect("there are eight keys");
+        let packet = Packet::new(PacketType::PREKEYS, self.id, unix, payload);
+        let mut packet = packet.expect("eight keys are short");
+        packet.sign(&self.identity);
+        self.originate(&packet, None, now, rng);
+    }
+
+    fn ask_neighbours(&mut self, now: Instant) {
+        let mut asks = Vec::new();
+        for (id, link) in &mut self.links {
+            for (due, (types, interval)) in link.sync_due.iter_mut().zip(SYNC) {
+                if due.is_some_and(|at| at <= now) {
+                    *due = Some(now + interval);
+                    link.asked_until = now + SYNC_ANSWERS;
+                    asks.push((*id, types));
+                }
+            }
+        }
+        for (link, types) in asks {
+            let request = self.store.request(types, SYNC_BYTES);
+            let payload = request.encode().expect("no fragments are named");
+            let packet = Packet::new(PacketType::SYNC, self.id, self.unix(now), payload);
+            let mut packet = packet.expect("a request is short");
+            packet.ttl = 0;
+            packet.sign(&self.identity);
+            self.push_frame(link, packet.to_frame());
+        }
+    }
+
+    /// A neighbour has announced itself: it is asked soon for what it has.
+    pub(super) fn ask_soon(&mut self, link: LinkId, now: Instant) {
+        if let Some(link) = self.links.get_mut(&link) {
+            for (due, (index, _)) in link.sync_due.iter_mut().zip((0..).zip(SYNC)) {
+                due.get_or_insert(now + SYNC_FIRST + Duration::from_secs(index));
+            }
+        }
+    }
+
+    /// Sends a packet of this peer, and knows it when it comes back.
+    pub(super) fn originate(
+        &mut self,
+        packet: &Packet,
+        id: Option<MessageId>,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) {
+        let key = packet.dedup_key();
+        self.seen.insert(key, now);
+        self.store.insert(packet, self.unix(now));
+        let target = match packet.recipient {
+            Some(peer) if !packet.is_broadcast() => Target::Peer { peer, except: None },
+            _ => Target::Everybody { except: None },
+        };
+        let links = self.dispatch(packet, target, now, rng);
+        if let Some(id) = id {
+            let state = if links == 0 {
+                DeliveryState::Waiting
+            } else {
+                DeliveryState::Sent
+            };
+            self.remember_own(packet, id.clone());
+            self.emit(Event::Delivery { id, state });
+        }
+    }
+
+    fn remember_own(&mut self, packet: &Packet, id: MessageId) {
+        if self.own.len() >= OWN_MAX {
+            self.own.pop_front();
+        }
+        self.own.push_back(Own {
+            key: packet.dedup_key(),
+            sync_id: packet.sync_id(),
+            types: SyncTypes::of(packet.kind),
+            id,
+        });
+    }
+
+    /// The link of a peer.
+    pub(super) fn link_of(&self, peer: PeerId) -> Option<LinkId> {
+        let has = |of: Option<PeerId>| of == Some(peer);
+        let proved = self.links.iter().find(|(_, link)| has(link.proved));
+        proved
+            .or_else(|| self.links.iter().find(|(_, link)| has(link.peer())))
+            .map(|(id, _)| *id)
+    }
+
+    /// Sends a packet now; gives over how many links.
+    pub(super) fn dispatch(
+        &mut self,
+        packet: &Packet,
+        target: Target,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> usize {
+        let links = match target {
+            Target::Link(link) => vec![link],
+            Target::AllLinks => self.links.keys().copied().collect(),
+            Target::Peer { peer, except } => match self.next_hop(packet, peer) {
+                Some(link) if Some(link) != except => vec![link],
+                _ => self.one_link_each(except),
+            },
+            Target::Everybody { except } => {
+                let mut links = self.one_link_each(except);
+                let count = fan_out_count(packet.kind, links.len());
+                if count < links.len() {
+                    let key = packet.dedup_key();
+                    links.sort_by_cached_key(|link| fan_out_order(key, link.0));
+                    links.truncate(count);
+                }
+                links
+            }
+        };
+        links
+            .into_iter()
+            .filter(|link| self.send_on(*link, packet, now, rng))
+            .count()
+    }
+
+    /// The link over which a packet for one peer leaves, if there is one: the peer's own, or that of the next
+    /// hop of its route.
+    fn next_hop(&self, packet: &Packet, peer: PeerId) -> Option<LinkId> {
+        if let Some(link) = self.link_of(peer) {
+            return Some(link);
+        }
+        let route = packet.route()?;
+        let mut sorted = route.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        // A circle is none of an honest sender's.
+        if sorted.len() != route.len() {
+            return None;
+        }
+        let next = match route.iter().position(|hop| *hop == self.id) {
+            Some(here) => *route.get(here + 1)?,
+            None => *route.first()?,
+        };
+        self.link_of(next)
+    }
+
+    /// Links, but of those with the same peer only one.
+    fn one_link_each(&self, except: Option<LinkId>) -> Vec<LinkId> {
+        let back = except.and_then(|link| self.links.get(&link)?.peer());
+        let mut links = Vec::new();
+        let mut peers = std::collections::BTreeSet::new();
+        for (id, link) in &self.links {
+            let peer = link.peer();
+            if Some(*id) == except || peer.is_some() && peer == back {
+                continue;
+            }
+            if peer.is_none_or(|peer| peers.insert(peer)) {
+                links.push(*id);
+            }
+        }
+        links
+    }
+
+    fn send_on(
+        &mut self,
+        link: LinkId,
+        packet: &Packet,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> bool {
+        let Some(frame_bytes_max) = self
+            .links
+            .get(&link)
+            .map(|link| link.config.frame_bytes_max)
+        else {
+            return false;
+        };
+        let frame = packet.to_frame();
+        // Padding is dropped before a packet is cut.
+        let bare = packet.encode();
+        if frame.len() <= frame_bytes_max {
+            return self.push_frame(link, frame);
+        }
+        if bare.len() <= frame_bytes_max {
+            return self.push_frame(link, bare);
+        }
+        let mut id = [0; 8];
+        rng.fill_bytes(&mut id);
+        let Ok(fragments) = split(packet, frame_bytes_max, id) else {
+            self.counters.too_large += 1;
+            return false;
+        };
+        let gap = if packet.is_broadcast() {
+            FRAGMENT_GAP
+        } else {
+            FRAGMENT_GAP_DIRECTED
+        };
+        let mut at = now;
+        let mut fragments = fragments.into_iter();
+        if let Some(first) = fragments.next() {
+            self.seen.insert(first.dedup_key(), now);
+            self.push_frame(link, first.encode());
+        }
+        for fragment in fragments {
+            at = at + gap;
+            self.seen.insert(fragment.dedup_key(), now);
+            self.delay(at, fragment, Target::Link(link), None);
+        }
+        true
+    }
+
+    pub(super) fn push_frame(&mut self, id: LinkId, frame: Vec<u8>) -> bool {
+        let Some(link) = self.links.get_mut(&id) else {
+            return false;
+        };
+        if link.queued_bytes + frame.len() > self.config.queue_bytes_max {
+            self.counters.queue_full += 1;
+            return false;
+        }
+        link.queued_bytes += frame.len();
+        link.queue.push_back(frame);
+        self.counters.sent += 1;
+        true
+    }
+
+    pub(super) fn delay(&mut self, at: Instant, packet: Packet, target: Target, key: Option<u64>) {
+        let bytes = self.delayed_bytes + packet.payload().len();
+        if self.delayed.len() >= self.config.delayed_max || bytes > self.config.delayed_bytes_max {
+            self.counters.queue_full += 1;
+            return;
+        }
+        self.delayed_bytes = bytes;
+        self.number += 1;
+        let place = (at, self.number);
+        if let Some(key) = key {
+            self.relaying.insert(key, place);
+        }
+        let delayed = Delayed {
+            packet,
+            target,
+            key,
+        };
+        self.delayed.insert(place, delayed);
+    }
+
+    /// Starts a handshake, unless one goes on.
+    pub(super) fn start_session(&mut self, peer: PeerId, now: Instant, rng: &mut impl CryptoRng) {
+        if self.links.is_empty() || self.sessions.is_established(peer) {
+            return;
+        }
+        if let Some(first) = self.sessions.start(&self.identity, peer, now, rng) {
+            self.send_directed(PacketType::HANDSHAKE, peer, first, None, now, rng);
+        }
+    }
+
+    /// Makes a session anew that does not seem to work; the one there is stays until the new one is whole.
+    /// At most once in ten seconds: anybody can send what does not open.
+    pub(super) fn renew_session(&mut self, peer: PeerId, now: Instant, rng: &mut impl CryptoRng) {
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        if !known.is_reachable || known.renew_after > now || self.links.is_empty() {
+            return;
+        }
+        known.renew_after = now + RENEW_GAP;
+        if let Some(first) = self.sessions.start(&self.identity, peer, now, rng) {
+            self.send_directed(PacketType::HANDSHAKE, peer, first, None, now, rng);
+        }
+    }
+
+    /// Sends a packet to one peer; gives over how many links it went.
+    pub(super) fn send_directed(
+        &mut self,
+        kind: PacketType,
+        peer: PeerId,
+        payload: Vec<u8>,
+        id: Option<&MessageId>,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> usize {
+        let target = Target::Peer { peer, except: None };
+        self.send_towards(target, kind, peer, payload, id, now, rng)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what, to whom, which way and when"
+    )]
+    fn send_towards(
+        &mut self,
+        target: Target,
+        kind: PacketType,
+        peer: PeerId,
+        payload: Vec<u8>,
+        id: Option<&MessageId>,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> usize {
+        let Ok(packet) = Packet::new(kind, self.id, self.unix(now), payload) else {
+            self.counters.too_large += 1;
+            return 0;
+        };
+        // What is encrypted does not become shorter.
+        let packet = packet.unpacked().to(peer);
+        let key = packet.dedup_key();
+        self.seen.insert(key, now);
+        if let Some(id) = id {
+            self.remember_own(&packet, id.clone());
+        }
+        self.dispatch(&packet, target, now, rng)
+    }
+
+    /// Sends what waited for a session.
+    pub(super) fn flush(&mut self, peer: PeerId, now: Instant, rng: &mut impl CryptoRng) {
+        loop {
+            let Some(plaintext) = self
+                .peers
+                .get_mut(&peer)
+                .and_then(|known| known.waiting.pop_front())
+            else {
+                return;
+            };
+            match self.sessions.seal(peer, &plaintext, now) {
+                Some(sealed) => {
+                    self.send_directed(PacketType::ENCRYPTED, peer, sealed, None, now, rng);
+                }
+                None => {
+                    if let Some(known) = self.peers.get_mut(&peer) {
+                        known.waiting.push_front(plaintext);
+                    }
+                    self.start_session(peer, now, rng);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// There is a session: says what this peer can do, and sends what waited.
+    pub(super) fn greet(&mut self, peer: PeerId, now: Instant, rng: &mut impl CryptoRng) {
+        let state = Content::PeerState(PeerState {
+            capabilities: self.config.capabilities,
+            verify_key: self.identity.verify_key(),
+        });
+        let state = state.encode().expect("a peer's state is short");
+        if let Some(sealed) = self.sessions.seal(peer, &state, now) {
+            self.send_directed(PacketType::ENCRYPTED, peer, sealed, None, now, rng);
+        }
+        self.flush(peer, now, rng);
+        self.attempt_all(peer, now, rng);
+    }
+
+    /// Tries at once what waits for a peer: it was not there, or what was sent may have been under a session
+    /// that it does not have. That is not the message's fault, so it does not count against it.
+    pub(super) fn attempt_all(&mut self, peer: PeerId, now: Instant, rng: &mut impl CryptoRng) {
+        let waiting: Vec<_> = self
+            .outbox
+            .iter()
+            .filter(|(_, message)| message.peer == peer)
+            .map(|(number, message)| (*number, message.attempts))
+            .collect();
+        for (number, attempts) in waiting {
+            self.attempt(number, now, rng);
+            if let Some(message) = self.outbox.get_mut(&number) {
+                message.attempts = attempts;
+            }
+        }
+    }
+
+    /// Tries to deliver a private message, and says when to try again.
+    pub(super) fn attempt(&mut self, number: u64, now: Instant, rng: &mut impl CryptoRng) {
+        let unix = self.unix(now);
+        let Some(message) = self.outbox.get_mut(&number) else {
+            return;
+        };
+        let age = Duration::from_millis(unix.0.saturating_sub(message.created.0));
+        if age > self.config.outbox_lifetime || message.attempts >= self.config.attempts_max {
+            let id = message.id.clone();
+            self.outbox.remove(&number);
+            self.emit(Event::Delivery {
+                id,
+                state: DeliveryState::GivenUp,
+            });
+            return;
+        }
+        let peer = message.peer;
+        let is_new = message.state < DeliveryState::Sent;
+        // The end of a handshake may have been lost. Then nothing arrives, however often it is sent.
+        let is_confirmed = self.sessions.is_confirmed(peer);
+        let wait = self
+            .config
+            .retry_first
+            .saturating_mul(1_u32.checked_shl(message.attempts).unwrap_or(u32::MAX))
+            .min(self.config.retry_max);
+        message.next = now + wait;
+        let plaintext = Content::Private {
+            id: message.id.clone(),
+            text: message.text.clone(),
+        };
+        let id = message.id.clone();
+        let plaintext = plaintext.encode().expect("the text's length was checked");
+        // Who is behind a link is what somebody says: what was sent there and not confirmed goes everywhere.
+        let target = if message.attempts < 2 {
+            Target::Peer { peer, except: None }
+        } else {
+            Target::AllLinks
+        };
+        let reachable = self.peers.get(&peer).is_some_and(|peer| peer.is_reachable);
+        if let Some(sealed) = self.sessions.seal(peer, &plaintext, now) {
+            if reachable
+                && self.send_towards(
+                    target,
+                    PacketType::ENCRYPTED,
+                    peer,
+                    sealed,
+                    Some(&id),
+                    now,
+                    rng,
+                ) > 0
+            {
+                let attempts = self.outbox.get_mut(&number).map_or(0, |message| {
+                    message.attempts += u32::from(is_confirmed);
+                    message.attempts
+                });
+                self.advance(number, DeliveryState::Sent);
+                // Perhaps the peer has lost the session that is used here.
+                if attempts > 2 || !is_confirmed && !is_new {
+                    self.renew_session(peer, now, rng);
+                }
+                return;
+            }
+        } else if reachable {
+            self.start_session(peer, now, rng);
+        }
+        if !reachable {
+            self.deposit(number, &plaintext, now, rng);
+        }
+    }
+
+    pub(super) fn advance(&mut self, number: u64, state: DeliveryState) {
+        let Some(message) = self.outbox.get_mut(&number) else {
+            return;
+        };
+        if message.state >= state {
+            return;
+        }
+        message.state = state;
+        let id = message.id.clone();
+        self.emit(Event::Delivery { id, state });
+    }
+
+    /// Gives a message for somebody who is not there to neighbours, to carry it.
+    fn deposit(&mut self, number: u64, plaintext: &[u8], now: Instant, rng: &mut impl CryptoRng) {
+        let unix = self.unix(now);
+        let Some(message) = self.outbox.get_mut(&number) else {
+            return;
+        };
+        let Some(recipient) = self.peers.get(&message.peer) else {
+            return;
+        };
+        let couriers: Vec<_> = self
+            .links
+            .values()
+            .filter_map(Link::peer)
+            .filter(|peer| *peer != message.peer && !message.couriers.contains(peer))
+            .take(COURIERS.saturating_sub(message.couriers.len()))
+            .collect();
+        if couriers.is_empty() {
+            return;
+        }
+        let envelope = match message
+            .envelope
+            .clone()
+            .filter(|known| known.is_alive(unix))
+        {
+            Some(envelope) => envelope,
+            None => {
+                let key = recipient.announce.noise_key;
+                let prekeys = recipient
+                    .bundle
+                    .as_ref()
+                    .filter(|bundle| !bundle.keys.is_empty());
+                let sealed = match prekeys {
+                    Some(bundle) => {
+                        let count = bundle.keys.len() as u64;
+                        let at = usize::try_from(rng.next_u64() % count).unwrap_or(0);
+                        let prekey = &bundle.keys[at];
+                        Envelope::seal_to_prekey(&self.identity, key, prekey, plaintext, unix, rng)
+                    }
+                    None => Envelope::seal(&self.identity, key, plaintext, unix, rng),
+                };
+                // An announced key may be of low order: then nothing can be sealed to it.
+                let Ok(envelope) = sealed else {
+                    return;
+                };
+                message.envelope = Some(envelope.clone());
+                envelope
+            }
+        };
+        message.couriers.extend(&couriers);
+        for courier in couriers {
+            self.send_envelope(courier, &envelope, now, rng);
+        }
+        self.advance(number, DeliveryState::Relayed);
+    }
+
+    pub(super) fn send_envelope(
+        &mut self,
+        to: PeerId,
+        envelope: &Envelope,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) {
+        let Ok(payload) = envelope.encode() else {
+            return;
+        };
+        let Ok(packet) = Packet::new(PacketType::COURIER, self.id, self.unix(now), payload) else {
+            return;
+        };
+        let mut packet = packet.to(to);
+        packet.sign(&self.identity);
+        self.originate(&packet, None, now, rng);
+    }
+
+    /// Makes a group of this peer and others who are known, and invites them.
+    ///
+    /// # Errors
+    /// [`SendError::UnknownPeer`], [`SendError::Full`], [`SendError::Format`].
+    pub fn create_group(
+        &mut self,
+        name: &str,
+        members: &[PeerId],
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<GroupId, SendError> {
+        let mut id = [0; 16];
+        rng.fill_bytes(&mut id);
+        let id = GroupId(id);
+        self.publish_group(id, name.to_owned(), 0, members, now, rng)?;
+        Ok(id)
+    }
+
+    /// Changes who is in a group of ours, and gives it another key, which those who are not in it any more do
+    /// not get.
+    ///
+    /// # Errors
+    /// [`SendError::UnknownGroup`], [`SendError::NotCreator`], and those of [`Node::create_group`].
+    pub fn change_group(
+        &mut self,
+        group: GroupId,
+        members: &[PeerId],
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), SendError> {
+        let state = self
+            .groups
+            .get(&group)
+            .ok_or(SendError::UnknownGroup { group })?;
+        if state.creator != self.identity.noise_key().fingerprint() {
+            return Err(SendError::NotCreator { group });
+        }
+        let (name, epoch) = (state.name.clone(), state.epoch.saturating_add(1));
+        self.publish_group(group, name, epoch, members, now, rng)
+    }
+
+    fn publish_group(
+        &mut self,
+        id: GroupId,
+        name: String,
+        epoch: u32,
+        members: &[PeerId],
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), SendError> {
+        let mut roster = vec![Member {
+            fingerprint: self.identity.noise_key().fingerprint(),
+            verify_key: self.identity.verify_key(),
+            nickname: shortened(&self.nickname),
+        }];
+        for peer in members {
+            let known = self
+                .peers
+                .get(peer)
+                .ok_or(SendError::UnknownPeer { peer: *peer })?;
+            roster.push(Member {
+                fingerprint: known.announce.noise_key.fingerprint(),
+                verify_key: known.announce.verify_key,
+                nickname: shortened(&known.announce.nickname),
+            });
+        }
+        let mut key = [0; 32];
+        rng.fill_bytes(&mut key);
+        let key = GroupKey::from_bytes(key);
+        let state = GroupState::sign(&self.identity, id, name, key, epoch, roster)?;
+        let content = if epoch == 0 {
+            Content::GroupInvite(state.clone())
+        } else {
+            Content::GroupUpdate(state.clone())
+        };
+        for peer in members {
+            self.send_content(*peer, &content, now, rng)?;
+        }
+        self.groups.insert(id, state);
+        Ok(())
+    }
+
+    /// Leaves a group: its messages are not read any more. Nobody is told.
+    pub fn leave_group(&mut self, group: GroupId) -> bool {
+        self.groups.remove(&group).is_some()
+    }
+
+    /// Writes to a group.
+    ///
+    /// # Errors
+    /// [`SendError::UnknownGroup`], [`SendError::Text`], [`SendError::Format`].
+    pub fn send_group(
+        &mut self,
+        group: GroupId,
+        text: &str,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<MessageId, SendError> {
+        super::check_text(text, crate::group::GROUP_TEXT_BYTES_MAX)?;
+        let unix = self.unix(now);
+        let state = self
+            .groups
+            .get(&group)
+            .ok_or(SendError::UnknownGroup { group })?;
+        let id = MessageId::random(rng);
+        let message = GroupText {
+            id: id.clone(),
+            verify_key: self.identity.verify_key(),
+            nickname: self.nickname.clone(),
+            timestamp: unix,
+            text: text.to_owned(),
+        };
+        let sealed = GroupMessage::seal(state, &self.identity, &message, rng)?;
+        let packet = Packet::new(PacketType::GROUP, self.id, unix, sealed.encode()?)?;
+        self.originate(&packet.unpacked(), Some(id.clone()), now, rng);
+        Ok(id)
+    }
+}
+
+/// As much of a name as a roster takes.
+fn shortened(name: &str) -> String {
+    let mut end = name.len().min(crate::group::GROUP_NICKNAME_BYTES_MAX);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name[..end].to_owned()
+}
