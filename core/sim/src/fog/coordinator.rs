@@ -308,7 +308,7 @@ impl CoordinatorProcess {
             }
             Err(error) => matches!(
                 error,
-                SubmitError::Full { .. } | SubmitError::Stalled | SubmitError::Bank(_)
+                SubmitError::Shed(_) | SubmitError::Stalled | SubmitError::Bank(_)
             ),
         };
         // Nothing has changed, so there is nothing to wait for.

@@ -3,7 +3,8 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use fogcompute_coord::{Config, Offer};
+use fogcompute_coord::routing::Strategy;
+use fogcompute_coord::{Config, Offer, Placement};
 use fogcompute_ledger::Amount;
 use fogcompute_schedule::evolution::Nsga2;
 
@@ -120,7 +121,7 @@ impl Plan {
             .collect();
         let mut plan = Self {
             seed,
-            rules: small_rules(),
+            rules: small_rules(any_placement(seed)),
             clock: random_clock(rng),
             link,
             nodes,
@@ -187,7 +188,7 @@ impl Plan {
         }
         Self {
             seed,
-            rules: small_rules(),
+            rules: small_rules(Placement::Routed(Strategy::LeastLoaded)),
             clock: ClockConfig::default(),
             link,
             nodes: planned,
@@ -355,9 +356,19 @@ fn random_node(rng: &mut Chance, may_lie: bool) -> PlannedNode {
     }
 }
 
+/// The optimiser for every other seed, and each strategy in turn for the rest.
+fn any_placement(seed: u64) -> Placement {
+    if seed.is_multiple_of(2) {
+        return Placement::Optimised;
+    }
+    let turn = usize::try_from(seed / 2).unwrap_or(0) % Strategy::ALL.len();
+    Placement::Routed(Strategy::ALL[turn])
+}
+
 /// An optimiser that is quick: what is looked for does not hang on where tasks go.
-fn small_rules() -> Config {
+fn small_rules(placement: Placement) -> Config {
     Config {
+        placement,
         nsga2: Nsga2 {
             population: 8,
             generations: 4,
