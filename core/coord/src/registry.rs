@@ -92,7 +92,8 @@ impl Offer {
 
     /// Tasks the node runs at once: one for each whole processor. A share of less lends nothing,
     /// because the runtime does not slow a task down yet.
-    pub(crate) fn slots(&self) -> usize {
+    #[must_use]
+    pub fn slots(&self) -> usize {
         if self.memory_bytes == 0 {
             return 0;
         }

@@ -16,7 +16,11 @@ fuzz_target!(|bytes: &[u8]| {
         0 => {
             if let Ok(coordinate) = Coordinate::decode(bytes) {
                 assert_eq!(coordinate.encode()[..], *bytes);
-                let numbers = (coordinate.position(), coordinate.height(), coordinate.error());
+                let numbers = (
+                    coordinate.position(),
+                    coordinate.height(),
+                    coordinate.error(),
+                );
                 let again = Coordinate::new(numbers.0, numbers.1, numbers.2);
                 assert_eq!(again, Ok(coordinate));
             }

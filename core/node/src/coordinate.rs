@@ -80,10 +80,6 @@ pub struct CoordinatorConfig {
 
 /// What happened, for whoever drives the coordinator.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "taken one at a time and never kept"
-)]
 #[non_exhaustive]
 pub enum Update {
     /// A node joined.

@@ -14,7 +14,7 @@ use fogcompute_base::{
     AccountId, Clock, CryptoRng, JobId, NodeId, OsEntropy, Priority, SystemClock, TaskId,
 };
 use fogcompute_coord::{
-    Config, ConfigError, Coordinator, Event, Forgetful, Host, JobSpec, LossReason, Offer,
+    Config, ConfigError, Coordinator, Event, Forgetful, Host, JobSpec, LossReason, NodeView, Offer,
     RegisterError, ReportError, Status, SubmitError, TaskOrder, genesis,
 };
 use fogcompute_exec::{CancelToken, Runtime, TaskError, TaskOutput, TaskReport, TaskSpec};
@@ -629,8 +629,9 @@ impl Engine {
                 Event::NotPlaced { error } => self.end_waiting(&error),
                 Event::Waiting { .. } => {
                     let views = self.rules.nodes();
-                    // They lend all they have as long as they are there.
-                    if !views.iter().any(|view| view.status != Status::Offline) {
+                    let lends =
+                        |view: &NodeView| view.status != Status::Offline && view.offer.slots() > 0;
+                    if !views.iter().any(lends) {
                         self.end_waiting(&PlacementError::NoNodes);
                     }
                 }

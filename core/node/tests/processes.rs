@@ -10,7 +10,7 @@ use fogcompute_base::{AccountId, JobId, NodeId, Priority, TaskId};
 use fogcompute_coord::{Config, Event, JobSpec, TaskOrder};
 use fogcompute_exec::{Limits, TaskSpec};
 use fogcompute_ledger::Amount;
-use fogcompute_node::{CoordinatorConfig, CoordinatorService, Update};
+use fogcompute_node::{CoordinatorConfig, CoordinatorService, Role, Update};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::net::TcpListener;
@@ -271,7 +271,7 @@ fn a_coordinator_that_is_killed_goes_on_where_it_was() {
             while fog.rules().needs_flush() {
                 fog.next().await.unwrap();
             }
-            let worker = fog.nodes().find(|(_, node)| node.offer.cpu_millis > 0);
+            let worker = fog.nodes().find(|(_, node)| node.role == Role::Compute);
             let account = fogcompute_coord::node_account(worker.unwrap().0);
             let paid = fog.rules().job(job).unwrap().paid;
             assert_eq!(fog.bank().balance(account), Some(paid));

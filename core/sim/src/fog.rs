@@ -107,13 +107,13 @@ impl Fog {
     pub fn new(plan: Plan) -> Result<Self, ConfigError> {
         Coordinator::new(plan.rules.clone())?;
         let mut world = World::new(plan.seed, plan.link).with_trace(plan.trace_lines);
-        let coordinator = Setup::Coordinator(CoordinatorSetup {
+        let coordinator = Setup::Coordinator(Box::new(CoordinatorSetup {
             rules: plan.rules.clone(),
             owner: OWNER,
             endowment: Amount(u128::from(u64::MAX)),
             tick: Duration::from_secs(1),
             flaw: plan.flaw,
-        });
+        }));
         world.add(coordinator, plan.clock, Duration::ZERO);
         for submitter in &plan.submitters {
             let setup = Setup::Submitter(SubmitterSetup {

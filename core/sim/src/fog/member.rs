@@ -26,7 +26,7 @@ pub enum Member {
 #[derive(Clone, Debug)]
 pub enum Setup {
     /// The coordinator.
-    Coordinator(CoordinatorSetup),
+    Coordinator(Box<CoordinatorSetup>),
     /// A node.
     Node(NodeSetup),
     /// A submitter.
