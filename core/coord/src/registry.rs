@@ -159,7 +159,7 @@ pub(crate) struct Node {
     pub lost: bool,
     /// Late with its heartbeat: it gets no new tasks.
     pub suspect: bool,
-    /// Left alone by its breaker for now.
+    /// Left alone by its breaker.
     pub barred: bool,
     /// To leave: it gets no new tasks.
     pub draining: bool,

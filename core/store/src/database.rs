@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, MAIN_DB, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
 use crate::{HomeProcess, StoreError};
 
@@ -86,6 +86,25 @@ impl Database {
             return Err(StoreError::Replaced { path: path.clone() });
         }
         Ok(self.connection.as_mut().expect("taken only on dropping"))
+    }
+
+    /// Writes all of it or nothing.
+    pub(crate) fn transaction<T>(
+        &mut self,
+        write: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let transaction = self
+            .write()?
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let written = write(&transaction)?;
+        match transaction.commit() {
+            Ok(()) => Ok(written),
+            // What does not fit into the log of writes has no end there, and is no commit.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                Err(error.into())
+            }
+            Err(source) => Err(StoreError::CommitFailed { source }),
+        }
     }
 
     pub(crate) fn durability(&self) -> Result<Durability, StoreError> {

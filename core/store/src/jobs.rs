@@ -10,7 +10,7 @@ use fogcompute_exec::{TaskReport, TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
 use fogcompute_schedule::Reputation;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::database::{Absent, Database, Schema, array, integer};
 use crate::{Durability, StoreError};
@@ -243,23 +243,8 @@ impl JobStore {
         &mut self,
         write: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let written = transaction(&mut self.database, write);
+        let written = self.database.transaction(write);
         self.database.blame(written)
-    }
-}
-
-fn transaction<T>(
-    database: &mut Database,
-    write: impl FnOnce(&Connection) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let transaction = database
-        .write()?
-        .transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let written = write(&transaction)?;
-    match transaction.commit() {
-        Ok(()) => Ok(written),
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Err(error.into()),
-        Err(source) => Err(StoreError::CommitFailed { source }),
     }
 }
 

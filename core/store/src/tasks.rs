@@ -8,7 +8,7 @@ use fogcompute_exec::executor::{Config, JobEntry, Record, TaskEntry};
 use fogcompute_exec::job::task_id;
 use fogcompute_exec::lifecycle::{Cause, Life, State, Transition};
 use fogcompute_exec::{CONTENT_BYTES_MAX, ContentId, Executor, IdempotencyKey, Input, Task};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::database::{Absent, Database, Schema, array, integer};
 use crate::{Durability, StoreError};
@@ -327,25 +327,9 @@ impl TaskStore {
         if self.uncertain {
             return Err(StoreError::ReopenNeeded);
         }
-        let written = transaction(&mut self.database, write);
+        let written = self.database.transaction(write);
         self.uncertain = matches!(written, Err(StoreError::CommitFailed { .. }));
         self.database.blame(written)
-    }
-}
-
-fn transaction<T>(
-    database: &mut Database,
-    write: impl FnOnce(&Connection) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let transaction = database
-        .write()?
-        .transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let written = write(&transaction)?;
-    match transaction.commit() {
-        Ok(()) => Ok(written),
-        // What does not fit into the log of writes has no end there, and is no commit.
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Err(error.into()),
-        Err(source) => Err(StoreError::CommitFailed { source }),
     }
 }
 
