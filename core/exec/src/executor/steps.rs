@@ -230,10 +230,14 @@ impl Executor {
         let Permission::Run(budget) = self.permission else {
             return;
         };
-        while self.slots.len() < self.handed_over_max(budget) {
+        let handed_over_max = self.handed_over_max(budget);
+        if self.slots.len() >= handed_over_max || self.queue.is_empty() {
+            return;
+        }
+        let held = self.slots.values().map(|holder| holder.memory_bytes);
+        let mut used = held.fold(0, u64::saturating_add);
+        while self.slots.len() < handed_over_max {
             let ahead = self.slots.len() >= budget.slots as usize;
-            let held = self.slots.values().map(|holder| holder.memory_bytes);
-            let used = held.fold(0, u64::saturating_add);
             let room = budget.memory_bytes.saturating_sub(used);
             let fits = |(_, number): &&(Priority, u64)| {
                 let entry = self.entry(*number);
@@ -243,15 +247,18 @@ impl Executor {
             let Some((_, number)) = first.copied() else {
                 return;
             };
+            used += self.entry(number).task.limits.memory_bytes;
             self.assign(number, budget, now);
         }
     }
 
     fn assign(&mut self, number: u64, budget: Budget, now: u64) {
-        let free = |slot: &u32| !self.slots.contains_key(slot);
-        let slot = (0..)
-            .find(free)
-            .expect("fewer slots are taken than there are");
+        let taken = self
+            .slots
+            .keys()
+            .zip(0..)
+            .take_while(|(slot, at)| *slot == at);
+        let slot = u32::try_from(taken.count()).expect("fewer slots are taken than there are");
         let entry = self.entry(number);
         let attempt = Attempt {
             number: entry.life.attempts.saturating_add(1),

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use fogcompute_base::TaskId;
 use fogcompute_exec::executor::{Event, Target};
@@ -14,6 +14,7 @@ use fogcompute_exec::{
     Checkpoint, ContentId, Control, Grants, GuestText, Limits, Observer, Runtime, Session,
     SpecError, TaskError, TaskOutput, TaskSpec, join_inputs,
 };
+use fogcompute_runtime::spawn_task_thread;
 
 use super::Message;
 
@@ -159,9 +160,7 @@ impl Threads {
         };
         if self.handles.len() < wanted {
             let (queue, engine) = (Arc::clone(&self.queue), self.engine.clone());
-            let thread = thread::Builder::new()
-                .name("fog-task".to_owned())
-                .spawn(move || serve(&queue, &engine))?;
+            let thread = spawn_task_thread("fog-task", move || serve(&queue, &engine))?;
             self.handles.push(thread);
         }
         self.queue.state().waiting.push_back(work);
