@@ -20,6 +20,9 @@ use crate::places::{Places, passed};
 /// Most packets processed together. More would not be faster, only hold the first one up.
 const BATCH_PACKETS_MAX: usize = 32;
 
+/// Longest frame on a link of packets, in bytes: longer than a packet of any geometry.
+const PACKET_FRAME_BYTES_MAX: usize = 128 << 10;
+
 /// How long peers may be silent on links they opened, unless configured otherwise. Nodes tell their
 /// coordinator something every 90 seconds at least.
 pub const LINK_IDLE_MAX: Duration = Duration::from_secs(200);
@@ -242,7 +245,7 @@ async fn accept_links(
 }
 
 async fn read_packets(mut reader: LinkReader, commands: mpsc::Sender<Command>) {
-    while let Ok(packet) = reader.receive().await {
+    while let Ok(packet) = reader.receive_up_to(PACKET_FRAME_BYTES_MAX).await {
         if commands.send(Command::Packet(packet)).await.is_err() {
             return;
         }
