@@ -147,6 +147,8 @@ pub struct Coordinator {
     unplaced: BTreeSet<Turn>,
     /// Queued tasks that no node can take, until the fog changes.
     stuck: BTreeSet<Turn>,
+    /// Queued tasks that only the mixnet may bring to a node, while it brings nothing.
+    hidden: BTreeSet<Turn>,
     events: VecDeque<Event>,
     /// Events that nobody may see before what they follow from is written down and settled.
     withheld: VecDeque<Event>,
@@ -158,7 +160,7 @@ pub struct Coordinator {
     refused: Vec<Due>,
     /// Whether the last [`Coordinator::flush`] failed.
     stalled: bool,
-    /// Whether the host can reach no node: see [`Coordinator::hold`].
+    /// Whether the mixnet reaches no node: see [`Coordinator::hold`].
     held: bool,
 }
 
@@ -205,6 +207,7 @@ impl Coordinator {
             open: 0,
             unplaced: BTreeSet::new(),
             stuck: BTreeSet::new(),
+            hidden: BTreeSet::new(),
             events: VecDeque::new(),
             withheld: VecDeque::new(),
             records: Vec::new(),
@@ -245,6 +248,7 @@ impl Coordinator {
             let task = Task {
                 job: stored.job,
                 priority: stored.priority,
+                privacy: stored.privacy,
                 arrival: stored.arrival,
                 memory_bytes: stored
                     .spec
@@ -446,10 +450,11 @@ impl Coordinator {
         })
     }
 
-    /// Tasks that are placed nowhere: no node that lends compute now can take them, or has room.
+    /// Tasks that are placed nowhere: no node that lends compute now can take them, or has room, or
+    /// can be reached as privately as they ask for.
     #[must_use]
     pub fn unplaced(&self) -> usize {
-        self.unplaced.len() + self.stuck.len()
+        self.unplaced.len() + self.stuck.len() + self.hidden.len()
     }
 
     /// A node joins, or joins again after it was lost.
@@ -487,9 +492,6 @@ impl Coordinator {
     /// Dispatches what a node had when the coordinator was killed: neither knows whether the other
     /// still does.
     fn dispatch_again(&mut self, id: NodeId, now: Instant) {
-        if self.held {
-            return;
-        }
         let Some(node) = self.registry.nodes.get_mut(&id) else {
             return;
         };
@@ -499,6 +501,9 @@ impl Coordinator {
             else {
                 continue;
             };
+            if self.held && known.privacy.needs_mixnet() {
+                continue;
+            }
             if mem::replace(&mut held.dispatched, true) {
                 continue;
             }
@@ -507,6 +512,7 @@ impl Coordinator {
                 node: id,
                 task,
                 attempt: held.number,
+                privacy: known.privacy,
                 spec,
             });
         }
@@ -591,14 +597,22 @@ impl Coordinator {
         }
     }
 
-    /// The host cannot send anything to any node for now. Nothing is placed or dispatched until
-    /// [`Coordinator::resume`]; jobs are admitted and wait. What was dispatched before stays under
-    /// way, with its lease.
-    pub fn hold(&mut self) {
-        self.held = true;
+    /// The host can send nothing through the mixnet for now. What needs it, by
+    /// [`PrivacyLevel::needs_mixnet`], is neither placed nor dispatched until
+    /// [`Coordinator::resume`]; such jobs are admitted and wait. What was dispatched before stays
+    /// under way, with its lease, and what is public goes on.
+    pub fn hold<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
+        if !mem::replace(&mut self.held, true) {
+            // Each goes where it belongs now, also what waits at a node.
+            let waiting = mem::take(&mut self.unplaced);
+            for turn in waiting {
+                self.queue(turn);
+            }
+            self.place(host);
+        }
     }
 
-    /// The host can send to nodes again: what waited is placed.
+    /// The host can send through the mixnet again: what waited is placed.
     pub fn resume<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
         if mem::take(&mut self.held) {
             let there = self.registry.nodes.iter();
@@ -609,7 +623,22 @@ impl Coordinator {
             for node in there {
                 self.dispatch_again(node, host.now);
             }
+            self.unplaced.append(&mut self.hidden);
             self.place(host);
+        }
+    }
+
+    /// A task waits, for a node or for the mixnet.
+    fn queue(&mut self, turn: Turn) {
+        let hidden = self.held
+            && self
+                .tasks
+                .get(&turn.2)
+                .is_some_and(|task| task.privacy.needs_mixnet());
+        if hidden {
+            self.hidden.insert(turn);
+        } else {
+            self.unplaced.insert(turn);
         }
     }
 
@@ -674,6 +703,7 @@ impl Coordinator {
             let task = Task {
                 job: job.id,
                 priority: job.priority,
+                privacy: job.privacy,
                 arrival: self.arrivals,
                 memory_bytes: order.spec.limits().memory_bytes,
                 spec: Some(order.spec),
@@ -685,8 +715,9 @@ impl Coordinator {
                 told: None,
                 paid: Amount::ZERO,
             };
-            self.unplaced.insert(task.turn(order.id));
+            let turn = task.turn(order.id);
             self.tasks.insert(order.id, task);
+            self.queue(turn);
             self.arrivals += 1;
         }
         if !self.place_if_idle(None, host) {
@@ -741,6 +772,7 @@ impl Coordinator {
             let request = Request {
                 fuel_estimate: order.fuel_estimate,
                 price_max: order.price_max,
+                privacy: job.privacy,
                 ..Request::new(job.id, needs(order.spec.limits().memory_bytes))
             };
             request
@@ -875,6 +907,7 @@ impl Coordinator {
         let turn = task.turn(id);
         self.unplaced.remove(&turn);
         self.stuck.remove(&turn);
+        self.hidden.remove(&turn);
         let mut waited_at = None;
         if let TaskState::Assigned { node, attempt } = before {
             self.withheld.push_back(Event::Revoke {
@@ -1041,7 +1074,8 @@ impl Coordinator {
             self.end_unpaid(id, state);
         } else {
             task.state = state;
-            self.unplaced.insert(task.turn(id));
+            let turn = task.turn(id);
+            self.queue(turn);
             self.records.push(Record::Queued {
                 task: id,
                 attempts: attempt,
@@ -1113,17 +1147,20 @@ impl Coordinator {
     /// Places every task that is not running, those that wait at a node included: the fog has
     /// changed, and what was best may not be any more.
     fn place<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
-        self.unplaced.append(&mut self.stuck);
+        for turn in mem::take(&mut self.stuck) {
+            self.queue(turn);
+        }
         if self.router.is_some() {
             self.route(host);
             return;
         }
+        let mut waiting = Vec::new();
         for node in self.registry.nodes.values_mut() {
-            for id in node.waiting.drain(..) {
-                if let Some(task) = self.tasks.get(&id) {
-                    self.unplaced.insert(task.turn(id));
-                }
-            }
+            let tasks = node.waiting.drain(..);
+            waiting.extend(tasks.filter_map(|id| Some(self.tasks.get(&id)?.turn(id))));
+        }
+        for turn in waiting {
+            self.queue(turn);
         }
         self.place_unplaced(host.rng);
         self.dispatch(host.now);
@@ -1168,11 +1205,7 @@ impl Coordinator {
             return;
         };
         let nodes = self.registry.nodes.values();
-        let mut free = if self.held {
-            0
-        } else {
-            nodes.fold(0_usize, |sum, node| sum.saturating_add(node.free_slots()))
-        };
+        let mut free = nodes.fold(0_usize, |sum, node| sum.saturating_add(node.free_slots()));
         let (mut passed, mut from) = (0, None);
         while free > 0 && passed < BACKFILL_MAX {
             let next = match from {
@@ -1216,6 +1249,7 @@ impl Coordinator {
         let request = Request {
             fuel_estimate: task.fuel_estimate,
             price_max: task.price_max,
+            privacy: task.privacy,
             content: &content,
             avoid: &task.avoid,
             ..Request::new(task.job, needs(task.memory_bytes))
@@ -1266,7 +1300,7 @@ impl Coordinator {
 
     fn place_unplaced(&mut self, rng: &mut impl Rng) {
         let nodes = self.candidates();
-        if self.held || nodes.is_empty() || self.unplaced.is_empty() {
+        if nodes.is_empty() || self.unplaced.is_empty() {
             return;
         }
         // The optimiser knows what nodes are, not how long they are busy yet. Where there is a free
@@ -1468,9 +1502,6 @@ impl Coordinator {
     }
 
     fn dispatch_at(&mut self, id: NodeId, now: Instant) {
-        if self.held {
-            return;
-        }
         if let Some(node) = self.registry.nodes.get_mut(&id) {
             while let Some(task_id) = node.waiting.front().copied() {
                 let Some(task) = self.tasks.get_mut(&task_id) else {
@@ -1511,6 +1542,7 @@ impl Coordinator {
                     node: id,
                     task: task_id,
                     attempt,
+                    privacy: task.privacy,
                     spec,
                 });
             }
@@ -1532,6 +1564,7 @@ impl Coordinator {
             let turn = task.turn(id);
             let waits = usize::from(self.unplaced.contains(&turn))
                 + usize::from(self.stuck.contains(&turn))
+                + usize::from(self.hidden.contains(&turn))
                 + waiting.get(&id).copied().unwrap_or(0);
             let holds = |node: &NodeId, number| {
                 nodes

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use fogcompute_base::{AccountId, Instant, JobId, NodeId, Priority, TaskId, UnixMillis};
 use fogcompute_coord::{
-    Config, Coordinator, Event, Host, JobSpec, LossReason, MemoryJournal, Offer, ReportError,
-    Status, SubmitError, TaskOrder, clearing_account, genesis, mint_account, node_account,
+    Config, Coordinator, Event, Host, JobSpec, LossReason, MemoryJournal, Offer, PrivacyLevel,
+    ReportError, Status, SubmitError, TaskOrder, clearing_account, genesis, mint_account,
+    node_account,
 };
 use fogcompute_exec::{Limits, TaskError, TaskOutput, TaskReport, TaskSpec, TaskState, Usage};
 use fogcompute_ledger::{Amount, Book, LedgerError};
@@ -46,6 +47,8 @@ enum Step {
     Cancel(usize),
     /// The coordinator is killed and goes on from its journal.
     Crash,
+    Hold,
+    Resume,
     Pass {
         seconds: u64,
         /// Nodes that are heard meanwhile, one bit each.
@@ -107,6 +110,8 @@ fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(attempt, node, offset)| Step::Forge { attempt, node, offset }),
         2 => any::<usize>().prop_map(Step::Cancel),
         1 => Just(Step::Crash),
+        1 => Just(Step::Hold),
+        2 => Just(Step::Resume),
         4 => (0..100_u64, any::<u8>()).prop_map(|(seconds, heard)| Step::Pass { seconds, heard }),
     ]
 }
@@ -125,6 +130,8 @@ struct World {
     journal: MemoryJournal,
     /// Whether the coordinator has been killed: it has forgotten what is settled.
     killed: bool,
+    /// Whether the mixnet is shut.
+    held: bool,
     rng: ChaCha8Rng,
     now: Instant,
     /// Every attempt that was dispatched, in order.
@@ -149,6 +156,7 @@ impl World {
             book,
             journal: MemoryJournal::default(),
             killed: false,
+            held: false,
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: Instant::from_millis(1),
             dispatched: Vec::new(),
@@ -230,6 +238,15 @@ impl World {
                 self.killed = true;
                 let stored = self.journal.stored();
                 self.coordinator = Coordinator::recover(config(), stored, self.now).unwrap();
+                self.held = false;
+            }
+            Step::Hold => {
+                self.held = true;
+                self.call(Coordinator::hold);
+            }
+            Step::Resume => {
+                self.held = false;
+                self.call(Coordinator::resume);
             }
             Step::Pass { seconds, heard } => self.pass(Duration::from_secs(*seconds), *heard),
         }
@@ -275,6 +292,7 @@ impl World {
             id,
             owner: OWNER,
             priority: [Priority::High, Priority::Normal][usize::from(number % 2)],
+            privacy: [PrivacyLevel::Public, PrivacyLevel::Private][usize::from(number % 2)],
             tasks,
         };
         match self.call(|rules, host| rules.submit(job, host)) {
@@ -362,6 +380,7 @@ impl World {
                     node,
                     task,
                     attempt,
+                    privacy,
                     ..
                 } => {
                     let attempt = Attempt {
@@ -370,6 +389,7 @@ impl World {
                         number: attempt,
                     };
                     assert!(!self.ended.contains(&task));
+                    assert!(!(self.held && privacy.needs_mixnet()), "{task} is let out");
                     let before = self.live.insert(task, attempt);
                     // A coordinator that was killed asks once more for what it had asked for.
                     if self.killed && before == Some(attempt) {
@@ -519,6 +539,7 @@ impl World {
             latency_ms: 1.0,
         };
         self.step(&Step::Register(NODES, generous));
+        self.step(&Step::Resume);
         // A task has at most three attempts, and each turn ends one or lets a lease lapse.
         for _ in 0..=4 * self.tasks.len() {
             let live: Vec<_> = self.live.values().copied().collect();

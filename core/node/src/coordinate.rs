@@ -255,8 +255,14 @@ impl CoordinatorService {
         let mut jobs = JobStore::open(&config.jobs, Durability::Full)?;
         let identity = Identity::from_bytes(jobs.identity(&mut OsEntropy)?);
         let mut rules = Coordinator::recover(config.rules.clone(), jobs.stored()?, clock.now())?;
+        let mut rng = ChaCha20Rng::seed_from_u64(config.seed);
         // Until there is a mixnode in every layer.
-        rules.hold();
+        rules.hold(&mut Host {
+            bank: &mut bank,
+            rng: &mut rng,
+            now: clock.now(),
+            wall: clock.unix_now(),
+        });
         let listen_error = |source| NodeError::Listen {
             address: config.listen,
             source,
@@ -300,7 +306,7 @@ impl CoordinatorService {
         ));
         let client = Client::new(descriptor.contact(), ClientConfig::default());
         Ok(Self {
-            rng: ChaCha20Rng::seed_from_u64(config.seed),
+            rng,
             clock,
             config,
             rules,
@@ -471,6 +477,7 @@ impl CoordinatorService {
                 task,
                 attempt,
                 spec,
+                ..
             } => {
                 let (node, task, attempt) = (*node, *task, *attempt);
                 let sent = permit.map(|permit| self.dispatch(node, task, attempt, spec, permit));
@@ -767,7 +774,7 @@ impl CoordinatorService {
         if self.topology().is_ok() {
             self.with_rules(Coordinator::resume);
         } else {
-            self.rules.hold();
+            self.with_rules(Coordinator::hold);
         }
     }
 

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fogcompute_base::{AccountId, CryptoRng, Digest, JobId, NodeId, Priority, TaskId, UnixMillis};
-use fogcompute_coord::{JobSpec, JobSummary, Journal, Record, Stored, StoredJob, StoredTask};
+use fogcompute_coord::{
+    JobSpec, JobSummary, Journal, PrivacyLevel, Record, Stored, StoredJob, StoredTask,
+};
 use fogcompute_exec::{TaskReport, TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
 use fogcompute_schedule::Reputation;
@@ -20,7 +22,7 @@ const STATEMENTS: usize = 32;
 
 const SCHEMA: Schema = Schema {
     application: i32::from_be_bytes(*b"FOGJ"),
-    migrations: &[include_str!("jobs_1.sql")],
+    migrations: &[include_str!("jobs_1.sql"), include_str!("jobs_2.sql")],
     carry_over: |_| Ok(()),
 };
 
@@ -60,6 +62,8 @@ pub struct JobRow {
     pub owner: AccountId,
     /// How urgent it is.
     pub priority: Priority,
+    /// How well its tasks are hidden.
+    pub privacy: PrivacyLevel,
     /// When it was admitted.
     pub submitted: UnixMillis,
     /// What has become of it.
@@ -145,7 +149,7 @@ impl JobStore {
     pub fn job(&self, job: JobId) -> Result<Option<JobRow>, StoreError> {
         let mut statement = self.database.read()?.prepare_cached(
             "SELECT succeeded, failed, lost, open, paid, reserved, released, id, owner, priority,
-                    submitted
+                    submitted, privacy
              FROM jobs WHERE id = ?1",
         )?;
         let mut rows = statement.query([job.as_bytes()])?;
@@ -159,7 +163,7 @@ impl JobStore {
     pub fn jobs(&self, count_max: usize) -> Result<Vec<JobRow>, StoreError> {
         let mut statement = self.database.read()?.prepare_cached(
             "SELECT succeeded, failed, lost, open, paid, reserved, released, id, owner, priority,
-                    submitted
+                    submitted, privacy
              FROM jobs ORDER BY submitted DESC, id LIMIT ?1",
         )?;
         let mut rows = statement.query([i64::try_from(count_max).unwrap_or(i64::MAX)])?;
@@ -371,7 +375,7 @@ impl Writing<'_> {
         let open = JobSummary::open(job);
         self.connection
             .prepare_cached(
-                "INSERT OR IGNORE INTO jobs VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?6, ?7, ?6)",
+                "INSERT OR IGNORE INTO jobs VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?6, ?7, ?6, ?8)",
             )?
             .execute(params![
                 job.id.as_bytes(),
@@ -381,13 +385,14 @@ impl Writing<'_> {
                 count(open.open),
                 amount(Amount::ZERO),
                 amount(open.reserved),
+                job.privacy.code(),
             ])?;
         let mut module = self
             .connection
             .prepare_cached("INSERT OR IGNORE INTO modules VALUES (?1, ?2)")?;
         let mut task = self.connection.prepare_cached(
             "INSERT OR IGNORE INTO tasks VALUES
-             (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', 0, NULL, NULL, x'', NULL, NULL, NULL, ?8, 0)",
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', 0, NULL, NULL, x'', NULL, NULL, NULL, ?8, 0, ?9)",
         )?;
         let mut last = None;
         for (order, arrival) in job.tasks.iter().zip(arrival..) {
@@ -405,6 +410,7 @@ impl Writing<'_> {
                 order.fuel_estimate.cast_signed(),
                 amount(order.price_max),
                 self.now,
+                job.privacy.code(),
             ])?;
         }
         Ok(())
@@ -521,6 +527,11 @@ fn read_priority(value: ValueRef<'_>) -> Option<Priority> {
     .find(|priority| i64::from(*priority as u8) == number)
 }
 
+fn read_privacy(value: ValueRef<'_>) -> Option<PrivacyLevel> {
+    let code: i64 = integer(value)?;
+    PrivacyLevel::from_code(u8::try_from(code).ok()?).ok()
+}
+
 fn read_summary(row: &Row<'_>) -> Result<JobSummary, StoreError> {
     let number = |column| -> Result<usize, StoreError> {
         integer::<i64>(row.get_ref(column)?)
@@ -552,6 +563,7 @@ fn job_row(row: &Row<'_>) -> Result<JobRow, StoreError> {
             .ok_or_else(|| bad(0, "owner"))?,
         priority: read_priority(row.get_ref(9)?).ok_or_else(|| bad(0, "priority"))?,
         submitted: UnixMillis(row.get::<_, i64>(10)?.cast_unsigned()),
+        privacy: read_privacy(row.get_ref(11)?).ok_or_else(|| bad(0, "privacy"))?,
     })
 }
 
@@ -614,7 +626,7 @@ fn read_tasks(connection: &Connection) -> Result<Vec<StoredTask>, StoreError> {
     let mut modules: BTreeMap<Digest, Arc<[u8]>> = BTreeMap::new();
     let mut statement = connection.prepare_cached(
         "SELECT arrival, id, job, state, attempts, node, paid, changed, priority, spec, fuel,
-                price_max, rate, avoid, payee
+                price_max, rate, avoid, payee, privacy
          FROM tasks WHERE settled = 0 ORDER BY arrival",
     )?;
     let mut rows = statement.query([])?;
@@ -659,6 +671,7 @@ fn read_tasks(connection: &Connection) -> Result<Vec<StoredTask>, StoreError> {
             id: task.id,
             job: task.job,
             priority: read_priority(row.get_ref(8)?).ok_or_else(|| bad(arrival, "priority"))?,
+            privacy: read_privacy(row.get_ref(15)?).ok_or_else(|| bad(arrival, "privacy"))?,
             arrival: arrival.cast_unsigned(),
             spec,
             fuel_estimate: row.get::<_, i64>(10)?.cast_unsigned(),

@@ -2,7 +2,7 @@ use super::*;
 use crate::bank::{clearing_account, genesis, node_account};
 use crate::job::TaskOrder;
 use crate::journal::MemoryJournal;
-use crate::kind::Status;
+use crate::kind::{PrivacyLevel, Status};
 use crate::routing::Obstacle;
 use fogcompute_base::{AccountId, TransferId};
 use fogcompute_exec::{Limits, TaskError, TransitionError, Usage};
@@ -170,6 +170,7 @@ impl World {
             id: job_id(job),
             owner: OWNER,
             priority: Priority::Normal,
+            privacy: PrivacyLevel::Private,
             tasks,
         };
         self.call(|rules, host| rules.submit(job, host))
@@ -773,6 +774,7 @@ fn open_tasks_have_a_limit() {
         id: job_id(1),
         owner: OWNER,
         priority: Priority::Normal,
+        privacy: PrivacyLevel::Private,
         tasks: orders([1, 2]),
     };
     let refused: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&job);
@@ -1149,6 +1151,7 @@ fn urgent_tasks_are_routed_first_and_small_ones_pass_those_that_fit_nowhere() {
         id: job_id(2),
         owner: OWNER,
         priority: Priority::Critical,
+        privacy: PrivacyLevel::Private,
         tasks: orders([3]),
     };
     world
@@ -1838,12 +1841,56 @@ fn the_check_finds_what_must_not_be() {
 }
 
 #[test]
+fn while_the_mixnet_is_shut_public_tasks_go_on() {
+    for config in [config(), routed(Strategy::PrivacyAware)] {
+        let mut world = World::with(config);
+        world.call(Coordinator::hold);
+        world.register(A, OFFER);
+        // More than a router looks past.
+        world.submit(1, orders(1..=BACKFILL_MAX as u8 + 1)).unwrap();
+        let public = JobSpec {
+            id: job_id(2),
+            owner: OWNER,
+            priority: Priority::Bulk,
+            privacy: PrivacyLevel::Public,
+            tasks: orders([100, 101]),
+        };
+        world
+            .call(|rules, host| rules.submit(public, host))
+            .unwrap();
+        let sent = world.events();
+        assert_eq!(dispatches(&sent), [(A, id(100), 1)]);
+        let ways: Vec<_> = sent
+            .iter()
+            .filter_map(|event| match event {
+                Event::Dispatch { privacy, .. } => Some(*privacy),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ways, [PrivacyLevel::Public]);
+        // One that waits for the mixnet can be cancelled.
+        world.call(|rules, host| rules.cancel(id(1), host)).unwrap();
+        world.report(A, 100, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(101), 1)]);
+        world.call(Coordinator::resume);
+        world.report(A, 101, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+        // What is under way goes on, also when it ends without a result.
+        world.call(Coordinator::hold);
+        world.report(A, 2, 1, Err(TaskError::Cancelled)).unwrap();
+        assert_eq!(world.dispatched(), []);
+        world.call(Coordinator::resume);
+        assert_eq!(world.dispatched().len(), 1);
+    }
+}
+
+#[test]
 fn while_the_host_can_send_nothing_jobs_wait_and_nothing_is_dispatched() {
     let mut world = World::new();
     world.register(A, OFFER);
     world.submit(1, orders(1..=2)).unwrap();
     assert_eq!(world.dispatched(), [(A, id(1), 1)]);
-    world.call(|rules, _| rules.hold());
+    world.call(Coordinator::hold);
     // Neither a new node, nor a new job, nor a free slot gets anything under way.
     world.register(B, OFFER);
     world.submit(2, orders([3])).unwrap();
