@@ -46,6 +46,8 @@ pub struct MixServiceConfig {
     /// this service opened are closed, by itself, after half the time without a packet: so no
     /// packet is written to a link that the other side is just about to close.
     pub idle_max: Duration,
+    /// Where links for [`Purpose::Submit`] go; without it they are closed.
+    pub submit: Option<mpsc::Sender<Link>>,
 }
 
 impl Default for MixServiceConfig {
@@ -57,6 +59,7 @@ impl Default for MixServiceConfig {
             redial_after: Duration::from_secs(1),
             handshake_max: HANDSHAKE_TIMEOUT,
             idle_max: LINK_IDLE_MAX,
+            submit: None,
         }
     }
 }
@@ -103,8 +106,8 @@ pub struct MixHandle {
 impl MixService {
     /// Starts the service on `listener`.
     ///
-    /// Deliveries come out of the returned receiver. Links opened for another purpose than mixing
-    /// go to `control`, or are closed if there is none.
+    /// Deliveries come out of the returned receiver. Control links go to `control`, or are closed if
+    /// there is none.
     pub fn spawn(
         mixnode: Mixnode,
         identity: Identity,
@@ -223,6 +226,7 @@ async fn accept_links(
             continue;
         };
         let (identity, commands, control) = (identity.clone(), commands.clone(), control.clone());
+        let submit = config.submit.clone();
         let (places, clock) = (Arc::clone(&places), Arc::clone(&clock));
         links.spawn(async move {
             // A peer that fails its handshake is not told more than that the link closed.
@@ -232,13 +236,13 @@ async fn accept_links(
             };
             let key = (link.peer(), purpose);
             let link = link.attended(places.take(key, slot, clock, first_max, idle_max));
-            match purpose {
-                Purpose::Mix => read_packets(link.into_split().0, commands).await,
-                Purpose::Control => {
-                    if let Some(control) = control {
-                        let _ = control.send(link).await;
-                    }
-                }
+            let host = match purpose {
+                Purpose::Mix => return read_packets(link.into_split().0, commands).await,
+                Purpose::Control => control,
+                Purpose::Submit => submit,
+            };
+            if let Some(host) = host {
+                let _ = host.send(link).await;
             }
         });
     }
