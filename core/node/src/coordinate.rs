@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fogcompute_base::{AccountId, Clock, Instant, NodeId, OsEntropy, SystemClock, TaskId};
+use fogcompute_base::{
+    AccountId, Clock, Instant, NodeId, OsEntropy, SystemClock, TaskId, UnixMillis,
+};
 use fogcompute_coord::{
-    Config, Coordinator, Event, FlushError, Host, JobSpec, LossReason, Offer, RegisterError,
-    genesis,
+    Config, Coordinator, Event, FlushError, Host, JobSpec, LossReason, Offer, Placement,
+    RegisterError, genesis,
 };
 use fogcompute_exec::{TaskError, TaskReport, TaskSpec};
 use fogcompute_ledger::Amount;
@@ -31,6 +33,8 @@ use crate::error::NodeError;
 use crate::protocol::{
     DIRECTORY_NODES_MAX, FROM_NODE_BYTES_MAX, FromNode, Lending, Refusal, Role, TaskMessage, ToNode,
 };
+use crate::submit::{self, Desk, Submitters};
+use crate::trace;
 
 /// Bytes of a task report beside its output.
 const REPORT_OVERHEAD_BYTES: usize = 256;
@@ -209,6 +213,7 @@ pub struct CoordinatorService {
     /// The latest directory, for all nodes: who is slow skips those in between.
     directory: watch::Sender<Arc<[u8]>>,
     requests: BTreeMap<MessageId, Request>,
+    pub(crate) submitters: Submitters,
     /// What the rules have decided and is not done yet.
     decided: Option<Event>,
     _tasks: JoinSet<()>,
@@ -278,6 +283,8 @@ impl CoordinatorService {
             address: listener.local_addr().map_err(listen_error)?,
         };
         let (control_links, links) = mpsc::channel(64);
+        let (submit_links, submitters) = mpsc::channel(64);
+        let (desk, asked) = Desk::new(Arc::clone(&clock));
         let (mix, deliveries) = MixService::spawn(
             Mixnode::new(
                 key,
@@ -292,6 +299,7 @@ impl CoordinatorService {
             Arc::clone(&clock),
             MixServiceConfig {
                 links_max: config.nodes_max + SPARE_LINKS,
+                submit: Some(submit_links),
                 ..MixServiceConfig::default()
             },
         );
@@ -304,6 +312,7 @@ impl CoordinatorService {
             directories,
             Arc::clone(&clock),
         ));
+        tasks.spawn(submit::attend_links(submitters, Arc::clone(&desk)));
         let client = Client::new(descriptor.contact(), ClientConfig::default());
         Ok(Self {
             rng,
@@ -324,6 +333,7 @@ impl CoordinatorService {
             changes: 0,
             directory,
             requests: BTreeMap::new(),
+            submitters: Submitters::new(desk, asked),
             decided: None,
             _tasks: tasks,
         })
@@ -357,6 +367,16 @@ impl CoordinatorService {
     #[must_use]
     pub fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    /// Why nothing can be written down, if nothing can.
+    pub(crate) fn stalled(&self) -> Option<&str> {
+        self.stalled.as_ref().map(|(_, reason)| reason.as_str())
+    }
+
+    /// The wall clock.
+    pub(crate) fn wall(&self) -> UnixMillis {
+        self.clock.unix_now()
     }
 
     /// What is known of every node that is there.
@@ -438,6 +458,10 @@ impl CoordinatorService {
                     self.handle_delivery(delivery);
                     None
                 }
+                asked = self.submitters.asked() => {
+                    self.answer(asked);
+                    None
+                }
                 () = tokio::time::sleep(wait) => {
                     self.with_rules(Coordinator::handle_timeout);
                     None
@@ -454,11 +478,17 @@ impl CoordinatorService {
         let now = self.clock.now();
         let waits = self.stalled.as_ref().is_some_and(|(again, _)| now < *again);
         if waits || !self.rules.needs_flush() {
+            if !waits && self.has_promised() {
+                self.answer_what_is_written();
+            }
             return None;
         }
         let wall = self.clock.unix_now();
         match self.rules.flush(&mut self.jobs, &mut self.bank, wall) {
-            Ok(()) => self.stalled.take().map(|_| Update::Resumed),
+            Ok(()) => {
+                self.answer_what_is_written();
+                self.stalled.take().map(|_| Update::Resumed)
+            }
             Err(error) => {
                 let reason = error.to_string();
                 let told = self.stalled.take().is_some_and(|(_, last)| last == reason);
@@ -471,6 +501,8 @@ impl CoordinatorService {
     /// Does what the rules have decided.
     fn act(&mut self, event: Event, permit: Option<MixPermit>) -> Update {
         let at = self.clock.now();
+        let routed = matches!(self.config.rules.placement, Placement::Routed(_));
+        let _entered = trace::span(&event, routed).entered();
         match &event {
             Event::Dispatch {
                 node,
@@ -787,7 +819,7 @@ impl CoordinatorService {
             .any(|known| NodeRef::from(*known) == NodeRef::from(node))
     }
 
-    fn with_rules<T>(
+    pub(crate) fn with_rules<T>(
         &mut self,
         call: impl FnOnce(&mut Coordinator, &mut Host<'_, SqliteLedger, ChaCha20Rng>) -> T,
     ) -> T {
