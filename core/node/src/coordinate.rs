@@ -8,6 +8,7 @@ use std::time::Duration;
 use fogcompute_base::{
     AccountId, Clock, Instant, NodeId, OsEntropy, SystemClock, TaskId, UnixMillis,
 };
+use fogcompute_coord::metrics::Metrics;
 use fogcompute_coord::{
     Config, Coordinator, Event, FlushError, Host, JobSpec, LossReason, Offer, Placement,
     RegisterError, genesis,
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::error::NodeError;
+use crate::health;
 use crate::protocol::{
     DIRECTORY_NODES_MAX, FROM_NODE_BYTES_MAX, FromNode, Lending, Refusal, Role, TaskMessage, ToNode,
 };
@@ -214,6 +216,8 @@ pub struct CoordinatorService {
     directory: watch::Sender<Arc<[u8]>>,
     requests: BTreeMap<MessageId, Request>,
     pub(crate) submitters: Submitters,
+    /// What happened since the start.
+    pub(crate) counts: Metrics,
     /// What the rules have decided and is not done yet.
     decided: Option<Event>,
     _tasks: JoinSet<()>,
@@ -334,6 +338,7 @@ impl CoordinatorService {
             directory,
             requests: BTreeMap::new(),
             submitters: Submitters::new(desk, asked),
+            counts: Metrics::default(),
             decided: None,
             _tasks: tasks,
         })
@@ -413,7 +418,11 @@ impl CoordinatorService {
     /// # Errors
     /// [`NodeError::Submit`].
     pub async fn submit(&mut self, job: JobSpec) -> Result<(), NodeError> {
-        Ok(self.with_rules(|rules, host| rules.submit(job, host))?)
+        let taken = self.with_rules(|rules, host| rules.submit(job, host));
+        if let Err(error) = &taken {
+            health::count_refused(&mut self.counts, error);
+        }
+        Ok(taken?)
     }
 
     /// Waits for the next thing that happens, acts on it, and tells.
@@ -503,6 +512,7 @@ impl CoordinatorService {
         let at = self.clock.now();
         let routed = matches!(self.config.rules.placement, Placement::Routed(_));
         let _entered = trace::span(&event, routed).entered();
+        health::count(&mut self.counts, &event);
         match &event {
             Event::Dispatch {
                 node,
@@ -615,7 +625,8 @@ impl CoordinatorService {
 
     fn report(&mut self, node: NodeId, attempt: u32, report: TaskReport) {
         // What is refused is the sender's fault, and dealt with by the rules.
-        let _ = self.with_rules(|rules, host| rules.report(node, attempt, report, host));
+        let taken = self.with_rules(|rules, host| rules.report(node, attempt, report, host));
+        self.counts.reports_refused += u64::from(taken.is_err());
     }
 
     fn handle_control(&mut self, control: Control) -> Result<Option<Update>, NodeError> {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::arguments::{CoordinatorArguments, IssueArguments, PlacementName, ShowArguments};
 use super::files::{Data, FogFile, TokenFile, account_of};
+use super::top::role_name;
 use super::{FogCommandError, print, say};
 use crate::coordinate::{CoordinatorConfig, CoordinatorService, Update};
 use crate::metrics::{self, Pages};
@@ -95,7 +96,7 @@ pub(super) async fn run(arguments: &CoordinatorArguments) -> Result<(), FogComma
 /// Says what its operator wants to know.
 fn tell(update: &Update) -> Result<(), FogCommandError> {
     match update {
-        Update::Joined { node, role } => print(&format!("joined {node}, {role:?}")),
+        Update::Joined { node, role } => print(&format!("joined {node}, {}", role_name(*role))),
         Update::Refused { node, reason } => print(&format!("refused {node}: {reason}")),
         Update::Stalled { error } => print(&format!("stalled: {error}")),
         Update::Resumed => print("resumed"),

@@ -66,7 +66,7 @@ impl Look {
             |of: fn(&NodeStatus) -> u64| computing.clone().map(of).fold(0, u64::saturating_add);
         let _ = writeln!(
             text,
-            "{} compute nodes lend {:.1} processors and {} MiB; {} tasks run, {} wait for a node",
+            "compute nodes: {}, which lend {:.1} processors and {} MiB, run {} tasks and hold {} more",
             computing.clone().count(),
             sum(|it| it.cpu_millis) as f64 / 1e3,
             sum(|it| it.memory_bytes) >> 20,
@@ -78,10 +78,7 @@ impl Look {
             "\nNODE          ROLE     STATUS       CPUS      MIB  RUNNING  WAITING  TRUST  LATENCY"
         );
         for node in &self.nodes {
-            let role = match node.role {
-                Role::Mix { layer } => format!("mix {layer}"),
-                Role::Compute => "compute".to_owned(),
-            };
+            let role = role_name(node.role);
             let status = match node.barred {
                 true => "left alone",
                 false => node.status.name(),
@@ -116,6 +113,13 @@ impl Look {
             );
         }
         text
+    }
+}
+
+pub(super) fn role_name(role: Role) -> String {
+    match role {
+        Role::Mix { layer } => format!("mix {layer}"),
+        Role::Compute => "compute".to_owned(),
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fogcompute_base::{AccountId, JobId, NodeId, TaskId};
-use fogcompute_coord::token::{Action, Gate, GateConfig, Need, Pass};
+use fogcompute_coord::token::{Action, Gate, GateConfig, Need, Pass, ReplayLimits};
 use fogcompute_coord::{JobSpec, NodeView, Status, SubmitError};
 use fogcompute_ledger::{Amount, PublicKey};
 use fogcompute_store::{GateStore, JobRow, StoreError, TaskRow, Wait};
@@ -16,6 +17,7 @@ use super::link::{Asked, Desk, Reply};
 use super::protocol::{Answer, JOBS_MAX, JobOrder, NodeStatus, Reason, Request, Wanted};
 use crate::coordinate::CoordinatorService;
 use crate::error::NodeError;
+use crate::health;
 use crate::protocol::Role;
 
 /// Most requests that are looked at together: their passes and their jobs are written down at once.
@@ -23,6 +25,13 @@ const TOGETHER_MAX: usize = 64;
 
 /// Most requests that wait for events, over all links.
 const WATCHERS_MAX: usize = 1_024;
+
+/// Calls that are remembered, of all and of one submitter: each result that is fetched is one. They
+/// take some 200 bytes each.
+const REPLAYS: ReplayLimits = ReplayLimits {
+    calls_max: 500_000,
+    calls_per_submitter_max: 100_000,
+};
 
 /// Whose tokens a coordinator honours, and where it remembers what was done with them.
 #[derive(Clone, Debug)]
@@ -69,6 +78,8 @@ struct Watcher {
     reply: Reply,
     owner: AccountId,
     wanted: Wanted,
+    /// The number it has looked up to, for whoever gives up waiting.
+    looked: Arc<AtomicU64>,
 }
 
 /// Why a request gets no other answer, with what people are told.
@@ -122,10 +133,11 @@ impl CoordinatorService {
     /// [`NodeError::Store`].
     pub fn open_to_submitters(&mut self, config: SubmittersConfig) -> Result<(), NodeError> {
         let store = GateStore::open(&config.gate)?;
-        let gate = store.gate(GateConfig::new(
-            self.descriptor().node,
-            config.issuers.iter().copied(),
-        ))?;
+        let issuers = config.issuers.iter().copied();
+        let gate = store.gate(GateConfig {
+            replays: REPLAYS,
+            ..GateConfig::new(self.descriptor().node, issuers)
+        })?;
         self.submitters.door = Some(Door { gate, store });
         self.submitters.desk.open(config.issuers);
         Ok(())
@@ -243,18 +255,14 @@ impl CoordinatorService {
                 Ok(count) => return self.promise_cancelled(reply, count),
                 Err(refused) => Err(refused),
             },
-            Request::Events(wanted) => match self.events(owner, wanted) {
-                Ok(None) => {
-                    let watcher = Watcher {
-                        reply,
-                        owner,
-                        wanted,
-                    };
-                    return self.watch(watcher);
-                }
-                Ok(Some(answer)) => Ok(answer),
-                Err(refused) => Err(refused),
-            },
+            Request::Events(wanted) => {
+                return self.watch(Watcher {
+                    reply,
+                    owner,
+                    wanted,
+                    looked: asked.looked,
+                });
+            }
             Request::Job(job) => self.job_of(job, owner).map(Answer::Job),
             Request::Tasks(job) => self.tasks_of(job, owner).map(Answer::Tasks),
             Request::Task(task) => (self.task_of(task, owner)).map(|it| Answer::Tasks(vec![it])),
@@ -301,6 +309,7 @@ impl CoordinatorService {
             }
             Err(error) => {
                 debug!(%error, "refused");
+                health::count_refused(&mut self.counts, &error);
                 let reason = match &error {
                     SubmitError::NoTasks { .. } => Reason::NoTasks,
                     SubmitError::TooManyTasks { .. } => Reason::TooManyTasks,
@@ -410,24 +419,49 @@ impl CoordinatorService {
         }
     }
 
-    /// What happened, or nothing if it is to be waited for.
-    fn events(&self, owner: AccountId, wanted: Wanted) -> Result<Option<Answer>, Refused> {
-        let found = (self.jobs()).events(Some(owner), wanted.after, wanted.count_max.into())?;
-        let is_new = !found.events.is_empty() || found.missed > 0;
-        // A cursor of another coordinator is behind what is there: it is told where this one is.
-        let is_news = is_new || found.last < wanted.after || wanted.wait_ms == 0;
-        Ok(is_news.then_some(Answer::Events(found)))
+    /// What happened, or nothing if it is to be waited for: then it is known up to where there is
+    /// nothing.
+    fn look(&self, owner: AccountId, wanted: &mut Wanted) -> Result<Option<Answer>, Refused> {
+        loop {
+            let before = wanted.after;
+            let found = (self.jobs()).events(Some(owner), before, wanted.count_max.into())?;
+            // A number that this coordinator never gave: whoever asks is told where it is.
+            let is_ahead = found.last < before;
+            let is_news = !found.events.is_empty() || found.missed > 0 || is_ahead;
+            if is_news || wanted.wait_ms == 0 {
+                return Ok(Some(Answer::Events(found)));
+            }
+            if found.last == before {
+                return Ok(None);
+            }
+            wanted.after = found.last;
+        }
     }
 
-    fn watch(&mut self, watcher: Watcher) {
-        let watchers = &mut self.submitters.watchers;
-        watchers.retain(|it| !it.reply.is_closed());
-        if watchers.len() < WATCHERS_MAX {
-            watchers.push(watcher);
+    /// Answers somebody who wants events, now or when there are some.
+    fn watch(&mut self, mut watcher: Watcher) {
+        if watcher.reply.is_closed() {
             return;
         }
-        // Who cannot wait here asks again.
-        let _ = watcher.reply.send(Refused::of(Reason::TooManyCalls).into());
+        let answer = match self.look(watcher.owner, &mut watcher.wanted) {
+            Ok(Some(answer)) => answer,
+            Ok(None) => {
+                let watchers = &mut self.submitters.watchers;
+                if watchers.len() >= WATCHERS_MAX {
+                    watchers.retain(|it| !it.reply.is_closed());
+                }
+                if watchers.len() < WATCHERS_MAX {
+                    watcher
+                        .looked
+                        .store(watcher.wanted.after, Ordering::Relaxed);
+                    watchers.push(watcher);
+                    return;
+                }
+                Refused::of(Reason::TooManyCalls).into()
+            }
+            Err(refused) => refused.into(),
+        };
+        let _ = watcher.reply.send(answer);
     }
 
     /// Everything is written down: who waited for that is answered.
@@ -442,18 +476,7 @@ impl CoordinatorService {
             let _ = reply.send(answer);
         }
         for watcher in std::mem::take(&mut self.submitters.watchers) {
-            if watcher.reply.is_closed() {
-                continue;
-            }
-            match self.events(watcher.owner, watcher.wanted) {
-                Ok(None) => self.submitters.watchers.push(watcher),
-                Ok(Some(answer)) => {
-                    let _ = watcher.reply.send(answer);
-                }
-                Err(refused) => {
-                    let _ = watcher.reply.send(refused.into());
-                }
-            }
+            self.watch(watcher);
         }
     }
 

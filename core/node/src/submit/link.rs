@@ -1,6 +1,7 @@
 //! Links of submitters: what comes in is put together and asked, what is answered goes out.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub(crate) struct Asked {
     pub body: Vec<u8>,
     pub request: Request,
     pub reply: Reply,
+    /// The number of the last event that was looked at for it.
+    pub looked: Arc<AtomicU64>,
     /// Its room among those that come in, until it is dealt with.
     pub _room: Option<OwnedSemaphorePermit>,
 }
@@ -151,7 +154,7 @@ async fn read_requests(
             .map_err(|_| LinkError::Idle { limit: UPLOAD_MAX })??;
         let number = incoming.number;
         let (reply, answer) = oneshot::channel();
-        let mut patience = None;
+        let (mut patience, looked) = (None, Arc::new(AtomicU64::new(0)));
         let refused = match incoming.body {
             Err(reason) => Some(reason),
             Ok(body) => match Request::decode(&body) {
@@ -160,13 +163,15 @@ async fn read_requests(
                     if let Request::Events(wanted) = &request
                         && wanted.wait_ms > 0
                     {
-                        patience = Some(*wanted);
+                        looked.store(wanted.after, Ordering::Relaxed);
+                        patience = Some(Duration::from_millis(wanted.wait_ms.into()));
                     }
                     let asked = Asked {
                         call: incoming.call,
                         body,
                         request,
                         reply,
+                        looked: Arc::clone(&looked),
                         _room: incoming.room,
                     };
                     if desk.asked.send(asked).await.is_err() {
@@ -181,17 +186,13 @@ async fn read_requests(
             let answer = match (refused, patience) {
                 (Some(reason), _) => Ok(refusal(reason)),
                 (None, None) => answer.await,
-                (None, Some(wanted)) => {
-                    let limit = Duration::from_millis(wanted.wait_ms.into());
-                    let nothing = JobEvents {
-                        last: wanted.after,
+                (None, Some(limit)) => match tokio::time::timeout(limit, answer).await {
+                    Ok(answer) => answer,
+                    Err(_) => Ok(Answer::Events(JobEvents {
+                        last: looked.load(Ordering::Relaxed),
                         ..JobEvents::default()
-                    };
-                    match tokio::time::timeout(limit, answer).await {
-                        Ok(answer) => answer,
-                        Err(_) => Ok(Answer::Events(nothing)),
-                    }
-                }
+                    })),
+                },
             };
             if let Ok(answer) = answer {
                 let _ = answers.send((number, answer)).await;

@@ -18,7 +18,8 @@ use tokio::net::TcpStream;
 
 use super::protocol::{Answer, Part, REQUEST_BYTES_MAX, Request, request_frames};
 use super::*;
-use crate::coordinate::{CoordinatorConfig, CoordinatorService};
+use crate::coordinate::{CoordinatorConfig, CoordinatorService, Update};
+use crate::health::Unwell;
 
 const OWNER: AccountId = AccountId::from_bytes([9; 16]);
 
@@ -497,6 +498,70 @@ async fn a_watcher_misses_nothing_across_a_restart() {
     assert_eq!(event.number, 3);
     let event = next(&mut service, &mut watch).await;
     assert_eq!((event.number, event.change), (4, JobChange::JobEnded));
+}
+
+#[tokio::test]
+async fn a_coordinator_that_cannot_write_takes_nothing_and_says_so_until_it_can() {
+    let (mut service, folder) = started().await;
+    let ana = client(&service);
+    let (jobs, away) = (
+        folder.path().join("jobs.sqlite"),
+        folder.path().join("away"),
+    );
+    drive(&mut service, ana.nodes()).await.unwrap();
+    // A file that is gone is one that cannot be written.
+    std::fs::rename(&jobs, &away).unwrap();
+    let first = ana.submit(order(1, 1));
+    tokio::pin!(first);
+    loop {
+        tokio::select! {
+            biased;
+            told = &mut first => panic!("{told:?}"),
+            update = service.next() => if let Update::Stalled { .. } = update.unwrap() {
+                break;
+            },
+        }
+    }
+    assert!(matches!(service.health(), Err(Unwell::Stalled { .. })));
+    let second = drive(&mut service, ana.submit(order(2, 1))).await;
+    assert_eq!(refused(second), Reason::Stalled);
+    std::fs::rename(&away, &jobs).unwrap();
+    let told = drive(&mut service, first).await.unwrap();
+    assert_eq!((told.id, told.summary.open), (order(1, 1).id, 1));
+    assert!(matches!(service.health(), Err(Unwell::NoRoute(_))));
+    drive(&mut service, ana.submit(order(2, 1))).await.unwrap();
+    // Calls that cannot be remembered are not carried out.
+    let gate = folder.path().join("gate.sqlite");
+    std::fs::rename(&gate, &away).unwrap();
+    let third = drive(&mut service, ana.submit(order(3, 8))).await;
+    assert_eq!(refused(third), Reason::Stalled);
+    std::fs::rename(&away, &gate).unwrap();
+    // It took nothing of the token either: 8 of 10 tasks are left.
+    let third = drive(&mut service, ana.submit(order(3, 8))).await;
+    assert_eq!(third.unwrap().summary.open, 8);
+}
+
+#[tokio::test]
+async fn many_who_come_at_once_are_all_answered() {
+    let (mut service, _folder) = started().await;
+    let many = Grant {
+        tasks_max: 1_000,
+        spend_max: Amount::MAX,
+        ..grant()
+    };
+    let token = Token::issue(many, &key(ISSUER));
+    let clients: Vec<_> = (0..20).map(|_| client_with(&service, token, ANA)).collect();
+    let mut asking = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let client = clients[usize::from(number) % clients.len()].clone();
+        asking.spawn(async move { client.submit(order(number, 2)).await });
+    }
+    let told = drive(&mut service, asking.join_all()).await;
+    assert_eq!(told.len(), 200);
+    for told in told {
+        assert_eq!(told.unwrap().summary.open, 2);
+    }
+    assert_eq!(service.jobs().jobs(1_000).unwrap().len(), 200);
 }
 
 #[tokio::test]
