@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fogcompute_base::{Clock, Instant, NodeId};
@@ -324,6 +324,8 @@ async fn sleep(wait: Option<Duration>) {
 
 struct Peer {
     queue: mpsc::Sender<Vec<u8>>,
+    /// Whether it could not be reached when it was last dialled.
+    failed: Arc<AtomicBool>,
     // Dropping the set ends the link.
     _task: JoinSet<()>,
 }
@@ -340,23 +342,28 @@ struct Links {
 
 impl Links {
     fn send(&mut self, transmit: Transmit) {
-        let Some(&(node, address)) = self.directory.get(&transmit.to) else {
+        let Some(&whom) = self.directory.get(&transmit.to) else {
             self.counters.unknown_peer.fetch_add(1, Ordering::Relaxed);
             return;
         };
         let peer = self.peers.entry(transmit.to).or_insert_with(|| {
             let (queue, packets) = mpsc::channel(self.config.peer_queue_packets_max);
+            let failed = Arc::new(AtomicBool::new(false));
             let mut task = JoinSet::new();
             task.spawn(write_packets(
                 self.identity.clone(),
-                node,
-                address,
+                whom,
                 packets,
+                Arc::clone(&failed),
                 Arc::clone(&self.counters),
                 Arc::clone(&self.clock),
                 self.config.clone(),
             ));
-            Peer { queue, _task: task }
+            Peer {
+                queue,
+                failed,
+                _task: task,
+            }
         });
         if peer.queue.try_send(transmit.packet.into_bytes()).is_err() {
             self.counters.unreachable.fetch_add(1, Ordering::Relaxed);
@@ -364,19 +371,21 @@ impl Links {
     }
 
     fn set_directory(&mut self, directory: Directory) {
-        // A peer that left or moved loses its link; what still waits for it is dropped.
+        // A peer that left or moved loses its link; what still waits for it is dropped. One that could
+        // not be reached is dialled at once: whoever has told of it has heard of it since.
         let old = std::mem::replace(&mut self.directory, directory);
-        self.peers
-            .retain(|node, _| old.get(node) == self.directory.get(node));
+        self.peers.retain(|node, peer| {
+            old.get(node) == self.directory.get(node) && !peer.failed.load(Ordering::Relaxed)
+        });
     }
 }
 
 /// Sends one peer's packets; dials when there is something to send and no link.
 async fn write_packets(
     identity: Identity,
-    node: NodeId,
-    address: SocketAddr,
+    (node, address): (NodeId, SocketAddr),
     mut packets: mpsc::Receiver<Vec<u8>>,
+    failed: Arc<AtomicBool>,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
     config: MixServiceConfig,
@@ -407,6 +416,7 @@ async fn write_packets(
             if link.is_none() && may_dial {
                 link = dial(&identity, node, address, config.handshake_max).await;
                 failed_at = link.is_none().then(|| clock.now());
+                failed.store(link.is_none(), Ordering::Relaxed);
             }
             let Some((_, writer)) = link.as_mut() else {
                 break;
@@ -812,6 +822,12 @@ mod tests {
         node.handle.send(vec![packet(&descriptor)]).await;
         drop(listener.accept().await.unwrap());
         unreachable(3).await;
+        // Reports to a coordinator that was started again were dropped, and their tasks waited for the
+        // end of a lease.
+        node.handle.set_directory([&descriptor]).await.unwrap();
+        node.handle.send(vec![packet(&descriptor)]).await;
+        drop(listener.accept().await.unwrap());
+        unreachable(4).await;
     }
 
     #[tokio::test]
