@@ -100,8 +100,10 @@ fn task_id(job: JobId, number: u64) -> TaskId {
 }
 
 /// Waits until a job has ended.
-async fn ended(client: &FogClient, mut row: JobRow) -> Result<JobRow, FogCommandError> {
-    let mut watch = client.watch(0);
+async fn ended(client: &FogClient, row: JobRow) -> Result<JobRow, FogCommandError> {
+    let mut watch = client.watch_new().await?;
+    // It may have ended before it was watched.
+    let mut row = client.job(row.id).await?;
     while row.summary.open > 0 {
         match watch.next().await? {
             Watched::Event(JobEvent {

@@ -329,6 +329,23 @@ impl FogClient {
         }
     }
 
+    /// What happens to the jobs of the account from now on.
+    ///
+    /// # Errors
+    /// [`FogClientError`].
+    pub async fn watch_new(&self) -> Result<Watch, FogClientError> {
+        // Behind every number there is: the coordinator says where it is.
+        let wanted = Wanted {
+            after: u64::MAX,
+            count_max: 1,
+            wait_ms: 0,
+        };
+        match self.ask(&Request::Events(wanted)).await? {
+            Answer::Events(found) => Ok(self.watch(found.last)),
+            _ => Err(self.confused()),
+        }
+    }
+
     async fn done(&self, request: &Request) -> Result<(), FogClientError> {
         match self.ask(request).await? {
             Answer::Done => Ok(()),
@@ -403,7 +420,8 @@ pub enum Watched {
     /// The watcher was so slow, or away for so long, that events are forgotten. How the jobs stand
     /// now can be asked.
     Lagged {
-        /// How many, those of other accounts included.
+        /// How many, those of other accounts included. 0 if nobody can tell, because the coordinator
+        /// never gave the number from which on it was asked: its file was set back.
         missed: u64,
     },
 }
@@ -439,7 +457,7 @@ impl Watch {
             match self.client.ask(&Request::Events(wanted)).await? {
                 Answer::Events(found) => {
                     let missed = found.missed;
-                    if missed > 0 {
+                    if missed > 0 || found.last < self.last {
                         self.events.push_back(Watched::Lagged { missed });
                     }
                     self.events

@@ -495,9 +495,15 @@ async fn a_watcher_misses_nothing_across_a_restart() {
     .await;
     let mut watch = ana.watch(last);
     let event = next(&mut service, &mut watch).await;
-    assert_eq!(event.number, 3);
+    assert_eq!((event.number, watch.last()), (3, 3));
     let event = next(&mut service, &mut watch).await;
     assert_eq!((event.number, event.change), (4, JobChange::JobEnded));
+    // A number that this coordinator never gave is said to be one.
+    let mut lost = ana.watch(1_000);
+    let told = drive(&mut service, lost.next()).await.unwrap();
+    assert_eq!((told, lost.last()), (Watched::Lagged { missed: 0 }, 4));
+    let new = drive(&mut service, ana.watch_new()).await.unwrap();
+    assert_eq!(new.last(), 4);
 }
 
 #[tokio::test]
