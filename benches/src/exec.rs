@@ -17,7 +17,7 @@ pub(crate) fn run(
     effort: Effort,
     output: &mut Output,
 ) -> Result<(), Box<dyn Error>> {
-    engines::run(effort, output)?;
     throughput::run(python, effort, output)?;
-    recover::run(effort, output)
+    recover::run(effort, output)?;
+    engines::run(effort, output)
 }

@@ -42,6 +42,10 @@ pub use self::error::WorkerError;
 /// What a job names, to be stored with it.
 type Contents = Vec<Arc<[u8]>>;
 
+/// Short tasks that wait for each slot beside the one that runs: more than a disk takes to write down
+/// what became of those before.
+const AHEAD_PER_SLOT: u32 = 16;
+
 /// How a worker behaves.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
@@ -60,7 +64,8 @@ pub struct WorkerConfig {
 }
 
 impl Default for WorkerConfig {
-    /// In memory, confirmed by the disk if there is one, a slot for each processor, 4 GiB.
+    /// In memory, confirmed by the disk if there is one, a slot for each processor, 4 GiB, short tasks
+    /// ahead.
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         Self {
@@ -68,7 +73,10 @@ impl Default for WorkerConfig {
             durability: Durability::Full,
             slots: u32::try_from(processors).unwrap_or(u32::MAX),
             memory_bytes: 4 << 30,
-            tasks: executor::Config::default(),
+            tasks: executor::Config {
+                ahead_per_slot: AHEAD_PER_SLOT,
+                ..executor::Config::default()
+            },
         }
     }
 }
