@@ -2,6 +2,7 @@
 //!
 //! `benches/README.md` says how to read the figures.
 
+mod coord;
 mod dao;
 mod exec;
 mod ffi;
@@ -63,6 +64,8 @@ enum Area {
         #[arg(long, value_name = "PROGRAM")]
         python: PathBuf,
     },
+    /// The coordinator's rules as the fog grows, and what it keeps on disk.
+    Coord,
     /// Governance, beside `ed25519-dalek` alone and beside itself with fewer people.
     Dao,
     /// Opens a ledger and says what that took: a part of `ledger`, in a process of its own.
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Area::Schedule { python } => schedule::run(&python, effort, &mut output),
         Area::Ledger { python } => ledger::run(&python, effort, &mut output),
         Area::Exec { python } => exec::run(&python, effort, &mut output),
+        Area::Coord => coord::run(effort, &mut output),
         Area::Dao => dao::run(effort, &mut output),
         Area::LedgerOpen { path } => ledger::open(&path),
         Area::Harvest => harvest::run(effort, &mut output),

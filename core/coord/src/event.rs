@@ -8,6 +8,7 @@ use fogcompute_ledger::Amount;
 use fogcompute_schedule::{PlacementError, Plan};
 
 use crate::job::JobSummary;
+use crate::kind::PrivacyLevel;
 
 /// Why an attempt ended without a result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,6 +49,8 @@ pub enum Event {
         task: TaskId,
         /// The attempt, from 1: a fencing token.
         attempt: u32,
+        /// By which way: [`PrivacyLevel::needs_mixnet`].
+        privacy: PrivacyLevel,
         /// What to run.
         spec: TaskSpec,
     },

@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fogcompute_base::{AccountId, Instant, JobId, NodeId, Priority, TaskId, UnixMillis};
+use fogcompute_coord::routing::Strategy as Routing;
 use fogcompute_coord::{
-    Config, Coordinator, Event, Host, JobSpec, LossReason, MemoryJournal, Offer, ReportError,
-    Status, SubmitError, TaskOrder, clearing_account, genesis, mint_account, node_account,
+    Config, Coordinator, Event, Host, JobSpec, LossReason, MemoryJournal, Offer, Placement,
+    PrivacyLevel, ReportError, Status, SubmitError, TaskOrder, clearing_account, genesis,
+    mint_account, node_account,
 };
 use fogcompute_exec::{Limits, TaskError, TaskOutput, TaskReport, TaskSpec, TaskState, Usage};
 use fogcompute_ledger::{Amount, Book, LedgerError};
@@ -46,6 +48,8 @@ enum Step {
     Cancel(usize),
     /// The coordinator is killed and goes on from its journal.
     Crash,
+    Hold,
+    Resume,
     Pass {
         seconds: u64,
         /// Nodes that are heard meanwhile, one bit each.
@@ -107,6 +111,8 @@ fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(attempt, node, offset)| Step::Forge { attempt, node, offset }),
         2 => any::<usize>().prop_map(Step::Cancel),
         1 => Just(Step::Crash),
+        1 => Just(Step::Hold),
+        2 => Just(Step::Resume),
         4 => (0..100_u64, any::<u8>()).prop_map(|(seconds, heard)| Step::Pass { seconds, heard }),
     ]
 }
@@ -121,10 +127,13 @@ struct Attempt {
 /// A fog, and what an onlooker knows of it from its events alone.
 struct World {
     coordinator: Coordinator,
+    seed: u64,
     book: Book,
     journal: MemoryJournal,
     /// Whether the coordinator has been killed: it has forgotten what is settled.
     killed: bool,
+    /// Whether the mixnet is shut.
+    held: bool,
     rng: ChaCha8Rng,
     now: Instant,
     /// Every attempt that was dispatched, in order.
@@ -145,10 +154,12 @@ impl World {
         book.execute(&genesis(OWNER, Amount(ENDOWMENT)), UnixMillis(0))
             .unwrap();
         Self {
-            coordinator: Coordinator::new(config()).unwrap(),
+            coordinator: Coordinator::new(config(seed)).unwrap(),
+            seed,
             book,
             journal: MemoryJournal::default(),
             killed: false,
+            held: false,
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: Instant::from_millis(1),
             dispatched: Vec::new(),
@@ -229,7 +240,17 @@ impl World {
             Step::Crash => {
                 self.killed = true;
                 let stored = self.journal.stored();
-                self.coordinator = Coordinator::recover(config(), stored, self.now).unwrap();
+                self.coordinator =
+                    Coordinator::recover(config(self.seed), stored, self.now).unwrap();
+                self.held = false;
+            }
+            Step::Hold => {
+                self.held = true;
+                self.call(Coordinator::hold);
+            }
+            Step::Resume => {
+                self.held = false;
+                self.call(Coordinator::resume);
             }
             Step::Pass { seconds, heard } => self.pass(Duration::from_secs(*seconds), *heard),
         }
@@ -275,6 +296,7 @@ impl World {
             id,
             owner: OWNER,
             priority: [Priority::High, Priority::Normal][usize::from(number % 2)],
+            privacy: [PrivacyLevel::Public, PrivacyLevel::Private][usize::from(number % 2)],
             tasks,
         };
         match self.call(|rules, host| rules.submit(job, host)) {
@@ -285,6 +307,7 @@ impl World {
                     self.tasks.insert(task, (id, memory_bytes));
                 }
             }
+            Err(SubmitError::Unroutable { .. }) => {}
             Err(SubmitError::NoTasks { .. }) => assert!(orders.is_empty()),
             Err(SubmitError::KnownTask { .. }) => assert!(known),
             Err(SubmitError::Bank(LedgerError::InsufficientFunds { .. })) => {
@@ -362,6 +385,7 @@ impl World {
                     node,
                     task,
                     attempt,
+                    privacy,
                     ..
                 } => {
                     let attempt = Attempt {
@@ -370,6 +394,7 @@ impl World {
                         number: attempt,
                     };
                     assert!(!self.ended.contains(&task));
+                    assert!(!(self.held && privacy.needs_mixnet()), "{task} is let out");
                     let before = self.live.insert(task, attempt);
                     // A coordinator that was killed asks once more for what it had asked for.
                     if self.killed && before == Some(attempt) {
@@ -519,6 +544,7 @@ impl World {
             latency_ms: 1.0,
         };
         self.step(&Step::Register(NODES, generous));
+        self.step(&Step::Resume);
         // A task has at most three attempts, and each turn ends one or lets a lease lapse.
         for _ in 0..=4 * self.tasks.len() {
             let live: Vec<_> = self.live.values().copied().collect();
@@ -549,8 +575,17 @@ impl World {
     }
 }
 
-fn config() -> Config {
+/// The optimiser for every other seed, and each strategy in turn for the rest.
+fn config(seed: u64) -> Config {
+    let strategies = Routing::ALL;
+    let turn = usize::try_from(seed / 2).unwrap() % strategies.len();
+    let placement = if seed.is_multiple_of(2) {
+        Placement::Optimised
+    } else {
+        Placement::Routed(strategies[turn])
+    };
     Config {
+        placement,
         nsga2: Nsga2 {
             population: 4,
             generations: 2,

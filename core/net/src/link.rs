@@ -88,6 +88,8 @@ pub enum Purpose {
     Mix,
     /// Messages between a node and its coordinator.
     Control,
+    /// What submitters ask of a coordinator.
+    Submit,
 }
 
 impl Purpose {
@@ -95,6 +97,7 @@ impl Purpose {
         match self {
             Self::Mix => 1,
             Self::Control => 2,
+            Self::Submit => 3,
         }
     }
 
@@ -102,6 +105,7 @@ impl Purpose {
         match byte {
             1 => Some(Self::Mix),
             2 => Some(Self::Control),
+            3 => Some(Self::Submit),
             _ => None,
         }
     }

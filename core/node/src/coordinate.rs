@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fogcompute_base::{AccountId, Clock, Instant, NodeId, OsEntropy, SystemClock, TaskId};
+use fogcompute_base::{
+    AccountId, Clock, Instant, NodeId, OsEntropy, SystemClock, TaskId, UnixMillis,
+};
+use fogcompute_coord::metrics::Metrics;
 use fogcompute_coord::{
-    Config, Coordinator, Event, FlushError, Host, JobSpec, LossReason, Offer, RegisterError,
-    genesis,
+    Config, Coordinator, Event, FlushError, Host, JobSpec, LossReason, Offer, Placement,
+    RegisterError, genesis,
 };
 use fogcompute_exec::{TaskError, TaskReport, TaskSpec};
 use fogcompute_ledger::Amount;
@@ -28,9 +31,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::error::NodeError;
+use crate::health;
 use crate::protocol::{
     DIRECTORY_NODES_MAX, FROM_NODE_BYTES_MAX, FromNode, Lending, Refusal, Role, TaskMessage, ToNode,
 };
+use crate::submit::{self, Desk, Submitters};
+use crate::trace;
 
 /// Bytes of a task report beside its output.
 const REPORT_OVERHEAD_BYTES: usize = 256;
@@ -209,6 +215,9 @@ pub struct CoordinatorService {
     /// The latest directory, for all nodes: who is slow skips those in between.
     directory: watch::Sender<Arc<[u8]>>,
     requests: BTreeMap<MessageId, Request>,
+    pub(crate) submitters: Submitters,
+    /// What happened since the start.
+    pub(crate) counts: Metrics,
     /// What the rules have decided and is not done yet.
     decided: Option<Event>,
     _tasks: JoinSet<()>,
@@ -255,8 +264,14 @@ impl CoordinatorService {
         let mut jobs = JobStore::open(&config.jobs, Durability::Full)?;
         let identity = Identity::from_bytes(jobs.identity(&mut OsEntropy)?);
         let mut rules = Coordinator::recover(config.rules.clone(), jobs.stored()?, clock.now())?;
+        let mut rng = ChaCha20Rng::seed_from_u64(config.seed);
         // Until there is a mixnode in every layer.
-        rules.hold();
+        rules.hold(&mut Host {
+            bank: &mut bank,
+            rng: &mut rng,
+            now: clock.now(),
+            wall: clock.unix_now(),
+        });
         let listen_error = |source| NodeError::Listen {
             address: config.listen,
             source,
@@ -272,6 +287,8 @@ impl CoordinatorService {
             address: listener.local_addr().map_err(listen_error)?,
         };
         let (control_links, links) = mpsc::channel(64);
+        let (submit_links, submitters) = mpsc::channel(64);
+        let (desk, asked) = Desk::new(Arc::clone(&clock));
         let (mix, deliveries) = MixService::spawn(
             Mixnode::new(
                 key,
@@ -286,6 +303,7 @@ impl CoordinatorService {
             Arc::clone(&clock),
             MixServiceConfig {
                 links_max: config.nodes_max + SPARE_LINKS,
+                submit: Some(submit_links),
                 ..MixServiceConfig::default()
             },
         );
@@ -298,9 +316,10 @@ impl CoordinatorService {
             directories,
             Arc::clone(&clock),
         ));
+        tasks.spawn(submit::attend_links(submitters, Arc::clone(&desk)));
         let client = Client::new(descriptor.contact(), ClientConfig::default());
         Ok(Self {
-            rng: ChaCha20Rng::seed_from_u64(config.seed),
+            rng,
             clock,
             config,
             rules,
@@ -318,6 +337,8 @@ impl CoordinatorService {
             changes: 0,
             directory,
             requests: BTreeMap::new(),
+            submitters: Submitters::new(desk, asked),
+            counts: Metrics::default(),
             decided: None,
             _tasks: tasks,
         })
@@ -351,6 +372,16 @@ impl CoordinatorService {
     #[must_use]
     pub fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    /// Why nothing can be written down, if nothing can.
+    pub(crate) fn stalled(&self) -> Option<&str> {
+        self.stalled.as_ref().map(|(_, reason)| reason.as_str())
+    }
+
+    /// The wall clock.
+    pub(crate) fn wall(&self) -> UnixMillis {
+        self.clock.unix_now()
     }
 
     /// What is known of every node that is there.
@@ -387,7 +418,11 @@ impl CoordinatorService {
     /// # Errors
     /// [`NodeError::Submit`].
     pub async fn submit(&mut self, job: JobSpec) -> Result<(), NodeError> {
-        Ok(self.with_rules(|rules, host| rules.submit(job, host))?)
+        let taken = self.with_rules(|rules, host| rules.submit(job, host));
+        if let Err(error) = &taken {
+            health::count_refused(&mut self.counts, error);
+        }
+        Ok(taken?)
     }
 
     /// Waits for the next thing that happens, acts on it, and tells.
@@ -432,6 +467,10 @@ impl CoordinatorService {
                     self.handle_delivery(delivery);
                     None
                 }
+                asked = self.submitters.asked() => {
+                    self.answer(asked);
+                    None
+                }
                 () = tokio::time::sleep(wait) => {
                     self.with_rules(Coordinator::handle_timeout);
                     None
@@ -448,11 +487,17 @@ impl CoordinatorService {
         let now = self.clock.now();
         let waits = self.stalled.as_ref().is_some_and(|(again, _)| now < *again);
         if waits || !self.rules.needs_flush() {
+            if !waits && self.has_promised() {
+                self.answer_what_is_written();
+            }
             return None;
         }
         let wall = self.clock.unix_now();
         match self.rules.flush(&mut self.jobs, &mut self.bank, wall) {
-            Ok(()) => self.stalled.take().map(|_| Update::Resumed),
+            Ok(()) => {
+                self.answer_what_is_written();
+                self.stalled.take().map(|_| Update::Resumed)
+            }
             Err(error) => {
                 let reason = error.to_string();
                 let told = self.stalled.take().is_some_and(|(_, last)| last == reason);
@@ -465,12 +510,16 @@ impl CoordinatorService {
     /// Does what the rules have decided.
     fn act(&mut self, event: Event, permit: Option<MixPermit>) -> Update {
         let at = self.clock.now();
+        let routed = matches!(self.config.rules.placement, Placement::Routed(_));
+        let _entered = trace::span(&event, routed).entered();
+        health::count(&mut self.counts, &event);
         match &event {
             Event::Dispatch {
                 node,
                 task,
                 attempt,
                 spec,
+                ..
             } => {
                 let (node, task, attempt) = (*node, *task, *attempt);
                 let sent = permit.map(|permit| self.dispatch(node, task, attempt, spec, permit));
@@ -576,7 +625,8 @@ impl CoordinatorService {
 
     fn report(&mut self, node: NodeId, attempt: u32, report: TaskReport) {
         // What is refused is the sender's fault, and dealt with by the rules.
-        let _ = self.with_rules(|rules, host| rules.report(node, attempt, report, host));
+        let taken = self.with_rules(|rules, host| rules.report(node, attempt, report, host));
+        self.counts.reports_refused += u64::from(taken.is_err());
     }
 
     fn handle_control(&mut self, control: Control) -> Result<Option<Update>, NodeError> {
@@ -767,7 +817,7 @@ impl CoordinatorService {
         if self.topology().is_ok() {
             self.with_rules(Coordinator::resume);
         } else {
-            self.rules.hold();
+            self.with_rules(Coordinator::hold);
         }
     }
 
@@ -780,7 +830,7 @@ impl CoordinatorService {
             .any(|known| NodeRef::from(*known) == NodeRef::from(node))
     }
 
-    fn with_rules<T>(
+    pub(crate) fn with_rules<T>(
         &mut self,
         call: impl FnOnce(&mut Coordinator, &mut Host<'_, SqliteLedger, ChaCha20Rng>) -> T,
     ) -> T {

@@ -27,10 +27,12 @@ mod epochs;
 mod error;
 mod files;
 mod fog;
+mod fogs;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod harvest;
+mod health;
 mod ledger;
 mod mandelbrot;
 mod messages;
@@ -46,7 +48,9 @@ mod report_page;
 mod run;
 mod serve;
 mod signals;
+mod submit;
 mod tasks;
+mod trace;
 mod worker;
 
 pub use coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
@@ -54,12 +58,17 @@ pub use demo::{DemoConfig, DemoError, LendingAdvice, run_demo};
 pub use device::Device;
 pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};
+pub use health::Unwell;
 pub use mixnet::{
     MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetError, MixnetMessage, MixnetNode,
     MixnetNodeConfig, Pending, ReplyBlocks, Restored,
 };
 pub use protocol::{Refusal, Role};
 pub use serve::{NodeConfig, run_node};
+pub use submit::{
+    FogClient, FogClientConfig, FogClientError, JobOrder, NodeStatus, Reason, SubmittersConfig,
+    Watch, Watched,
+};
 pub use worker::{
     TaskStatus, Worker, WorkerCall, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost,
     WorkerJob, WorkerLog, WorkerStatus,

@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use fogcompute_base::{AccountId, JobId, NodeId, Priority, TaskId};
-use fogcompute_coord::{Config, Event, JobSpec, TaskOrder};
+use fogcompute_coord::{Config, Event, JobSpec, PrivacyLevel, TaskOrder};
 use fogcompute_exec::{Limits, TaskSpec};
 use fogcompute_ledger::Amount;
 use fogcompute_node::{CoordinatorConfig, CoordinatorService, Role, Update};
@@ -173,6 +173,7 @@ async fn a_node_that_runs_a_task_ends_when_it_is_asked_to() {
         id: JobId::from_bytes([5; 16]),
         owner: OWNER,
         priority: Priority::default(),
+        privacy: PrivacyLevel::Private,
         tasks: vec![endless()],
     };
     fog.submit(job).await.unwrap();
@@ -228,6 +229,7 @@ fn a_coordinator_that_is_killed_goes_on_where_it_was() {
         id: job,
         owner: OWNER,
         priority: Priority::default(),
+        privacy: PrivacyLevel::Private,
         tasks: echoes(20),
     };
     let mut nodes = Vec::new();

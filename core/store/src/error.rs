@@ -261,6 +261,9 @@ pub enum StoreError {
         /// The column that makes no sense.
         column: &'static str,
     },
+    /// What the gate of a coordinator remembers cannot be read.
+    #[error("what the gate of a coordinator remembers is damaged")]
+    BadGate,
     /// The stored identity is not 32 bytes. It is not replaced: a node's name depends on it.
     #[error("stored identity is invalid")]
     BadIdentity,

@@ -45,6 +45,7 @@
 
 mod database;
 mod error;
+mod gate;
 mod jobs;
 mod ledger;
 mod node;
@@ -53,7 +54,10 @@ mod tasks;
 
 pub use database::Durability;
 pub use error::StoreError;
-pub use jobs::{JobRow, JobStore, TaskRow};
+pub use gate::{GateStore, Wait};
+pub use jobs::{
+    EVENTS_MAX as JOB_EVENTS_MAX, JobChange, JobEvent, JobEvents, JobRow, JobStore, TaskRow,
+};
 pub use ledger::{
     Asked, ENTRIES_PAGE_MAX, LedgerOptions, Opening, SharedLedger, SqliteLedger, Standing,
     TextFormat, Verification,

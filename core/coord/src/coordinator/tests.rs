@@ -2,7 +2,7 @@ use super::*;
 use crate::bank::{clearing_account, genesis, node_account};
 use crate::job::TaskOrder;
 use crate::journal::MemoryJournal;
-use crate::kind::Status;
+use crate::kind::{PrivacyLevel, Status};
 use crate::routing::Obstacle;
 use fogcompute_base::{AccountId, TransferId};
 use fogcompute_exec::{Limits, TaskError, TransitionError, Usage};
@@ -170,6 +170,7 @@ impl World {
             id: job_id(job),
             owner: OWNER,
             priority: Priority::Normal,
+            privacy: PrivacyLevel::Private,
             tasks,
         };
         self.call(|rules, host| rules.submit(job, host))
@@ -634,7 +635,8 @@ fn a_heartbeat_that_lowers_the_offer_moves_what_waits() {
         };
         world.register(B, idle);
         // B lends again, and A no longer what it did. What runs stays.
-        world.coordinator.registry.nodes.get_mut(&B).unwrap().offer = two;
+        let registry = &mut world.coordinator.registry;
+        registry.update(B, |node| node.offer = two).unwrap();
         assert_eq!((world.view(A).running, world.view(A).waiting), (2, 4));
         assert_eq!(world.heartbeat(A, lowered), Ok(true));
         assert_eq!(world.view(A).running, 2);
@@ -773,6 +775,7 @@ fn open_tasks_have_a_limit() {
         id: job_id(1),
         owner: OWNER,
         priority: Priority::Normal,
+        privacy: PrivacyLevel::Private,
         tasks: orders([1, 2]),
     };
     let refused: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&job);
@@ -1149,6 +1152,7 @@ fn urgent_tasks_are_routed_first_and_small_ones_pass_those_that_fit_nowhere() {
         id: job_id(2),
         owner: OWNER,
         priority: Priority::Critical,
+        privacy: PrivacyLevel::Private,
         tasks: orders([3]),
     };
     world
@@ -1673,12 +1677,12 @@ fn a_full_registry_opens_no_account() {
     let mut world = World::new();
     world.register(A, OFFER);
     let stranger = NodeId::from_bytes([255; 32]);
-    let node = world.coordinator.registry.nodes[&A].clone();
     for index in 1..REGISTRY_NODES_MAX {
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&(index as u64).to_be_bytes());
         let known = NodeId::from_bytes(bytes);
-        world.coordinator.registry.nodes.insert(known, node.clone());
+        let registry = &mut world.coordinator.registry;
+        assert!(registry.insert(known, OFFER, world.now));
     }
     let refused = world.call(|rules, host| rules.register(stranger, OFFER, host));
     assert!(matches!(
@@ -1690,9 +1694,10 @@ fn a_full_registry_opens_no_account() {
     assert!(world.till.book.account(node_account(stranger)).is_none());
     // Those that are known come back, and a lost one makes room.
     world.register(A, OFFER);
-    world.coordinator.registry.nodes.get_mut(&A).unwrap().lost = true;
+    let registry = &mut world.coordinator.registry;
+    registry.update(A, |node| node.lost = true).unwrap();
     world.register(stranger, OFFER);
-    assert!(!world.coordinator.registry.nodes.contains_key(&A));
+    assert!(!world.coordinator.registry.nodes().contains_key(&A));
 }
 
 #[test]
@@ -1792,7 +1797,8 @@ fn the_check_finds_what_must_not_be() {
     assert_eq!(sound().check(), Ok(()));
 
     let mut rules = sound();
-    rules.registry.nodes.get_mut(&A).unwrap().waiting.clear();
+    let turn = (Priority::Normal, 1, id(2));
+    rules.leave_node(A, turn);
     let misplaced = |task, state, places| {
         Err(Inconsistency::Misplaced {
             task,
@@ -1808,8 +1814,8 @@ fn the_check_finds_what_must_not_be() {
     assert_eq!(rules.check(), misplaced(id(2), queued, 2));
 
     let mut rules = sound();
-    let held = rules.registry.nodes.get_mut(&A).unwrap();
-    held.running.get_mut(&id(1)).unwrap().number = 2;
+    let renumber = |node: &mut Node| node.running.get_mut(&id(1)).unwrap().number = 2;
+    rules.registry.update(A, renumber);
     let assigned = TaskState::Assigned {
         node: A,
         attempt: 1,
@@ -1830,6 +1836,18 @@ fn the_check_finds_what_must_not_be() {
     assert_eq!(rules.check(), Err(Inconsistency::Idle { node, task }));
 
     let mut rules = sound();
+    rules.registry.forget_in_index(A);
+    assert_eq!(rules.check(), Err(Inconsistency::Index { node: A }));
+
+    let mut rules = sound();
+    rules.queues.insert((turn, B));
+    assert_eq!(rules.check(), Err(Inconsistency::Index { node: B }));
+
+    let mut rules = sound();
+    rules.tried.insert(turn);
+    assert_eq!(rules.check(), Err(Inconsistency::Strays { count: 0 }));
+
+    let mut rules = sound();
     rules.jobs.get_mut(&job_id(1)).unwrap().paid = Amount(1);
     assert_eq!(
         rules.check(),
@@ -1838,12 +1856,56 @@ fn the_check_finds_what_must_not_be() {
 }
 
 #[test]
+fn while_the_mixnet_is_shut_public_tasks_go_on() {
+    for config in [config(), routed(Strategy::PrivacyAware)] {
+        let mut world = World::with(config);
+        world.call(Coordinator::hold);
+        world.register(A, OFFER);
+        // More than a router looks past.
+        world.submit(1, orders(1..=BACKFILL_MAX as u8 + 1)).unwrap();
+        let public = JobSpec {
+            id: job_id(2),
+            owner: OWNER,
+            priority: Priority::Bulk,
+            privacy: PrivacyLevel::Public,
+            tasks: orders([100, 101]),
+        };
+        world
+            .call(|rules, host| rules.submit(public, host))
+            .unwrap();
+        let sent = world.events();
+        assert_eq!(dispatches(&sent), [(A, id(100), 1)]);
+        let ways: Vec<_> = sent
+            .iter()
+            .filter_map(|event| match event {
+                Event::Dispatch { privacy, .. } => Some(*privacy),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ways, [PrivacyLevel::Public]);
+        // One that waits for the mixnet can be cancelled.
+        world.call(|rules, host| rules.cancel(id(1), host)).unwrap();
+        world.report(A, 100, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(101), 1)]);
+        world.call(Coordinator::resume);
+        world.report(A, 101, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+        // What is under way goes on, also when it ends without a result.
+        world.call(Coordinator::hold);
+        world.report(A, 2, 1, Err(TaskError::Cancelled)).unwrap();
+        assert_eq!(world.dispatched(), []);
+        world.call(Coordinator::resume);
+        assert_eq!(world.dispatched().len(), 1);
+    }
+}
+
+#[test]
 fn while_the_host_can_send_nothing_jobs_wait_and_nothing_is_dispatched() {
     let mut world = World::new();
     world.register(A, OFFER);
     world.submit(1, orders(1..=2)).unwrap();
     assert_eq!(world.dispatched(), [(A, id(1), 1)]);
-    world.call(|rules, _| rules.hold());
+    world.call(Coordinator::hold);
     // Neither a new node, nor a new job, nor a free slot gets anything under way.
     world.register(B, OFFER);
     world.submit(2, orders([3])).unwrap();

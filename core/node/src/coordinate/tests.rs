@@ -1,6 +1,6 @@
 use super::*;
 use fogcompute_base::{JobId, Priority};
-use fogcompute_coord::TaskOrder;
+use fogcompute_coord::{PrivacyLevel, TaskOrder};
 use fogcompute_exec::Limits;
 use fogcompute_mix::PublicKey;
 use fogcompute_net::Purpose;
@@ -152,6 +152,7 @@ fn job(number: u8) -> JobSpec {
         id: JobId::from_bytes([number; 16]),
         owner: OWNER,
         priority: Priority::default(),
+        privacy: PrivacyLevel::Private,
         tasks: vec![TaskOrder {
             id: TaskId::from_bytes([number; 16]),
             spec: TaskSpec::new(&echo[..], &[][..], Limits::default()).unwrap(),
