@@ -346,6 +346,15 @@ struct Carried {
     recipient: Option<NoiseKey>,
 }
 
+impl Carried {
+    fn remember_holder(&mut self, courier: PeerId) {
+        if self.holders.len() >= HOLDERS_MAX && !self.holders.contains(&courier) {
+            self.holders.pop_first();
+        }
+        self.holders.insert(courier);
+    }
+}
+
 /// Envelopes that are carried for others.
 pub struct CourierBag {
     config: CourierConfig,
@@ -397,6 +406,7 @@ impl CourierBag {
             if !carried.sprayed {
                 carried.envelope.copies = carried.envelope.copies.max(envelope.copies);
             }
+            carried.remember_holder(depositor);
             return Deposit::Known;
         }
         if self.had.contains(&id) {
@@ -541,10 +551,7 @@ impl CourierBag {
             carried.envelope.copies = division.kept;
             carried.sprayed = true;
             carried.forwards = carried.forwards.saturating_add(1);
-            if carried.holders.len() >= HOLDERS_MAX {
-                carried.holders.pop_first();
-            }
-            carried.holders.insert(courier);
+            carried.remember_holder(courier);
             shared.push(Envelope {
                 copies: division.given,
                 ..carried.envelope.clone()

@@ -907,7 +907,9 @@ impl Node {
         };
         let frame_bytes_max = up.config.frame_bytes_max;
         let unix = self.unix(now);
-        for answer in self.store.answer(&request, ANSWER_PACKETS_MAX, unix) {
+        let asker = up.peer();
+        let answers = self.store.answer(&request, asker, ANSWER_PACKETS_MAX, unix);
+        for answer in answers {
             // What went in fragments is held as fragments.
             let frame = answer.to_frame();
             if frame.len() <= frame_bytes_max {
