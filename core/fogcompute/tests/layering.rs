@@ -41,6 +41,7 @@ const CORE: &[(&str, &[&str])] = &[
             "fogcompute-exec",
             "fogcompute-harvest",
             "fogcompute-ledger",
+            "fogcompute-mesh",
             "fogcompute-schedule",
         ],
     ),
