@@ -236,6 +236,8 @@ async fn accept_links(
                         let _ = control.send(link).await;
                     }
                 }
+                // Nobody here speaks that.
+                Purpose::Frames => {}
             }
         });
     }
@@ -433,7 +435,7 @@ async fn dial(
 ) -> Option<(LinkReader, LinkWriter)> {
     let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
     let stream = connected.ok()?.ok()?;
-    let link = Link::dial_within(stream, identity, node, Purpose::Mix, limit)
+    let link = Link::dial_within(stream, identity, Some(node), Purpose::Mix, limit)
         .await
         .ok()?;
     Some(link.into_split())
