@@ -261,7 +261,15 @@ pub enum StoreError {
         /// The column that makes no sense.
         column: &'static str,
     },
-    /// The stored identity is not 32 bytes. It is not replaced: a node's name depends on it.
+    /// A stored message of a mesh cannot be read.
+    #[error("stored message {number} has an invalid {column}")]
+    BadMessage {
+        /// Its number.
+        number: u64,
+        /// The column that makes no sense.
+        column: &'static str,
+    },
+    /// The stored identity has another length. It is not replaced: a node's name depends on it.
     #[error("stored identity is invalid")]
     BadIdentity,
     /// The stored usage cannot be read.
