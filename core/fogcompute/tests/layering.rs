@@ -70,11 +70,13 @@ const CORE: &[(&str, &[&str])] = &[
             "fogcompute-exec",
             "fogcompute-harvest",
             "fogcompute-ledger",
+            "fogcompute-mesh",
             "fogcompute-mix",
             "fogcompute-net",
             "fogcompute-runtime",
             "fogcompute-schedule",
             "fogcompute-store",
+            "fogcompute-transport",
         ],
     ),
     (

@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod chat;
 pub mod cli;
 mod coordinate;
 mod dao;
@@ -33,6 +34,7 @@ pub mod fuzzing;
 mod harvest;
 mod ledger;
 mod mandelbrot;
+mod mesh;
 mod messages;
 mod metrics;
 mod mixnet;
@@ -54,6 +56,9 @@ pub use demo::{DemoConfig, DemoError, LendingAdvice, run_demo};
 pub use device::Device;
 pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};
+pub use mesh::{
+    MeshError, MeshEvent, MeshFileEnd, MeshHistory, MeshNode, MeshNodeConfig, MeshNodeStats,
+};
 pub use mixnet::{
     MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetError, MixnetMessage, MixnetNode,
     MixnetNodeConfig, Pending, ReplyBlocks, Restored,
