@@ -18,7 +18,10 @@ const CORE: &[(&str, &[&str])] = &[
     (X25519, &[]),
     ("fogcompute-mix", &["fogcompute-base", X25519]),
     ("fogcompute-transport", &["fogcompute-base"]),
-    ("fogcompute-mesh", &["fogcompute-base"]),
+    (
+        "fogcompute-mesh",
+        &["fogcompute-base", "fogcompute-transport"],
+    ),
     ("fogcompute-harvest", &["fogcompute-base"]),
     ("fogcompute-schedule", &["fogcompute-base"]),
     ("fogcompute-ledger", &["fogcompute-base"]),

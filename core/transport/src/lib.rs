@@ -31,6 +31,7 @@ mod loopback;
 mod radio;
 mod radio_air;
 pub mod radio_conformance;
+mod radio_links;
 
 pub use loopback::{LOOPBACK_BYTES_MAX, LOOPBACK_MESSAGE_BYTES_MAX, Loopback};
 pub use radio::{
@@ -40,6 +41,9 @@ pub use radio::{
     VALUE_BYTES_MAX, WriteKind, value_bytes_max,
 };
 pub use radio_air::{AirConfig, Position, VirtualAir, VirtualRadio, VirtualRadioHandle};
+pub use radio_links::{
+    RadioCounters, RadioLinkEvent, RadioLinks, RadioLinksConfig, RadioSendError,
+};
 
 /// Longest address, in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 64;

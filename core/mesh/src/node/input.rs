@@ -120,6 +120,7 @@ impl Node {
         }
         if self.seen.contains(&key, now) {
             self.counters.duplicated += 1;
+            self.announced_again(&packet, arrival);
             if let Some(place) = self.relaying.remove(&key) {
                 if let Some(delayed) = self.delayed.remove(&place) {
                     self.delayed_bytes -= delayed.packet.payload().len();
@@ -392,6 +393,18 @@ impl Node {
             }
         }
         true
+    }
+
+    /// An announce that came over another link first shows who is behind this one too. It was verified then: no
+    /// other is ever seen.
+    fn announced_again(&mut self, packet: &Packet, arrival: Arrival) {
+        let is_direct = packet.ttl == TTL_MAX && !packet.answer && !arrival.is_whole_again;
+        if packet.kind == PacketType::ANNOUNCE
+            && is_direct
+            && let Some(link) = self.links.get_mut(&arrival.link)
+        {
+            link.announced = Some(packet.sender);
+        }
     }
 
     fn keep_peer(&mut self, id: PeerId, announce: Announce, timestamp: UnixMillis, now: Instant) {

@@ -251,6 +251,8 @@ impl Node {
         self.store.insert(packet, self.unix(now));
         let target = match packet.recipient {
             Some(peer) if !packet.is_broadcast() => Target::Peer { peer, except: None },
+            // Over every link, also where two lead to one peer: it shows who is behind each.
+            _ if packet.kind == PacketType::ANNOUNCE => Target::AllLinks,
             _ => Target::Everybody { except: None },
         };
         let links = self.dispatch(packet, target, now, rng);

@@ -458,3 +458,17 @@ fn a_crowd_passes_on_less_than_everybody_to_everybody() {
         assert_eq!(world.publics(node), ["crowd"], "{node}");
     }
 }
+
+/// Two connections with one neighbour, as radios make them: the announce that came over the second was dropped as
+/// seen, and that link stayed one of nobody.
+#[test]
+fn an_announce_shows_who_is_behind_each_link_it_comes_over() {
+    let mut world = World::new(5, 2);
+    let links = [0; 2].map(|_| world.link(0, 1, LinkConfig::FRAMED));
+    world.run(2);
+    for (node, other) in [(0, 1), (1, 0)] {
+        let peer = Some(world.id(other));
+        let known: Vec<_> = world.nodes[node].links().collect();
+        assert_eq!(known, links.map(|link| (link, peer)));
+    }
+}
