@@ -110,7 +110,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// # Errors
-    /// [`MeshError::FileFormat`], and what reading says.
+    /// [`MeshError::Format`], and what reading says.
     pub(super) fn new(mut source: Source) -> Result<Result<Self, MeshError>, io::Error> {
         let length = source.length()?;
         let mut builder = ManifestBuilder::default();

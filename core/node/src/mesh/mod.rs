@@ -58,9 +58,9 @@ pub enum MeshError {
         /// What the system said.
         source: io::Error,
     },
-    /// A file to send is too long, or its name or media type is.
+    /// A name, an identifier or a file is longer than its format allows.
     #[error(transparent)]
-    FileFormat(#[from] FormatError),
+    Format(#[from] FormatError),
     /// Nobody offered such a file, or too long ago.
     #[error("file {file} was not offered")]
     UnknownFile {

@@ -464,7 +464,7 @@ impl MeshNode {
     /// then. Only peers of this library understand.
     ///
     /// # Errors
-    /// [`MeshError::File`], [`MeshError::FileFormat`], [`MeshError::FilesFull`], [`MeshError::Send`],
+    /// [`MeshError::File`], [`MeshError::Format`], [`MeshError::FilesFull`], [`MeshError::Send`],
     /// [`MeshError::Closed`], [`MeshError::Forked`].
     pub fn offer_file(&self, peer: PeerId, path: &Path, mime: &str) -> Result<Digest, MeshError> {
         let file = |source| MeshError::File {
@@ -480,7 +480,7 @@ impl MeshNode {
     /// The same, for bytes in memory.
     ///
     /// # Errors
-    /// [`MeshError::FileFormat`], [`MeshError::FilesFull`], [`MeshError::Send`], [`MeshError::Closed`],
+    /// [`MeshError::Format`], [`MeshError::FilesFull`], [`MeshError::Send`], [`MeshError::Closed`],
     /// [`MeshError::Forked`].
     pub fn offer_bytes(
         &self,
