@@ -365,6 +365,11 @@ pub struct CourierBag {
 }
 
 impl CourierBag {
+    /// Envelopes that were ever taken.
+    pub(crate) const fn deposits(&self) -> u64 {
+        self.deposits
+    }
+
     /// An empty one.
     #[must_use]
     pub const fn new(config: CourierConfig) -> Self {

@@ -240,6 +240,8 @@ async fn accept_links(
                 Purpose::Mix => return read_packets(link.into_split().0, commands).await,
                 Purpose::Control => control,
                 Purpose::Submit => submit,
+                // Nobody here speaks that.
+                Purpose::Frames => None,
             };
             if let Some(host) = host {
                 let _ = host.send(link).await;
@@ -450,7 +452,7 @@ async fn dial(
 ) -> Option<(LinkReader, LinkWriter)> {
     let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
     let stream = connected.ok()?.ok()?;
-    let link = Link::dial_within(stream, identity, node, Purpose::Mix, limit)
+    let link = Link::dial_within(stream, identity, Some(node), Purpose::Mix, limit)
         .await
         .ok()?;
     Some(link.into_split())

@@ -17,6 +17,7 @@ use fogcompute_schedule::evolution::Nsga2;
 use fogcompute_schedule::strategy::Name;
 use fogcompute_schedule::{OBJECTIVE_COUNT, OBJECTIVE_NAMES, Preference, Sharing};
 
+use crate::chat::{self, ChatArguments};
 use crate::dao::{self, DaoCommand};
 use crate::demo::{
     DemoConfig, DemoError, NODES_MAX, NODES_MIN, TILES_MAX, TILES_MIN, WIDTH_MAX, WIDTH_MIN,
@@ -97,6 +98,11 @@ enum Command {
     /// make no sense, 3 for tasks that are not there, have no output, or have none yet.
     #[command(subcommand)]
     Worker(WorkerCommand),
+    /// Talk in a mesh: to everybody near, to one peer, in groups; send files.
+    ///
+    /// Lines from the standard input are said to everybody; those that begin with a slash are commands,
+    /// and /help lists them. The end of the input, /quit, SIGINT and SIGTERM end it.
+    Chat(ChatArguments),
     /// Say what this device would lend, and why.
     ///
     /// Exit codes: 1 for files that are not read or not sound and for a device that cannot be read,
@@ -710,6 +716,11 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 failed(&error);
                 error.exit_code()
             }
+        },
+        Command::Chat(arguments) => match runtime.block_on(chat::run(arguments)) {
+            Ok(()) => 0,
+            Err(error) if error.is_reader_gone() => 0,
+            Err(error) => failed(&error),
         },
         Command::Harvest(command) => match harvest::run(&command) {
             Ok(()) => 0,

@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod chat;
 pub mod cli;
 mod coordinate;
 mod dao;
@@ -35,6 +36,7 @@ mod harvest;
 mod health;
 mod ledger;
 mod mandelbrot;
+mod mesh;
 mod messages;
 mod metrics;
 mod mixnet;
@@ -59,6 +61,9 @@ pub use device::Device;
 pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};
 pub use health::Unwell;
+pub use mesh::{
+    MeshError, MeshEvent, MeshFileEnd, MeshHistory, MeshNode, MeshNodeConfig, MeshNodeStats,
+};
 pub use mixnet::{
     MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetError, MixnetMessage, MixnetNode,
     MixnetNodeConfig, Pending, ReplyBlocks, Restored,

@@ -1,6 +1,7 @@
 //! What a node must know after a restart.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
 use fogcompute_base::{Instant, UnixMillis};
@@ -114,6 +115,29 @@ impl Node {
             writer.u32(chance.billionths());
         }
         Zeroizing::new(writer.finish())
+    }
+
+    /// Another number when something has changed that must be kept ([`Node::save`]) before anything leaves: a
+    /// message that waits, one that was received and will be acknowledged, a one-time key that others are told of,
+    /// a group, an envelope. Peers are not in it: they announce themselves again.
+    #[must_use]
+    pub fn keep_mark(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (number, message) in &self.outbox {
+            (number, message.couriers.len(), state_byte(message.state)).hash(&mut hasher);
+        }
+        let received = self.received.keys().next_back();
+        (self.received.len(), received).hash(&mut hasher);
+        for (id, group) in &self.groups {
+            (id, group.epoch).hash(&mut hasher);
+        }
+        self.prekeys.next.hash(&mut hasher);
+        for key in &self.prekeys.keys {
+            (key.id, key.used.is_some()).hash(&mut hasher);
+        }
+        (self.bag.len(), self.bag.deposits()).hash(&mut hasher);
+        self.nickname.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// A node that goes on with what another one saved.
