@@ -27,6 +27,7 @@ use crate::error::{
 use crate::event::{Event, LossReason};
 use crate::job::{JobSpec, JobSummary, TaskView};
 use crate::journal::{Journal, Record, Stored};
+use crate::kind::PrivacyLevel;
 use crate::registry::{
     Attempt, Node, NodeView, Offer, OfferError, Outcome, REGISTRY_NODES_MAX, RegisterError,
     Registry,
@@ -81,6 +82,10 @@ pub struct Config {
     pub lease_min: Duration,
     /// A lease is this many times the estimated run time, if that is longer.
     pub lease_factor: f64,
+    /// How long a node may be kept busy by public tasks that it is given ahead of time, so that it
+    /// does not wait for the next one after each. It gets one for each processor in any case, unless
+    /// this is zero: then none.
+    pub ahead: Duration,
 }
 
 impl Default for Config {
@@ -99,6 +104,7 @@ impl Default for Config {
             watermarks: Watermarks::default(),
             lease_min: Duration::from_secs(60),
             lease_factor: 10.0,
+            ahead: Duration::from_millis(50),
         }
     }
 }
@@ -301,6 +307,10 @@ impl Coordinator {
                         price_per_gigafuel: stored.price_per_gigafuel,
                         dispatched: false,
                         permit: known.breaker.begin(now),
+                        fuel_estimate: task.fuel_estimate,
+                        // What it has not begun is not known. With time, all of it gets slots.
+                        ahead: false,
+                        recalled: false,
                     };
                     known.running.insert(id, held);
                 }
@@ -571,6 +581,7 @@ impl Coordinator {
             return false;
         };
         if !mem::replace(&mut known.draining, true) {
+            self.recall(node, usize::MAX);
             self.tell_drained(node);
             // What waits for it goes to others.
             self.place(host);
@@ -890,6 +901,66 @@ impl Coordinator {
         Ok(paid)
     }
 
+    /// A node gives back an attempt that it has not begun, because it was recalled or lends less now.
+    /// That is no failure: the task waits again. Says whether the node had that attempt.
+    pub fn gave_back<B: Bank, R: Rng>(
+        &mut self,
+        node: NodeId,
+        task: TaskId,
+        attempt: u32,
+        host: &mut Host<'_, B, R>,
+    ) -> bool {
+        let known = self.registry.nodes.get(&node);
+        let held = known.and_then(|known| known.running.get(&task));
+        if held.is_none_or(|held| held.number != attempt) {
+            return false;
+        }
+        if attempt >= self.config.attempts_max && self.runs(task, node, attempt) {
+            // A node that gives back whatever it gets must not have it for ever.
+            self.lose_attempt(task, node, LossReason::GivenBack, host.now);
+            self.place_if_idle(Some(node), host);
+            return true;
+        }
+        if let Some(known) = self.registry.nodes.get_mut(&node) {
+            known.free_slot(task, attempt, Outcome::Nothing, host.now);
+        }
+        if let Some(given) = self.tasks.get_mut(&task)
+            && let Ok(state) = given.state.advance(TaskEvent::Requeue { node, attempt })
+        {
+            given.state = state;
+            let turn = given.turn(task);
+            self.queue(turn);
+            self.records.push(Record::Queued {
+                task,
+                attempts: attempt,
+                avoid: None,
+            });
+            self.withheld.push_back(Event::AttemptLost {
+                task,
+                node,
+                attempt,
+                reason: LossReason::GivenBack,
+            });
+        }
+        self.tell_drained(node);
+        self.place_if_idle(Some(node), host);
+        true
+    }
+
+    /// Every attempt that a node has: the task, the number of the attempt, and what to do.
+    pub fn attempts(
+        &self,
+        node: NodeId,
+    ) -> impl Iterator<Item = (TaskId, u32, PrivacyLevel, &TaskSpec)> {
+        let known = self.registry.nodes.get(&node).into_iter();
+        known
+            .flat_map(|known| &known.running)
+            .filter_map(|(id, held)| {
+                let task = self.tasks.get(id)?;
+                Some((*id, held.number, task.privacy, task.spec.as_ref()?))
+            })
+    }
+
     /// The submitter no longer wants a task: its reservation is released, its attempt revoked.
     ///
     /// # Errors
@@ -1030,7 +1101,11 @@ impl Coordinator {
         let TaskState::Assigned { attempt, .. } = task.state else {
             return;
         };
-        let give_up = attempt >= self.config.attempts_max;
+        let held = self.registry.nodes.get(&node);
+        let held = held.and_then(|known| known.running.get(&id));
+        let begun = held.is_none_or(|held| !held.ahead);
+        // What was never begun says nothing about the task, nor about the node.
+        let give_up = attempt >= self.config.attempts_max && (begun || attempt >= ATTEMPTS_MAX);
         let event = if give_up {
             TaskEvent::Lose
         } else {
@@ -1042,6 +1117,7 @@ impl Coordinator {
         task.avoid.insert(node);
         if let Some(known) = self.registry.nodes.get_mut(&node) {
             let outcome = match reason {
+                _ if !begun => Outcome::Nothing,
                 LossReason::LeaseExpired | LossReason::OverLimits => Outcome::Failure,
                 // It left, or lends nothing any more: the tasks it takes it does well.
                 LossReason::Disconnected | LossReason::Silent | LossReason::GivenBack => {
@@ -1049,11 +1125,13 @@ impl Coordinator {
                 }
             };
             known.free_slot(id, attempt, outcome, now);
-            record(&mut known.reputation, false);
-            self.records.push(Record::Node {
-                node,
-                reputation: known.reputation,
-            });
+            if begun {
+                record(&mut known.reputation, false);
+                self.records.push(Record::Node {
+                    node,
+                    reputation: known.reputation,
+                });
+            }
         }
         self.withheld.push_back(Event::AttemptLost {
             task: id,
@@ -1079,7 +1157,7 @@ impl Coordinator {
             self.records.push(Record::Queued {
                 task: id,
                 attempts: attempt,
-                avoid: node,
+                avoid: Some(node),
             });
         }
         self.tell_drained(node);
@@ -1152,6 +1230,7 @@ impl Coordinator {
         }
         if self.router.is_some() {
             self.route(host);
+            self.give_ahead(None, host.now);
             return;
         }
         let mut waiting = Vec::new();
@@ -1174,6 +1253,7 @@ impl Coordinator {
         // The fastest chooses first: the last one is taken first.
         idle.sort_unstable_by_key(|&(speed, id)| (speed, Reverse(id)));
         self.take_over(idle.into_iter().map(|(_, id)| id).collect(), host.now);
+        self.recall_for(None);
         self.tell_waiting();
     }
 
@@ -1187,10 +1267,12 @@ impl Coordinator {
     ) -> bool {
         if self.router.is_some() {
             self.route(host);
+            self.give_ahead(changed, host.now);
             return false;
         }
         self.dispatch(host.now);
         self.take_over(changed.into_iter().collect(), host.now);
+        self.recall_for(changed);
         let idle = !self.unplaced.is_empty() && self.registry.nodes.values().any(Node::is_idle);
         if idle {
             self.place(host);
@@ -1289,6 +1371,86 @@ impl Coordinator {
         }
         self.dispatch_at(node, host.now);
         true
+    }
+
+    /// Gives nodes that have no room for public tasks some of those that wait, to be done as soon as
+    /// they have. `changed` is the only node with less to do than before; `None` is any.
+    fn give_ahead(&mut self, changed: Option<NodeId>, now: Instant) {
+        if self.config.ahead.is_zero() {
+            return;
+        }
+        let mut nodes: Vec<_> = match changed {
+            Some(node) => vec![node],
+            None => self.registry.nodes.keys().copied().collect(),
+        };
+        // One each, in turns.
+        while !nodes.is_empty() && !self.unplaced.is_empty() {
+            nodes.retain(|node| self.give_one_ahead(*node, now));
+        }
+        self.recall_for(changed);
+    }
+
+    /// Says whether the node has got one.
+    fn give_one_ahead(&mut self, id: NodeId, now: Instant) -> bool {
+        let Some(node) = self.registry.nodes.get_mut(&id) else {
+            return false;
+        };
+        let next = self.unplaced.iter().take(BACKFILL_MAX).find(|turn| {
+            self.tasks.get(&turn.2).is_some_and(|task| {
+                !task.avoid.contains(&id)
+                    && task.may_go_ahead(&node.offer)
+                    && node.has_room_ahead(task.fuel_estimate, self.config.ahead)
+            })
+        });
+        let Some(turn) = next.copied() else {
+            return false;
+        };
+        self.unplaced.remove(&turn);
+        // Nothing else waits at nodes where tasks are routed.
+        node.waiting.push_back(turn.2);
+        self.dispatch_at(id, now);
+        true
+    }
+
+    /// If a node has nothing more to do, the one that was given most ahead of time is asked for half
+    /// of it. `changed` is the only node with less to do than before; `None` is any.
+    fn recall_for(&mut self, changed: Option<NodeId>) {
+        let nodes = &self.registry.nodes;
+        let is_idle = match changed {
+            Some(node) => nodes.get(&node).is_some_and(Node::is_idle),
+            None => nodes.values().any(Node::is_idle),
+        };
+        if !is_idle || !self.unplaced.is_empty() {
+            return;
+        }
+        let nodes = self.registry.nodes.iter();
+        let most = nodes
+            .map(|(id, node)| (node.ahead.len(), *id))
+            .filter(|(count, _)| *count > 0)
+            .max();
+        if let Some((count, node)) = most {
+            self.recall(node, count.div_ceil(2));
+        }
+    }
+
+    /// Asks a node for the last of what it was given ahead of time.
+    fn recall(&mut self, id: NodeId, count: usize) {
+        let Some(node) = self.registry.nodes.get_mut(&id) else {
+            return;
+        };
+        for task in node.ahead.iter().rev().take(count) {
+            let Some(held) = node.running.get_mut(task) else {
+                continue;
+            };
+            // The last attempt stays where it is.
+            if held.number < self.config.attempts_max && !mem::replace(&mut held.recalled, true) {
+                self.withheld.push_back(Event::Recall {
+                    node: id,
+                    task: *task,
+                    attempt: held.number,
+                });
+            }
+        }
     }
 
     fn tell_waiting(&mut self) {
@@ -1509,7 +1671,11 @@ impl Coordinator {
                     node.waiting.pop_front();
                     continue;
                 };
-                if !node.has_room(task.memory_bytes) {
+                let ahead = !node.has_room(task.memory_bytes);
+                if ahead
+                    && !(task.may_go_ahead(&node.offer)
+                        && node.has_room_ahead(task.fuel_estimate, self.config.ahead))
+                {
                     break;
                 }
                 node.waiting.pop_front();
@@ -1522,16 +1688,22 @@ impl Coordinator {
                 };
                 task.state = state;
                 task.attempts = attempt;
+                // It begins when one of those that run has ended, at the latest with its lease.
+                let leases = node.running.values().filter(|held| ahead && !held.ahead);
+                let begins = leases.map(|held| held.lease).max().unwrap_or(now);
                 let held = Attempt {
                     number: attempt,
-                    lease: now + lease(&self.config, task.fuel_estimate, &node.offer),
+                    lease: begins.max(now) + lease(&self.config, task.fuel_estimate, &node.offer),
                     memory_bytes: task.memory_bytes,
                     price_per_gigafuel: node.offer.price_per_gigafuel,
                     dispatched: true,
                     permit: node.breaker.begin(now),
+                    fuel_estimate: task.fuel_estimate,
+                    ahead,
+                    recalled: false,
                 };
                 node.barred = !node.breaker.permits(now);
-                node.running.insert(task_id, held);
+                node.begin(task_id, held);
                 self.records.push(Record::Assigned {
                     task: task_id,
                     node: id,

@@ -31,6 +31,7 @@ mod fog;
 #[doc(hidden)]
 pub mod fuzzing;
 mod harvest;
+mod lane;
 mod ledger;
 mod mandelbrot;
 mod messages;
