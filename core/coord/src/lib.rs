@@ -91,6 +91,7 @@ mod coordinator;
 mod detector;
 mod error;
 mod event;
+mod index;
 mod job;
 mod journal;
 mod kind;

@@ -1,6 +1,6 @@
 //! The nodes of a fog.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ use thiserror::Error;
 
 use crate::breaker::{Breaker, BreakerConfig, Permit};
 use crate::detector::{Detector, DetectorConfig};
+use crate::index::Index;
 use crate::kind::Status;
-use crate::routing::{Candidate, Capacity, Content};
+use crate::routing::{Candidate, Capacity, Content, Strategy};
 use crate::task::TASK_CPU_MILLIS;
 
 /// Most nodes one registry holds: no more than the optimiser places on at once.
@@ -165,7 +166,7 @@ const AHEAD_MAX: usize = 1_024;
 const OVERHEADS_PER_SECOND: u64 = 2_500;
 
 /// Most modules that are remembered of a node.
-const MODULES_MAX: usize = 64;
+const MODULES_MAX: usize = 32;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -181,9 +182,8 @@ pub(crate) struct Node {
     pub barred: bool,
     /// To leave: it gets no new tasks.
     pub draining: bool,
-    /// Modules it was sent, the latest at the back, and the same in order.
-    sent: VecDeque<ContentId>,
-    modules: BTreeSet<ContentId>,
+    /// Modules it was sent, the latest at the back.
+    modules: VecDeque<ContentId>,
     /// Dispatched and not reported; cancelled ones too, until the node has let go of them.
     pub running: BTreeMap<TaskId, Attempt>,
     /// Those of them that were given ahead of time, in their order there.
@@ -225,21 +225,32 @@ impl Node {
         mem::take(&mut self.suspect)
     }
 
-    /// It is sent a module, and has it from now on.
-    pub(crate) fn keep(&mut self, module: ContentId) {
-        if self.modules.insert(module) {
-            self.sent.push_back(module);
-            if self.sent.len() > MODULES_MAX
-                && let Some(oldest) = self.sent.pop_front()
-            {
-                self.modules.remove(&oldest);
-            }
-        }
+    /// Modules it was sent.
+    pub(crate) const fn modules(&self) -> &VecDeque<ContentId> {
+        &self.modules
+    }
+
+    /// When something is due: it is late, its breaker lets it try again, or a lease is over.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let health = self.detector.poll_timeout().filter(|_| !self.lost);
+        let pause = self.breaker.poll_timeout();
+        let pause = pause.filter(|_| self.barred && !self.lost);
+        let leases = self.running.values().map(|attempt| attempt.lease);
+        leases.chain(health).chain(pause).min()
+    }
+
+    /// Memory that nothing is promised of.
+    pub(crate) fn free_memory(&self) -> u64 {
+        self.offer.memory_bytes.saturating_sub(self.held(0))
+    }
+
+    /// How far it is, in milliseconds.
+    pub(crate) const fn distance_ms(&self) -> f64 {
+        self.offer.latency_ms
     }
 
     /// The node as a router sees it.
     pub(crate) fn candidate(&self, id: NodeId) -> Candidate<'_> {
-        let held = self.held(0);
         let capacity = |slots: usize, memory_bytes| Capacity {
             cpu_millis: (slots as u64).saturating_mul(TASK_CPU_MILLIS),
             memory_bytes,
@@ -247,18 +258,15 @@ impl Node {
         };
         Candidate {
             status: self.status(),
-            free: capacity(
-                self.free_slots(),
-                self.offer.memory_bytes.saturating_sub(held),
-            ),
+            free: capacity(self.free_slots(), self.free_memory()),
             running: self.running.len() - self.ahead.len(),
             waiting: self.waiting.len() + self.ahead.len(),
             price_per_gigafuel: self.offer.price_per_gigafuel,
             trust: self.reputation.lower_bound(),
-            latency_ms: self.offer.latency_ms,
+            latency_ms: self.distance_ms(),
             // Every task reaches its node through it.
             mixnet: true,
-            content: Content::Set(&self.modules),
+            content: Content::Few(&self.modules),
             ..Candidate::new(id, capacity(self.offer.slots(), self.offer.memory_bytes))
         }
     }
@@ -280,6 +288,11 @@ impl Node {
     pub(crate) fn has_room_ahead(&self, fuel_estimate: u64, ahead: Duration) -> bool {
         let slots = self.offer.slots();
         if ahead.is_zero() || !self.takes_tasks() || self.has_free_slot() || slots == 0 {
+            return false;
+        }
+        // It lends less than what it has takes.
+        let started = self.running.len() - self.ahead.len();
+        if started > slots || self.held(0) > self.offer.memory_bytes {
             return false;
         }
         if self.ahead.len() >= AHEAD_MAX {
@@ -372,16 +385,23 @@ impl Node {
 /// when there are too many.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    pub nodes: BTreeMap<NodeId, Node>,
+    /// Changed through [`Registry::update`] only, so that the index is true.
+    nodes: BTreeMap<NodeId, Node>,
+    index: Index,
     detector: DetectorConfig,
     breaker: BreakerConfig,
 }
 
 impl Registry {
     /// A registry without nodes. Both configurations are valid.
-    pub(crate) const fn new(detector: DetectorConfig, breaker: BreakerConfig) -> Self {
+    pub(crate) fn new(
+        detector: DetectorConfig,
+        breaker: BreakerConfig,
+        strategy: Option<Strategy>,
+    ) -> Self {
         Self {
             nodes: BTreeMap::new(),
+            index: Index::new(strategy),
             detector,
             breaker,
         }
@@ -400,8 +420,7 @@ impl Registry {
             suspect: false,
             barred: false,
             draining: false,
-            sent: VecDeque::new(),
-            modules: BTreeSet::new(),
+            modules: VecDeque::new(),
             running: BTreeMap::new(),
             ahead: VecDeque::new(),
             ahead_fuel: 0,
@@ -409,39 +428,72 @@ impl Registry {
         }
     }
 
+    pub(crate) const fn nodes(&self) -> &BTreeMap<NodeId, Node> {
+        &self.nodes
+    }
+
+    pub(crate) const fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(crate) const fn index_mut(&mut self) -> &mut Index {
+        &mut self.index
+    }
+
+    /// Changes a node, if it is known.
+    pub(crate) fn update<T>(
+        &mut self,
+        id: NodeId,
+        change: impl FnOnce(&mut Node) -> T,
+    ) -> Option<T> {
+        let node = self.nodes.get_mut(&id)?;
+        let changed = change(node);
+        self.index.refresh(id, node);
+        Some(changed)
+    }
+
+    /// A node is sent a module, and has it from now on.
+    pub(crate) fn keep(&mut self, id: NodeId, module: ContentId) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        if node.modules.contains(&module) {
+            return;
+        }
+        node.modules.push_back(module);
+        let instead = (node.modules.len() > MODULES_MAX)
+            .then(|| node.modules.pop_front())
+            .flatten();
+        self.index.keeps(id, module, instead);
+    }
+
     /// Whether there is room for a node: it is known, there is a place, or a lost one makes room.
     pub(crate) fn has_room(&self, node: NodeId) -> bool {
         self.nodes.len() < REGISTRY_NODES_MAX
             || self.nodes.contains_key(&node)
-            || self.longest_lost().is_some()
-    }
-
-    /// The node that was lost first and of which nothing is left to settle.
-    fn longest_lost(&self) -> Option<NodeId> {
-        self.nodes
-            .iter()
-            .filter(|(_, node)| node.lost && node.running.is_empty())
-            .min_by_key(|(_, node)| node.heard)
-            .map(|(id, _)| *id)
+            || self.index.longest_lost().is_some()
     }
 
     /// Adds a node or brings it back. `false` if the registry is full.
     pub(crate) fn insert(&mut self, node: NodeId, offer: Offer, now: Instant) -> bool {
-        if let Some(known) = self.nodes.get_mut(&node) {
+        let known = self.update(node, |known| {
             known.offer = offer;
             known.hear(now);
             known.barred = !known.breaker.permits(now);
             known.lost = false;
+        });
+        if known.is_some() {
             return true;
         }
         if self.nodes.len() >= REGISTRY_NODES_MAX {
-            let Some(forgotten) = self.longest_lost() else {
+            let Some(id) = self.index.longest_lost() else {
                 return false;
             };
-            self.nodes.remove(&forgotten);
+            if let Some(forgotten) = self.nodes.remove(&id) {
+                self.index.remove(id, &forgotten);
+            }
         }
-        let fresh = self.node(offer, Reputation::default(), false, now);
-        self.nodes.insert(node, fresh);
+        self.add(node, self.node(offer, Reputation::default(), false, now));
         true
     }
 
@@ -459,7 +511,18 @@ impl Registry {
             latency_ms: 0.0,
         };
         let absent = self.node(nothing, reputation, true, now);
-        self.nodes.insert(node, absent);
+        self.add(node, absent);
+    }
+
+    fn add(&mut self, id: NodeId, node: Node) {
+        self.index.refresh(id, &node);
+        self.nodes.insert(id, node);
+    }
+
+    /// Spoils the index: for tests of who looks after it.
+    #[cfg(test)]
+    pub(crate) fn forget_in_index(&mut self, id: NodeId) {
+        self.index.remove(id, &self.nodes[&id]);
     }
 
     pub(crate) fn views(&self) -> Vec<NodeView> {
@@ -556,7 +619,8 @@ mod tests {
     }
 
     fn registry() -> Registry {
-        Registry::new(DetectorConfig::default(), BreakerConfig::default())
+        let (detector, breaker) = (DetectorConfig::default(), BreakerConfig::default());
+        Registry::new(detector, breaker, None)
     }
 
     fn fresh(offer: Offer) -> Node {
@@ -637,11 +701,13 @@ mod tests {
         assert!(!registry.insert(stranger, OFFER, Instant::ZERO));
         assert!(registry.has_room(node(5)));
         for lost in [9, 3, 2] {
-            registry.nodes.get_mut(&node(lost)).unwrap().lost = true;
+            registry
+                .update(node(lost), |node| node.lost = true)
+                .unwrap();
         }
         // What is not settled is not forgotten.
-        let unsettled = registry.nodes.get_mut(&node(2)).unwrap();
-        unsettled.running.insert(TASK, attempt(1, 1));
+        let unsettled = |node: &mut Node| node.running.insert(TASK, attempt(1, 1));
+        registry.update(node(2), unsettled).unwrap();
         assert!(registry.has_room(stranger));
         assert!(registry.insert(stranger, OFFER, Instant::ZERO));
         assert!(!registry.nodes.contains_key(&node(3)));
@@ -652,17 +718,18 @@ mod tests {
     fn a_node_that_comes_back_keeps_its_reputation() {
         let mut registry = registry();
         registry.insert(node(1), OFFER, Instant::ZERO);
-        let known = registry.nodes.get_mut(&node(1)).unwrap();
-        known.reputation.record(true, 1.0).unwrap();
-        known.lost = true;
-        let reputation = known.reputation;
+        let reputation = registry.update(node(1), |known| {
+            known.reputation.record(true, 1.0).unwrap();
+            known.lost = true;
+            known.reputation
+        });
         let offer = Offer {
             cpu_millis: 0,
             ..OFFER
         };
         registry.insert(node(1), offer, Instant::from_millis(7));
         let view = &registry.views()[0];
-        assert_eq!(view.reputation, reputation);
+        assert_eq!(Some(view.reputation), reputation);
         assert_eq!(view.offer, offer);
         assert_eq!(view.status, Status::Busy);
         assert_eq!(registry.nodes[&node(1)].heard, Instant::from_millis(7));

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fogcompute_base::{AccountId, Instant, JobId, NodeId, Priority, TaskId, UnixMillis};
+use fogcompute_coord::routing::Strategy as Routing;
 use fogcompute_coord::{
-    Config, Coordinator, Event, Host, JobSpec, LossReason, MemoryJournal, Offer, PrivacyLevel,
-    ReportError, Status, SubmitError, TaskOrder, clearing_account, genesis, mint_account,
-    node_account,
+    Config, Coordinator, Event, Host, JobSpec, LossReason, MemoryJournal, Offer, Placement,
+    PrivacyLevel, ReportError, Status, SubmitError, TaskOrder, clearing_account, genesis,
+    mint_account, node_account,
 };
 use fogcompute_exec::{Limits, TaskError, TaskOutput, TaskReport, TaskSpec, TaskState, Usage};
 use fogcompute_ledger::{Amount, Book, LedgerError};
@@ -129,6 +130,7 @@ struct Attempt {
 /// A fog, and what an onlooker knows of it from its events alone.
 struct World {
     coordinator: Coordinator,
+    seed: u64,
     book: Book,
     journal: MemoryJournal,
     /// Whether the coordinator has been killed: it has forgotten what is settled.
@@ -156,7 +158,8 @@ impl World {
         book.execute(&genesis(OWNER, Amount(ENDOWMENT)), UnixMillis(0))
             .unwrap();
         Self {
-            coordinator: Coordinator::new(config()).unwrap(),
+            coordinator: Coordinator::new(config(seed)).unwrap(),
+            seed,
             book,
             journal: MemoryJournal::default(),
             killed: false,
@@ -253,7 +256,8 @@ impl World {
             Step::Crash => {
                 self.killed = true;
                 let stored = self.journal.stored();
-                self.coordinator = Coordinator::recover(config(), stored, self.now).unwrap();
+                self.coordinator =
+                    Coordinator::recover(config(self.seed), stored, self.now).unwrap();
                 self.held = false;
             }
             Step::Hold => {
@@ -319,6 +323,7 @@ impl World {
                     self.tasks.insert(task, (id, memory_bytes));
                 }
             }
+            Err(SubmitError::Unroutable { .. }) => {}
             Err(SubmitError::NoTasks { .. }) => assert!(orders.is_empty()),
             Err(SubmitError::KnownTask { .. }) => assert!(known),
             Err(SubmitError::Bank(LedgerError::InsufficientFunds { .. })) => {
@@ -602,8 +607,17 @@ impl World {
     }
 }
 
-fn config() -> Config {
+/// The optimiser for every other seed, and each strategy in turn for the rest.
+fn config(seed: u64) -> Config {
+    let strategies = Routing::ALL;
+    let turn = usize::try_from(seed / 2).unwrap() % strategies.len();
+    let placement = if seed.is_multiple_of(2) {
+        Placement::Optimised
+    } else {
+        Placement::Routed(strategies[turn])
+    };
     Config {
+        placement,
         nsga2: Nsga2 {
             population: 4,
             generations: 2,

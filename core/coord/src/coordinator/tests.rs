@@ -637,7 +637,8 @@ fn a_heartbeat_that_lowers_the_offer_moves_what_waits() {
         };
         world.register(B, idle);
         // B lends again, and A no longer what it did. What runs stays.
-        world.coordinator.registry.nodes.get_mut(&B).unwrap().offer = two;
+        let registry = &mut world.coordinator.registry;
+        registry.update(B, |node| node.offer = two).unwrap();
         assert_eq!((world.view(A).running, world.view(A).waiting), (2, 4));
         assert_eq!(world.heartbeat(A, lowered), Ok(true));
         assert_eq!(world.view(A).running, 2);
@@ -1678,12 +1679,12 @@ fn a_full_registry_opens_no_account() {
     let mut world = World::new();
     world.register(A, OFFER);
     let stranger = NodeId::from_bytes([255; 32]);
-    let node = world.coordinator.registry.nodes[&A].clone();
     for index in 1..REGISTRY_NODES_MAX {
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&(index as u64).to_be_bytes());
         let known = NodeId::from_bytes(bytes);
-        world.coordinator.registry.nodes.insert(known, node.clone());
+        let registry = &mut world.coordinator.registry;
+        assert!(registry.insert(known, OFFER, world.now));
     }
     let refused = world.call(|rules, host| rules.register(stranger, OFFER, host));
     assert!(matches!(
@@ -1695,9 +1696,10 @@ fn a_full_registry_opens_no_account() {
     assert!(world.till.book.account(node_account(stranger)).is_none());
     // Those that are known come back, and a lost one makes room.
     world.register(A, OFFER);
-    world.coordinator.registry.nodes.get_mut(&A).unwrap().lost = true;
+    let registry = &mut world.coordinator.registry;
+    registry.update(A, |node| node.lost = true).unwrap();
     world.register(stranger, OFFER);
-    assert!(!world.coordinator.registry.nodes.contains_key(&A));
+    assert!(!world.coordinator.registry.nodes().contains_key(&A));
 }
 
 #[test]
@@ -1797,7 +1799,8 @@ fn the_check_finds_what_must_not_be() {
     assert_eq!(sound().check(), Ok(()));
 
     let mut rules = sound();
-    rules.registry.nodes.get_mut(&A).unwrap().waiting.clear();
+    let turn = (Priority::Normal, 1, id(2));
+    rules.leave_node(A, turn);
     let misplaced = |task, state, places| {
         Err(Inconsistency::Misplaced {
             task,
@@ -1813,8 +1816,8 @@ fn the_check_finds_what_must_not_be() {
     assert_eq!(rules.check(), misplaced(id(2), queued, 2));
 
     let mut rules = sound();
-    let held = rules.registry.nodes.get_mut(&A).unwrap();
-    held.running.get_mut(&id(1)).unwrap().number = 2;
+    let renumber = |node: &mut Node| node.running.get_mut(&id(1)).unwrap().number = 2;
+    rules.registry.update(A, renumber);
     let assigned = TaskState::Assigned {
         node: A,
         attempt: 1,
@@ -1833,6 +1836,18 @@ fn the_check_finds_what_must_not_be() {
     rules.registry.insert(B, OFFER, Instant::ZERO);
     let (node, task) = (B, id(2));
     assert_eq!(rules.check(), Err(Inconsistency::Idle { node, task }));
+
+    let mut rules = sound();
+    rules.registry.forget_in_index(A);
+    assert_eq!(rules.check(), Err(Inconsistency::Index { node: A }));
+
+    let mut rules = sound();
+    rules.queues.insert((turn, B));
+    assert_eq!(rules.check(), Err(Inconsistency::Index { node: B }));
+
+    let mut rules = sound();
+    rules.tried.insert(turn);
+    assert_eq!(rules.check(), Err(Inconsistency::Strays { count: 0 }));
 
     let mut rules = sound();
     rules.jobs.get_mut(&job_id(1)).unwrap().paid = Amount(1);
