@@ -9,6 +9,9 @@ mod throughput;
 use std::error::Error;
 use std::path::Path;
 
+pub(crate) use self::engines::{SHA256, chain};
+pub(crate) use self::native::sha256_chain;
+
 use crate::measure::Effort;
 use crate::row::Output;
 

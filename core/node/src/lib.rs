@@ -34,6 +34,7 @@ mod fogs;
 pub mod fuzzing;
 mod harvest;
 mod health;
+mod lane;
 mod ledger;
 mod mandelbrot;
 mod mesh;

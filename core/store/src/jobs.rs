@@ -374,7 +374,7 @@ impl Writing<'_> {
                 self.connection
                     .prepare_cached(
                         "UPDATE tasks SET state = 'queued', attempts = ?2, node = NULL,
-                                avoid = CASE WHEN instr(avoid, ?3) THEN avoid ELSE
+                                avoid = CASE WHEN ?3 IS NULL OR instr(avoid, ?3) THEN avoid ELSE
                                              CAST(avoid || ?3 AS BLOB) END,
                                 changed = ?4
                          WHERE id = ?1",
@@ -382,7 +382,7 @@ impl Writing<'_> {
                     .execute(params![
                         task.as_bytes(),
                         attempts,
-                        avoid.as_bytes(),
+                        avoid.as_ref().map(NodeId::as_bytes),
                         self.now
                     ])?;
             }

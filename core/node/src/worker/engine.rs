@@ -24,6 +24,7 @@ use fogcompute_harvest::{
 };
 use fogcompute_runtime::ProbeThread;
 use fogcompute_store::{StoreError, TaskStore};
+use tokio::sync::watch;
 
 use super::attempt::{Running, Said, Threads, Work};
 use super::{
@@ -66,6 +67,8 @@ pub(super) struct Engine {
     ends: BTreeMap<TaskId, Vec<Reply<TaskOutput>>>,
     logs: BTreeMap<TaskId, Vec<LogReader>>,
     progresses: BTreeMap<JobId, Vec<(Progress, Reply<Progress>)>>,
+    /// What the device lends, for those who do tasks beside this worker.
+    permission: watch::Sender<Permission>,
 }
 
 /// Who waits for more of a log.
@@ -101,6 +104,7 @@ impl Engine {
         config: WorkerConfig,
         host: WorkerHost,
         messages: Sender<Message>,
+        permission: watch::Sender<Permission>,
     ) -> Result<Self, WorkerError> {
         let store = match &config.path {
             Some(path) => TaskStore::open(path, config.durability)?,
@@ -131,6 +135,7 @@ impl Engine {
             ends: BTreeMap::new(),
             logs: BTreeMap::new(),
             progresses: BTreeMap::new(),
+            permission,
             config,
         };
         if engine.harvest.is_none() {
@@ -252,6 +257,12 @@ impl Engine {
         self.read_device();
         let now = self.clock.now();
         self.executor.handle_timeout(&mut OsEntropy, now);
+        let permission = self.executor.permission();
+        self.permission.send_if_modified(|told| {
+            let changed = *told != permission;
+            *told = permission;
+            changed
+        });
         // What runs is slowed down and stopped whether or not the disk can be written.
         self.carry_out();
         loop {

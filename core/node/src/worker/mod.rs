@@ -33,7 +33,7 @@ use fogcompute_harvest::{
 };
 use fogcompute_runtime::{WasmConfig, WasmRuntime};
 use fogcompute_store::{Durability, HomeProcess, StoreError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use self::attempt::Said;
 use self::engine::Engine;
@@ -377,6 +377,7 @@ impl<T> Future for WorkerCall<T> {
 pub struct Worker {
     messages: Sender<Message>,
     engine: Mutex<Option<JoinHandle<()>>>,
+    permission: watch::Receiver<Permission>,
     home: HomeProcess,
 }
 
@@ -399,7 +400,8 @@ impl Worker {
             }
         }
         let (messages, inbox) = channel();
-        let engine = Engine::new(config, host, messages.clone())?;
+        let (told, permission) = watch::channel(Permission::Stop);
+        let engine = Engine::new(config, host, messages.clone(), told)?;
         let thread = std::thread::Builder::new()
             .name("fog-worker".to_owned())
             .spawn(move || engine.run(&inbox))
@@ -407,6 +409,7 @@ impl Worker {
         Ok(Self {
             messages,
             engine: Mutex::new(Some(thread)),
+            permission,
             home: HomeProcess::here(),
         })
     }
@@ -563,6 +566,11 @@ impl Worker {
     /// [`WorkerError::Closed`], [`WorkerError::Forked`].
     pub fn status(&self) -> WorkerCall<WorkerStatus> {
         self.call(Engine::status)
+    }
+
+    /// What the device lends, as it changes, until the worker is closed.
+    pub(crate) fn permission(&self) -> watch::Receiver<Permission> {
+        self.permission.clone()
     }
 
     /// Reads the device and looks at the clock now: for hosts that know of a change, and for those
