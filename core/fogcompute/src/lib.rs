@@ -18,6 +18,7 @@
 //! | may this device lend compute | [`HarvestPolicy`] | [`harvest`] |
 //! | a fog in this process | [`Fog`] | [`node`], [`coord`], [`exec`], [`runtime`] |
 //! | tasks that this device keeps and does when its owner permits | [`Worker`] | [`node`], [`exec`], [`harvest`], [`runtime`], [`store`] |
+//! | a fog of processes, from Rust: a coordinator, a node, and who submits | [`node::CoordinatorService`], [`node::run_node`], [`node::FogClient`] | [`coord`], [`net`], [`store`] |
 //! | errors with stable codes | [`Error`], [`ErrorCode`] | |
 //!
 //! ```

@@ -64,6 +64,15 @@ impl Running {
     async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
+
+    /// Asks it to end, and says how it did.
+    async fn stop(mut self) -> Option<i32> {
+        let pid = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(sent.unwrap().success());
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("the process does not end").unwrap().code()
+    }
 }
 
 struct Fog {
@@ -417,6 +426,7 @@ async fn a_coordinator_says_how_it_is_over_http() {
         code == 1 && said.contains(&format!("cannot listen on {address}")),
         "{said}"
     );
+    assert_eq!(coordinator.stop().await, Some(0));
 }
 
 /// What another run says differently.

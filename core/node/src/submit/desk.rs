@@ -92,8 +92,10 @@ impl Refused {
 }
 
 impl From<StoreError> for Refused {
+    /// Where files are is nothing for submitters.
     fn from(error: StoreError) -> Self {
-        Self(Reason::Storage, error.to_string())
+        warn!(%error, "files cannot be read");
+        Self::of(Reason::Storage)
     }
 }
 
@@ -168,15 +170,17 @@ impl CoordinatorService {
             }
         }
         let kept = self.keep(&let_in);
+        if let Err(error) = &kept {
+            warn!(%error, "calls cannot be remembered");
+        }
         for (asked, pass) in let_in {
-            if let Err(error) = &kept {
-                // The call could be made again after a restart, so it does nothing.
-                self.give_back(&pass);
-                let refused = Refused(Reason::Stalled, error.to_string());
-                let _ = asked.reply.send(refused.into());
+            if kept.is_ok() {
+                self.carry_out(asked, &pass);
                 continue;
             }
-            self.carry_out(asked, &pass);
+            // The call could be made again after a restart, so it does nothing.
+            self.give_back(&pass);
+            let _ = asked.reply.send(Refused::of(Reason::Stalled).into());
         }
     }
 
