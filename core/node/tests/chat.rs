@@ -1,5 +1,8 @@
 //! `fogcompute chat`: processes that talk over TCP, are killed, and come back.
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod manual;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -54,6 +57,11 @@ impl Chat {
 
     fn event(&mut self, event: &str) -> Value {
         self.until(event, |_| true)
+    }
+
+    /// What a message is known by that was taken.
+    fn kept(&mut self, text: &str) -> Value {
+        self.until("kept", |said| said["text"] == text)["id"].clone()
     }
 
     fn joined(&mut self, name: &str) {
@@ -122,7 +130,7 @@ fn a_message_that_is_sent_while_the_one_in_the_middle_is_dead_arrives_after_it_r
         (&"hello all".into(), &"relay".into())
     );
     alice.say("/msg bob before");
-    let before = alice.event("kept")["id"].clone();
+    let before = alice.kept("before");
     let private = bob.event("private");
     assert_eq!(
         (&private["text"], &private["via"]),
@@ -134,7 +142,7 @@ fn a_message_that_is_sent_while_the_one_in_the_middle_is_dead_arrives_after_it_r
     alice.event("link_down");
     bob.event("link_down");
     alice.say("/msg bob meanwhile");
-    let meanwhile = alice.event("kept")["id"].clone();
+    let meanwhile = alice.kept("meanwhile");
     let mut relay = middle();
     assert_eq!(bob.event("private")["text"], "meanwhile");
     alice.state(&meanwhile, "delivered");
@@ -177,7 +185,7 @@ fn what_was_said_to_be_kept_is_delivered_after_a_kill_and_shown_once() {
     alice.joined("bob");
     bob.joined("alice");
     alice.say("/msg bob zero");
-    let zero = alice.event("kept")["id"].clone();
+    let zero = alice.kept("zero");
     // Bob said that it has it: it must have it after a kill.
     alice.state(&zero, "delivered");
     bob.kill();
@@ -187,8 +195,7 @@ fn what_was_said_to_be_kept_is_delivered_after_a_kill_and_shown_once() {
         for number in 0..5 {
             let text = format!("{round}-{number}");
             alice.say(&format!("/msg bob {text}"));
-            let kept = alice.until("kept", |said| said["text"] == text.as_str());
-            assert_eq!(kept["to"], "bob");
+            alice.kept(&text);
             expected.push(text);
         }
         alice.kill();
@@ -294,4 +301,10 @@ fn lines_are_shown_for_people_and_what_makes_no_sense_is_said() {
 * you are eve
 ";
     assert_eq!(said, expected);
+}
+
+#[test]
+fn what_the_manual_shows_is_what_the_commands_say() {
+    let commands = manual::check(include_str!("../../../docs/mesh.md"));
+    assert_eq!(commands, 3);
 }

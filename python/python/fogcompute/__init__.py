@@ -2,6 +2,7 @@
 
 - `Sphinx`, `PrivateKey`, `Hop`: packets that hide who talks to whom; `fogcompute.mix`: mixnodes
   and clients that send them.
+- `fogcompute.mesh`: peers of a BitChat mesh, over TCP or radios of your own.
 - `place`, `place_what_fits`: jobs onto nodes; `fogcompute.schedule`: optimisation of many
   objectives at once.
 - `Ledger`: double-entry credits in a SQLite file; `fogcompute.ledger`: batches, history, owners.

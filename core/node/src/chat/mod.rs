@@ -175,10 +175,6 @@ pub(crate) async fn run(arguments: ChatArguments) -> Result<(), ChatError> {
         }
     }
     chat.node.close();
-    // What was said goodbye to may still have come.
-    while let Ok(Some(event)) = chat.node.try_receive() {
-        chat.tell(event)?;
-    }
     Ok(())
 }
 
