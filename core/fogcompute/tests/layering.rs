@@ -57,7 +57,10 @@ const CORE: &[(&str, &[&str])] = &[
             "fogcompute-schedule",
         ],
     ),
-    ("fogcompute-net", &["fogcompute-base", "fogcompute-mix"]),
+    (
+        "fogcompute-net",
+        &["fogcompute-base", "fogcompute-mix", "fogcompute-transport"],
+    ),
     (
         "fogcompute-runtime",
         &["fogcompute-base", "fogcompute-exec", "fogcompute-harvest"],

@@ -10,6 +10,8 @@
 //! thread for each processor and no allocation for each packet: what a node takes that relays for
 //! others. The two do not speak with each other; a network uses one.
 //!
+//! On Linux, the features `ble-central` and `ble-linux` add Bluetooth radios in the module `ble`.
+//!
 //! What it does not do: cover traffic of its own accord beyond what keeps a UDP link alive, hole
 //! punching, congestion control (the rates of a mixnet are its directory's matter).
 //!
@@ -35,6 +37,11 @@
 //! # }
 //! ```
 
+#[cfg(all(
+    target_os = "linux",
+    any(feature = "ble-central", feature = "ble-linux")
+))]
+pub mod ble;
 mod directory;
 #[cfg(unix)]
 mod engine;
