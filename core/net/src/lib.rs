@@ -14,6 +14,8 @@
 //! over where there is no radio. [`TcpTransport`] makes a
 //! [`Transport`](fogcompute_transport::Transport) of it.
 //!
+//! On Linux, the features `ble-central` and `ble-linux` add Bluetooth radios in the module `ble`.
+//!
 //! What it does not do: cover traffic of its own accord beyond what keeps a UDP link alive, hole
 //! punching, congestion control (the rates of a mixnet are its directory's matter).
 //!
@@ -39,6 +41,11 @@
 //! # }
 //! ```
 
+#[cfg(all(
+    target_os = "linux",
+    any(feature = "ble-central", feature = "ble-linux")
+))]
+pub mod ble;
 mod directory;
 #[cfg(unix)]
 mod engine;

@@ -194,7 +194,7 @@ pub enum LinkEnded {
 pub enum RadioEvent {
     /// Bluetooth was turned on or off. A radio begins on; one that is off says so first.
     ///
-    /// When it goes off, its connections have ended ([`LinkEnded::Off`]), and it neither advertises nor scans until
+    /// When it goes off, its connections have ended, mostly by [`LinkEnded::Off`], and it neither advertises nor scans until
     /// it is told to again.
     Adapter {
         /// Whether commands make sense.

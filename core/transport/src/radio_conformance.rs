@@ -301,18 +301,19 @@ pub fn who_gives_too_much_is_told_and_told_when_there_is_room(rig: &mut dyn Radi
 /// When one of both does.
 pub fn each_side_has_its_own_verb(rig: &mut dyn RadioRig) {
     let [(central, _), (peripheral, _)] = connect(rig);
-    let wrong = |link| Err(RadioError::WrongRole { link });
-    assert_eq!(rig.radio(0).notify(central, b"no"), wrong(central));
+    // A radio that never has the other role knows no such verb at all.
+    let wrong = |link, has_role| match has_role {
+        true => Err(RadioError::WrongRole { link }),
+        false => Err(RadioError::Unsupported),
+    };
+    let notified = rig.radio(0).notify(central, b"no");
+    let has_role = rig.radio(0).limits().is_peripheral;
+    assert_eq!(notified, wrong(central, has_role));
     let written = rig
         .radio(1)
         .write(peripheral, b"no", WriteKind::WithResponse);
-    // A radio that is no central knows no such verb at all.
-    let expected = if rig.radio(1).limits().is_central {
-        wrong(peripheral)
-    } else {
-        Err(RadioError::Unsupported)
-    };
-    assert_eq!(written, expected);
+    let has_role = rig.radio(1).limits().is_central;
+    assert_eq!(written, wrong(peripheral, has_role));
 }
 
 /// A peer that was never heard, a connection that never was.
@@ -408,15 +409,13 @@ pub fn a_radio_that_is_off_does_nothing_and_works_when_it_is_on(rig: &mut dyn Ra
     for off in 0..2 {
         let links = connect(rig).map(|(link, _)| link);
         rig.set_power(off, false);
-        let mut events = [next(rig, off), next(rig, off)];
-        events.sort_by_key(|event| matches!(event, RadioEvent::Adapter { .. }));
+        // Some systems end connections first, and only then say why.
+        let ended = next(rig, off);
         let link = links[off];
-        let ended = LinkEnded::Off;
-        let expected = [
-            RadioEvent::Disconnected { link, ended },
-            RadioEvent::Adapter { is_on: false },
-        ];
-        assert_eq!(events, expected);
+        let expected = [LinkEnded::Off, LinkEnded::ByPeer]
+            .map(|ended| RadioEvent::Disconnected { link, ended });
+        assert!(expected.contains(&ended), "{ended:?}");
+        assert_eq!(next(rig, off), RadioEvent::Adapter { is_on: false });
         let link = links[1 - off];
         let ended = LinkEnded::ByPeer;
         let expected = RadioEvent::Disconnected { link, ended };
