@@ -776,17 +776,15 @@ impl CoordinatorService {
         let _ = self.report(request.node, request.attempt, report);
     }
 
-    fn report(&mut self, node: NodeId, attempt: u32, report: TaskReport) {
-        // What is refused is the sender's fault, and dealt with by the rules.
-        let taken = self.with_rules(|rules, host| rules.report(node, attempt, report, host));
-        self.counts.reports_refused += u64::from(taken.is_err());
     fn report(
         &mut self,
         node: NodeId,
         attempt: u32,
         report: TaskReport,
     ) -> Result<Amount, ReportError> {
-        self.with_rules(|rules, host| rules.report(node, attempt, report, host))
+        let taken = self.with_rules(|rules, host| rules.report(node, attempt, report, host));
+        self.counts.reports_refused += u64::from(taken.is_err());
+        taken
     }
 
     fn handle_control(&mut self, control: Control) -> Result<Option<Update>, NodeError> {
