@@ -11,9 +11,10 @@ use fogcompute_schedule::{NODES_MAX as PLACEMENT_NODES_MAX, Reputation};
 use thiserror::Error;
 
 use crate::breaker::{Breaker, BreakerConfig, Permit};
+use crate::coordinates::Coordinate;
 use crate::detector::{Detector, DetectorConfig};
 use crate::index::Index;
-use crate::kind::Status;
+use crate::kind::{NodeKind, Status};
 use crate::routing::{Candidate, Capacity, Content, Strategy};
 use crate::task::TASK_CPU_MILLIS;
 
@@ -115,6 +116,10 @@ pub struct NodeView {
     pub offer: Offer,
     /// What is known of its reliability.
     pub reputation: Reputation,
+    /// What kind of node it is.
+    pub kind: NodeKind,
+    /// Where it is among the others, once a round trip was measured.
+    pub coordinate: Option<Coordinate>,
     /// Tasks it has, cancelled ones that it has not let go of included.
     pub running: usize,
     /// Tasks that wait for it.
@@ -164,6 +169,9 @@ pub(crate) struct Node {
     pub barred: bool,
     /// To leave: it gets no new tasks.
     pub draining: bool,
+    pub kind: NodeKind,
+    /// Where it is, and how far that is in milliseconds, once a round trip was measured.
+    pub place: Option<(Coordinate, f64)>,
     /// Modules it was sent, the latest at the back.
     modules: VecDeque<ContentId>,
     /// Dispatched and not reported; cancelled ones too, until the node has let go of them.
@@ -193,7 +201,7 @@ impl Node {
 
     /// Whether it may get tasks, as far as it has room.
     pub(crate) const fn takes_tasks(&self) -> bool {
-        !(self.lost || self.suspect || self.barred || self.draining)
+        self.kind.runs_tasks() && !(self.lost || self.suspect || self.barred || self.draining)
     }
 
     /// The node gave a sign of life. Says whether it was suspect.
@@ -225,8 +233,9 @@ impl Node {
     }
 
     /// How far it is, in milliseconds.
-    pub(crate) const fn distance_ms(&self) -> f64 {
-        self.offer.latency_ms
+    pub(crate) fn distance_ms(&self) -> f64 {
+        let placed = self.place.map(|(_, distance_ms)| distance_ms);
+        placed.unwrap_or(self.offer.latency_ms)
     }
 
     /// The node as a router sees it.
@@ -237,7 +246,9 @@ impl Node {
             storage_bytes: 0,
         };
         Candidate {
+            kind: self.kind,
             status: self.status(),
+            coordinate: self.place.map(|(place, _)| place),
             free: capacity(self.free_slots(), self.free_memory()),
             running: self.running.len(),
             waiting: self.waiting.len(),
@@ -339,6 +350,8 @@ impl Registry {
             suspect: false,
             barred: false,
             draining: false,
+            kind: NodeKind::Compute,
+            place: None,
             modules: VecDeque::new(),
             running: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -451,6 +464,8 @@ impl Registry {
                 barred: node.barred,
                 offer: node.offer,
                 reputation: node.reputation,
+                kind: node.kind,
+                coordinate: node.place.map(|(place, _)| place),
                 running: node.running.len(),
                 waiting: node.waiting.len(),
             })

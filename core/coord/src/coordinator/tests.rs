@@ -1920,3 +1920,299 @@ fn while_the_host_can_send_nothing_jobs_wait_and_nothing_is_dispatched() {
     world.call(Coordinator::resume);
     assert!(world.events().is_empty());
 }
+
+fn disk_full(world: &mut World, full: bool) {
+    world.journal.full = full;
+}
+
+#[test]
+fn what_was_decided_while_the_disk_was_full_is_not_sent_where_it_fits_no_more() {
+    // Dispatches that were withheld went out under the offer of when they were decided.
+    for config in [config(), routed(Strategy::LeastLoaded)] {
+        let mut world = World::with(config);
+        world.register(A, OFFER);
+        world.submit(1, orders([1, 2])).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+        disk_full(&mut world, true);
+        world.report(A, 1, 1, done(FUEL)).unwrap();
+        assert_eq!(world.flushed, Err(FlushError::Journal(PaperError)));
+        assert!(matches!(
+            world.state(2),
+            TaskState::Assigned { node: A, .. }
+        ));
+        let nothing = Offer {
+            cpu_millis: 0,
+            ..OFFER
+        };
+        assert_eq!(world.heartbeat(A, nothing), Ok(true));
+        assert_eq!(world.state(2), TaskState::Queued { attempts: 1 });
+        disk_full(&mut world, false);
+        world.timeout();
+        assert_eq!(world.flushed, Ok(()));
+        assert_eq!(world.dispatched(), []);
+        // Its owner is not blamed, and the number of the attempt is not used again.
+        assert_eq!(
+            world.view(A).reputation.failures().to_bits(),
+            0_f64.to_bits()
+        );
+        world.register(B, OFFER);
+        assert_eq!(world.dispatched(), [(B, id(2), 2)]);
+    }
+}
+
+#[test]
+fn a_lease_does_not_end_before_its_node_can_have_heard_of_it() {
+    let mut world = World::with(routed(Strategy::RoundRobin));
+    world.register(A, OFFER);
+    disk_full(&mut world, true);
+    // Refused until it can be written again; what was admitted before goes on.
+    disk_full(&mut world, false);
+    world.submit(1, orders([1, 2])).unwrap();
+    world.events();
+    disk_full(&mut world, true);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    for _ in 0..10 {
+        world.pass(Duration::from_secs(20));
+    }
+    disk_full(&mut world, false);
+    world.timeout();
+    assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+    assert_eq!(world.view(A).running, 1);
+}
+
+#[test]
+fn a_draining_node_gets_nothing_that_was_withheld() {
+    let mut world = World::with(routed(Strategy::RoundRobin));
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    world.events();
+    disk_full(&mut world, true);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    world.call(|rules, host| rules.drain(A, host));
+    disk_full(&mut world, false);
+    world.timeout();
+    let events = world.events();
+    assert_eq!(dispatches(&events), []);
+    assert!(
+        events
+            .iter()
+            .any(|it| matches!(it, Event::Drained { node: A }))
+    );
+}
+
+/// A coordinator that was killed, on what it had written.
+fn killed(world: &mut World, config: Config) {
+    let mut journal = MemoryJournal::default();
+    journal
+        .commit(&world.journal.records, UnixMillis(0))
+        .unwrap();
+    world.coordinator = Coordinator::recover(config, journal.stored(), world.now).unwrap();
+}
+
+#[test]
+fn after_a_crash_a_node_that_lends_nothing_now_is_not_sent_what_it_had() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1])).unwrap();
+    assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+    killed(&mut world, config());
+    let nothing = Offer {
+        cpu_millis: 0,
+        ..OFFER
+    };
+    world.register(A, nothing);
+    assert_eq!(world.dispatched(), []);
+    // It may have it all the same; else it is asked again when it lends.
+    assert_eq!(world.heartbeat(A, OFFER), Ok(true));
+    assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+    assert_eq!(world.heartbeat(A, OFFER), Ok(true));
+    assert_eq!(world.dispatched(), []);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    assert_eq!(world.summary(1).succeeded, 1);
+}
+
+#[test]
+fn the_end_of_a_task_that_was_written_and_not_told_is_told_after_the_crash() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    let report = TaskReport {
+        task: id(1),
+        result: done(FUEL),
+    };
+    world.call(|rules, host| {
+        rules.cancel(id(2), host).unwrap();
+        rules.report(A, 1, report, host).unwrap();
+    });
+    // Nobody has looked at the events.
+    killed(&mut world, config());
+    world.timeout();
+    let told = world.events();
+    assert!(told.iter().any(|event| matches!(
+        event,
+        Event::TaskEnded { task, node: A, attempt: 1, result: Ok(_), paid: Amount(100) }
+            if *task == id(1)
+    )));
+    assert!(
+        told.iter()
+            .any(|event| matches!(event, Event::TaskCancelled { task } if *task == id(2)))
+    );
+    let ended = told
+        .iter()
+        .filter(|event| matches!(event, Event::JobEnded { .. }));
+    assert_eq!(ended.count(), 1);
+}
+
+#[test]
+fn what_happens_is_counted() {
+    let mut world = World::with(Config {
+        lease_min: Duration::from_secs(1_000),
+        ..routed(Strategy::LeastLoaded)
+    });
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    let urgent = JobSpec {
+        id: job_id(2),
+        owner: OWNER,
+        priority: Priority::High,
+        privacy: PrivacyLevel::Private,
+        tasks: orders([3]),
+    };
+    world
+        .call(|rules, host| rules.submit(urgent, host))
+        .unwrap();
+    assert!(world.submit(2, orders([4])).is_err());
+    let counted = world.coordinator.metrics();
+    assert_eq!((counted.jobs_admitted, counted.jobs_refused), (2, 1));
+    assert_eq!(counted.queue_depth, [0, 1, 1, 0, 0]);
+    assert_eq!(
+        (
+            counted.tasks_open,
+            counted.tasks_queued,
+            counted.tasks_running
+        ),
+        (3, 2, 1)
+    );
+    assert_eq!(counted.nodes[usize::from(Status::Busy.code())], 1);
+    // It falls silent at once and is given up after ninety seconds; ten later there is another.
+    while world.view(A).status != Status::Offline {
+        world.now = world.coordinator.poll_timeout().unwrap();
+        world.timeout();
+    }
+    assert_eq!(world.coordinator.metrics().nodes_suspected, 1);
+    world.now = world.now + Duration::from_secs(10);
+    world.register(B, OFFER);
+    let counted = world.coordinator.metrics();
+    assert_eq!((counted.nodes_died, counted.nodes_silent), (1, 1));
+    assert_eq!(counted.detection_millis, 90_000);
+    assert_eq!((counted.attempts_lost, counted.attempts_reassigned), (1, 0));
+    let task = |state| matches!(state, TaskState::Assigned { node: B, .. });
+    assert!(task(world.state(3)));
+    world.report(B, 3, 1, done(FUEL)).unwrap();
+    assert!(world.report(B, 3, 1, done(FUEL)).is_err());
+    world
+        .report(B, 1, 2, Err(TaskError::OutOfFuel { limit: 1 }))
+        .unwrap();
+    world.call(|rules, host| rules.cancel(id(2), host)).unwrap();
+    let counted = world.coordinator.metrics();
+    assert_eq!(counted.reassignment_millis, 10_000);
+    assert_eq!(
+        (counted.attempts_reassigned, counted.tasks_dispatched),
+        (1, 4)
+    );
+    assert_eq!((counted.tasks_succeeded, counted.tasks_failed), (1, 1));
+    assert_eq!((counted.tasks_cancelled, counted.tasks_lost), (1, 0));
+    assert_eq!((counted.settlements, counted.settlements_refused), (3, 0));
+    assert_eq!(counted.reports_refused, 1);
+    assert_eq!(counted.tasks_open, 0);
+    disk_full(&mut world, true);
+    world.register(C, OFFER);
+    world.timeout();
+    let counted = world.coordinator.metrics();
+    assert_eq!(counted.flushes_failed, 2);
+    assert!(
+        counted
+            .render()
+            .contains("queue_depth{priority=\"normal\"} 0")
+    );
+}
+
+#[test]
+fn the_fog_is_looked_at_once_a_minute_and_when_asked() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.register(B, OFFER);
+    assert!(world.call(|rules, host| rules.classify(B, NodeKind::EdgeDevice, host)));
+    assert!(!world.call(|rules, host| rules.classify(C, NodeKind::EdgeDevice, host)));
+    let now = world.coordinator.topology(UnixMillis(7));
+    assert_eq!((now.at, now.nodes()), (UnixMillis(7), 2));
+    assert_eq!(now.of_kind(NodeKind::EdgeDevice), 1);
+    assert_eq!(now.free.memory_bytes, 2 * OFFER.memory_bytes);
+    assert_eq!(world.coordinator.history().iter().len(), 1);
+    for _ in 0..240 {
+        world.pass(Duration::from_secs(15));
+    }
+    assert_eq!(world.coordinator.history().iter().len(), 61);
+    let latest = world.coordinator.history().latest().unwrap();
+    assert_eq!(latest.nodes(), 2);
+}
+
+#[test]
+fn a_node_of_a_kind_that_runs_no_tasks_gets_none() {
+    for config in [config(), routed(Strategy::LeastLoaded)] {
+        let mut world = World::with(config);
+        world.register(A, OFFER);
+        world.call(|rules, host| rules.classify(A, NodeKind::Gateway, host));
+        let _ = world.submit(1, orders([1]));
+        assert_eq!(world.dispatched(), []);
+        assert_eq!(world.view(A).kind, NodeKind::Gateway);
+    }
+}
+
+#[test]
+fn proximity_goes_by_where_nodes_are_once_it_was_measured() {
+    let mut world = World::with(routed(Strategy::Proximity));
+    let far = Offer {
+        latency_ms: 5.0,
+        ..OFFER
+    };
+    world.register(A, OFFER);
+    world.register(B, far);
+    // One slow answer, and a hundred that say that A is not near at all.
+    for _ in 0..100 {
+        for (node, millis) in [(A, 80), (B, 20)] {
+            let time = Duration::from_millis(millis);
+            let there = world.call(|rules, host| rules.measured(node, time, None, host.rng));
+            assert_eq!(there, Ok(true));
+        }
+    }
+    let distance = |world: &World, node| {
+        let place = world.view(node).coordinate.unwrap();
+        world.coordinator.coordinate().distance_ms(&place)
+    };
+    assert!(
+        (distance(&world, A) - 80.0).abs() < 16.0,
+        "{}",
+        distance(&world, A)
+    );
+    assert!(
+        (distance(&world, B) - 20.0).abs() < 8.0,
+        "{}",
+        distance(&world, B)
+    );
+    world.submit(1, orders([1])).unwrap();
+    assert_eq!(world.dispatched(), [(B, id(1), 1)]);
+    // No measurement, and nobody there.
+    let measured = |world: &mut World, node, time| {
+        world.call(|rules, host| rules.measured(node, time, None, host.rng))
+    };
+    assert!(measured(&mut world, A, Duration::ZERO).is_err());
+    assert!(measured(&mut world, A, Duration::from_hours(1)).is_err());
+    assert_eq!(measured(&mut world, C, Duration::from_millis(1)), Ok(false));
+    // What a node says of its place is taken for it.
+    let place = Coordinate::new([1.0, 2.0, 3.0], 4.0, 0.5).unwrap();
+    world
+        .call(|rules, host| rules.measured(A, Duration::from_millis(80), Some(place), host.rng))
+        .unwrap();
+    assert_eq!(world.view(A).coordinate, Some(place));
+}
