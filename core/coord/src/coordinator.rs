@@ -343,6 +343,7 @@ impl Coordinator {
                             memory_bytes: task.memory_bytes,
                             price_per_gigafuel: stored.price_per_gigafuel,
                             dispatched: false,
+                            inherited: true,
                             permit: known.breaker.begin(now),
                         };
                         known.running.insert(id, held);
@@ -808,6 +809,15 @@ impl Coordinator {
                 !matches!(event, Event::Dispatch { task, attempt: number, .. }
                     if (*task, *number) == (task_id, attempt))
             });
+            let inherited = self.registry.update(id, |node| {
+                let held = node.running.get_mut(&task_id);
+                let held = held.filter(|held| held.inherited);
+                held.map(|held| held.dispatched = false)
+            });
+            // It may be at it since an earlier life: it is only not asked again.
+            if inherited.flatten().is_some() {
+                continue;
+            }
             let Some(task) = self.tasks.get_mut(&task_id) else {
                 continue;
             };
@@ -1858,6 +1868,7 @@ impl Coordinator {
                 memory_bytes: task.memory_bytes,
                 price_per_gigafuel: node.offer.price_per_gigafuel,
                 dispatched: true,
+                inherited: false,
                 permit: node.breaker.begin(now),
             };
             node.barred = !node.breaker.permits(now);

@@ -140,6 +140,8 @@ pub(crate) struct Attempt {
     pub price_per_gigafuel: Amount,
     /// Whether it was dispatched in this life of the coordinator.
     pub dispatched: bool,
+    /// Whether it began in an earlier life of the coordinator: its node may have heard of it then.
+    pub inherited: bool,
     /// The breaker's. `None` if the node was left alone when the coordinator was killed.
     pub permit: Option<Permit>,
 }
@@ -499,6 +501,7 @@ mod tests {
             memory_bytes,
             price_per_gigafuel: Amount(1),
             dispatched: true,
+            inherited: false,
             permit: None,
         }
     }

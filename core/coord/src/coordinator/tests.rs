@@ -1,5 +1,6 @@
 use super::*;
 use crate::bank::{clearing_account, genesis, node_account};
+use crate::index::SHOWN_MAX;
 use crate::job::TaskOrder;
 use crate::journal::MemoryJournal;
 use crate::kind::{PrivacyLevel, Status};
@@ -136,18 +137,26 @@ impl World {
         &mut self,
         call: impl FnOnce(&mut Coordinator, &mut Host<'_, Till, ChaCha8Rng>) -> T,
     ) -> T {
+        let result = self.call_unchecked(call);
+        self.flushed = self.flush();
+        assert_eq!(self.coordinator.check(), Ok(()));
+        assert_eq!(self.till.book.check(), Ok(()));
+        assert_eq!(self.balance(clearing_account()), 0);
+        result
+    }
+
+    /// Calls the coordinator, for what is checked afterwards.
+    fn call_unchecked<T>(
+        &mut self,
+        call: impl FnOnce(&mut Coordinator, &mut Host<'_, Till, ChaCha8Rng>) -> T,
+    ) -> T {
         let mut host = Host {
             bank: &mut self.till,
             rng: &mut self.rng,
             now: self.now,
             wall: UnixMillis(self.now.as_nanos() / 1_000_000),
         };
-        let result = call(&mut self.coordinator, &mut host);
-        self.flushed = self.flush();
-        assert_eq!(self.coordinator.check(), Ok(()));
-        assert_eq!(self.till.book.check(), Ok(()));
-        assert_eq!(self.balance(clearing_account()), 0);
-        result
+        call(&mut self.coordinator, &mut host)
     }
 
     fn flush(&mut self) -> Result<(), FlushError<PaperError, TillError>> {
@@ -2215,4 +2224,207 @@ fn proximity_goes_by_where_nodes_are_once_it_was_measured() {
         .call(|rules, host| rules.measured(A, Duration::from_millis(80), Some(place), host.rng))
         .unwrap();
     assert_eq!(world.view(A).coordinate, Some(place));
+}
+
+#[test]
+fn what_may_run_since_before_the_crash_is_not_taken_from_its_node() {
+    // It was taken back as if nobody had ever heard of it, and given to another without a word.
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1])).unwrap();
+    world.events();
+    killed(&mut world, config());
+    world.till.shut = true;
+    world.register(A, OFFER);
+    assert_eq!(world.flushed, Err(FlushError::Bank(TillError::Shut)));
+    let nothing = Offer {
+        cpu_millis: 0,
+        ..OFFER
+    };
+    assert_eq!(world.heartbeat(A, nothing), Ok(true));
+    let (node, attempt) = (A, 1);
+    assert_eq!(world.state(1), TaskState::Assigned { node, attempt });
+    world.till.shut = false;
+    world.timeout();
+    assert_eq!(world.dispatched(), []);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    assert_eq!(world.summary(1).succeeded, 1);
+}
+
+#[test]
+fn a_node_that_lies_about_its_capacity_is_left_alone_after_some_failures() {
+    let mut world = World::with(routed(Strategy::LeastLoaded));
+    let boasts = Offer {
+        cpu_millis: u64::MAX,
+        memory_bytes: u64::MAX,
+        fuel_per_second: u64::MAX,
+        ..OFFER
+    };
+    world.register(A, boasts);
+    world.submit(1, orders(1..=10)).unwrap();
+    assert_eq!(world.dispatched().len(), 10);
+    // It has none of it: the leases end, and what it had goes to one that is honest.
+    world.now = world.now + config().lease_min;
+    assert_eq!(world.heartbeat(A, boasts), Ok(true));
+    world.timeout();
+    assert!(world.view(A).barred);
+    assert_eq!(world.coordinator.metrics().breakers_opened, 1);
+    world.events();
+    world.register(B, OFFER);
+    assert_eq!(world.dispatched().len(), 1);
+    let given =
+        (1..=10).filter(|task| matches!(world.state(*task), TaskState::Assigned { node: B, .. }));
+    assert_eq!(given.count(), 1);
+}
+
+#[test]
+fn a_wall_clock_that_jumps_an_hour_changes_nothing_but_stamps() {
+    for wall in [UnixMillis(0), UnixMillis(7_200_000)] {
+        let mut world = World::new();
+        world.now = Instant::from_millis(3_600_000);
+        world.register(A, OFFER);
+        world.submit(1, orders([1])).unwrap();
+        world.events();
+        let report = TaskReport {
+            task: id(1),
+            result: done(FUEL),
+        };
+        let mut host = Host {
+            bank: &mut world.till,
+            rng: &mut world.rng,
+            now: world.now,
+            wall,
+        };
+        world.coordinator.handle_timeout(&mut host);
+        world.coordinator.report(A, 1, report, &mut host).unwrap();
+        world
+            .coordinator
+            .flush(&mut world.journal, &mut world.till, wall)
+            .unwrap();
+        assert_eq!(world.view(A).status, Status::Idle);
+        assert_eq!(world.balance(node_account(A)), 100);
+        assert_eq!(world.coordinator.check(), Ok(()));
+    }
+}
+
+#[test]
+fn a_hundred_thousand_submissions_at_once_are_admitted_or_shed_and_none_is_lost() {
+    let watermarks = Watermarks::new([60_000, 50_000, 40_000, 30_000, 20_000]).unwrap();
+    let mut world = World::with(Config {
+        watermarks,
+        ..routed(Strategy::LeastLoaded)
+    });
+    let (till, rng, now) = (&mut world.till, &mut world.rng, world.now);
+    let spec = TaskSpec::new(vec![0], vec![], Limits::default()).unwrap();
+    let (mut admitted, mut shed) = (0, 0);
+    for number in 0..100_000_u32 {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        let job = JobSpec {
+            id: JobId::from_bytes(bytes),
+            owner: OWNER,
+            priority: Priority::Normal,
+            privacy: PrivacyLevel::Public,
+            tasks: vec![TaskOrder {
+                id: TaskId::from_bytes(bytes),
+                spec: spec.clone(),
+                fuel_estimate: FUEL,
+                price_max: Amount(1),
+            }],
+        };
+        let mut free = Free;
+        let mut host = Host {
+            bank: &mut free,
+            rng,
+            now,
+            wall: UnixMillis(0),
+        };
+        match world.coordinator.submit(job, &mut host) {
+            Ok(()) => admitted += 1,
+            Err(SubmitError::Shed(refused)) => {
+                assert_eq!((refused.open, refused.watermark), (40_000, 40_000));
+                shed += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!((admitted, shed), (40_000, 60_000));
+    let counted = world.coordinator.metrics();
+    assert_eq!((counted.tasks_queued, counted.jobs_shed), (40_000, 60_000));
+    let flushed = world
+        .coordinator
+        .flush(&mut world.journal, till, UnixMillis(0));
+    assert_eq!(flushed, Ok(()));
+    assert_eq!(world.journal.records.len(), 40_000);
+    assert_eq!(world.coordinator.check(), Ok(()));
+}
+
+/// A bank for which nothing costs anything.
+#[derive(Debug)]
+struct Free;
+
+impl Bank for Free {
+    type Error = TillError;
+
+    fn execute(&mut self, _: &[Operation], _: UnixMillis) -> Result<Vec<Receipt>, TillError> {
+        Ok(Vec::new())
+    }
+
+    fn is_reserved(&self, _: TransferId) -> Result<bool, TillError> {
+        Ok(false)
+    }
+
+    fn is_refusal(_: &TillError) -> bool {
+        false
+    }
+}
+
+/// In a fog of more nodes than a router is shown, what is chosen is what the strategy says.
+#[test]
+fn many_nodes_are_chosen_among_as_few_are() {
+    let many = u16::try_from(SHOWN_MAX).unwrap() * 4;
+    let node = |number: u16| {
+        let mut bytes = [0; 32];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        NodeId::from_bytes(bytes)
+    };
+    for strategy in Strategy::ALL {
+        let mut world = World::with(routed(strategy));
+        for number in 0..many {
+            let offer = Offer {
+                // One in four has room for what is asked.
+                memory_bytes: if number % 4 == 0 { 64 * MIB } else { MIB },
+                latency_ms: f64::from(many - number),
+                ..OFFER
+            };
+            world
+                .call_unchecked(|rules, host| rules.register(node(number), offer, host))
+                .unwrap();
+        }
+        world.submit(1, orders(1..=64)).unwrap();
+        let sent = world.dispatched();
+        let nodes: BTreeSet<_> = sent.iter().map(|(node, ..)| *node).collect();
+        // Each of those that have room got one, and then there was none left.
+        assert_eq!((sent.len(), nodes.len()), (64, 64), "{strategy}");
+        let order: Vec<_> = sent.iter().map(|(node, ..)| *node).collect();
+        let rooms = (0..many).step_by(4).map(node);
+        match strategy {
+            Strategy::RoundRobin => assert!(order.into_iter().eq(rooms)),
+            Strategy::Proximity => assert!(order.into_iter().eq(rooms.rev())),
+            _ => {}
+        }
+        world.submit(2, orders([65])).unwrap();
+        assert_eq!(world.dispatched(), []);
+        world
+            .report(node(8), task_at(&sent, node(8)), 1, done(FUEL))
+            .unwrap();
+        assert_eq!(world.dispatched(), [(node(8), id(65), 1)]);
+    }
+}
+
+/// The number of the task that a node was sent.
+fn task_at(sent: &[(NodeId, TaskId, u32)], node: NodeId) -> u8 {
+    let found = sent.iter().find(|(to, ..)| *to == node);
+    let task = found.unwrap().1;
+    (1..=64).find(|number| id(*number) == task).unwrap()
 }
