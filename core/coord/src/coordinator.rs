@@ -20,6 +20,7 @@ use fogcompute_schedule::{
 use crate::admission::Watermarks;
 use crate::bank::{Bank, open_node, pay, price, release, reservation_id, reserve};
 use crate::breaker::{Breaker, BreakerConfig};
+use crate::coordinates::{Coordinate, SampleError};
 use crate::detector::{Detector, DetectorConfig, Health};
 use crate::error::{
     CancelError, ConfigError, FlushError, Inconsistency, RecoverError, ReportError, SubmitError,
@@ -27,13 +28,15 @@ use crate::error::{
 use crate::event::{Event, LossReason};
 use crate::job::{JobSpec, JobSummary, TaskView};
 use crate::journal::{Journal, Record, Stored};
-use crate::kind::{PrivacyLevel, Status};
+use crate::kind::{NodeKind, PrivacyLevel, Status};
+use crate::metrics::Metrics;
 use crate::registry::{
     Attempt, Node, NodeView, Offer, OfferError, Outcome, REGISTRY_NODES_MAX, RegisterError,
     Registry,
 };
 use crate::routing::{Capacity, Request, Router, Strategy};
 use crate::task::{TASK_CPU_MILLIS, Task, speed};
+use crate::topology::{History, Snapshot};
 
 /// Most tasks that may be open at once, over all jobs.
 pub const OPEN_TASKS_MAX: usize = 10 * JOB_TASKS_MAX;
@@ -41,6 +44,10 @@ pub const OPEN_TASKS_MAX: usize = 10 * JOB_TASKS_MAX;
 /// Most tasks that have ended and are still remembered. Of older ones the host's store knows more;
 /// their ids stay taken, because the ledger remembers them.
 pub const ENDED_TASKS_MAX: usize = 100_000;
+
+/// Least time between two snapshots of the fog: with as many as are kept they reach back an hour and a
+/// half.
+pub const SNAPSHOT_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The code of [`Status::Offline`].
 const OFFLINE: u8 = Status::Offline as u8;
@@ -174,6 +181,13 @@ pub struct Coordinator {
     dues: VecDeque<Due>,
     /// Dues that the ledger refuses by its rules. Nothing is lost: what was reserved stays so.
     refused: Vec<Due>,
+    /// Counters; the gauges are counted when they are asked for.
+    metrics: Metrics,
+    /// Where this coordinator is among the nodes.
+    coordinate: Coordinate,
+    history: History,
+    /// When the last snapshot was taken.
+    looked: Option<Instant>,
     /// Whether the last [`Coordinator::flush`] failed.
     stalled: bool,
     /// Nodes that were given tasks ahead of time, and perhaps have none left of them.
@@ -235,6 +249,10 @@ impl Coordinator {
             records: Vec::new(),
             dues: VecDeque::new(),
             refused: Vec::new(),
+            metrics: Metrics::default(),
+            coordinate: Coordinate::default(),
+            history: History::default(),
+            looked: None,
             stalled: false,
             ahead: BTreeSet::new(),
             held: false,
@@ -246,7 +264,8 @@ impl Coordinator {
     /// report, and is dispatched once more, as the same attempt, when its node registers.
     ///
     /// What the ledger had still to do for tasks that have ended is done by the next
-    /// [`Coordinator::flush`], once more if it had been done: the ledger does nothing twice.
+    /// [`Coordinator::flush`], once more if it had been done: the ledger does nothing twice. Their
+    /// ends are told again then, and those of their jobs: a host may hear of one twice, of none never.
     ///
     /// # Errors
     /// [`RecoverError`].
@@ -263,8 +282,11 @@ impl Coordinator {
             // A store gives no task that has ended and is settled.
             this.partial.insert(job.id);
         }
-        for stored in stored.tasks {
+        let mut ended_jobs = BTreeMap::new();
+        for mut stored in stored.tasks {
             let id = stored.id;
+            // Whether anybody has heard of it is not known.
+            let end = stored.end();
             if !this.jobs.contains_key(&stored.job) {
                 return Err(RecoverError::NoJob { task: id });
             }
@@ -290,8 +312,15 @@ impl Coordinator {
                 avoid: stored.avoid,
                 told: None,
                 paid: stored.paid,
+                lost: None,
             };
             if task.state.is_terminal() {
+                this.withheld.extend(end);
+                if let Some(summary) = this.jobs.get(&stored.job)
+                    && summary.open == 0
+                {
+                    ended_jobs.insert(stored.job, *summary);
+                }
                 let operations = match stored.payee {
                     Some(node) => pay(id, node, stored.paid),
                     None => vec![release(id)],
@@ -322,6 +351,7 @@ impl Coordinator {
                             memory_bytes: task.memory_bytes,
                             price_per_gigafuel: stored.price_per_gigafuel,
                             dispatched: false,
+                            inherited: true,
                             permit: known.breaker.begin(now),
                             fuel_estimate: task.fuel_estimate,
                             // What it has not begun is not known. With time, all of it gets slots.
@@ -340,6 +370,9 @@ impl Coordinator {
                 return Err(RecoverError::TaskTwice { task: id });
             }
         }
+        let ended = ended_jobs.into_iter();
+        this.withheld
+            .extend(ended.map(|(job, summary)| Event::JobEnded { job, summary }));
         Ok(this)
     }
 
@@ -358,17 +391,27 @@ impl Coordinator {
         bank: &mut B,
         wall: UnixMillis,
     ) -> Result<(), FlushError<J::Error, B::Error>> {
-        self.stalled = true;
+        let written = self.write_down(journal, bank, wall);
+        self.stalled = written.is_err();
+        self.metrics.flushes_failed += u64::from(self.stalled);
+        written?;
+        self.events.append(&mut self.withheld);
+        Ok(())
+    }
+
+    fn write_down<J: Journal, B: Bank>(
+        &mut self,
+        journal: &mut J,
+        bank: &mut B,
+        wall: UnixMillis,
+    ) -> Result<(), FlushError<J::Error, B::Error>> {
         if !self.records.is_empty() {
             journal
                 .commit(&self.records, wall)
                 .map_err(FlushError::Journal)?;
             self.records.clear();
         }
-        self.settle(bank, wall).map_err(FlushError::Bank)?;
-        self.stalled = false;
-        self.events.append(&mut self.withheld);
-        Ok(())
+        self.settle(bank, wall).map_err(FlushError::Bank)
     }
 
     /// Whether a call of [`Coordinator::flush`] has something to do.
@@ -420,6 +463,7 @@ impl Coordinator {
                         break;
                     };
                     if let Some(task) = due.task {
+                        self.metrics.settlements_refused += 1;
                         self.withheld.push_back(Event::SettlementRefused { task });
                     }
                     self.refused.push(due);
@@ -431,6 +475,7 @@ impl Coordinator {
     }
 
     fn settled(&mut self, due: &Due) {
+        self.metrics.settlements += u64::from(due.task.is_some());
         // Written with whatever comes next: asking the ledger twice does no harm.
         self.records
             .extend(due.task.map(|task| Record::Settled { task }));
@@ -453,6 +498,109 @@ impl Coordinator {
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeView> {
         self.registry.views()
+    }
+
+    /// What it counts, for whoever shows it. [`Metrics::calls_refused`] is the host's to count.
+    ///
+    /// Complexity: O(tasks that wait).
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let mut queue_depth = [0; 5];
+        let waiting = [&self.unplaced, &self.stuck, &self.hidden];
+        let waiting = waiting.into_iter().flatten().map(|turn| turn.0);
+        for priority in waiting.chain(self.queues.iter().map(|(turn, _)| turn.0)) {
+            queue_depth[priority as usize] += 1;
+        }
+        let index = self.registry.index();
+        Metrics {
+            nodes: index.statuses().map(|count| count as u64),
+            queue_depth,
+            tasks_open: self.open as u64,
+            tasks_queued: queue_depth.iter().sum(),
+            tasks_running: index.running() as u64,
+            settlements_due: self.dues.len() as u64,
+            ..self.metrics
+        }
+    }
+
+    /// The fog as it is now.
+    ///
+    /// Complexity: O(nodes).
+    #[must_use]
+    pub fn topology(&self, at: UnixMillis) -> Snapshot {
+        let nodes = self.registry.nodes().iter();
+        Snapshot::of(at, nodes.map(|(id, node)| node.candidate(*id)))
+    }
+
+    /// The fog as it was: a snapshot is taken with inputs, at most one in [`SNAPSHOT_INTERVAL`].
+    #[must_use]
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    fn take_snapshot(&mut self, now: Instant, wall: UnixMillis) {
+        let soon = |last: Instant| now < last + SNAPSHOT_INTERVAL;
+        if !self.looked.is_some_and(soon) {
+            self.looked = Some(now);
+            self.history.push(self.topology(wall));
+        }
+    }
+
+    /// Says what kind of node one is; until then it is there to compute. Kinds that run no tasks get
+    /// none: [`NodeKind::runs_tasks`]. Says whether the node is there.
+    pub fn classify<B: Bank, R: Rng>(
+        &mut self,
+        node: NodeId,
+        kind: NodeKind,
+        host: &mut Host<'_, B, R>,
+    ) -> bool {
+        if !self.is_there(node) {
+            return false;
+        }
+        let was = self
+            .registry
+            .update(node, |known| mem::replace(&mut known.kind, kind));
+        if was != Some(kind) {
+            self.place(host);
+        }
+        true
+    }
+
+    /// Where this coordinator is among the nodes, as far as round trips have told.
+    #[must_use]
+    pub const fn coordinate(&self) -> &Coordinate {
+        &self.coordinate
+    }
+
+    /// A message went to a node and back in that time. `place` is where the node says it is, if it
+    /// says so; if not, its place is worked out from here. Routing by proximity goes by the places
+    /// instead of by the last round trip from then on. Says whether the node is there.
+    ///
+    /// # Errors
+    /// [`SampleError`]: such a round trip is no measurement, and nothing has changed.
+    pub fn measured<R: Rng>(
+        &mut self,
+        node: NodeId,
+        round_trip: Duration,
+        place: Option<Coordinate>,
+        rng: &mut R,
+    ) -> Result<bool, SampleError> {
+        if !self.is_there(node) {
+            return Ok(false);
+        }
+        let rtt_ms = round_trip.as_secs_f64() * 1e3;
+        let known = self.registry.nodes().get(&node);
+        let before = known.and_then(|known| known.place).map(|(place, _)| place);
+        let mut there = place.or(before).unwrap_or_default();
+        let here = self.coordinate;
+        self.coordinate.update(rtt_ms, &there, rng)?;
+        if place.is_none() {
+            there.update(rtt_ms, &here, rng)?;
+        }
+        let distance_ms = self.coordinate.distance_ms(&there);
+        self.registry
+            .update(node, |known| known.place = Some((there, distance_ms)));
+        Ok(true)
     }
 
     /// What became of a job so far.
@@ -506,15 +654,26 @@ impl Coordinator {
         });
         let inserted = self.registry.insert(node, offer, host.now);
         debug_assert!(inserted, "there was room");
+        self.take_snapshot(host.now, host.wall);
         self.dispatch_again(node, host.now);
         self.place(host);
         Ok(())
     }
 
     /// Dispatches what a node had when the coordinator was killed: neither knows whether the other
-    /// still does.
+    /// still does. What the node has no room for now is not asked for again: it may come all the
+    /// same, until its lease is over.
     fn dispatch_again(&mut self, id: NodeId, now: Instant) {
         self.registry.update(id, |node| {
+            if node.running.values().all(|held| held.dispatched) {
+                return;
+            }
+            let dispatched = node.running.values().filter(|held| held.dispatched);
+            let (mut slots, mut memory_bytes) = (0, 0_u64);
+            for held in dispatched {
+                slots += 1;
+                memory_bytes = memory_bytes.saturating_add(held.memory_bytes);
+            }
             for (&task, held) in &mut node.running {
                 let known = self.tasks.get(&task);
                 let Some((known, spec)) =
@@ -525,9 +684,15 @@ impl Coordinator {
                 if self.held && known.privacy.needs_mixnet() {
                     continue;
                 }
-                if mem::replace(&mut held.dispatched, true) {
+                let needed = memory_bytes.saturating_add(held.memory_bytes);
+                if held.dispatched
+                    || slots == node.offer.slots()
+                    || needed > node.offer.memory_bytes
+                {
                     continue;
                 }
+                held.dispatched = true;
+                (slots, memory_bytes) = (slots + 1, needed);
                 held.lease = now + lease(&self.config, known.fuel_estimate, &node.offer);
                 self.withheld.push_back(Event::Dispatch {
                     node: id,
@@ -567,11 +732,13 @@ impl Coordinator {
             return Ok(false);
         };
         sensible?;
+        self.withdraw_unsaid(node, host.now);
+        self.dispatch_again(node, host.now);
         if self.router.is_some() {
             self.route(host);
             return Ok(true);
         }
-        if !was_suspect && offer == before {
+        if !was_suspect && offer == before && self.unplaced.is_empty() {
             return Ok(true);
         }
         let tasks = &self.tasks;
@@ -605,6 +772,7 @@ impl Coordinator {
         }
         let was_draining = |known: &mut Node| mem::replace(&mut known.draining, true);
         if self.registry.update(node, was_draining) == Some(false) {
+            self.withdraw_unsaid(node, host.now);
             self.recall(node, usize::MAX);
             self.tell_drained(node);
             // What waits for it goes to others.
@@ -628,6 +796,70 @@ impl Coordinator {
     fn is_there(&self, node: NodeId) -> bool {
         let known = self.registry.nodes().get(&node);
         known.is_some_and(|known| !known.lost)
+    }
+
+    /// While nothing can be written down, nobody hears of what is decided. What a node was to get in
+    /// that time and has no room for any more goes elsewhere, as if it had never been decided: it
+    /// costs the task nothing but the number of the attempt, which may be written already.
+    fn withdraw_unsaid(&mut self, id: NodeId, now: Instant) {
+        if !self.stalled {
+            return;
+        }
+        let unsaid: Vec<_> = self.unsaid().filter(|(node, ..)| *node == id).collect();
+        for (_, task_id, attempt) in unsaid.into_iter().rev() {
+            let node = self.registry.nodes().get(&id);
+            let fits = node.is_some_and(|node| {
+                !(node.lost || node.draining)
+                    && node.running.len() - node.ahead.len() <= node.offer.slots()
+                    && node.held(0) <= node.offer.memory_bytes
+            });
+            if fits || !self.runs(task_id, id, attempt) {
+                continue;
+            }
+            self.withheld.retain(|event| {
+                !matches!(event, Event::Dispatch { task, attempt: number, .. }
+                    if (*task, *number) == (task_id, attempt))
+            });
+            let inherited = self.registry.update(id, |node| {
+                let held = node.running.get_mut(&task_id);
+                let held = held.filter(|held| held.inherited);
+                held.map(|held| held.dispatched = false)
+            });
+            // It may be at it since an earlier life: it is only not asked again.
+            if inherited.flatten().is_some() {
+                continue;
+            }
+            let Some(task) = self.tasks.get_mut(&task_id) else {
+                continue;
+            };
+            let event = TaskEvent::Requeue { node: id, attempt };
+            let Ok(state) = task.state.advance(event) else {
+                continue;
+            };
+            task.state = state;
+            task.avoid.insert(id);
+            let turn = task.turn(task_id);
+            self.queue(turn);
+            self.records.push(Record::Queued {
+                task: task_id,
+                attempts: attempt,
+                avoid: Some(id),
+            });
+            self.free_slot(id, task_id, attempt, now);
+        }
+    }
+
+    /// Attempts of which nobody has heard yet.
+    fn unsaid(&self) -> impl Iterator<Item = (NodeId, TaskId, u32)> {
+        self.withheld.iter().filter_map(|event| match event {
+            Event::Dispatch {
+                node,
+                task,
+                attempt,
+                ..
+            } => Some((*node, *task, *attempt)),
+            _ => None,
+        })
     }
 
     fn tell_drained(&mut self, node: NodeId) {
@@ -688,6 +920,22 @@ impl Coordinator {
     /// # Errors
     /// [`SubmitError`].
     pub fn submit<B: Bank, R: Rng>(
+        &mut self,
+        job: JobSpec,
+        host: &mut Host<'_, B, R>,
+    ) -> Result<(), SubmitError<B::Error>> {
+        let admitted = self.admit(job, host);
+        match &admitted {
+            Ok(()) => self.metrics.jobs_admitted += 1,
+            Err(error) => {
+                self.metrics.jobs_refused += 1;
+                self.metrics.jobs_shed += u64::from(matches!(error, SubmitError::Shed(_)));
+            }
+        }
+        admitted
+    }
+
+    fn admit<B: Bank, R: Rng>(
         &mut self,
         job: JobSpec,
         host: &mut Host<'_, B, R>,
@@ -755,6 +1003,7 @@ impl Coordinator {
                 avoid: BTreeSet::new(),
                 told: None,
                 paid: Amount::ZERO,
+                lost: None,
             };
             let turn = task.turn(order.id);
             self.tasks.insert(order.id, task);
@@ -845,6 +1094,7 @@ impl Coordinator {
     ) -> Result<Amount, ReportError> {
         let id = report.task;
         let Some(task) = self.tasks.get(&id) else {
+            self.metrics.reports_refused += 1;
             return Err(ReportError::UnknownTask { task: id });
         };
         let (event, lost) = match &report.result {
@@ -862,6 +1112,7 @@ impl Coordinator {
         let state = match task.state.advance(event) {
             Ok(state) => state,
             Err(error) => {
+                self.metrics.reports_refused += 1;
                 // The result comes too late, but the node has a slot free again.
                 let freed =
                     |known: &mut Node| known.free_slot(id, attempt, Outcome::Nothing, host.now);
@@ -1053,6 +1304,12 @@ impl Coordinator {
     pub fn handle_timeout<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
         let now = host.now;
         let (mut silent, mut lapsed, mut changed) = (Vec::new(), Vec::new(), false);
+        // A lease begins when its node can have heard of it.
+        let unsaid: BTreeSet<_> = if self.stalled {
+            self.unsaid().collect()
+        } else {
+            BTreeSet::new()
+        };
         for id in self.registry.index().due(now) {
             self.registry.update(id, |node| {
                 if !node.lost {
@@ -1061,14 +1318,22 @@ impl Coordinator {
                         silent.push(id);
                     }
                     let suspect = health == Health::Suspect;
+                    self.metrics.nodes_suspected += u64::from(suspect && !node.suspect);
                     changed |= mem::replace(&mut node.suspect, suspect) != suspect;
                     let barred = !node.breaker.permits(now);
                     changed |= mem::replace(&mut node.barred, barred) != barred;
+                }
+                for (&task, held) in &mut node.running {
+                    if held.lease <= now && unsaid.contains(&(id, task, held.number)) {
+                        let fuel = self.tasks.get(&task).map_or(0, |task| task.fuel_estimate);
+                        held.lease = now + lease(&self.config, fuel, &node.offer);
+                    }
                 }
                 let over = node.running.iter().filter(|(_, held)| held.lease <= now);
                 lapsed.extend(over.map(|(task, held)| (id, *task, held.number)));
             });
         }
+        self.take_snapshot(now, host.wall);
         if silent.is_empty() && lapsed.is_empty() && !changed {
             return;
         }
@@ -1090,16 +1355,23 @@ impl Coordinator {
     /// Ends everything on a node. The caller places the tasks again.
     fn take_down(&mut self, node: NodeId, reason: LossReason, now: Instant) {
         let running = self.registry.update(node, |known| {
+            self.metrics.nodes_died += 1;
+            if reason == LossReason::Silent {
+                let silence = now.duration_since(known.heard).as_millis();
+                self.metrics.nodes_silent += 1;
+                self.metrics.detection_millis += u64::try_from(silence).unwrap_or(u64::MAX);
+            }
             known.lost = true;
             known.suspect = false;
             let running = known.running.iter();
             let running: Vec<_> = running.map(|(task, held)| (*task, held.number)).collect();
             running
         });
-        let Some(running) = running else {
+        if running.is_none() {
             return;
-        };
-        for (task, attempt) in running {
+        }
+        self.withdraw_unsaid(node, now);
+        for (task, attempt) in running.into_iter().flatten() {
             if self.runs(task, node, attempt) {
                 self.lose_attempt(task, node, reason, now);
             } else {
@@ -1145,6 +1417,8 @@ impl Coordinator {
             return;
         };
         task.avoid.insert(node);
+        task.lost = Some(now);
+        self.metrics.attempts_lost += 1;
         let outcome = match reason {
             _ if !begun => Outcome::Nothing,
             LossReason::LeaseExpired | LossReason::OverLimits => Outcome::Failure,
@@ -1154,7 +1428,13 @@ impl Coordinator {
             }
         };
         self.registry.update(node, |known| {
+            let pause = known.breaker.poll_timeout();
             known.free_slot(id, attempt, outcome, now);
+            let opened = known
+                .breaker
+                .poll_timeout()
+                .is_some_and(|until| pause != Some(until));
+            self.metrics.breakers_opened += u64::from(opened);
             if begun {
                 record(&mut known.reputation, false);
                 self.records.push(Record::Node {
@@ -1210,6 +1490,12 @@ impl Coordinator {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
+        match state {
+            TaskState::Succeeded => self.metrics.tasks_succeeded += 1,
+            TaskState::Failed => self.metrics.tasks_failed += 1,
+            TaskState::Cancelled => self.metrics.tasks_cancelled += 1,
+            _ => self.metrics.tasks_lost += 1,
+        }
         task.state = state;
         task.paid = paid;
         task.spec = None;
@@ -1757,6 +2043,7 @@ impl Coordinator {
                 memory_bytes: task.memory_bytes,
                 price_per_gigafuel: node.offer.price_per_gigafuel,
                 dispatched: true,
+                inherited: false,
                 permit: node.breaker.begin(now),
                 fuel_estimate: task.fuel_estimate,
                 ahead,
@@ -1775,6 +2062,12 @@ impl Coordinator {
         }
         task.state = state;
         task.attempts = attempt;
+        self.metrics.tasks_dispatched += 1;
+        if let Some(lost) = task.lost.take() {
+            let waited = now.duration_since(lost).as_millis();
+            self.metrics.attempts_reassigned += 1;
+            self.metrics.reassignment_millis += u64::try_from(waited).unwrap_or(u64::MAX);
+        }
         self.records.push(Record::Assigned {
             task: task_id,
             node: id,

@@ -225,6 +225,11 @@ impl Index {
         self.statuses
     }
 
+    /// Slots that are taken, of all nodes.
+    pub(crate) const fn running(&self) -> usize {
+        self.running
+    }
+
     /// Slots that are free, of all nodes.
     pub(crate) const fn slots(&self) -> u128 {
         self.slots

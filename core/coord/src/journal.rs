@@ -8,6 +8,7 @@ use fogcompute_exec::{TaskError, TaskOutput, TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
 use fogcompute_schedule::Reputation;
 
+use crate::event::Event;
 use crate::job::{JobSpec, JobSummary};
 use crate::kind::PrivacyLevel;
 
@@ -151,6 +152,31 @@ pub struct StoredTask {
     pub payee: Option<NodeId>,
     /// What was paid for it.
     pub paid: Amount,
+    /// What it returned, with the node and the attempt, if it has ended and a node returned
+    /// something.
+    pub result: Option<(NodeId, u32, Result<TaskOutput, TaskError>)>,
+}
+
+impl StoredTask {
+    /// What is told of its end.
+    pub(crate) fn end(&mut self) -> Option<Event> {
+        let task = self.id;
+        Some(match self.state {
+            TaskState::Succeeded | TaskState::Failed => {
+                let (node, attempt, result) = self.result.take()?;
+                Event::TaskEnded {
+                    task,
+                    node,
+                    attempt,
+                    result,
+                    paid: self.paid,
+                }
+            }
+            TaskState::Cancelled => Event::TaskCancelled { task },
+            TaskState::Lost { .. } => Event::TaskLost { task },
+            _ => return None,
+        })
+    }
 }
 
 impl JobSummary {
@@ -227,6 +253,7 @@ impl MemoryJournal {
                         avoid: BTreeSet::new(),
                         payee: None,
                         paid: Amount::ZERO,
+                        result: None,
                     };
                     self.tasks.insert(order.id, task);
                     self.arrivals = arrival + 1;
@@ -265,10 +292,13 @@ impl MemoryJournal {
                 paid,
                 job,
                 summary,
-                ..
+                result,
             } => {
                 self.jobs.insert(*job, *summary);
                 if let Some(task) = self.tasks.get_mut(task) {
+                    if let TaskState::Assigned { node, attempt } = task.state {
+                        task.result = result.clone().map(|result| (node, attempt, result));
+                    }
                     task.state = *state;
                     task.spec = None;
                     task.avoid.clear();

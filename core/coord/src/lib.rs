@@ -21,8 +21,9 @@
 //! alone that fail, [`Watermarks`] refuse work when there is too much, and [`routing`] gives tasks to
 //! nodes one by one by one of six strategies where [`Placement::Routed`] is chosen.
 //!
-//! Beside it stand rules that it does not use yet: network [`Coordinate`]s, [`token`]s of submitters,
-//! snapshots of the [`topology`] and [`metrics`].
+//! Round trips that the host measures give it and its nodes a [`Coordinate`] each, which routing by
+//! proximity goes by. It counts what it does ([`metrics`]) and keeps snapshots of the [`topology`].
+//! [`token`]s of submitters stand beside it, for its host.
 //!
 //! Meet [`Coordinator`] and [`JobSpec`] first.
 //!
@@ -109,7 +110,9 @@ pub use coordinates::{
     Coordinate, CoordinateError, ERROR_MAX, ERROR_MIN, HEIGHT_MS_MIN, MOVE_MS_MAX, POSITION_MS_MAX,
     RTT_MS_MAX, SampleError,
 };
-pub use coordinator::{Config, Coordinator, ENDED_TASKS_MAX, Host, OPEN_TASKS_MAX, Placement};
+pub use coordinator::{
+    Config, Coordinator, ENDED_TASKS_MAX, Host, OPEN_TASKS_MAX, Placement, SNAPSHOT_INTERVAL,
+};
 pub use detector::{Detector, DetectorConfig, DetectorConfigError, Health, PHI_MAX, WINDOW_MAX};
 pub use error::{
     CancelError, ConfigError, FlushError, Inconsistency, RecoverError, ReportError, SubmitError,

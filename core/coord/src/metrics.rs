@@ -37,6 +37,9 @@ pub struct Metric {
     pub values: Vec<(&'static str, u64)>,
 }
 
+/// What the priorities are called, the most urgent first.
+const PRIORITIES: [&str; 5] = ["critical", "high", "normal", "low", "bulk"];
+
 macro_rules! metrics {
     ($($(#[$doc:meta])* $field:ident: $kind:ident, $help:literal;)*) => {
         /// The numbers of a coordinator.
@@ -47,7 +50,8 @@ macro_rules! metrics {
             "| `", stringify!($field), "` | `", metrics!(@name $kind $field), "` | ", $help, " |"
         )])*
         ///
-        /// and `fogcompute_coord_nodes`, a gauge with the label `status`: nodes, by how they are doing.
+        /// and two gauges with a label: `fogcompute_coord_nodes` by `status`, nodes by how they are doing,
+        /// and `fogcompute_coord_queue_depth` by `priority`, tasks that wait by how urgent they are.
         #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
         pub struct Metrics {
             $(
@@ -56,6 +60,8 @@ macro_rules! metrics {
             )*
             /// Nodes by the code of their [`Status`].
             pub nodes: [u64; Status::ALL.len()],
+            /// Tasks that wait, by the number of their priority.
+            pub queue_depth: [u64; PRIORITIES.len()],
         }
 
         impl Metrics {
@@ -69,6 +75,13 @@ macro_rules! metrics {
                     label: Some("status"),
                     values: Status::ALL.map(Status::name).into_iter().zip(self.nodes).collect(),
                 };
+                let queues = Metric {
+                    name: "fogcompute_coord_queue_depth",
+                    kind: MetricKind::Gauge,
+                    help: "Tasks that wait for a node, by how urgent they are.",
+                    label: Some("priority"),
+                    values: PRIORITIES.into_iter().zip(self.queue_depth).collect(),
+                };
                 vec![
                     $(Metric {
                         name: metrics!(@name $kind $field),
@@ -78,6 +91,7 @@ macro_rules! metrics {
                         values: vec![("", self.$field)],
                     },)*
                     nodes,
+                    queues,
                 ]
             }
         }
@@ -100,11 +114,19 @@ metrics! {
     tasks_failed: Counter, "Tasks that ended with an error.";
     tasks_lost: Counter, "Tasks that were given up.";
     tasks_cancelled: Counter, "Tasks that were cancelled.";
-    attempts_reassigned: Counter, "Attempts whose task went to another node.";
+    attempts_lost: Counter, "Attempts that ended without a result.";
+    attempts_reassigned: Counter, "Attempts that follow one that was lost.";
+    reassignment_millis: Counter, "Milliseconds from the loss of an attempt to the next one, over all that were reassigned.";
     reports_refused: Counter, "Reports that were not of an attempt that runs.";
     nodes_suspected: Counter, "Times a node was late.";
     nodes_died: Counter, "Times a node was given up.";
+    nodes_silent: Counter, "Times a node was given up because it was silent.";
+    detection_millis: Counter, "Milliseconds from the last word of a node that was silent to its being given up, over all of them.";
     breakers_opened: Counter, "Times a node was left alone because it kept failing.";
+    settlements: Counter, "Tasks whose money the ledger has moved.";
+    settlements_refused: Counter, "Tasks whose money the ledger refuses to move.";
+    flushes_failed: Counter, "Times what happened could not be written down or settled.";
+    settlements_due: Gauge, "Tasks and nodes that the ledger has still to hear of.";
     tasks_open: Gauge, "Tasks that have not ended.";
     tasks_queued: Gauge, "Tasks that wait for a node.";
     tasks_running: Gauge, "Tasks that run on a node.";

@@ -12,9 +12,10 @@ use fogcompute_schedule::{NODES_MAX as PLACEMENT_NODES_MAX, Reputation};
 use thiserror::Error;
 
 use crate::breaker::{Breaker, BreakerConfig, Permit};
+use crate::coordinates::Coordinate;
 use crate::detector::{Detector, DetectorConfig};
 use crate::index::Index;
-use crate::kind::Status;
+use crate::kind::{NodeKind, Status};
 use crate::routing::{Candidate, Capacity, Content, Strategy};
 use crate::task::TASK_CPU_MILLIS;
 
@@ -116,6 +117,10 @@ pub struct NodeView {
     pub offer: Offer,
     /// What is known of its reliability.
     pub reputation: Reputation,
+    /// What kind of node it is.
+    pub kind: NodeKind,
+    /// Where it is among the others, once a round trip was measured.
+    pub coordinate: Option<Coordinate>,
     /// Tasks it has for its processors, cancelled ones that it has not let go of included.
     pub running: usize,
     /// Memory those may take, in bytes.
@@ -140,6 +145,8 @@ pub(crate) struct Attempt {
     pub price_per_gigafuel: Amount,
     /// Whether it was dispatched in this life of the coordinator.
     pub dispatched: bool,
+    /// Whether it began in an earlier life of the coordinator: its node may have heard of it then.
+    pub inherited: bool,
     /// The breaker's. `None` if the node was left alone when the coordinator was killed.
     pub permit: Option<Permit>,
     /// The task's estimated fuel.
@@ -182,6 +189,9 @@ pub(crate) struct Node {
     pub barred: bool,
     /// To leave: it gets no new tasks.
     pub draining: bool,
+    pub kind: NodeKind,
+    /// Where it is, and how far that is in milliseconds, once a round trip was measured.
+    pub place: Option<(Coordinate, f64)>,
     /// Modules it was sent, the latest at the back.
     modules: VecDeque<ContentId>,
     /// Dispatched and not reported; cancelled ones too, until the node has let go of them.
@@ -215,7 +225,7 @@ impl Node {
 
     /// Whether it may get tasks, as far as it has room.
     pub(crate) const fn takes_tasks(&self) -> bool {
-        !(self.lost || self.suspect || self.barred || self.draining)
+        self.kind.runs_tasks() && !(self.lost || self.suspect || self.barred || self.draining)
     }
 
     /// The node gave a sign of life. Says whether it was suspect.
@@ -245,8 +255,9 @@ impl Node {
     }
 
     /// How far it is, in milliseconds.
-    pub(crate) const fn distance_ms(&self) -> f64 {
-        self.offer.latency_ms
+    pub(crate) fn distance_ms(&self) -> f64 {
+        let placed = self.place.map(|(_, distance_ms)| distance_ms);
+        placed.unwrap_or(self.offer.latency_ms)
     }
 
     /// The node as a router sees it.
@@ -257,7 +268,9 @@ impl Node {
             storage_bytes: 0,
         };
         Candidate {
+            kind: self.kind,
             status: self.status(),
+            coordinate: self.place.map(|(place, _)| place),
             free: capacity(self.free_slots(), self.free_memory()),
             running: self.running.len() - self.ahead.len(),
             waiting: self.waiting.len() + self.ahead.len(),
@@ -277,7 +290,7 @@ impl Node {
     }
 
     /// Memory of the tasks that have a slot, and so much more.
-    fn held(&self, more: u64) -> u64 {
+    pub(crate) fn held(&self, more: u64) -> u64 {
         let started = self.running.values().filter(|attempt| !attempt.ahead);
         let held = started.map(|attempt| attempt.memory_bytes);
         held.fold(more, u64::saturating_add)
@@ -420,6 +433,8 @@ impl Registry {
             suspect: false,
             barred: false,
             draining: false,
+            kind: NodeKind::Compute,
+            place: None,
             modules: VecDeque::new(),
             running: BTreeMap::new(),
             ahead: VecDeque::new(),
@@ -534,6 +549,8 @@ impl Registry {
                 barred: node.barred,
                 offer: node.offer,
                 reputation: node.reputation,
+                kind: node.kind,
+                coordinate: node.place.map(|(place, _)| place),
                 running: node.running.len() - node.ahead.len(),
                 memory_bytes: node.held(0),
                 ahead: node.ahead.len(),
@@ -569,6 +586,7 @@ mod tests {
             memory_bytes,
             price_per_gigafuel: Amount(1),
             dispatched: true,
+            inherited: false,
             permit: None,
             fuel_estimate: 0,
             ahead: false,

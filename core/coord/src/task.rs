@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fogcompute_base::{JobId, NodeId, Priority, TaskId, Tier};
+use fogcompute_base::{Instant, JobId, NodeId, Priority, TaskId, Tier};
 use fogcompute_exec::{TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
 use fogcompute_schedule::{self as placement, PlacementError, RUN_MS_MAX};
@@ -38,6 +38,8 @@ pub(crate) struct Task {
     /// Why the task was last said to be unplaceable.
     pub told: Option<PlacementError>,
     pub paid: Amount,
+    /// When its last attempt was lost, until the next begins.
+    pub lost: Option<Instant>,
 }
 
 impl Task {
@@ -120,6 +122,7 @@ mod tests {
             avoid: BTreeSet::new(),
             told: None,
             paid: Amount::ZERO,
+            lost: None,
         }
     }
 

@@ -687,7 +687,7 @@ fn read_tasks(connection: &Connection) -> Result<Vec<StoredTask>, StoreError> {
     let mut modules: BTreeMap<Digest, Arc<[u8]>> = BTreeMap::new();
     let mut statement = connection.prepare_cached(
         "SELECT arrival, id, job, state, attempts, node, paid, changed, priority, spec, fuel,
-                price_max, rate, avoid, payee, privacy
+                price_max, rate, avoid, payee, privacy, result
          FROM tasks WHERE settled = 0 ORDER BY arrival",
     )?;
     let mut rows = statement.query([])?;
@@ -727,6 +727,13 @@ fn read_tasks(connection: &Connection) -> Result<Vec<StoredTask>, StoreError> {
         if !rest.is_empty() {
             return Err(bad(arrival, "nodes to avoid"));
         }
+        let result = match (row.get_ref(16)?, task.node) {
+            (ValueRef::Blob(report), Some(node)) => {
+                let report = TaskReport::decode(report).map_err(|_| bad(arrival, "result"))?;
+                Some((node, task.attempts, report.result))
+            }
+            _ => None,
+        };
         let avoid: BTreeSet<_> = nodes.iter().copied().map(NodeId::from_bytes).collect();
         tasks.push(StoredTask {
             id: task.id,
@@ -747,6 +754,7 @@ fn read_tasks(connection: &Connection) -> Result<Vec<StoredTask>, StoreError> {
                 .map_err(|()| bad(arrival, "payee"))?
                 .map(NodeId::from_bytes),
             paid: task.paid,
+            result,
         });
     }
     Ok(tasks)

@@ -1,5 +1,6 @@
 use super::*;
 use crate::bank::{clearing_account, genesis, node_account};
+use crate::index::SHOWN_MAX;
 use crate::job::TaskOrder;
 use crate::journal::MemoryJournal;
 use crate::kind::{PrivacyLevel, Status};
@@ -138,18 +139,26 @@ impl World {
         &mut self,
         call: impl FnOnce(&mut Coordinator, &mut Host<'_, Till, ChaCha8Rng>) -> T,
     ) -> T {
+        let result = self.call_unchecked(call);
+        self.flushed = self.flush();
+        assert_eq!(self.coordinator.check(), Ok(()));
+        assert_eq!(self.till.book.check(), Ok(()));
+        assert_eq!(self.balance(clearing_account()), 0);
+        result
+    }
+
+    /// Calls the coordinator, for what is checked afterwards.
+    fn call_unchecked<T>(
+        &mut self,
+        call: impl FnOnce(&mut Coordinator, &mut Host<'_, Till, ChaCha8Rng>) -> T,
+    ) -> T {
         let mut host = Host {
             bank: &mut self.till,
             rng: &mut self.rng,
             now: self.now,
             wall: UnixMillis(self.now.as_nanos() / 1_000_000),
         };
-        let result = call(&mut self.coordinator, &mut host);
-        self.flushed = self.flush();
-        assert_eq!(self.coordinator.check(), Ok(()));
-        assert_eq!(self.till.book.check(), Ok(()));
-        assert_eq!(self.balance(clearing_account()), 0);
-        result
+        call(&mut self.coordinator, &mut host)
     }
 
     fn flush(&mut self) -> Result<(), FlushError<PaperError, TillError>> {
@@ -2050,4 +2059,503 @@ fn while_the_host_can_send_nothing_jobs_wait_and_nothing_is_dispatched() {
     // Resuming again does nothing.
     world.call(Coordinator::resume);
     assert!(world.events().is_empty());
+}
+
+fn disk_full(world: &mut World, full: bool) {
+    world.journal.full = full;
+}
+
+#[test]
+fn what_was_decided_while_the_disk_was_full_is_not_sent_where_it_fits_no_more() {
+    // Dispatches that were withheld went out under the offer of when they were decided.
+    for config in [config(), routed(Strategy::LeastLoaded)] {
+        let mut world = World::with(config);
+        world.register(A, OFFER);
+        world.submit(1, orders([1, 2])).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+        disk_full(&mut world, true);
+        world.report(A, 1, 1, done(FUEL)).unwrap();
+        assert_eq!(world.flushed, Err(FlushError::Journal(PaperError)));
+        assert!(matches!(
+            world.state(2),
+            TaskState::Assigned { node: A, .. }
+        ));
+        let nothing = Offer {
+            cpu_millis: 0,
+            ..OFFER
+        };
+        assert_eq!(world.heartbeat(A, nothing), Ok(true));
+        assert_eq!(world.state(2), TaskState::Queued { attempts: 1 });
+        disk_full(&mut world, false);
+        world.timeout();
+        assert_eq!(world.flushed, Ok(()));
+        assert_eq!(world.dispatched(), []);
+        // Its owner is not blamed, and the number of the attempt is not used again.
+        assert_eq!(
+            world.view(A).reputation.failures().to_bits(),
+            0_f64.to_bits()
+        );
+        world.register(B, OFFER);
+        assert_eq!(world.dispatched(), [(B, id(2), 2)]);
+    }
+}
+
+#[test]
+fn a_lease_does_not_end_before_its_node_can_have_heard_of_it() {
+    let mut world = World::with(routed(Strategy::RoundRobin));
+    world.register(A, OFFER);
+    disk_full(&mut world, true);
+    // Refused until it can be written again; what was admitted before goes on.
+    disk_full(&mut world, false);
+    world.submit(1, orders([1, 2])).unwrap();
+    world.events();
+    disk_full(&mut world, true);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    for _ in 0..10 {
+        world.pass(Duration::from_secs(20));
+    }
+    disk_full(&mut world, false);
+    world.timeout();
+    assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+    assert_eq!(world.view(A).running, 1);
+}
+
+#[test]
+fn a_draining_node_gets_nothing_that_was_withheld() {
+    let mut world = World::with(routed(Strategy::RoundRobin));
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    world.events();
+    disk_full(&mut world, true);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    world.call(|rules, host| rules.drain(A, host));
+    disk_full(&mut world, false);
+    world.timeout();
+    let events = world.events();
+    assert_eq!(dispatches(&events), []);
+    assert!(
+        events
+            .iter()
+            .any(|it| matches!(it, Event::Drained { node: A }))
+    );
+}
+
+/// A coordinator that was killed, on what it had written.
+fn killed(world: &mut World, config: Config) {
+    let mut journal = MemoryJournal::default();
+    journal
+        .commit(&world.journal.records, UnixMillis(0))
+        .unwrap();
+    world.coordinator = Coordinator::recover(config, journal.stored(), world.now).unwrap();
+}
+
+#[test]
+fn after_a_crash_a_node_that_lends_nothing_now_is_not_sent_what_it_had() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1])).unwrap();
+    assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+    killed(&mut world, config());
+    let nothing = Offer {
+        cpu_millis: 0,
+        ..OFFER
+    };
+    world.register(A, nothing);
+    assert_eq!(world.dispatched(), []);
+    // It may have it all the same; else it is asked again when it lends.
+    assert_eq!(world.heartbeat(A, OFFER), Ok(true));
+    assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+    assert_eq!(world.heartbeat(A, OFFER), Ok(true));
+    assert_eq!(world.dispatched(), []);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    assert_eq!(world.summary(1).succeeded, 1);
+}
+
+#[test]
+fn the_end_of_a_task_that_was_written_and_not_told_is_told_after_the_crash() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    let report = TaskReport {
+        task: id(1),
+        result: done(FUEL),
+    };
+    world.call(|rules, host| {
+        rules.cancel(id(2), host).unwrap();
+        rules.report(A, 1, report, host).unwrap();
+    });
+    // Nobody has looked at the events.
+    killed(&mut world, config());
+    world.timeout();
+    let told = world.events();
+    assert!(told.iter().any(|event| matches!(
+        event,
+        Event::TaskEnded { task, node: A, attempt: 1, result: Ok(_), paid: Amount(100) }
+            if *task == id(1)
+    )));
+    assert!(
+        told.iter()
+            .any(|event| matches!(event, Event::TaskCancelled { task } if *task == id(2)))
+    );
+    let ended = told
+        .iter()
+        .filter(|event| matches!(event, Event::JobEnded { .. }));
+    assert_eq!(ended.count(), 1);
+}
+
+#[test]
+fn what_happens_is_counted() {
+    let mut world = World::with(Config {
+        lease_min: Duration::from_secs(1_000),
+        ..routed(Strategy::LeastLoaded)
+    });
+    world.register(A, OFFER);
+    world.submit(1, orders([1, 2])).unwrap();
+    let urgent = JobSpec {
+        id: job_id(2),
+        owner: OWNER,
+        priority: Priority::High,
+        privacy: PrivacyLevel::Private,
+        tasks: orders([3]),
+    };
+    world
+        .call(|rules, host| rules.submit(urgent, host))
+        .unwrap();
+    assert!(world.submit(2, orders([4])).is_err());
+    let counted = world.coordinator.metrics();
+    assert_eq!((counted.jobs_admitted, counted.jobs_refused), (2, 1));
+    assert_eq!(counted.queue_depth, [0, 1, 1, 0, 0]);
+    assert_eq!(
+        (
+            counted.tasks_open,
+            counted.tasks_queued,
+            counted.tasks_running
+        ),
+        (3, 2, 1)
+    );
+    assert_eq!(counted.nodes[usize::from(Status::Busy.code())], 1);
+    // It falls silent at once and is given up after ninety seconds; ten later there is another.
+    while world.view(A).status != Status::Offline {
+        world.now = world.coordinator.poll_timeout().unwrap();
+        world.timeout();
+    }
+    assert_eq!(world.coordinator.metrics().nodes_suspected, 1);
+    world.now = world.now + Duration::from_secs(10);
+    world.register(B, OFFER);
+    let counted = world.coordinator.metrics();
+    assert_eq!((counted.nodes_died, counted.nodes_silent), (1, 1));
+    assert_eq!(counted.detection_millis, 90_000);
+    assert_eq!((counted.attempts_lost, counted.attempts_reassigned), (1, 0));
+    let task = |state| matches!(state, TaskState::Assigned { node: B, .. });
+    assert!(task(world.state(3)));
+    world.report(B, 3, 1, done(FUEL)).unwrap();
+    assert!(world.report(B, 3, 1, done(FUEL)).is_err());
+    world
+        .report(B, 1, 2, Err(TaskError::OutOfFuel { limit: 1 }))
+        .unwrap();
+    world.call(|rules, host| rules.cancel(id(2), host)).unwrap();
+    let counted = world.coordinator.metrics();
+    assert_eq!(counted.reassignment_millis, 10_000);
+    assert_eq!(
+        (counted.attempts_reassigned, counted.tasks_dispatched),
+        (1, 4)
+    );
+    assert_eq!((counted.tasks_succeeded, counted.tasks_failed), (1, 1));
+    assert_eq!((counted.tasks_cancelled, counted.tasks_lost), (1, 0));
+    assert_eq!((counted.settlements, counted.settlements_refused), (3, 0));
+    assert_eq!(counted.reports_refused, 1);
+    assert_eq!(counted.tasks_open, 0);
+    disk_full(&mut world, true);
+    world.register(C, OFFER);
+    world.timeout();
+    let counted = world.coordinator.metrics();
+    assert_eq!(counted.flushes_failed, 2);
+    assert!(
+        counted
+            .render()
+            .contains("queue_depth{priority=\"normal\"} 0")
+    );
+}
+
+#[test]
+fn the_fog_is_looked_at_once_a_minute_and_when_asked() {
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.register(B, OFFER);
+    assert!(world.call(|rules, host| rules.classify(B, NodeKind::EdgeDevice, host)));
+    assert!(!world.call(|rules, host| rules.classify(C, NodeKind::EdgeDevice, host)));
+    let now = world.coordinator.topology(UnixMillis(7));
+    assert_eq!((now.at, now.nodes()), (UnixMillis(7), 2));
+    assert_eq!(now.of_kind(NodeKind::EdgeDevice), 1);
+    assert_eq!(now.free.memory_bytes, 2 * OFFER.memory_bytes);
+    assert_eq!(world.coordinator.history().iter().len(), 1);
+    for _ in 0..240 {
+        world.pass(Duration::from_secs(15));
+    }
+    assert_eq!(world.coordinator.history().iter().len(), 61);
+    let latest = world.coordinator.history().latest().unwrap();
+    assert_eq!(latest.nodes(), 2);
+}
+
+#[test]
+fn a_node_of_a_kind_that_runs_no_tasks_gets_none() {
+    for config in [config(), routed(Strategy::LeastLoaded)] {
+        let mut world = World::with(config);
+        world.register(A, OFFER);
+        world.call(|rules, host| rules.classify(A, NodeKind::Gateway, host));
+        let _ = world.submit(1, orders([1]));
+        assert_eq!(world.dispatched(), []);
+        assert_eq!(world.view(A).kind, NodeKind::Gateway);
+    }
+}
+
+#[test]
+fn proximity_goes_by_where_nodes_are_once_it_was_measured() {
+    let mut world = World::with(routed(Strategy::Proximity));
+    let far = Offer {
+        latency_ms: 5.0,
+        ..OFFER
+    };
+    world.register(A, OFFER);
+    world.register(B, far);
+    // One slow answer, and a hundred that say that A is not near at all.
+    for _ in 0..100 {
+        for (node, millis) in [(A, 80), (B, 20)] {
+            let time = Duration::from_millis(millis);
+            let there = world.call(|rules, host| rules.measured(node, time, None, host.rng));
+            assert_eq!(there, Ok(true));
+        }
+    }
+    let distance = |world: &World, node| {
+        let place = world.view(node).coordinate.unwrap();
+        world.coordinator.coordinate().distance_ms(&place)
+    };
+    assert!(
+        (distance(&world, A) - 80.0).abs() < 16.0,
+        "{}",
+        distance(&world, A)
+    );
+    assert!(
+        (distance(&world, B) - 20.0).abs() < 8.0,
+        "{}",
+        distance(&world, B)
+    );
+    world.submit(1, orders([1])).unwrap();
+    assert_eq!(world.dispatched(), [(B, id(1), 1)]);
+    // No measurement, and nobody there.
+    let measured = |world: &mut World, node, time| {
+        world.call(|rules, host| rules.measured(node, time, None, host.rng))
+    };
+    assert!(measured(&mut world, A, Duration::ZERO).is_err());
+    assert!(measured(&mut world, A, Duration::from_hours(1)).is_err());
+    assert_eq!(measured(&mut world, C, Duration::from_millis(1)), Ok(false));
+    // What a node says of its place is taken for it.
+    let place = Coordinate::new([1.0, 2.0, 3.0], 4.0, 0.5).unwrap();
+    world
+        .call(|rules, host| rules.measured(A, Duration::from_millis(80), Some(place), host.rng))
+        .unwrap();
+    assert_eq!(world.view(A).coordinate, Some(place));
+}
+
+#[test]
+fn what_may_run_since_before_the_crash_is_not_taken_from_its_node() {
+    // It was taken back as if nobody had ever heard of it, and given to another without a word.
+    let mut world = World::new();
+    world.register(A, OFFER);
+    world.submit(1, orders([1])).unwrap();
+    world.events();
+    killed(&mut world, config());
+    world.till.shut = true;
+    world.register(A, OFFER);
+    assert_eq!(world.flushed, Err(FlushError::Bank(TillError::Shut)));
+    let nothing = Offer {
+        cpu_millis: 0,
+        ..OFFER
+    };
+    assert_eq!(world.heartbeat(A, nothing), Ok(true));
+    let (node, attempt) = (A, 1);
+    assert_eq!(world.state(1), TaskState::Assigned { node, attempt });
+    world.till.shut = false;
+    world.timeout();
+    assert_eq!(world.dispatched(), []);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    assert_eq!(world.summary(1).succeeded, 1);
+}
+
+#[test]
+fn a_node_that_lies_about_its_capacity_is_left_alone_after_some_failures() {
+    let mut world = World::with(routed(Strategy::LeastLoaded));
+    let boasts = Offer {
+        cpu_millis: u64::MAX,
+        memory_bytes: u64::MAX,
+        fuel_per_second: u64::MAX,
+        ..OFFER
+    };
+    world.register(A, boasts);
+    world.submit(1, orders(1..=10)).unwrap();
+    assert_eq!(world.dispatched().len(), 10);
+    // It has none of it: the leases end, and what it had goes to one that is honest.
+    world.now = world.now + config().lease_min;
+    assert_eq!(world.heartbeat(A, boasts), Ok(true));
+    world.timeout();
+    assert!(world.view(A).barred);
+    assert_eq!(world.coordinator.metrics().breakers_opened, 1);
+    world.events();
+    world.register(B, OFFER);
+    assert_eq!(world.dispatched().len(), 1);
+    let given =
+        (1..=10).filter(|task| matches!(world.state(*task), TaskState::Assigned { node: B, .. }));
+    assert_eq!(given.count(), 1);
+}
+
+#[test]
+fn a_wall_clock_that_jumps_an_hour_changes_nothing_but_stamps() {
+    for wall in [UnixMillis(0), UnixMillis(7_200_000)] {
+        let mut world = World::new();
+        world.now = Instant::from_millis(3_600_000);
+        world.register(A, OFFER);
+        world.submit(1, orders([1])).unwrap();
+        world.events();
+        let report = TaskReport {
+            task: id(1),
+            result: done(FUEL),
+        };
+        let mut host = Host {
+            bank: &mut world.till,
+            rng: &mut world.rng,
+            now: world.now,
+            wall,
+        };
+        world.coordinator.handle_timeout(&mut host);
+        world.coordinator.report(A, 1, report, &mut host).unwrap();
+        world
+            .coordinator
+            .flush(&mut world.journal, &mut world.till, wall)
+            .unwrap();
+        assert_eq!(world.view(A).status, Status::Idle);
+        assert_eq!(world.balance(node_account(A)), 100);
+        assert_eq!(world.coordinator.check(), Ok(()));
+    }
+}
+
+#[test]
+fn a_hundred_thousand_submissions_at_once_are_admitted_or_shed_and_none_is_lost() {
+    let watermarks = Watermarks::new([60_000, 50_000, 40_000, 30_000, 20_000]).unwrap();
+    let mut world = World::with(Config {
+        watermarks,
+        ..routed(Strategy::LeastLoaded)
+    });
+    let (till, rng, now) = (&mut world.till, &mut world.rng, world.now);
+    let spec = TaskSpec::new(vec![0], vec![], Limits::default()).unwrap();
+    let (mut admitted, mut shed) = (0, 0);
+    for number in 0..100_000_u32 {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        let job = JobSpec {
+            id: JobId::from_bytes(bytes),
+            owner: OWNER,
+            priority: Priority::Normal,
+            privacy: PrivacyLevel::Public,
+            tasks: vec![TaskOrder {
+                id: TaskId::from_bytes(bytes),
+                spec: spec.clone(),
+                fuel_estimate: FUEL,
+                price_max: Amount(1),
+            }],
+        };
+        let mut free = Free;
+        let mut host = Host {
+            bank: &mut free,
+            rng,
+            now,
+            wall: UnixMillis(0),
+        };
+        match world.coordinator.submit(job, &mut host) {
+            Ok(()) => admitted += 1,
+            Err(SubmitError::Shed(refused)) => {
+                assert_eq!((refused.open, refused.watermark), (40_000, 40_000));
+                shed += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!((admitted, shed), (40_000, 60_000));
+    let counted = world.coordinator.metrics();
+    assert_eq!((counted.tasks_queued, counted.jobs_shed), (40_000, 60_000));
+    let flushed = world
+        .coordinator
+        .flush(&mut world.journal, till, UnixMillis(0));
+    assert_eq!(flushed, Ok(()));
+    assert_eq!(world.journal.records.len(), 40_000);
+    assert_eq!(world.coordinator.check(), Ok(()));
+}
+
+/// A bank for which nothing costs anything.
+#[derive(Debug)]
+struct Free;
+
+impl Bank for Free {
+    type Error = TillError;
+
+    fn execute(&mut self, _: &[Operation], _: UnixMillis) -> Result<Vec<Receipt>, TillError> {
+        Ok(Vec::new())
+    }
+
+    fn is_reserved(&self, _: TransferId) -> Result<bool, TillError> {
+        Ok(false)
+    }
+
+    fn is_refusal(_: &TillError) -> bool {
+        false
+    }
+}
+
+/// In a fog of more nodes than a router is shown, what is chosen is what the strategy says.
+#[test]
+fn many_nodes_are_chosen_among_as_few_are() {
+    let many = u16::try_from(SHOWN_MAX).unwrap() * 4;
+    let node = |number: u16| {
+        let mut bytes = [0; 32];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        NodeId::from_bytes(bytes)
+    };
+    for strategy in Strategy::ALL {
+        let mut world = World::with(routed(strategy));
+        for number in 0..many {
+            let offer = Offer {
+                // One in four has room for what is asked.
+                memory_bytes: if number % 4 == 0 { 64 * MIB } else { MIB },
+                latency_ms: f64::from(many - number),
+                ..OFFER
+            };
+            world
+                .call_unchecked(|rules, host| rules.register(node(number), offer, host))
+                .unwrap();
+        }
+        world.submit(1, orders(1..=64)).unwrap();
+        let sent = world.dispatched();
+        let nodes: BTreeSet<_> = sent.iter().map(|(node, ..)| *node).collect();
+        // Each of those that have room got one, and then there was none left.
+        assert_eq!((sent.len(), nodes.len()), (64, 64), "{strategy}");
+        let order: Vec<_> = sent.iter().map(|(node, ..)| *node).collect();
+        let rooms = (0..many).step_by(4).map(node);
+        match strategy {
+            Strategy::RoundRobin => assert!(order.into_iter().eq(rooms)),
+            Strategy::Proximity => assert!(order.into_iter().eq(rooms.rev())),
+            _ => {}
+        }
+        world.submit(2, orders([65])).unwrap();
+        assert_eq!(world.dispatched(), []);
+        world
+            .report(node(8), task_at(&sent, node(8)), 1, done(FUEL))
+            .unwrap();
+        assert_eq!(world.dispatched(), [(node(8), id(65), 1)]);
+    }
+}
+
+/// The number of the task that a node was sent.
+fn task_at(sent: &[(NodeId, TaskId, u32)], node: NodeId) -> u8 {
+    let found = sent.iter().find(|(to, ..)| *to == node);
+    let task = found.unwrap().1;
+    (1..=64).find(|number| id(*number) == task).unwrap()
 }

@@ -609,9 +609,8 @@ impl Checker {
             .values()
             .fold(0_u64, |sum, held| sum.saturating_add(held.1));
         let slots = usize::try_from(offer.cpu_millis / 1_000).unwrap_or(usize::MAX);
-        // What a node has already is no new burden; and what was decided earlier, before it could be
-        // written down, was decided by the offer of that time.
-        let is_new = !is_repeat && !uncertain && !self.stalled;
+        // What a node has already is no new burden.
+        let is_new = !is_repeat && !uncertain;
         if is_new && (tasks > slots || memory_bytes > offer.memory_bytes) {
             self.violate(Violation::Overcommitted {
                 node,
@@ -676,6 +675,14 @@ impl Checker {
         result: &Result<TaskOutput, TaskError>,
         paid: Amount,
     ) {
+        let end = if result.is_ok() {
+            End::Succeeded
+        } else {
+            End::Failed
+        };
+        if self.is_told_again(task, end) {
+            return;
+        }
         let Some(watch) = self.tasks.get(&task) else {
             return self.violate(Violation::Unfenced {
                 task,
@@ -686,7 +693,7 @@ impl Checker {
         let said = |(from, number, said): &(NodeId, u32, _)| {
             (*from, *number) == (node, attempt) && said == result
         };
-        let is_live = watch.live == Some((node, attempt));
+        let is_live = watch.live == Some((node, attempt)) || watch.uncertain;
         let was_reported = watch.reports.iter().any(said);
         let is_right = *result == result_of(&watch.spec);
         if !is_live {
@@ -713,15 +720,20 @@ impl Checker {
             known.paid = Amount(known.paid.0 + paid.0);
             self.settled.insert(node);
         }
-        let end = if result.is_ok() {
-            End::Succeeded
-        } else {
-            End::Failed
-        };
         self.end(now, task, end);
     }
 
+    /// A coordinator that begins again tells once more of what it had not settled, or had and has not
+    /// written so.
+    fn is_told_again(&self, task: TaskId, end: End) -> bool {
+        let watch = self.tasks.get(&task);
+        watch.is_some_and(|watch| watch.uncertain && watch.ended == Some(end))
+    }
+
     fn end(&mut self, now: Instant, task: TaskId, end: End) {
+        if self.is_told_again(task, end) {
+            return;
+        }
         let Some(watch) = self.tasks.get_mut(&task) else {
             return;
         };
