@@ -425,12 +425,8 @@ mod tests {
     #[test]
     fn the_longest_task_without_its_module_is_within_its_limit() {
         let limits = Limits::default();
-        let spec = TaskSpec::new(
-            vec![0; MODULE_BYTES_MAX],
-            vec![0; INPUT_BYTES_MAX],
-            limits,
-        )
-        .unwrap();
+        let spec =
+            TaskSpec::new(vec![0; MODULE_BYTES_MAX], vec![0; INPUT_BYTES_MAX], limits).unwrap();
         assert!(spec.encode_apart().len() <= TaskSpec::APART_BYTES_MAX);
         assert_eq!(
             spec.encode().len() - spec.encode_apart().len(),
