@@ -50,25 +50,34 @@ impl CoordinatorService {
             metrics.tasks_queued += view.waiting as u64;
             metrics.tasks_running += view.running as u64;
         }
-        let known = |line: &&str| {
+        let counted = |line: &&str| {
             let name = line.trim_start_matches("# HELP ");
             let name = name.trim_start_matches("# TYPE ");
-            !UNKNOWN.iter().any(|unknown| name.starts_with(unknown))
+            let name = name.split([' ', '{']).next().unwrap_or_default();
+            COUNTED.contains(&name)
         };
         let lines = metrics.render();
-        lines
-            .lines()
-            .filter(known)
-            .fold(String::new(), |text, line| text + line + "\n")
+        let lines = lines.lines().filter(counted);
+        lines.fold(String::new(), |text, line| text + line + "\n")
     }
 }
 
-/// Numbers that no event of the rules tells.
-const UNKNOWN: [&str; 4] = [
-    "fogcompute_coord_attempts_reassigned_total",
-    "fogcompute_coord_breakers_opened_total",
-    "fogcompute_coord_nodes_suspected_total",
-    "fogcompute_coord_tasks_open",
+/// What is counted here. A number that nobody counts is not shown as zero.
+const COUNTED: [&str; 14] = [
+    "fogcompute_coord_calls_refused_total",
+    "fogcompute_coord_jobs_admitted_total",
+    "fogcompute_coord_jobs_refused_total",
+    "fogcompute_coord_jobs_shed_total",
+    "fogcompute_coord_nodes",
+    "fogcompute_coord_nodes_died_total",
+    "fogcompute_coord_reports_refused_total",
+    "fogcompute_coord_tasks_cancelled_total",
+    "fogcompute_coord_tasks_dispatched_total",
+    "fogcompute_coord_tasks_failed_total",
+    "fogcompute_coord_tasks_lost_total",
+    "fogcompute_coord_tasks_queued",
+    "fogcompute_coord_tasks_running",
+    "fogcompute_coord_tasks_succeeded_total",
 ];
 
 /// Counts what the rules have decided.
