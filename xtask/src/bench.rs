@@ -37,6 +37,8 @@ enum Area {
     Ledger,
     /// Tasks in each engine, beside native code, and on disk, beside engines for Python; a crash.
     Exec,
+    /// The coordinator: routing as the fog grows, memory of a node, jobs on disk.
+    Coord,
     /// Governance: votes with their signatures, beside ed25519-dalek alone; the past, delegation,
     /// tallies; random operations, beside OpenZeppelin's Governor on revm.
     Dao,
@@ -123,6 +125,7 @@ pub(crate) fn smoke(session: &mut Session<'_>) -> Result<(), Stop> {
         Area::Schedule,
         Area::Ledger,
         Area::Exec,
+        Area::Coord,
         Area::Dao,
         Area::Harvest,
         Area::Ffi,
@@ -179,14 +182,15 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
                 .args(["ledger", "--python"])
                 .arg(python::interpreter()?);
         }
-        Area::Exec => {
+        Area::Exec | Area::Coord => {
             // A short run is content with the peer that comes with Python.
             let python = if smoke {
                 python::interpreter()?
             } else {
                 python::peers(workspace, "exec-peers-venv", "exec-requirements.txt")?
             };
-            command.args(["exec", "--python"]).arg(python);
+            let name = if area == Area::Exec { "exec" } else { "coord" };
+            command.args([name, "--python"]).arg(python);
         }
         Area::Dao => {
             command.arg("dao");

@@ -27,6 +27,7 @@ use crate::error::{
 use crate::event::{Event, LossReason};
 use crate::job::{JobSpec, JobSummary, TaskView};
 use crate::journal::{Journal, Record, Stored};
+use crate::kind::{PrivacyLevel, Status};
 use crate::registry::{
     Attempt, Node, NodeView, Offer, OfferError, Outcome, REGISTRY_NODES_MAX, RegisterError,
     Registry,
@@ -40,6 +41,9 @@ pub const OPEN_TASKS_MAX: usize = 10 * JOB_TASKS_MAX;
 /// Most tasks that have ended and are still remembered. Of older ones the host's store knows more;
 /// their ids stay taken, because the ledger remembers them.
 pub const ENDED_TASKS_MAX: usize = 100_000;
+
+/// The code of [`Status::Offline`].
+const OFFLINE: u8 = Status::Offline as u8;
 
 /// Most tasks the optimiser is given at once: as many as a job may have. Others wait until a node
 /// has nothing to do.
@@ -81,6 +85,10 @@ pub struct Config {
     pub lease_min: Duration,
     /// A lease is this many times the estimated run time, if that is longer.
     pub lease_factor: f64,
+    /// How long a node may be kept busy by public tasks that it is given ahead of time, so that it
+    /// does not wait for the next one after each. It gets one for each processor in any case, unless
+    /// this is zero: then none.
+    pub ahead: Duration,
 }
 
 impl Default for Config {
@@ -99,6 +107,7 @@ impl Default for Config {
             watermarks: Watermarks::default(),
             lease_min: Duration::from_secs(60),
             lease_factor: 10.0,
+            ahead: Duration::from_millis(50),
         }
     }
 }
@@ -145,8 +154,17 @@ pub struct Coordinator {
     open: usize,
     /// Queued tasks to be placed when a node has nothing to do.
     unplaced: BTreeSet<Turn>,
+    /// Of those, the ones for which no node had room when they were routed, nor has had since, but
+    /// for those that the registry's index says are better.
+    tried: BTreeSet<Turn>,
+    /// Tasks that wait at a node.
+    queues: BTreeSet<(Turn, NodeId)>,
+    /// The node that was last chosen by a router.
+    last: Option<NodeId>,
     /// Queued tasks that no node can take, until the fog changes.
     stuck: BTreeSet<Turn>,
+    /// Queued tasks that only the mixnet may bring to a node, while it brings nothing.
+    hidden: BTreeSet<Turn>,
     events: VecDeque<Event>,
     /// Events that nobody may see before what they follow from is written down and settled.
     withheld: VecDeque<Event>,
@@ -158,7 +176,9 @@ pub struct Coordinator {
     refused: Vec<Due>,
     /// Whether the last [`Coordinator::flush`] failed.
     stalled: bool,
-    /// Whether the host can reach no node: see [`Coordinator::hold`].
+    /// Nodes that were given tasks ahead of time, and perhaps have none left of them.
+    ahead: BTreeSet<NodeId>,
+    /// Whether the mixnet reaches no node: see [`Coordinator::hold`].
     held: bool,
 }
 
@@ -189,12 +209,13 @@ impl Coordinator {
                 factor: config.lease_factor,
             });
         }
-        let router = match config.placement {
+        let strategy = match config.placement {
             Placement::Optimised => None,
-            Placement::Routed(strategy) => Some(strategy.router()),
+            Placement::Routed(strategy) => Some(strategy),
         };
+        let router = strategy.map(Strategy::router);
         Ok(Self {
-            registry: Registry::new(config.detector, config.breaker),
+            registry: Registry::new(config.detector, config.breaker, strategy),
             config,
             router,
             jobs: BTreeMap::new(),
@@ -204,13 +225,18 @@ impl Coordinator {
             arrivals: 0,
             open: 0,
             unplaced: BTreeSet::new(),
+            tried: BTreeSet::new(),
+            queues: BTreeSet::new(),
+            last: None,
             stuck: BTreeSet::new(),
+            hidden: BTreeSet::new(),
             events: VecDeque::new(),
             withheld: VecDeque::new(),
             records: Vec::new(),
             dues: VecDeque::new(),
             refused: Vec::new(),
             stalled: false,
+            ahead: BTreeSet::new(),
             held: false,
         })
     }
@@ -245,6 +271,7 @@ impl Coordinator {
             let task = Task {
                 job: stored.job,
                 priority: stored.priority,
+                privacy: stored.privacy,
                 arrival: stored.arrival,
                 memory_bytes: stored
                     .spec
@@ -286,19 +313,26 @@ impl Coordinator {
                 }
                 TaskState::Assigned { node, attempt } => {
                     this.registry.remember(node, Reputation::default(), now);
-                    let Some(known) = this.registry.nodes.get_mut(&node) else {
+                    // Its speed is not known before it registers.
+                    let lease = now + this.config.lease_min.max(this.config.detector.timeout);
+                    let remembered = this.registry.update(node, |known| {
+                        let held = Attempt {
+                            number: attempt,
+                            lease,
+                            memory_bytes: task.memory_bytes,
+                            price_per_gigafuel: stored.price_per_gigafuel,
+                            dispatched: false,
+                            permit: known.breaker.begin(now),
+                            fuel_estimate: task.fuel_estimate,
+                            // What it has not begun is not known. With time, all of it gets slots.
+                            ahead: false,
+                            recalled: false,
+                        };
+                        known.begin(id, held);
+                    });
+                    if remembered.is_none() {
                         return Err(RecoverError::NoNode { task: id });
-                    };
-                    let held = Attempt {
-                        number: attempt,
-                        // Its speed is not known before it registers.
-                        lease: now + this.config.lease_min.max(this.config.detector.timeout),
-                        memory_bytes: task.memory_bytes,
-                        price_per_gigafuel: stored.price_per_gigafuel,
-                        dispatched: false,
-                        permit: known.breaker.begin(now),
-                    };
-                    known.running.insert(id, held);
+                    }
                 }
                 _ => {}
             }
@@ -408,19 +442,11 @@ impl Coordinator {
     }
 
     /// When [`Coordinator::handle_timeout`] next has something to do.
+    ///
+    /// Complexity: O(1) amortised.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let nodes = self.registry.nodes.values();
-        let health = nodes
-            .clone()
-            .filter(|node| !node.lost)
-            .filter_map(|node| node.detector.poll_timeout());
-        let pauses = nodes
-            .clone()
-            .filter(|node| node.barred && !node.lost)
-            .filter_map(|node| node.breaker.poll_timeout());
-        let leases = nodes.flat_map(|node| node.running.values().map(|attempt| attempt.lease));
-        health.chain(pauses).chain(leases).min()
+        self.registry.index().next_due()
     }
 
     /// Every node ever seen.
@@ -446,10 +472,11 @@ impl Coordinator {
         })
     }
 
-    /// Tasks that are placed nowhere: no node that lends compute now can take them, or has room.
+    /// Tasks that are placed nowhere: no node that lends compute now can take them, or has room, or
+    /// can be reached as privately as they ask for.
     #[must_use]
     pub fn unplaced(&self) -> usize {
-        self.unplaced.len() + self.stuck.len()
+        self.unplaced.len() + self.stuck.len() + self.hidden.len()
     }
 
     /// A node joins, or joins again after it was lost.
@@ -487,29 +514,30 @@ impl Coordinator {
     /// Dispatches what a node had when the coordinator was killed: neither knows whether the other
     /// still does.
     fn dispatch_again(&mut self, id: NodeId, now: Instant) {
-        if self.held {
-            return;
-        }
-        let Some(node) = self.registry.nodes.get_mut(&id) else {
-            return;
-        };
-        for (&task, held) in &mut node.running {
-            let known = self.tasks.get(&task);
-            let Some((known, spec)) = known.and_then(|known| Some((known, known.spec.clone()?)))
-            else {
-                continue;
-            };
-            if mem::replace(&mut held.dispatched, true) {
-                continue;
+        self.registry.update(id, |node| {
+            for (&task, held) in &mut node.running {
+                let known = self.tasks.get(&task);
+                let Some((known, spec)) =
+                    known.and_then(|known| Some((known, known.spec.clone()?)))
+                else {
+                    continue;
+                };
+                if self.held && known.privacy.needs_mixnet() {
+                    continue;
+                }
+                if mem::replace(&mut held.dispatched, true) {
+                    continue;
+                }
+                held.lease = now + lease(&self.config, known.fuel_estimate, &node.offer);
+                self.withheld.push_back(Event::Dispatch {
+                    node: id,
+                    task,
+                    attempt: held.number,
+                    privacy: known.privacy,
+                    spec,
+                });
             }
-            held.lease = now + lease(&self.config, known.fuel_estimate, &node.offer);
-            self.withheld.push_back(Event::Dispatch {
-                node: id,
-                task,
-                attempt: held.number,
-                spec,
-            });
-        }
+        });
     }
 
     /// A node is alive and lends this now. Says whether the node is registered: if not, it was lost
@@ -523,32 +551,44 @@ impl Coordinator {
         offer: Offer,
         host: &mut Host<'_, B, R>,
     ) -> Result<bool, OfferError> {
-        let Some(known) = self
-            .registry
-            .nodes
-            .get_mut(&node)
-            .filter(|known| !known.lost)
-        else {
+        if !self.is_there(node) {
+            return Ok(false);
+        }
+        let sensible = offer.check();
+        let heard = self.registry.update(node, |known| {
+            let was_suspect = known.hear(host.now);
+            let before = known.offer;
+            if sensible.is_ok() {
+                known.offer = offer;
+            }
+            (was_suspect, before)
+        });
+        let Some((was_suspect, before)) = heard else {
             return Ok(false);
         };
-        let was_suspect = known.hear(host.now);
-        offer.check()?;
-        let before = mem::replace(&mut known.offer, offer);
+        sensible?;
+        if self.router.is_some() {
+            self.route(host);
+            return Ok(true);
+        }
+        if !was_suspect && offer == before {
+            return Ok(true);
+        }
         let tasks = &self.tasks;
         let fits = |id: &TaskId, offer| tasks.get(id).is_some_and(|task| task.fits(offer));
+        let known = self.registry.nodes().get(&node);
+        let mut waiting = known.into_iter().flat_map(|known| &known.waiting);
         // Placing is expensive, and memory and latency are a little different with every heartbeat.
         // So it is done only if a task should go elsewhere or could come here.
         let changed = was_suspect
             || offer.slots() != before.slots()
-            || known.waiting.iter().any(|id| !fits(id, &offer))
+            || waiting.any(|id| !fits(id, &offer))
             || self
                 .stuck
                 .iter()
                 .any(|(_, _, id)| fits(id, &offer) && !fits(id, &before));
         if changed {
             self.place(host);
-        } else if self.router.is_some() {
-            self.route(host);
         } else {
             self.dispatch_at(node, host.now);
             self.take_over(vec![node], host.now);
@@ -560,11 +600,12 @@ impl Coordinator {
     /// [`Coordinator::undrain`]. [`Event::Drained`] says when it has nothing left. Says whether it is
     /// there.
     pub fn drain<B: Bank, R: Rng>(&mut self, node: NodeId, host: &mut Host<'_, B, R>) -> bool {
-        let known = self.registry.nodes.get_mut(&node);
-        let Some(known) = known.filter(|known| !known.lost) else {
+        if !self.is_there(node) {
             return false;
-        };
-        if !mem::replace(&mut known.draining, true) {
+        }
+        let was_draining = |known: &mut Node| mem::replace(&mut known.draining, true);
+        if self.registry.update(node, was_draining) == Some(false) {
+            self.recall(node, usize::MAX);
             self.tell_drained(node);
             // What waits for it goes to others.
             self.place(host);
@@ -574,34 +615,48 @@ impl Coordinator {
 
     /// A node that was drained takes tasks again. Says whether it is there.
     pub fn undrain<B: Bank, R: Rng>(&mut self, node: NodeId, host: &mut Host<'_, B, R>) -> bool {
-        let known = self.registry.nodes.get_mut(&node);
-        let Some(known) = known.filter(|known| !known.lost) else {
+        if !self.is_there(node) {
             return false;
-        };
-        if mem::take(&mut known.draining) {
+        }
+        let was_draining = |known: &mut Node| mem::take(&mut known.draining);
+        if self.registry.update(node, was_draining) == Some(true) {
             self.place(host);
         }
         true
     }
 
+    fn is_there(&self, node: NodeId) -> bool {
+        let known = self.registry.nodes().get(&node);
+        known.is_some_and(|known| !known.lost)
+    }
+
     fn tell_drained(&mut self, node: NodeId) {
-        let known = self.registry.nodes.get(&node);
+        let known = self.registry.nodes().get(&node);
         if known.is_some_and(|known| known.draining && known.running.is_empty()) {
             self.withheld.push_back(Event::Drained { node });
         }
     }
 
-    /// The host cannot send anything to any node for now. Nothing is placed or dispatched until
-    /// [`Coordinator::resume`]; jobs are admitted and wait. What was dispatched before stays under
-    /// way, with its lease.
-    pub fn hold(&mut self) {
-        self.held = true;
+    /// The host can send nothing through the mixnet for now. What needs it, by
+    /// [`PrivacyLevel::needs_mixnet`], is neither placed nor dispatched until
+    /// [`Coordinator::resume`]; such jobs are admitted and wait. What was dispatched before stays
+    /// under way, with its lease, and what is public goes on.
+    pub fn hold<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
+        if !mem::replace(&mut self.held, true) {
+            // Each goes where it belongs now, also what waits at a node.
+            self.tried.clear();
+            let waiting = mem::take(&mut self.unplaced);
+            for turn in waiting {
+                self.queue(turn);
+            }
+            self.place(host);
+        }
     }
 
-    /// The host can send to nodes again: what waited is placed.
+    /// The host can send through the mixnet again: what waited is placed.
     pub fn resume<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
         if mem::take(&mut self.held) {
-            let there = self.registry.nodes.iter();
+            let there = self.registry.nodes().iter();
             let there: Vec<_> = there
                 .filter(|(_, node)| !node.lost && !node.running.is_empty())
                 .map(|(id, _)| *id)
@@ -609,7 +664,22 @@ impl Coordinator {
             for node in there {
                 self.dispatch_again(node, host.now);
             }
+            self.unplaced.append(&mut self.hidden);
             self.place(host);
+        }
+    }
+
+    /// A task waits, for a node or for the mixnet.
+    fn queue(&mut self, turn: Turn) {
+        let hidden = self.held
+            && self
+                .tasks
+                .get(&turn.2)
+                .is_some_and(|task| task.privacy.needs_mixnet());
+        if hidden {
+            self.hidden.insert(turn);
+        } else {
+            self.unplaced.insert(turn);
         }
     }
 
@@ -674,6 +744,7 @@ impl Coordinator {
             let task = Task {
                 job: job.id,
                 priority: job.priority,
+                privacy: job.privacy,
                 arrival: self.arrivals,
                 memory_bytes: order.spec.limits().memory_bytes,
                 spec: Some(order.spec),
@@ -685,8 +756,9 @@ impl Coordinator {
                 told: None,
                 paid: Amount::ZERO,
             };
-            self.unplaced.insert(task.turn(order.id));
+            let turn = task.turn(order.id);
             self.tasks.insert(order.id, task);
+            self.queue(turn);
             self.arrivals += 1;
         }
         if !self.place_if_idle(None, host) {
@@ -731,16 +803,23 @@ impl Coordinator {
         &self,
         job: &JobSpec,
     ) -> Result<(), SubmitError<E>> {
-        let there = |node: &&Node| !node.lost;
-        if self.router.is_none() || !self.registry.nodes.values().any(|node| there(&node)) {
+        let nodes = self.registry.nodes();
+        let there = nodes.len() - self.registry.index().statuses()[usize::from(OFFLINE)];
+        if self.router.is_none() || there == 0 {
             return Ok(());
         }
+        let mut asked = BTreeSet::new();
         for order in &job.tasks {
-            let nodes = self.registry.nodes.iter();
-            let nodes = nodes.filter(|(_, node)| there(node));
+            // Tasks of a job are often alike.
+            let (memory_bytes, fuel) = (order.spec.limits().memory_bytes, order.fuel_estimate);
+            if !asked.insert((memory_bytes, fuel, order.price_max)) {
+                continue;
+            }
+            let nodes = nodes.iter().filter(|(_, node)| !node.lost);
             let request = Request {
                 fuel_estimate: order.fuel_estimate,
                 price_max: order.price_max,
+                privacy: job.privacy,
                 ..Request::new(job.id, needs(order.spec.limits().memory_bytes))
             };
             request
@@ -784,10 +863,9 @@ impl Coordinator {
             Ok(state) => state,
             Err(error) => {
                 // The result comes too late, but the node has a slot free again.
-                let known = self.registry.nodes.get_mut(&node);
-                if known
-                    .is_some_and(|known| known.free_slot(id, attempt, Outcome::Nothing, host.now))
-                {
+                let freed =
+                    |known: &mut Node| known.free_slot(id, attempt, Outcome::Nothing, host.now);
+                if self.registry.update(node, freed) == Some(true) {
                     self.tell_drained(node);
                     self.place_if_idle(Some(node), host);
                 }
@@ -796,9 +874,7 @@ impl Coordinator {
         };
         if let Some(reason) = lost {
             self.lose_attempt(id, node, reason, host.now);
-            if let Some(known) = self.registry.nodes.get_mut(&node) {
-                known.hear(host.now);
-            }
+            self.registry.update(node, |known| known.hear(host.now));
             self.place(host);
             return if reason == LossReason::OverLimits {
                 Err(ReportError::OverLimits { task: id })
@@ -811,7 +887,7 @@ impl Coordinator {
                 // What the node asked for when it got the task, whatever it asks for now.
                 let rate = self
                     .registry
-                    .nodes
+                    .nodes()
                     .get(&node)
                     .and_then(|known| known.running.get(&id))
                     .map_or(Amount::ZERO, |attempt| attempt.price_per_gigafuel);
@@ -827,12 +903,12 @@ impl Coordinator {
         let payee = (paid > Amount::ZERO).then_some(node);
 
         let succeeded = report.result.is_ok();
-        if let Some(known) = self.registry.nodes.get_mut(&node) {
-            let outcome = if succeeded {
-                Outcome::Success
-            } else {
-                Outcome::Nothing
-            };
+        let outcome = if succeeded {
+            Outcome::Success
+        } else {
+            Outcome::Nothing
+        };
+        self.registry.update(node, |known| {
             known.free_slot(id, attempt, outcome, host.now);
             known.hear(host.now);
             // A task that fails on every node says nothing about this one.
@@ -843,7 +919,7 @@ impl Coordinator {
                     reputation: known.reputation,
                 });
             }
-        }
+        });
         let result = Some(report.result.clone());
         self.withheld.push_back(Event::TaskEnded {
             task: id,
@@ -856,6 +932,64 @@ impl Coordinator {
         self.tell_drained(node);
         self.place_if_idle(Some(node), host);
         Ok(paid)
+    }
+
+    /// A node gives back an attempt that it has not begun, because it was recalled or lends less now.
+    /// That is no failure: the task waits again. Says whether the node had that attempt.
+    pub fn gave_back<B: Bank, R: Rng>(
+        &mut self,
+        node: NodeId,
+        task: TaskId,
+        attempt: u32,
+        host: &mut Host<'_, B, R>,
+    ) -> bool {
+        let known = self.registry.nodes().get(&node);
+        let held = known.and_then(|known| known.running.get(&task));
+        if held.is_none_or(|held| held.number != attempt) {
+            return false;
+        }
+        if attempt >= self.config.attempts_max && self.runs(task, node, attempt) {
+            // A node that gives back whatever it gets must not have it for ever.
+            self.lose_attempt(task, node, LossReason::GivenBack, host.now);
+            self.place_if_idle(Some(node), host);
+            return true;
+        }
+        self.free_slot(node, task, attempt, host.now);
+        if let Some(given) = self.tasks.get_mut(&task)
+            && let Ok(state) = given.state.advance(TaskEvent::Requeue { node, attempt })
+        {
+            given.state = state;
+            let turn = given.turn(task);
+            self.queue(turn);
+            self.records.push(Record::Queued {
+                task,
+                attempts: attempt,
+                avoid: None,
+            });
+            self.withheld.push_back(Event::AttemptLost {
+                task,
+                node,
+                attempt,
+                reason: LossReason::GivenBack,
+            });
+        }
+        self.tell_drained(node);
+        self.place_if_idle(Some(node), host);
+        true
+    }
+
+    /// Every attempt that a node has: the task, the number of the attempt, and what to do.
+    pub fn attempts(
+        &self,
+        node: NodeId,
+    ) -> impl Iterator<Item = (TaskId, u32, PrivacyLevel, &TaskSpec)> {
+        let known = self.registry.nodes().get(&node).into_iter();
+        known
+            .flat_map(|known| &known.running)
+            .filter_map(|(id, held)| {
+                let task = self.tasks.get(id)?;
+                Some((*id, held.number, task.privacy, task.spec.as_ref()?))
+            })
     }
 
     /// The submitter no longer wants a task: its reservation is released, its attempt revoked.
@@ -873,8 +1007,7 @@ impl Coordinator {
         let before = task.state;
         let state = before.advance(TaskEvent::Cancel)?;
         let turn = task.turn(id);
-        self.unplaced.remove(&turn);
-        self.stuck.remove(&turn);
+        self.leave_queue(turn);
         let mut waited_at = None;
         if let TaskState::Assigned { node, attempt } = before {
             self.withheld.push_back(Event::Revoke {
@@ -883,11 +1016,12 @@ impl Coordinator {
                 attempt,
             });
         } else {
-            for (&node, known) in &mut self.registry.nodes {
-                if let Some(index) = known.waiting.iter().position(|waiting| *waiting == id) {
-                    known.waiting.remove(index);
-                    waited_at = Some(node);
-                }
+            let first = NodeId::from_bytes([0; 32]);
+            let mut holders = self.queues.range((turn, first)..);
+            let holder = holders.next().filter(|(of, _)| *of == turn);
+            if let Some(&(_, node)) = holder {
+                self.leave_node(node, turn);
+                waited_at = Some(node);
             }
         }
         self.withheld.push_back(Event::TaskCancelled { task: id });
@@ -906,7 +1040,7 @@ impl Coordinator {
         reason: LossReason,
         host: &mut Host<'_, B, R>,
     ) {
-        let known = self.registry.nodes.get(&node);
+        let known = self.registry.nodes().get(&node);
         if known.is_none_or(|known| known.lost && known.running.is_empty()) {
             return;
         }
@@ -918,30 +1052,23 @@ impl Coordinator {
     /// nodes that were left alone get another chance.
     pub fn handle_timeout<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
         let now = host.now;
-        let (mut silent, mut changed) = (Vec::new(), false);
-        for (id, node) in self
-            .registry
-            .nodes
-            .iter_mut()
-            .filter(|(_, node)| !node.lost)
-        {
-            let health = node.detector.health(now);
-            if health == Health::Dead {
-                silent.push(*id);
-            }
-            let suspect = health == Health::Suspect;
-            changed |= mem::replace(&mut node.suspect, suspect) != suspect;
-            let barred = !node.breaker.permits(now);
-            changed |= mem::replace(&mut node.barred, barred) != barred;
+        let (mut silent, mut lapsed, mut changed) = (Vec::new(), Vec::new(), false);
+        for id in self.registry.index().due(now) {
+            self.registry.update(id, |node| {
+                if !node.lost {
+                    let health = node.detector.health(now);
+                    if health == Health::Dead {
+                        silent.push(id);
+                    }
+                    let suspect = health == Health::Suspect;
+                    changed |= mem::replace(&mut node.suspect, suspect) != suspect;
+                    let barred = !node.breaker.permits(now);
+                    changed |= mem::replace(&mut node.barred, barred) != barred;
+                }
+                let over = node.running.iter().filter(|(_, held)| held.lease <= now);
+                lapsed.extend(over.map(|(task, held)| (id, *task, held.number)));
+            });
         }
-        let lapsed: Vec<_> = self
-            .registry
-            .nodes
-            .iter()
-            .flat_map(|(id, node)| node.running.iter().map(|(task, held)| (*id, *task, held)))
-            .filter(|(_, _, held)| held.lease <= now)
-            .map(|(node, task, held)| (node, task, held.number))
-            .collect();
         if silent.is_empty() && lapsed.is_empty() && !changed {
             return;
         }
@@ -952,8 +1079,8 @@ impl Coordinator {
         for (node, task, attempt) in lapsed {
             if self.runs(task, node, attempt) {
                 self.lose_attempt(task, node, LossReason::LeaseExpired, now);
-            } else if let Some(known) = self.registry.nodes.get_mut(&node) {
-                known.free_slot(task, attempt, Outcome::Nothing, now);
+            } else {
+                self.free_slot(node, task, attempt, now);
                 self.tell_drained(node);
             }
         }
@@ -962,24 +1089,31 @@ impl Coordinator {
 
     /// Ends everything on a node. The caller places the tasks again.
     fn take_down(&mut self, node: NodeId, reason: LossReason, now: Instant) {
-        let Some(known) = self.registry.nodes.get_mut(&node) else {
+        let running = self.registry.update(node, |known| {
+            known.lost = true;
+            known.suspect = false;
+            let running = known.running.iter();
+            let running: Vec<_> = running.map(|(task, held)| (*task, held.number)).collect();
+            running
+        });
+        let Some(running) = running else {
             return;
         };
-        known.lost = true;
-        known.suspect = false;
-        let running: Vec<_> = known
-            .running
-            .iter()
-            .map(|(task, held)| (*task, held.number))
-            .collect();
         for (task, attempt) in running {
             if self.runs(task, node, attempt) {
                 self.lose_attempt(task, node, reason, now);
-            } else if let Some(known) = self.registry.nodes.get_mut(&node) {
-                known.free_slot(task, attempt, Outcome::Nothing, now);
+            } else {
+                self.free_slot(node, task, attempt, now);
             }
         }
         self.withheld.push_back(Event::NodeLost { node, reason });
+    }
+
+    /// Frees the slot of an attempt that says nothing of its node.
+    fn free_slot(&mut self, node: NodeId, task: TaskId, attempt: u32, now: Instant) {
+        self.registry.update(node, |known| {
+            known.free_slot(task, attempt, Outcome::Nothing, now);
+        });
     }
 
     /// Whether this attempt is the one that may end its task.
@@ -997,7 +1131,11 @@ impl Coordinator {
         let TaskState::Assigned { attempt, .. } = task.state else {
             return;
         };
-        let give_up = attempt >= self.config.attempts_max;
+        let held = self.registry.nodes().get(&node);
+        let held = held.and_then(|known| known.running.get(&id));
+        let begun = held.is_none_or(|held| !held.ahead);
+        // What was never begun says nothing about the task, nor about the node.
+        let give_up = attempt >= self.config.attempts_max && (begun || attempt >= ATTEMPTS_MAX);
         let event = if give_up {
             TaskEvent::Lose
         } else {
@@ -1007,21 +1145,24 @@ impl Coordinator {
             return;
         };
         task.avoid.insert(node);
-        if let Some(known) = self.registry.nodes.get_mut(&node) {
-            let outcome = match reason {
-                LossReason::LeaseExpired | LossReason::OverLimits => Outcome::Failure,
-                // It left, or lends nothing any more: the tasks it takes it does well.
-                LossReason::Disconnected | LossReason::Silent | LossReason::GivenBack => {
-                    Outcome::Nothing
-                }
-            };
+        let outcome = match reason {
+            _ if !begun => Outcome::Nothing,
+            LossReason::LeaseExpired | LossReason::OverLimits => Outcome::Failure,
+            // It left, or lends nothing any more: the tasks it takes it does well.
+            LossReason::Disconnected | LossReason::Silent | LossReason::GivenBack => {
+                Outcome::Nothing
+            }
+        };
+        self.registry.update(node, |known| {
             known.free_slot(id, attempt, outcome, now);
-            record(&mut known.reputation, false);
-            self.records.push(Record::Node {
-                node,
-                reputation: known.reputation,
-            });
-        }
+            if begun {
+                record(&mut known.reputation, false);
+                self.records.push(Record::Node {
+                    node,
+                    reputation: known.reputation,
+                });
+            }
+        });
         self.withheld.push_back(Event::AttemptLost {
             task: id,
             node,
@@ -1041,11 +1182,12 @@ impl Coordinator {
             self.end_unpaid(id, state);
         } else {
             task.state = state;
-            self.unplaced.insert(task.turn(id));
+            let turn = task.turn(id);
+            self.queue(turn);
             self.records.push(Record::Queued {
                 task: id,
                 attempts: attempt,
-                avoid: node,
+                avoid: Some(node),
             });
         }
         self.tell_drained(node);
@@ -1113,30 +1255,28 @@ impl Coordinator {
     /// Places every task that is not running, those that wait at a node included: the fog has
     /// changed, and what was best may not be any more.
     fn place<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
-        self.unplaced.append(&mut self.stuck);
+        for turn in mem::take(&mut self.stuck) {
+            self.queue(turn);
+        }
         if self.router.is_some() {
             self.route(host);
+            self.give_ahead(None, host.now);
             return;
         }
-        for node in self.registry.nodes.values_mut() {
-            for id in node.waiting.drain(..) {
-                if let Some(task) = self.tasks.get(&id) {
-                    self.unplaced.insert(task.turn(id));
-                }
-            }
+        for (turn, node) in mem::take(&mut self.queues) {
+            self.registry.update(node, |node| node.waiting.clear());
+            self.queue(turn);
         }
         self.place_unplaced(host.rng);
         self.dispatch(host.now);
-        let mut idle: Vec<_> = self
-            .registry
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.is_idle())
-            .map(|(id, node)| (node.offer.fuel_per_second, *id))
-            .collect();
+        let nodes = self.registry.nodes();
+        let idle = self.registry.index().idle().iter();
+        let idle = idle.filter_map(|id| Some((nodes.get(id)?.offer.fuel_per_second, *id)));
+        let mut idle: Vec<_> = idle.collect();
         // The fastest chooses first: the last one is taken first.
         idle.sort_unstable_by_key(|&(speed, id)| (speed, Reverse(id)));
         self.take_over(idle.into_iter().map(|(_, id)| id).collect(), host.now);
+        self.recall_for(None);
         self.tell_waiting();
     }
 
@@ -1150,11 +1290,15 @@ impl Coordinator {
     ) -> bool {
         if self.router.is_some() {
             self.route(host);
+            self.give_ahead(changed, host.now);
             return false;
         }
-        self.dispatch(host.now);
-        self.take_over(changed.into_iter().collect(), host.now);
-        let idle = !self.unplaced.is_empty() && self.registry.nodes.values().any(Node::is_idle);
+        if let Some(changed) = changed {
+            self.dispatch_at(changed, host.now);
+            self.take_over(vec![changed], host.now);
+        }
+        self.recall_for(changed);
+        let idle = !self.unplaced.is_empty() && !self.registry.index().idle().is_empty();
         if idle {
             self.place(host);
         }
@@ -1163,18 +1307,19 @@ impl Coordinator {
 
     /// Gives the tasks that wait, in their turn, to nodes that have room for them now. One that fits
     /// nowhere lets smaller ones pass, but not many: its turn is not put off for long.
+    ///
+    /// A task that has found no room is not held against the same nodes again, but only against those
+    /// that have more room since.
     fn route<B: Bank, R: Rng>(&mut self, host: &mut Host<'_, B, R>) {
+        if self.registry.index().is_as_before() && self.unplaced.len() == self.tried.len() {
+            return;
+        }
         let Some(mut router) = self.router.take() else {
             return;
         };
-        let nodes = self.registry.nodes.values();
-        let mut free = if self.held {
-            0
-        } else {
-            nodes.fold(0_usize, |sum, node| sum.saturating_add(node.free_slots()))
-        };
+        let better = self.registry.index_mut().take_better();
         let (mut passed, mut from) = (0, None);
-        while free > 0 && passed < BACKFILL_MAX {
+        while self.registry.index().slots() > 0 {
             let next = match from {
                 None => self.unplaced.first(),
                 Some(last) => self
@@ -1185,10 +1330,13 @@ impl Coordinator {
             let Some(&turn) = next else {
                 break;
             };
+            if passed == BACKFILL_MAX {
+                // Those from here on were not held against who is better now.
+                self.tried.split_off(&turn);
+                break;
+            }
             from = Some(turn);
-            if self.route_one(router.as_mut(), turn, host) {
-                free -= 1;
-            } else {
+            if !self.route_one(router.as_mut(), turn, &better, host) {
                 passed += 1;
             }
         }
@@ -1200,6 +1348,7 @@ impl Coordinator {
         &mut self,
         router: &mut dyn Router,
         turn: Turn,
+        better: &[NodeId],
         host: &mut Host<'_, B, R>,
     ) -> bool {
         let id = turn.2;
@@ -1216,25 +1365,27 @@ impl Coordinator {
         let request = Request {
             fuel_estimate: task.fuel_estimate,
             price_max: task.price_max,
+            privacy: task.privacy,
             content: &content,
             avoid: &task.avoid,
             ..Request::new(task.job, needs(task.memory_bytes))
         };
-        let there = |request: &Request<'_>, router: &mut dyn Router, rng: &mut R| {
-            let mut nodes = self
-                .registry
-                .nodes
-                .iter()
-                .filter(|(_, node)| node.free_slots() > 0)
-                .map(|(id, node)| node.candidate(*id));
-            router.route(request, &mut nodes, rng)
+        let (nodes, index) = (self.registry.nodes(), self.registry.index());
+        let mut chosen = if self.tried.contains(&turn) {
+            let better = better.iter().filter(|id| {
+                let node = nodes.get(id);
+                node.is_some_and(|node| node.free_slots() > 0)
+            });
+            let mut better = better.filter_map(|id| Some(nodes.get(id)?.candidate(*id)));
+            router.route(&request, &mut better, host.rng).ok()
+        } else {
+            index.choose(nodes, router, &request, self.last, host.rng)
         };
-        let mut chosen = there(&request, router, host.rng);
-        if chosen.is_err() && !task.avoid.is_empty() {
+        if chosen.is_none() && !task.avoid.is_empty() {
             // Only those that let an attempt lapse can take it now, if any. Better one of them than
             // none, unless another will have room.
-            let nodes = self.registry.nodes.iter();
-            let others = nodes.filter(|(id, node)| !node.lost && !task.avoid.contains(id));
+            let others = nodes.iter();
+            let others = others.filter(|(id, node)| !node.lost && !task.avoid.contains(id));
             let others = others.map(|(id, node)| node.candidate(*id));
             if request.could_fit_any(others).is_err() {
                 let anywhere = BTreeSet::new();
@@ -1242,19 +1393,148 @@ impl Coordinator {
                     avoid: &anywhere,
                     ..request
                 };
-                chosen = there(&request, router, host.rng);
+                chosen = index.choose(nodes, router, &request, self.last, host.rng);
             }
         }
-        let Ok(node) = chosen else {
+        let Some(node) = chosen else {
+            // Whether it may go back to one that it avoids hangs on all others, and is asked anew.
+            if task.avoid.is_empty() {
+                self.tried.insert(turn);
+            }
             return false;
         };
+        self.last = chosen;
+        self.leave_queue(turn);
+        self.registry.keep(node, module);
+        self.start(node, id, host.now)
+    }
+
+    /// A node that could take a task that is said to have found no room. Where more has changed than
+    /// was looked at yet, nothing is said.
+    fn has_room_after_all(&self, turn: Turn) -> Option<NodeId> {
+        let task = self.tasks.get(&turn.2)?;
+        let request = Request {
+            fuel_estimate: task.fuel_estimate,
+            price_max: task.price_max,
+            privacy: task.privacy,
+            avoid: &task.avoid,
+            ..Request::new(task.job, needs(task.memory_bytes))
+        };
+        let nodes = self.registry.nodes().iter();
+        let mut nodes = nodes.filter(|_| self.registry.index().is_as_before());
+        let room = nodes.find(|(id, node)| request.fits(&node.candidate(**id)).is_ok());
+        room.map(|(id, _)| *id)
+    }
+
+    /// A task waits no more, unless it waits at a node.
+    fn leave_queue(&mut self, turn: Turn) {
         self.unplaced.remove(&turn);
-        if let Some(known) = self.registry.nodes.get_mut(&node) {
-            known.keep(module);
-            known.waiting.push_back(id);
+        self.tried.remove(&turn);
+        self.stuck.remove(&turn);
+        self.hidden.remove(&turn);
+    }
+
+    /// A task waits at a node from now on, behind those that do.
+    fn wait_at(&mut self, node: NodeId, turn: Turn) {
+        self.registry
+            .update(node, |known| known.waiting.push_back(turn.2));
+        self.queues.insert((turn, node));
+    }
+
+    /// A task waits at its node no more.
+    fn leave_node(&mut self, node: NodeId, turn: Turn) {
+        self.registry
+            .update(node, |known| known.waiting.retain(|id| *id != turn.2));
+        self.queues.remove(&(turn, node));
+    }
+
+    /// Whether a node that has no room for a task may get it all the same, to do it next.
+    fn goes_ahead(&self, node: &Node, task: &Task) -> bool {
+        task.may_go_ahead(&node.offer) && node.has_room_ahead(task.fuel_estimate, self.config.ahead)
+    }
+
+    /// Gives nodes that have no room for public tasks some of those that wait, to be done as soon as
+    /// they have. `changed` is the only node with less to do than before; `None` is any.
+    fn give_ahead(&mut self, changed: Option<NodeId>, now: Instant) {
+        let mut next = self.unplaced.iter().take(BACKFILL_MAX);
+        let is_public = |task: &Task| !task.privacy.needs_mixnet();
+        if !self.config.ahead.is_zero()
+            && next.any(|turn| self.tasks.get(&turn.2).is_some_and(is_public))
+        {
+            let mut nodes: Vec<_> = match changed {
+                Some(node) => vec![node],
+                None => self.registry.nodes().keys().copied().collect(),
+            };
+            // One each, in turns.
+            while !nodes.is_empty() && !self.unplaced.is_empty() {
+                nodes.retain(|node| self.give_one_ahead(*node, now));
+            }
         }
-        self.dispatch_at(node, host.now);
-        true
+        self.recall_for(changed);
+    }
+
+    /// Says whether the node has got one.
+    fn give_one_ahead(&mut self, id: NodeId, now: Instant) -> bool {
+        let Some(node) = self.registry.nodes().get(&id) else {
+            return false;
+        };
+        let next = self.unplaced.iter().take(BACKFILL_MAX).find(|turn| {
+            let task = self.tasks.get(&turn.2);
+            task.is_some_and(|task| !task.avoid.contains(&id) && self.goes_ahead(node, task))
+        });
+        let Some(turn) = next.copied() else {
+            return false;
+        };
+        self.leave_queue(turn);
+        self.start(id, turn.2, now)
+    }
+
+    /// If a node has nothing more to do, the one that was given most ahead of time is asked for half
+    /// of it. `changed` is the only node with less to do than before; `None` is any.
+    fn recall_for(&mut self, changed: Option<NodeId>) {
+        let nodes = self.registry.nodes();
+        let is_idle = match changed {
+            Some(node) => nodes.get(&node).is_some_and(Node::is_idle),
+            None => !self.registry.index().idle().is_empty(),
+        };
+        if !is_idle || !self.unplaced.is_empty() {
+            return;
+        }
+        let count = |id: &NodeId| nodes.get(id).map_or(0, |node| node.ahead.len());
+        self.ahead.retain(|id| count(id) > 0);
+        let most = self.ahead.iter().map(|id| (count(id), *id)).max();
+        if let Some((count, node)) = most {
+            self.recall(node, count.div_ceil(2));
+        }
+    }
+
+    /// Asks a node for the last of what it was given ahead of time.
+    fn recall(&mut self, id: NodeId, count: usize) {
+        let attempts_max = self.config.attempts_max;
+        let recalled = self.registry.update(id, |node| {
+            let mut recalled = Vec::new();
+            for task in node.ahead.iter().rev().take(count) {
+                // The last attempt stays where it is.
+                if let Some(held) = node.running.get_mut(task)
+                    && held.number < attempts_max
+                    && !mem::replace(&mut held.recalled, true)
+                {
+                    recalled.push((*task, held.number));
+                }
+            }
+            recalled
+        });
+        for (task, attempt) in recalled.into_iter().flatten() {
+            // What was cancelled is revoked already.
+            if !self.runs(task, id, attempt) {
+                continue;
+            }
+            self.withheld.push_back(Event::Recall {
+                node: id,
+                task,
+                attempt,
+            });
+        }
     }
 
     fn tell_waiting(&mut self) {
@@ -1266,17 +1546,12 @@ impl Coordinator {
 
     fn place_unplaced(&mut self, rng: &mut impl Rng) {
         let nodes = self.candidates();
-        if self.held || nodes.is_empty() || self.unplaced.is_empty() {
+        if nodes.is_empty() || self.unplaced.is_empty() {
             return;
         }
         // The optimiser knows what nodes are, not how long they are busy yet. Where there is a free
         // slot for everybody, nobody is sent to queue.
-        let free = self
-            .registry
-            .nodes
-            .values()
-            .fold(0_usize, |sum, node| sum.saturating_add(node.free_slots()));
-        let at_once = self.unplaced.len() <= free;
+        let at_once = self.unplaced.len() as u128 <= self.registry.index().slots();
         // Those no node can take are sorted out one by one: one of them would stop all others.
         let mut jobs = Vec::new();
         let mut stuck = Vec::new();
@@ -1317,14 +1592,13 @@ impl Coordinator {
         };
         let assignment = &plan.chosen().assignment;
         for (id, node) in assignment {
-            let (Some(task), Some(known)) =
-                (self.tasks.get_mut(id), self.registry.nodes.get_mut(node))
-            else {
+            let Some(task) = self.tasks.get_mut(id) else {
                 continue;
             };
-            known.waiting.push_back(*id);
-            self.unplaced.remove(&task.turn(*id));
             task.told = None;
+            let turn = task.turn(*id);
+            self.leave_queue(turn);
+            self.wait_at(*node, turn);
         }
         self.withheld.push_back(Event::Placed {
             tasks: assignment.len(),
@@ -1334,7 +1608,7 @@ impl Coordinator {
 
     fn candidates(&self) -> Vec<placement::Node> {
         self.registry
-            .nodes
+            .nodes()
             .iter()
             .filter(|(_, node)| node.takes_tasks() && node.offer.slots() > 0)
             .map(|(id, node)| {
@@ -1365,7 +1639,7 @@ impl Coordinator {
         let too_dear: Vec<_> = nodes
             .iter()
             .map(|node| node.id)
-            .filter(|id| task.is_too_dear_at(&self.registry.nodes[id].offer))
+            .filter(|id| task.is_too_dear_at(&self.registry.nodes()[id].offer))
             .collect();
         let alone = |excluded| {
             let job = task.to_placement_job(id, excluded);
@@ -1374,7 +1648,7 @@ impl Coordinator {
         let busy = nodes
             .iter()
             .map(|node| node.id)
-            .filter(|id| at_once && !self.registry.nodes[id].has_room(task.memory_bytes));
+            .filter(|id| at_once && !self.registry.nodes()[id].has_room(task.memory_bytes));
         let mut unwanted = too_dear.clone();
         unwanted.extend(&task.avoid);
         let wanted = unwanted.len();
@@ -1399,25 +1673,13 @@ impl Coordinator {
     /// nodes are busy, so it is no reason to queue while a slot is free. The last node chooses
     /// first.
     fn take_over(&mut self, mut idle: Vec<NodeId>, now: Instant) {
-        idle.retain(|id| self.registry.nodes.get(id).is_some_and(Node::is_idle));
-        if idle.is_empty() {
-            return;
-        }
-        let mut waiting = self.waiting();
         while let Some(&id) = idle.last() {
-            let Some(index) = self.waits_in_vain(id, &waiting) else {
+            let Some((turn, holder)) = self.waits_in_vain(id) else {
                 idle.pop();
                 continue;
             };
-            let ((_, _, task), holder) = waiting.swap_remove(index);
-            let nodes = &mut self.registry.nodes;
-            let Some(held) = nodes.get_mut(&holder) else {
-                continue;
-            };
-            held.waiting.retain(|waiting| *waiting != task);
-            if let Some(node) = nodes.get_mut(&id) {
-                node.waiting.push_back(task);
-            }
+            self.leave_node(holder, turn);
+            self.wait_at(id, turn);
             self.dispatch_at(id, now);
             // It may have kept smaller ones behind it from starting, and have been the last.
             self.dispatch_at(holder, now);
@@ -1425,96 +1687,108 @@ impl Coordinator {
         }
     }
 
-    /// Every task that waits at a node, as its turn and the node.
-    fn waiting(&self) -> Vec<(Turn, NodeId)> {
-        let mut waiting = Vec::new();
-        for (&holder, node) in &self.registry.nodes {
-            for &id in &node.waiting {
-                waiting.extend(self.tasks.get(&id).map(|task| (task.turn(id), holder)));
-            }
-        }
-        waiting
-    }
-
-    /// Which of the tasks that wait, the earliest of them, could run at a node that has a slot
-    /// nothing waits for.
-    fn waits_in_vain(&self, id: NodeId, waiting: &[(Turn, NodeId)]) -> Option<usize> {
-        let node = self.registry.nodes.get(&id).filter(|node| node.is_idle())?;
+    /// Which of the tasks that wait at nodes, the earliest of them, could run at a node that has a
+    /// slot nothing waits for.
+    fn waits_in_vain(&self, id: NodeId) -> Option<(Turn, NodeId)> {
+        let node = self.registry.nodes().get(&id);
+        let node = node.filter(|node| node.is_idle())?;
         let could_run = |task: &Task, holder: &NodeId| {
             // Better to wait than to run where an attempt lapsed, unless one lapsed there too.
             let trusted = !task.avoid.contains(&id) || task.avoid.contains(holder);
-            // What has started meanwhile waits no more.
-            let waits = matches!(task.state, TaskState::Queued { .. });
-            waits && trusted && task.fits(&node.offer) && node.has_room(task.memory_bytes)
+            trusted && task.fits(&node.offer) && node.has_room(task.memory_bytes)
         };
-        waiting
+        self.queues
             .iter()
-            .enumerate()
-            .filter(|(_, ((_, _, task), holder))| could_run(&self.tasks[task], holder))
-            .min_by_key(|(_, (turn, _))| *turn)
-            .map(|(index, _)| index)
+            .find(|((_, _, task), holder)| could_run(&self.tasks[task], holder))
+            .copied()
     }
 
     /// Gives every free slot its next task. Nobody overtakes at a node: the optimiser counts on it.
     fn dispatch(&mut self, now: Instant) {
-        let nodes = self.registry.nodes.iter();
-        let waited_for: Vec<_> = nodes
-            .filter(|(_, node)| !node.waiting.is_empty())
-            .map(|(id, _)| *id)
-            .collect();
+        let waited_for: BTreeSet<_> = self.queues.iter().map(|(_, node)| *node).collect();
         for id in waited_for {
             self.dispatch_at(id, now);
         }
     }
 
     fn dispatch_at(&mut self, id: NodeId, now: Instant) {
-        if self.held {
-            return;
-        }
-        if let Some(node) = self.registry.nodes.get_mut(&id) {
-            while let Some(task_id) = node.waiting.front().copied() {
-                let Some(task) = self.tasks.get_mut(&task_id) else {
-                    debug_assert!(false, "task {task_id} waits and is not known");
-                    node.waiting.pop_front();
-                    continue;
-                };
-                if !node.has_room(task.memory_bytes) {
-                    break;
-                }
-                node.waiting.pop_front();
-                let state = task.state.advance(TaskEvent::Assign { node: id });
-                let (Ok(state @ TaskState::Assigned { attempt, .. }), Some(spec)) =
-                    (state, task.spec.clone())
-                else {
-                    debug_assert!(false, "task {task_id} waits and is {:?}", task.state);
-                    continue;
-                };
-                task.state = state;
-                task.attempts = attempt;
-                let held = Attempt {
-                    number: attempt,
-                    lease: now + lease(&self.config, task.fuel_estimate, &node.offer),
-                    memory_bytes: task.memory_bytes,
-                    price_per_gigafuel: node.offer.price_per_gigafuel,
-                    dispatched: true,
-                    permit: node.breaker.begin(now),
-                };
-                node.barred = !node.breaker.permits(now);
-                node.running.insert(task_id, held);
-                self.records.push(Record::Assigned {
-                    task: task_id,
-                    node: id,
-                    attempt,
-                    price_per_gigafuel: held.price_per_gigafuel,
-                });
-                self.withheld.push_back(Event::Dispatch {
-                    node: id,
-                    task: task_id,
-                    attempt,
-                    spec,
-                });
+        loop {
+            let Some(node) = self.registry.nodes().get(&id) else {
+                return;
+            };
+            let next = node.waiting.front();
+            let next = next.and_then(|id| Some((*id, self.tasks.get(id)?)));
+            let Some((task, known)) = next else {
+                return;
+            };
+            if !node.has_room(known.memory_bytes) && !self.goes_ahead(node, known) {
+                return;
             }
+            let turn = known.turn(task);
+            self.leave_node(id, turn);
+            self.start(id, task, now);
         }
+    }
+
+    /// Begins an attempt at a node that has room for it, now or ahead of time. Says whether it did.
+    fn start(&mut self, id: NodeId, task_id: TaskId, now: Instant) -> bool {
+        let Some(task) = self.tasks.get_mut(&task_id) else {
+            debug_assert!(false, "task {task_id} is to start and is not known");
+            return false;
+        };
+        let state = task.state.advance(TaskEvent::Assign { node: id });
+        let (Ok(state @ TaskState::Assigned { attempt, .. }), Some(spec)) =
+            (state, task.spec.clone())
+        else {
+            debug_assert!(false, "task {task_id} is to start and is {:?}", task.state);
+            return false;
+        };
+        let config = &self.config;
+        let mut is_ahead = false;
+        let begun = self.registry.update(id, |node| {
+            let ahead = !node.has_room(task.memory_bytes);
+            is_ahead = ahead;
+            // It begins when one of those that run has ended, at the latest with its lease.
+            let leases = node.running.values().filter(|held| ahead && !held.ahead);
+            let begins = leases.map(|held| held.lease).max().unwrap_or(now);
+            let held = Attempt {
+                number: attempt,
+                lease: begins.max(now) + lease(config, task.fuel_estimate, &node.offer),
+                memory_bytes: task.memory_bytes,
+                price_per_gigafuel: node.offer.price_per_gigafuel,
+                dispatched: true,
+                permit: node.breaker.begin(now),
+                fuel_estimate: task.fuel_estimate,
+                ahead,
+                recalled: false,
+            };
+            node.barred = !node.breaker.permits(now);
+            node.begin(task_id, held);
+            held.price_per_gigafuel
+        });
+        let Some(price_per_gigafuel) = begun else {
+            debug_assert!(false, "node {id} is to get a task and is not known");
+            return false;
+        };
+        if is_ahead {
+            self.ahead.insert(id);
+        }
+        task.state = state;
+        task.attempts = attempt;
+        self.records.push(Record::Assigned {
+            task: task_id,
+            node: id,
+            attempt,
+            price_per_gigafuel,
+        });
+        self.withheld.push_back(Event::Dispatch {
+            node: id,
+            task: task_id,
+            attempt,
+            privacy: task.privacy,
+            spec,
+        });
+        true
     }
 
     /// Compares everything with everything: for tests and simulations, after every step.
@@ -1522,16 +1796,32 @@ impl Coordinator {
     /// # Errors
     /// [`Inconsistency`], the first that is found.
     pub fn check(&self) -> Result<(), Inconsistency> {
-        let nodes = &self.registry.nodes;
+        let nodes = self.registry.nodes();
+        if let Some(node) = self.registry.index().is_true_of(nodes) {
+            return Err(Inconsistency::Index { node });
+        }
         let mut waiting = BTreeMap::<TaskId, usize>::new();
         for id in nodes.values().flat_map(|node| &node.waiting) {
             *waiting.entry(*id).or_default() += 1;
+        }
+        for ((_, _, task), node) in &self.queues {
+            let known = nodes.get(node);
+            if known.is_none_or(|known| !known.waiting.contains(task)) {
+                return Err(Inconsistency::Index { node: *node });
+            }
+        }
+        let held: usize = nodes.values().map(|node| node.waiting.len()).sum();
+        if held != self.queues.len() || !self.tried.is_subset(&self.unplaced) {
+            return Err(Inconsistency::Strays {
+                count: held.abs_diff(self.queues.len()),
+            });
         }
         let mut named = 0;
         for (&id, task) in &self.tasks {
             let turn = task.turn(id);
             let waits = usize::from(self.unplaced.contains(&turn))
                 + usize::from(self.stuck.contains(&turn))
+                + usize::from(self.hidden.contains(&turn))
                 + waiting.get(&id).copied().unwrap_or(0);
             let holds = |node: &NodeId, number| {
                 nodes
@@ -1572,29 +1862,35 @@ impl Coordinator {
         if count > 0 || named != self.open {
             return Err(Inconsistency::Strays { count });
         }
-        let waiting = self.waiting();
         for &node in nodes.keys() {
-            if let Some(index) = self.waits_in_vain(node, &waiting) {
-                let ((_, _, task), _) = waiting[index];
+            if let Some(((_, _, task), _)) = self.waits_in_vain(node) {
                 return Err(Inconsistency::Idle { node, task });
             }
         }
-        for (&job, summary) in &self.jobs {
-            let mut sum = JobSummary::default();
-            for task in self.tasks.values().filter(|task| task.job == job) {
-                match task.state {
-                    TaskState::Succeeded => sum.succeeded += 1,
-                    TaskState::Failed => sum.failed += 1,
-                    state if state.is_terminal() => sum.lost += 1,
-                    _ => sum.open += 1,
-                }
-                if task.state.is_terminal() {
-                    sum.paid.0 += task.paid.0;
-                    sum.released.0 += task.price_max.0 - task.paid.0;
-                } else {
-                    sum.reserved.0 += task.price_max.0;
-                }
+        for turn in &self.tried {
+            if let Some(node) = self.has_room_after_all(*turn) {
+                let task = turn.2;
+                return Err(Inconsistency::Idle { node, task });
             }
+        }
+        let mut sums = BTreeMap::<JobId, JobSummary>::new();
+        for task in self.tasks.values() {
+            let sum = sums.entry(task.job).or_default();
+            match task.state {
+                TaskState::Succeeded => sum.succeeded += 1,
+                TaskState::Failed => sum.failed += 1,
+                state if state.is_terminal() => sum.lost += 1,
+                _ => sum.open += 1,
+            }
+            if task.state.is_terminal() {
+                sum.paid.0 += task.paid.0;
+                sum.released.0 += task.price_max.0 - task.paid.0;
+            } else {
+                sum.reserved.0 += task.price_max.0;
+            }
+        }
+        for (&job, summary) in &self.jobs {
+            let sum = sums.get(&job).copied().unwrap_or_default();
             let adds_up = if self.partial.contains(&job) {
                 (sum.open, sum.reserved) == (summary.open, summary.reserved)
             } else {

@@ -225,6 +225,12 @@ pub enum Inconsistency {
         /// The task.
         task: TaskId,
     },
+    /// What is looked up by says otherwise of a node than the node itself.
+    #[error("the index is not true of node {node}")]
+    Index {
+        /// The node.
+        node: NodeId,
+    },
     /// A job's summary is not the sum of its tasks.
     #[error("summary of job {job} does not add up")]
     Summary {

@@ -8,6 +8,7 @@ use fogcompute_ledger::Amount;
 use fogcompute_schedule::{PlacementError, Plan};
 
 use crate::job::JobSummary;
+use crate::kind::PrivacyLevel;
 
 /// Why an attempt ended without a result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,6 +49,8 @@ pub enum Event {
         task: TaskId,
         /// The attempt, from 1: a fencing token.
         attempt: u32,
+        /// By which way: [`PrivacyLevel::needs_mixnet`].
+        privacy: PrivacyLevel,
         /// What to run.
         spec: TaskSpec,
     },
@@ -117,6 +120,18 @@ pub enum Event {
     TaskCancelled {
         /// Which task.
         task: TaskId,
+    },
+    /// Others could do this now: the node should give it back by [`Coordinator::gave_back`] if it has
+    /// not begun. Said once for each attempt.
+    ///
+    /// [`Coordinator::gave_back`]: crate::Coordinator::gave_back
+    Recall {
+        /// Which node.
+        node: NodeId,
+        /// Which task.
+        task: TaskId,
+        /// The attempt.
+        attempt: u32,
     },
     /// Stop this attempt: the task was cancelled, or its lease is over. The slot of a cancelled
     /// attempt is free when it has reported, at the latest when its lease is over.

@@ -4,6 +4,8 @@ use fogcompute_base::{AccountId, JobId, Priority, TaskId};
 use fogcompute_exec::{TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
 
+use crate::kind::PrivacyLevel;
+
 /// One task of a job.
 #[derive(Clone, Debug)]
 pub struct TaskOrder {
@@ -26,6 +28,8 @@ pub struct JobSpec {
     pub owner: AccountId,
     /// How urgent it is: the tasks of urgent jobs are placed first.
     pub priority: Priority,
+    /// How well its tasks are hidden on their way to a node and back: which way they go.
+    pub privacy: PrivacyLevel,
     /// What to run.
     pub tasks: Vec<TaskOrder>,
 }

@@ -9,6 +9,7 @@ use fogcompute_ledger::Amount;
 use fogcompute_schedule::Reputation;
 
 use crate::job::{JobSpec, JobSummary};
+use crate::kind::PrivacyLevel;
 
 /// One thing that happened, in the words a store keeps it in.
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ pub enum Record {
         /// Attempts that were begun.
         attempts: u32,
         /// The node that let the attempt lapse.
-        avoid: NodeId,
+        avoid: Option<NodeId>,
     },
     /// A task ended. What follows for the ledger is done after this is written.
     Ended {
@@ -130,6 +131,8 @@ pub struct StoredTask {
     pub job: JobId,
     /// How urgent the job is.
     pub priority: Priority,
+    /// How well it must be hidden.
+    pub privacy: PrivacyLevel,
     /// Number of the task in the order of admission.
     pub arrival: u64,
     /// What to run. `None` if it has ended.
@@ -214,6 +217,7 @@ impl MemoryJournal {
                         id: order.id,
                         job: job.id,
                         priority: job.priority,
+                        privacy: job.privacy,
                         arrival,
                         spec: Some(order.spec.clone()),
                         fuel_estimate: order.fuel_estimate,
@@ -251,7 +255,7 @@ impl MemoryJournal {
                     task.state = TaskState::Queued {
                         attempts: *attempts,
                     };
-                    task.avoid.insert(*avoid);
+                    task.avoid.extend(*avoid);
                 }
             }
             Record::Ended {

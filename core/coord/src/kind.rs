@@ -162,15 +162,15 @@ impl Status {
 /// | 2 | `confidential` | the same, over a longer route |
 /// | 3 | `secret` | the same, among cover traffic |
 ///
-/// Which node may get a task depends on whether it is above `public`; routes and cover are the
-/// mixnet's to keep. Codes and names are stored and sent: they do not change.
+/// Which node may get a task, and by which way, depends on whether it is above `public`; routes and
+/// cover are the mixnet's to keep. What nobody has decided is `private`. Codes and names are stored and sent: they do not change.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[repr(u8)]
 pub enum PrivacyLevel {
     /// Any node may get it, by any way.
-    #[default]
     Public = 0,
     /// Its node is reached through the mixnet.
+    #[default]
     Private = 1,
     /// The same, over a longer route.
     Confidential = 2,

@@ -30,7 +30,8 @@
 //! use fogcompute_base::{AccountId, Instant, JobId, NodeId, OsEntropy, TaskId, UnixMillis};
 //! use fogcompute_base::Priority;
 //! use fogcompute_coord::{
-//!     Config, Coordinator, Event, Host, JobSpec, MemoryJournal, Offer, TaskOrder, genesis,
+//!     Config, Coordinator, Event, Host, JobSpec, MemoryJournal, Offer, PrivacyLevel, TaskOrder,
+//!     genesis,
 //! };
 //! use fogcompute_exec::{Limits, TaskOutput, TaskReport, TaskSpec, Usage};
 //! use fogcompute_ledger::{Amount, Book};
@@ -52,7 +53,8 @@
 //! let task = TaskId::from_bytes([3; 16]);
 //! let order = TaskOrder { id: task, spec, fuel_estimate: 1_000_000, price_max: Amount::from_credits(1) };
 //! let job = JobSpec {
-//!     id: JobId::from_bytes([4; 16]), owner, priority: Priority::Normal, tasks: vec![order],
+//!     id: JobId::from_bytes([4; 16]), owner, priority: Priority::Normal,
+//!     privacy: PrivacyLevel::Private, tasks: vec![order],
 //! };
 //! coordinator.submit(job, &mut host)?;
 //! let mut journal = MemoryJournal::default();
@@ -89,6 +91,7 @@ mod coordinator;
 mod detector;
 mod error;
 mod event;
+mod index;
 mod job;
 mod journal;
 mod kind;

@@ -1,7 +1,8 @@
 //! The nodes of a fog.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
+use std::time::Duration;
 
 use fogcompute_base::limits::NODES_MAX;
 use fogcompute_base::{Instant, NodeId, TaskId};
@@ -12,8 +13,9 @@ use thiserror::Error;
 
 use crate::breaker::{Breaker, BreakerConfig, Permit};
 use crate::detector::{Detector, DetectorConfig};
+use crate::index::Index;
 use crate::kind::Status;
-use crate::routing::{Candidate, Capacity, Content};
+use crate::routing::{Candidate, Capacity, Content, Strategy};
 use crate::task::TASK_CPU_MILLIS;
 
 /// Most nodes one registry holds: no more than the optimiser places on at once.
@@ -114,8 +116,12 @@ pub struct NodeView {
     pub offer: Offer,
     /// What is known of its reliability.
     pub reputation: Reputation,
-    /// Tasks it has, cancelled ones that it has not let go of included.
+    /// Tasks it has for its processors, cancelled ones that it has not let go of included.
     pub running: usize,
+    /// Memory those may take, in bytes.
+    pub memory_bytes: u64,
+    /// Tasks that it was given ahead of time and that wait there for a processor.
+    pub ahead: usize,
     /// Tasks that wait for it.
     pub waiting: usize,
 }
@@ -136,6 +142,12 @@ pub(crate) struct Attempt {
     pub dispatched: bool,
     /// The breaker's. `None` if the node was left alone when the coordinator was killed.
     pub permit: Option<Permit>,
+    /// The task's estimated fuel.
+    pub fuel_estimate: u64,
+    /// Whether it was given ahead of time and waits there: it takes up no slot.
+    pub ahead: bool,
+    /// Whether the node was asked to give it back.
+    pub recalled: bool,
 }
 
 /// What the end of an attempt says of its node.
@@ -146,8 +158,15 @@ pub(crate) enum Outcome {
     Nothing,
 }
 
+/// Most tasks that a node is given ahead of time.
+const AHEAD_MAX: usize = 1_024;
+
+/// What a short task takes a processor beside its fuel, in fractions of a second: an instance of its
+/// own, and its part of the messages.
+const OVERHEADS_PER_SECOND: u64 = 2_500;
+
 /// Most modules that are remembered of a node.
-const MODULES_MAX: usize = 64;
+const MODULES_MAX: usize = 32;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -163,11 +182,14 @@ pub(crate) struct Node {
     pub barred: bool,
     /// To leave: it gets no new tasks.
     pub draining: bool,
-    /// Modules it was sent, the latest at the back, and the same in order.
-    sent: VecDeque<ContentId>,
-    modules: BTreeSet<ContentId>,
+    /// Modules it was sent, the latest at the back.
+    modules: VecDeque<ContentId>,
     /// Dispatched and not reported; cancelled ones too, until the node has let go of them.
     pub running: BTreeMap<TaskId, Attempt>,
+    /// Those of them that were given ahead of time, in their order there.
+    pub ahead: VecDeque<TaskId>,
+    /// The estimated fuel of those.
+    ahead_fuel: u128,
     /// Placed here, to be dispatched when a slot is free.
     pub waiting: VecDeque<TaskId>,
 }
@@ -203,22 +225,32 @@ impl Node {
         mem::take(&mut self.suspect)
     }
 
-    /// It is sent a module, and has it from now on.
-    pub(crate) fn keep(&mut self, module: ContentId) {
-        if self.modules.insert(module) {
-            self.sent.push_back(module);
-            if self.sent.len() > MODULES_MAX
-                && let Some(oldest) = self.sent.pop_front()
-            {
-                self.modules.remove(&oldest);
-            }
-        }
+    /// Modules it was sent.
+    pub(crate) const fn modules(&self) -> &VecDeque<ContentId> {
+        &self.modules
+    }
+
+    /// When something is due: it is late, its breaker lets it try again, or a lease is over.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let health = self.detector.poll_timeout().filter(|_| !self.lost);
+        let pause = self.breaker.poll_timeout();
+        let pause = pause.filter(|_| self.barred && !self.lost);
+        let leases = self.running.values().map(|attempt| attempt.lease);
+        leases.chain(health).chain(pause).min()
+    }
+
+    /// Memory that nothing is promised of.
+    pub(crate) fn free_memory(&self) -> u64 {
+        self.offer.memory_bytes.saturating_sub(self.held(0))
+    }
+
+    /// How far it is, in milliseconds.
+    pub(crate) const fn distance_ms(&self) -> f64 {
+        self.offer.latency_ms
     }
 
     /// The node as a router sees it.
     pub(crate) fn candidate(&self, id: NodeId) -> Candidate<'_> {
-        let held = self.running.values().map(|attempt| attempt.memory_bytes);
-        let held = held.fold(0, u64::saturating_add);
         let capacity = |slots: usize, memory_bytes| Capacity {
             cpu_millis: (slots as u64).saturating_mul(TASK_CPU_MILLIS),
             memory_bytes,
@@ -226,27 +258,79 @@ impl Node {
         };
         Candidate {
             status: self.status(),
-            free: capacity(
-                self.free_slots(),
-                self.offer.memory_bytes.saturating_sub(held),
-            ),
-            running: self.running.len(),
-            waiting: self.waiting.len(),
+            free: capacity(self.free_slots(), self.free_memory()),
+            running: self.running.len() - self.ahead.len(),
+            waiting: self.waiting.len() + self.ahead.len(),
             price_per_gigafuel: self.offer.price_per_gigafuel,
             trust: self.reputation.lower_bound(),
-            latency_ms: self.offer.latency_ms,
+            latency_ms: self.distance_ms(),
             // Every task reaches its node through it.
             mixnet: true,
-            content: Content::Set(&self.modules),
+            content: Content::Few(&self.modules),
             ..Candidate::new(id, capacity(self.offer.slots(), self.offer.memory_bytes))
         }
     }
 
     /// Whether a task that may take `memory_bytes` can start now.
     pub(crate) fn has_room(&self, memory_bytes: u64) -> bool {
-        let held = self.running.values().map(|attempt| attempt.memory_bytes);
-        let needed = held.fold(memory_bytes, u64::saturating_add);
-        self.has_free_slot() && needed <= self.offer.memory_bytes
+        self.has_free_slot() && self.held(memory_bytes) <= self.offer.memory_bytes
+    }
+
+    /// Memory of the tasks that have a slot, and so much more.
+    fn held(&self, more: u64) -> u64 {
+        let started = self.running.values().filter(|attempt| !attempt.ahead);
+        let held = started.map(|attempt| attempt.memory_bytes);
+        held.fold(more, u64::saturating_add)
+    }
+
+    /// Whether a task may be given to the node ahead of time, so that it never waits for one: as many
+    /// as its processors do within `ahead`, but one for each in any case.
+    pub(crate) fn has_room_ahead(&self, fuel_estimate: u64, ahead: Duration) -> bool {
+        let slots = self.offer.slots();
+        if ahead.is_zero() || !self.takes_tasks() || self.has_free_slot() || slots == 0 {
+            return false;
+        }
+        // It lends less than what it has takes.
+        let started = self.running.len() - self.ahead.len();
+        if started > slots || self.held(0) > self.offer.memory_bytes {
+            return false;
+        }
+        if self.ahead.len() >= AHEAD_MAX {
+            return false;
+        }
+        if self.ahead.len() < slots {
+            return true;
+        }
+        let overheads = (self.ahead.len() + 1) as f64 / OVERHEADS_PER_SECOND as f64;
+        let fuel = self.ahead_fuel + u128::from(fuel_estimate);
+        let seconds = overheads + fuel as f64 / self.offer.fuel_per_second.max(1) as f64;
+        seconds <= ahead.as_secs_f64() * slots as f64
+    }
+
+    /// An attempt that was dispatched.
+    pub(crate) fn begin(&mut self, task: TaskId, attempt: Attempt) {
+        if attempt.ahead {
+            self.ahead.push_back(task);
+            self.ahead_fuel += u128::from(attempt.fuel_estimate);
+        }
+        self.running.insert(task, attempt);
+    }
+
+    /// What was given ahead of time gets the slots that are free.
+    fn start_ahead(&mut self) {
+        while let Some(next) = self.ahead.front()
+            && let Some(attempt) = self.running.get(next)
+            && !self.lost
+            && self.running.len() - self.ahead.len() < self.offer.slots()
+            && self.held(attempt.memory_bytes) <= self.offer.memory_bytes
+        {
+            if let Some(task) = self.ahead.pop_front()
+                && let Some(attempt) = self.running.get_mut(&task)
+            {
+                attempt.ahead = false;
+                self.ahead_fuel -= u128::from(attempt.fuel_estimate);
+            }
+        }
     }
 
     /// Whether the node has a slot that nothing waits for.
@@ -259,7 +343,8 @@ impl Node {
         if !self.takes_tasks() {
             return 0;
         }
-        self.offer.slots().saturating_sub(self.running.len())
+        let started = self.running.len() - self.ahead.len();
+        self.offer.slots().saturating_sub(started)
     }
 
     fn has_free_slot(&self) -> bool {
@@ -279,6 +364,11 @@ impl Node {
             return false;
         };
         self.running.remove(&task);
+        if held.ahead {
+            self.ahead.retain(|ahead| *ahead != task);
+            self.ahead_fuel -= u128::from(held.fuel_estimate);
+        }
+        self.start_ahead();
         if let Some(permit) = held.permit {
             match outcome {
                 Outcome::Success => self.breaker.succeeded(permit),
@@ -295,16 +385,23 @@ impl Node {
 /// when there are too many.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    pub nodes: BTreeMap<NodeId, Node>,
+    /// Changed through [`Registry::update`] only, so that the index is true.
+    nodes: BTreeMap<NodeId, Node>,
+    index: Index,
     detector: DetectorConfig,
     breaker: BreakerConfig,
 }
 
 impl Registry {
     /// A registry without nodes. Both configurations are valid.
-    pub(crate) const fn new(detector: DetectorConfig, breaker: BreakerConfig) -> Self {
+    pub(crate) fn new(
+        detector: DetectorConfig,
+        breaker: BreakerConfig,
+        strategy: Option<Strategy>,
+    ) -> Self {
         Self {
             nodes: BTreeMap::new(),
+            index: Index::new(strategy),
             detector,
             breaker,
         }
@@ -323,46 +420,80 @@ impl Registry {
             suspect: false,
             barred: false,
             draining: false,
-            sent: VecDeque::new(),
-            modules: BTreeSet::new(),
+            modules: VecDeque::new(),
             running: BTreeMap::new(),
+            ahead: VecDeque::new(),
+            ahead_fuel: 0,
             waiting: VecDeque::new(),
         }
+    }
+
+    pub(crate) const fn nodes(&self) -> &BTreeMap<NodeId, Node> {
+        &self.nodes
+    }
+
+    pub(crate) const fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(crate) const fn index_mut(&mut self) -> &mut Index {
+        &mut self.index
+    }
+
+    /// Changes a node, if it is known.
+    pub(crate) fn update<T>(
+        &mut self,
+        id: NodeId,
+        change: impl FnOnce(&mut Node) -> T,
+    ) -> Option<T> {
+        let node = self.nodes.get_mut(&id)?;
+        let changed = change(node);
+        self.index.refresh(id, node);
+        Some(changed)
+    }
+
+    /// A node is sent a module, and has it from now on.
+    pub(crate) fn keep(&mut self, id: NodeId, module: ContentId) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        if node.modules.contains(&module) {
+            return;
+        }
+        node.modules.push_back(module);
+        let instead = (node.modules.len() > MODULES_MAX)
+            .then(|| node.modules.pop_front())
+            .flatten();
+        self.index.keeps(id, module, instead);
     }
 
     /// Whether there is room for a node: it is known, there is a place, or a lost one makes room.
     pub(crate) fn has_room(&self, node: NodeId) -> bool {
         self.nodes.len() < REGISTRY_NODES_MAX
             || self.nodes.contains_key(&node)
-            || self.longest_lost().is_some()
-    }
-
-    /// The node that was lost first and of which nothing is left to settle.
-    fn longest_lost(&self) -> Option<NodeId> {
-        self.nodes
-            .iter()
-            .filter(|(_, node)| node.lost && node.running.is_empty())
-            .min_by_key(|(_, node)| node.heard)
-            .map(|(id, _)| *id)
+            || self.index.longest_lost().is_some()
     }
 
     /// Adds a node or brings it back. `false` if the registry is full.
     pub(crate) fn insert(&mut self, node: NodeId, offer: Offer, now: Instant) -> bool {
-        if let Some(known) = self.nodes.get_mut(&node) {
+        let known = self.update(node, |known| {
             known.offer = offer;
             known.hear(now);
             known.barred = !known.breaker.permits(now);
             known.lost = false;
+        });
+        if known.is_some() {
             return true;
         }
         if self.nodes.len() >= REGISTRY_NODES_MAX {
-            let Some(forgotten) = self.longest_lost() else {
+            let Some(id) = self.index.longest_lost() else {
                 return false;
             };
-            self.nodes.remove(&forgotten);
+            if let Some(forgotten) = self.nodes.remove(&id) {
+                self.index.remove(id, &forgotten);
+            }
         }
-        let fresh = self.node(offer, Reputation::default(), false, now);
-        self.nodes.insert(node, fresh);
+        self.add(node, self.node(offer, Reputation::default(), false, now));
         true
     }
 
@@ -380,7 +511,18 @@ impl Registry {
             latency_ms: 0.0,
         };
         let absent = self.node(nothing, reputation, true, now);
-        self.nodes.insert(node, absent);
+        self.add(node, absent);
+    }
+
+    fn add(&mut self, id: NodeId, node: Node) {
+        self.index.refresh(id, &node);
+        self.nodes.insert(id, node);
+    }
+
+    /// Spoils the index: for tests of who looks after it.
+    #[cfg(test)]
+    pub(crate) fn forget_in_index(&mut self, id: NodeId) {
+        self.index.remove(id, &self.nodes[&id]);
     }
 
     pub(crate) fn views(&self) -> Vec<NodeView> {
@@ -392,7 +534,9 @@ impl Registry {
                 barred: node.barred,
                 offer: node.offer,
                 reputation: node.reputation,
-                running: node.running.len(),
+                running: node.running.len() - node.ahead.len(),
+                memory_bytes: node.held(0),
+                ahead: node.ahead.len(),
                 waiting: node.waiting.len(),
             })
             .collect()
@@ -426,11 +570,57 @@ mod tests {
             price_per_gigafuel: Amount(1),
             dispatched: true,
             permit: None,
+            fuel_estimate: 0,
+            ahead: false,
+            recalled: false,
         }
     }
 
+    #[test]
+    fn what_was_given_ahead_of_time_takes_the_slots_that_become_free() {
+        let mut registry = registry();
+        let offer = Offer {
+            fuel_per_second: 1_000_000,
+            ..OFFER
+        };
+        assert!(registry.insert(node(1), offer, Instant::ZERO));
+        let node = registry.nodes.get_mut(&node(1)).unwrap();
+        let task = |number| TaskId::from_bytes([number; 16]);
+        let ahead = Duration::from_millis(50);
+        assert!(!node.has_room_ahead(1, ahead), "it has free slots");
+        node.begin(task(1), attempt(1, 40));
+        node.begin(task(2), attempt(1, 60));
+        let waits = |fuel_estimate, memory_bytes| Attempt {
+            fuel_estimate,
+            ahead: true,
+            ..attempt(1, memory_bytes)
+        };
+        assert!(!node.has_room_ahead(1, Duration::ZERO));
+        for number in 3..5 {
+            // However long they take, one for each processor.
+            assert!(node.has_room_ahead(u64::MAX, ahead));
+            node.begin(task(number), waits(40_000, 50));
+        }
+        // 80 ms of work wait for two processors, and what they cost beside it.
+        assert!(node.has_room_ahead(18_000, ahead));
+        assert!(!node.has_room_ahead(20_000, ahead));
+        assert_eq!((node.free_slots(), node.held(0)), (0, 100));
+
+        // There is a slot, but no memory.
+        assert!(node.free_slot(task(1), 1, Outcome::Nothing, Instant::ZERO));
+        assert_eq!((node.ahead.len(), node.held(0)), (2, 60));
+        assert!(node.free_slot(task(2), 1, Outcome::Nothing, Instant::ZERO));
+        assert_eq!((node.ahead.len(), node.held(0)), (0, 100));
+        assert_eq!(node.ahead_fuel, 0);
+        for number in 3..5 {
+            assert!(node.free_slot(task(number), 1, Outcome::Nothing, Instant::ZERO));
+        }
+        assert!(node.is_idle());
+    }
+
     fn registry() -> Registry {
-        Registry::new(DetectorConfig::default(), BreakerConfig::default())
+        let (detector, breaker) = (DetectorConfig::default(), BreakerConfig::default());
+        Registry::new(detector, breaker, None)
     }
 
     fn fresh(offer: Offer) -> Node {
@@ -511,11 +701,13 @@ mod tests {
         assert!(!registry.insert(stranger, OFFER, Instant::ZERO));
         assert!(registry.has_room(node(5)));
         for lost in [9, 3, 2] {
-            registry.nodes.get_mut(&node(lost)).unwrap().lost = true;
+            registry
+                .update(node(lost), |node| node.lost = true)
+                .unwrap();
         }
         // What is not settled is not forgotten.
-        let unsettled = registry.nodes.get_mut(&node(2)).unwrap();
-        unsettled.running.insert(TASK, attempt(1, 1));
+        let unsettled = |node: &mut Node| node.running.insert(TASK, attempt(1, 1));
+        registry.update(node(2), unsettled).unwrap();
         assert!(registry.has_room(stranger));
         assert!(registry.insert(stranger, OFFER, Instant::ZERO));
         assert!(!registry.nodes.contains_key(&node(3)));
@@ -526,17 +718,18 @@ mod tests {
     fn a_node_that_comes_back_keeps_its_reputation() {
         let mut registry = registry();
         registry.insert(node(1), OFFER, Instant::ZERO);
-        let known = registry.nodes.get_mut(&node(1)).unwrap();
-        known.reputation.record(true, 1.0).unwrap();
-        known.lost = true;
-        let reputation = known.reputation;
+        let reputation = registry.update(node(1), |known| {
+            known.reputation.record(true, 1.0).unwrap();
+            known.lost = true;
+            known.reputation
+        });
         let offer = Offer {
             cpu_millis: 0,
             ..OFFER
         };
         registry.insert(node(1), offer, Instant::from_millis(7));
         let view = &registry.views()[0];
-        assert_eq!(view.reputation, reputation);
+        assert_eq!(Some(view.reputation), reputation);
         assert_eq!(view.offer, offer);
         assert_eq!(view.status, Status::Busy);
         assert_eq!(registry.nodes[&node(1)].heard, Instant::from_millis(7));

@@ -31,7 +31,7 @@
 //! ```
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 
@@ -62,6 +62,8 @@ pub enum Content<'a> {
     Sorted(&'a [ContentId]),
     /// A set.
     Set(&'a BTreeSet<ContentId>),
+    /// A few, in any order.
+    Few(&'a VecDeque<ContentId>),
 }
 
 impl Content<'_> {
@@ -69,6 +71,7 @@ impl Content<'_> {
         match self {
             Self::Sorted(ids) => ids.binary_search(id).is_ok(),
             Self::Set(ids) => ids.contains(id),
+            Self::Few(ids) => ids.contains(id),
         }
     }
 }
@@ -548,6 +551,14 @@ fn lot(salt: u64, node: &NodeId) -> u64 {
     fold(salt, node.as_bytes())
 }
 
+/// Where in the order of ids a job looks first: a point that is as good as random, the same for all its
+/// tasks.
+pub(crate) fn job_point(job: JobId) -> NodeId {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&fold(0, job.as_bytes()).to_be_bytes());
+    NodeId::from_bytes(bytes)
+}
+
 fn fold(start: u64, bytes: &[u8]) -> u64 {
     bytes.chunks_exact(8).fold(start, |folded, word| {
         let mut bytes = [0; 8];
@@ -658,6 +669,16 @@ pub struct PrivacyAware;
 /// Least weight of a node in the lottery.
 const TRUST_MIN: f64 = 0.01;
 
+/// The weight of a node in the lottery of [`PrivacyAware`], from [`TRUST_MIN`] to 1.
+pub(crate) fn lottery_weight(trust: f64) -> f64 {
+    // What is not a number counts least.
+    if trust > TRUST_MIN {
+        trust.min(1.0)
+    } else {
+        TRUST_MIN
+    }
+}
+
 impl Router for PrivacyAware {
     fn route<'a>(
         &mut self,
@@ -671,12 +692,7 @@ impl Router for PrivacyAware {
         // reservoir". libm rather than the platform's logarithm: the same bits everywhere.
         let key = |it: &Candidate<'_>| {
             let unit = ((lot(salt, &it.node) >> 11) + 1) as f64 * (1.0 / (1_u64 << 53) as f64);
-            // What is not a number counts least.
-            let rate = if it.trust > TRUST_MIN {
-                it.trust.min(1.0)
-            } else {
-                TRUST_MIN
-            };
+            let rate = lottery_weight(it.trust);
             (ascending(-libm::log(unit) / rate), lot(!salt, &it.node))
         };
         least(request, candidates, key)

@@ -8,6 +8,7 @@ use fogcompute_ledger::Amount;
 use fogcompute_schedule::{self as placement, PlacementError, RUN_MS_MAX};
 
 use crate::bank::price;
+use crate::kind::PrivacyLevel;
 use crate::registry::Offer;
 
 /// A node of speed 1 burns this much fuel in a second: the scheduler's unit of speed.
@@ -21,6 +22,8 @@ pub(crate) struct Task {
     pub job: JobId,
     /// How urgent the job is.
     pub priority: Priority,
+    /// How well it must be hidden.
+    pub privacy: PrivacyLevel,
     /// Number of the task in the order of admission. Whoever came first is placed first.
     pub arrival: u64,
     /// What to run. `None` once the task has ended: ids are kept for ever, modules and inputs not.
@@ -63,6 +66,12 @@ impl Task {
             && (duration_ms(self.fuel_estimate) as f64 / speed(offer)).ceil() <= RUN_MS_MAX as f64
     }
 
+    /// Whether a node may get it before it has room for it: what waits there can be taken back, which
+    /// the mixnet has no way for.
+    pub(crate) fn may_go_ahead(&self, offer: &Offer) -> bool {
+        !self.privacy.needs_mixnet() && self.fits(offer)
+    }
+
     /// The task as the optimiser sees it.
     pub(crate) fn to_placement_job(&self, id: TaskId, excluded: Vec<NodeId>) -> placement::Job {
         placement::Job {
@@ -100,6 +109,7 @@ mod tests {
         Task {
             job: JobId::from_bytes([0; 16]),
             priority: Priority::Normal,
+            privacy: PrivacyLevel::Public,
             arrival: 0,
             spec: None,
             memory_bytes,

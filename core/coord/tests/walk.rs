@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fogcompute_base::{AccountId, Instant, JobId, NodeId, Priority, TaskId, UnixMillis};
+use fogcompute_coord::routing::Strategy as Routing;
 use fogcompute_coord::{
-    Config, Coordinator, Event, Host, JobSpec, LossReason, MemoryJournal, Offer, ReportError,
-    Status, SubmitError, TaskOrder, clearing_account, genesis, mint_account, node_account,
+    Config, Coordinator, Event, Host, JobSpec, LossReason, MemoryJournal, Offer, Placement,
+    PrivacyLevel, ReportError, Status, SubmitError, TaskOrder, clearing_account, genesis,
+    mint_account, node_account,
 };
 use fogcompute_exec::{Limits, TaskError, TaskOutput, TaskReport, TaskSpec, TaskState, Usage};
 use fogcompute_ledger::{Amount, Book, LedgerError};
@@ -44,8 +46,12 @@ enum Step {
         offset: u32,
     },
     Cancel(usize),
+    /// An attempt comes back, one that was begun or not, live or not.
+    GiveBack(usize),
     /// The coordinator is killed and goes on from its journal.
     Crash,
+    Hold,
+    Resume,
     Pass {
         seconds: u64,
         /// Nodes that are heard meanwhile, one bit each.
@@ -106,7 +112,10 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (any::<usize>(), 0..=NODES, 0..3_u32)
             .prop_map(|(attempt, node, offset)| Step::Forge { attempt, node, offset }),
         2 => any::<usize>().prop_map(Step::Cancel),
+        2 => any::<usize>().prop_map(Step::GiveBack),
         1 => Just(Step::Crash),
+        1 => Just(Step::Hold),
+        2 => Just(Step::Resume),
         4 => (0..100_u64, any::<u8>()).prop_map(|(seconds, heard)| Step::Pass { seconds, heard }),
     ]
 }
@@ -121,16 +130,20 @@ struct Attempt {
 /// A fog, and what an onlooker knows of it from its events alone.
 struct World {
     coordinator: Coordinator,
+    seed: u64,
     book: Book,
     journal: MemoryJournal,
     /// Whether the coordinator has been killed: it has forgotten what is settled.
     killed: bool,
+    /// Whether the mixnet is shut.
+    held: bool,
     rng: ChaCha8Rng,
     now: Instant,
     /// Every attempt that was dispatched, in order.
     dispatched: Vec<Attempt>,
     /// The attempt that may end its task.
     live: BTreeMap<TaskId, Attempt>,
+    recalled: BTreeSet<Attempt>,
     ended: BTreeSet<TaskId>,
     ended_jobs: BTreeSet<JobId>,
     tasks: BTreeMap<TaskId, (JobId, u64)>,
@@ -145,14 +158,17 @@ impl World {
         book.execute(&genesis(OWNER, Amount(ENDOWMENT)), UnixMillis(0))
             .unwrap();
         Self {
-            coordinator: Coordinator::new(config()).unwrap(),
+            coordinator: Coordinator::new(config(seed)).unwrap(),
+            seed,
             book,
             journal: MemoryJournal::default(),
             killed: false,
+            held: false,
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: Instant::from_millis(1),
             dispatched: Vec::new(),
             live: BTreeMap::new(),
+            recalled: BTreeSet::new(),
             ended: BTreeSet::new(),
             ended_jobs: BTreeSet::new(),
             tasks: BTreeMap::new(),
@@ -226,10 +242,31 @@ impl World {
                     assert_eq!(done.is_err(), over, "{done:?}");
                 }
             }
+            Step::GiveBack(index) => {
+                if !self.dispatched.is_empty() {
+                    let Attempt { task, node, number } =
+                        self.dispatched[index % self.dispatched.len()];
+                    let attempt = Attempt { task, node, number };
+                    let live = self.live.get(&task) == Some(&attempt);
+                    let had = self.call(|rules, host| rules.gave_back(node, task, number, host));
+                    // Cancelled ones have a slot until the node lets go of them.
+                    assert!(had || !live);
+                }
+            }
             Step::Crash => {
                 self.killed = true;
                 let stored = self.journal.stored();
-                self.coordinator = Coordinator::recover(config(), stored, self.now).unwrap();
+                self.coordinator =
+                    Coordinator::recover(config(self.seed), stored, self.now).unwrap();
+                self.held = false;
+            }
+            Step::Hold => {
+                self.held = true;
+                self.call(Coordinator::hold);
+            }
+            Step::Resume => {
+                self.held = false;
+                self.call(Coordinator::resume);
             }
             Step::Pass { seconds, heard } => self.pass(Duration::from_secs(*seconds), *heard),
         }
@@ -275,6 +312,7 @@ impl World {
             id,
             owner: OWNER,
             priority: [Priority::High, Priority::Normal][usize::from(number % 2)],
+            privacy: [PrivacyLevel::Public, PrivacyLevel::Private][usize::from(number % 2)],
             tasks,
         };
         match self.call(|rules, host| rules.submit(job, host)) {
@@ -285,6 +323,7 @@ impl World {
                     self.tasks.insert(task, (id, memory_bytes));
                 }
             }
+            Err(SubmitError::Unroutable { .. }) => {}
             Err(SubmitError::NoTasks { .. }) => assert!(orders.is_empty()),
             Err(SubmitError::KnownTask { .. }) => assert!(known),
             Err(SubmitError::Bank(LedgerError::InsufficientFunds { .. })) => {
@@ -362,6 +401,7 @@ impl World {
                     node,
                     task,
                     attempt,
+                    privacy,
                     ..
                 } => {
                     let attempt = Attempt {
@@ -370,6 +410,7 @@ impl World {
                         number: attempt,
                     };
                     assert!(!self.ended.contains(&task));
+                    assert!(!(self.held && privacy.needs_mixnet()), "{task} is let out");
                     let before = self.live.insert(task, attempt);
                     // A coordinator that was killed asks once more for what it had asked for.
                     if self.killed && before == Some(attempt) {
@@ -379,7 +420,19 @@ impl World {
                     let before = self.dispatched.iter().filter(|known| known.task == task);
                     assert!(before.map(|known| known.number).all(|n| n < attempt.number));
                     self.dispatched.push(attempt);
-                    sent_to.insert(node);
+                    sent_to.insert((node, task));
+                }
+                Event::Recall {
+                    node,
+                    task,
+                    attempt: number,
+                } => {
+                    let attempt = Attempt { task, node, number };
+                    assert_eq!(self.live.get(&task), Some(&attempt));
+                    assert!(
+                        self.recalled.insert(attempt),
+                        "{attempt:?} is recalled twice"
+                    );
                 }
                 Event::TaskEnded {
                     task,
@@ -432,7 +485,7 @@ impl World {
         assert!(self.ended.insert(task), "{task} ends twice");
     }
 
-    fn check_places(&self, sent_to: &BTreeSet<NodeId>) {
+    fn check_places(&self, sent_to: &BTreeSet<(NodeId, TaskId)>) {
         assert_eq!(self.coordinator.check(), Ok(()));
         let mut queued = 0;
         for &id in self.tasks.keys() {
@@ -458,7 +511,7 @@ impl World {
         assert_eq!(queued, waiting + self.coordinator.unplaced());
         for view in views {
             let here = self.live.values().filter(|live| live.node == view.node);
-            assert!(here.clone().count() <= view.running);
+            assert!(here.clone().count() <= view.running + view.ahead);
             let Offer {
                 cpu_millis,
                 memory_bytes,
@@ -466,13 +519,17 @@ impl World {
             } = view.offer;
             // What was running when the coordinator was killed may be running still.
             if view.status == Status::Offline && !self.killed {
-                assert_eq!((view.running, view.waiting), (0, 0));
+                assert_eq!((view.running, view.ahead, view.waiting), (0, 0, 0));
             }
             // An offer may shrink below what runs, but then nothing is sent.
-            if sent_to.contains(&view.node) && view.status != Status::Offline {
+            let was_sent = sent_to.iter().any(|(node, _)| *node == view.node);
+            if was_sent && view.status != Status::Offline {
                 assert!(view.running as u64 <= cpu_millis / 1_000);
-                let held: u64 = here.map(|live| self.tasks[&live.task].1).sum();
-                assert!(held <= memory_bytes);
+                assert!(view.memory_bytes <= memory_bytes);
+                // What was given ahead of time could run there.
+                for (_, task) in sent_to.iter().filter(|(node, _)| *node == view.node) {
+                    assert!(self.tasks[task].1 <= memory_bytes);
+                }
             }
         }
     }
@@ -519,6 +576,7 @@ impl World {
             latency_ms: 1.0,
         };
         self.step(&Step::Register(NODES, generous));
+        self.step(&Step::Resume);
         // A task has at most three attempts, and each turn ends one or lets a lease lapse.
         for _ in 0..=4 * self.tasks.len() {
             let live: Vec<_> = self.live.values().copied().collect();
@@ -549,8 +607,17 @@ impl World {
     }
 }
 
-fn config() -> Config {
+/// The optimiser for every other seed, and each strategy in turn for the rest.
+fn config(seed: u64) -> Config {
+    let strategies = Routing::ALL;
+    let turn = usize::try_from(seed / 2).unwrap() % strategies.len();
+    let placement = if seed.is_multiple_of(2) {
+        Placement::Optimised
+    } else {
+        Placement::Routed(strategies[turn])
+    };
     Config {
+        placement,
         nsga2: Nsga2 {
             population: 4,
             generations: 2,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use fogcompute_base::{
     AccountId, Clock, Digest, Instant, JobId, NodeId, OsEntropy, Priority, Rng, SystemClock, TaskId,
 };
-use fogcompute_coord::{Config, Event, JobSpec, TaskOrder};
+use fogcompute_coord::{Config, Event, JobSpec, PrivacyLevel, TaskOrder};
 use fogcompute_exec::{Limits, TaskSpec, Usage};
 use fogcompute_harvest::HarvestPolicy;
 use fogcompute_ledger::Amount;
@@ -362,6 +362,7 @@ impl Demo {
             id,
             owner,
             priority,
+            privacy: PrivacyLevel::Private,
             tasks,
         })
         .await?;
@@ -866,6 +867,7 @@ mod tests {
                 id: JobId::from_bytes([1; 16]),
                 owner,
                 priority: Priority::default(),
+                privacy: PrivacyLevel::Private,
                 tasks: orders,
             };
             let mut host = Host {

@@ -15,7 +15,7 @@ use fogcompute_base::{
 };
 use fogcompute_coord::{
     Config, ConfigError, Coordinator, Event, Forgetful, Host, JobSpec, LossReason, NodeView, Offer,
-    RegisterError, ReportError, Status, SubmitError, TaskOrder, genesis,
+    PrivacyLevel, RegisterError, ReportError, Status, SubmitError, TaskOrder, genesis,
 };
 use fogcompute_exec::{CancelToken, Runtime, TaskError, TaskOutput, TaskReport, TaskSpec};
 use fogcompute_ledger::{Amount, Book, LedgerError};
@@ -561,6 +561,7 @@ impl Engine {
             id: JobId::from_bytes(*task.as_bytes()),
             owner: self.owner,
             priority: Priority::default(),
+            privacy: PrivacyLevel::Public,
             tasks: vec![order],
         };
         match self.with_rules(|rules, host| rules.submit(job, host)) {
@@ -594,6 +595,7 @@ impl Engine {
                     task,
                     attempt,
                     spec,
+                    ..
                 } => {
                     let cancel = CancelToken::new();
                     self.running.insert(task, cancel.clone());

@@ -5,22 +5,33 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fogcompute_base::{AccountId, CryptoRng, Digest, JobId, NodeId, Priority, TaskId, UnixMillis};
-use fogcompute_coord::{JobSpec, JobSummary, Journal, Record, Stored, StoredJob, StoredTask};
+use fogcompute_coord::{
+    JobSpec, JobSummary, Journal, PrivacyLevel, Record, Stored, StoredJob, StoredTask,
+};
 use fogcompute_exec::{TaskReport, TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
 use fogcompute_schedule::Reputation;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use self::events::Telling;
 use crate::database::{Absent, Database, Schema, array, integer};
 use crate::{Durability, StoreError};
+
+mod events;
+
+pub use self::events::{EVENTS_MAX, JobChange, JobEvent, JobEvents};
 
 /// Statements that a commit uses, and some that reading does.
 const STATEMENTS: usize = 32;
 
 const SCHEMA: Schema = Schema {
     application: i32::from_be_bytes(*b"FOGJ"),
-    migrations: &[include_str!("jobs_1.sql")],
+    migrations: &[
+        include_str!("jobs_1.sql"),
+        include_str!("jobs_2.sql"),
+        include_str!("jobs_3.sql"),
+    ],
     carry_over: |_| Ok(()),
 };
 
@@ -49,6 +60,16 @@ const SCHEMA: Schema = Schema {
 #[derive(Debug)]
 pub struct JobStore {
     database: Database,
+    /// The last commit, if nobody knows whether it was made.
+    unsure: Option<Unsure>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unsure {
+    /// The last event before it.
+    last: u64,
+    /// Records it had.
+    records: usize,
 }
 
 /// A job as it stands.
@@ -60,6 +81,8 @@ pub struct JobRow {
     pub owner: AccountId,
     /// How urgent it is.
     pub priority: Priority,
+    /// How well its tasks are hidden.
+    pub privacy: PrivacyLevel,
     /// When it was admitted.
     pub submitted: UnixMillis,
     /// What has become of it.
@@ -106,7 +129,10 @@ impl JobStore {
         database
             .read()?
             .set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(Self { database })
+        Ok(Self {
+            database,
+            unsure: None,
+        })
     }
 
     /// The coordinator's secret: 32 bytes from `rng` on first use, the same ever after.
@@ -145,7 +171,7 @@ impl JobStore {
     pub fn job(&self, job: JobId) -> Result<Option<JobRow>, StoreError> {
         let mut statement = self.database.read()?.prepare_cached(
             "SELECT succeeded, failed, lost, open, paid, reserved, released, id, owner, priority,
-                    submitted
+                    submitted, privacy
              FROM jobs WHERE id = ?1",
         )?;
         let mut rows = statement.query([job.as_bytes()])?;
@@ -159,10 +185,29 @@ impl JobStore {
     pub fn jobs(&self, count_max: usize) -> Result<Vec<JobRow>, StoreError> {
         let mut statement = self.database.read()?.prepare_cached(
             "SELECT succeeded, failed, lost, open, paid, reserved, released, id, owner, priority,
-                    submitted
+                    submitted, privacy
              FROM jobs ORDER BY submitted DESC, id LIMIT ?1",
         )?;
         let mut rows = statement.query([i64::try_from(count_max).unwrap_or(i64::MAX)])?;
+        let mut jobs = Vec::new();
+        while let Some(row) = rows.next()? {
+            jobs.push(job_row(row)?);
+        }
+        Ok(jobs)
+    }
+
+    /// At most `count_max` jobs of one account, the latest first.
+    ///
+    /// # Errors
+    /// As [`JobStore::stored`].
+    pub fn jobs_of(&self, owner: AccountId, count_max: usize) -> Result<Vec<JobRow>, StoreError> {
+        let mut statement = self.database.read()?.prepare_cached(
+            "SELECT succeeded, failed, lost, open, paid, reserved, released, id, owner, priority,
+                    submitted, privacy
+             FROM jobs WHERE owner = ?1 ORDER BY submitted DESC, id LIMIT ?2",
+        )?;
+        let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+        let mut rows = statement.query(params![owner.as_bytes(), count_max])?;
         let mut jobs = Vec::new();
         while let Some(row) = rows.next()? {
             jobs.push(job_row(row)?);
@@ -254,7 +299,17 @@ impl Journal for JobStore {
     /// What was not confirmed may be written all the same; writing it again changes nothing.
     fn commit(&mut self, records: &[Record], now: UnixMillis) -> Result<(), StoreError> {
         let now = i64::try_from(now.0).map_err(|_| StoreError::TimeOutOfRange { time: now })?;
-        self.transaction(|connection| {
+        let unsure = self.unsure;
+        let mut last = 0;
+        let written = self.transaction(|connection| {
+            last = events::last(connection)?;
+            // The same records come again, and what they told was told if they were written.
+            let told = unsure.filter(|it| it.last < last);
+            let told = told.map_or(0, |it| it.records.min(records.len()));
+            let mut telling = Telling::default();
+            for record in &records[told..] {
+                telling.record(record);
+            }
             let mut writing = Writing {
                 connection,
                 now,
@@ -264,8 +319,18 @@ impl Journal for JobStore {
             for record in records {
                 writing.record(record)?;
             }
-            writing.finish()
-        })
+            writing.finish()?;
+            telling.write(connection, now)
+        });
+        self.unsure = match &written {
+            Err(StoreError::CommitFailed { .. }) => {
+                let records = records.len();
+                Some(Unsure { last, records })
+            }
+            Err(_) => unsure,
+            Ok(()) => None,
+        };
+        written
     }
 }
 
@@ -309,7 +374,7 @@ impl Writing<'_> {
                 self.connection
                     .prepare_cached(
                         "UPDATE tasks SET state = 'queued', attempts = ?2, node = NULL,
-                                avoid = CASE WHEN instr(avoid, ?3) THEN avoid ELSE
+                                avoid = CASE WHEN ?3 IS NULL OR instr(avoid, ?3) THEN avoid ELSE
                                              CAST(avoid || ?3 AS BLOB) END,
                                 changed = ?4
                          WHERE id = ?1",
@@ -317,7 +382,7 @@ impl Writing<'_> {
                     .execute(params![
                         task.as_bytes(),
                         attempts,
-                        avoid.as_bytes(),
+                        avoid.as_ref().map(NodeId::as_bytes),
                         self.now
                     ])?;
             }
@@ -371,7 +436,7 @@ impl Writing<'_> {
         let open = JobSummary::open(job);
         self.connection
             .prepare_cached(
-                "INSERT OR IGNORE INTO jobs VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?6, ?7, ?6)",
+                "INSERT OR IGNORE INTO jobs VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?6, ?7, ?6, ?8)",
             )?
             .execute(params![
                 job.id.as_bytes(),
@@ -381,13 +446,14 @@ impl Writing<'_> {
                 count(open.open),
                 amount(Amount::ZERO),
                 amount(open.reserved),
+                job.privacy.code(),
             ])?;
         let mut module = self
             .connection
             .prepare_cached("INSERT OR IGNORE INTO modules VALUES (?1, ?2)")?;
         let mut task = self.connection.prepare_cached(
             "INSERT OR IGNORE INTO tasks VALUES
-             (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', 0, NULL, NULL, x'', NULL, NULL, NULL, ?8, 0)",
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', 0, NULL, NULL, x'', NULL, NULL, NULL, ?8, 0, ?9)",
         )?;
         let mut last = None;
         for (order, arrival) in job.tasks.iter().zip(arrival..) {
@@ -405,6 +471,7 @@ impl Writing<'_> {
                 order.fuel_estimate.cast_signed(),
                 amount(order.price_max),
                 self.now,
+                job.privacy.code(),
             ])?;
         }
         Ok(())
@@ -521,6 +588,11 @@ fn read_priority(value: ValueRef<'_>) -> Option<Priority> {
     .find(|priority| i64::from(*priority as u8) == number)
 }
 
+fn read_privacy(value: ValueRef<'_>) -> Option<PrivacyLevel> {
+    let code: i64 = integer(value)?;
+    PrivacyLevel::from_code(u8::try_from(code).ok()?).ok()
+}
+
 fn read_summary(row: &Row<'_>) -> Result<JobSummary, StoreError> {
     let number = |column| -> Result<usize, StoreError> {
         integer::<i64>(row.get_ref(column)?)
@@ -552,6 +624,7 @@ fn job_row(row: &Row<'_>) -> Result<JobRow, StoreError> {
             .ok_or_else(|| bad(0, "owner"))?,
         priority: read_priority(row.get_ref(9)?).ok_or_else(|| bad(0, "priority"))?,
         submitted: UnixMillis(row.get::<_, i64>(10)?.cast_unsigned()),
+        privacy: read_privacy(row.get_ref(11)?).ok_or_else(|| bad(0, "privacy"))?,
     })
 }
 
@@ -614,7 +687,7 @@ fn read_tasks(connection: &Connection) -> Result<Vec<StoredTask>, StoreError> {
     let mut modules: BTreeMap<Digest, Arc<[u8]>> = BTreeMap::new();
     let mut statement = connection.prepare_cached(
         "SELECT arrival, id, job, state, attempts, node, paid, changed, priority, spec, fuel,
-                price_max, rate, avoid, payee
+                price_max, rate, avoid, payee, privacy
          FROM tasks WHERE settled = 0 ORDER BY arrival",
     )?;
     let mut rows = statement.query([])?;
@@ -659,6 +732,7 @@ fn read_tasks(connection: &Connection) -> Result<Vec<StoredTask>, StoreError> {
             id: task.id,
             job: task.job,
             priority: read_priority(row.get_ref(8)?).ok_or_else(|| bad(arrival, "priority"))?,
+            privacy: read_privacy(row.get_ref(15)?).ok_or_else(|| bad(arrival, "privacy"))?,
             arrival: arrival.cast_unsigned(),
             spec,
             fuel_estimate: row.get::<_, i64>(10)?.cast_unsigned(),

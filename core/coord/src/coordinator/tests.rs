@@ -2,7 +2,7 @@ use super::*;
 use crate::bank::{clearing_account, genesis, node_account};
 use crate::job::TaskOrder;
 use crate::journal::MemoryJournal;
-use crate::kind::Status;
+use crate::kind::{PrivacyLevel, Status};
 use crate::routing::Obstacle;
 use fogcompute_base::{AccountId, TransferId};
 use fogcompute_exec::{Limits, TaskError, TransitionError, Usage};
@@ -108,6 +108,8 @@ fn config() -> Config {
         // Tasks spread over equal nodes.
         preference: Preference::Lexicographic([0, 1, 2, 3, 4]),
         attempts_max: 3,
+        // One at a time, except where a test is about more.
+        ahead: Duration::ZERO,
         ..Config::default()
     }
 }
@@ -170,6 +172,7 @@ impl World {
             id: job_id(job),
             owner: OWNER,
             priority: Priority::Normal,
+            privacy: PrivacyLevel::Private,
             tasks,
         };
         self.call(|rules, host| rules.submit(job, host))
@@ -634,7 +637,8 @@ fn a_heartbeat_that_lowers_the_offer_moves_what_waits() {
         };
         world.register(B, idle);
         // B lends again, and A no longer what it did. What runs stays.
-        world.coordinator.registry.nodes.get_mut(&B).unwrap().offer = two;
+        let registry = &mut world.coordinator.registry;
+        registry.update(B, |node| node.offer = two).unwrap();
         assert_eq!((world.view(A).running, world.view(A).waiting), (2, 4));
         assert_eq!(world.heartbeat(A, lowered), Ok(true));
         assert_eq!(world.view(A).running, 2);
@@ -773,6 +777,7 @@ fn open_tasks_have_a_limit() {
         id: job_id(1),
         owner: OWNER,
         priority: Priority::Normal,
+        privacy: PrivacyLevel::Private,
         tasks: orders([1, 2]),
     };
     let refused: Result<(), SubmitError<TillError>> = world.coordinator.check_job(&job);
@@ -1149,6 +1154,7 @@ fn urgent_tasks_are_routed_first_and_small_ones_pass_those_that_fit_nowhere() {
         id: job_id(2),
         owner: OWNER,
         priority: Priority::Critical,
+        privacy: PrivacyLevel::Private,
         tasks: orders([3]),
     };
     world
@@ -1673,12 +1679,12 @@ fn a_full_registry_opens_no_account() {
     let mut world = World::new();
     world.register(A, OFFER);
     let stranger = NodeId::from_bytes([255; 32]);
-    let node = world.coordinator.registry.nodes[&A].clone();
     for index in 1..REGISTRY_NODES_MAX {
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&(index as u64).to_be_bytes());
         let known = NodeId::from_bytes(bytes);
-        world.coordinator.registry.nodes.insert(known, node.clone());
+        let registry = &mut world.coordinator.registry;
+        assert!(registry.insert(known, OFFER, world.now));
     }
     let refused = world.call(|rules, host| rules.register(stranger, OFFER, host));
     assert!(matches!(
@@ -1690,9 +1696,10 @@ fn a_full_registry_opens_no_account() {
     assert!(world.till.book.account(node_account(stranger)).is_none());
     // Those that are known come back, and a lost one makes room.
     world.register(A, OFFER);
-    world.coordinator.registry.nodes.get_mut(&A).unwrap().lost = true;
+    let registry = &mut world.coordinator.registry;
+    registry.update(A, |node| node.lost = true).unwrap();
     world.register(stranger, OFFER);
-    assert!(!world.coordinator.registry.nodes.contains_key(&A));
+    assert!(!world.coordinator.registry.nodes().contains_key(&A));
 }
 
 #[test]
@@ -1792,7 +1799,8 @@ fn the_check_finds_what_must_not_be() {
     assert_eq!(sound().check(), Ok(()));
 
     let mut rules = sound();
-    rules.registry.nodes.get_mut(&A).unwrap().waiting.clear();
+    let turn = (Priority::Normal, 1, id(2));
+    rules.leave_node(A, turn);
     let misplaced = |task, state, places| {
         Err(Inconsistency::Misplaced {
             task,
@@ -1808,8 +1816,8 @@ fn the_check_finds_what_must_not_be() {
     assert_eq!(rules.check(), misplaced(id(2), queued, 2));
 
     let mut rules = sound();
-    let held = rules.registry.nodes.get_mut(&A).unwrap();
-    held.running.get_mut(&id(1)).unwrap().number = 2;
+    let renumber = |node: &mut Node| node.running.get_mut(&id(1)).unwrap().number = 2;
+    rules.registry.update(A, renumber);
     let assigned = TaskState::Assigned {
         node: A,
         attempt: 1,
@@ -1830,6 +1838,18 @@ fn the_check_finds_what_must_not_be() {
     assert_eq!(rules.check(), Err(Inconsistency::Idle { node, task }));
 
     let mut rules = sound();
+    rules.registry.forget_in_index(A);
+    assert_eq!(rules.check(), Err(Inconsistency::Index { node: A }));
+
+    let mut rules = sound();
+    rules.queues.insert((turn, B));
+    assert_eq!(rules.check(), Err(Inconsistency::Index { node: B }));
+
+    let mut rules = sound();
+    rules.tried.insert(turn);
+    assert_eq!(rules.check(), Err(Inconsistency::Strays { count: 0 }));
+
+    let mut rules = sound();
     rules.jobs.get_mut(&job_id(1)).unwrap().paid = Amount(1);
     assert_eq!(
         rules.check(),
@@ -1838,12 +1858,185 @@ fn the_check_finds_what_must_not_be() {
 }
 
 #[test]
+fn while_the_mixnet_is_shut_public_tasks_go_on() {
+    for config in [config(), routed(Strategy::PrivacyAware)] {
+        let mut world = World::with(config);
+        world.call(Coordinator::hold);
+        world.register(A, OFFER);
+        // More than a router looks past.
+        world.submit(1, orders(1..=BACKFILL_MAX as u8 + 1)).unwrap();
+        let public = JobSpec {
+            id: job_id(2),
+            owner: OWNER,
+            priority: Priority::Bulk,
+            privacy: PrivacyLevel::Public,
+            tasks: orders([100, 101]),
+        };
+        world
+            .call(|rules, host| rules.submit(public, host))
+            .unwrap();
+        let sent = world.events();
+        assert_eq!(dispatches(&sent), [(A, id(100), 1)]);
+        let ways: Vec<_> = sent
+            .iter()
+            .filter_map(|event| match event {
+                Event::Dispatch { privacy, .. } => Some(*privacy),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ways, [PrivacyLevel::Public]);
+        // One that waits for the mixnet can be cancelled.
+        world.call(|rules, host| rules.cancel(id(1), host)).unwrap();
+        world.report(A, 100, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(101), 1)]);
+        world.call(Coordinator::resume);
+        world.report(A, 101, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+        // What is under way goes on, also when it ends without a result.
+        world.call(Coordinator::hold);
+        world.report(A, 2, 1, Err(TaskError::Cancelled)).unwrap();
+        assert_eq!(world.dispatched(), []);
+        world.call(Coordinator::resume);
+        assert_eq!(world.dispatched().len(), 1);
+    }
+}
+
+/// A job that nobody needs to hide.
+fn public(job: u8, tasks: Vec<TaskOrder>) -> JobSpec {
+    JobSpec {
+        id: job_id(job),
+        owner: OWNER,
+        priority: Priority::Normal,
+        privacy: PrivacyLevel::Public,
+        tasks,
+    }
+}
+
+fn ahead(config: Config) -> Config {
+    Config {
+        ahead: Duration::from_millis(50),
+        ..config
+    }
+}
+
+fn recalls(events: &[Event]) -> Vec<(NodeId, TaskId, u32)> {
+    let recalls = events.iter().filter_map(|event| match event {
+        Event::Recall {
+            node,
+            task,
+            attempt,
+        } => Some((*node, *task, *attempt)),
+        _ => None,
+    });
+    recalls.collect()
+}
+
+#[test]
+fn a_node_never_waits_for_the_next_public_task() {
+    for config in [config(), routed(Strategy::RoundRobin)] {
+        let mut world = World::with(ahead(config));
+        world.register(A, OFFER);
+        // Of those that go through the mixnet it gets no more than it has room for.
+        world.submit(1, orders([1, 2])).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+        world.report(A, 1, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+        world.report(A, 2, 1, done(FUEL)).unwrap();
+
+        let job = public(2, orders(3..=6));
+        world.call(|rules, host| rules.submit(job, host)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(3), 1), (A, id(4), 1)]);
+        let view = world.view(A);
+        assert_eq!((view.running, view.ahead), (1, 1));
+        let attempts: Vec<_> = world.coordinator.attempts(A).collect();
+        assert_eq!(attempts.len(), 2);
+        world.report(A, 3, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(5), 1)]);
+        // Whichever it does first.
+        world.report(A, 5, 1, done(FUEL)).unwrap();
+        world.report(A, 4, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(6), 1)]);
+        world.report(A, 6, 1, done(FUEL)).unwrap();
+        assert_eq!(world.view(A).running, 0);
+    }
+}
+
+#[test]
+fn what_was_given_ahead_comes_back_for_whoever_has_nothing_to_do() {
+    for config in [config(), routed(Strategy::RoundRobin)] {
+        let mut world = World::with(ahead(config));
+        world.register(A, OFFER);
+        let job = public(1, orders([1, 2]));
+        world.call(|rules, host| rules.submit(job, host)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(1), 1), (A, id(2), 1)]);
+        world.register(B, OFFER);
+        assert_eq!(recalls(&world.events()), [(A, id(2), 1)]);
+        let trusted = world.view(A).reputation;
+        assert!(world.call(|rules, host| rules.gave_back(A, id(2), 1, host)));
+        assert!(!world.call(|rules, host| rules.gave_back(A, id(2), 1, host)));
+        assert_eq!(world.dispatched(), [(B, id(2), 2)]);
+        assert_eq!(world.view(A).reputation, trusted, "it did as it was asked");
+        // What the first one says of it now is of no use.
+        assert!(world.report(A, 2, 1, done(FUEL)).is_err());
+        assert_eq!(world.report(B, 2, 2, done(FUEL)), Ok(Amount(100)));
+    }
+}
+
+#[test]
+fn a_node_that_dies_with_tasks_ahead_is_blamed_for_those_it_had_begun() {
+    let blamed = |tasks: u8| {
+        let mut world = World::with(ahead(routed(Strategy::RoundRobin)));
+        world.register(A, OFFER);
+        let job = public(1, orders(1..=tasks));
+        world.call(|rules, host| rules.submit(job, host)).unwrap();
+        assert_eq!(world.dispatched().len(), usize::from(tasks));
+        world.call(|rules, host| rules.node_lost(A, LossReason::Disconnected, host));
+        assert_eq!(world.coordinator.unplaced(), usize::from(tasks));
+        world.view(A).reputation
+    };
+    assert_eq!(blamed(1), blamed(2));
+}
+
+#[test]
+fn a_node_that_drains_is_asked_for_what_it_has_not_begun() {
+    let mut world = World::with(ahead(routed(Strategy::RoundRobin)));
+    world.register(A, OFFER);
+    let job = public(1, orders([1, 2]));
+    world.call(|rules, host| rules.submit(job, host)).unwrap();
+    world.events();
+    world.call(|rules, host| rules.drain(A, host));
+    assert_eq!(recalls(&world.events()), [(A, id(2), 1)]);
+    world.call(|rules, host| rules.gave_back(A, id(2), 1, host));
+    assert_eq!(world.dispatched(), []);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    let drained = world.events();
+    assert!(
+        drained
+            .iter()
+            .any(|event| matches!(event, Event::Drained { .. }))
+    );
+}
+
+#[test]
+fn a_node_that_gives_back_whatever_it_gets_does_not_have_it_for_ever() {
+    let mut world = World::with(ahead(routed(Strategy::RoundRobin)));
+    world.register(A, OFFER);
+    let job = public(1, orders([1]));
+    world.call(|rules, host| rules.submit(job, host)).unwrap();
+    for attempt in 1..=3 {
+        assert_eq!(world.dispatched(), [(A, id(1), attempt)]);
+        assert!(world.call(|rules, host| rules.gave_back(A, id(1), attempt, host)));
+    }
+    assert_eq!(world.state(1), TaskState::Lost { attempts: 3 });
+}
+
+#[test]
 fn while_the_host_can_send_nothing_jobs_wait_and_nothing_is_dispatched() {
     let mut world = World::new();
     world.register(A, OFFER);
     world.submit(1, orders(1..=2)).unwrap();
     assert_eq!(world.dispatched(), [(A, id(1), 1)]);
-    world.call(|rules, _| rules.hold());
+    world.call(Coordinator::hold);
     // Neither a new node, nor a new job, nor a free slot gets anything under way.
     world.register(B, OFFER);
     world.submit(2, orders([3])).unwrap();

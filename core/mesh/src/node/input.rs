@@ -388,6 +388,9 @@ impl Node {
         self.read_unverified(peer, now, rng);
         if is_fresh {
             self.carry_on(peer, is_direct, now, rng);
+            if is_direct {
+                self.tell_courier(peer, arrival.link, now, rng);
+            }
             if joined {
                 self.attempt_all(peer, now, rng);
             }
@@ -464,25 +467,6 @@ impl Node {
             if self.process(&packet, arrival, now, rng) {
                 self.store.insert(&packet, self.unix(now));
             }
-        }
-    }
-
-    /// Gives a peer that announced itself what is carried for it, and a courier its part.
-    fn carry_on(&mut self, peer: PeerId, is_direct: bool, now: Instant, rng: &mut impl CryptoRng) {
-        let unix = self.unix(now);
-        let Some(key) = self.peers.get(&peer).map(|known| known.announce.noise_key) else {
-            return;
-        };
-        let mut envelopes = if is_direct {
-            self.bag.hand_over(key, unix)
-        } else {
-            self.bag.send_remote(key, now, unix)
-        };
-        if is_direct {
-            envelopes.extend(self.bag.spray(peer, unix));
-        }
-        for envelope in envelopes {
-            self.send_envelope(peer, &envelope, now, rng);
         }
     }
 
@@ -661,6 +645,7 @@ impl Node {
             }),
             Content::Call(signal) => self.emit(Event::Call { from, signal }),
             Content::Chunk(message) => self.emit(Event::Chunk { from, message }),
+            Content::Couriers(news) => self.handle_courier_news(from, news, now, rng),
             Content::Other { kind, body } => self.emit(Event::Other { from, kind, body }),
         }
     }
@@ -935,7 +920,9 @@ impl Node {
         };
         let frame_bytes_max = up.config.frame_bytes_max;
         let unix = self.unix(now);
-        for answer in self.store.answer(&request, ANSWER_PACKETS_MAX, unix) {
+        let asker = up.peer();
+        let answers = self.store.answer(&request, asker, ANSWER_PACKETS_MAX, unix);
+        for answer in answers {
             // What went in fragments is held as fragments.
             let frame = answer.to_frame();
             if frame.len() <= frame_bytes_max {

@@ -370,6 +370,7 @@ impl CoordinatorProcess {
                     task,
                     attempt,
                     spec,
+                    ..
                 } => {
                     let dispatch = FogMessage::Dispatch {
                         task,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fogcompute_base::{AccountId, Instant, JobId, Priority};
-use fogcompute_coord::{JobSpec, JobSummary, TaskOrder};
+use fogcompute_coord::{JobSpec, JobSummary, PrivacyLevel, TaskOrder};
 use fogcompute_exec::Limits;
 use fogcompute_ledger::Amount;
 
@@ -87,6 +87,7 @@ impl SubmitterSetup {
             id,
             owner: self.owner,
             priority,
+            privacy: PrivacyLevel::Private,
             tasks,
         }
     }

@@ -2,7 +2,8 @@ use super::*;
 use crate::SqliteLedger;
 use fogcompute_base::{Instant, OsEntropy};
 use fogcompute_coord::{
-    Config, Coordinator, Event, Host, LossReason, MemoryJournal, Offer, TaskOrder, genesis,
+    Config, Coordinator, Event, Host, LossReason, MemoryJournal, Offer, PrivacyLevel, TaskOrder,
+    genesis,
 };
 use fogcompute_exec::{Grants, Limits, TaskError, TaskOutput, Usage};
 use rand_chacha::ChaCha8Rng;
@@ -114,6 +115,7 @@ impl World {
             id: JobId::from_bytes([job; 16]),
             owner: OWNER,
             priority: Priority::High,
+            privacy: PrivacyLevel::ALL[usize::from(job) % 4],
             tasks,
         };
         self.call(|rules, host| rules.submit(job, host)).unwrap();
@@ -198,6 +200,7 @@ fn jobs_tasks_and_results_can_be_looked_up() {
     let job = JobId::from_bytes([1; 16]);
     let row = world.store.job(job).unwrap().unwrap();
     assert_eq!((row.owner, row.priority), (OWNER, Priority::High));
+    assert_eq!(row.privacy, PrivacyLevel::Private);
     assert_eq!(Some(row.summary), world.rules.job(job));
     let latest: Vec<_> = world
         .store
@@ -256,6 +259,47 @@ fn a_file_that_is_opened_again_says_the_same() {
 }
 
 #[test]
+fn a_file_of_the_first_version_is_brought_up_to_date_and_its_jobs_stay_private() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("jobs.db");
+    let mut world = World::new(JobStore::open(&path, Durability::Full).unwrap());
+    world
+        .call(|rules, host| rules.register(A, OFFER, host))
+        .unwrap();
+    // The job of number 1 is private.
+    world.submit(1, 5);
+    world.report(done());
+    let before = format!("{:?}", world.store.stored().unwrap());
+    let World { store, .. } = world;
+    drop(store);
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch(
+            "ALTER TABLE jobs DROP COLUMN privacy; ALTER TABLE tasks DROP COLUMN privacy;
+             DROP TABLE events; DROP INDEX jobs_of_owner;
+             DELETE FROM schema_version WHERE version > 1",
+        )
+        .unwrap();
+    // That is what the first version made.
+    let first = Connection::open_in_memory().unwrap();
+    first.execute_batch(SCHEMA.migrations[0]).unwrap();
+    let made = |connection: &Connection, table: &str| -> String {
+        let sql = "SELECT sql FROM sqlite_schema WHERE name = ?1";
+        connection
+            .query_row(sql, [table], |row| row.get(0))
+            .unwrap()
+    };
+    for table in ["jobs", "tasks"] {
+        assert_eq!(made(&connection, table), made(&first, table));
+    }
+    drop(connection);
+    let store = JobStore::open(&path, Durability::Full).unwrap();
+    assert_eq!(format!("{:?}", store.stored().unwrap()), before);
+    let row = store.job(JobId::from_bytes([1; 16])).unwrap().unwrap();
+    assert_eq!(row.privacy, PrivacyLevel::Private);
+}
+
+#[test]
 fn a_row_that_makes_no_sense_is_named() {
     let mut world = World::new(JobStore::in_memory().unwrap());
     world
@@ -278,6 +322,10 @@ fn a_row_that_makes_no_sense_is_named() {
         .transaction(|connection| {
             Ok(connection.execute("UPDATE tasks SET state = 'queued' WHERE arrival = 1", [])?)
         })
+        .unwrap();
+    assert_eq!(damage(store, "UPDATE tasks SET privacy = 4"), "privacy");
+    store
+        .transaction(|connection| Ok(connection.execute("UPDATE tasks SET privacy = 1", [])?))
         .unwrap();
     assert_eq!(damage(store, "UPDATE modules SET body = x'00'"), "module");
     assert_eq!(damage(store, "UPDATE tasks SET avoid = x'00'"), "module");
