@@ -7,6 +7,7 @@ mod demo;
 mod governor;
 mod kotlin;
 mod licences;
+mod mesh;
 mod python;
 mod readme;
 mod rust;

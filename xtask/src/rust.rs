@@ -1,5 +1,7 @@
 //! The steps for Rust itself.
 
+use std::process::Stdio;
+
 use crate::governor;
 use crate::session::{Session, Stop, prepare};
 use crate::tally::Runner;
@@ -111,7 +113,8 @@ pub(crate) fn examples(session: &mut Session<'_>) -> Result<(), Stop> {
             continue;
         }
         let mut run = session.workspace.cargo(["run", "--locked", "--quiet"]);
-        session.check(run.args(example))?;
+        // One serves its input until that ends.
+        session.check(run.args(example).stdin(Stdio::null()))?;
     }
     Ok(())
 }

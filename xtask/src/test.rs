@@ -8,7 +8,7 @@ use clap::Args;
 use crate::session::{Session, Stop};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{bench, bindings, c, governor, kotlin, licences, python, rust, swift};
+use crate::{bench, bindings, c, governor, kotlin, licences, mesh, python, rust, swift};
 
 /// Which steps to run, and how strictly.
 #[derive(Args, Debug)]
@@ -91,6 +91,11 @@ const STEPS: &[Step] = &[
         name: "python",
         about: "Python: pytest, types, example",
         run: python::test,
+    },
+    Step {
+        name: "mesh",
+        about: "the mesh beside bitchat-protocol, and on bumble's virtual Bluetooth",
+        run: mesh::test,
     },
     Step {
         name: "kotlin",
