@@ -171,7 +171,7 @@ fn side(secret: &[u8; 64]) -> Result<snow::Builder<'_>, snow::Error> {
 fn handshakes(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Error>> {
     let rng = &mut ChaCha8Rng::seed_from_u64(2);
     let people = [(); 2].map(|()| Identity::random(rng));
-    let secrets = people.each_ref().map(|person| person.to_bytes());
+    let secrets = people.each_ref().map(Identity::to_bytes);
     let ours = |rng: &mut ChaCha8Rng| -> Option<()> {
         let (initiator, first) = Initiator::new(&people[0], rng);
         let (responder, second) = Responder::new(&people[1], &first, rng).ok()?;
