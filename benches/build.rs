@@ -2,11 +2,12 @@
 
 use std::error::Error;
 
-const PEERS: [&str; 5] = [
+const PEERS: [&str; 6] = [
     "ed25519-dalek",
     "genoxide",
     "non-dominated-sort",
     "rusqlite",
+    "snow",
     "sphinx-packet",
 ];
 

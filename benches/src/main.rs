@@ -9,6 +9,7 @@ mod ffi;
 mod harvest;
 mod ledger;
 mod measure;
+mod mesh;
 mod mix;
 #[cfg(unix)]
 mod node;
@@ -92,6 +93,13 @@ enum Area {
         /// The ledger's file.
         path: PathBuf,
     },
+    /// Packets, handshakes and simulated phones of a mesh, beside `bitchat-protocol`, `ed25519-dalek` and `snow`; memory.
+    Mesh {
+        /// An interpreter with what `benches/peers/mesh-requirements.txt` names: `cargo xtask bench
+        /// mesh` makes one.
+        #[arg(long, value_name = "PROGRAM")]
+        python: PathBuf,
+    },
     /// Asking a harvest policy again, beside the limit of 10 µs.
     Harvest,
     /// What one call costs from each language, beside the same call in Rust.
@@ -121,6 +129,7 @@ fn main() -> ExitCode {
         } => coord::fog::worker(coordinator, coordinator_id, data),
         Area::Dao => dao::run(effort, &mut output),
         Area::LedgerOpen { path } => ledger::open(&path),
+        Area::Mesh { python } => mesh::run(&python, effort, &mut output),
         Area::Harvest => harvest::run(effort, &mut output),
         Area::Ffi { programs } => ffi::run(&programs, effort, &mut output),
     };

@@ -42,6 +42,9 @@ enum Area {
     /// Governance: votes with their signatures, beside ed25519-dalek alone; the past, delegation,
     /// tallies; random operations, beside OpenZeppelin's Governor on revm.
     Dao,
+    /// Packets, handshakes and simulated phones of a mesh, beside bitchat-protocol, ed25519-dalek and
+    /// snow; memory.
+    Mesh,
     /// Asking a harvest policy again, beside the limit of 10 µs.
     Harvest,
     /// What one call costs from each language, beside the same call in Rust.
@@ -127,6 +130,7 @@ pub(crate) fn smoke(session: &mut Session<'_>) -> Result<(), Stop> {
         Area::Exec,
         Area::Coord,
         Area::Dao,
+        Area::Mesh,
         Area::Harvest,
         Area::Ffi,
     ] {
@@ -194,6 +198,22 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
         }
         Area::Dao => {
             command.arg("dao");
+        }
+        Area::Mesh => {
+            // It stands beside the other program, which starts it.
+            let mut memory = workspace.cargo(["build", "--quiet", "--locked", "--profile"]);
+            memory.args([
+                profile.name(),
+                "-p",
+                "fogcompute-benches",
+                "--bin",
+                "mesh-memory",
+            ]);
+            if !memory.status()?.success() {
+                return Err(Stop::Failed("mesh-memory cannot be built".to_owned()));
+            }
+            let python = python::peers(workspace, "mesh-peers-venv", "mesh-requirements.txt")?;
+            command.args(["mesh", "--python"]).arg(python);
         }
         Area::Harvest => {
             command.arg("harvest");

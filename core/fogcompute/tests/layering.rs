@@ -190,7 +190,8 @@ fn check(path: &str, text: &str, renames: &Renames) -> Vec<Fault> {
                 }];
             }
         },
-        ["bindings" | "examples", _, "Cargo.toml"] | ["benches", "Cargo.toml"] => FACADE,
+        ["bindings" | "examples", _, "Cargo.toml"] => FACADE,
+        ["benches", "Cargo.toml"] => &["fogcompute", "fogcompute-mesh", "fogcompute-sim"],
         ["benches", "governor", "Cargo.toml"] => &["fogcompute-base", "fogcompute-ledger"],
         ["xtask", "Cargo.toml"] => &[],
         _ => {
