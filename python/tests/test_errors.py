@@ -36,6 +36,7 @@ def test_areas_hold_the_codes_of_their_hundred() -> None:
         7: f.StorageError,
         8: f.NodeError,
         9: f.GovernanceError,
+        10: f.MeshError,
     }
     for code, error in f.ERROR_CLASSES.items():
         assert issubclass(error, areas[code // 100])

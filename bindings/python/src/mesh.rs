@@ -596,14 +596,15 @@ impl MeshNode {
         self.ask(py, |node| Ok(node.link_with(&other)?))
     }
 
-    /// Talks over a radio too: an object with the methods of `BleRadio`, which run on the node's
-    /// thread. Returns where it tells what happens.
+    /// Talks over a radio too: an object with the methods of `BleRadio`.
     ///
-    /// Raises `MeshBusyError` for a ninth radio.
-    fn add_radio(&self, py: Python<'_>, radio: Py<PyAny>) -> PyResult<RadioInbox> {
+    /// Its `attach` is called at once, with the inbox in which it tells what happens; the others run on
+    /// the node's thread. Raises `MeshBusyError` for a ninth radio, and what `attach` does.
+    fn add_radio(&self, py: Python<'_>, radio: Py<PyAny>) -> PyResult<()> {
+        let attach = radio.getattr(py, "attach")?;
         let (radio, inbox) = fogcompute::host_radio(Radio(radio));
-        self.ask(py, |node| Ok(node.add_radio(radio)?))?;
-        Ok(RadioInbox(inbox))
+        attach.call1(py, (RadioInbox(inbox),))?;
+        self.ask(py, |node| Ok(node.add_radio(radio)?))
     }
 
     /// Writes to everybody near; returns what the message is known by. Raises `MeshContentError`.

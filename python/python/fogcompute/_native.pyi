@@ -5146,11 +5146,11 @@ class MeshNode:
     def link_with(self, other: MeshNode) -> None:
         """Makes a link to another node of this program, without any socket."""
 
-    def add_radio(self, radio: BleRadio) -> RadioInbox:
-        """Talks over a radio too: an object with the methods of `BleRadio`, which run on the node's
-        thread. Returns where it tells what happens.
+    def add_radio(self, radio: BleRadio) -> None:
+        """Talks over a radio too: an object with the methods of `BleRadio`.
 
-        Raises `MeshBusyError` for a ninth radio.
+        Its `attach` is called at once, with the inbox in which it tells what happens; the others run on
+        the node's thread. Raises `MeshBusyError` for a ninth radio, and what `attach` does.
         """
 
     def send_public(self, text: str) -> str:

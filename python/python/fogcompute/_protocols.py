@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from ._native import Battery, DeviceState
+from ._native import Battery, DeviceState, RadioInbox
 
 
 class BatteryProbe(Protocol):
@@ -31,14 +31,18 @@ class DeviceProbe(Protocol):
 class BleRadio(Protocol):
     """A Bluetooth radio with the service of BitChat, for `MeshNode.add_radio`.
 
-    Its methods run on the node's thread and return at once; what comes of them is told to the
-    `RadioInbox`. What they raise is a failure of that command, on a connection of that connection,
+    Its methods run on the node's thread, but for `attach`, and return at once; what comes of them is
+    told to the `RadioInbox`. What they raise is a failure of that command, on a connection of that connection,
     and of nothing else, and goes to `sys.unraisablehook`. `False` is a refusal: of a write or
     notification that there is no room for it now, and `RadioInbox.writable` says when there is; of
     `connect` that the peer is not known; of the others that this radio never does that.
 
     Values have at most 512 bytes. Over one connection they arrive whole, once and in order.
     """
+
+    def attach(self, inbox: RadioInbox, /) -> object:
+        """Where to tell what happens, from any thread. Called once, before everything else."""
+        ...
 
     def limits(self) -> tuple[bool, bool, int]:
         """Whether it scans and connects, whether it advertises and is connected to, and how many

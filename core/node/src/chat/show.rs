@@ -218,7 +218,6 @@ fn as_line(said: &Said) -> Option<String> {
     Some(match said {
         Said::Me { name, .. } => format!("* you are {}", clean(name)),
         Said::Listening { address } => format!("* listening on {address}"),
-        Said::Link { .. } => return None,
         Said::Joined { name, .. } => format!("* {} is here", clean(name)),
         Said::Left { name, .. } => format!("* {} has left", clean(name)),
         Said::Public {
@@ -257,7 +256,7 @@ fn as_line(said: &Said) -> Option<String> {
             )
         }
         // Of what is for everybody nothing is heard but that somebody passes it on.
-        Said::Delivery { .. } => return None,
+        Said::Delivery { .. } | Said::Link { .. } => return None,
         Said::Invited { name, creator, .. } => {
             format!(
                 "* {} takes you into the group {}",

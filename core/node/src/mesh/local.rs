@@ -32,7 +32,7 @@ pub(super) struct LocalEnd {
 }
 
 impl LocalEnd {
-    pub(super) fn pair(wakes: [Arc<Notify>; 2]) -> [Self; 2] {
+    pub(super) fn pair(wakes: &[Arc<Notify>; 2]) -> [Self; 2] {
         let wire = Arc::new(Mutex::new(Wire::default()));
         [0, 1].map(|end| Self {
             wire: Arc::clone(&wire),

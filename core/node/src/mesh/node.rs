@@ -165,6 +165,7 @@ impl MeshNode {
     ///
     /// # Errors
     /// As [`MeshNode::start`].
+    #[expect(clippy::missing_panics_doc, reason = "64 bytes always have two halves")]
     pub fn start_with(
         config: MeshNodeConfig,
         clock: Arc<dyn Clock>,
@@ -325,7 +326,7 @@ impl MeshNode {
     /// # Errors
     /// [`MeshError::Closed`], [`MeshError::Forked`].
     pub fn link_with(&self, other: &Self) -> Result<(), MeshError> {
-        let [near, far] = LocalEnd::pair([self.shared.waker(), other.shared.waker()]);
+        let [near, far] = LocalEnd::pair(&[self.shared.waker(), other.shared.waker()]);
         self.with(|state, now| {
             state.add_local(near, now);
             Ok(())
@@ -482,6 +483,7 @@ impl MeshNode {
     /// # Errors
     /// [`MeshError::Format`], [`MeshError::FilesFull`], [`MeshError::Send`], [`MeshError::Closed`],
     /// [`MeshError::Forked`].
+    #[expect(clippy::missing_panics_doc, reason = "memory can always be read")]
     pub fn offer_bytes(
         &self,
         peer: PeerId,

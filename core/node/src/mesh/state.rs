@@ -287,13 +287,11 @@ impl State {
                     let (from, audience) = (from.peer_id(), Audience::Group(group.0));
                     self.note(id, from, audience, text, timestamp, None);
                 }
-                Event::Delivery { ref id, state } => {
-                    if self.store.is_some() {
-                        self.changes.push(MeshChange::State {
-                            id: id.as_str().to_owned(),
-                            state: state_number(state),
-                        });
-                    }
+                Event::Delivery { ref id, state } if self.store.is_some() => {
+                    self.changes.push(MeshChange::State {
+                        id: id.as_str().to_owned(),
+                        state: state_number(state),
+                    });
                 }
                 _ => {}
             }

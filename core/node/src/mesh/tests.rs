@@ -124,7 +124,10 @@ fn a_node_in_the_middle_passes_on_and_groups_are_read_by_their_members_alone() {
     assert_eq!(bob.groups().unwrap(), [(group, "two".to_owned(), members)]);
     alice.send_group(group, "between us").unwrap();
     until(&bob, |event| match event {
-        MeshEvent::Mesh(Event::GroupMessage { text, .. }) => Some(assert_eq!(text, "between us")),
+        MeshEvent::Mesh(Event::GroupMessage { text, .. }) => {
+            assert_eq!(text, "between us");
+            Some(())
+        }
         _ => None,
     });
     assert_eq!(relay.groups().unwrap(), []);
@@ -245,7 +248,8 @@ fn a_file_is_offered_taken_in_chunks_and_is_what_it_was() {
         } => {
             let offered = (file, title.as_str(), mime.as_str(), length, from);
             let expected = (name, "picture.raw", "image/x-raw", 300_000, alice.id());
-            Some(assert_eq!(offered, expected))
+            assert_eq!(offered, expected);
+            Some(())
         }
         _ => None,
     });
@@ -258,7 +262,8 @@ fn a_file_is_offered_taken_in_chunks_and_is_what_it_was() {
             None
         }
         MeshEvent::FileReceived { file, path, .. } => {
-            Some(assert_eq!((file, path), (name, to.clone())))
+            assert_eq!((file, path), (name, to.clone()));
+            Some(())
         }
         _ => None,
     });
