@@ -550,7 +550,7 @@ mod tests {
         lane.permit(lends(1)).unwrap();
         lane.take(attempt(1, 1), spec(ECHO, b"one"), true);
         let report = (attempt(1, 1), Ok(b"one".to_vec()));
-        assert_eq!(told(&lane).await, [report.clone()]);
+        assert_eq!(told(&lane).await, std::slice::from_ref(&report));
         assert_eq!(lane.reports(), None);
         // The coordinator asks once more on the next link, and the task is not done once more.
         lane.begin_link();
