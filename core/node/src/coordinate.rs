@@ -470,14 +470,15 @@ impl CoordinatorService {
     /// [`NodeError`]: the coordinator cannot go on, for instance because its ledger fails.
     pub async fn next(&mut self) -> Result<Update, NodeError> {
         loop {
-            if let Some(update) = self.updates.pop_front() {
-                return Ok(update);
-            }
             // Who is at the door is let in first, but the others need not wait for long.
             if self.changes > 0 && (self.control.is_empty() || self.changes >= CHANGES_MAX) {
                 self.publish_directory().await;
             }
             if let Some(update) = self.write_down() {
+                return Ok(update);
+            }
+            // What is told is on disk, unless that cannot be written.
+            if let Some(update) = self.updates.pop_front() {
                 return Ok(update);
             }
             if self.decided.is_none() {

@@ -1,7 +1,9 @@
 //! Ways into private parsers, for `core/fuzz` alone: this module exists under `cfg(fuzzing)` only.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use fogcompute_exec::TaskSpec;
 use fogcompute_schedule::{Job, Node};
 
 use crate::placing::input;
@@ -18,6 +20,10 @@ pub fn protocol(bytes: &[u8]) {
     }
     if let Ok(message) = ToNode::decode(bytes) {
         assert_eq!(ToNode::decode(&message.encode()), Ok(message));
+    }
+    let module = Arc::from(&b"module"[..]);
+    if let Ok(Some(spec)) = TaskSpec::decode_apart(bytes, |_| Some(module)) {
+        assert_eq!(spec.encode_apart(), bytes);
     }
     if let Ok(message) = TaskMessage::decode(bytes) {
         assert_eq!(message.encode(), bytes);

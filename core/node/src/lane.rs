@@ -214,6 +214,9 @@ impl Shared {
                 if state.closed {
                     return;
                 }
+                if !state.unsent.is_empty() {
+                    self.told.notify_one();
+                }
                 state = self
                     .work
                     .wait(state)
@@ -481,5 +484,174 @@ impl Drop for Held {
         drop(state);
         self.0.work.notify_all();
         self.0.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::FromNode;
+    use fogcompute_exec::Limits;
+    use fogcompute_exec::executor::Budget;
+    use fogcompute_runtime::{WasmConfig, WasmRuntime};
+
+    const ECHO: &[u8] = include_bytes!("../../../examples/wasm/echo.wasm");
+    const ENDLESS: &[u8] = include_bytes!("../../../bindings/vectors/endless.wasm");
+
+    fn lane() -> Lane {
+        Lane::new(Arc::new(WasmRuntime::new(WasmConfig::default())))
+    }
+
+    fn lends(slots: u32) -> Permission {
+        Permission::Run(Budget {
+            slots,
+            memory_bytes: 1 << 30,
+            cpu_permille: 1_000,
+            bits_per_second: u64::MAX,
+        })
+    }
+
+    fn attempt(task: u8, number: u32) -> AttemptId {
+        AttemptId {
+            task: TaskId::from_bytes([task; 16]),
+            number,
+        }
+    }
+
+    fn spec(module: &[u8], input: &[u8]) -> TaskSpec {
+        let limits = Limits {
+            fuel: u64::MAX / 4,
+            ..Limits::default()
+        };
+        TaskSpec::new(module, input, limits).unwrap()
+    }
+
+    /// The reports that come next, as attempt and what the task returned.
+    async fn told(lane: &Lane) -> Vec<(AttemptId, Result<Vec<u8>, TaskError>)> {
+        loop {
+            if let Some(message) = lane.reports() {
+                let Ok(FromNode::Reports { reports }) = FromNode::decode(&message) else {
+                    panic!("these are no reports");
+                };
+                let reports = reports.into_iter().map(|(number, report)| {
+                    let task = report.task;
+                    let output = report.result.map(|output| output.output);
+                    (AttemptId { task, number }, output)
+                });
+                return reports.collect();
+            }
+            lane.told().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn reports_are_said_again_until_they_are_acknowledged() {
+        let lane = lane();
+        lane.permit(lends(1)).unwrap();
+        lane.take(attempt(1, 1), spec(ECHO, b"one"), true);
+        let report = (attempt(1, 1), Ok(b"one".to_vec()));
+        assert_eq!(told(&lane).await, std::slice::from_ref(&report));
+        assert_eq!(lane.reports(), None);
+        // The coordinator asks once more on the next link, and the task is not done once more.
+        lane.begin_link();
+        assert_eq!(
+            lane.take(attempt(1, 1), spec(ECHO, b"one"), true),
+            Taken::Kept
+        );
+        assert_eq!(told(&lane).await, [report]);
+        // As another attempt it is the same work.
+        lane.take(attempt(1, 2), spec(ECHO, b"one"), true);
+        assert_eq!(told(&lane).await, [(attempt(1, 2), Ok(b"one".to_vec()))]);
+        lane.acknowledge(&[attempt(1, 1)]);
+        lane.begin_link();
+        assert_eq!(
+            told(&lane).await.len(),
+            1,
+            "that was the report of another attempt"
+        );
+        lane.acknowledge(&[attempt(1, 2)]);
+        lane.begin_link();
+        assert_eq!(lane.reports(), None);
+    }
+
+    #[tokio::test]
+    async fn what_has_not_begun_goes_back_and_what_runs_is_stopped() {
+        let lane = lane();
+        lane.permit(lends(1)).unwrap();
+        for task in 1..=3 {
+            lane.take(attempt(task, 1), spec(ENDLESS, b""), true);
+        }
+        while lane.shared.state().running.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // One that runs, one that waits, and one that nobody has heard of.
+        lane.recall(&[attempt(1, 1), attempt(2, 1), attempt(9, 1)]);
+        assert_eq!(lane.returned(), [attempt(2, 1), attempt(9, 1)]);
+        lane.revoke(&[attempt(1, 1)]);
+        // The next one has its turn.
+        while !lane
+            .shared
+            .state()
+            .running
+            .contains_key(&attempt(3, 1).task)
+        {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(lane.reports(), None, "nobody wants to hear of it");
+        // The owner needs the device: what runs is given up, what waits goes back.
+        lane.take(attempt(4, 1), spec(ENDLESS, b""), true);
+        lane.permit(Permission::Vacate).unwrap();
+        assert_eq!(
+            told(&lane).await,
+            [(attempt(3, 1), Err(TaskError::Cancelled))]
+        );
+        assert_eq!(lane.returned(), [attempt(4, 1)]);
+    }
+
+    #[tokio::test]
+    async fn tasks_of_the_worker_go_first_and_nothing_runs_while_nothing_is_lent() {
+        let lane = lane();
+        lane.take(attempt(1, 1), spec(ENDLESS, b""), true);
+        assert!(lane.shared.state().next().is_none());
+        let held = lane.hold().await;
+        lane.permit(lends(1)).unwrap();
+        assert!(lane.shared.state().running.is_empty());
+        drop(held);
+        while lane.shared.state().running.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // The next one of the worker waits for what runs.
+        let hold = lane.hold();
+        tokio::pin!(hold);
+        assert!(futures_are_pending(hold.as_mut()));
+        lane.take(attempt(2, 1), spec(ECHO, b"two"), true);
+        lane.revoke(&[attempt(1, 1)]);
+        let held = hold.await;
+        assert!(lane.shared.state().next().is_none());
+        drop(held);
+        assert_eq!(told(&lane).await, [(attempt(2, 1), Ok(b"two".to_vec()))]);
+    }
+
+    fn futures_are_pending(future: std::pin::Pin<&mut impl Future>) -> bool {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        future.poll(&mut context).is_pending()
+    }
+
+    #[tokio::test]
+    async fn a_task_that_needs_more_than_is_lent_is_given_back() {
+        let lane = lane();
+        let Permission::Run(budget) = lends(1) else {
+            return;
+        };
+        lane.permit(Permission::Run(Budget {
+            memory_bytes: 1 << 16,
+            ..budget
+        }))
+        .unwrap();
+        lane.take(attempt(1, 1), spec(ECHO, b"one"), true);
+        assert_eq!(
+            told(&lane).await,
+            [(attempt(1, 1), Err(TaskError::Cancelled))]
+        );
     }
 }

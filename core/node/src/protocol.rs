@@ -865,7 +865,7 @@ mod tests {
     #[test]
     fn a_message_of_many_parts_ends_in_time() {
         let mut message = ReportsMessage::new();
-        assert!(!message.is_full_for(&[0; 1 << 20]));
+        assert!(!message.is_full_for(&vec![0; 1 << 20]));
         let mut count = 0;
         while !message.is_full_for(&[0; 50]) {
             message.push(1, &[0; 50]);
@@ -873,7 +873,7 @@ mod tests {
         }
         assert_eq!(count, BATCH_MAX);
         let mut message = RunMessage::new();
-        message.push(1, TaskId::from_bytes([1; 16]), &[0; BATCH_BYTES]);
+        message.push(1, TaskId::from_bytes([1; 16]), &vec![0; BATCH_BYTES]);
         assert!(message.is_full_for(&[0; 1]));
         // Who says more all the same is not read.
         let attempts = vec![

@@ -374,7 +374,7 @@ impl Node {
                         ToNode::Module { bytes } => modules.insert(Digest::of(&bytes), bytes),
                         ToNode::Run { tasks } => {
                             for run in tasks {
-                                if !self.run(run, &modules) {
+                                if !self.run(&run, &modules) {
                                     return Ok(());
                                 }
                             }
@@ -403,7 +403,7 @@ impl Node {
     }
 
     /// Takes a task that came by the link. `false` if it makes no sense.
-    fn run(&mut self, run: Run, modules: &LinkModules<Arc<[u8]>>) -> bool {
+    fn run(&mut self, run: &Run, modules: &LinkModules<Arc<[u8]>>) -> bool {
         let module = |digest| modules.find(digest).map(Arc::clone);
         let Ok(Some(spec)) = TaskSpec::decode_apart(&run.spec, module) else {
             return false;
