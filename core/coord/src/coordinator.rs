@@ -664,11 +664,13 @@ impl Coordinator {
     /// still does. What the node has no room for now is not asked for again: it may come all the
     /// same, until its lease is over.
     fn dispatch_again(&mut self, id: NodeId, now: Instant) {
+        let known = self.registry.nodes().get(&id);
+        if known.is_none_or(|node| node.running.values().all(|held| held.dispatched)) {
+            return;
+        }
         self.registry.update(id, |node| {
-            if node.running.values().all(|held| held.dispatched) {
-                return;
-            }
-            let dispatched = node.running.values().filter(|held| held.dispatched);
+            let started = node.running.values();
+            let dispatched = started.filter(|held| held.dispatched && !held.ahead);
             let (mut slots, mut memory_bytes) = (0, 0_u64);
             for held in dispatched {
                 slots += 1;
@@ -837,13 +839,12 @@ impl Coordinator {
                 continue;
             };
             task.state = state;
-            task.avoid.insert(id);
             let turn = task.turn(task_id);
             self.queue(turn);
             self.records.push(Record::Queued {
                 task: task_id,
                 attempts: attempt,
-                avoid: Some(id),
+                avoid: None,
             });
             self.free_slot(id, task_id, attempt, now);
         }
