@@ -84,6 +84,11 @@ class governance_error : public error {
     using error::error;
 };
 
+/// Failures of a mesh node.
+class mesh_error : public error {
+    using error::error;
+};
+
 /// Failures of harvesting.
 class harvest_error : public error {
     using error::error;
@@ -258,6 +263,13 @@ using already_enrolled = error_of<FOG_STATUS_ALREADY_ENROLLED, governance_error>
 using already_established = error_of<FOG_STATUS_ALREADY_ESTABLISHED, governance_error>;
 using future_lookup = error_of<FOG_STATUS_FUTURE_LOOKUP, governance_error>;
 using governance_refused = error_of<FOG_STATUS_GOVERNANCE_REFUSED, governance_error>;
+using unknown_peer = error_of<FOG_STATUS_UNKNOWN_PEER, mesh_error>;
+using not_understood = error_of<FOG_STATUS_NOT_UNDERSTOOD, mesh_error>;
+using unknown_group = error_of<FOG_STATUS_UNKNOWN_GROUP, mesh_error>;
+using not_group_creator = error_of<FOG_STATUS_NOT_GROUP_CREATOR, mesh_error>;
+using mesh_busy = error_of<FOG_STATUS_MESH_BUSY, mesh_error>;
+using invalid_mesh_content = error_of<FOG_STATUS_INVALID_MESH_CONTENT, mesh_error>;
+using unknown_file = error_of<FOG_STATUS_UNKNOWN_FILE, mesh_error>;
 
 namespace detail {
 
@@ -418,6 +430,13 @@ namespace detail {
     case FOG_STATUS_ALREADY_ESTABLISHED: throw already_established(message);
     case FOG_STATUS_FUTURE_LOOKUP: throw future_lookup(message);
     case FOG_STATUS_GOVERNANCE_REFUSED: throw governance_refused(message);
+    case FOG_STATUS_UNKNOWN_PEER: throw unknown_peer(message);
+    case FOG_STATUS_NOT_UNDERSTOOD: throw not_understood(message);
+    case FOG_STATUS_UNKNOWN_GROUP: throw unknown_group(message);
+    case FOG_STATUS_NOT_GROUP_CREATOR: throw not_group_creator(message);
+    case FOG_STATUS_MESH_BUSY: throw mesh_busy(message);
+    case FOG_STATUS_INVALID_MESH_CONTENT: throw invalid_mesh_content(message);
+    case FOG_STATUS_UNKNOWN_FILE: throw unknown_file(message);
     }
     throw error(status, message);
 }

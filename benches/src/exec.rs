@@ -9,6 +9,9 @@ mod throughput;
 use std::error::Error;
 use std::path::Path;
 
+pub(crate) use self::engines::{SHA256, chain};
+pub(crate) use self::native::sha256_chain;
+
 use crate::measure::Effort;
 use crate::row::Output;
 
@@ -17,7 +20,7 @@ pub(crate) fn run(
     effort: Effort,
     output: &mut Output,
 ) -> Result<(), Box<dyn Error>> {
-    engines::run(effort, output)?;
     throughput::run(python, effort, output)?;
-    recover::run(effort, output)
+    recover::run(effort, output)?;
+    engines::run(effort, output)
 }

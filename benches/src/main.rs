@@ -15,10 +15,12 @@ mod node;
 mod row;
 mod schedule;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use fogcompute::base::NodeId;
 
 use crate::measure::Effort;
 use crate::row::Output;
@@ -64,8 +66,24 @@ enum Area {
         #[arg(long, value_name = "PROGRAM")]
         python: PathBuf,
     },
-    /// The coordinator's rules as the fog grows, and what it keeps on disk.
-    Coord,
+    /// A fog of processes, beside engines for Python; the coordinator's rules as the fog grows, and
+    /// what it keeps on disk.
+    Coord {
+        /// An interpreter with what `benches/peers/exec-requirements.txt` names: `cargo xtask bench
+        /// coord` makes one.
+        #[arg(long, value_name = "PROGRAM")]
+        python: PathBuf,
+    },
+    /// A worker of a fog: a part of `coord`, in a process of its own.
+    #[command(hide = true)]
+    CoordWorker {
+        /// Where the coordinator accepts links.
+        coordinator: SocketAddr,
+        /// Who it is.
+        coordinator_id: NodeId,
+        /// Where the worker keeps its files.
+        data: PathBuf,
+    },
     /// Governance, beside `ed25519-dalek` alone and beside itself with fewer people.
     Dao,
     /// Opens a ledger and says what that took: a part of `ledger`, in a process of its own.
@@ -95,7 +113,12 @@ fn main() -> ExitCode {
         Area::Schedule { python } => schedule::run(&python, effort, &mut output),
         Area::Ledger { python } => ledger::run(&python, effort, &mut output),
         Area::Exec { python } => exec::run(&python, effort, &mut output),
-        Area::Coord => coord::run(effort, &mut output),
+        Area::Coord { python } => coord::run(&python, effort, &mut output),
+        Area::CoordWorker {
+            coordinator,
+            coordinator_id,
+            data,
+        } => coord::fog::worker(coordinator, coordinator_id, data),
         Area::Dao => dao::run(effort, &mut output),
         Area::LedgerOpen { path } => ledger::open(&path),
         Area::Harvest => harvest::run(effort, &mut output),

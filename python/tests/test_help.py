@@ -11,7 +11,7 @@ import pytest
 
 import fogcompute as f
 from fogcompute import ledger as credits
-from fogcompute import mix, schedule
+from fogcompute import mesh, mix, schedule
 
 A: Any = f
 STUB = ast.parse(Path(f.__file__).with_name("_native.pyi").read_text(encoding="utf-8"))
@@ -27,7 +27,7 @@ def documented() -> Iterator[tuple[str, object, str]]:
     for node in STUB.body:
         if not isinstance(node, ast.ClassDef | ast.FunctionDef):
             continue
-        places = (f, mix, credits)
+        places = (f, mix, mesh, credits)
         this = next((getattr(it, node.name) for it in places if hasattr(it, node.name)), None)
         if this is None:
             continue

@@ -46,6 +46,12 @@ def test_the_jobs_of_the_example_are_placed() -> None:
     assert lines[5] == "d0 is left out: no node may take it: GPUs rules out 4"
 
 
+def test_the_fog_of_the_example_survives_the_death_of_a_node() -> None:
+    assert run("examples/python/fog.py") == (
+        "20 tasks in a fog of 4 processes\na node is killed\nevery text was counted: True\n"
+    )
+
+
 def test_the_words_of_the_example_are_counted(tmp_path: Path) -> None:
     (tmp_path / "one.md").write_text("three words here\n")
     (tmp_path / "two.md").write_text("word " * 300_000)

@@ -182,17 +182,15 @@ fn command(workspace: &Workspace, area: Area, smoke: bool) -> Result<(Command, V
                 .args(["ledger", "--python"])
                 .arg(python::interpreter()?);
         }
-        Area::Exec => {
+        Area::Exec | Area::Coord => {
             // A short run is content with the peer that comes with Python.
             let python = if smoke {
                 python::interpreter()?
             } else {
                 python::peers(workspace, "exec-peers-venv", "exec-requirements.txt")?
             };
-            command.args(["exec", "--python"]).arg(python);
-        }
-        Area::Coord => {
-            command.arg("coord");
+            let name = if area == Area::Exec { "exec" } else { "coord" };
+            command.args([name, "--python"]).arg(python);
         }
         Area::Dao => {
             command.arg("dao");

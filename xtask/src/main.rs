@@ -13,6 +13,7 @@ mod rust;
 mod session;
 mod shell;
 mod sim;
+mod sim_mesh;
 mod swift;
 mod tally;
 mod test;
@@ -51,8 +52,14 @@ enum Task {
     Test(test::Options),
     /// Measure an area beside its peer.
     Bench(bench::Options),
-    /// Simulate large fogs, print what was measured, and write a chart.
-    Sim(sim::Options),
+    /// Simulate large fogs, or a mesh of phones, print what was measured, and write a chart.
+    #[command(args_conflicts_with_subcommands = true)]
+    Sim {
+        #[command(flatten)]
+        fogs: sim::Options,
+        #[command(subcommand)]
+        other: Option<Simulated>,
+    },
     /// Build the C library and install it with its headers, for CMake and pkg-config.
     Install {
         /// Where to, such as /usr/local.
@@ -65,6 +72,12 @@ enum Task {
         #[arg(value_enum, default_value_t = bindings::Action::Check)]
         action: bindings::Action,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Simulated {
+    /// Phones that move, meet and carry each other's messages, with each strategy.
+    Mesh(sim_mesh::Options),
 }
 
 fn main() -> ExitCode {
@@ -80,7 +93,11 @@ fn main() -> ExitCode {
             Task::Demo { args } => demo::run(&workspace, &args),
             Task::Test(options) => test::run(&workspace, &options),
             Task::Bench(options) => bench::run(&workspace, &options),
-            Task::Sim(options) => sim::run(&workspace, &options),
+            Task::Sim { fogs, other: None } => sim::run(&workspace, &fogs),
+            Task::Sim {
+                other: Some(Simulated::Mesh(options)),
+                ..
+            } => sim_mesh::run(&workspace, &options),
             Task::Install { prefix } => c::run_install(&workspace, &prefix),
             Task::Bindings { action } => bindings::run(&workspace, action),
         });

@@ -19,6 +19,12 @@ const OWN_WORKSPACES: [&str; 3] = [
 /// Features that are off by default, alone: with the workspace, everything above would be built again
 /// for the steps that come later.
 const COMPAT_NYM: [&str; 4] = ["-p", "fogcompute-mix", "--features", "compat-nym"];
+const BLUETOOTH: [&str; 4] = [
+    "-p",
+    "fogcompute-net",
+    "--features",
+    "ble-central,ble-linux",
+];
 const WASMTIME: [&str; 4] = ["-p", "fogcompute-runtime", "--features", "wasmtime"];
 const WASMTIME_COMMAND: [&str; 4] = ["-p", "fogcompute-node", "--features", "wasmtime"];
 
@@ -52,7 +58,7 @@ pub(crate) fn clippy(session: &mut Session<'_>) -> Result<(), Stop> {
             .workspace
             .cargo(["clippy", "--workspace", "--all-targets", "--locked"]);
     session.check(clippy.args(["--", "-D", "warnings"]))?;
-    for feature in [COMPAT_NYM, WASMTIME, WASMTIME_COMMAND] {
+    for feature in [COMPAT_NYM, BLUETOOTH, WASMTIME, WASMTIME_COMMAND] {
         let mut clippy = session
             .workspace
             .cargo(["clippy", "--all-targets", "--locked"]);
@@ -72,6 +78,12 @@ pub(crate) fn tests(session: &mut Session<'_>) -> Result<(), Stop> {
     session.tests(Runner::Cargo, tests.env("RUST_TEST_THREADS", "2"))?;
     let mut tests = session.workspace.cargo(["test", "--locked", "--lib"]);
     session.tests(Runner::Cargo, tests.args(COMPAT_NYM).arg("nym"))?;
+    if cfg!(target_os = "linux") {
+        let mut tests = session
+            .workspace
+            .cargo(["test", "--locked", "--test", "bluez"]);
+        session.tests(Runner::Cargo, tests.args(BLUETOOTH))?;
+    }
     let mut tests =
         session
             .workspace

@@ -1,12 +1,19 @@
-//! The coordinator: its rules alone, and what it keeps on disk.
+//! The coordinator: its rules alone, what it keeps on disk, and a fog of processes.
 
+pub(crate) mod fog;
 mod rules;
 
 use std::error::Error;
+use std::path::Path;
 
 use crate::measure::Effort;
 use crate::row::Output;
 
-pub(crate) fn run(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(
+    python: &Path,
+    effort: Effort,
+    output: &mut Output,
+) -> Result<(), Box<dyn Error>> {
+    fog::run(python, effort, output)?;
     rules::run(effort, output)
 }

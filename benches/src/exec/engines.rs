@@ -18,7 +18,7 @@ const ECHO: &[u8] = include_bytes!("../../../examples/wasm/echo.wasm");
 const FIB: &[u8] = include_bytes!("../../guests/fib.wasm");
 const KEEP: &[u8] = include_bytes!("../../guests/keep.wasm");
 const MANDELBROT: &[u8] = include_bytes!("../../guests/mandelbrot.wasm");
-pub(super) const SHA256: &[u8] = include_bytes!("../../guests/sha256.wasm");
+pub(crate) const SHA256: &[u8] = include_bytes!("../../guests/sha256.wasm");
 
 type Engine = (&'static str, Box<dyn Runtime>);
 
@@ -154,7 +154,7 @@ fn limits() -> Limits {
 }
 
 /// The input of the guest `sha256`.
-pub(super) fn chain(times: u32, message: &[u8]) -> Vec<u8> {
+pub(crate) fn chain(times: u32, message: &[u8]) -> Vec<u8> {
     [&times.to_le_bytes(), message].concat()
 }
 

@@ -162,7 +162,7 @@ fn sha256(message: &[u8]) -> [u8; 32] {
 }
 
 /// The digest of a message, the digest of that digest, and so on: `times` of them, one or more.
-pub(super) fn sha256_chain(times: u32, message: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256_chain(times: u32, message: &[u8]) -> [u8; 32] {
     (1..times).fold(sha256(message), |digest, _| sha256(&digest))
 }
 

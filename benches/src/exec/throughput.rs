@@ -24,6 +24,8 @@ use crate::row::{Output, Row};
 /// Digests in a task.
 const TIMES: u32 = 100;
 const WORKERS: u32 = 4;
+/// Tasks in a job: they are handed in as a few jobs, for one has a limit.
+const JOB_TASKS: usize = 1_000;
 
 #[derive(Debug, Deserialize)]
 struct Told {
@@ -120,26 +122,31 @@ fn worker(tasks: u32) -> Result<f64, Box<dyn Error>> {
         ..WorkerHost::default()
     };
     let worker = Worker::start(config, host)?;
-    let inputs = |numbers: std::ops::Range<u32>| {
+    let inputs = |numbers: &[u32]| {
         numbers
+            .iter()
             .map(|number| chain(TIMES, &number.to_le_bytes()))
             .collect()
     };
     // The module is compiled, as the peers' workers have started.
     let first = worker
-        .submit(WorkerJob::new(SHA256, inputs(1_000_000_000..1_000_000_001)))
+        .submit(WorkerJob::new(SHA256, inputs(&[1_000_000_000])))
         .wait()?;
     for task in first.task_ids() {
         worker.output(task).wait()?;
     }
     #[expect(clippy::disallowed_methods, reason = "a bench measures elapsed time")]
     let start = Instant::now();
-    let submitted = worker
-        .submit(WorkerJob::new(SHA256, inputs(0..tasks)))
-        .wait()?;
+    let mut jobs = Vec::new();
+    let numbers: Vec<_> = (0..tasks).collect();
+    for some in numbers.chunks(JOB_TASKS) {
+        jobs.push(worker.submit(WorkerJob::new(SHA256, inputs(some))));
+    }
     let mut last = Vec::new();
-    for task in submitted.task_ids() {
-        last = worker.output(task).wait()?.output;
+    for job in jobs {
+        for task in job.wait()?.task_ids() {
+            last = worker.output(task).wait()?.output;
+        }
     }
     let seconds = start.elapsed().as_secs_f64();
     if last != expected(tasks) {

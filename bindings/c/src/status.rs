@@ -32,7 +32,7 @@ macro_rules! codes {
 /// Result of a call. The numbers never change; later versions may add some.
 ///
 /// Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger, 5 harvesting,
-/// 6 execution, 7 storage, 8 nodes and network, 9 governance.
+/// 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum fog_status {
@@ -342,6 +342,20 @@ pub enum fog_status {
     FutureLookup = 931,
     /// The rules of governance refuse an operation for a reason that has no code of its own.
     GovernanceRefused = 932,
+    /// Nothing was heard of a peer of the mesh.
+    UnknownPeer = 1000,
+    /// A peer of the mesh does not say that it understands what it is to be sent.
+    NotUnderstood = 1001,
+    /// This peer is in no such group of the mesh.
+    UnknownGroup = 1002,
+    /// A group of the mesh is changed by who made it, and nobody else.
+    NotGroupCreator = 1003,
+    /// As much waits in a mesh node already as may. Try again later.
+    MeshBusy = 1004,
+    /// A text, a name or a file is empty, or longer than the mesh carries.
+    InvalidMeshContent = 1005,
+    /// Nobody in the mesh offered such a file, or too long ago.
+    UnknownFile = 1006,
 }
 
 codes! {
@@ -497,6 +511,13 @@ codes! {
     AlreadyEstablished = 930: c"AlreadyEstablished",
     FutureLookup = 931: c"FutureLookup",
     GovernanceRefused = 932: c"GovernanceRefused",
+    UnknownPeer = 1000: c"UnknownPeer",
+    NotUnderstood = 1001: c"NotUnderstood",
+    UnknownGroup = 1002: c"UnknownGroup",
+    NotGroupCreator = 1003: c"NotGroupCreator",
+    MeshBusy = 1004: c"MeshBusy",
+    InvalidMeshContent = 1005: c"InvalidMeshContent",
+    UnknownFile = 1006: c"UnknownFile",
 }
 
 /// Version of the library that is linked, such as "0.1.0". Static, not to be freed.

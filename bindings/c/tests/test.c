@@ -302,6 +302,13 @@ static const struct {
     {FOG_STATUS_ALREADY_ESTABLISHED, "AlreadyEstablished"},
     {FOG_STATUS_FUTURE_LOOKUP, "FutureLookup"},
     {FOG_STATUS_GOVERNANCE_REFUSED, "GovernanceRefused"},
+    {FOG_STATUS_UNKNOWN_PEER, "UnknownPeer"},
+    {FOG_STATUS_NOT_UNDERSTOOD, "NotUnderstood"},
+    {FOG_STATUS_UNKNOWN_GROUP, "UnknownGroup"},
+    {FOG_STATUS_NOT_GROUP_CREATOR, "NotGroupCreator"},
+    {FOG_STATUS_MESH_BUSY, "MeshBusy"},
+    {FOG_STATUS_INVALID_MESH_CONTENT, "InvalidMeshContent"},
+    {FOG_STATUS_UNKNOWN_FILE, "UnknownFile"},
 };
 
 /* What the vectors expect of a case: its error, or success. */

@@ -28,6 +28,7 @@ const fn area(code: ErrorCode) -> Option<(&'static str, &'static str)> {
             "GovernanceError",
             "Governance of a ledger refused something.",
         )),
+        10 => Some(("MeshError", "A mesh node refused something.")),
         _ => None,
     }
 }

@@ -11,6 +11,7 @@ mod credits;
 mod error;
 mod fog;
 mod handle;
+mod mesh;
 mod mixnet;
 mod optimise;
 mod packets;
@@ -39,6 +40,8 @@ mod _native {
     };
     #[pymodule_export]
     use crate::fog::{Fog, FogStats, FogTask, Limits, TaskOutput, Usage};
+    #[pymodule_export]
+    use crate::mesh::{MeshEvent, MeshGroup, MeshMessage, MeshNode, MeshPeer, RadioInbox};
     #[pymodule_export]
     use crate::mixnet::{
         Descriptor, Message, MixnetClient, MixnetClientStats, MixnetNode, MixnetNodeStats,

@@ -10,7 +10,7 @@ macro_rules! errors {
         /// What kind of thing went wrong. The numbers never change; new ones may be added.
         ///
         /// Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
-        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance.
+        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh.
         #[derive(Clone, Copy, Debug, Eq, PartialEq, uniffi::Enum)]
         #[repr(u32)]
         pub enum ErrorCode {
@@ -368,6 +368,20 @@ errors! {
     FutureLookup = 931,
     /// The rules of governance refuse an operation for a reason that has no code of its own.
     GovernanceRefused = 932,
+    /// Nothing was heard of a peer of the mesh.
+    UnknownPeer = 1000,
+    /// A peer of the mesh does not say that it understands what it is to be sent.
+    NotUnderstood = 1001,
+    /// This peer is in no such group of the mesh.
+    UnknownGroup = 1002,
+    /// A group of the mesh is changed by who made it, and nobody else.
+    NotGroupCreator = 1003,
+    /// As much waits in a mesh node already as may. Try again later.
+    MeshBusy = 1004,
+    /// A text, a name or a file is empty, or longer than the mesh carries.
+    InvalidMeshContent = 1005,
+    /// Nobody in the mesh offered such a file, or too long ago.
+    UnknownFile = 1006,
 }
 
 impl<E> From<E> for FogError

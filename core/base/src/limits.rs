@@ -1,7 +1,8 @@
 //! Limits that more than one crate must agree on, each with its unit.
 
-/// Longest frame a link carries, in bytes. A peer that announces more is disconnected.
-pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Longest frame a link carries, in bytes: the longest message of the mixnet fits. A peer that
+/// announces more is disconnected.
+pub const FRAME_BYTES_MAX: usize = 4 << 20;
 
 /// Longest message the mix client splits into packets, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;

@@ -28,7 +28,7 @@ use crate::error::{
 use crate::event::{Event, LossReason};
 use crate::job::{JobSpec, JobSummary, TaskView};
 use crate::journal::{Journal, Record, Stored};
-use crate::kind::{NodeKind, Status};
+use crate::kind::{NodeKind, PrivacyLevel, Status};
 use crate::metrics::Metrics;
 use crate::registry::{
     Attempt, Node, NodeView, Offer, OfferError, Outcome, REGISTRY_NODES_MAX, RegisterError,
@@ -92,6 +92,10 @@ pub struct Config {
     pub lease_min: Duration,
     /// A lease is this many times the estimated run time, if that is longer.
     pub lease_factor: f64,
+    /// How long a node may be kept busy by public tasks that it is given ahead of time, so that it
+    /// does not wait for the next one after each. It gets one for each processor in any case, unless
+    /// this is zero: then none.
+    pub ahead: Duration,
 }
 
 impl Default for Config {
@@ -110,6 +114,7 @@ impl Default for Config {
             watermarks: Watermarks::default(),
             lease_min: Duration::from_secs(60),
             lease_factor: 10.0,
+            ahead: Duration::from_millis(50),
         }
     }
 }
@@ -185,6 +190,8 @@ pub struct Coordinator {
     looked: Option<Instant>,
     /// Whether the last [`Coordinator::flush`] failed.
     stalled: bool,
+    /// Nodes that were given tasks ahead of time, and perhaps have none left of them.
+    ahead: BTreeSet<NodeId>,
     /// Whether the mixnet reaches no node: see [`Coordinator::hold`].
     held: bool,
 }
@@ -247,6 +254,7 @@ impl Coordinator {
             history: History::default(),
             looked: None,
             stalled: false,
+            ahead: BTreeSet::new(),
             held: false,
         })
     }
@@ -345,8 +353,12 @@ impl Coordinator {
                             dispatched: false,
                             inherited: true,
                             permit: known.breaker.begin(now),
+                            fuel_estimate: task.fuel_estimate,
+                            // What it has not begun is not known. With time, all of it gets slots.
+                            ahead: false,
+                            recalled: false,
                         };
-                        known.running.insert(id, held);
+                        known.begin(id, held);
                     });
                     if remembered.is_none() {
                         return Err(RecoverError::NoNode { task: id });
@@ -652,11 +664,13 @@ impl Coordinator {
     /// still does. What the node has no room for now is not asked for again: it may come all the
     /// same, until its lease is over.
     fn dispatch_again(&mut self, id: NodeId, now: Instant) {
+        let known = self.registry.nodes().get(&id);
+        if known.is_none_or(|node| node.running.values().all(|held| held.dispatched)) {
+            return;
+        }
         self.registry.update(id, |node| {
-            if node.running.values().all(|held| held.dispatched) {
-                return;
-            }
-            let dispatched = node.running.values().filter(|held| held.dispatched);
+            let started = node.running.values();
+            let dispatched = started.filter(|held| held.dispatched && !held.ahead);
             let (mut slots, mut memory_bytes) = (0, 0_u64);
             for held in dispatched {
                 slots += 1;
@@ -761,6 +775,7 @@ impl Coordinator {
         let was_draining = |known: &mut Node| mem::replace(&mut known.draining, true);
         if self.registry.update(node, was_draining) == Some(false) {
             self.withdraw_unsaid(node, host.now);
+            self.recall(node, usize::MAX);
             self.tell_drained(node);
             // What waits for it goes to others.
             self.place(host);
@@ -796,11 +811,9 @@ impl Coordinator {
         for (_, task_id, attempt) in unsaid.into_iter().rev() {
             let node = self.registry.nodes().get(&id);
             let fits = node.is_some_and(|node| {
-                let held = node.running.values().map(|held| held.memory_bytes);
-                let held = held.fold(0, u64::saturating_add);
                 !(node.lost || node.draining)
-                    && node.running.len() <= node.offer.slots()
-                    && held <= node.offer.memory_bytes
+                    && node.running.len() - node.ahead.len() <= node.offer.slots()
+                    && node.held(0) <= node.offer.memory_bytes
             });
             if fits || !self.runs(task_id, id, attempt) {
                 continue;
@@ -826,13 +839,12 @@ impl Coordinator {
                 continue;
             };
             task.state = state;
-            task.avoid.insert(id);
             let turn = task.turn(task_id);
             self.queue(turn);
             self.records.push(Record::Queued {
                 task: task_id,
                 attempts: attempt,
-                avoid: id,
+                avoid: None,
             });
             self.free_slot(id, task_id, attempt, now);
         }
@@ -1174,6 +1186,64 @@ impl Coordinator {
         Ok(paid)
     }
 
+    /// A node gives back an attempt that it has not begun, because it was recalled or lends less now.
+    /// That is no failure: the task waits again. Says whether the node had that attempt.
+    pub fn gave_back<B: Bank, R: Rng>(
+        &mut self,
+        node: NodeId,
+        task: TaskId,
+        attempt: u32,
+        host: &mut Host<'_, B, R>,
+    ) -> bool {
+        let known = self.registry.nodes().get(&node);
+        let held = known.and_then(|known| known.running.get(&task));
+        if held.is_none_or(|held| held.number != attempt) {
+            return false;
+        }
+        if attempt >= self.config.attempts_max && self.runs(task, node, attempt) {
+            // A node that gives back whatever it gets must not have it for ever.
+            self.lose_attempt(task, node, LossReason::GivenBack, host.now);
+            self.place_if_idle(Some(node), host);
+            return true;
+        }
+        self.free_slot(node, task, attempt, host.now);
+        if let Some(given) = self.tasks.get_mut(&task)
+            && let Ok(state) = given.state.advance(TaskEvent::Requeue { node, attempt })
+        {
+            given.state = state;
+            let turn = given.turn(task);
+            self.queue(turn);
+            self.records.push(Record::Queued {
+                task,
+                attempts: attempt,
+                avoid: None,
+            });
+            self.withheld.push_back(Event::AttemptLost {
+                task,
+                node,
+                attempt,
+                reason: LossReason::GivenBack,
+            });
+        }
+        self.tell_drained(node);
+        self.place_if_idle(Some(node), host);
+        true
+    }
+
+    /// Every attempt that a node has: the task, the number of the attempt, and what to do.
+    pub fn attempts(
+        &self,
+        node: NodeId,
+    ) -> impl Iterator<Item = (TaskId, u32, PrivacyLevel, &TaskSpec)> {
+        let known = self.registry.nodes().get(&node).into_iter();
+        known
+            .flat_map(|known| &known.running)
+            .filter_map(|(id, held)| {
+                let task = self.tasks.get(id)?;
+                Some((*id, held.number, task.privacy, task.spec.as_ref()?))
+            })
+    }
+
     /// The submitter no longer wants a task: its reservation is released, its attempt revoked.
     ///
     /// # Errors
@@ -1334,7 +1404,11 @@ impl Coordinator {
         let TaskState::Assigned { attempt, .. } = task.state else {
             return;
         };
-        let give_up = attempt >= self.config.attempts_max;
+        let held = self.registry.nodes().get(&node);
+        let held = held.and_then(|known| known.running.get(&id));
+        let begun = held.is_none_or(|held| !held.ahead);
+        // What was never begun says nothing about the task, nor about the node.
+        let give_up = attempt >= self.config.attempts_max && (begun || attempt >= ATTEMPTS_MAX);
         let event = if give_up {
             TaskEvent::Lose
         } else {
@@ -1347,6 +1421,7 @@ impl Coordinator {
         task.lost = Some(now);
         self.metrics.attempts_lost += 1;
         let outcome = match reason {
+            _ if !begun => Outcome::Nothing,
             LossReason::LeaseExpired | LossReason::OverLimits => Outcome::Failure,
             // It left, or lends nothing any more: the tasks it takes it does well.
             LossReason::Disconnected | LossReason::Silent | LossReason::GivenBack => {
@@ -1361,11 +1436,13 @@ impl Coordinator {
                 .poll_timeout()
                 .is_some_and(|until| pause != Some(until));
             self.metrics.breakers_opened += u64::from(opened);
-            record(&mut known.reputation, false);
-            self.records.push(Record::Node {
-                node,
-                reputation: known.reputation,
-            });
+            if begun {
+                record(&mut known.reputation, false);
+                self.records.push(Record::Node {
+                    node,
+                    reputation: known.reputation,
+                });
+            }
         });
         self.withheld.push_back(Event::AttemptLost {
             task: id,
@@ -1391,7 +1468,7 @@ impl Coordinator {
             self.records.push(Record::Queued {
                 task: id,
                 attempts: attempt,
-                avoid: node,
+                avoid: Some(node),
             });
         }
         self.tell_drained(node);
@@ -1470,6 +1547,7 @@ impl Coordinator {
         }
         if self.router.is_some() {
             self.route(host);
+            self.give_ahead(None, host.now);
             return;
         }
         for (turn, node) in mem::take(&mut self.queues) {
@@ -1485,6 +1563,7 @@ impl Coordinator {
         // The fastest chooses first: the last one is taken first.
         idle.sort_unstable_by_key(|&(speed, id)| (speed, Reverse(id)));
         self.take_over(idle.into_iter().map(|(_, id)| id).collect(), host.now);
+        self.recall_for(None);
         self.tell_waiting();
     }
 
@@ -1498,12 +1577,14 @@ impl Coordinator {
     ) -> bool {
         if self.router.is_some() {
             self.route(host);
+            self.give_ahead(changed, host.now);
             return false;
         }
         if let Some(changed) = changed {
             self.dispatch_at(changed, host.now);
             self.take_over(vec![changed], host.now);
         }
+        self.recall_for(changed);
         let idle = !self.unplaced.is_empty() && !self.registry.index().idle().is_empty();
         if idle {
             self.place(host);
@@ -1652,6 +1733,95 @@ impl Coordinator {
         self.registry
             .update(node, |known| known.waiting.retain(|id| *id != turn.2));
         self.queues.remove(&(turn, node));
+    }
+
+    /// Whether a node that has no room for a task may get it all the same, to do it next.
+    fn goes_ahead(&self, node: &Node, task: &Task) -> bool {
+        task.may_go_ahead(&node.offer) && node.has_room_ahead(task.fuel_estimate, self.config.ahead)
+    }
+
+    /// Gives nodes that have no room for public tasks some of those that wait, to be done as soon as
+    /// they have. `changed` is the only node with less to do than before; `None` is any.
+    fn give_ahead(&mut self, changed: Option<NodeId>, now: Instant) {
+        let mut next = self.unplaced.iter().take(BACKFILL_MAX);
+        let is_public = |task: &Task| !task.privacy.needs_mixnet();
+        if !self.config.ahead.is_zero()
+            && next.any(|turn| self.tasks.get(&turn.2).is_some_and(is_public))
+        {
+            let mut nodes: Vec<_> = match changed {
+                Some(node) => vec![node],
+                None => self.registry.nodes().keys().copied().collect(),
+            };
+            // One each, in turns.
+            while !nodes.is_empty() && !self.unplaced.is_empty() {
+                nodes.retain(|node| self.give_one_ahead(*node, now));
+            }
+        }
+        self.recall_for(changed);
+    }
+
+    /// Says whether the node has got one.
+    fn give_one_ahead(&mut self, id: NodeId, now: Instant) -> bool {
+        let Some(node) = self.registry.nodes().get(&id) else {
+            return false;
+        };
+        let next = self.unplaced.iter().take(BACKFILL_MAX).find(|turn| {
+            let task = self.tasks.get(&turn.2);
+            task.is_some_and(|task| !task.avoid.contains(&id) && self.goes_ahead(node, task))
+        });
+        let Some(turn) = next.copied() else {
+            return false;
+        };
+        self.leave_queue(turn);
+        self.start(id, turn.2, now)
+    }
+
+    /// If a node has nothing more to do, the one that was given most ahead of time is asked for half
+    /// of it. `changed` is the only node with less to do than before; `None` is any.
+    fn recall_for(&mut self, changed: Option<NodeId>) {
+        let nodes = self.registry.nodes();
+        let is_idle = match changed {
+            Some(node) => nodes.get(&node).is_some_and(Node::is_idle),
+            None => !self.registry.index().idle().is_empty(),
+        };
+        if !is_idle || !self.unplaced.is_empty() {
+            return;
+        }
+        let count = |id: &NodeId| nodes.get(id).map_or(0, |node| node.ahead.len());
+        self.ahead.retain(|id| count(id) > 0);
+        let most = self.ahead.iter().map(|id| (count(id), *id)).max();
+        if let Some((count, node)) = most {
+            self.recall(node, count.div_ceil(2));
+        }
+    }
+
+    /// Asks a node for the last of what it was given ahead of time.
+    fn recall(&mut self, id: NodeId, count: usize) {
+        let attempts_max = self.config.attempts_max;
+        let recalled = self.registry.update(id, |node| {
+            let mut recalled = Vec::new();
+            for task in node.ahead.iter().rev().take(count) {
+                // The last attempt stays where it is.
+                if let Some(held) = node.running.get_mut(task)
+                    && held.number < attempts_max
+                    && !mem::replace(&mut held.recalled, true)
+                {
+                    recalled.push((*task, held.number));
+                }
+            }
+            recalled
+        });
+        for (task, attempt) in recalled.into_iter().flatten() {
+            // What was cancelled is revoked already.
+            if !self.runs(task, id, attempt) {
+                continue;
+            }
+            self.withheld.push_back(Event::Recall {
+                node: id,
+                task,
+                attempt,
+            });
+        }
     }
 
     fn tell_waiting(&mut self) {
@@ -1838,7 +2008,7 @@ impl Coordinator {
             let Some((task, known)) = next else {
                 return;
             };
-            if !node.has_room(known.memory_bytes) {
+            if !node.has_room(known.memory_bytes) && !self.goes_ahead(node, known) {
                 return;
             }
             let turn = known.turn(task);
@@ -1847,7 +2017,7 @@ impl Coordinator {
         }
     }
 
-    /// Begins an attempt at a node that has room for it. Says whether it did.
+    /// Begins an attempt at a node that has room for it, now or ahead of time. Says whether it did.
     fn start(&mut self, id: NodeId, task_id: TaskId, now: Instant) -> bool {
         let Some(task) = self.tasks.get_mut(&task_id) else {
             debug_assert!(false, "task {task_id} is to start and is not known");
@@ -1861,24 +2031,36 @@ impl Coordinator {
             return false;
         };
         let config = &self.config;
+        let mut is_ahead = false;
         let begun = self.registry.update(id, |node| {
+            let ahead = !node.has_room(task.memory_bytes);
+            is_ahead = ahead;
+            // It begins when one of those that run has ended, at the latest with its lease.
+            let leases = node.running.values().filter(|held| ahead && !held.ahead);
+            let begins = leases.map(|held| held.lease).max().unwrap_or(now);
             let held = Attempt {
                 number: attempt,
-                lease: now + lease(config, task.fuel_estimate, &node.offer),
+                lease: begins.max(now) + lease(config, task.fuel_estimate, &node.offer),
                 memory_bytes: task.memory_bytes,
                 price_per_gigafuel: node.offer.price_per_gigafuel,
                 dispatched: true,
                 inherited: false,
                 permit: node.breaker.begin(now),
+                fuel_estimate: task.fuel_estimate,
+                ahead,
+                recalled: false,
             };
             node.barred = !node.breaker.permits(now);
-            node.running.insert(task_id, held);
+            node.begin(task_id, held);
             held.price_per_gigafuel
         });
         let Some(price_per_gigafuel) = begun else {
             debug_assert!(false, "node {id} is to get a task and is not known");
             return false;
         };
+        if is_ahead {
+            self.ahead.insert(id);
+        }
         task.state = state;
         task.attempts = attempt;
         self.metrics.tasks_dispatched += 1;

@@ -121,6 +121,18 @@ pub enum Event {
         /// Which task.
         task: TaskId,
     },
+    /// Others could do this now: the node should give it back by [`Coordinator::gave_back`] if it has
+    /// not begun. Said once for each attempt.
+    ///
+    /// [`Coordinator::gave_back`]: crate::Coordinator::gave_back
+    Recall {
+        /// Which node.
+        node: NodeId,
+        /// Which task.
+        task: TaskId,
+        /// The attempt.
+        attempt: u32,
+    },
     /// Stop this attempt: the task was cancelled, or its lease is over. The slot of a cancelled
     /// attempt is free when it has reported, at the latest when its lease is over.
     Revoke {

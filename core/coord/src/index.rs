@@ -49,7 +49,7 @@ impl Keys {
             memory_bytes: node.free_memory(),
             price: node.offer.price_per_gigafuel,
             idle: node.is_idle(),
-            running: node.running.len(),
+            running: node.running.len() - node.ahead.len(),
             // What is checked to be from zero on orders as its bits do.
             distance: (node.distance_ms() + 0.0).to_bits(),
         }

@@ -41,7 +41,7 @@ pub enum Record {
         /// Attempts that were begun.
         attempts: u32,
         /// The node that let the attempt lapse.
-        avoid: NodeId,
+        avoid: Option<NodeId>,
     },
     /// A task ended. What follows for the ledger is done after this is written.
     Ended {
@@ -282,7 +282,7 @@ impl MemoryJournal {
                     task.state = TaskState::Queued {
                         attempts: *attempts,
                     };
-                    task.avoid.insert(*avoid);
+                    task.avoid.extend(*avoid);
                 }
             }
             Record::Ended {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
+use std::time::Duration;
 
 use fogcompute_base::limits::NODES_MAX;
 use fogcompute_base::{Instant, NodeId, TaskId};
@@ -120,8 +121,12 @@ pub struct NodeView {
     pub kind: NodeKind,
     /// Where it is among the others, once a round trip was measured.
     pub coordinate: Option<Coordinate>,
-    /// Tasks it has, cancelled ones that it has not let go of included.
+    /// Tasks it has for its processors, cancelled ones that it has not let go of included.
     pub running: usize,
+    /// Memory those may take, in bytes.
+    pub memory_bytes: u64,
+    /// Tasks that it was given ahead of time and that wait there for a processor.
+    pub ahead: usize,
     /// Tasks that wait for it.
     pub waiting: usize,
 }
@@ -144,6 +149,12 @@ pub(crate) struct Attempt {
     pub inherited: bool,
     /// The breaker's. `None` if the node was left alone when the coordinator was killed.
     pub permit: Option<Permit>,
+    /// The task's estimated fuel.
+    pub fuel_estimate: u64,
+    /// Whether it was given ahead of time and waits there: it takes up no slot.
+    pub ahead: bool,
+    /// Whether the node was asked to give it back.
+    pub recalled: bool,
 }
 
 /// What the end of an attempt says of its node.
@@ -153,6 +164,13 @@ pub(crate) enum Outcome {
     Failure,
     Nothing,
 }
+
+/// Most tasks that a node is given ahead of time.
+const AHEAD_MAX: usize = 1_024;
+
+/// What a short task takes a processor beside its fuel, in fractions of a second: an instance of its
+/// own, and its part of the messages.
+const OVERHEADS_PER_SECOND: u64 = 2_500;
 
 /// Most modules that are remembered of a node.
 const MODULES_MAX: usize = 32;
@@ -178,6 +196,10 @@ pub(crate) struct Node {
     modules: VecDeque<ContentId>,
     /// Dispatched and not reported; cancelled ones too, until the node has let go of them.
     pub running: BTreeMap<TaskId, Attempt>,
+    /// Those of them that were given ahead of time, in their order there.
+    pub ahead: VecDeque<TaskId>,
+    /// The estimated fuel of those.
+    ahead_fuel: u128,
     /// Placed here, to be dispatched when a slot is free.
     pub waiting: VecDeque<TaskId>,
 }
@@ -229,9 +251,7 @@ impl Node {
 
     /// Memory that nothing is promised of.
     pub(crate) fn free_memory(&self) -> u64 {
-        let held = self.running.values().map(|attempt| attempt.memory_bytes);
-        let held = held.fold(0, u64::saturating_add);
-        self.offer.memory_bytes.saturating_sub(held)
+        self.offer.memory_bytes.saturating_sub(self.held(0))
     }
 
     /// How far it is, in milliseconds.
@@ -252,8 +272,8 @@ impl Node {
             status: self.status(),
             coordinate: self.place.map(|(place, _)| place),
             free: capacity(self.free_slots(), self.free_memory()),
-            running: self.running.len(),
-            waiting: self.waiting.len(),
+            running: self.running.len() - self.ahead.len(),
+            waiting: self.waiting.len() + self.ahead.len(),
             price_per_gigafuel: self.offer.price_per_gigafuel,
             trust: self.reputation.lower_bound(),
             latency_ms: self.distance_ms(),
@@ -266,9 +286,64 @@ impl Node {
 
     /// Whether a task that may take `memory_bytes` can start now.
     pub(crate) fn has_room(&self, memory_bytes: u64) -> bool {
-        let held = self.running.values().map(|attempt| attempt.memory_bytes);
-        let needed = held.fold(memory_bytes, u64::saturating_add);
-        self.has_free_slot() && needed <= self.offer.memory_bytes
+        self.has_free_slot() && self.held(memory_bytes) <= self.offer.memory_bytes
+    }
+
+    /// Memory of the tasks that have a slot, and so much more.
+    pub(crate) fn held(&self, more: u64) -> u64 {
+        let started = self.running.values().filter(|attempt| !attempt.ahead);
+        let held = started.map(|attempt| attempt.memory_bytes);
+        held.fold(more, u64::saturating_add)
+    }
+
+    /// Whether a task may be given to the node ahead of time, so that it never waits for one: as many
+    /// as its processors do within `ahead`, but one for each in any case.
+    pub(crate) fn has_room_ahead(&self, fuel_estimate: u64, ahead: Duration) -> bool {
+        let slots = self.offer.slots();
+        if ahead.is_zero() || !self.takes_tasks() || self.has_free_slot() || slots == 0 {
+            return false;
+        }
+        // It lends less than what it has takes.
+        let started = self.running.len() - self.ahead.len();
+        if started > slots || self.held(0) > self.offer.memory_bytes {
+            return false;
+        }
+        if self.ahead.len() >= AHEAD_MAX {
+            return false;
+        }
+        if self.ahead.len() < slots {
+            return true;
+        }
+        let overheads = (self.ahead.len() + 1) as f64 / OVERHEADS_PER_SECOND as f64;
+        let fuel = self.ahead_fuel + u128::from(fuel_estimate);
+        let seconds = overheads + fuel as f64 / self.offer.fuel_per_second.max(1) as f64;
+        seconds <= ahead.as_secs_f64() * slots as f64
+    }
+
+    /// An attempt that was dispatched.
+    pub(crate) fn begin(&mut self, task: TaskId, attempt: Attempt) {
+        if attempt.ahead {
+            self.ahead.push_back(task);
+            self.ahead_fuel += u128::from(attempt.fuel_estimate);
+        }
+        self.running.insert(task, attempt);
+    }
+
+    /// What was given ahead of time gets the slots that are free.
+    fn start_ahead(&mut self) {
+        while let Some(next) = self.ahead.front()
+            && let Some(attempt) = self.running.get(next)
+            && !self.lost
+            && self.running.len() - self.ahead.len() < self.offer.slots()
+            && self.held(attempt.memory_bytes) <= self.offer.memory_bytes
+        {
+            if let Some(task) = self.ahead.pop_front()
+                && let Some(attempt) = self.running.get_mut(&task)
+            {
+                attempt.ahead = false;
+                self.ahead_fuel -= u128::from(attempt.fuel_estimate);
+            }
+        }
     }
 
     /// Whether the node has a slot that nothing waits for.
@@ -281,7 +356,8 @@ impl Node {
         if !self.takes_tasks() {
             return 0;
         }
-        self.offer.slots().saturating_sub(self.running.len())
+        let started = self.running.len() - self.ahead.len();
+        self.offer.slots().saturating_sub(started)
     }
 
     fn has_free_slot(&self) -> bool {
@@ -301,6 +377,11 @@ impl Node {
             return false;
         };
         self.running.remove(&task);
+        if held.ahead {
+            self.ahead.retain(|ahead| *ahead != task);
+            self.ahead_fuel -= u128::from(held.fuel_estimate);
+        }
+        self.start_ahead();
         if let Some(permit) = held.permit {
             match outcome {
                 Outcome::Success => self.breaker.succeeded(permit),
@@ -356,6 +437,8 @@ impl Registry {
             place: None,
             modules: VecDeque::new(),
             running: BTreeMap::new(),
+            ahead: VecDeque::new(),
+            ahead_fuel: 0,
             waiting: VecDeque::new(),
         }
     }
@@ -468,7 +551,9 @@ impl Registry {
                 reputation: node.reputation,
                 kind: node.kind,
                 coordinate: node.place.map(|(place, _)| place),
-                running: node.running.len(),
+                running: node.running.len() - node.ahead.len(),
+                memory_bytes: node.held(0),
+                ahead: node.ahead.len(),
                 waiting: node.waiting.len(),
             })
             .collect()
@@ -503,7 +588,52 @@ mod tests {
             dispatched: true,
             inherited: false,
             permit: None,
+            fuel_estimate: 0,
+            ahead: false,
+            recalled: false,
         }
+    }
+
+    #[test]
+    fn what_was_given_ahead_of_time_takes_the_slots_that_become_free() {
+        let mut registry = registry();
+        let offer = Offer {
+            fuel_per_second: 1_000_000,
+            ..OFFER
+        };
+        assert!(registry.insert(node(1), offer, Instant::ZERO));
+        let node = registry.nodes.get_mut(&node(1)).unwrap();
+        let task = |number| TaskId::from_bytes([number; 16]);
+        let ahead = Duration::from_millis(50);
+        assert!(!node.has_room_ahead(1, ahead), "it has free slots");
+        node.begin(task(1), attempt(1, 40));
+        node.begin(task(2), attempt(1, 60));
+        let waits = |fuel_estimate, memory_bytes| Attempt {
+            fuel_estimate,
+            ahead: true,
+            ..attempt(1, memory_bytes)
+        };
+        assert!(!node.has_room_ahead(1, Duration::ZERO));
+        for number in 3..5 {
+            // However long they take, one for each processor.
+            assert!(node.has_room_ahead(u64::MAX, ahead));
+            node.begin(task(number), waits(40_000, 50));
+        }
+        // 80 ms of work wait for two processors, and what they cost beside it.
+        assert!(node.has_room_ahead(18_000, ahead));
+        assert!(!node.has_room_ahead(20_000, ahead));
+        assert_eq!((node.free_slots(), node.held(0)), (0, 100));
+
+        // There is a slot, but no memory.
+        assert!(node.free_slot(task(1), 1, Outcome::Nothing, Instant::ZERO));
+        assert_eq!((node.ahead.len(), node.held(0)), (2, 60));
+        assert!(node.free_slot(task(2), 1, Outcome::Nothing, Instant::ZERO));
+        assert_eq!((node.ahead.len(), node.held(0)), (0, 100));
+        assert_eq!(node.ahead_fuel, 0);
+        for number in 3..5 {
+            assert!(node.free_slot(task(number), 1, Outcome::Nothing, Instant::ZERO));
+        }
+        assert!(node.is_idle());
     }
 
     fn registry() -> Registry {

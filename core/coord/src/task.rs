@@ -68,6 +68,12 @@ impl Task {
             && (duration_ms(self.fuel_estimate) as f64 / speed(offer)).ceil() <= RUN_MS_MAX as f64
     }
 
+    /// Whether a node may get it before it has room for it: what waits there can be taken back, which
+    /// the mixnet has no way for.
+    pub(crate) fn may_go_ahead(&self, offer: &Offer) -> bool {
+        !self.privacy.needs_mixnet() && self.fits(offer)
+    }
+
     /// The task as the optimiser sees it.
     pub(crate) fn to_placement_job(&self, id: TaskId, excluded: Vec<NodeId>) -> placement::Job {
         placement::Job {

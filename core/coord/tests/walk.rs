@@ -46,6 +46,8 @@ enum Step {
         offset: u32,
     },
     Cancel(usize),
+    /// An attempt comes back, one that was begun or not, live or not.
+    GiveBack(usize),
     /// The coordinator is killed and goes on from its journal.
     Crash,
     Hold,
@@ -110,6 +112,7 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (any::<usize>(), 0..=NODES, 0..3_u32)
             .prop_map(|(attempt, node, offset)| Step::Forge { attempt, node, offset }),
         2 => any::<usize>().prop_map(Step::Cancel),
+        2 => any::<usize>().prop_map(Step::GiveBack),
         1 => Just(Step::Crash),
         1 => Just(Step::Hold),
         2 => Just(Step::Resume),
@@ -140,6 +143,7 @@ struct World {
     dispatched: Vec<Attempt>,
     /// The attempt that may end its task.
     live: BTreeMap<TaskId, Attempt>,
+    recalled: BTreeSet<Attempt>,
     ended: BTreeSet<TaskId>,
     ended_jobs: BTreeSet<JobId>,
     tasks: BTreeMap<TaskId, (JobId, u64)>,
@@ -164,6 +168,7 @@ impl World {
             now: Instant::from_millis(1),
             dispatched: Vec::new(),
             live: BTreeMap::new(),
+            recalled: BTreeSet::new(),
             ended: BTreeSet::new(),
             ended_jobs: BTreeSet::new(),
             tasks: BTreeMap::new(),
@@ -235,6 +240,17 @@ impl World {
                     let over = self.ended.contains(&id);
                     let done = self.call(|rules, host| rules.cancel(id, host));
                     assert_eq!(done.is_err(), over, "{done:?}");
+                }
+            }
+            Step::GiveBack(index) => {
+                if !self.dispatched.is_empty() {
+                    let Attempt { task, node, number } =
+                        self.dispatched[index % self.dispatched.len()];
+                    let attempt = Attempt { task, node, number };
+                    let live = self.live.get(&task) == Some(&attempt);
+                    let had = self.call(|rules, host| rules.gave_back(node, task, number, host));
+                    // Cancelled ones have a slot until the node lets go of them.
+                    assert!(had || !live);
                 }
             }
             Step::Crash => {
@@ -404,7 +420,19 @@ impl World {
                     let before = self.dispatched.iter().filter(|known| known.task == task);
                     assert!(before.map(|known| known.number).all(|n| n < attempt.number));
                     self.dispatched.push(attempt);
-                    sent_to.insert(node);
+                    sent_to.insert((node, task));
+                }
+                Event::Recall {
+                    node,
+                    task,
+                    attempt: number,
+                } => {
+                    let attempt = Attempt { task, node, number };
+                    assert_eq!(self.live.get(&task), Some(&attempt));
+                    assert!(
+                        self.recalled.insert(attempt),
+                        "{attempt:?} is recalled twice"
+                    );
                 }
                 Event::TaskEnded {
                     task,
@@ -465,7 +493,7 @@ impl World {
         assert!(self.ended.insert(task) || self.killed, "{task} ends twice");
     }
 
-    fn check_places(&self, sent_to: &BTreeSet<NodeId>) {
+    fn check_places(&self, sent_to: &BTreeSet<(NodeId, TaskId)>) {
         assert_eq!(self.coordinator.check(), Ok(()));
         let mut queued = 0;
         for &id in self.tasks.keys() {
@@ -491,7 +519,7 @@ impl World {
         assert_eq!(queued, waiting + self.coordinator.unplaced());
         for view in views {
             let here = self.live.values().filter(|live| live.node == view.node);
-            assert!(here.clone().count() <= view.running);
+            assert!(here.clone().count() <= view.running + view.ahead);
             let Offer {
                 cpu_millis,
                 memory_bytes,
@@ -499,13 +527,17 @@ impl World {
             } = view.offer;
             // What was running when the coordinator was killed may be running still.
             if view.status == Status::Offline && !self.killed {
-                assert_eq!((view.running, view.waiting), (0, 0));
+                assert_eq!((view.running, view.ahead, view.waiting), (0, 0, 0));
             }
             // An offer may shrink below what runs, but then nothing is sent.
-            if sent_to.contains(&view.node) && view.status != Status::Offline {
+            let was_sent = sent_to.iter().any(|(node, _)| *node == view.node);
+            if was_sent && view.status != Status::Offline {
                 assert!(view.running as u64 <= cpu_millis / 1_000);
-                let held: u64 = here.map(|live| self.tasks[&live.task].1).sum();
-                assert!(held <= memory_bytes);
+                assert!(view.memory_bytes <= memory_bytes);
+                // What was given ahead of time could run there.
+                for (_, task) in sent_to.iter().filter(|(node, _)| *node == view.node) {
+                    assert!(self.tasks[task].1 <= memory_bytes);
+                }
             }
         }
     }

@@ -59,6 +59,12 @@ pub use self::records::{JobEntry, Record, TaskEntry};
 /// ones a small task waits too.
 const FITTING_MAX: usize = 64;
 
+/// Weight of the latest attempt in the mean of how long attempts run: one in so many.
+const PACE_OF: u64 = 8;
+
+/// While attempts run longer than this on average, in milliseconds, none is handed over ahead.
+const AHEAD_PACE_MS: u64 = 5;
+
 /// How an executor behaves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Config {
@@ -69,6 +75,11 @@ pub struct Config {
     /// Whether jobs are admitted when they are submitted. Otherwise they wait for
     /// [`Executor::admit`] or [`Executor::refuse`].
     pub admit_at_once: bool,
+    /// How many tasks the runtime is given ahead for each slot, so that while the disk is written it
+    /// has something to do: it runs no more than there are slots at a time, in the order in which
+    /// it was told. Only while tasks run for milliseconds, and none that failed before: an attempt
+    /// that was handed over counts, whether or not it ran when the host crashes.
+    pub ahead_per_slot: u32,
     /// Longest checkpoint, in bytes.
     pub checkpoint_bytes_max: u64,
     /// How often a running task is asked for a checkpoint.
@@ -82,13 +93,14 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// 100,000 open tasks, a million in all; checkpoints of up to 128 MiB each 60 s (as BOINC), 10 s
+    /// 100,000 open tasks, a million in all; none ahead; checkpoints of up to 128 MiB each 60 s (as BOINC), 10 s
     /// of it on making way; 30 s to start and 10 s to stop.
     fn default() -> Self {
         Self {
             open_max: 100_000,
             tasks_max: 1_000_000,
             admit_at_once: true,
+            ahead_per_slot: 0,
             checkpoint_bytes_max: crate::CONTENT_BYTES_MAX as u64,
             checkpoint_every: Duration::from_secs(60),
             vacate_grace: Duration::from_secs(10),
@@ -236,6 +248,9 @@ pub struct Executor {
     queue: BTreeSet<(Priority, u64)>,
     timers: BTreeSet<(u64, u64)>,
     slots: BTreeMap<u32, Holder>,
+    /// How long attempts run, in milliseconds times `PACE_OF`, the latest ones most. `None` before the
+    /// first.
+    pace: Option<u64>,
     records: Vec<Record>,
     /// Records there have been, and how many of them are on disk.
     records_made: u64,
@@ -267,6 +282,7 @@ impl Executor {
             queue: BTreeSet::new(),
             timers: BTreeSet::new(),
             slots: BTreeMap::new(),
+            pace: None,
             records: Vec::new(),
             records_made: 0,
             records_saved: 0,

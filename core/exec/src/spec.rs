@@ -99,15 +99,7 @@ impl TaskSpec {
         limits: Limits,
     ) -> Result<Self, SpecError> {
         let (module, input) = (module.into(), input.into());
-        if module.is_empty() {
-            return Err(SpecError::EmptyModule);
-        }
-        if module.len() > MODULE_BYTES_MAX {
-            return Err(SpecError::ModuleTooLarge {
-                actual: module.len(),
-                limit: MODULE_BYTES_MAX,
-            });
-        }
+        Self::check_module(&module)?;
         if input.len() > INPUT_BYTES_MAX {
             return Err(SpecError::InputTooLarge {
                 actual: input.len(),
@@ -167,11 +159,78 @@ impl TaskSpec {
     /// The task as bytes, see the table above.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_as(|writer| writer.bytes(&self.module))
+    }
+
+    /// Reads a task from bytes of a peer.
+    ///
+    /// # Errors
+    /// [`SpecError::Decode`] for bytes of another shape, and those of [`TaskSpec::new`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, SpecError> {
+        let (module, input, limits, grants) =
+            Self::decode_as(bytes, |reader| reader.bytes(MODULE_BYTES_MAX))?;
+        Self::new(module, input, limits)?.with_grants(grants)
+    }
+}
+
+impl TaskSpec {
+    /// Longest encoding without the module, in bytes.
+    pub const APART_BYTES_MAX: usize = Self::ENCODED_BYTES_MAX - 4 - MODULE_BYTES_MAX + Digest::LEN;
+
+    /// The task as bytes of which the module is only named, for peers that have it. As the table
+    /// above, with the 32 bytes of the module's digest in place of its length and content.
+    #[must_use]
+    pub fn encode_apart(&self) -> Vec<u8> {
+        self.encode_as(|writer| writer.raw(self.module_digest.as_bytes()))
+    }
+
+    /// Reads what [`TaskSpec::encode_apart`] wrote. `module` is asked for the content of a digest
+    /// and vouches for it: it is not hashed once more for each task. `None` if it has none.
+    ///
+    /// # Errors
+    /// As [`TaskSpec::decode`].
+    pub fn decode_apart(
+        bytes: &[u8],
+        module: impl FnOnce(Digest) -> Option<Arc<[u8]>>,
+    ) -> Result<Option<Self>, SpecError> {
+        let decoded = Self::decode_as(bytes, |reader| {
+            Ok(Digest::from_bytes(reader.array::<{ Digest::LEN }>()?))
+        })?;
+        let (module_digest, input, limits, grants) = decoded;
+        limits.validate()?;
+        grants.validate()?;
+        let Some(module) = module(module_digest) else {
+            return Ok(None);
+        };
+        Self::check_module(&module)?;
+        Ok(Some(Self {
+            module,
+            module_digest,
+            input: input.to_vec(),
+            limits,
+            grants,
+        }))
+    }
+
+    fn check_module(module: &[u8]) -> Result<(), SpecError> {
+        if module.is_empty() {
+            return Err(SpecError::EmptyModule);
+        }
+        if module.len() > MODULE_BYTES_MAX {
+            return Err(SpecError::ModuleTooLarge {
+                actual: module.len(),
+                limit: MODULE_BYTES_MAX,
+            });
+        }
+        Ok(())
+    }
+
+    fn encode_as(&self, module: impl FnOnce(&mut Writer)) -> Vec<u8> {
         let is_plain = self.limits.is_plain() && self.grants.is_empty();
         let mut writer = Writer::new();
         writer.u8(if is_plain { VERSION } else { VERSION_GRANTS });
         self.limits.encode_to(&mut writer);
-        writer.bytes(&self.module);
+        module(&mut writer);
         writer.bytes(&self.input);
         if !is_plain {
             self.limits.encode_extra_to(&mut writer);
@@ -180,11 +239,10 @@ impl TaskSpec {
         writer.finish()
     }
 
-    /// Reads a task from bytes of a peer.
-    ///
-    /// # Errors
-    /// [`SpecError::Decode`] for bytes of another shape, and those of [`TaskSpec::new`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, SpecError> {
+    fn decode_as<'a, T>(
+        bytes: &'a [u8],
+        module: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
+    ) -> Result<(T, &'a [u8], Limits, Grants), SpecError> {
         let mut reader = Reader::new(bytes);
         let unknown = |value: u8| {
             SpecError::Decode(DecodeError::Unknown {
@@ -197,7 +255,7 @@ impl TaskSpec {
             return Err(unknown(version));
         }
         let mut limits = Limits::decode_from(&mut reader)?;
-        let module = reader.bytes(MODULE_BYTES_MAX)?;
+        let module = module(&mut reader)?;
         let input = reader.bytes(INPUT_BYTES_MAX)?;
         let mut grants = Grants::default();
         if version == VERSION_GRANTS {
@@ -209,7 +267,7 @@ impl TaskSpec {
             }
         }
         reader.finish()?;
-        Self::new(module, input, limits)?.with_grants(grants)
+        Ok((module, input, limits, grants))
     }
 }
 
@@ -339,6 +397,43 @@ mod tests {
         assert!(!text.contains("115"), "{text}");
     }
 
+    #[test]
+    fn a_task_without_its_module_is_put_together_again() {
+        let spec = TaskSpec::new(vec![7; 100], vec![9; 3], Limits::default())
+            .and_then(|spec| {
+                spec.with_grants(Grants {
+                    host_calls: true,
+                    ..Grants::default()
+                })
+            })
+            .unwrap();
+        let bytes = spec.encode_apart();
+        assert!(bytes.len() < 100);
+        let module = |digest| (digest == spec.module_digest()).then(|| Arc::clone(spec.module()));
+        let decoded = TaskSpec::decode_apart(&bytes, module).unwrap();
+        assert_eq!(decoded.as_ref(), Some(&spec));
+        assert_eq!(TaskSpec::decode_apart(&bytes, |_| None), Ok(None));
+        // What stands beside the module is looked at as ever.
+        let mut bad = bytes;
+        bad[1..9].fill(0);
+        assert_eq!(
+            TaskSpec::decode_apart(&bad, module),
+            Err(SpecError::Limits(LimitsError::NoFuel))
+        );
+    }
+
+    #[test]
+    fn the_longest_task_without_its_module_is_within_its_limit() {
+        let limits = Limits::default();
+        let spec =
+            TaskSpec::new(vec![0; MODULE_BYTES_MAX], vec![0; INPUT_BYTES_MAX], limits).unwrap();
+        assert!(spec.encode_apart().len() <= TaskSpec::APART_BYTES_MAX);
+        assert_eq!(
+            spec.encode().len() - spec.encode_apart().len(),
+            4 + MODULE_BYTES_MAX - Digest::LEN
+        );
+    }
+
     proptest! {
         #[test]
         fn tasks_round_trip(
@@ -362,7 +457,11 @@ mod tests {
                 *version = first;
             }
             if let Ok(spec) = TaskSpec::decode(&bytes) {
-                prop_assert_eq!(spec.encode(), bytes);
+                prop_assert_eq!(spec.encode(), bytes.clone());
+            }
+            let module = Arc::<[u8]>::from(*b"module");
+            if let Ok(Some(spec)) = TaskSpec::decode_apart(&bytes, |_| Some(module)) {
+                prop_assert_eq!(spec.encode_apart(), bytes);
             }
         }
 

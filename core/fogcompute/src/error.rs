@@ -15,12 +15,13 @@ use fogcompute_ledger::earning::{EarningError, Name, NameError};
 use fogcompute_ledger::economy::EconomyError;
 use fogcompute_ledger::staking::StakingError;
 use fogcompute_ledger::{Corruption, LedgerError, ParseAmountError, PpmTooLarge};
+use fogcompute_mesh::SendError as MeshSendError;
 use fogcompute_mix::{
     BuildError, GeometryError, MessageError, PacketError, ParseContactError, SendError, SurbError,
     TooManyTags, TopologyError, TopologyFileError,
 };
 use fogcompute_net::EngineError;
-use fogcompute_node::{FogError, MixnetError, NodeError, WorkerError};
+use fogcompute_node::{FogError, MeshError, MixnetError, NodeError, WorkerError};
 use fogcompute_schedule::evolution::{DirectionsError, EvolutionError};
 use fogcompute_schedule::indicators::IndicatorError;
 use fogcompute_schedule::strategy::Name as Strategy;
@@ -35,7 +36,7 @@ macro_rules! codes {
         /// What kind of thing went wrong. The numbers never change; new ones may be added.
         ///
         /// Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
-        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance.
+        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh.
         #[non_exhaustive]
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         #[repr(u32)]
@@ -380,6 +381,21 @@ codes! {
     FutureLookup = 931,
     /// The rules of governance refuse an operation for a reason that has no code of its own.
     GovernanceRefused = 932,
+
+    /// Nothing was heard of a peer of the mesh.
+    UnknownPeer = 1000,
+    /// A peer of the mesh does not say that it understands what it is to be sent.
+    NotUnderstood = 1001,
+    /// This peer is in no such group of the mesh.
+    UnknownGroup = 1002,
+    /// A group of the mesh is changed by who made it, and nobody else.
+    NotGroupCreator = 1003,
+    /// As much waits in a mesh node already as may. Try again later.
+    MeshBusy = 1004,
+    /// A text, a name or a file is empty, or longer than the mesh carries.
+    InvalidMeshContent = 1005,
+    /// Nobody in the mesh offered such a file, or too long ago.
+    UnknownFile = 1006,
 }
 
 /// Everything that can go wrong, from every crate, with a stable [`code`](Error::code).
@@ -530,6 +546,9 @@ pub enum Error {
     /// A node or coordinator.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// A peer of the mesh.
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
     /// The text of an identifier.
     #[error(transparent)]
     Id(#[from] ParseIdError),
@@ -619,6 +638,7 @@ impl Error {
             Self::Fog(error) => fog_code(error),
             Self::Worker(error) => worker_code(error),
             Self::Node(_) => ErrorCode::Node,
+            Self::Mesh(error) => mesh_code(error),
         }
     }
 }
@@ -667,6 +687,26 @@ const fn mixnet_code(error: &MixnetError) -> ErrorCode {
         | MixnetError::Answered
         | MixnetError::Send(SendError::ForeignEntry { .. }) => ErrorCode::InvalidReplyBlock,
         MixnetError::Send(_) => ErrorCode::MixnetBusy,
+        _ => ErrorCode::Node,
+    }
+}
+
+fn mesh_code(error: &MeshError) -> ErrorCode {
+    match error {
+        MeshError::Closed | MeshError::Forked => ErrorCode::Closed,
+        MeshError::Send(MeshSendError::UnknownPeer { .. }) => ErrorCode::UnknownPeer,
+        MeshError::Send(MeshSendError::NotUnderstood { .. }) => ErrorCode::NotUnderstood,
+        MeshError::Send(MeshSendError::UnknownGroup { .. }) => ErrorCode::UnknownGroup,
+        MeshError::Send(MeshSendError::NotCreator { .. }) => ErrorCode::NotGroupCreator,
+        MeshError::Send(MeshSendError::Full { .. })
+        | MeshError::FilesFull { .. }
+        | MeshError::RadiosFull { .. } => ErrorCode::MeshBusy,
+        MeshError::Send(_) | MeshError::Format(_) => ErrorCode::InvalidMeshContent,
+        MeshError::Restore(_) => ErrorCode::StorageCorrupt,
+        MeshError::Store(error) => store_code(error),
+        MeshError::Listen { .. } => ErrorCode::Listen,
+        MeshError::File { source, .. } => io_code(source),
+        MeshError::UnknownFile { .. } => ErrorCode::UnknownFile,
         _ => ErrorCode::Node,
     }
 }
@@ -1019,6 +1059,48 @@ mod tests {
     fn errors_of_every_crate_have_their_code() {
         let code = |error: Error| error.code();
         assert_eq!(code(PacketError::Header.into()), ErrorCode::InvalidPacket);
+        let peer = fogcompute_mesh::PeerId::from_bytes([1; 8]);
+        let group = fogcompute_mesh::group::GroupId([1; 16]);
+        let file = fogcompute_base::Digest::of(b"file");
+        for (error, expected) in [
+            (MeshError::Closed, ErrorCode::Closed),
+            (MeshError::Forked, ErrorCode::Closed),
+            (
+                MeshSendError::UnknownPeer { peer }.into(),
+                ErrorCode::UnknownPeer,
+            ),
+            (
+                MeshSendError::NotUnderstood { peer }.into(),
+                ErrorCode::NotUnderstood,
+            ),
+            (
+                MeshSendError::UnknownGroup { group }.into(),
+                ErrorCode::UnknownGroup,
+            ),
+            (
+                MeshSendError::NotCreator { group }.into(),
+                ErrorCode::NotGroupCreator,
+            ),
+            (MeshSendError::Full { limit: 1 }.into(), ErrorCode::MeshBusy),
+            (MeshError::FilesFull { limit: 1 }, ErrorCode::MeshBusy),
+            (MeshError::RadiosFull { limit: 1 }, ErrorCode::MeshBusy),
+            (
+                MeshSendError::Text {
+                    actual: 0,
+                    limit: 1,
+                }
+                .into(),
+                ErrorCode::InvalidMeshContent,
+            ),
+            (
+                fogcompute_mesh::FormatError::Missing { tag: 1 }.into(),
+                ErrorCode::InvalidMeshContent,
+            ),
+            (StoreError::BadIdentity.into(), ErrorCode::StorageCorrupt),
+            (MeshError::UnknownFile { file }, ErrorCode::UnknownFile),
+        ] {
+            assert_eq!(code(error.into()), expected);
+        }
         assert_eq!(
             code(BuildError::PayloadTooLarge { actual: 1, max: 0 }.into()),
             ErrorCode::PayloadTooLarge

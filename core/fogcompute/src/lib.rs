@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | Sphinx packets | [`Sphinx`], [`SphinxProcessor`] | [`mix`] |
 //! | a mixnet: nodes and clients | [`MixnetNode`], [`MixnetClient`] | [`mix`], [`net`], [`node`] |
+//! | a peer of a BitChat mesh | [`MeshNode`] | [`bitchat`], [`transport`], [`net`], [`node`] |
 //! | multi-objective optimisation | [`minimize`], [`Search`] | [`schedule`] |
 //! | how good a front is | [`indicators`], [`non_dominated_sort`] | [`schedule`] |
 //! | placement of jobs on nodes | [`place`], [`Placing`] | [`schedule`] |
@@ -17,6 +18,7 @@
 //! | may this device lend compute | [`HarvestPolicy`] | [`harvest`] |
 //! | a fog in this process | [`Fog`] | [`node`], [`coord`], [`exec`], [`runtime`] |
 //! | tasks that this device keeps and does when its owner permits | [`Worker`] | [`node`], [`exec`], [`harvest`], [`runtime`], [`store`] |
+//! | a fog of processes, from Rust: a coordinator, a node, and who submits | [`node::CoordinatorService`], [`node::run_node`], [`node::FogClient`] | [`coord`], [`net`], [`store`] |
 //! | errors with stable codes | [`Error`], [`ErrorCode`] | |
 //!
 //! ```
@@ -31,6 +33,7 @@
 
 mod credits;
 mod error;
+mod mesh;
 mod mixnet;
 mod optimise;
 mod packets;
@@ -41,12 +44,14 @@ pub use fogcompute_coord as coord;
 pub use fogcompute_exec as exec;
 pub use fogcompute_harvest as harvest;
 pub use fogcompute_ledger as ledger;
+pub use fogcompute_mesh as bitchat;
 pub use fogcompute_mix as mix;
 pub use fogcompute_net as net;
 pub use fogcompute_node as node;
 pub use fogcompute_runtime as runtime;
 pub use fogcompute_schedule as schedule;
 pub use fogcompute_store as store;
+pub use fogcompute_transport as transport;
 
 pub use credits::{
     EconomyOperator, EconomyReceipt, EconomyStake, GovernanceMember, GovernanceOverview,
@@ -81,9 +86,10 @@ pub use fogcompute_mix::{
 };
 pub use fogcompute_net::EngineStats;
 pub use fogcompute_node::{
-    Fog, FogCanceller, FogConfig, FogStats, FogTask, MixnetClient, MixnetClientConfig,
-    MixnetClientStats, MixnetMessage, MixnetNode, MixnetNodeConfig, Pending, ReplyBlocks, Restored,
-    TaskStatus, Worker, WorkerCall, WorkerConfig, WorkerHarvest, WorkerHost, WorkerJob, WorkerLog,
+    Fog, FogCanceller, FogConfig, FogStats, FogTask, MeshEvent, MeshFileEnd, MeshHistory, MeshNode,
+    MeshNodeConfig, MeshNodeStats, MixnetClient, MixnetClientConfig, MixnetClientStats,
+    MixnetMessage, MixnetNode, MixnetNodeConfig, Pending, ReplyBlocks, Restored, TaskStatus,
+    Worker, WorkerCall, WorkerConfig, WorkerHarvest, WorkerHost, WorkerJob, WorkerLog,
     WorkerStatus,
 };
 pub use fogcompute_schedule::evolution::{
@@ -95,6 +101,7 @@ pub use fogcompute_schedule::{
     Constraint, PartialPlan, Plan, Point, Preference, Sharing, indicators, non_dominated_sort,
 };
 pub use fogcompute_store::{Durability, LedgerOptions, TextFormat};
+pub use mesh::{HostRadio, MeshKind, MeshRecord, host_radio};
 pub use mixnet::{TopologyOptions, topology, verify_topology};
 pub use optimise::{
     Genome, Placing, Search, SearchConfig, SearchFailure, minimize, place, place_while,

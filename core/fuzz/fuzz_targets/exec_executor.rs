@@ -128,6 +128,7 @@ fuzz_target!(|acts: Vec<Act>| {
     let config = Config {
         open_max: 40,
         tasks_max: 60,
+        ahead_per_slot: 2,
         ..Config::default()
     };
     let mut executor = Executor::new(config, EPOCH);

@@ -36,6 +36,10 @@ impl Capabilities {
     /// Ours: gives and takes files in [chunks](crate::chunks).
     pub const CHUNKS: Self = Self(1 << 33);
 
+    /// Ours: tells other couriers [whom it meets and what it carries](crate::courier::CourierNews). Announced while
+    /// the [strategy](crate::courier::CourierStrategy) asks for it.
+    pub const COURIERS: Self = Self(1 << 34);
+
     /// What has all bits of both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {

@@ -1,6 +1,10 @@
 //! Messages that others carry to a peer who is not there.
 
-use std::collections::BTreeMap;
+mod choice;
+mod prophet;
+mod told;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use fogcompute_base::wire::{Reader, Writer};
@@ -14,6 +18,10 @@ use crate::identity::{Identity, NoiseKey};
 use crate::noise::{NoiseError, open_sealed, seal_to};
 use crate::packet::{PeerId, SIGNATURE_BYTES};
 use crate::tlv::{FormatError, array, fields16, once, put16, required};
+
+pub use choice::{CourierStrategy, Division, Knowledge};
+pub use prophet::{PREDICTIONS_MAX, Predictability, Predictions, ProphetConfig};
+pub use told::{CARRIED_MAX, CourierNews, SHORT_ID_BYTES};
 
 /// Longest sealed message, in bytes.
 pub const SEALED_BYTES_MAX: usize = 16_384;
@@ -29,6 +37,11 @@ const LIFETIME_SLACK: Duration = Duration::from_secs(3600);
 pub const PREKEYS_MAX: usize = 8;
 /// How long a key is kept after it was used: the same message may come over another courier.
 const USED_PREKEY_KEPT: Duration = Duration::from_secs(48 * 3600);
+
+/// Couriers of one envelope that are remembered.
+const HOLDERS_MAX: usize = 64;
+/// Envelopes that are not carried any more and are remembered.
+const HAD_MAX: usize = 256;
 
 const TAG_DOMAIN: &[u8] = b"bitchat-courier-tag-v1";
 const SEAL_PROLOGUE: &[u8] = b"bitchat-courier-v1";
@@ -254,6 +267,17 @@ fn prekey_prologue(id: u32) -> Vec<u8> {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct EnvelopeId(pub [u8; 32]);
 
+impl EnvelopeId {
+    /// Its first bytes, which couriers tell each other.
+    #[must_use]
+    pub fn short(&self) -> [u8; SHORT_ID_BYTES] {
+        let [first, ..] = self.0.as_chunks().0 else {
+            unreachable!("the digest has 32 bytes");
+        };
+        *first
+    }
+}
+
 /// How well the depositor of an envelope is known to who carries it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Standing {
@@ -276,6 +300,8 @@ pub struct CourierConfig {
     pub per_stranger: usize,
     /// How often an envelope is sent towards a recipient who was heard of and has no link here.
     pub remote_interval: Duration,
+    /// Who is given what is carried.
+    pub strategy: CourierStrategy,
 }
 
 impl Default for CourierConfig {
@@ -286,6 +312,7 @@ impl Default for CourierConfig {
             per_favourite: 5,
             per_stranger: 2,
             remote_interval: Duration::from_secs(600),
+            strategy: CourierStrategy::default(),
         }
     }
 }
@@ -311,6 +338,21 @@ struct Carried {
     number: u64,
     sprayed: bool,
     remote_after: Instant,
+    /// Couriers that were given it.
+    holders: BTreeSet<PeerId>,
+    /// To how many others it was given.
+    forwards: u8,
+    /// Whom it is for, once somebody was heard of whose tag it has.
+    recipient: Option<NoiseKey>,
+}
+
+impl Carried {
+    fn remember_holder(&mut self, courier: PeerId) {
+        if self.holders.len() >= HOLDERS_MAX && !self.holders.contains(&courier) {
+            self.holders.pop_first();
+        }
+        self.holders.insert(courier);
+    }
 }
 
 /// Envelopes that are carried for others.
@@ -318,9 +360,16 @@ pub struct CourierBag {
     config: CourierConfig,
     envelopes: BTreeMap<EnvelopeId, Carried>,
     deposits: u64,
+    /// What was passed on whole, the oldest first: it is not taken again.
+    had: VecDeque<EnvelopeId>,
 }
 
 impl CourierBag {
+    /// Envelopes that were ever taken.
+    pub(crate) const fn deposits(&self) -> u64 {
+        self.deposits
+    }
+
     /// An empty one.
     #[must_use]
     pub const fn new(config: CourierConfig) -> Self {
@@ -328,6 +377,7 @@ impl CourierBag {
             config,
             envelopes: BTreeMap::new(),
             deposits: 0,
+            had: VecDeque::new(),
         }
     }
 
@@ -361,6 +411,10 @@ impl CourierBag {
             if !carried.sprayed {
                 carried.envelope.copies = carried.envelope.copies.max(envelope.copies);
             }
+            carried.remember_holder(depositor);
+            return Deposit::Known;
+        }
+        if self.had.contains(&id) {
             return Deposit::Known;
         }
         let (of_one, own_max) = match standing {
@@ -391,6 +445,9 @@ impl CourierBag {
             number: self.deposits,
             sprayed: false,
             remote_after: Instant::ZERO,
+            holders: BTreeSet::new(),
+            forwards: 0,
+            recipient: None,
         };
         self.envelopes.insert(id, carried);
         Deposit::Accepted
@@ -413,8 +470,21 @@ impl CourierBag {
         self.expire(unix);
         let ids = self.for_recipient(recipient, unix);
         ids.into_iter()
-            .filter_map(|id| Some(self.envelopes.remove(&id)?.envelope))
+            .filter_map(|id| {
+                let envelope = self.envelopes.remove(&id)?.envelope;
+                if self.config.strategy.asks() {
+                    self.remember(id);
+                }
+                Some(envelope)
+            })
             .collect()
+    }
+
+    fn remember(&mut self, id: EnvelopeId) {
+        if self.had.len() >= HAD_MAX {
+            self.had.pop_front();
+        }
+        self.had.push_back(id);
     }
 
     /// Copies of what is for a peer who was heard of over others: at most once in
@@ -440,23 +510,106 @@ impl CourierBag {
             .collect()
     }
 
-    /// Gives half of the copies of each envelope to another courier: what to send it. What has one copy
-    /// left stays, as does what this courier deposited itself.
-    pub fn spray(&mut self, courier: PeerId, unix: UnixMillis) -> Vec<Envelope> {
+    /// Divides the copies of each envelope with another courier, as the strategy says: what to send it. Who has an
+    /// envelope is not given it again, nor is who deposited it. `own` is what this courier knows of whom it meets,
+    /// `told` what the other one said.
+    pub fn share(
+        &mut self,
+        courier: PeerId,
+        own: Option<&Predictions>,
+        told: Option<&CourierNews>,
+        unix: UnixMillis,
+    ) -> Vec<Envelope> {
         self.expire(unix);
-        self.envelopes
-            .values_mut()
-            .filter(|carried| carried.envelope.copies > 1 && carried.depositor != courier)
-            .map(|carried| {
-                let given = carried.envelope.copies / 2;
-                carried.envelope.copies -= given;
-                carried.sprayed = true;
-                Envelope {
-                    copies: given,
-                    ..carried.envelope.clone()
-                }
+        let strategy = self.config.strategy;
+        let says: BTreeMap<NoiseKey, Predictability> = match (strategy.prophet(), told) {
+            (Some(_), Some(news)) => news.predictions.iter().copied().collect(),
+            _ => BTreeMap::new(),
+        };
+        let keys: Vec<_> = says.keys().copied().collect();
+        self.recognise(&keys);
+        let mut shared = Vec::new();
+        let mut passed_on = Vec::new();
+        for (id, carried) in &mut self.envelopes {
+            if carried.depositor == courier
+                || carried.holders.contains(&courier)
+                || told.is_some_and(|news| news.has(id))
+            {
+                continue;
+            }
+            let of = |all: &BTreeMap<_, Predictability>| {
+                let known = carried.recipient.and_then(|key| all.get(&key).copied());
+                known.unwrap_or_default()
+            };
+            let here = match (own, carried.recipient) {
+                (Some(own), Some(key)) => own.of(&key),
+                _ => Predictability::ZERO,
+            };
+            let theirs = match told {
+                Some(_) => Knowledge::Says(of(&says)),
+                None => Knowledge::Unsaid,
+            };
+            let copies = carried.envelope.copies;
+            let Some(division) = strategy.divide(copies, carried.forwards, here, theirs) else {
+                continue;
+            };
+            carried.envelope.copies = division.kept;
+            carried.sprayed = true;
+            carried.forwards = carried.forwards.saturating_add(1);
+            carried.remember_holder(courier);
+            shared.push(Envelope {
+                copies: division.given,
+                ..carried.envelope.clone()
+            });
+            if division.kept == 0 {
+                passed_on.push(*id);
+            }
+        }
+        for id in passed_on {
+            self.envelopes.remove(&id);
+            self.remember(id);
+        }
+        shared
+    }
+
+    /// Finds out for whom envelopes are, among those who have these keys. A tag is of the day on which an envelope
+    /// was sealed, a day before it expires.
+    pub fn recognise(&mut self, keys: &[NoiseKey]) {
+        let sealed = |carried: &Carried| {
+            let lifetime = u64::try_from(LIFETIME.as_millis()).unwrap_or(u64::MAX);
+            day(UnixMillis(
+                carried.envelope.expiry.0.saturating_sub(lifetime),
+            ))
+        };
+        let unknown = |carried: &&Carried| carried.recipient.is_none();
+        let days: BTreeSet<u32> = self
+            .envelopes
+            .values()
+            .filter(unknown)
+            .map(sealed)
+            .collect();
+        let tags: BTreeMap<CourierTag, NoiseKey> = days
+            .into_iter()
+            .flat_map(|day| {
+                keys.iter()
+                    .map(move |key| (CourierTag::new(*key, day), *key))
             })
-            .collect()
+            .collect();
+        if tags.is_empty() {
+            return;
+        }
+        for carried in self.envelopes.values_mut() {
+            let found = tags.get(&carried.envelope.tag).copied();
+            carried.recipient = carried.recipient.or(found);
+        }
+    }
+
+    /// What another courier need not give: what is carried, and what was passed on lately.
+    #[must_use]
+    pub fn short_ids(&self) -> Vec<[u8; SHORT_ID_BYTES]> {
+        let had = self.had.iter().rev();
+        let all = self.envelopes.keys().chain(had);
+        all.take(CARRIED_MAX).map(EnvelopeId::short).collect()
     }
 
     /// Drops what is out of time.
@@ -725,6 +878,10 @@ mod tests {
         PeerId::from_bytes([number; 8])
     }
 
+    fn share(bag: &mut CourierBag, courier: u8) -> Vec<Envelope> {
+        bag.share(peer(courier), None, None, NOW)
+    }
+
     #[test]
     fn only_the_recipient_opens_an_envelope_and_knows_that_it_is_its() {
         let ([alice, bob], mut rng) = people();
@@ -791,15 +948,17 @@ mod tests {
             bag.deposit(envelope(1), peer(1), stranger, NOW),
             Deposit::Accepted
         );
-        assert_eq!(bag.spray(peer(1), NOW), []);
-        assert_eq!(bag.spray(peer(2), NOW)[0].copies, 2);
+        assert_eq!(share(&mut bag, 1), []);
+        assert_eq!(share(&mut bag, 2)[0].copies, 2);
+        // Who has it is not given more of it.
+        assert_eq!(share(&mut bag, 2), []);
         // What was given away does not come back as more.
         assert_eq!(
             bag.deposit(envelope(1), peer(1), stranger, NOW),
             Deposit::Known
         );
-        assert_eq!(bag.spray(peer(3), NOW)[0].copies, 1);
-        assert_eq!(bag.spray(peer(4), NOW), []);
+        assert_eq!(share(&mut bag, 3)[0].copies, 1);
+        assert_eq!(share(&mut bag, 4), []);
         assert_eq!(bag.len(), 1);
     }
 
@@ -863,6 +1022,63 @@ mod tests {
         assert_eq!(bag.hand_over(to, NOW), []);
     }
 
+    #[test]
+    fn with_prophet_the_last_copy_goes_to_who_is_likelier_and_does_not_come_back() {
+        let ([alice, bob], mut rng) = people();
+        let prophet = ProphetConfig::default();
+        let mut bag = CourierBag::new(CourierConfig {
+            strategy: CourierStrategy::Prophet(prophet),
+            ..CourierConfig::default()
+        });
+        let sealed = Envelope::seal(&alice, bob.noise_key(), b"hi", NOW, &mut rng).unwrap();
+        let one = Envelope {
+            copies: 1,
+            ..sealed
+        };
+        bag.deposit(one.clone(), peer(1), Standing::Stranger, NOW);
+        let mut own = Predictions::new(prophet, Instant::ZERO);
+        own.meet(bob.noise_key(), Instant::ZERO);
+        let says = |parts: u32| CourierNews {
+            predictions: vec![(bob.noise_key(), Predictability::from_billionths(parts))],
+            carried: Vec::new(),
+        };
+        let mut share = |who, news: &CourierNews| bag.share(peer(who), Some(&own), Some(news), NOW);
+        assert_eq!(share(2, &CourierNews::default()), []);
+        assert_eq!(share(2, &says(500_000_000)), []);
+        assert_eq!(share(1, &says(600_000_000)), []);
+        let has = CourierNews {
+            carried: vec![one.digest().short()],
+            ..says(600_000_000)
+        };
+        assert_eq!(share(3, &has), []);
+        assert_eq!(share(4, &says(600_000_000)), std::slice::from_ref(&one));
+        assert!(bag.is_empty());
+        assert_eq!(bag.short_ids(), [one.digest().short()]);
+        assert_eq!(
+            bag.deposit(one, peer(4), Standing::Stranger, NOW),
+            Deposit::Known
+        );
+        assert!(bag.is_empty());
+    }
+
+    #[test]
+    fn an_epidemic_gives_to_each_once_and_keeps() {
+        let mut bag = CourierBag::new(CourierConfig {
+            strategy: CourierStrategy::Epidemic,
+            ..CourierConfig::default()
+        });
+        let first = Envelope {
+            copies: 1,
+            ..envelope(1)
+        };
+        bag.deposit(first.clone(), peer(1), Standing::Stranger, NOW);
+        for courier in 2..100 {
+            assert_eq!(share(&mut bag, courier), std::slice::from_ref(&first));
+            assert_eq!(share(&mut bag, courier), []);
+        }
+        assert_eq!(bag.len(), 1);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
@@ -885,7 +1101,7 @@ mod tests {
                 if what == 0 {
                     bag.deposit(envelope(1), peer(who), Standing::Stranger, NOW);
                 } else {
-                    given += bag.spray(peer(who), NOW).iter().map(|e| u32::from(e.copies)).sum::<u32>();
+                    given += share(&mut bag, who).iter().map(|e| u32::from(e.copies)).sum::<u32>();
                 }
             }
             let held: u32 = bag.iter().map(|(e, ..)| u32::from(e.copies)).sum();

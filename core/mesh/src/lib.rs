@@ -46,8 +46,9 @@
 //! groups of up to sixteen, files, voice bursts. Types that mean nothing here are relayed and not looked into. It
 //! was checked against vectors from independent libraries, and never against an app on a phone.
 //!
-//! Ours, for peers that announce the capability, inside sessions: [call signalling](call) and [files in
-//! chunks](chunks).
+//! Ours, for peers that announce the capability, inside sessions: [call signalling](call), [files in
+//! chunks](chunks), and what [couriers tell each other](courier::CourierNews) when a
+//! [strategy](courier::CourierStrategy) other than that of the apps chooses who carries.
 //!
 //! # What it does not do
 //!
@@ -68,6 +69,9 @@
 //! one that was announced for that identifier, and never changes. Who is behind a link is what an announce or a
 //! handshake with a full time to live says; nobody signs that, so it chooses where a packet is sent first and
 //! nothing else.
+//!
+//! What couriers tell is what they say: one that claims to meet everybody is given copies, and no more than the budget
+//! of an envelope. Who asks couriers tells each neighbour of ours whom it is likely to meet.
 //!
 //! Whatever links bring is bounded: by link, by peer, by number and bytes ([`NodeConfig`]). What is refused is
 //! counted by its kind ([`Counters`]).

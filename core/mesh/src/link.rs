@@ -149,6 +149,8 @@ pub(crate) struct Link {
     pub(crate) answered: VecDeque<Instant>,
     /// When each group of types is asked for next.
     pub(crate) sync_due: [Option<Instant>; 3],
+    /// When the neighbour is next told what couriers tell each other.
+    pub(crate) news_due: Instant,
 }
 
 impl Link {

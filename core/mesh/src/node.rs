@@ -10,7 +10,10 @@ use crate::announce::{Announce, Capabilities, NICKNAME_BYTES_MAX};
 use crate::call::CallSignal;
 use crate::chunks::{CHUNK_BYTES, ChunkMessage};
 use crate::counters::Counters;
-use crate::courier::{CourierBag, CourierConfig, Envelope, PrekeyBundle, Prekeys};
+use crate::courier::{
+    CourierBag, CourierConfig, CourierNews, Envelope, Predictability, Predictions, PrekeyBundle,
+    Prekeys,
+};
 use crate::file::File;
 use crate::fragment::{Reassembler, ReassemblyConfig};
 use crate::group::{GroupId, GroupState};
@@ -24,6 +27,7 @@ use crate::sync::{SyncStore, SyncTypes};
 use crate::tlv::FormatError;
 use crate::voice::VoiceFrame;
 
+mod carry;
 mod input;
 mod output;
 mod saved;
@@ -453,6 +457,10 @@ pub struct Node {
     store: SyncStore,
     outbox: BTreeMap<u64, Outgoing>,
     bag: CourierBag,
+    /// Whom this peer is likely to meet, if its couriers are chosen by that.
+    predictions: Option<Predictions>,
+    /// What couriers near have told, and when.
+    told: BTreeMap<PeerId, (CourierNews, Instant)>,
     prekeys: Prekeys,
     groups: BTreeMap<GroupId, GroupState>,
     received: Seen<(PeerId, MessageId)>,
@@ -500,6 +508,12 @@ impl Node {
             store: SyncStore::new(),
             outbox: BTreeMap::new(),
             bag: CourierBag::new(config.courier),
+            predictions: config
+                .courier
+                .strategy
+                .prophet()
+                .map(|prophet| Predictions::new(prophet, now)),
+            told: BTreeMap::new(),
             prekeys: Prekeys::default(),
             groups: BTreeMap::new(),
             received: Seen::new(RECEIVED_MAX, RECEIVED_FOR),
@@ -620,6 +634,11 @@ impl Node {
             .map(|message| (message.peer, &message.id, message.state))
     }
 
+    /// How likely this peer is to reach whom, if its couriers are chosen by that.
+    pub fn predictions(&self) -> impl Iterator<Item = (NoiseKey, Predictability)> {
+        self.predictions.iter().flat_map(Predictions::iter)
+    }
+
     /// Envelopes that are carried for others.
     #[must_use]
     pub fn carried(&self) -> usize {
@@ -657,6 +676,7 @@ impl Node {
             asked_until: Instant::ZERO,
             answered: VecDeque::new(),
             sync_due: [None; 3],
+            news_due: now,
         };
         self.links.insert(link, up);
         self.announce_due = now;
@@ -825,6 +845,7 @@ impl Node {
         let needed = match content {
             Content::Call(_) => Capabilities::CALLS,
             Content::Chunk(_) => Capabilities::CHUNKS,
+            Content::Couriers(_) => Capabilities::COURIERS,
             _ => Capabilities::default(),
         };
         if !known.announce.capabilities.unwrap_or_default().has(needed) {

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::announce::Capabilities;
 use crate::call::CallSignal;
 use crate::chunks::ChunkMessage;
+use crate::courier::CourierNews;
 use crate::file::File;
 use crate::group::GroupState;
 use crate::identity::VerifyKey;
@@ -30,6 +31,7 @@ const FILE: u8 = 0x20;
 const PEER_STATE: u8 = 0x21;
 const CALL: u8 = 0x40;
 const CHUNK: u8 = 0x41;
+const COURIERS: u8 = 0x42;
 
 const PEER_STATE_VERSION: u8 = 1;
 
@@ -122,6 +124,7 @@ pub struct PeerState {
 /// | 21 | version 1, then fields 01 capabilities, 02 signing key |
 /// | 40 | ours: call signalling, for peers with [`Capabilities::CALLS`] |
 /// | 41 | ours: files in chunks, for peers with [`Capabilities::CHUNKS`] |
+/// | 42 | ours: what couriers tell each other, for peers with [`Capabilities::COURIERS`] |
 #[non_exhaustive]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Content {
@@ -150,6 +153,8 @@ pub enum Content {
     Call(CallSignal),
     /// Ours: a step of a file in chunks.
     Chunk(ChunkMessage),
+    /// Ours: whom a courier meets and what it carries.
+    Couriers(CourierNews),
     /// A type that means nothing here.
     Other {
         /// The type.
@@ -180,6 +185,7 @@ impl Content {
             PEER_STATE => Self::PeerState(decode_peer_state(body)?),
             CALL => Self::Call(CallSignal::decode(body)?),
             CHUNK => Self::Chunk(ChunkMessage::decode(body)?),
+            COURIERS => Self::Couriers(CourierNews::decode(body)?),
             _ => Self::Other {
                 kind,
                 body: body.to_vec(),
@@ -213,6 +219,7 @@ impl Content {
             }
             Self::Call(signal) => (CALL, signal.encode()?),
             Self::Chunk(message) => (CHUNK, message.encode()?),
+            Self::Couriers(news) => (COURIERS, news.encode()?),
             Self::Other { kind, body } => (*kind, body.clone()),
         };
         let mut bytes = Vec::with_capacity(1 + body.len());

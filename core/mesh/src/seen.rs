@@ -50,7 +50,7 @@ impl<K: Clone + Ord> Seen<K> {
     }
 
     /// The keys, the oldest first.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+    pub(crate) fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
         self.order.iter().map(|(_, key)| key)
     }
 

@@ -360,11 +360,13 @@ impl SyncStore {
         }
     }
 
-    /// What the asker misses, at most `packets_max` of it, marked as an answer that goes no further.
+    /// What the asker misses, at most `packets_max` of it, marked as an answer that goes no further. What is for one
+    /// peer is given to that one alone.
     #[must_use]
     pub fn answer(
         &self,
         request: &SyncRequest,
+        asker: Option<PeerId>,
         packets_max: usize,
         unix: UnixMillis,
     ) -> Vec<Packet> {
@@ -381,7 +383,9 @@ impl SyncStore {
                         .iter()
                         .any(|id| packet.payload().starts_with(id));
                 let keep = self.shelves.get(&types.0).map(|shelf| shelf.keep.age_max);
+                let is_for_asker = packet.is_broadcast() || packet.recipient == asker;
                 (always || asked)
+                    && is_for_asker
                     && named
                     && keep.is_some_and(|age_max| !is_old(packet, age_max, unix))
             })
@@ -443,6 +447,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_for_one_peer_is_given_to_that_one_alone() {
+        let receiver = PeerId::from_bytes([2; 8]);
+        let kind = PacketType::FRAGMENT;
+        let sender = PeerId::from_bytes([1; 8]);
+        let packet = Packet::new(kind, sender, NOW, vec![1; 40]).unwrap();
+        let mut store = SyncStore::new();
+        store.insert(&packet.to(receiver), NOW);
+        let request = SyncStore::new().request(SyncTypes::FRAGMENTS, 400);
+        for (asker, count) in [(None, 0), (Some(sender), 0), (Some(receiver), 1)] {
+            assert_eq!(store.answer(&request, asker, 9, NOW).len(), count);
+        }
+    }
+
+    #[test]
     fn who_asks_gets_what_it_has_not() {
         let (mut ours, mut theirs) = (SyncStore::new(), SyncStore::new());
         for (index, text) in ["a", "b", "c", "d"].into_iter().enumerate() {
@@ -454,17 +472,17 @@ mod tests {
         }
         let request = theirs.request(SyncTypes::MESSAGES, 400);
         let request = SyncRequest::decode(&request.encode().unwrap()).unwrap();
-        let answer = ours.answer(&request, 100, NOW);
+        let answer = ours.answer(&request, None, 100, NOW);
         assert_eq!(texts(&answer), ["b", "d"]);
         assert!(answer.iter().all(|packet| packet.answer && packet.ttl == 0));
-        assert_eq!(ours.answer(&request, 1, NOW).len(), 1);
+        assert_eq!(ours.answer(&request, None, 1, NOW).len(), 1);
         let since = SyncRequest {
             since: Some(UnixMillis(NOW.0 - 2)),
             ..request
         };
-        assert_eq!(texts(&ours.answer(&since, 100, NOW)), ["b"]);
+        assert_eq!(texts(&ours.answer(&since, None, 100, NOW)), ["b"]);
         assert_eq!(
-            ours.answer(&theirs.request(SyncTypes::FILES, 400), 9, NOW)
+            ours.answer(&theirs.request(SyncTypes::FILES, 400), None, 9, NOW)
                 .len(),
             0
         );
@@ -478,9 +496,9 @@ mod tests {
         assert!(store.is_empty());
         store.insert(&message(1, "new", hours), NOW);
         let request = SyncStore::new().request(SyncTypes::MESSAGES, 400);
-        assert_eq!(store.answer(&request, 9, NOW).len(), 1);
+        assert_eq!(store.answer(&request, None, 9, NOW).len(), 1);
         let later = UnixMillis(NOW.0 + 1);
-        assert_eq!(store.answer(&request, 9, later).len(), 0);
+        assert_eq!(store.answer(&request, None, 9, later).len(), 0);
         store.expire(later);
         assert!(store.is_empty());
     }
@@ -501,7 +519,7 @@ mod tests {
             store.insert(&announce(age), NOW);
         }
         let request = SyncStore::new().request(SyncTypes::ANNOUNCES, 400);
-        let answer = store.answer(&request, 9, NOW);
+        let answer = store.answer(&request, None, 9, NOW);
         assert_eq!(answer.len(), 1);
         assert_eq!(answer[0].timestamp.0, NOW.0 - 5);
         store.forget(PeerId::from_bytes([2; 8]));
@@ -532,7 +550,7 @@ mod tests {
                 prop_assert_eq!(SyncRequest::decode(&again), Ok(request.clone()));
                 let mut store = SyncStore::new();
                 store.insert(&message(1, "a", 0), NOW);
-                prop_assert!(store.answer(&request, 9, NOW).len() <= 1);
+                prop_assert!(store.answer(&request, None, 9, NOW).len() <= 1);
             }
         }
     }

@@ -10,6 +10,12 @@
 //! thread for each processor and no allocation for each packet: what a node takes that relays for
 //! others. The two do not speak with each other; a network uses one.
 //!
+//! [`TcpLinks`] is a set of TCP links that carry frames, dialled again when they end: what a mesh runs
+//! over where there is no radio. [`TcpTransport`] makes a
+//! [`Transport`](fogcompute_transport::Transport) of it.
+//!
+//! On Linux, the features `ble-central` and `ble-linux` add Bluetooth radios in the module `ble`.
+//!
 //! What it does not do: cover traffic of its own accord beyond what keeps a UDP link alive, hole
 //! punching, congestion control (the rates of a mixnet are its directory's matter).
 //!
@@ -35,6 +41,11 @@
 //! # }
 //! ```
 
+#[cfg(all(
+    target_os = "linux",
+    any(feature = "ble-central", feature = "ble-linux")
+))]
+pub mod ble;
 mod directory;
 #[cfg(unix)]
 mod engine;
@@ -42,6 +53,7 @@ mod identity;
 mod link;
 mod mix;
 mod places;
+mod tcp;
 mod udp;
 
 pub use directory::DirectoryError;
@@ -50,6 +62,10 @@ pub use engine::{Busy, EngineConfig, EngineError, EngineHandle, EngineStats, Mix
 pub use identity::Identity;
 pub use link::{Link, LinkError, LinkReader, LinkWriter, Purpose};
 pub use mix::{LINK_IDLE_MAX, LinkStats, MixHandle, MixPermit, MixService, MixServiceConfig};
+pub use tcp::{
+    DialId, TCP_FRAME_BYTES_MAX, TcpConfig, TcpEvent, TcpEvents, TcpLinkId, TcpLinks, TcpSendError,
+    TcpTransport,
+};
 pub use udp::{
     DATAGRAM_BYTES_MAX, DATAGRAM_OVERHEAD_BYTES, LANES, LinkExhausted, Opened, Refusal, UdpLink,
     UdpLinks, UdpLinksConfig, UdpLinksError, UdpTable, Unreachable,

@@ -88,6 +88,10 @@ pub enum Purpose {
     Mix,
     /// Messages between a node and its coordinator.
     Control,
+    /// What submitters ask of a coordinator.
+    Submit,
+    /// Frames of a mesh, and of [`TcpLinks`](crate::TcpLinks) in general.
+    Frames,
 }
 
 impl Purpose {
@@ -95,6 +99,8 @@ impl Purpose {
         match self {
             Self::Mix => 1,
             Self::Control => 2,
+            Self::Submit => 3,
+            Self::Frames => 4,
         }
     }
 
@@ -102,6 +108,8 @@ impl Purpose {
         match byte {
             1 => Some(Self::Mix),
             2 => Some(Self::Control),
+            3 => Some(Self::Submit),
+            4 => Some(Self::Frames),
             _ => None,
         }
     }
@@ -151,13 +159,14 @@ impl Link {
         expected: NodeId,
         purpose: Purpose,
     ) -> Result<Self, LinkError> {
-        Self::dial_within(stream, identity, expected, purpose, HANDSHAKE_TIMEOUT).await
+        Self::dial_within(stream, identity, Some(expected), purpose, HANDSHAKE_TIMEOUT).await
     }
 
+    /// The same, to whoever answers unless somebody is expected.
     pub(crate) async fn dial_within(
         stream: TcpStream,
         identity: &Identity,
-        expected: NodeId,
+        expected: Option<NodeId>,
         purpose: Purpose,
         limit: Duration,
     ) -> Result<Self, LinkError> {
@@ -167,7 +176,9 @@ impl Link {
             write_handshake(&mut stream, &mut noise, &[]).await?;
             read_handshake(&mut stream, &mut noise).await?;
             let found = remote(&noise)?;
-            if found != expected {
+            if let Some(expected) = expected
+                && found != expected
+            {
                 return Err(LinkError::WrongPeer { expected, found });
             }
             write_handshake(&mut stream, &mut noise, &[purpose.to_byte()]).await?;
@@ -314,6 +325,11 @@ impl LinkWriter {
         }
         Ok(())
     }
+
+    /// Says that nothing more comes.
+    pub(crate) async fn finish(&mut self) -> Result<(), LinkError> {
+        Ok(self.stream.shutdown().await?)
+    }
 }
 
 impl LinkReader {
@@ -342,6 +358,15 @@ impl LinkReader {
             Some(attendance) => attendance.attend(frame).await,
             None => frame.await,
         }
+    }
+}
+
+impl LinkReader {
+    /// Reads until the peer sends nothing more, and looks at nothing: a connection that is closed with
+    /// something unread in it takes what was sent over it along.
+    pub(crate) async fn drain(&mut self) {
+        let mut rest = [0; 4096];
+        while matches!(self.stream.read(&mut rest).await, Ok(1..)) {}
     }
 }
 
@@ -549,7 +574,13 @@ mod tests {
         assert!(matches!(refused, Err(LinkError::HandshakeTimeout { limit: l }) if l == limit));
         drop(dialled);
         let (dialled, _accepted) = connected().await;
-        let refused = Link::dial_within(dialled, &identity, identity.node(), Purpose::Mix, limit);
+        let refused = Link::dial_within(
+            dialled,
+            &identity,
+            Some(identity.node()),
+            Purpose::Mix,
+            limit,
+        );
         let refused = tokio::time::timeout(HANDSHAKE_TIMEOUT, refused)
             .await
             .unwrap();

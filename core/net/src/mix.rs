@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fogcompute_base::{Clock, Instant, NodeId};
@@ -19,6 +19,9 @@ use crate::places::{Places, passed};
 
 /// Most packets processed together. More would not be faster, only hold the first one up.
 const BATCH_PACKETS_MAX: usize = 32;
+
+/// Longest frame on a link of packets, in bytes: longer than a packet of any geometry.
+const PACKET_FRAME_BYTES_MAX: usize = 128 << 10;
 
 /// How long peers may be silent on links they opened, unless configured otherwise. Nodes tell their
 /// coordinator something every 90 seconds at least.
@@ -43,6 +46,8 @@ pub struct MixServiceConfig {
     /// this service opened are closed, by itself, after half the time without a packet: so no
     /// packet is written to a link that the other side is just about to close.
     pub idle_max: Duration,
+    /// Where links for [`Purpose::Submit`] go; without it they are closed.
+    pub submit: Option<mpsc::Sender<Link>>,
 }
 
 impl Default for MixServiceConfig {
@@ -54,6 +59,7 @@ impl Default for MixServiceConfig {
             redial_after: Duration::from_secs(1),
             handshake_max: HANDSHAKE_TIMEOUT,
             idle_max: LINK_IDLE_MAX,
+            submit: None,
         }
     }
 }
@@ -100,8 +106,8 @@ pub struct MixHandle {
 impl MixService {
     /// Starts the service on `listener`.
     ///
-    /// Deliveries come out of the returned receiver. Links opened for another purpose than mixing
-    /// go to `control`, or are closed if there is none.
+    /// Deliveries come out of the returned receiver. Control links go to `control`, or are closed if
+    /// there is none.
     pub fn spawn(
         mixnode: Mixnode,
         identity: Identity,
@@ -220,6 +226,7 @@ async fn accept_links(
             continue;
         };
         let (identity, commands, control) = (identity.clone(), commands.clone(), control.clone());
+        let submit = config.submit.clone();
         let (places, clock) = (Arc::clone(&places), Arc::clone(&clock));
         links.spawn(async move {
             // A peer that fails its handshake is not told more than that the link closed.
@@ -229,20 +236,22 @@ async fn accept_links(
             };
             let key = (link.peer(), purpose);
             let link = link.attended(places.take(key, slot, clock, first_max, idle_max));
-            match purpose {
-                Purpose::Mix => read_packets(link.into_split().0, commands).await,
-                Purpose::Control => {
-                    if let Some(control) = control {
-                        let _ = control.send(link).await;
-                    }
-                }
+            let host = match purpose {
+                Purpose::Mix => return read_packets(link.into_split().0, commands).await,
+                Purpose::Control => control,
+                Purpose::Submit => submit,
+                // Nobody here speaks that.
+                Purpose::Frames => None,
+            };
+            if let Some(host) = host {
+                let _ = host.send(link).await;
             }
         });
     }
 }
 
 async fn read_packets(mut reader: LinkReader, commands: mpsc::Sender<Command>) {
-    while let Ok(packet) = reader.receive().await {
+    while let Ok(packet) = reader.receive_up_to(PACKET_FRAME_BYTES_MAX).await {
         if commands.send(Command::Packet(packet)).await.is_err() {
             return;
         }
@@ -317,6 +326,8 @@ async fn sleep(wait: Option<Duration>) {
 
 struct Peer {
     queue: mpsc::Sender<Vec<u8>>,
+    /// Whether it could not be reached when it was last dialled.
+    failed: Arc<AtomicBool>,
     // Dropping the set ends the link.
     _task: JoinSet<()>,
 }
@@ -333,23 +344,28 @@ struct Links {
 
 impl Links {
     fn send(&mut self, transmit: Transmit) {
-        let Some(&(node, address)) = self.directory.get(&transmit.to) else {
+        let Some(&whom) = self.directory.get(&transmit.to) else {
             self.counters.unknown_peer.fetch_add(1, Ordering::Relaxed);
             return;
         };
         let peer = self.peers.entry(transmit.to).or_insert_with(|| {
             let (queue, packets) = mpsc::channel(self.config.peer_queue_packets_max);
+            let failed = Arc::new(AtomicBool::new(false));
             let mut task = JoinSet::new();
             task.spawn(write_packets(
                 self.identity.clone(),
-                node,
-                address,
+                whom,
                 packets,
+                Arc::clone(&failed),
                 Arc::clone(&self.counters),
                 Arc::clone(&self.clock),
                 self.config.clone(),
             ));
-            Peer { queue, _task: task }
+            Peer {
+                queue,
+                failed,
+                _task: task,
+            }
         });
         if peer.queue.try_send(transmit.packet.into_bytes()).is_err() {
             self.counters.unreachable.fetch_add(1, Ordering::Relaxed);
@@ -357,19 +373,21 @@ impl Links {
     }
 
     fn set_directory(&mut self, directory: Directory) {
-        // A peer that left or moved loses its link; what still waits for it is dropped.
+        // A peer that left or moved loses its link; what still waits for it is dropped. One that could
+        // not be reached is dialled at once: whoever has told of it has heard of it since.
         let old = std::mem::replace(&mut self.directory, directory);
-        self.peers
-            .retain(|node, _| old.get(node) == self.directory.get(node));
+        self.peers.retain(|node, peer| {
+            old.get(node) == self.directory.get(node) && !peer.failed.load(Ordering::Relaxed)
+        });
     }
 }
 
 /// Sends one peer's packets; dials when there is something to send and no link.
 async fn write_packets(
     identity: Identity,
-    node: NodeId,
-    address: SocketAddr,
+    (node, address): (NodeId, SocketAddr),
     mut packets: mpsc::Receiver<Vec<u8>>,
+    failed: Arc<AtomicBool>,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
     config: MixServiceConfig,
@@ -400,6 +418,7 @@ async fn write_packets(
             if link.is_none() && may_dial {
                 link = dial(&identity, node, address, config.handshake_max).await;
                 failed_at = link.is_none().then(|| clock.now());
+                failed.store(link.is_none(), Ordering::Relaxed);
             }
             let Some((_, writer)) = link.as_mut() else {
                 break;
@@ -433,7 +452,7 @@ async fn dial(
 ) -> Option<(LinkReader, LinkWriter)> {
     let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
     let stream = connected.ok()?.ok()?;
-    let link = Link::dial_within(stream, identity, node, Purpose::Mix, limit)
+    let link = Link::dial_within(stream, identity, Some(node), Purpose::Mix, limit)
         .await
         .ok()?;
     Some(link.into_split())
@@ -805,6 +824,12 @@ mod tests {
         node.handle.send(vec![packet(&descriptor)]).await;
         drop(listener.accept().await.unwrap());
         unreachable(3).await;
+        // Reports to a coordinator that was started again were dropped, and their tasks waited for the
+        // end of a lease.
+        node.handle.set_directory([&descriptor]).await.unwrap();
+        node.handle.send(vec![packet(&descriptor)]).await;
+        drop(listener.accept().await.unwrap());
+        unreachable(4).await;
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -17,12 +17,14 @@ use fogcompute_schedule::evolution::Nsga2;
 use fogcompute_schedule::strategy::Name;
 use fogcompute_schedule::{OBJECTIVE_COUNT, OBJECTIVE_NAMES, Preference, Sharing};
 
+use crate::chat::{self, ChatArguments};
 use crate::dao::{self, DaoCommand};
 use crate::demo::{
     DemoConfig, DemoError, NODES_MAX, NODES_MIN, TILES_MAX, TILES_MIN, WIDTH_MAX, WIDTH_MIN,
     run_demo,
 };
 use crate::error::NodeError;
+use crate::fogs::{self, AskCommand, CoordinatorCommand, FogCommandError, FogFile, TokenCommand};
 use crate::harvest::{self, HarvestCommand};
 use crate::ledger::{self, LedgerCommand};
 use crate::messages::{self, Wanted};
@@ -52,6 +54,16 @@ enum Command {
     /// A compute node runs every task that reaches it through the mixnet, in its sandbox: nobody is
     /// asked for a permission yet, so join only fogs you trust.
     Node(NodeArguments),
+    /// Run the coordinator of a fog.
+    ///
+    /// Exit codes: 1 for files and addresses that cannot be used, 2 for arguments that make no sense.
+    #[command(subcommand)]
+    Coordinator(CoordinatorCommand),
+    /// Say who may use a fog.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    #[command(flatten)]
+    Ask(AskCommand),
     /// Run a mixnode of a network with a signed topology file, over UDP.
     ///
     /// SIGINT and SIGTERM end it after it has sent what it holds; SIGHUP reads the configuration
@@ -86,6 +98,11 @@ enum Command {
     /// make no sense, 3 for tasks that are not there, have no output, or have none yet.
     #[command(subcommand)]
     Worker(WorkerCommand),
+    /// Talk in a mesh: to everybody near, to one peer, in groups; send files.
+    ///
+    /// Lines from the standard input are said to everybody; those that begin with a slash are commands,
+    /// and /help lists them. The end of the input, /quit, SIGINT and SIGTERM end it.
+    Chat(ChatArguments),
     /// Say what this device would lend, and why.
     ///
     /// Exit codes: 1 for files that are not read or not sound and for a device that cannot be read,
@@ -438,12 +455,20 @@ struct NodeArguments {
     /// Mix layer, from 0. For mixnodes only.
     #[arg(long, required_if_eq("role", "mix"), value_parser = clap::value_parser!(u8).range(0..4))]
     layer: Option<u8>,
+    /// The file fog.toml of the coordinator's data, which says where and who it is.
+    #[arg(long, value_name = "FILE", required_unless_present = "coordinator")]
+    fog: Option<PathBuf>,
     /// Where the coordinator accepts links.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    coordinator: SocketAddr,
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        requires = "coordinator_id",
+        conflicts_with = "fog"
+    )]
+    coordinator: Option<SocketAddr>,
     /// The coordinator's node id, 64 hexadecimal digits.
-    #[arg(long, value_name = "ID")]
-    coordinator_id: NodeId,
+    #[arg(long, value_name = "ID", requires = "coordinator")]
+    coordinator_id: Option<NodeId>,
     /// Where to accept links; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
@@ -470,6 +495,18 @@ struct NodeArguments {
     exit_with_coordinator: bool,
 }
 
+impl NodeArguments {
+    /// Where the coordinator is, and who.
+    fn whom(&self) -> Result<(SocketAddr, NodeId), FogCommandError> {
+        // One without the other is refused with the arguments.
+        if let (Some(address), Some(id)) = (self.coordinator, self.coordinator_id) {
+            return Ok((address, id));
+        }
+        let fog = FogFile::read(self.fog.as_deref().unwrap_or(Path::new("fog.toml")))?;
+        Ok((fog.address, fog.coordinator))
+    }
+}
+
 /// Runs the command with `args` (the program's name first) and returns its exit code: 0 when all
 /// went well, 1 when it did not, 2 for arguments that make no sense, 3 for what was understood and
 /// cannot be (a placement, a transfer), 130 when interrupted.
@@ -478,9 +515,12 @@ struct NodeArguments {
 pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
     // Whoever reads JSON reads it of arguments that make no sense as well.
     let json_asked = args.get(1).is_some_and(|task| {
-        ["demo", "schedule", "ledger", "dao", "harvest"]
-            .iter()
-            .any(|json| task == json)
+        [
+            "demo", "schedule", "ledger", "dao", "harvest", "token", "submit", "status", "result",
+            "cancel", "drain", "undrain", "watch", "top",
+        ]
+        .iter()
+        .any(|json| task == json)
     }) && args.iter().any(|argument| argument == "--json");
     let arguments = match Arguments::try_parse_from(args).and_then(checked) {
         Ok(arguments) => arguments,
@@ -536,6 +576,15 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 }
             }
         }
+        Command::Coordinator(command) => match runtime.block_on(fogs::coordinate(&command)) {
+            Ok(()) => 0,
+            Err(error) => {
+                failed(&error);
+                error.exit_code()
+            }
+        },
+        Command::Token(command) => fog_command(fogs::token(&command), command.json()),
+        Command::Ask(command) => fog_command(runtime.block_on(fogs::ask(&command)), command.json()),
         Command::Mixnode(arguments) => {
             let done = if arguments.new_key {
                 mixnode::new_key(&arguments.config, mixnode::NewKey::Only)
@@ -668,6 +717,11 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 error.exit_code()
             }
         },
+        Command::Chat(arguments) => match runtime.block_on(chat::run(arguments)) {
+            Ok(()) => 0,
+            Err(error) if error.is_reader_gone() => 0,
+            Err(error) => failed(&error),
+        },
         Command::Harvest(command) => match harvest::run(&command) {
             Ok(()) => 0,
             Err(error) if error.is_reader_gone() => 0,
@@ -685,10 +739,14 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 },
                 (RoleName::Compute, _) => Role::Compute,
             };
+            let (coordinator, coordinator_id) = match arguments.whom() {
+                Ok(whom) => whom,
+                Err(error) => return failed(&error),
+            };
             let config = NodeConfig {
                 role,
-                coordinator: arguments.coordinator,
-                coordinator_id: arguments.coordinator_id,
+                coordinator,
+                coordinator_id,
                 listen: arguments.listen,
                 data: arguments.data,
                 policy: match arguments.policy {
@@ -713,6 +771,20 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
                 Ok(()) => 0,
                 Err(error) => failed(&error),
             }
+        }
+    }
+}
+
+fn fog_command(done: Result<(), FogCommandError>, json: bool) -> i32 {
+    match done {
+        Ok(()) => 0,
+        Err(error) if error.is_reader_gone() => 0,
+        Err(error) => {
+            if json {
+                print_failure(error.kind(), &with_causes(&error));
+            }
+            failed(&error);
+            error.exit_code()
         }
     }
 }

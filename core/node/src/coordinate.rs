@@ -1,16 +1,23 @@
 //! A coordinator on sockets: the host of `fogcompute_coord::Coordinator`.
 
-use std::collections::BTreeMap;
+mod outbox;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fogcompute_base::{AccountId, Clock, Instant, NodeId, OsEntropy, SystemClock, TaskId};
-use fogcompute_coord::{
-    Config, Coordinator, Event, FlushError, Host, JobSpec, LossReason, Offer, RegisterError,
-    genesis,
+use fogcompute_base::wire::DecodeError;
+use fogcompute_base::{
+    AccountId, Clock, Instant, NodeId, OsEntropy, SystemClock, TaskId, UnixMillis,
 };
-use fogcompute_exec::{TaskError, TaskReport, TaskSpec};
+use fogcompute_coord::metrics::Metrics;
+use fogcompute_coord::{
+    Config, Coordinator, Event, FlushError, Host, JobSpec, LossReason, Offer, Placement,
+    PrivacyLevel, RegisterError, ReportError, genesis,
+};
+use fogcompute_exec::{TaskError, TaskReport, TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
 use fogcompute_mix::{
     Client, ClientConfig, Delivery, Descriptor, EpochParity, HOPS_MAX, Incoming, MessageId,
@@ -27,10 +34,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use self::outbox::{Full, Outbox};
 use crate::error::NodeError;
+use crate::health;
 use crate::protocol::{
-    DIRECTORY_NODES_MAX, FROM_NODE_BYTES_MAX, FromNode, Lending, Refusal, Role, TaskMessage, ToNode,
+    AttemptId, DIRECTORY_NODES_MAX, FROM_NODE_BYTES_MAX, FromNode, LINK_TASKS_MAX, Lending,
+    LinkModules, Refusal, Role, STRANGER_BYTES_MAX, TaskMessage, ToNode,
 };
+use crate::submit::{self, Desk, Submitters};
+use crate::trace;
 
 /// Bytes of a task report beside its output.
 const REPORT_OVERHEAD_BYTES: usize = 256;
@@ -40,7 +52,14 @@ const SPARE_LINKS: usize = 256;
 
 /// Most messages of nodes that wait to be looked at. When reached, control links are read no
 /// further.
-const CONTROL_QUEUE_MAX: usize = 256;
+const CONTROL_QUEUE_MAX: usize = 64;
+
+/// Most messages that are acted on before what came of them is written down, in one transaction.
+const MESSAGES_MAX: usize = 256;
+
+/// How long a note that the ledger has done its part waits for other things to be written with. If
+/// it is lost, the ledger is asked once more.
+const NOTES_WAIT: Duration = Duration::from_millis(50);
 
 /// Most messages that wait for one node, the directory not counted: of that it gets the latest.
 const NODE_QUEUE_MAX: usize = 8;
@@ -142,6 +161,9 @@ pub struct NodeRecord {
     pub mix: Option<MixStats>,
     /// Whether the way to it is known: it has answered a ping.
     pub answered: bool,
+    /// Reports on its link that were of no use: of another's task, of an attempt that is over, or
+    /// over the task's limits.
+    pub reports_refused: u64,
 }
 
 struct Peer {
@@ -154,6 +176,10 @@ struct Peer {
 struct ControlLink {
     node: NodeId,
     to_node: mpsc::Sender<ToLink>,
+    /// Tasks and news of attempts.
+    outbox: Arc<Outbox>,
+    /// Whether the node was let in, and may send long messages.
+    joined: Arc<AtomicBool>,
     /// When its ping was sent.
     pinged: Arc<OnceLock<Instant>>,
 }
@@ -173,9 +199,9 @@ enum Control {
         link: u64,
         end: ControlLink,
     },
-    Frame {
+    Message {
         link: u64,
-        frame: Vec<u8>,
+        message: Result<FromNode, DecodeError>,
     },
     Closed {
         node: NodeId,
@@ -209,6 +235,19 @@ pub struct CoordinatorService {
     /// The latest directory, for all nodes: who is slow skips those in between.
     directory: watch::Sender<Arc<[u8]>>,
     requests: BTreeMap<MessageId, Request>,
+    pub(crate) submitters: Submitters,
+    /// What happened since the start.
+    pub(crate) counts: Metrics,
+    /// What has happened and was not told yet.
+    updates: VecDeque<Update>,
+    /// Reports that were heard and will be acknowledged once what came of them is on disk.
+    reported: Vec<(u64, AttemptId)>,
+    /// Links for which something waits in their outboxes.
+    filled: BTreeSet<u64>,
+    /// Whether something has happened since everything was written down.
+    eventful: bool,
+    /// When notes that can wait are written at the latest.
+    notes_due: Option<Instant>,
     /// What the rules have decided and is not done yet.
     decided: Option<Event>,
     _tasks: JoinSet<()>,
@@ -278,6 +317,8 @@ impl CoordinatorService {
             address: listener.local_addr().map_err(listen_error)?,
         };
         let (control_links, links) = mpsc::channel(64);
+        let (submit_links, submitters) = mpsc::channel(64);
+        let (desk, asked) = Desk::new(Arc::clone(&clock));
         let (mix, deliveries) = MixService::spawn(
             Mixnode::new(
                 key,
@@ -292,6 +333,7 @@ impl CoordinatorService {
             Arc::clone(&clock),
             MixServiceConfig {
                 links_max: config.nodes_max + SPARE_LINKS,
+                submit: Some(submit_links),
                 ..MixServiceConfig::default()
             },
         );
@@ -304,6 +346,7 @@ impl CoordinatorService {
             directories,
             Arc::clone(&clock),
         ));
+        tasks.spawn(submit::attend_links(submitters, Arc::clone(&desk)));
         let client = Client::new(descriptor.contact(), ClientConfig::default());
         Ok(Self {
             rng,
@@ -324,6 +367,14 @@ impl CoordinatorService {
             changes: 0,
             directory,
             requests: BTreeMap::new(),
+            submitters: Submitters::new(desk, asked),
+            counts: Metrics::default(),
+            updates: VecDeque::new(),
+            reported: Vec::new(),
+            filled: BTreeSet::new(),
+            // Of its last life the ledger may have something left to do.
+            eventful: true,
+            notes_due: None,
             decided: None,
             _tasks: tasks,
         })
@@ -357,6 +408,16 @@ impl CoordinatorService {
     #[must_use]
     pub fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    /// Why nothing can be written down, if nothing can.
+    pub(crate) fn stalled(&self) -> Option<&str> {
+        self.stalled.as_ref().map(|(_, reason)| reason.as_str())
+    }
+
+    /// The wall clock.
+    pub(crate) fn wall(&self) -> UnixMillis {
+        self.clock.unix_now()
     }
 
     /// What is known of every node that is there.
@@ -393,7 +454,11 @@ impl CoordinatorService {
     /// # Errors
     /// [`NodeError::Submit`].
     pub async fn submit(&mut self, job: JobSpec) -> Result<(), NodeError> {
-        Ok(self.with_rules(|rules, host| rules.submit(job, host))?)
+        let taken = self.with_rules(|rules, host| rules.submit(job, host));
+        if let Err(error) = &taken {
+            health::count_refused(&mut self.counts, error);
+        }
+        Ok(taken?)
     }
 
     /// Waits for the next thing that happens, acts on it, and tells.
@@ -405,6 +470,9 @@ impl CoordinatorService {
     /// [`NodeError`]: the coordinator cannot go on, for instance because its ledger fails.
     pub async fn next(&mut self) -> Result<Update, NodeError> {
         loop {
+            if let Some(update) = self.updates.pop_front() {
+                return Ok(update);
+            }
             // Who is at the door is let in first, but the others need not wait for long.
             if self.changes > 0 && (self.control.is_empty() || self.changes >= CHANGES_MAX) {
                 self.publish_directory().await;
@@ -416,7 +484,7 @@ impl CoordinatorService {
                 self.decided = self.rules.poll_event();
             }
             let permit = match &self.decided {
-                Some(Event::Dispatch { .. }) => {
+                Some(Event::Dispatch { privacy, .. }) if privacy.needs_mixnet() => {
                     if self.changes > 0 {
                         self.publish_directory().await;
                     }
@@ -425,28 +493,57 @@ impl CoordinatorService {
                 _ => None,
             };
             if let Some(event) = self.decided.take() {
-                return Ok(self.act(event, permit));
+                return self.act(event, permit);
+            }
+            // Nothing more comes of what has happened: it goes out together.
+            self.acknowledge()?;
+            for link in std::mem::take(&mut self.filled) {
+                if let Some(end) = self.links.get(&link) {
+                    end.outbox.release();
+                }
+            }
+            if !self.updates.is_empty() {
+                continue;
             }
             let again = self.stalled.as_ref().map(|(again, _)| *again);
-            let due = self.rules.poll_timeout().into_iter().chain(again).min();
+            let due = self.rules.poll_timeout().into_iter();
+            let due = due.chain(again).chain(self.notes_due).min();
             let wait = due.map_or(Duration::from_secs(60), |due| {
                 due.duration_since(self.clock.now())
             });
-            let update = tokio::select! {
-                Some(control) = self.control.recv() => self.handle_control(control)?,
+            tokio::select! {
+                Some(control) = self.control.recv() => self.handle_controls(control)?,
                 Some(delivery) = self.deliveries.recv() => {
                     self.handle_delivery(delivery);
-                    None
+                    while let Ok(delivery) = self.deliveries.try_recv() {
+                        self.handle_delivery(delivery);
+                    }
+                }
+                asked = self.submitters.asked() => {
+                    self.answer(asked);
                 }
                 () = tokio::time::sleep(wait) => {
                     self.with_rules(Coordinator::handle_timeout);
-                    None
                 }
-            };
-            if let Some(update) = update {
-                return Ok(update);
             }
         }
+    }
+
+    /// Acts on a message and on those that have come with it, so that what comes of them is written
+    /// down together.
+    fn handle_controls(&mut self, first: Control) -> Result<(), NodeError> {
+        let mut next = Some(first);
+        for _ in 0..MESSAGES_MAX {
+            let Some(control) = next else { break };
+            if let Some(update) = self.handle_control(control)? {
+                self.updates.push_back(update);
+            }
+            if self.changes >= CHANGES_MAX {
+                break;
+            }
+            next = self.control.try_recv().ok();
+        }
+        Ok(())
     }
 
     /// Writes down what has happened, so that its events come out.
@@ -454,11 +551,27 @@ impl CoordinatorService {
         let now = self.clock.now();
         let waits = self.stalled.as_ref().is_some_and(|(again, _)| now < *again);
         if waits || !self.rules.needs_flush() {
+            if !waits && self.has_promised() {
+                self.answer_what_is_written();
+            }
+            return None;
+        }
+        let noted = self.notes_due.is_some_and(|due| due <= now);
+        if !self.eventful && !noted {
+            // The ledger has done its part, and that is to be noted.
+            self.notes_due.get_or_insert(now + NOTES_WAIT);
+            if self.has_promised() {
+                self.answer_what_is_written();
+            }
             return None;
         }
         let wall = self.clock.unix_now();
         match self.rules.flush(&mut self.jobs, &mut self.bank, wall) {
-            Ok(()) => self.stalled.take().map(|_| Update::Resumed),
+            Ok(()) => {
+                (self.eventful, self.notes_due) = (false, None);
+                self.answer_what_is_written();
+                self.stalled.take().map(|_| Update::Resumed)
+            }
             Err(error) => {
                 let reason = error.to_string();
                 let told = self.stalled.take().is_some_and(|(_, last)| last == reason);
@@ -468,10 +581,65 @@ impl CoordinatorService {
         }
     }
 
+    /// Lets nodes forget the reports that are on disk, or were of no use.
+    fn acknowledge(&mut self) -> Result<(), NodeError> {
+        if self.stalled.is_some() {
+            return Ok(());
+        }
+        for (link, attempt) in std::mem::take(&mut self.reported) {
+            self.post(link, |outbox| outbox.acknowledge(attempt))?;
+        }
+        Ok(())
+    }
+
+    /// Puts something into the outbox of a link, if it is still there. A node that lets it overflow
+    /// is sent away.
+    fn post(
+        &mut self,
+        link: u64,
+        put: impl FnOnce(&Outbox) -> Result<(), Full>,
+    ) -> Result<(), NodeError> {
+        let Some(end) = self.links.get(&link) else {
+            return Ok(());
+        };
+        let node = end.node;
+        if put(&end.outbox).is_ok() {
+            self.filled.insert(link);
+            return Ok(());
+        }
+        let refused = self.refuse(node, link, Refusal::Slow)?;
+        self.updates.push_back(refused);
+        Ok(())
+    }
+
+    /// The present link of a node that takes part.
+    fn link_of(&self, node: NodeId) -> Option<u64> {
+        let peer = self.peers.get(&node).filter(|peer| peer.record.answered);
+        peer.and_then(|peer| peer.link)
+    }
+
     /// Does what the rules have decided.
-    fn act(&mut self, event: Event, permit: Option<MixPermit>) -> Update {
+    fn act(&mut self, event: Event, permit: Option<MixPermit>) -> Result<Update, NodeError> {
         let at = self.clock.now();
+        let routed = matches!(self.config.rules.placement, Placement::Routed(_));
+        let _entered = trace::span(&event, routed).entered();
+        health::count(&mut self.counts, &event);
         match &event {
+            Event::Dispatch {
+                node,
+                task,
+                attempt,
+                privacy,
+                spec,
+            } if privacy.needs_mixnet() => {
+                let (node, task, attempt) = (*node, *task, *attempt);
+                let sent = permit.map(|permit| self.dispatch(node, task, attempt, spec, permit));
+                if let Some(Err(error)) = sent {
+                    let result = Err(TaskError::Cancelled);
+                    let _ = self.report(node, attempt, TaskReport { task, result });
+                    return Ok(Update::Unsent { task, error });
+                }
+            }
             Event::Dispatch {
                 node,
                 task,
@@ -479,12 +647,38 @@ impl CoordinatorService {
                 spec,
                 ..
             } => {
-                let (node, task, attempt) = (*node, *task, *attempt);
-                let sent = permit.map(|permit| self.dispatch(node, task, attempt, spec, permit));
-                if let Some(Err(error)) = sent {
-                    let result = Err(TaskError::Cancelled);
-                    self.report(node, attempt, TaskReport { task, result });
-                    return Update::Unsent { task, error };
+                let (node, attempt) = (*node, *attempt);
+                // It may have ended since: a node that comes back tells first what it has done.
+                let state = self.rules.task(*task).map(|task| task.state);
+                // Without a link it is sent by the next one.
+                if state == Some(TaskState::Assigned { node, attempt })
+                    && let Some(link) = self.link_of(node)
+                {
+                    let (task, number) = (*task, attempt);
+                    let attempt = AttemptId { task, number };
+                    self.post(link, |outbox| outbox.run(attempt, spec))?;
+                }
+            }
+            Event::Revoke {
+                node,
+                task,
+                attempt,
+            } => {
+                if let Some(link) = self.link_of(*node) {
+                    let (task, number) = (*task, *attempt);
+                    let attempt = AttemptId { task, number };
+                    self.post(link, |outbox| outbox.revoke(attempt))?;
+                }
+            }
+            Event::Recall {
+                node,
+                task,
+                attempt,
+            } => {
+                if let Some(link) = self.link_of(*node) {
+                    let (task, number) = (*task, *attempt);
+                    let attempt = AttemptId { task, number };
+                    self.post(link, |outbox| outbox.recall(attempt))?;
                 }
             }
             // What comes of it now settles nothing any more.
@@ -494,7 +688,7 @@ impl CoordinatorService {
             }
             _ => {}
         }
-        Update::Decided { at, event }
+        Ok(Update::Decided { at, event })
     }
 
     /// Sends a task through the mixnet, with blocks for the report.
@@ -578,12 +772,21 @@ impl CoordinatorService {
         else {
             return;
         };
-        self.report(request.node, request.attempt, report);
+        // What is refused is the sender's fault, and dealt with by the rules.
+        let _ = self.report(request.node, request.attempt, report);
     }
 
     fn report(&mut self, node: NodeId, attempt: u32, report: TaskReport) {
         // What is refused is the sender's fault, and dealt with by the rules.
-        let _ = self.with_rules(|rules, host| rules.report(node, attempt, report, host));
+        let taken = self.with_rules(|rules, host| rules.report(node, attempt, report, host));
+        self.counts.reports_refused += u64::from(taken.is_err());
+    fn report(
+        &mut self,
+        node: NodeId,
+        attempt: u32,
+        report: TaskReport,
+    ) -> Result<Amount, ReportError> {
+        self.with_rules(|rules, host| rules.report(node, attempt, report, host))
     }
 
     fn handle_control(&mut self, control: Control) -> Result<Option<Update>, NodeError> {
@@ -592,12 +795,12 @@ impl CoordinatorService {
                 self.links.insert(link, end);
                 Ok(None)
             }
-            Control::Frame { link, frame } => {
-                // Frames of links that were refused may still be on their way.
+            Control::Message { link, message } => {
+                // Messages of links that were refused may still be on their way.
                 let Some(node) = self.links.get(&link).map(|end| end.node) else {
                     return Ok(None);
                 };
-                match self.handle_frame(node, link, &frame)? {
+                match self.handle_message(node, link, message)? {
                     Ok(update) => Ok(Some(update)),
                     Err(reason) => self.refuse(node, link, reason).map(Some),
                 }
@@ -628,13 +831,13 @@ impl CoordinatorService {
     }
 
     /// Acts on what a node sent. The inner error is the node's fault, the outer one is not.
-    fn handle_frame(
+    fn handle_message(
         &mut self,
         node: NodeId,
         link: u64,
-        frame: &[u8],
+        message: Result<FromNode, DecodeError>,
     ) -> Result<Result<Update, Refusal>, NodeError> {
-        let Ok(message) = FromNode::decode(frame) else {
+        let Ok(message) = message else {
             return Ok(Err(Refusal::Protocol));
         };
         let joined = self
@@ -661,7 +864,11 @@ impl CoordinatorService {
                     status: lending.status,
                     mix: None,
                     answered: false,
+                    reports_refused: known.map_or(0, |peer| peer.record.reports_refused),
                 };
+                if let Some(end) = self.links.get(&link) {
+                    end.joined.store(role == Role::Compute, Ordering::Relaxed);
+                }
                 let link = Some(link);
                 self.peers.insert(node, Peer { record, link });
                 self.joining.extend(link);
@@ -690,8 +897,34 @@ impl CoordinatorService {
                     peer.record.offer.latency_ms = round_trip.as_secs_f64() * 1e3;
                     peer.record.answered = true;
                     self.follow_routes();
+                    let told = self.tell_rules(node)?;
+                    if told.is_ok() {
+                        self.send_again(node, link)?;
+                    }
+                    return Ok(told);
                 }
                 self.tell_rules(node)
+            }
+            FromNode::Reports { reports } if self.link_of(node) == Some(link) => {
+                for (number, report) in reports {
+                    let attempt = AttemptId {
+                        task: report.task,
+                        number,
+                    };
+                    if self.report(node, number, report).is_err()
+                        && let Some(peer) = self.peers.get_mut(&node)
+                    {
+                        peer.record.reports_refused += 1;
+                    }
+                    self.reported.push((link, attempt));
+                }
+                Ok(Ok(Update::Heard { node }))
+            }
+            FromNode::Returned { attempts } if self.link_of(node) == Some(link) => {
+                for AttemptId { task, number } in attempts {
+                    self.with_rules(|rules, host| rules.gave_back(node, task, number, host));
+                }
+                Ok(Ok(Update::Heard { node }))
             }
             _ => Ok(Err(Refusal::Protocol)),
         }
@@ -743,6 +976,22 @@ impl CoordinatorService {
         }
     }
 
+    /// Sends what a node has by its link once more, now that it has a new one: nobody knows what the
+    /// last one carried.
+    fn send_again(&mut self, node: NodeId, link: u64) -> Result<(), NodeError> {
+        let Some(end) = self.links.get(&link) else {
+            return Ok(());
+        };
+        let outbox = Arc::clone(&end.outbox);
+        let by_link = |privacy: PrivacyLevel| !privacy.needs_mixnet();
+        let held = self.rules.attempts(node);
+        let mut full = Ok(());
+        for (task, number, _, spec) in held.filter(|(_, _, privacy, _)| by_link(*privacy)) {
+            full = full.and(outbox.run(AttemptId { task, number }, spec));
+        }
+        self.post(link, |_| full)
+    }
+
     /// Ends a node's link, and with it what it had joined.
     fn refuse(&mut self, node: NodeId, link: u64, reason: Refusal) -> Result<Update, NodeError> {
         if let Some(end) = self.links.remove(&link) {
@@ -787,10 +1036,11 @@ impl CoordinatorService {
             .any(|known| NodeRef::from(*known) == NodeRef::from(node))
     }
 
-    fn with_rules<T>(
+    pub(crate) fn with_rules<T>(
         &mut self,
         call: impl FnOnce(&mut Coordinator, &mut Host<'_, SqliteLedger, ChaCha20Rng>) -> T,
     ) -> T {
+        self.eventful = true;
         let mut host = Host {
             bank: &mut self.bank,
             rng: &mut self.rng,
@@ -833,8 +1083,10 @@ impl CoordinatorService {
 }
 
 fn offer(lending: &Lending, latency_ms: f64) -> Offer {
+    // Two for each slot: one that runs and one that waits.
+    let slots_max = (LINK_TASKS_MAX / 2) as u64;
     Offer {
-        cpu_millis: lending.cpu_millis,
+        cpu_millis: lending.cpu_millis.min(1000 * slots_max),
         memory_bytes: lending.memory_bytes,
         fuel_per_second: lending.fuel_per_second,
         price_per_gigafuel: lending.price_per_gigafuel,
@@ -876,11 +1128,17 @@ async fn attend_link(
     let (reader, writer) = link.into_split();
     let (to_node, orders) = mpsc::channel(NODE_QUEUE_MAX);
     let pinged = Arc::new(OnceLock::new());
+    let (outbox, joined) = (
+        Arc::new(Outbox::default()),
+        Arc::new(AtomicBool::new(false)),
+    );
     let opened = Control::Opened {
         link: number,
         end: ControlLink {
             node,
             to_node,
+            outbox: Arc::clone(&outbox),
+            joined: Arc::clone(&joined),
             pinged: Arc::clone(&pinged),
         },
     };
@@ -888,8 +1146,8 @@ async fn attend_link(
         return;
     }
     let ended = tokio::select! {
-        ended = write_link(writer, orders, directory, &pinged, &*clock) => ended,
-        ended = read_link(reader, number, &messages) => ended,
+        ended = write_link(writer, orders, &outbox, directory, &pinged, &*clock) => ended,
+        ended = read_link(reader, number, &joined, &messages) => ended,
     };
     let replaced = matches!(ended, Err(LinkError::Replaced));
     let closed = Control::Closed {
@@ -903,13 +1161,19 @@ async fn attend_link(
 async fn write_link(
     mut writer: LinkWriter,
     mut orders: mpsc::Receiver<ToLink>,
+    outbox: &Outbox,
     mut directory: watch::Receiver<Arc<[u8]>>,
     pinged: &OnceLock<Instant>,
     clock: &dyn Clock,
 ) -> Result<(), LinkError> {
-    let mut joined = false;
+    let (mut joined, mut modules) = (false, LinkModules::new());
     loop {
         tokio::select! {
+            () = outbox.ready() => {
+                for frame in outbox.frames(&mut modules) {
+                    writer.send(&frame).await?;
+                }
+            }
             order = orders.recv() => match order {
                 Some(ToLink::Join(ping)) => {
                     joined = true;
@@ -936,11 +1200,20 @@ async fn write_link(
 async fn read_link(
     mut reader: LinkReader,
     link: u64,
+    joined: &AtomicBool,
     messages: &mpsc::Sender<Control>,
 ) -> Result<(), LinkError> {
     loop {
-        let frame = reader.receive_up_to(FROM_NODE_BYTES_MAX).await?;
-        if messages.send(Control::Frame { link, frame }).await.is_err() {
+        // Who was let in says so only afterwards: a long message of somebody else is one too many.
+        let bytes_max = if joined.load(Ordering::Relaxed) {
+            FROM_NODE_BYTES_MAX
+        } else {
+            STRANGER_BYTES_MAX
+        };
+        let frame = reader.receive_up_to(bytes_max).await?;
+        let message = FromNode::decode(&frame);
+        let sent = messages.send(Control::Message { link, message }).await;
+        if sent.is_err() {
             return Ok(());
         }
     }

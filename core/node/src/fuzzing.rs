@@ -6,6 +6,7 @@ use fogcompute_schedule::{Job, Node};
 
 use crate::placing::input;
 use crate::protocol::{FromNode, TaskMessage, ToNode};
+use crate::submit::protocol::{Answer, FRAME_BYTES, Part, Request, answer_frames, request_frames};
 
 /// Reads bytes as every message of the control link and of the mixnet.
 ///
@@ -20,6 +21,40 @@ pub fn protocol(bytes: &[u8]) {
     }
     if let Ok(message) = TaskMessage::decode(bytes) {
         assert_eq!(message.encode(), bytes);
+    }
+}
+
+/// Reads bytes as every message of the links of submitters.
+///
+/// # Panics
+/// When what was read does not survive being written.
+pub fn submit(bytes: &[u8]) {
+    if let Ok(request) = Request::decode(bytes) {
+        assert_eq!(Request::decode(&request.encode()), Ok(request));
+    }
+    if let Ok(answer) = Answer::decode(bytes) {
+        assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
+    }
+    if let Ok(Part::Request {
+        number,
+        call,
+        bytes: length,
+        first,
+    }) = Part::of_request(bytes)
+        && length == first.len()
+        && bytes.len() <= FRAME_BYTES
+    {
+        assert_eq!(request_frames(number, &call, first), [bytes]);
+    }
+    if let Ok(Part::Answer {
+        number,
+        bytes: length,
+        first,
+    }) = Part::of_answer(bytes)
+        && length == first.len()
+        && bytes.len() <= FRAME_BYTES
+    {
+        assert_eq!(answer_frames(number, first), [bytes]);
     }
 }
 

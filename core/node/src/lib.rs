@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod chat;
 pub mod cli;
 mod coordinate;
 mod dao;
@@ -27,12 +28,16 @@ mod epochs;
 mod error;
 mod files;
 mod fog;
+mod fogs;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod harvest;
+mod health;
+mod lane;
 mod ledger;
 mod mandelbrot;
+mod mesh;
 mod messages;
 mod metrics;
 mod mixnet;
@@ -46,7 +51,9 @@ mod report_page;
 mod run;
 mod serve;
 mod signals;
+mod submit;
 mod tasks;
+mod trace;
 mod worker;
 
 pub use coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
@@ -54,12 +61,20 @@ pub use demo::{DemoConfig, DemoError, LendingAdvice, run_demo};
 pub use device::Device;
 pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};
+pub use health::Unwell;
+pub use mesh::{
+    MeshError, MeshEvent, MeshFileEnd, MeshHistory, MeshNode, MeshNodeConfig, MeshNodeStats,
+};
 pub use mixnet::{
     MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetError, MixnetMessage, MixnetNode,
     MixnetNodeConfig, Pending, ReplyBlocks, Restored,
 };
 pub use protocol::{Refusal, Role};
 pub use serve::{NodeConfig, run_node};
+pub use submit::{
+    FogClient, FogClientConfig, FogClientError, JobOrder, NodeStatus, Reason, SubmittersConfig,
+    Watch, Watched,
+};
 pub use worker::{
     TaskStatus, Worker, WorkerCall, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost,
     WorkerJob, WorkerLog, WorkerStatus,

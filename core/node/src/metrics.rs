@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use fogcompute_mix::CoverStats;
 use fogcompute_net::{EngineHandle, EngineStats};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
+use crate::error::NodeError;
 use crate::mixnode::Verdict;
 
 /// Most bytes of a request's head.
@@ -87,12 +90,60 @@ struct Snapshot {
     told: Told,
 }
 
-/// Answers `GET /metrics` and `GET /health` until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>) {
-    serve_with(listener, || status.snapshot(), PATIENCE).await;
+/// What there is to read.
+#[derive(Clone, Debug)]
+pub(crate) struct Pages {
+    /// `/metrics`, in the text format of Prometheus, version 0.0.4.
+    pub(crate) metrics: String,
+    /// `/health` and `/healthz`: why it is not well, if it is not.
+    pub(crate) health: Result<String, String>,
 }
 
-async fn serve_with(listener: TcpListener, snapshot: impl Fn() -> Snapshot, patience: Patience) {
+impl Snapshot {
+    fn pages(&self) -> Pages {
+        Pages {
+            metrics: render(self),
+            health: health(&self.told),
+        }
+    }
+}
+
+/// Listens for readers of metrics. Says where.
+pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
+    let failed = |source| NodeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Answers `GET /metrics` and `GET /health` until it is dropped.
+pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>) {
+    let read = || std::future::ready(Some(status.snapshot().pages()));
+    serve_with(listener, read, PATIENCE).await;
+}
+
+/// As [`serve`], in a task of its own, for pages that whoever receives the requests writes.
+pub(crate) fn serve_pages(
+    listener: TcpListener,
+    asked: mpsc::Sender<oneshot::Sender<Pages>>,
+) -> JoinSet<()> {
+    let read = move || {
+        let asked = asked.clone();
+        async move {
+            let (reply, pages) = oneshot::channel();
+            asked.send(reply).await.ok()?;
+            pages.await.ok()
+        }
+    };
+    let mut serving = JoinSet::new();
+    serving.spawn(serve_with(listener, read, PATIENCE));
+    serving
+}
+
+async fn serve_with<R>(listener: TcpListener, read: impl Fn() -> R, patience: Patience)
+where
+    R: Future<Output = Option<Pages>> + Send + 'static,
+{
     let mut answers = JoinSet::new();
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
@@ -110,9 +161,9 @@ async fn serve_with(listener: TcpListener, snapshot: impl Fn() -> Snapshot, pati
         {
             oldest.abort();
         }
-        let snapshot = snapshot();
+        let pages = read();
         open.push_back(answers.spawn(async move {
-            let answered = answer(stream, &snapshot, patience.head);
+            let answered = answer(stream, pages, patience.head);
             let _ = timeout(patience.request, answered).await;
         }));
         // Those that came at once are each looked at before more are taken.
@@ -120,11 +171,18 @@ async fn serve_with(listener: TcpListener, snapshot: impl Fn() -> Snapshot, pati
     }
 }
 
-async fn answer(mut stream: TcpStream, snapshot: &Snapshot, head_max: Duration) -> io::Result<()> {
+async fn answer(
+    mut stream: TcpStream,
+    pages: impl Future<Output = Option<Pages>>,
+    head_max: Duration,
+) -> io::Result<()> {
     let Some(head) = timeout(head_max, head(&mut stream)).await?? else {
         return Ok(());
     };
-    let response = response(&head, snapshot);
+    let Some(pages) = pages.await else {
+        return Ok(());
+    };
+    let response = response(&head, pages);
     stream.write_all(response.as_bytes()).await?;
     stream.shutdown().await
 }
@@ -144,12 +202,15 @@ async fn head(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// What a request whose head has come gets.
-fn response(head: &[u8], snapshot: &Snapshot) -> String {
+fn response(head: &[u8], pages: Pages) -> String {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
     let (status, body) = match (words.next(), words.next()) {
-        (Some(b"GET"), Some(b"/metrics")) => ("200 OK", render(snapshot)),
-        (Some(b"GET"), Some(b"/health")) => health(&snapshot.told),
+        (Some(b"GET"), Some(b"/metrics")) => ("200 OK", pages.metrics),
+        (Some(b"GET"), Some(b"/health" | b"/healthz")) => match pages.health {
+            Ok(text) => ("200 OK", format!("{text}\n")),
+            Err(text) => ("503 Service Unavailable", format!("{text}\n")),
+        },
         (Some(b"GET"), Some(_)) => (
             "404 Not Found",
             "there are /metrics and /health\n".to_owned(),
@@ -164,16 +225,14 @@ fn response(head: &[u8], snapshot: &Snapshot) -> String {
 }
 
 /// Whether the node is of use to its network.
-fn health(told: &Told) -> (&'static str, String) {
-    let unavailable = "503 Service Unavailable";
+fn health(told: &Told) -> Result<String, String> {
     if told.epoch.is_none() {
-        return (unavailable, "no topology is valid\n".to_owned());
+        return Err("no topology is valid".to_owned());
     }
-    let status = match told.verdict {
-        Verdict::Sound => "200 OK",
-        Verdict::Losing { .. } => unavailable,
-    };
-    (status, format!("{}\n", told.verdict))
+    match told.verdict {
+        Verdict::Sound => Ok(told.verdict.to_string()),
+        Verdict::Losing { .. } => Err(told.verdict.to_string()),
+    }
 }
 
 /// The counters in the text format of Prometheus, version 0.0.4.
@@ -289,7 +348,10 @@ mod tests {
         snapshot.stats.forged = 9;
         snapshot.told.cover.loops_lost = 3;
         snapshot.told.epoch = Some(12);
-        let metrics = response(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", &snapshot);
+        let metrics = response(
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+            snapshot.pages(),
+        );
         let (head, body) = metrics.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"));
         assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
@@ -306,12 +368,13 @@ mod tests {
         }
         for (request, status) in [
             (&b"GET /health HTTP/1.1\r\n\r\n"[..], "200"),
+            (b"GET /healthz HTTP/1.1\r\n\r\n", "200"),
             (b"GET / HTTP/1.1\r\n\r\n", "404"),
             (b"POST /metrics HTTP/1.1\r\n\r\n", "405"),
             (b"\r\n\r\n", "405"),
             (b"\xff\xff\r\n\r\n", "405"),
         ] {
-            let answer = response(request, &snapshot);
+            let answer = response(request, snapshot.pages());
             assert!(
                 answer.starts_with(&format!("HTTP/1.1 {status} ")),
                 "{answer}"
@@ -330,7 +393,8 @@ mod tests {
             request: LONG,
         };
         let mut serving = JoinSet::new();
-        serving.spawn(serve_with(listener, Snapshot::default, patience));
+        let read = || std::future::ready(Some(Snapshot::default().pages()));
+        serving.spawn(serve_with(listener, read, patience));
         (address, serving)
     }
 
@@ -380,10 +444,10 @@ mod tests {
             verdict: Verdict::Losing { lost: 12, of: 20 },
             ..sound
         };
-        assert_eq!(health(&sound), ("200 OK", "ok\n".to_owned()));
-        let (status, text) = health(&losing);
-        assert!(status.starts_with("503") && text == "12 of the last 20 loops were lost\n");
-        let (status, text) = health(&Told::default());
-        assert!(status.starts_with("503") && text == "no topology is valid\n");
+        assert_eq!(health(&sound), Ok("ok".to_owned()));
+        let lost = "12 of the last 20 loops were lost".to_owned();
+        assert_eq!(health(&losing), Err(lost));
+        let none = "no topology is valid".to_owned();
+        assert_eq!(health(&Told::default()), Err(none));
     }
 }

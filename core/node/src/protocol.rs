@@ -8,26 +8,69 @@
 //! | 1 | node → coordinator | hello: protocol version `u16`, role, descriptor, lending |
 //! | 2 | node → coordinator | heartbeat: lending, mix counters |
 //! | 3 | node → coordinator | pong: nonce `u64` |
+//! | 4 | node → coordinator | reports: count `u16`, each: attempt `u32`, length `u32` and the report as it encodes itself. Said again on the next link until they are acknowledged |
+//! | 5 | node → coordinator | returned: attempts that were recalled and had not begun |
 //! | 129 | coordinator → node | directory: mean delay in µs `u64`, layers, others |
 //! | 130 | coordinator → node | ping: nonce `u64` |
 //! | 131 | coordinator → node | tell: send a heartbeat now |
 //! | 132 | coordinator → node | refused: reason `u8`, see [`Refusal`]; the link ends |
+//! | 133 | coordinator → node | module: its bytes; named by their BLAKE3 digest from now on |
+//! | 134 | coordinator → node | run: count `u16`, each: attempt `u32`, task id, length `u32` and the task as it encodes itself without its module, of which this link has carried the bytes |
+//! | 135 | coordinator → node | acknowledged: attempts whose reports are on the coordinator's disk |
+//! | 136 | coordinator → node | revoke: attempts that are over; stop them and report nothing |
+//! | 137 | coordinator → node | recall: attempts that others could do now; return them if they have not begun |
+//!
+//! A list of attempts is a count `u16` and, for each, the task id and the attempt `u32`.
+//!
+//! Tasks that need not be hidden come this way, those that must be through the mixnet, each in a
+//! [`TaskMessage`]. A module is sent once a link: both sides keep the last [`LINK_MODULES_MAX`] in
+//! the order in which they were sent, so the coordinator knows what the node has.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
+use fogcompute_base::limits::{FRAME_BYTES_MAX, MODULE_BYTES_MAX};
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
+use fogcompute_base::{Digest, TaskId};
+use fogcompute_exec::{TaskReport, TaskSpec};
 use fogcompute_ledger::Amount;
 use fogcompute_mix::{Descriptor, HOPS_MAX, MixStats};
 use thiserror::Error;
 
 /// Version of this protocol; another one is refused.
-pub(crate) const VERSION: u16 = 3;
+pub(crate) const VERSION: u16 = 4;
 
 /// Longest status text, in bytes.
 const STATUS_BYTES_MAX: usize = 16 << 10;
 
-/// Longest message of a node, in bytes: a status, and far less beside it than this allows.
-pub(crate) const FROM_NODE_BYTES_MAX: usize = STATUS_BYTES_MAX + (1 << 10);
+/// Longest message of a node that is not let in yet, in bytes: a status, and far less beside it
+/// than this allows.
+pub(crate) const STRANGER_BYTES_MAX: usize = STATUS_BYTES_MAX + (1 << 10);
+
+/// Longest message of a node, in bytes: reports.
+pub(crate) const FROM_NODE_BYTES_MAX: usize = REPORTS_BYTES_MAX;
+
+/// Longest message of reports, in bytes: one of any length, or many.
+pub(crate) const REPORTS_BYTES_MAX: usize = TaskReport::ENCODED_BYTES_MAX + 64;
+
+/// Length from which a message of many parts gets no further one, in bytes: it should not keep
+/// others waiting for long.
+pub(crate) const BATCH_BYTES: usize = 64 << 10;
+
+/// Most tasks, reports or attempts in one message.
+pub(crate) const BATCH_MAX: usize = 1_024;
+
+/// Modules that a link remembers, at both ends.
+pub(crate) const LINK_MODULES_MAX: usize = 32;
+
+/// Tasks that a node may have by its link, waiting ones included. A coordinator gives it no more.
+pub(crate) const LINK_TASKS_MAX: usize = 4_096;
+
+// Any one task, module or report fits a frame.
+const _: () = assert!(TaskSpec::APART_BYTES_MAX + 64 < FRAME_BYTES_MAX);
+const _: () = assert!(MODULE_BYTES_MAX + 64 < FRAME_BYTES_MAX);
+const _: () = assert!(REPORTS_BYTES_MAX < FRAME_BYTES_MAX);
 
 /// Most nodes in one directory, the coordinator included.
 pub(crate) const DIRECTORY_NODES_MAX: usize = 4096;
@@ -68,16 +111,20 @@ pub enum Refusal {
     /// What the node says it lends makes no sense.
     #[error("its offer makes no sense")]
     Offer = 6,
+    /// The node does not read what it is sent: more waits for it than it may have.
+    #[error("it does not read what it is sent")]
+    Slow = 7,
 }
 
 impl Refusal {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Protocol,
         Self::Descriptor,
         Self::Reference,
         Self::Layer,
         Self::Full,
         Self::Offer,
+        Self::Slow,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -96,6 +143,22 @@ pub(crate) struct Lending {
     pub status: String,
 }
 
+/// An attempt at a task.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct AttemptId {
+    pub task: TaskId,
+    pub number: u32,
+}
+
+/// A task on its way to a node.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Run {
+    pub attempt: u32,
+    pub task: TaskId,
+    /// The task without its module.
+    pub spec: Vec<u8>,
+}
+
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum FromNode {
     Hello {
@@ -109,6 +172,12 @@ pub(crate) enum FromNode {
     },
     Pong {
         nonce: u64,
+    },
+    Reports {
+        reports: Vec<(u32, TaskReport)>,
+    },
+    Returned {
+        attempts: Vec<AttemptId>,
     },
 }
 
@@ -125,6 +194,21 @@ pub(crate) enum ToNode {
     Tell,
     Refused {
         reason: Refusal,
+    },
+    Module {
+        bytes: Arc<[u8]>,
+    },
+    Run {
+        tasks: Vec<Run>,
+    },
+    Acknowledged {
+        attempts: Vec<AttemptId>,
+    },
+    Revoke {
+        attempts: Vec<AttemptId>,
+    },
+    Recall {
+        attempts: Vec<AttemptId>,
     },
 }
 
@@ -177,6 +261,14 @@ impl FromNode {
                 writer.u8(3);
                 writer.u64(*nonce);
             }
+            Self::Reports { reports } => {
+                let mut message = ReportsMessage::new();
+                for (attempt, report) in reports {
+                    message.push(*attempt, &report.encode());
+                }
+                return message.finish();
+            }
+            Self::Returned { attempts } => encode_attempts(5, attempts, &mut writer),
         }
         writer.finish()
     }
@@ -225,6 +317,16 @@ impl FromNode {
             3 => Self::Pong {
                 nonce: reader.u64()?,
             },
+            4 => Self::Reports {
+                reports: decode_list(&mut reader, |reader| {
+                    let attempt = reader.u32()?;
+                    let report = reader.bytes(TaskReport::ENCODED_BYTES_MAX)?;
+                    Ok((attempt, TaskReport::decode(report)?))
+                })?,
+            },
+            5 => Self::Returned {
+                attempts: decode_attempts(&mut reader)?,
+            },
             other => {
                 return Err(DecodeError::Unknown {
                     at: 0,
@@ -263,6 +365,25 @@ impl ToNode {
                 writer.u8(132);
                 writer.u8(*reason as u8);
             }
+            Self::Module { bytes } => {
+                writer.u8(133);
+                writer.raw(bytes);
+            }
+            Self::Run { tasks } => {
+                let mut message = RunMessage::new();
+                for Run {
+                    attempt,
+                    task,
+                    spec,
+                } in tasks
+                {
+                    message.push(*attempt, *task, spec);
+                }
+                return message.finish();
+            }
+            Self::Acknowledged { attempts } => encode_attempts(135, attempts, &mut writer),
+            Self::Revoke { attempts } => encode_attempts(136, attempts, &mut writer),
+            Self::Recall { attempts } => encode_attempts(137, attempts, &mut writer),
         }
         writer.finish()
     }
@@ -301,6 +422,36 @@ impl ToNode {
                 })?;
                 Self::Refused { reason }
             }
+            133 => {
+                let actual = reader.remaining();
+                if actual > MODULE_BYTES_MAX {
+                    return Err(DecodeError::TooLong {
+                        actual,
+                        limit: MODULE_BYTES_MAX,
+                    });
+                }
+                Self::Module {
+                    bytes: reader.take(actual)?.into(),
+                }
+            }
+            134 => Self::Run {
+                tasks: decode_list(&mut reader, |reader| {
+                    Ok(Run {
+                        attempt: reader.u32()?,
+                        task: TaskId::from_bytes(reader.array()?),
+                        spec: reader.bytes(TaskSpec::APART_BYTES_MAX)?.to_vec(),
+                    })
+                })?,
+            },
+            135 => Self::Acknowledged {
+                attempts: decode_attempts(&mut reader)?,
+            },
+            136 => Self::Revoke {
+                attempts: decode_attempts(&mut reader)?,
+            },
+            137 => Self::Recall {
+                attempts: decode_attempts(&mut reader)?,
+            },
             other => {
                 return Err(DecodeError::Unknown {
                     at: 0,
@@ -315,9 +466,167 @@ impl ToNode {
 
 const COMPUTE: u8 = 0xff;
 
+/// A message of tasks or of reports while it is put together.
+#[derive(Debug)]
+struct Batch {
+    tag: u8,
+    body: Writer,
+    bytes: usize,
+    count: u16,
+}
+
+impl Batch {
+    const fn new(tag: u8) -> Self {
+        Self {
+            tag,
+            body: Writer::new(),
+            bytes: 0,
+            count: 0,
+        }
+    }
+
+    fn push(&mut self, bytes: usize, item: impl FnOnce(&mut Writer)) {
+        item(&mut self.body);
+        self.bytes += bytes;
+        self.count += 1;
+    }
+
+    /// Whether an item of so many bytes should go into the next message.
+    fn is_full_for(&self, bytes: usize) -> bool {
+        self.count > 0 && (self.bytes + bytes > BATCH_BYTES || usize::from(self.count) >= BATCH_MAX)
+    }
+
+    fn finish(self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.u8(self.tag);
+        writer.u16(self.count);
+        writer.raw(&self.body.finish());
+        writer.finish()
+    }
+}
+
+/// [`FromNode::Reports`] of reports that are encoded already.
+#[derive(Debug)]
+pub(crate) struct ReportsMessage(Batch);
+
+impl ReportsMessage {
+    pub(crate) const fn new() -> Self {
+        Self(Batch::new(4))
+    }
+
+    pub(crate) fn is_full_for(&self, report: &[u8]) -> bool {
+        self.0.is_full_for(8 + report.len())
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.count == 0
+    }
+
+    pub(crate) fn push(&mut self, attempt: u32, report: &[u8]) {
+        self.0.push(8 + report.len(), |writer| {
+            writer.u32(attempt);
+            writer.bytes(report);
+        });
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.0.finish()
+    }
+}
+
+/// [`ToNode::Run`] of tasks that are encoded already.
+#[derive(Debug)]
+pub(crate) struct RunMessage(Batch);
+
+impl RunMessage {
+    pub(crate) const fn new() -> Self {
+        Self(Batch::new(134))
+    }
+
+    pub(crate) fn is_full_for(&self, spec: &[u8]) -> bool {
+        self.0.is_full_for(24 + spec.len())
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.count == 0
+    }
+
+    pub(crate) fn push(&mut self, attempt: u32, task: TaskId, spec: &[u8]) {
+        self.0.push(24 + spec.len(), |writer| {
+            writer.u32(attempt);
+            writer.raw(task.as_bytes());
+            writer.bytes(spec);
+        });
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.0.finish()
+    }
+}
+
+/// The modules that a link has carried lately. The coordinator's end and the node's agree on them,
+/// because both see the same modules in the same order and forget the oldest.
+#[derive(Debug)]
+pub(crate) struct LinkModules<T> {
+    modules: VecDeque<(Digest, T)>,
+}
+
+impl<T> LinkModules<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            modules: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn find(&self, digest: Digest) -> Option<&T> {
+        let known = self.modules.iter().find(|(known, _)| *known == digest);
+        known.map(|(_, module)| module)
+    }
+
+    pub(crate) fn insert(&mut self, digest: Digest, module: T) {
+        if self.modules.len() >= LINK_MODULES_MAX {
+            self.modules.pop_front();
+        }
+        self.modules.push_back((digest, module));
+    }
+}
+
+/// A list is cut into messages of [`BATCH_MAX`] by who sends it.
+fn encode_attempts(tag: u8, attempts: &[AttemptId], writer: &mut Writer) {
+    writer.u8(tag);
+    writer.u16(count(attempts.len()));
+    for attempt in attempts {
+        writer.raw(attempt.task.as_bytes());
+        writer.u32(attempt.number);
+    }
+}
+
+fn decode_attempts(reader: &mut Reader<'_>) -> Result<Vec<AttemptId>, DecodeError> {
+    decode_list(reader, |reader| {
+        Ok(AttemptId {
+            task: TaskId::from_bytes(reader.array()?),
+            number: reader.u32()?,
+        })
+    })
+}
+
+fn decode_list<'a, T>(
+    reader: &mut Reader<'a>,
+    item: impl Fn(&mut Reader<'a>) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    let actual = usize::from(reader.u16()?);
+    if actual > BATCH_MAX {
+        return Err(DecodeError::TooLong {
+            actual,
+            limit: BATCH_MAX,
+        });
+    }
+    (0..actual).map(|_| item(reader)).collect()
+}
+
 fn count(items: usize) -> u16 {
-    // A coordinator admits no more nodes than `DIRECTORY_NODES_MAX`, which is far below 65,536.
-    u16::try_from(items).expect("directories have a limit far below 65,536")
+    // Nodes of a directory and attempts of a message have limits far below 65,536.
+    u16::try_from(items).expect("lists have a limit far below 65,536")
 }
 
 fn encode_nodes(nodes: &[Descriptor], writer: &mut Writer) {
@@ -380,7 +689,7 @@ fn mix_stats(counts: [u64; 8]) -> MixStats {
 /// A task on its way to a node: `u32` attempt, 16 bytes task id, the task as it encodes itself.
 pub(crate) struct TaskMessage<'a> {
     pub attempt: u32,
-    pub task: fogcompute_base::TaskId,
+    pub task: TaskId,
     pub spec: &'a [u8],
 }
 
@@ -396,7 +705,7 @@ impl<'a> TaskMessage<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let attempt = reader.u32()?;
-        let task = fogcompute_base::TaskId::from_bytes(reader.array()?);
+        let task = TaskId::from_bytes(reader.array()?);
         Ok(Self {
             attempt,
             task,
@@ -409,6 +718,8 @@ impl<'a> TaskMessage<'a> {
 mod tests {
     use super::*;
     use fogcompute_base::NodeId;
+    use fogcompute_base::limits::OUTPUT_BYTES_MAX;
+    use fogcompute_exec::{TaskOutput, Usage};
     use fogcompute_mix::{EpochParity, PublicKey};
     use proptest::prelude::*;
 
@@ -520,7 +831,77 @@ mod tests {
                 mix: mix_stats([u64::MAX; 8]),
             },
         ] {
-            assert!(message.encode().len() <= FROM_NODE_BYTES_MAX);
+            assert!(message.encode().len() <= STRANGER_BYTES_MAX);
+        }
+    }
+
+    fn report(id: u8, output: Vec<u8>) -> TaskReport {
+        TaskReport {
+            task: TaskId::from_bytes([id; 16]),
+            result: Ok(TaskOutput {
+                output,
+                usage: Usage::default(),
+            }),
+        }
+    }
+
+    #[test]
+    fn the_longest_report_fits_a_message_and_one_more_byte_is_refused() {
+        let longest = FromNode::Reports {
+            reports: vec![(1, report(1, vec![0; OUTPUT_BYTES_MAX]))],
+        };
+        let bytes = longest.encode();
+        assert!(bytes.len() <= FROM_NODE_BYTES_MAX);
+        assert_eq!(FromNode::decode(&bytes), Ok(longest));
+        let longer = FromNode::Reports {
+            reports: vec![(1, report(1, vec![0; OUTPUT_BYTES_MAX + 1]))],
+        };
+        assert!(matches!(
+            FromNode::decode(&longer.encode()),
+            Err(DecodeError::TooLong { .. })
+        ));
+    }
+
+    #[test]
+    fn a_message_of_many_parts_ends_in_time() {
+        let mut message = ReportsMessage::new();
+        assert!(!message.is_full_for(&[0; 1 << 20]));
+        let mut count = 0;
+        while !message.is_full_for(&[0; 50]) {
+            message.push(1, &[0; 50]);
+            count += 1;
+        }
+        assert_eq!(count, BATCH_MAX);
+        let mut message = RunMessage::new();
+        message.push(1, TaskId::from_bytes([1; 16]), &[0; BATCH_BYTES]);
+        assert!(message.is_full_for(&[0; 1]));
+        // Who says more all the same is not read.
+        let attempts = vec![
+            AttemptId {
+                task: TaskId::from_bytes([1; 16]),
+                number: 1
+            };
+            BATCH_MAX + 1
+        ];
+        assert_eq!(
+            FromNode::decode(&FromNode::Returned { attempts }.encode()),
+            Err(DecodeError::TooLong {
+                actual: BATCH_MAX + 1,
+                limit: BATCH_MAX
+            })
+        );
+    }
+
+    #[test]
+    fn both_ends_of_a_link_forget_the_same_modules() {
+        let mut modules = LinkModules::new();
+        let digest = |number: usize| Digest::of(&number.to_be_bytes());
+        for number in 0..=LINK_MODULES_MAX {
+            modules.insert(digest(number), number);
+        }
+        assert_eq!(modules.find(digest(0)), None);
+        for number in 1..=LINK_MODULES_MAX {
+            assert_eq!(modules.find(digest(number)), Some(&number));
         }
     }
 
@@ -539,7 +920,50 @@ mod tests {
         );
     }
 
+    fn attempts() -> impl Strategy<Value = Vec<AttemptId>> {
+        let attempt = (any::<[u8; 16]>(), any::<u32>()).prop_map(|(task, number)| AttemptId {
+            task: TaskId::from_bytes(task),
+            number,
+        });
+        proptest::collection::vec(attempt, 0..9)
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..60)
+    }
+
     proptest! {
+        #[test]
+        fn messages_about_tasks_round_trip(
+            attempts in attempts(),
+            outputs in proptest::collection::vec((any::<u32>(), any::<u8>(), bytes()), 0..9),
+            specs in proptest::collection::vec((any::<u32>(), any::<u8>(), bytes()), 0..9),
+            module in bytes(),
+        ) {
+            let reports = outputs.into_iter();
+            let reports = reports.map(|(attempt, id, output)| (attempt, report(id, output)));
+            for message in [
+                FromNode::Reports { reports: reports.collect() },
+                FromNode::Returned { attempts: attempts.clone() },
+            ] {
+                prop_assert_eq!(FromNode::decode(&message.encode()), Ok(message));
+            }
+            let tasks = specs.into_iter().map(|(attempt, id, spec)| Run {
+                attempt,
+                task: TaskId::from_bytes([id; 16]),
+                spec,
+            });
+            for message in [
+                ToNode::Run { tasks: tasks.collect() },
+                ToNode::Module { bytes: module.into() },
+                ToNode::Acknowledged { attempts: attempts.clone() },
+                ToNode::Revoke { attempts: attempts.clone() },
+                ToNode::Recall { attempts },
+            ] {
+                prop_assert_eq!(ToNode::decode(&message.encode()), Ok(message));
+            }
+        }
+
         #[test]
         fn foreign_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = FromNode::decode(&bytes);

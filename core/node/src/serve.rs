@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fogcompute_base::NodeId;
 use fogcompute_base::{Clock, Digest, Instant, OsEntropy, SystemClock, TaskId, UnixMillis};
-use fogcompute_exec::executor::{SubmitError, Submitted};
+use fogcompute_exec::executor::{Permission, SubmitError, Submitted};
 use fogcompute_exec::{
     Feature, IdempotencyKey, JobError, Runtime, RuntimeKind, TaskError, TaskOutput, TaskReport,
     TaskSpec,
@@ -27,12 +27,15 @@ use fogcompute_net::{
 use fogcompute_runtime::{WasmConfig, WasmRuntime};
 use fogcompute_store::{NodeStore, StoreError, StoredResult};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::device::{Device, lending, measure_speed, processors};
 use crate::error::NodeError;
-use crate::protocol::{FromNode, Lending, Role, TaskMessage, ToNode};
+use crate::lane::{Lane, Taken};
+use crate::protocol::{
+    AttemptId, BATCH_MAX, FromNode, Lending, LinkModules, Role, Run, TaskMessage, ToNode,
+};
 use crate::signals::Signals;
 use crate::worker::{Worker, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost, WorkerJob};
 
@@ -54,6 +57,13 @@ const READING_EVERY_MAX: Duration = Duration::from_secs(1);
 
 /// How long a compute node waits for its device to be read before it first says what it lends.
 const FIRST_READINGS_MAX: Duration = Duration::from_secs(5);
+
+/// A task that cannot take longer than this at the node's own speed is not written down by it: done
+/// again after a crash, it costs less than that.
+const SHORT_SECONDS: u64 = 60;
+
+/// How long reports wait for others, while there are more tasks to come.
+const GATHERED: Duration = Duration::from_millis(1);
 
 /// How a node runs.
 #[derive(Clone, Debug)]
@@ -158,6 +168,7 @@ async fn run_until_gone(config: NodeConfig) -> Result<(), NodeError> {
                 .map_err(NodeError::SelfTest)?
         }
     };
+    let runtime: Arc<dyn Runtime> = runtime;
     let worker = Worker::start(
         WorkerConfig {
             path: Some(config.data.join("tasks.sqlite")),
@@ -168,7 +179,7 @@ async fn run_until_gone(config: NodeConfig) -> Result<(), NodeError> {
         },
         WorkerHost {
             clock: Arc::clone(&clock),
-            runtimes: BTreeMap::from([(RuntimeKind::wasm(), runtime as Arc<dyn Runtime>)]),
+            runtimes: BTreeMap::from([(RuntimeKind::wasm(), Arc::clone(&runtime))]),
             harvest: Some(WorkerHarvest {
                 reading_every: config.heartbeat.min(READING_EVERY_MAX),
                 shared_by: config.nodes_on_machine,
@@ -181,6 +192,9 @@ async fn run_until_gone(config: NodeConfig) -> Result<(), NodeError> {
         // A device that does not answer by then lends nothing until it does.
         let _ = tokio::time::timeout(FIRST_READINGS_MAX, is_watched(&worker)).await;
     }
+    let lane = Arc::new(Lane::new(runtime));
+    let mut permitting = JoinSet::new();
+    permitting.spawn(permit(Arc::clone(&lane), worker.permission()));
     let mut node = Node {
         descriptor,
         mix,
@@ -192,8 +206,12 @@ async fn run_until_gone(config: NodeConfig) -> Result<(), NodeError> {
             clock: Arc::clone(&clock),
             finished,
             tasks: JoinSet::new(),
+            revocations: BTreeMap::new(),
+            lane: Arc::clone(&lane),
             forgot_at: Instant::ZERO,
         },
+        lane,
+        _permitting: permitting,
         results,
         lends: false,
         fuel_per_second,
@@ -215,6 +233,18 @@ async fn is_watched(worker: &Worker) {
     }
 }
 
+/// Lets the lane know what the policy lends, whether or not there is a coordinator.
+async fn permit(lane: Arc<Lane>, mut permission: watch::Receiver<Permission>) {
+    loop {
+        let lent = *permission.borrow_and_update();
+        // Without a thread for every slot it runs as many tasks as it has threads.
+        let _ = lane.permit(lent);
+        if permission.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 struct Node {
     config: NodeConfig,
     clock: Arc<dyn Clock>,
@@ -223,14 +253,27 @@ struct Node {
     deliveries: mpsc::Receiver<Delivery>,
     client: Client,
     workers: Workers,
+    /// What comes by the link.
+    lane: Arc<Lane>,
+    _permitting: JoinSet<()>,
     results: mpsc::Receiver<Finished>,
     lends: bool,
     fuel_per_second: u64,
 }
 
-/// A report, and the blocks it goes back by.
+/// How a report goes back.
+enum Way {
+    /// Through the mixnet.
+    Blocks(Vec<Surb>),
+    /// By the link, as its task came.
+    Link,
+}
+
+/// A report, and the way it goes.
 struct Finished {
-    surbs: Vec<Surb>,
+    task: TaskId,
+    attempt: u32,
+    way: Way,
     report: Vec<u8>,
     /// The same task's report if the first one does not fit the blocks.
     if_too_long: Vec<u8>,
@@ -300,12 +343,14 @@ impl Node {
         let first = tokio::time::Instant::now() + self.config.heartbeat;
         let mut heartbeat = tokio::time::interval_at(first, self.config.heartbeat);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut modules = LinkModules::new();
         while ended.is_ok() {
             tokio::select! {
                 frame = inbox.recv() => {
                     let Some(frame) = frame else { return Ok(()) };
-                    match ToNode::decode(&frame) {
-                        Ok(ToNode::Directory { layers, others, .. }) => {
+                    let Ok(message) = ToNode::decode(&frame) else { return Ok(()) };
+                    match message {
+                        ToNode::Directory { layers, others, .. } => {
                             let entries = layers.first().into_iter().flatten();
                             self.client.set_entries(entries.map(|entry| entry.node.into()));
                             let known = self.mix.set_directory(layers.iter().flatten().chain(&others));
@@ -316,21 +361,87 @@ impl Node {
                             *pause = Duration::from_millis(100);
                             complaint.settle(self.config.coordinator);
                         }
-                        Ok(ToNode::Ping { nonce }) => {
+                        ToNode::Ping { nonce } => {
                             ended = writer.send(&FromNode::Pong { nonce }.encode()).await;
+                            // From now on the coordinator hears what the last link did not carry.
+                            self.lane.begin_link();
                         }
-                        Ok(ToNode::Tell) => ended = self.tell(&mut writer).await,
-                        Ok(ToNode::Refused { reason }) => {
+                        ToNode::Tell => ended = self.tell(&mut writer).await,
+                        ToNode::Refused { reason } => {
                             let address = self.config.coordinator;
                             return Err(NodeError::Refused { address, reason });
                         }
-                        Err(_) => return Ok(()),
+                        ToNode::Module { bytes } => modules.insert(Digest::of(&bytes), bytes),
+                        ToNode::Run { tasks } => {
+                            for run in tasks {
+                                if !self.run(run, &modules) {
+                                    return Ok(());
+                                }
+                            }
+                        }
+                        ToNode::Acknowledged { attempts } => self.lane.acknowledge(&attempts),
+                        ToNode::Revoke { attempts } => {
+                            self.lane.revoke(&attempts);
+                            self.workers.revoke(&attempts);
+                        }
+                        ToNode::Recall { attempts } => self.lane.recall(&attempts),
                     }
                 }
                 _ = heartbeat.tick() => ended = self.tell(&mut writer).await,
                 Some(delivery) = self.deliveries.recv() => self.receive(delivery).await,
                 Some(finished) = self.results.recv() => self.reply(finished).await,
+                () = self.lane.told() => {
+                    if self.lane.is_busy() {
+                        // More is about to come, and goes with it.
+                        tokio::time::sleep(GATHERED).await;
+                    }
+                    ended = self.tell_of_tasks(&mut writer).await;
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// Takes a task that came by the link. `false` if it makes no sense.
+    fn run(&mut self, run: Run, modules: &LinkModules<Arc<[u8]>>) -> bool {
+        let module = |digest| modules.find(digest).map(Arc::clone);
+        let Ok(Some(spec)) = TaskSpec::decode_apart(&run.spec, module) else {
+            return false;
+        };
+        let attempt = AttemptId {
+            task: run.task,
+            number: run.attempt,
+        };
+        let fuel_max = self.fuel_per_second.saturating_mul(SHORT_SECONDS);
+        if spec.limits().fuel <= fuel_max {
+            self.lane.take(attempt, spec, true);
+            return true;
+        }
+        if self.lane.take(attempt, spec.clone(), false) == Taken::Kept {
+            return true;
+        }
+        let work = Work {
+            task: run.task,
+            attempt: run.attempt,
+            id: work_id(run.task, &spec.encode()),
+            spec,
+            way: Way::Link,
+        };
+        if let Err(refused) = self.workers.start(work, self.lends) {
+            self.lane.report(refused.task, refused.report);
+        }
+        true
+    }
+
+    /// Says what has come of tasks that came by the link.
+    async fn tell_of_tasks(&self, writer: &mut LinkWriter) -> Result<(), LinkError> {
+        while let Some(message) = self.lane.reports() {
+            writer.send(&message).await?;
+        }
+        for attempts in self.lane.returned().chunks(BATCH_MAX) {
+            let attempts = attempts.to_vec();
+            let message = FromNode::Returned { attempts };
+            writer.send(&message.encode()).await?;
         }
         Ok(())
     }
@@ -376,9 +487,10 @@ impl Node {
         };
         let work = Work {
             task: message.task,
+            attempt: message.attempt,
             id: work_id(message.task, message.spec),
             spec,
-            surbs,
+            way: Way::Blocks(surbs),
         };
         if self.config.role == Role::Compute
             && let Err(refused) = self.workers.start(work, self.lends)
@@ -389,10 +501,20 @@ impl Node {
 
     async fn reply(&mut self, finished: Finished) {
         let Finished {
-            surbs,
+            task,
+            attempt,
+            way,
             report,
             if_too_long,
         } = finished;
+        self.workers.ended(task, attempt);
+        let surbs = match way {
+            Way::Blocks(surbs) => surbs,
+            Way::Link => {
+                self.lane.report(task, report);
+                return;
+            }
+        };
         let body = if self.client.surbs_for(report.len()) <= surbs.len() {
             report
         } else {
@@ -438,9 +560,10 @@ impl Complaint {
 
 struct Work {
     task: TaskId,
+    attempt: u32,
     id: TaskId,
     spec: TaskSpec,
-    surbs: Vec<Surb>,
+    way: Way,
 }
 
 /// Names a piece of work by what it is, so that nobody can claim another's task id for it.
@@ -459,6 +582,10 @@ struct Workers {
     clock: Arc<dyn Clock>,
     finished: mpsc::Sender<Finished>,
     tasks: JoinSet<()>,
+    /// What stops them: the attempt they are of, and who waits for it to be revoked.
+    revocations: BTreeMap<TaskId, (u32, oneshot::Sender<()>)>,
+    /// What must make room for them.
+    lane: Arc<Lane>,
     /// When tasks that had ended were last forgotten.
     forgot_at: Instant,
 }
@@ -478,7 +605,9 @@ impl Workers {
         if !lends || self.tasks.len() >= TASKS_WAITING_MAX {
             let report = failure(work.task, TaskError::Cancelled);
             return Err(Finished {
-                surbs: work.surbs,
+                task: work.task,
+                attempt: work.attempt,
+                way: work.way,
                 if_too_long: report.clone(),
                 report,
             });
@@ -488,18 +617,33 @@ impl Workers {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
         };
-        let finished = self.finished.clone();
+        let (finished, held) = (self.finished.clone(), self.lane.hold());
+        let (revoke, revoked) = oneshot::channel();
+        let known = (work.attempt, revoke);
+        self.revocations.insert(work.task, known);
         self.tasks.spawn(async move {
-            let surbs = work.surbs;
+            let held = held.await;
+            let (way, attempt) = (work.way, work.attempt);
             let (task, limit) = (work.task, work.spec.limits().output_bytes);
-            if let Some(report) = execution.report(task, work.id, work.spec).await {
+            let spec = work.spec.clone();
+            let report = tokio::select! {
+                report = execution.report(task, work.id, work.spec) => report,
+                Ok(()) = revoked => {
+                    execution.cancel(work.id, spec).await;
+                    None
+                }
+            };
+            drop(held);
+            if let Some(report) = report {
                 let error = TaskError::OutputTooLarge {
                     actual: report.len() as u64,
                     limit,
                 };
                 let _ = finished
                     .send(Finished {
-                        surbs,
+                        task,
+                        attempt,
+                        way,
                         if_too_long: failure(task, error),
                         report,
                     })
@@ -507,6 +651,29 @@ impl Workers {
             }
         });
         Ok(())
+    }
+
+    /// An attempt has ended and cannot be revoked any more.
+    fn ended(&mut self, task: TaskId, attempt: u32) {
+        if self
+            .revocations
+            .get(&task)
+            .is_some_and(|(known, _)| *known == attempt)
+        {
+            self.revocations.remove(&task);
+        }
+    }
+
+    /// Stops attempts that are over; nobody wants their reports.
+    fn revoke(&mut self, attempts: &[AttemptId]) {
+        for attempt in attempts {
+            let known = self.revocations.get(&attempt.task);
+            if known.is_some_and(|(known, _)| *known == attempt.number)
+                && let Some((_, revoke)) = self.revocations.remove(&attempt.task)
+            {
+                let _ = revoke.send(());
+            }
+        }
     }
 }
 
@@ -571,18 +738,20 @@ impl Execution {
         Some(body)
     }
 
+    /// Stops a piece of work. If it cannot be asked to, it ends by itself and nobody is told.
+    async fn cancel(&self, id: TaskId, spec: TaskSpec) {
+        let (keyed, _) = jobs_of(id, &spec);
+        if let Ok(submitted) = self.worker.submit(keyed).await {
+            for task in submitted.task_ids() {
+                let _ = self.worker.cancel(task).await;
+            }
+        }
+    }
+
     /// The output of a piece of work. Work that the node had before it was started again is taken up
     /// where it was, and not begun a second time.
     async fn output(&self, id: TaskId, spec: TaskSpec) -> Result<TaskOutput, WorkerError> {
-        let job = WorkerJob {
-            limits: spec.limits(),
-            grants: spec.grants().clone(),
-            ..WorkerJob::new(Arc::clone(spec.module()), vec![spec.input().to_vec()])
-        };
-        let keyed = WorkerJob {
-            key: IdempotencyKey::new(&id.to_string()).ok(),
-            ..job.clone()
-        };
+        let (keyed, job) = jobs_of(id, &spec);
         let submitted = self.worker.submit(keyed).await?;
         let ended = self.one_of(&submitted).await;
         match ended {
@@ -615,6 +784,20 @@ impl Execution {
     }
 }
 
+/// The worker's job for a piece of work: under its name, and without one.
+fn jobs_of(id: TaskId, spec: &TaskSpec) -> (WorkerJob, WorkerJob) {
+    let job = WorkerJob {
+        limits: spec.limits(),
+        grants: spec.grants().clone(),
+        ..WorkerJob::new(Arc::clone(spec.module()), vec![spec.input().to_vec()])
+    };
+    let keyed = WorkerJob {
+        key: IdempotencyKey::new(&id.to_string()).ok(),
+        ..job.clone()
+    };
+    (keyed, job)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -634,12 +817,15 @@ mod tests {
             ..WorkerConfig::default()
         };
         let worker = Worker::start(config, WorkerHost::default()).unwrap();
+        let runtime = WasmRuntime::new(WasmConfig::default());
         let workers = Workers {
             worker: Arc::new(worker),
             store: Arc::new(Mutex::new(NodeStore::in_memory().unwrap())),
             clock: Arc::new(SystemClock::new()),
             finished,
             tasks: JoinSet::new(),
+            revocations: BTreeMap::new(),
+            lane: Arc::new(Lane::new(Arc::new(runtime))),
             forgot_at: Instant::ZERO,
         };
         (workers, results)
@@ -660,7 +846,8 @@ mod tests {
             task: TASK,
             id: work_id(TASK, &spec.encode()),
             spec: spec.clone(),
-            surbs: Vec::new(),
+            attempt: 1,
+            way: Way::Blocks(Vec::new()),
         }
     }
 

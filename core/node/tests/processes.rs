@@ -221,6 +221,15 @@ fn live<T>(life: impl Future<Output = T>) -> T {
 
 #[test]
 fn a_coordinator_that_is_killed_goes_on_where_it_was() {
+    goes_on_where_it_was(PrivacyLevel::Private, &["mix --layer 0", "compute"]);
+}
+
+#[test]
+fn a_coordinator_of_public_tasks_that_is_killed_goes_on_where_it_was() {
+    goes_on_where_it_was(PrivacyLevel::Public, &["compute"]);
+}
+
+fn goes_on_where_it_was(privacy: PrivacyLevel, roles: &[&str]) {
     // Everything but its files is gone, its mix key and the reply blocks of its nodes included.
     let folder = tempfile::tempdir().unwrap();
     let mut config = coordinator(folder.path(), ([127, 0, 0, 1], 0).into());
@@ -229,7 +238,7 @@ fn a_coordinator_that_is_killed_goes_on_where_it_was() {
         id: job,
         owner: OWNER,
         priority: Priority::default(),
-        privacy: PrivacyLevel::Private,
+        privacy,
         tasks: echoes(20),
     };
     let mut nodes = Vec::new();
@@ -241,7 +250,7 @@ fn a_coordinator_that_is_killed_goes_on_where_it_was() {
             let (address, id) = (fog.descriptor().address, fog.descriptor().node);
             config.listen = address;
             if nodes.is_empty() {
-                for role in ["mix --layer 0", "compute"] {
+                for role in roles {
                     let data = folder.path().join(role);
                     let mut command = node_command(role, &address.to_string(), id, &data);
                     nodes.push((id, command.as_std_mut().spawn().unwrap()));
@@ -283,6 +292,59 @@ fn a_coordinator_that_is_killed_goes_on_where_it_was() {
         node.kill().unwrap();
         node.wait().unwrap();
     }
+}
+
+#[test]
+fn a_node_that_is_killed_loses_no_public_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = coordinator(folder.path(), ([127, 0, 0, 1], 0).into());
+    let job = JobSpec {
+        id: JobId::from_bytes([5; 16]),
+        owner: OWNER,
+        priority: Priority::default(),
+        privacy: PrivacyLevel::Public,
+        tasks: echoes(200),
+    };
+    live(async {
+        let mut fog = CoordinatorService::start(config).await.unwrap();
+        let (address, id) = (fog.descriptor().address.to_string(), fog.descriptor().node);
+        let mut nodes: Vec<_> = ["one", "two"]
+            .map(|name| node("compute", &address, id, &folder.path().join(name)))
+            .into();
+        while fog.nodes().filter(|(_, record)| record.answered).count() < 2 {
+            fog.next().await.unwrap();
+        }
+        let known: Vec<_> = fog.nodes().map(|(node, _)| node).collect();
+        fog.submit(job.clone()).await.unwrap();
+        let mut ended = 0;
+        while fog.rules().job(job.id).unwrap().open > 0 {
+            let update = fog.next().await.unwrap();
+            let event = match update {
+                Update::Decided { event, .. } => event,
+                _ => continue,
+            };
+            if matches!(event, Event::TaskEnded { .. }) {
+                ended += 1;
+                if ended == 5 {
+                    nodes.swap_remove(0).kill().await.unwrap();
+                }
+            }
+        }
+        for order in &job.tasks {
+            let report = fog.jobs().report(order.id).unwrap().unwrap();
+            assert_eq!(report.result.unwrap().output, order.spec.input());
+        }
+        while fog.rules().needs_flush() {
+            fog.next().await.unwrap();
+        }
+        let paid = known.into_iter().filter_map(|node| {
+            let account = fogcompute_coord::node_account(node);
+            fog.bank().balance(account)
+        });
+        let paid: u128 = paid.map(|amount| amount.0).sum();
+        assert_eq!(paid, fog.rules().job(job.id).unwrap().paid.0);
+        assert!(paid > 0);
+    });
 }
 
 /// A demonstration whose temporary files and pictures have a folder of their own.

@@ -34,11 +34,13 @@ pub mod probe;
 mod probe_thread;
 #[cfg(target_os = "linux")]
 mod process;
+mod task_thread;
 mod wasm;
 #[cfg(target_os = "linux")]
 pub use process::{ProcessConfig, ProcessRuntime, launch_from_args};
 
 pub use probe_thread::ProbeThread;
+pub use task_thread::spawn_task_thread;
 #[cfg(feature = "wasmtime")]
 pub use wasm::{
     BlobError, CodeCacheConfig, Metering, WasmtimeConfig, WasmtimeError, WasmtimeRuntime,

@@ -19,6 +19,7 @@ mod fault;
 mod fingerprint;
 mod fog;
 mod link;
+mod mesh;
 mod process;
 mod trace;
 mod world;
@@ -36,6 +37,10 @@ pub use fog::{
     run_time, task_id,
 };
 pub use link::LinkConfig;
+pub use mesh::{
+    Meeting, Meetings, MeshFigures, MeshPlan, MeshViolation, Mobility, Point, Radio, Wall,
+    radio_microjoules,
+};
 pub use process::{Context, Message, Process, ProcessId};
 pub use trace::Trace;
 pub use world::{Counts, Observer, PARTITIONS_MAX, World};

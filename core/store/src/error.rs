@@ -261,7 +261,18 @@ pub enum StoreError {
         /// The column that makes no sense.
         column: &'static str,
     },
-    /// The stored identity is not 32 bytes. It is not replaced: a node's name depends on it.
+    /// What the gate of a coordinator remembers cannot be read.
+    #[error("what the gate of a coordinator remembers is damaged")]
+    BadGate,
+    /// A stored message of a mesh cannot be read.
+    #[error("stored message {number} has an invalid {column}")]
+    BadMessage {
+        /// Its number.
+        number: u64,
+        /// The column that makes no sense.
+        column: &'static str,
+    },
+    /// The stored identity has another length. It is not replaced: a node's name depends on it.
     #[error("stored identity is invalid")]
     BadIdentity,
     /// The stored usage cannot be read.

@@ -14,15 +14,24 @@ use fogcompute_schedule::Reputation;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use self::events::Telling;
 use crate::database::{Absent, Database, Schema, array, integer};
 use crate::{Durability, StoreError};
+
+mod events;
+
+pub use self::events::{EVENTS_MAX, JobChange, JobEvent, JobEvents};
 
 /// Statements that a commit uses, and some that reading does.
 const STATEMENTS: usize = 32;
 
 const SCHEMA: Schema = Schema {
     application: i32::from_be_bytes(*b"FOGJ"),
-    migrations: &[include_str!("jobs_1.sql"), include_str!("jobs_2.sql")],
+    migrations: &[
+        include_str!("jobs_1.sql"),
+        include_str!("jobs_2.sql"),
+        include_str!("jobs_3.sql"),
+    ],
     carry_over: |_| Ok(()),
 };
 
@@ -51,6 +60,16 @@ const SCHEMA: Schema = Schema {
 #[derive(Debug)]
 pub struct JobStore {
     database: Database,
+    /// The last commit, if nobody knows whether it was made.
+    unsure: Option<Unsure>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unsure {
+    /// The last event before it.
+    last: u64,
+    /// Records it had.
+    records: usize,
 }
 
 /// A job as it stands.
@@ -110,7 +129,10 @@ impl JobStore {
         database
             .read()?
             .set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(Self { database })
+        Ok(Self {
+            database,
+            unsure: None,
+        })
     }
 
     /// The coordinator's secret: 32 bytes from `rng` on first use, the same ever after.
@@ -167,6 +189,25 @@ impl JobStore {
              FROM jobs ORDER BY submitted DESC, id LIMIT ?1",
         )?;
         let mut rows = statement.query([i64::try_from(count_max).unwrap_or(i64::MAX)])?;
+        let mut jobs = Vec::new();
+        while let Some(row) = rows.next()? {
+            jobs.push(job_row(row)?);
+        }
+        Ok(jobs)
+    }
+
+    /// At most `count_max` jobs of one account, the latest first.
+    ///
+    /// # Errors
+    /// As [`JobStore::stored`].
+    pub fn jobs_of(&self, owner: AccountId, count_max: usize) -> Result<Vec<JobRow>, StoreError> {
+        let mut statement = self.database.read()?.prepare_cached(
+            "SELECT succeeded, failed, lost, open, paid, reserved, released, id, owner, priority,
+                    submitted, privacy
+             FROM jobs WHERE owner = ?1 ORDER BY submitted DESC, id LIMIT ?2",
+        )?;
+        let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+        let mut rows = statement.query(params![owner.as_bytes(), count_max])?;
         let mut jobs = Vec::new();
         while let Some(row) = rows.next()? {
             jobs.push(job_row(row)?);
@@ -258,7 +299,17 @@ impl Journal for JobStore {
     /// What was not confirmed may be written all the same; writing it again changes nothing.
     fn commit(&mut self, records: &[Record], now: UnixMillis) -> Result<(), StoreError> {
         let now = i64::try_from(now.0).map_err(|_| StoreError::TimeOutOfRange { time: now })?;
-        self.transaction(|connection| {
+        let unsure = self.unsure;
+        let mut last = 0;
+        let written = self.transaction(|connection| {
+            last = events::last(connection)?;
+            // The same records come again, and what they told was told if they were written.
+            let told = unsure.filter(|it| it.last < last);
+            let told = told.map_or(0, |it| it.records.min(records.len()));
+            let mut telling = Telling::default();
+            for record in &records[told..] {
+                telling.record(record);
+            }
             let mut writing = Writing {
                 connection,
                 now,
@@ -268,8 +319,18 @@ impl Journal for JobStore {
             for record in records {
                 writing.record(record)?;
             }
-            writing.finish()
-        })
+            writing.finish()?;
+            telling.write(connection, now)
+        });
+        self.unsure = match &written {
+            Err(StoreError::CommitFailed { .. }) => {
+                let records = records.len();
+                Some(Unsure { last, records })
+            }
+            Err(_) => unsure,
+            Ok(()) => None,
+        };
+        written
     }
 }
 
@@ -313,7 +374,7 @@ impl Writing<'_> {
                 self.connection
                     .prepare_cached(
                         "UPDATE tasks SET state = 'queued', attempts = ?2, node = NULL,
-                                avoid = CASE WHEN instr(avoid, ?3) THEN avoid ELSE
+                                avoid = CASE WHEN ?3 IS NULL OR instr(avoid, ?3) THEN avoid ELSE
                                              CAST(avoid || ?3 AS BLOB) END,
                                 changed = ?4
                          WHERE id = ?1",
@@ -321,7 +382,7 @@ impl Writing<'_> {
                     .execute(params![
                         task.as_bytes(),
                         attempts,
-                        avoid.as_bytes(),
+                        avoid.as_ref().map(NodeId::as_bytes),
                         self.now
                     ])?;
             }

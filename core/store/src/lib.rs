@@ -1,4 +1,4 @@
-//! What survives a restart: the ledger, a node's own state, and its tasks, in SQLite.
+//! What survives a restart: the ledger, a node's own state and its tasks, and a mesh peer's messages, in SQLite.
 //!
 //! Each store is one file, owned by one handle at a time: opening takes an exclusive lock that is
 //! held until the handle is dropped, so a second process (or a second handle) is told
@@ -45,19 +45,25 @@
 
 mod database;
 mod error;
+mod gate;
 mod jobs;
 mod ledger;
+mod mesh;
 mod node;
 mod process;
 mod tasks;
 
 pub use database::Durability;
 pub use error::StoreError;
-pub use jobs::{JobRow, JobStore, TaskRow};
+pub use gate::{GateStore, Wait};
+pub use jobs::{
+    EVENTS_MAX as JOB_EVENTS_MAX, JobChange, JobEvent, JobEvents, JobRow, JobStore, TaskRow,
+};
 pub use ledger::{
     Asked, ENTRIES_PAGE_MAX, LedgerOptions, Opening, SharedLedger, SqliteLedger, Standing,
     TextFormat, Verification,
 };
+pub use mesh::{Audience, MESH_MESSAGES_MAX, MeshChange, MeshMessage, MeshStore};
 pub use node::{NodeStore, RESULT_BYTES_MAX, StoredResult, Usage};
 pub use process::HomeProcess;
 pub use tasks::TaskStore;

@@ -4,7 +4,8 @@
 //! sent arrives whole, once and in order, or the connection is said to have ended. It does not choose between
 //! carriers, and stores nothing for peers that are not there.
 //!
-//! Meet [`Transport`] and [`Loopback`] first.
+//! Meet [`Transport`] and [`Loopback`] first. For Bluetooth, [`BleRadio`] is what a radio can do, on any system,
+//! and [`VirtualAir`] carries between radios that are not there.
 //!
 //! ```
 //! use fogcompute_base::Instant;
@@ -27,8 +28,22 @@ use thiserror::Error;
 
 pub mod conformance;
 mod loopback;
+mod radio;
+mod radio_air;
+pub mod radio_conformance;
+mod radio_links;
 
 pub use loopback::{LOOPBACK_BYTES_MAX, LOOPBACK_MESSAGE_BYTES_MAX, Loopback};
+pub use radio::{
+    Activity, BITCHAT_CHARACTERISTIC, BITCHAT_SERVICE, BleRadio, LinkEnded, MTU_ASKED, MTU_MIN,
+    RADIO_BYTES_MAX, RADIO_EVENTS_MAX, RadioError, RadioEvent, RadioFailure, RadioInbox,
+    RadioInboxFull, RadioLimits, RadioLink, RadioQueue, Role, SERVICE_DATA_BYTES_MAX,
+    VALUE_BYTES_MAX, WriteKind, value_bytes_max,
+};
+pub use radio_air::{AirConfig, Position, VirtualAir, VirtualRadio, VirtualRadioHandle};
+pub use radio_links::{
+    RadioCounters, RadioLinkEvent, RadioLinks, RadioLinksConfig, RadioSendError,
+};
 
 /// Longest address, in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 64;

@@ -16,6 +16,7 @@ from collections.abc import (
 )
 from datetime import timedelta
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, TypeAlias, final
 from uuid import UUID
@@ -43,7 +44,7 @@ from ._enums import (
     Verdict,
     Weighing,
 )
-from ._protocols import BatteryProbe, DeviceProbe
+from ._protocols import BatteryProbe, BleRadio, DeviceProbe
 
 # --- Errors
 
@@ -213,6 +214,14 @@ class AlreadyEnrolledError(GovernanceError): ...
 class AlreadyEstablishedError(GovernanceError): ...
 class FutureLookupError(GovernanceError): ...
 class GovernanceRefusedError(GovernanceError): ...
+class MeshError(FogError): ...
+class UnknownPeerError(MeshError): ...
+class NotUnderstoodError(MeshError): ...
+class UnknownGroupError(MeshError): ...
+class NotGroupCreatorError(MeshError): ...
+class MeshBusyError(MeshError): ...
+class MeshContentError(MeshError): ...
+class UnknownFileError(MeshError): ...
 
 ERROR_CLASSES: Final[Mapping[int, type[FogError]]]
 """The class of each code."""
@@ -4856,6 +4865,411 @@ class Worker:
     ) -> Awaitable[None]: ...
 
 # --- For this package and its tests
+
+# --- Mesh
+
+@final
+class MeshEvent:
+    """Something that happened to a mesh node. What its kind does not have is `None`, 0 or empty.
+
+    Kinds: `peer_joined`, `peer_left`, `peer_changed`, `session_ready`, `public`, `private`,
+    `delivery`, `file`, `voice`, `group`, `group_message`, `call`, `other`, `file_offered`,
+    `file_progress`, `file_received`, `file_failed`, `link_up`, `link_down`.
+    """
+
+    @property
+    def kind(self) -> str:
+        """What it tells."""
+
+    @property
+    def peer(self) -> str | None:
+        """Whom it is about: who wrote, sent, offers, joined. 16 hexadecimal digits."""
+
+    @property
+    def id(self) -> str | None:
+        """What a message is known by."""
+
+    @property
+    def text(self) -> str | None:
+        """A message's text, or the name of a file, which came from somebody else: no path to write to.
+        """
+
+    @property
+    def mime(self) -> str | None:
+        """A file's media type."""
+
+    @property
+    def at_ms(self) -> int | None:
+        """When a message was written, says its writer, in milliseconds since 1970."""
+
+    @property
+    def via(self) -> str | None:
+        """The neighbour a message came from, if it is known."""
+
+    @property
+    def hops(self) -> int:
+        """Hops that a public message seems to have taken: nothing proves the number."""
+
+    @property
+    def state(self) -> str | None:
+        """How far a message of ours has come: `waiting`, `sent`, `relayed`, `delivered`, `read` or
+        `given_up`.
+        """
+
+    @property
+    def group(self) -> str | None:
+        """The group, 32 hexadecimal digits."""
+
+    @property
+    def file(self) -> str | None:
+        """What names a file that is offered, 64 hexadecimal digits."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it is for this peer alone."""
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether a file goes from here."""
+
+    @property
+    def done(self) -> int:
+        """Bytes of a file that have come, or were asked for and sent."""
+
+    @property
+    def length(self) -> int:
+        """Bytes of a file."""
+
+    @property
+    def path(self) -> Path | None:
+        """Where a file is that is whole."""
+
+    @property
+    def why(self) -> str | None:
+        """Why a file was given up: `missing`, `silent` or `disk`."""
+
+    @property
+    def content(self) -> bytes:
+        """The content of a file that came in one piece, or the body of what is encoded."""
+
+    @property
+    def number(self) -> int:
+        """The number of a link, or the type of something unknown."""
+
+@final
+class MeshPeer:
+    """What is known of a peer of the mesh."""
+
+    @property
+    def id(self) -> str:
+        """Who: 16 hexadecimal digits."""
+
+    @property
+    def nickname(self) -> str:
+        """What it wants to be called."""
+
+    @property
+    def noise_key(self) -> bytes:
+        """Its key for sessions, 32 bytes."""
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether it was heard of in the last minute."""
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether it has a link here."""
+
+    @property
+    def has_session(self) -> bool:
+        """Whether there is a session with it."""
+
+    @property
+    def neighbours(self) -> tuple[str, ...]:
+        """Whom it has links to, says it."""
+
+@final
+class MeshGroup:
+    """A group of the mesh that this peer is in."""
+
+    @property
+    def id(self) -> str:
+        """The group, 32 hexadecimal digits."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Who is in it, the one who made it first."""
+
+@final
+class MeshMessage:
+    """A message of a mesh node's history."""
+
+    @property
+    def number(self) -> int:
+        """Its number: what came or was sent later has a higher one."""
+
+    @property
+    def id(self) -> str:
+        """What sender and receiver know it by."""
+
+    @property
+    def peer(self) -> str:
+        """Who wrote it; of a private one from here, whom it is for."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it was written here."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it is for one peer."""
+
+    @property
+    def group(self) -> str | None:
+        """The group it is for, if it is for one."""
+
+    @property
+    def text(self) -> str:
+        """Its text."""
+
+    @property
+    def at_ms(self) -> int:
+        """When it was written, says its writer, in milliseconds since 1970."""
+
+    @property
+    def state(self) -> str:
+        """How far one from here has come."""
+
+    @property
+    def via(self) -> str | None:
+        """The neighbour it came from, if it is known."""
+
+@final
+class RadioInbox:
+    """Where a radio that Python writes tells what happens, from any thread.
+
+    Peers are bytes, as the radio names them; connections are numbers, none of which is used twice.
+    """
+
+    def adapter(self, is_on: bool) -> None:
+        """Bluetooth was turned on or off. A radio begins on."""
+
+    def discovered(self, peer: Buffer, rssi_dbm: int, service_data: Buffer | None = None) -> bool:
+        """An advert with the service was heard, so loud in dBm, with this service data."""
+
+    def connected(self, link: int, peer: Buffer, is_central: bool, mtu: int) -> None:
+        """There is a connection, which this side or the other began."""
+
+    def connect_failed(self, peer: Buffer) -> None:
+        """A connection that was asked for could not be made."""
+
+    def mtu_changed(self, link: int, mtu: int) -> None:
+        """Another MTU was agreed on."""
+
+    def subscribed(self, link: int) -> None:
+        """Notifications go now."""
+
+    def unsubscribed(self, link: int) -> None:
+        """They go no more."""
+
+    def received(self, link: int, value: Buffer) -> bool:
+        """A value came: a write to this side, or a notification. `False` when it was not taken: end the
+        connection then, or do not answer the write.
+        """
+
+    def writable(self, link: int) -> None:
+        """After a write or notification was refused: there is room again."""
+
+    def disconnected(self, link: int, by_this_side: bool) -> None:
+        """A connection has ended, by this side or not."""
+
+    def stopped(self, is_scanning: bool) -> None:
+        """Scanning, or advertising, ended, and not because it was told to."""
+
+@final
+class MeshNode:
+    """A peer of a BitChat mesh that runs on a thread of this process: over TCP, over radios, and to
+    other nodes of the program.
+
+    `async for event in node` receives what happens until the node is closed. What it says was sent
+    or received is on disk, if it has a file.
+    """
+
+    def __new__(
+        cls,
+        nickname: str = "anonymous",
+        *,
+        file: str | PathLike[str] | None = None,
+        listen: Sequence[str] = (),
+        connect: Sequence[str] = (),
+        events_max: int = 4096,
+    ) -> Self:
+        """Starts a node.
+
+        `file` is where it keeps its secrets, what waits to be delivered, and its messages; without one
+        it is a new peer at every start. It accepts links at the addresses `listen`, and keeps links with
+        whoever is at those of `connect`. When `events_max` events wait to be received, the oldest are
+        dropped. Raises `ListenError`, `MeshContentError`, `StorageError`.
+        """
+
+    @property
+    def id(self) -> str:
+        """Who this is: 16 hexadecimal digits."""
+
+    @property
+    def nickname(self) -> str:
+        """What this peer is called."""
+
+    def set_nickname(self, nickname: str) -> None:
+        """Gives this peer another name. Raises `MeshContentError`."""
+
+    def listen(self, address: str = "127.0.0.1:0") -> str:
+        """Accepts TCP links at an address; returns it, with the port that was chosen where 0 was asked for.
+
+        Raises `ListenError`.
+        """
+
+    @property
+    def listening(self) -> tuple[str, ...]:
+        """Addresses that TCP links are accepted on."""
+
+    def connect(self, address: str) -> None:
+        """Keeps a TCP link with whoever answers at an address: it is dialled again when it ends."""
+
+    def disconnect(self, address: str) -> bool:
+        """Keeps no link with an address any more. `False` if it kept none."""
+
+    def link_with(self, other: MeshNode) -> None:
+        """Makes a link to another node of this program, without any socket."""
+
+    def add_radio(self, radio: BleRadio) -> RadioInbox:
+        """Talks over a radio too: an object with the methods of `BleRadio`, which run on the node's
+        thread. Returns where it tells what happens.
+
+        Raises `MeshBusyError` for a ninth radio.
+        """
+
+    def send_public(self, text: str) -> str:
+        """Writes to everybody near; returns what the message is known by. Raises `MeshContentError`.
+        """
+
+    def send_private(self, peer: str, text: str) -> str:
+        """Writes to one peer; returns what the message is known by.
+
+        It is kept, and on disk if there is a file, and sent until the peer has it or a day has passed.
+        Raises `UnknownPeerError`, `MeshContentError`, `MeshBusyError`.
+        """
+
+    def mark_read(self, peer: str, id: str) -> None:
+        """Tells a peer that the user saw its message. Raises `UnknownPeerError`, `MeshBusyError`.
+        """
+
+    def create_group(self, name: str, members: Iterable[str]) -> str:
+        """Makes a group of this peer and others who are known, and invites them; returns its identifier.
+
+        Raises `UnknownPeerError`, `MeshContentError`, `MeshBusyError`.
+        """
+
+    def change_group(self, group: str, members: Iterable[str]) -> None:
+        """Changes who is in a group of ours, and gives it another key.
+
+        Raises `UnknownGroupError`, `NotGroupCreatorError`, and what `create_group` does.
+        """
+
+    def leave_group(self, group: str) -> bool:
+        """Leaves a group; nobody is told. `False` if this peer is in no such group."""
+
+    def send_group(self, group: str, text: str) -> str:
+        """Writes to a group; returns what the message is known by.
+
+        Raises `UnknownGroupError`, `MeshContentError`.
+        """
+
+    def groups(self) -> tuple[MeshGroup, ...]:
+        """Groups this peer is in."""
+
+    def send_file(
+        self, peer: str | None, content: Buffer, *, name: str | None = None, mime: str | None = None
+    ) -> None:
+        """Sends a file of at most a MiB in one piece, to one peer, or with `None` to everybody near.
+
+        It is sent once; what is lost is not sent again. Raises `UnknownPeerError`, `MeshContentError`,
+        `MeshBusyError`.
+        """
+
+    def offer_file(
+        self, peer: str, path: str | PathLike[str], *, mime: str = "application/octet-stream"
+    ) -> str:
+        """Offers a file on disk of at most a GiB to a peer, which takes it in chunks; returns what the
+        file is known by.
+
+        It is read when it is asked for: leave it as it is until then. Raises `NotUnderstoodError` for
+        peers that are not of this library, `UnknownPeerError`, `MeshContentError`, `MeshBusyError`,
+        `StorageError`.
+        """
+
+    def accept_file(self, file: str, path: str | PathLike[str]) -> None:
+        """Takes a file that was offered, and writes it to `path`: to `path.part` until it is whole.
+
+        Raises `UnknownFileError`, `MeshBusyError`, `StorageError`.
+        """
+
+    def cancel_file(self, file: str) -> bool:
+        """Offers a file no longer, or does not take the rest of it. `False` if there is no such file.
+        """
+
+    def peers(self) -> tuple[MeshPeer, ...]:
+        """Peers that are known."""
+
+    def history(self, limit: int = 100, *, before: int | None = None) -> tuple[MeshMessage, ...]:
+        """The newest messages with numbers below `before`, the newest first. None without a file.
+        """
+
+    def stats(self) -> dict[str, int]:
+        """What it counted since its start: `links`, `bytes_in`, `bytes_out`, `events_dropped`, `carried`,
+        `waiting`, and what the rules did and refused.
+        """
+
+    def try_receive(self) -> MeshEvent | None:
+        """The next event, if one is there."""
+
+    def receive(self) -> Coroutine[Any, Any, MeshEvent]:
+        """Await the next event. None is lost if that is cancelled.
+
+        Raises `ClosedError`.
+        """
+
+    def receive_blocking(self, within: timedelta | None = None) -> MeshEvent | None:
+        """The next event. Waits for it on this thread, and returns `None` after `within`."""
+
+    def _readable(self) -> Awaitable[None]: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Coroutine[Any, Any, MeshEvent]: ...
+    def close(self) -> None:
+        """Says goodbye and ends the node.
+
+        Events that came before can still be received, then receiving ends with `ClosedError`. Closing
+        again does nothing.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> None: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> Awaitable[None]: ...
 
 def _run_command(arguments: Sequence[str], node_command: Sequence[str]) -> int: ...
 def _stop_async() -> None: ...

@@ -26,3 +26,53 @@ class DeviceProbe(Protocol):
         what was raised.
         """
         ...
+
+
+class BleRadio(Protocol):
+    """A Bluetooth radio with the service of BitChat, for `MeshNode.add_radio`.
+
+    Its methods run on the node's thread and return at once; what comes of them is told to the
+    `RadioInbox`. What they raise is a failure of that command, on a connection of that connection,
+    and of nothing else, and goes to `sys.unraisablehook`. `False` is a refusal: of a write or
+    notification that there is no room for it now, and `RadioInbox.writable` says when there is; of
+    `connect` that the peer is not known; of the others that this radio never does that.
+
+    Values have at most 512 bytes. Over one connection they arrive whole, once and in order.
+    """
+
+    def limits(self) -> tuple[bool, bool, int]:
+        """Whether it scans and connects, whether it advertises and is connected to, and how many
+        connections it has at most."""
+        ...
+
+    def advertise(self, service_data: bytes, /) -> bool | None:
+        """Can be found from now on, with this service data, which may be empty."""
+        ...
+
+    def stop_advertising(self) -> bool | None:
+        """Can not be found any more; connections stay."""
+        ...
+
+    def scan(self) -> bool | None:
+        """Looks for others with the service."""
+        ...
+
+    def stop_scanning(self) -> bool | None:
+        """Looks no more."""
+        ...
+
+    def connect(self, peer: bytes, /) -> bool | None:
+        """Connects to a peer that was heard, as its central."""
+        ...
+
+    def disconnect(self, link: int, /) -> bool | None:
+        """Ends a connection."""
+        ...
+
+    def write(self, link: int, value: bytes, with_response: bool, /) -> bool | None:
+        """Writes a value, as the central."""
+        ...
+
+    def notify(self, link: int, value: bytes, /) -> bool | None:
+        """Notifies a value, as the peripheral."""
+        ...

@@ -1,27 +1,34 @@
-"""Waiting for messages in a coroutine.
+"""Waiting for messages and events in a coroutine.
 
-A message is taken by the very step that returns it: between the two there is no `await` at which
+What waits is taken by the very step that returns it: between the two there is no `await` at which
 somebody who gives up could lose it.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from ._native import Message, MixnetClient
-
-
-async def receive(client: "MixnetClient") -> "Message":
-    """The next message."""
-    while (message := client.try_receive()) is None:
-        await client._readable()
-    return message
+T_co = TypeVar("T_co", covariant=True)
 
 
-async def receive_next(client: "MixnetClient") -> "Message":
-    """The next message of an `async for`, which ends when the client is closed."""
+class Receiver(Protocol[T_co]):
+    """A client of a mixnet, or a node of a mesh."""
+
+    def try_receive(self) -> T_co | None: ...
+    def _readable(self) -> Awaitable[None]: ...
+
+
+async def receive(receiver: Receiver[T_co]) -> T_co:
+    """The next message or event."""
+    while (received := receiver.try_receive()) is None:
+        await receiver._readable()
+    return received
+
+
+async def receive_next(receiver: Receiver[T_co]) -> T_co:
+    """The next one of an `async for`, which ends when what it comes from is closed."""
     from ._native import ClosedError
 
     try:
-        return await receive(client)
+        return await receive(receiver)
     except ClosedError:
         raise StopAsyncIteration from None

@@ -109,6 +109,8 @@ fn config() -> Config {
         // Tasks spread over equal nodes.
         preference: Preference::Lexicographic([0, 1, 2, 3, 4]),
         attempts_max: 3,
+        // One at a time, except where a test is about more.
+        ahead: Duration::ZERO,
         ..Config::default()
     }
 }
@@ -1906,6 +1908,135 @@ fn while_the_mixnet_is_shut_public_tasks_go_on() {
         world.call(Coordinator::resume);
         assert_eq!(world.dispatched().len(), 1);
     }
+}
+
+/// A job that nobody needs to hide.
+fn public(job: u8, tasks: Vec<TaskOrder>) -> JobSpec {
+    JobSpec {
+        id: job_id(job),
+        owner: OWNER,
+        priority: Priority::Normal,
+        privacy: PrivacyLevel::Public,
+        tasks,
+    }
+}
+
+fn ahead(config: Config) -> Config {
+    Config {
+        ahead: Duration::from_millis(50),
+        ..config
+    }
+}
+
+fn recalls(events: &[Event]) -> Vec<(NodeId, TaskId, u32)> {
+    let recalls = events.iter().filter_map(|event| match event {
+        Event::Recall {
+            node,
+            task,
+            attempt,
+        } => Some((*node, *task, *attempt)),
+        _ => None,
+    });
+    recalls.collect()
+}
+
+#[test]
+fn a_node_never_waits_for_the_next_public_task() {
+    for config in [config(), routed(Strategy::RoundRobin)] {
+        let mut world = World::with(ahead(config));
+        world.register(A, OFFER);
+        // Of those that go through the mixnet it gets no more than it has room for.
+        world.submit(1, orders([1, 2])).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(1), 1)]);
+        world.report(A, 1, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(2), 1)]);
+        world.report(A, 2, 1, done(FUEL)).unwrap();
+
+        let job = public(2, orders(3..=6));
+        world.call(|rules, host| rules.submit(job, host)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(3), 1), (A, id(4), 1)]);
+        let view = world.view(A);
+        assert_eq!((view.running, view.ahead), (1, 1));
+        let attempts: Vec<_> = world.coordinator.attempts(A).collect();
+        assert_eq!(attempts.len(), 2);
+        world.report(A, 3, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(5), 1)]);
+        // Whichever it does first.
+        world.report(A, 5, 1, done(FUEL)).unwrap();
+        world.report(A, 4, 1, done(FUEL)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(6), 1)]);
+        world.report(A, 6, 1, done(FUEL)).unwrap();
+        assert_eq!(world.view(A).running, 0);
+    }
+}
+
+#[test]
+fn what_was_given_ahead_comes_back_for_whoever_has_nothing_to_do() {
+    for config in [config(), routed(Strategy::RoundRobin)] {
+        let mut world = World::with(ahead(config));
+        world.register(A, OFFER);
+        let job = public(1, orders([1, 2]));
+        world.call(|rules, host| rules.submit(job, host)).unwrap();
+        assert_eq!(world.dispatched(), [(A, id(1), 1), (A, id(2), 1)]);
+        world.register(B, OFFER);
+        assert_eq!(recalls(&world.events()), [(A, id(2), 1)]);
+        let trusted = world.view(A).reputation;
+        assert!(world.call(|rules, host| rules.gave_back(A, id(2), 1, host)));
+        assert!(!world.call(|rules, host| rules.gave_back(A, id(2), 1, host)));
+        assert_eq!(world.dispatched(), [(B, id(2), 2)]);
+        assert_eq!(world.view(A).reputation, trusted, "it did as it was asked");
+        // What the first one says of it now is of no use.
+        assert!(world.report(A, 2, 1, done(FUEL)).is_err());
+        assert_eq!(world.report(B, 2, 2, done(FUEL)), Ok(Amount(100)));
+    }
+}
+
+#[test]
+fn a_node_that_dies_with_tasks_ahead_is_blamed_for_those_it_had_begun() {
+    let blamed = |tasks: u8| {
+        let mut world = World::with(ahead(routed(Strategy::RoundRobin)));
+        world.register(A, OFFER);
+        let job = public(1, orders(1..=tasks));
+        world.call(|rules, host| rules.submit(job, host)).unwrap();
+        assert_eq!(world.dispatched().len(), usize::from(tasks));
+        world.call(|rules, host| rules.node_lost(A, LossReason::Disconnected, host));
+        assert_eq!(world.coordinator.unplaced(), usize::from(tasks));
+        world.view(A).reputation
+    };
+    assert_eq!(blamed(1), blamed(2));
+}
+
+#[test]
+fn a_node_that_drains_is_asked_for_what_it_has_not_begun() {
+    let mut world = World::with(ahead(routed(Strategy::RoundRobin)));
+    world.register(A, OFFER);
+    let job = public(1, orders([1, 2]));
+    world.call(|rules, host| rules.submit(job, host)).unwrap();
+    world.events();
+    world.call(|rules, host| rules.drain(A, host));
+    assert_eq!(recalls(&world.events()), [(A, id(2), 1)]);
+    world.call(|rules, host| rules.gave_back(A, id(2), 1, host));
+    assert_eq!(world.dispatched(), []);
+    world.report(A, 1, 1, done(FUEL)).unwrap();
+    let drained = world.events();
+    assert!(
+        drained
+            .iter()
+            .any(|event| matches!(event, Event::Drained { .. }))
+    );
+}
+
+#[test]
+fn a_node_that_gives_back_whatever_it_gets_does_not_have_it_for_ever() {
+    let mut world = World::with(ahead(routed(Strategy::RoundRobin)));
+    world.register(A, OFFER);
+    let job = public(1, orders([1]));
+    world.call(|rules, host| rules.submit(job, host)).unwrap();
+    for attempt in 1..=3 {
+        assert_eq!(world.dispatched(), [(A, id(1), attempt)]);
+        assert!(world.call(|rules, host| rules.gave_back(A, id(1), attempt, host)));
+    }
+    assert_eq!(world.state(1), TaskState::Lost { attempts: 3 });
 }
 
 #[test]

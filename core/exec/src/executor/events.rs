@@ -83,12 +83,13 @@ impl Executor {
         let mut active = self.active();
         active.sort_unstable_by_key(|number| (self.entry(*number).task.priority, *number));
         // Those that are stopping make room by themselves.
+        let handed_over_max = self.handed_over_max(budget);
         let mut memory = 0_u64;
-        let mut slots = 0_u32;
+        let mut slots = 0;
         for number in active {
             let needs = self.entry(number).task.limits.memory_bytes;
             let with = memory.saturating_add(needs);
-            if slots < budget.slots && with <= budget.memory_bytes {
+            if slots < handed_over_max && with <= budget.memory_bytes {
                 slots += 1;
                 memory = with;
             } else if self.entry(number).vacate_by.is_none() {
@@ -356,6 +357,11 @@ impl Executor {
                 self.step(number, State::Queued, Cause::BackoffOver, now);
             }
             State::Assigned(_) if entry.start_by.is_some_and(|by| by <= now) => {
+                if self.waits_for_turn() {
+                    let by = now.saturating_add(ms(self.config.start_grace));
+                    self.entry_mut(number).start_by = Some(by);
+                    return;
+                }
                 self.stop(number, Stop::Restart, Cause::NotStarted, now);
             }
             State::Running(_) => {

@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use fogcompute_base::{Priority, Rng, UnixMillis};
 
-use super::{Budget, Command, Executor, FITTING_MAX, Holder, Permission, Record, Start, Target};
+use super::{
+    AHEAD_PACE_MS, Budget, Command, Executor, FITTING_MAX, Holder, PACE_OF, Permission, Record,
+    Start, Target,
+};
 use crate::Input;
 use crate::job::ms;
 use crate::lifecycle::{Attempt, Cause, State, Stop, Transition};
@@ -79,6 +82,9 @@ impl Executor {
             transition,
             life,
         });
+        if matches!(from, State::Running(_)) && to.is_terminal() {
+            self.keep_pace(number);
+        }
         if from == State::Queued {
             self.queue.remove(&(priority, number));
         }
@@ -189,31 +195,70 @@ impl Executor {
         self.entry_mut(number).timer = due;
     }
 
+    /// Takes into account how long the last attempt at a task ran.
+    fn keep_pace(&mut self, number: u64) {
+        let ran = self.entry(number).life.ran_ms;
+        self.pace = Some(match self.pace {
+            None => ran.saturating_mul(PACE_OF),
+            Some(pace) => (pace - pace / PACE_OF).saturating_add(ran),
+        });
+    }
+
+    /// Attempts that the runtime may have: those that run, and those that it is given ahead.
+    pub(super) fn handed_over_max(&self, budget: Budget) -> usize {
+        let short = self
+            .pace
+            .is_some_and(|pace| pace <= AHEAD_PACE_MS * PACE_OF);
+        let ahead = if short { self.config.ahead_per_slot } else { 0 };
+        budget.slots.saturating_mul(ahead.saturating_add(1)) as usize
+    }
+
+    /// Whether the runtime has so much to run that an attempt waits for its turn.
+    pub(super) fn waits_for_turn(&self) -> bool {
+        let Permission::Run(budget) = self.permission else {
+            return false;
+        };
+        let begun = self.slots.values().filter(|holder| {
+            let entry = self.entries.get(&holder.number);
+            !entry.is_some_and(|entry| matches!(entry.life.state, State::Assigned(_)))
+        });
+        begun.count() >= budget.slots as usize
+    }
+
     /// Gives free slots to waiting tasks.
     pub(super) fn dispatch(&mut self, now: u64) {
         let Permission::Run(budget) = self.permission else {
             return;
         };
-        while self.slots.len() < budget.slots as usize {
-            let held = self.slots.values().map(|holder| holder.memory_bytes);
-            let used = held.fold(0, u64::saturating_add);
+        let handed_over_max = self.handed_over_max(budget);
+        if self.slots.len() >= handed_over_max || self.queue.is_empty() {
+            return;
+        }
+        let held = self.slots.values().map(|holder| holder.memory_bytes);
+        let mut used = held.fold(0, u64::saturating_add);
+        while self.slots.len() < handed_over_max {
+            let ahead = self.slots.len() >= budget.slots as usize;
             let room = budget.memory_bytes.saturating_sub(used);
             let fits = |(_, number): &&(Priority, u64)| {
-                self.entry(*number).task.limits.memory_bytes <= room
+                let entry = self.entry(*number);
+                entry.task.limits.memory_bytes <= room && !(ahead && entry.life.attempts > 0)
             };
             let first = self.queue.iter().take(FITTING_MAX).find(fits);
             let Some((_, number)) = first.copied() else {
                 return;
             };
+            used += self.entry(number).task.limits.memory_bytes;
             self.assign(number, budget, now);
         }
     }
 
     fn assign(&mut self, number: u64, budget: Budget, now: u64) {
-        let free = |slot: &u32| !self.slots.contains_key(slot);
-        let slot = (0..)
-            .find(free)
-            .expect("fewer slots are taken than there are");
+        let taken = self
+            .slots
+            .keys()
+            .zip(0..)
+            .take_while(|(slot, at)| *slot == at);
+        let slot = u32::try_from(taken.count()).expect("fewer slots are taken than there are");
         let entry = self.entry(number);
         let attempt = Attempt {
             number: entry.life.attempts.saturating_add(1),

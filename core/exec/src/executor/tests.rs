@@ -783,6 +783,65 @@ fn memory_of_running_tasks_stays_within_the_budget() {
 }
 
 #[test]
+fn short_tasks_are_handed_over_ahead_and_those_that_failed_are_not() {
+    let mut world = World::with(Config {
+        ahead_per_slot: 3,
+        ..Config::default()
+    });
+    world.submit(vec![task(); 20]);
+    // How long they run is not known yet.
+    let first = world.starts();
+    assert_eq!(first.len(), 2);
+    world.succeed(first[0].target, 0);
+    // One that runs and seven ahead.
+    let ahead = world.starts();
+    assert_eq!(ahead.len(), 7);
+    // One of them fails: it is tried again only when it has a slot.
+    world.tell(ahead[0].target, Event::Started).unwrap();
+    world.tell(ahead[0].target, fault()).unwrap();
+    let failed = ahead[0].target.task;
+    assert_eq!(world.starts().len(), 1);
+    let State::Retrying { due } = world.state(failed) else {
+        panic!("{:?}", world.state(failed));
+    };
+    world.run_until(due.0 - EPOCH.0);
+    assert_eq!(world.state(failed), State::Queued);
+    world.tell(ahead[1].target, Event::Started).unwrap();
+    world.tell(ahead[1].target, returned(1)).unwrap();
+    let next = world.starts();
+    assert!(next.iter().all(|start| start.target.task != failed));
+    assert_eq!(world.state(failed), State::Queued);
+    // Those that run long bring nothing ahead any more, and what waits for its turn is not late.
+    world.tell(first[1].target, Event::Started).unwrap();
+    world.tell(ahead[2].target, Event::Started).unwrap();
+    world.run_until(45_000);
+    let waiting = ahead[3].target;
+    assert!(matches!(world.state(waiting.task), State::Assigned(_)));
+    world.tell(first[1].target, returned(2)).unwrap();
+    assert!(world.starts().is_empty());
+}
+
+#[test]
+fn less_budget_takes_back_what_was_handed_over_ahead() {
+    let mut world = World::with(Config {
+        ahead_per_slot: 3,
+        ..Config::default()
+    });
+    world.submit(vec![task(); 20]);
+    let first = world.starts();
+    world.succeed(first[0].target, 0);
+    let ahead = world.starts();
+    world.tell(first[1].target, Event::Started).unwrap();
+    world.tell(ahead[0].target, Event::Started).unwrap();
+    world.permit(Permission::Run(Budget { slots: 1, ..BUDGET }));
+    // Four may be there: the one that runs, and three more.
+    let told = world.commands();
+    let cancelled = |command: &Command| matches!(command, Command::Cancel(_));
+    assert_eq!(told.iter().filter(|told| cancelled(told)).count(), 4);
+    assert_eq!(world.executor.active().len(), 4);
+}
+
+#[test]
 fn log_is_kept_up_to_its_limit_and_the_rest_is_counted() {
     let mut world = World::new();
     let quiet = Task {
@@ -1206,8 +1265,9 @@ proptest! {
     fn every_task_ends_once_whatever_happens(
         acts in proptest::collection::vec(any_act(), 1..150),
         seed in any::<u64>(),
+        ahead_per_slot in 0..3_u32,
     ) {
-        let mut world = World::new();
+        let mut world = World::with(Config { ahead_per_slot, ..Config::default() });
         world.rng = ChaCha8Rng::seed_from_u64(seed);
         let mut model = Model { world, watch: Watch::default(), alive: Vec::new(), said: 0 };
         for act in acts {

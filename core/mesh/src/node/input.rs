@@ -120,6 +120,7 @@ impl Node {
         }
         if self.seen.contains(&key, now) {
             self.counters.duplicated += 1;
+            self.announced_again(&packet, arrival);
             if let Some(place) = self.relaying.remove(&key) {
                 if let Some(delayed) = self.delayed.remove(&place) {
                     self.delayed_bytes -= delayed.packet.payload().len();
@@ -387,11 +388,26 @@ impl Node {
         self.read_unverified(peer, now, rng);
         if is_fresh {
             self.carry_on(peer, is_direct, now, rng);
+            if is_direct {
+                self.tell_courier(peer, arrival.link, now, rng);
+            }
             if joined {
                 self.attempt_all(peer, now, rng);
             }
         }
         true
+    }
+
+    /// An announce that came over another link first shows who is behind this one too. It was verified then: no
+    /// other is ever seen.
+    fn announced_again(&mut self, packet: &Packet, arrival: Arrival) {
+        let is_direct = packet.ttl == TTL_MAX && !packet.answer && !arrival.is_whole_again;
+        if packet.kind == PacketType::ANNOUNCE
+            && is_direct
+            && let Some(link) = self.links.get_mut(&arrival.link)
+        {
+            link.announced = Some(packet.sender);
+        }
     }
 
     fn keep_peer(&mut self, id: PeerId, announce: Announce, timestamp: UnixMillis, now: Instant) {
@@ -451,25 +467,6 @@ impl Node {
             if self.process(&packet, arrival, now, rng) {
                 self.store.insert(&packet, self.unix(now));
             }
-        }
-    }
-
-    /// Gives a peer that announced itself what is carried for it, and a courier its part.
-    fn carry_on(&mut self, peer: PeerId, is_direct: bool, now: Instant, rng: &mut impl CryptoRng) {
-        let unix = self.unix(now);
-        let Some(key) = self.peers.get(&peer).map(|known| known.announce.noise_key) else {
-            return;
-        };
-        let mut envelopes = if is_direct {
-            self.bag.hand_over(key, unix)
-        } else {
-            self.bag.send_remote(key, now, unix)
-        };
-        if is_direct {
-            envelopes.extend(self.bag.spray(peer, unix));
-        }
-        for envelope in envelopes {
-            self.send_envelope(peer, &envelope, now, rng);
         }
     }
 
@@ -648,6 +645,7 @@ impl Node {
             }),
             Content::Call(signal) => self.emit(Event::Call { from, signal }),
             Content::Chunk(message) => self.emit(Event::Chunk { from, message }),
+            Content::Couriers(news) => self.handle_courier_news(from, news, now, rng),
             Content::Other { kind, body } => self.emit(Event::Other { from, kind, body }),
         }
     }
@@ -922,7 +920,9 @@ impl Node {
         };
         let frame_bytes_max = up.config.frame_bytes_max;
         let unix = self.unix(now);
-        for answer in self.store.answer(&request, ANSWER_PACKETS_MAX, unix) {
+        let asker = up.peer();
+        let answers = self.store.answer(&request, asker, ANSWER_PACKETS_MAX, unix);
+        for answer in answers {
             // What went in fragments is held as fragments.
             let frame = answer.to_frame();
             if frame.len() <= frame_bytes_max {

@@ -8,7 +8,6 @@ use super::{
     Delayed, DeliveryState, Event, Node, OWN_MAX, Own, PeerState, SendError, Target, Transmit,
 };
 use crate::announce::{Announce, NEIGHBOURS_MAX};
-use crate::courier::Envelope;
 use crate::fragment::split;
 use crate::group::{GroupId, GroupKey, GroupMessage, GroupState, GroupText, Member};
 use crate::link::{Link, LinkId};
@@ -52,8 +51,6 @@ pub(super) const REACHABLE: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(5);
 /// Between handshakes with a peer whose session does not seem to work, at least.
 const RENEW_GAP: Duration = Duration::from_secs(10);
-/// To how many others an envelope is given.
-const COURIERS: usize = 3;
 
 impl Node {
     /// The next frame to send. Links take turns; those that are blocked are left out.
@@ -185,7 +182,7 @@ impl Node {
         neighbours.dedup();
         neighbours.truncate(NEIGHBOURS_MAX);
         announce.neighbours = Some(neighbours).filter(|all| !all.is_empty());
-        announce.capabilities = Some(self.config.capabilities);
+        announce.capabilities = Some(self.capabilities());
         let payload = announce.encode().expect("the name's length was checked");
         let packet = Packet::new(PacketType::ANNOUNCE, self.id, self.unix(now), payload);
         let mut packet = packet.expect("an announce is short");
@@ -251,6 +248,8 @@ impl Node {
         self.store.insert(packet, self.unix(now));
         let target = match packet.recipient {
             Some(peer) if !packet.is_broadcast() => Target::Peer { peer, except: None },
+            // Over every link, also where two lead to one peer: it shows who is behind each.
+            _ if packet.kind == PacketType::ANNOUNCE => Target::AllLinks,
             _ => Target::Everybody { except: None },
         };
         let links = self.dispatch(packet, target, now, rng);
@@ -533,7 +532,7 @@ impl Node {
     /// There is a session: says what this peer can do, and sends what waited.
     pub(super) fn greet(&mut self, peer: PeerId, now: Instant, rng: &mut impl CryptoRng) {
         let state = Content::PeerState(PeerState {
-            capabilities: self.config.capabilities,
+            capabilities: self.capabilities(),
             verify_key: self.identity.verify_key(),
         });
         let state = state.encode().expect("a peer's state is short");
@@ -641,79 +640,6 @@ impl Node {
         message.state = state;
         let id = message.id.clone();
         self.emit(Event::Delivery { id, state });
-    }
-
-    /// Gives a message for somebody who is not there to neighbours, to carry it.
-    fn deposit(&mut self, number: u64, plaintext: &[u8], now: Instant, rng: &mut impl CryptoRng) {
-        let unix = self.unix(now);
-        let Some(message) = self.outbox.get_mut(&number) else {
-            return;
-        };
-        let Some(recipient) = self.peers.get(&message.peer) else {
-            return;
-        };
-        let couriers: Vec<_> = self
-            .links
-            .values()
-            .filter_map(Link::peer)
-            .filter(|peer| *peer != message.peer && !message.couriers.contains(peer))
-            .take(COURIERS.saturating_sub(message.couriers.len()))
-            .collect();
-        if couriers.is_empty() {
-            return;
-        }
-        let envelope = match message
-            .envelope
-            .clone()
-            .filter(|known| known.is_alive(unix))
-        {
-            Some(envelope) => envelope,
-            None => {
-                let key = recipient.announce.noise_key;
-                let prekeys = recipient
-                    .bundle
-                    .as_ref()
-                    .filter(|bundle| !bundle.keys.is_empty());
-                let sealed = match prekeys {
-                    Some(bundle) => {
-                        let count = bundle.keys.len() as u64;
-                        let at = usize::try_from(rng.next_u64() % count).unwrap_or(0);
-                        let prekey = &bundle.keys[at];
-                        Envelope::seal_to_prekey(&self.identity, key, prekey, plaintext, unix, rng)
-                    }
-                    None => Envelope::seal(&self.identity, key, plaintext, unix, rng),
-                };
-                // An announced key may be of low order: then nothing can be sealed to it.
-                let Ok(envelope) = sealed else {
-                    return;
-                };
-                message.envelope = Some(envelope.clone());
-                envelope
-            }
-        };
-        message.couriers.extend(&couriers);
-        for courier in couriers {
-            self.send_envelope(courier, &envelope, now, rng);
-        }
-        self.advance(number, DeliveryState::Relayed);
-    }
-
-    pub(super) fn send_envelope(
-        &mut self,
-        to: PeerId,
-        envelope: &Envelope,
-        now: Instant,
-        rng: &mut impl CryptoRng,
-    ) {
-        let Ok(payload) = envelope.encode() else {
-            return;
-        };
-        let Ok(packet) = Packet::new(PacketType::COURIER, self.id, self.unix(now), payload) else {
-            return;
-        };
-        let mut packet = packet.to(to);
-        packet.sign(&self.identity);
-        self.originate(&packet, None, now, rng);
     }
 
     /// Makes a group of this peer and others who are known, and invites them.

@@ -1,6 +1,7 @@
 //! What a node must know after a restart.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
 use fogcompute_base::{Instant, UnixMillis};
@@ -9,14 +10,14 @@ use zeroize::Zeroizing;
 
 use super::{DeliveryState, Node, NodeConfig, Outgoing, Peer, SendError};
 use crate::announce::Announce;
-use crate::courier::{Envelope, OwnPrekey, PrekeyBundle, Standing};
+use crate::courier::{Envelope, OwnPrekey, Predictability, Predictions, PrekeyBundle, Standing};
 use crate::group::GroupState;
-use crate::identity::Identity;
+use crate::identity::{Identity, NoiseKey};
 use crate::packet::PeerId;
 use crate::payload::MessageId;
 use crate::tlv::FormatError;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Longest item, in bytes.
 const ITEM_BYTES_MAX: usize = 64 * 1024;
 /// Most items of a kind.
@@ -50,9 +51,10 @@ impl Node {
     /// groups are read, envelopes are carried on, and nothing is shown twice. It contains secrets (group keys,
     /// one-time keys) and texts; the identity's secrets are not in it ([`Identity::to_bytes`]).
     ///
-    /// A byte for the version, 1; the name; then, each after a `u32` for their number: peers (announce, time,
+    /// A byte for the version, 2; the name; then, each after a `u32` for their number: peers (announce, time,
     /// favourite, one-time keys), messages that wait, groups, envelopes that are carried, one-time keys of this
-    /// peer with the next number, messages that were received. Texts and items are preceded by a `u32` for their
+    /// peer with the next number, messages that were received, and how likely
+    /// this peer is to meet whom, in billionths. Texts and items are preceded by a `u32` for their
     /// length.
     #[must_use]
     pub fn save(&self) -> Zeroizing<Vec<u8>> {
@@ -106,7 +108,36 @@ impl Node {
             writer.raw(peer.as_bytes());
             writer.text(id.as_str());
         }
+        let predictions = self.predictions.as_ref();
+        writer.u32(count(predictions.map_or(0, Predictions::len)));
+        for (key, chance) in predictions.iter().flat_map(|all| all.iter()) {
+            writer.raw(key.as_bytes());
+            writer.u32(chance.billionths());
+        }
         Zeroizing::new(writer.finish())
+    }
+
+    /// Another number when something has changed that must be kept ([`Node::save`]) before anything leaves: a
+    /// message that waits, one that was received and will be acknowledged, a one-time key that others are told of,
+    /// a group, an envelope. Peers are not in it: they announce themselves again.
+    #[must_use]
+    pub fn keep_mark(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (number, message) in &self.outbox {
+            (number, message.couriers.len(), state_byte(message.state)).hash(&mut hasher);
+        }
+        let received = self.received.keys().next_back();
+        (self.received.len(), received).hash(&mut hasher);
+        for (id, group) in &self.groups {
+            (id, group.epoch).hash(&mut hasher);
+        }
+        self.prekeys.next.hash(&mut hasher);
+        for key in &self.prekeys.keys {
+            (key.id, key.used.is_some()).hash(&mut hasher);
+        }
+        (self.bag.len(), self.bag.deposits()).hash(&mut hasher);
+        self.nickname.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// A node that goes on with what another one saved.
@@ -183,6 +214,14 @@ impl Node {
             let peer = PeerId::from_bytes(reader.array()?);
             let id = MessageId::new(reader.text(MessageId::BYTES_MAX)?)?;
             node.received.insert((peer, id), now);
+        }
+        for _ in 0..items(&mut reader)? {
+            let key = NoiseKey::from_bytes(reader.array()?);
+            let chance = Predictability::from_billionths(reader.u32()?);
+            // Another strategy may be in use now.
+            if let Some(predictions) = &mut node.predictions {
+                predictions.restore(key, chance);
+            }
         }
         reader.finish()?;
         Ok(node)

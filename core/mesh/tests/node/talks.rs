@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::world::World;
 use fogcompute_base::Rng;
 use fogcompute_mesh::call::{CallId, CallSignal, CallStep};
+use fogcompute_mesh::courier::{CourierConfig, CourierStrategy, ProphetConfig};
 use fogcompute_mesh::file::File;
 use fogcompute_mesh::group::Role;
 use fogcompute_mesh::{
@@ -27,11 +28,15 @@ fn states(events: &[Event], of: &MessageId) -> Vec<DeliveryState> {
 
 /// Ends a node and starts it again with what it saved.
 fn restart(world: &mut World, index: usize) {
+    restart_with(world, index, &NodeConfig::default());
+}
+
+fn restart_with(world: &mut World, index: usize, config: &NodeConfig) {
     let node = &world.nodes[index];
     let saved = node.save();
     let identity = node.identity().clone();
     let unix = node.unix(world.now);
-    let node = Node::restore(identity, &saved, NodeConfig::default(), unix, world.now).unwrap();
+    let node = Node::restore(identity, &saved, config.clone(), unix, world.now).unwrap();
     assert_eq!(*node.save(), *saved);
     world.replace(index, node);
 }
@@ -206,6 +211,86 @@ fn a_message_is_carried_to_who_is_not_there() {
             Some(&DeliveryState::Delivered)
         );
     }
+}
+
+fn with_strategy(strategy: CourierStrategy) -> NodeConfig {
+    let courier = CourierConfig {
+        strategy,
+        ..CourierConfig::default()
+    };
+    NodeConfig {
+        courier,
+        ..NodeConfig::default()
+    }
+}
+
+/// Dave and Carol meet often; Alice knows Dave, and then has links to Bob and Carol only.
+fn who_carries(config: &NodeConfig) -> [usize; 3] {
+    let mut world = World::with_config(13, 4, config);
+    let [alice, bob, carol, dave] = [0, 1, 2, 3];
+    world.link(alice, dave, BLUETOOTH);
+    world.run(70);
+    world.unlink(alice, dave);
+    for _ in 0..3 {
+        world.link(carol, dave, BLUETOOTH);
+        world.run(30);
+        world.unlink(carol, dave);
+        world.run(1800);
+    }
+    restart_with(&mut world, carol, config);
+    world.link(alice, bob, BLUETOOTH);
+    world.link(alice, carol, BLUETOOTH);
+    world.run(30);
+    world.send_private(alice, dave, "by whom?");
+    world.run(60);
+    let carried = [bob, carol].map(|node| world.nodes[node].carried());
+    world.unlink(alice, bob);
+    world.unlink(alice, carol);
+    world.link(carol, dave, BLUETOOTH);
+    world.run(30);
+    [carried[0], carried[1], world.privates(dave).len()]
+}
+
+#[test]
+fn couriers_are_chosen_as_the_strategy_says() {
+    let prophet = CourierStrategy::Prophet(ProphetConfig::default());
+    for (strategy, carried) in [
+        (CourierStrategy::Direct, [0, 0, 0]),
+        (CourierStrategy::default(), [1, 1, 1]),
+        (prophet, [0, 1, 1]),
+        (CourierStrategy::Epidemic, [1, 1, 1]),
+    ] {
+        assert_eq!(
+            who_carries(&with_strategy(strategy)),
+            carried,
+            "{strategy:?}"
+        );
+    }
+}
+
+#[test]
+fn what_couriers_of_ours_tell_is_not_sent_to_others() {
+    let prophet = with_strategy(CourierStrategy::Prophet(ProphetConfig::default()));
+    let mut world = World::with_config(14, 2, &prophet);
+    let identity = Identity::random(&mut world.rng);
+    let unix = world.nodes[0].unix(world.now);
+    let plain = Node::new(identity, "plain", NodeConfig::default(), unix, world.now).unwrap();
+    world.nodes.push(plain);
+    world.events.push(Vec::new());
+    world.link(0, 1, FRAMED);
+    world.link(0, 2, FRAMED);
+    world.run(60);
+    let says = |world: &World, of: usize| {
+        let view = world.nodes[0].peer(world.id(of)).unwrap();
+        view.capabilities.has(Capabilities::COURIERS)
+    };
+    assert!(says(&world, 1) && !says(&world, 2));
+    // Nothing needed a session with who is not asked.
+    assert!(world.nodes[0].peer(world.id(1)).unwrap().has_session);
+    assert!(!world.nodes[0].peer(world.id(2)).unwrap().has_session);
+    let met: Vec<_> = world.nodes[0].predictions().map(|(key, _)| key).collect();
+    assert_eq!(met, [world.nodes[1].identity().noise_key()]);
+    assert_eq!(world.nodes[2].predictions().count(), 0);
 }
 
 #[test]
@@ -456,5 +541,19 @@ fn a_crowd_passes_on_less_than_everybody_to_everybody() {
     world.run(30);
     for node in 1..10 {
         assert_eq!(world.publics(node), ["crowd"], "{node}");
+    }
+}
+
+/// Two connections with one neighbour, as radios make them: the announce that came over the second was dropped as
+/// seen, and that link stayed one of nobody.
+#[test]
+fn an_announce_shows_who_is_behind_each_link_it_comes_over() {
+    let mut world = World::new(5, 2);
+    let links = [0; 2].map(|_| world.link(0, 1, LinkConfig::FRAMED));
+    world.run(2);
+    for (node, other) in [(0, 1), (1, 0)] {
+        let peer = Some(world.id(other));
+        let known: Vec<_> = world.nodes[node].links().collect();
+        assert_eq!(known, links.map(|link| (link, peer)));
     }
 }

@@ -32,12 +32,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, count: usize) -> Self {
+        Self::with_config(seed, count, &NodeConfig::default())
+    }
+
+    pub(crate) fn with_config(seed: u64, count: usize, config: &NodeConfig) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let now = Instant::from_millis(1_000_000);
         let nodes = (0..count).map(|index| {
             let identity = Identity::random(&mut rng);
-            let config = NodeConfig::default();
-            Node::new(identity, format!("node {index}"), config, BEGIN, now).unwrap()
+            let name = format!("node {index}");
+            Node::new(identity, name, config.clone(), BEGIN, now).unwrap()
         });
         Self {
             nodes: nodes.collect(),

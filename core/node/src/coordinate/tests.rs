@@ -1,7 +1,7 @@
 use super::*;
 use fogcompute_base::{JobId, Priority};
 use fogcompute_coord::{PrivacyLevel, TaskOrder};
-use fogcompute_exec::Limits;
+use fogcompute_exec::{Limits, TaskOutput, Usage};
 use fogcompute_mix::PublicKey;
 use fogcompute_net::Purpose;
 use tempfile::TempDir;
@@ -68,6 +68,21 @@ impl Played {
         self.link.send(&message.encode()).await.unwrap();
     }
 
+    /// The next message that is about tasks.
+    async fn hear(&mut self) -> ToNode {
+        loop {
+            let message = ToNode::decode(&self.link.receive().await.unwrap()).unwrap();
+            if !matches!(message, ToNode::Directory { .. } | ToNode::Tell) {
+                return message;
+            }
+        }
+    }
+
+    async fn report(&mut self, attempt: u32, report: TaskReport) {
+        let reports = vec![(attempt, report)];
+        self.say(&FromNode::Reports { reports }).await;
+    }
+
     async fn hello(&mut self, role: Role, lending: Lending) {
         let descriptor = self.descriptor;
         self.say(&FromNode::Hello {
@@ -87,7 +102,7 @@ impl Played {
                     return None;
                 }
                 ToNode::Refused { reason } => return Some(reason),
-                ToNode::Directory { .. } | ToNode::Tell => {}
+                _ => {}
             }
         }
     }
@@ -431,4 +446,277 @@ async fn counts_are_those_of_the_answer_not_of_an_earlier_message() {
     asked.await;
     let mix = until(&mut service, |service, _| counted(service)).await;
     assert_eq!(mix.received, 7);
+}
+
+/// A job that nobody needs to hide.
+fn public(number: u8) -> JobSpec {
+    JobSpec {
+        privacy: PrivacyLevel::Public,
+        ..job(number)
+    }
+}
+
+fn attempt(task: u8, number: u32) -> AttemptId {
+    AttemptId {
+        task: TaskId::from_bytes([task; 16]),
+        number,
+    }
+}
+
+fn done(task: u8, output: Vec<u8>) -> TaskReport {
+    let usage = Usage {
+        fuel: 1_000_000_000,
+        ..Usage::default()
+    };
+    TaskReport {
+        task: TaskId::from_bytes([task; 16]),
+        result: Ok(TaskOutput { output, usage }),
+    }
+}
+
+fn ended(update: &Update) -> Option<TaskId> {
+    match update {
+        Update::Decided {
+            event: Event::TaskEnded { task, .. },
+            ..
+        } => Some(*task),
+        _ => None,
+    }
+}
+
+/// Waits until so many reports of a node were of no use.
+async fn refused(service: &mut CoordinatorService, node: NodeId, count: u64) {
+    until(service, |service, _| {
+        let record = service.node(node)?;
+        assert!(record.reports_refused <= count);
+        (record.reports_refused == count).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_public_task_goes_by_the_link_and_its_report_is_acknowledged_and_paid_once() {
+    // There is no mixnode at all.
+    let (mut service, _folder) = start(8).await;
+    let mut worker = joined(&mut service, Role::Compute).await;
+    let node = worker.descriptor.node;
+    for number in [1, 2] {
+        service.submit(public(number)).await.unwrap();
+    }
+    let (mut modules, mut tasks) = (LinkModules::new(), Vec::new());
+    drive(&mut service, async {
+        while tasks.len() < 2 {
+            match worker.hear().await {
+                // Both have the same one, which comes once.
+                ToNode::Module { bytes } => {
+                    assert!(modules.find(fogcompute_base::Digest::of(&bytes)).is_none());
+                    modules.insert(fogcompute_base::Digest::of(&bytes), bytes);
+                }
+                ToNode::Run { tasks: run } => tasks.extend(run),
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await;
+    for (task, number) in tasks.iter().zip([1, 2]) {
+        let module = |digest| modules.find(digest).map(Arc::clone);
+        let spec = TaskSpec::decode_apart(&task.spec, module).unwrap().unwrap();
+        assert_eq!(spec, job(number).tasks[0].spec);
+        assert_eq!((task.task, task.attempt), (attempt(number, 1).task, 1));
+    }
+    worker.report(1, done(1, vec![7])).await;
+    until(&mut service, |_, update| ended(update)).await;
+    let heard = drive(&mut service, worker.hear()).await;
+    let acknowledged = ToNode::Acknowledged {
+        attempts: vec![attempt(1, 1)],
+    };
+    assert_eq!(heard, acknowledged);
+    let stored = service.jobs().report(attempt(1, 1).task).unwrap().unwrap();
+    assert_eq!(stored, done(1, vec![7]));
+    // Said again it is acknowledged again, and changes nothing.
+    worker.report(1, done(1, vec![8])).await;
+    refused(&mut service, node, 1).await;
+    assert_eq!(drive(&mut service, worker.hear()).await, acknowledged);
+    let stored = service.jobs().report(attempt(1, 1).task).unwrap().unwrap();
+    assert_eq!(stored, done(1, vec![7]));
+    let account = fogcompute_coord::node_account(node);
+    assert_eq!(service.bank().balance(account), Some(Amount(1)));
+}
+
+#[tokio::test]
+async fn anothers_report_and_one_of_no_attempt_are_counted_and_garbage_sends_away() {
+    let (mut service, _folder) = start(8).await;
+    let mut worker = joined(&mut service, Role::Compute).await;
+    service.submit(public(1)).await.unwrap();
+    let task = until(&mut service, |_, update| dispatched(update)).await;
+    let mut other = joined(&mut service, Role::Compute).await;
+    let (node, liar) = (worker.descriptor.node, other.descriptor.node);
+    other.report(1, done(1, vec![6])).await;
+    refused(&mut service, liar, 1).await;
+    worker.report(9, done(1, vec![6])).await;
+    refused(&mut service, node, 1).await;
+    other.report(1, done(99, vec![6])).await;
+    refused(&mut service, liar, 2).await;
+    let state = service.rules().task(task).unwrap().state;
+    assert_eq!(state, TaskState::Assigned { node, attempt: 1 });
+    for account in [node, liar].map(fogcompute_coord::node_account) {
+        assert_eq!(service.bank().balance(account), Some(Amount::ZERO));
+    }
+
+    other.link.send(&[4, 0xff, 0xff, 1, 2, 3]).await.unwrap();
+    let sent_away = drive(&mut service, other.join()).await;
+    assert_eq!(sent_away, Some(Refusal::Protocol));
+    assert!(service.node(liar).is_none());
+    worker.report(1, done(1, vec![7])).await;
+    assert_eq!(until(&mut service, |_, update| ended(update)).await, task);
+}
+
+#[tokio::test]
+async fn a_report_that_is_longer_than_it_may_be_settles_nothing() {
+    let (mut service, _folder) = start(8).await;
+    let to = *service.descriptor();
+    let mut worker = joined(&mut service, Role::Compute).await;
+    let limits = Limits {
+        output_bytes: 4,
+        ..Limits::default()
+    };
+    let mut bounded = public(1);
+    let module = Arc::clone(bounded.tasks[0].spec.module());
+    bounded.tasks[0].spec = TaskSpec::new(module, [], limits).unwrap();
+    service.submit(bounded).await.unwrap();
+    until(&mut service, |_, update| dispatched(update)).await;
+    // Longer than the task may answer.
+    worker.report(1, done(1, vec![0; 5])).await;
+    let reason = until(&mut service, |_, update| match update {
+        Update::Decided {
+            event: Event::AttemptLost { reason, .. },
+            ..
+        } => Some(*reason),
+        _ => None,
+    })
+    .await;
+    assert_eq!(reason, LossReason::OverLimits);
+    // Longer than anything a node says: nobody reads on.
+    let _ = worker.link.send(&vec![4; FROM_NODE_BYTES_MAX + 1]).await;
+    let id = worker.descriptor.node;
+    until(&mut service, |service, _| {
+        service.node(id).is_none().then_some(())
+    })
+    .await;
+    // Who is not let in yet may say less.
+    let read = drive(&mut service, async {
+        let mut stranger = Played::dial(&to).await;
+        let _ = stranger.link.send(&vec![4; STRANGER_BYTES_MAX + 1]).await;
+        stranger.link.receive().await
+    })
+    .await;
+    assert!(read.is_err());
+    joined(&mut service, Role::Compute).await;
+}
+
+#[tokio::test]
+async fn a_node_that_registers_twice_or_speaks_an_older_version_is_told_why() {
+    let (mut service, _folder) = start(8).await;
+    let to = *service.descriptor();
+    let mut twice = joined(&mut service, Role::Compute).await;
+    let other = joined(&mut service, Role::Compute).await;
+    twice.hello(Role::Compute, LENDING).await;
+    let refused = drive(&mut service, twice.join()).await;
+    assert_eq!(refused, Some(Refusal::Protocol));
+    let refused = drive(&mut service, async {
+        let mut old = Played::dial(&to).await;
+        let hello = FromNode::Hello {
+            role: Role::Compute,
+            descriptor: old.descriptor,
+            lending: LENDING,
+        };
+        let mut bytes = hello.encode();
+        bytes[1..3].copy_from_slice(&3_u16.to_be_bytes());
+        old.link.send(&bytes).await.unwrap();
+        old.join().await
+    })
+    .await;
+    assert_eq!(refused, Some(Refusal::Protocol));
+    assert!(Refusal::Protocol.to_string().contains("version"));
+    assert!(service.node(other.descriptor.node).is_some());
+    assert_eq!(service.nodes().count(), 1);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let (service, _folder) = start(8).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = CoordinatorConfig {
+        listen: service.descriptor().address,
+        ledger: folder.path().join("ledger.sqlite"),
+        jobs: folder.path().join("jobs.sqlite"),
+        ..service.config.clone()
+    };
+    let taken = config.listen;
+    let refused = CoordinatorService::start(config).await;
+    assert!(
+        matches!(refused, Err(NodeError::Listen { address, .. }) if address == taken),
+        "the address is not named"
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_dials_again_gets_its_tasks_again_and_those_it_must_stop() {
+    let (mut service, _folder) = start(8).await;
+    let to = *service.descriptor();
+    let worker = joined(&mut service, Role::Compute).await;
+    service.submit(public(1)).await.unwrap();
+    until(&mut service, |_, update| dispatched(update)).await;
+    // What its first link carried is lost.
+    let mut again = drive(&mut service, async {
+        let mut again = Played::dial_as(worker.identity.clone(), &to).await;
+        again.hello(Role::Compute, LENDING).await;
+        assert_eq!(again.join().await, None);
+        assert!(matches!(again.hear().await, ToNode::Module { .. }));
+        let run = again.hear().await;
+        assert!(
+            matches!(&run, ToNode::Run { tasks } if tasks[0].attempt == 1),
+            "{run:?}"
+        );
+        again
+    })
+    .await;
+    service
+        .with_rules(|rules, host| rules.cancel(attempt(1, 1).task, host))
+        .unwrap();
+    let revoked = ToNode::Revoke {
+        attempts: vec![attempt(1, 1)],
+    };
+    assert_eq!(drive(&mut service, again.hear()).await, revoked);
+}
+
+#[tokio::test]
+async fn a_full_disk_acknowledges_nothing() {
+    let (mut service, _folder) = start(8).await;
+    let mut worker = joined(&mut service, Role::Compute).await;
+    service.submit(public(1)).await.unwrap();
+    until(&mut service, |_, update| dispatched(update)).await;
+    // As after a write that failed.
+    let far = service.clock.now() + Duration::from_secs(3_600);
+    service.stalled = Some((far, String::new()));
+    worker.report(1, done(1, vec![7])).await;
+    until(&mut service, |service, _| {
+        (!service.reported.is_empty()).then_some(())
+    })
+    .await;
+    while let Ok(update) = tokio::time::timeout(Duration::ZERO, service.next()).await {
+        assert_eq!(ended(&update.unwrap()), None);
+    }
+    assert_eq!(service.reported.len(), 1);
+    service.stalled = Some((service.clock.now(), String::new()));
+    until(&mut service, |_, update| ended(update)).await;
+    drive(&mut service, async {
+        loop {
+            if let ToNode::Acknowledged { attempts } = worker.hear().await {
+                assert_eq!(attempts, [attempt(1, 1)]);
+                return;
+            }
+        }
+    })
+    .await;
 }

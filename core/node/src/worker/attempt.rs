@@ -1,11 +1,12 @@
 //! The threads on which tasks run.
 
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use fogcompute_base::TaskId;
 use fogcompute_exec::executor::{Event, Target};
@@ -13,6 +14,7 @@ use fogcompute_exec::{
     Checkpoint, ContentId, Control, Grants, GuestText, Limits, Observer, Runtime, Session,
     SpecError, TaskError, TaskOutput, TaskSpec, join_inputs,
 };
+use fogcompute_runtime::spawn_task_thread;
 
 use super::Message;
 
@@ -33,6 +35,8 @@ pub(super) struct Work {
 #[derive(Clone)]
 pub(super) struct Running {
     pub(super) control: Control,
+    /// Whether a thread has begun it, or it was taken back before.
+    taken: Arc<AtomicBool>,
     /// How much the task says is done, in thousandths.
     permille: Arc<AtomicU16>,
     /// The last checkpoint that the engine has not fetched: a task that makes them faster than a
@@ -50,9 +54,19 @@ impl Running {
     pub(super) fn new(control: Control) -> Self {
         Self {
             control,
+            taken: Arc::default(),
             permille: Arc::new(AtomicU16::new(0)),
             checkpoint: Arc::new(Mutex::new(None)),
         }
+    }
+
+    /// Takes it, for a thread to begin it or for the engine to take it back: one of them may.
+    pub(super) fn take(&self) -> bool {
+        !self.taken.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Relaxed)
     }
 
     pub(super) fn permille(&self) -> u16 {
@@ -75,57 +89,102 @@ pub(super) enum Said {
     Checkpoint,
 }
 
-/// As many threads as attempts have run at a time.
+/// As many threads as attempts have run at a time, and the attempts that wait for one.
 pub(super) struct Threads {
-    work: Option<Sender<Work>>,
-    queue: Arc<Mutex<Receiver<Work>>>,
+    queue: Arc<Queue>,
     engine: Sender<Message>,
     handles: Vec<JoinHandle<()>>,
 }
 
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    waiting: VecDeque<Work>,
+    running: usize,
+    running_max: usize,
+    closed: bool,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next attempt, when it may run, in the place of the one that the thread has ended.
+    fn next(&self, ended: bool) -> Option<Work> {
+        let mut state = self.state();
+        state.running -= usize::from(ended);
+        loop {
+            if state.closed || state.running < state.running_max {
+                if let Some(work) = state.waiting.pop_front() {
+                    state.running += 1;
+                    return Some(work);
+                }
+                if state.closed {
+                    return None;
+                }
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
 impl Threads {
     pub(super) fn new(engine: Sender<Message>) -> Self {
-        let (work, queue) = channel();
         Self {
-            work: Some(work),
-            queue: Arc::new(Mutex::new(queue)),
+            queue: Arc::default(),
             engine,
             handles: Vec::new(),
         }
     }
 
-    /// Runs `work`, which makes `busy` attempts that run.
-    pub(super) fn run(&mut self, work: Work, busy: usize) -> io::Result<()> {
-        if self.handles.len() < busy {
+    /// How many attempts may run at a time from now on.
+    pub(super) fn set_running_max(&self, running_max: usize) {
+        self.queue.state().running_max = running_max;
+        self.queue.changed.notify_all();
+    }
+
+    /// Runs `work` when its turn comes.
+    pub(super) fn run(&mut self, work: Work) -> io::Result<()> {
+        let wanted = {
+            let state = self.queue.state();
+            (state.running + state.waiting.len() + 1).min(state.running_max)
+        };
+        if self.handles.len() < wanted {
             let (queue, engine) = (Arc::clone(&self.queue), self.engine.clone());
-            let thread = thread::Builder::new()
-                .name("fog-task".to_owned())
-                .spawn(move || serve(&queue, &engine))?;
+            let thread = spawn_task_thread("fog-task", move || serve(&queue, &engine))?;
             self.handles.push(thread);
         }
-        if let Some(sender) = &self.work {
-            // The threads have the other end, and end after this one.
-            let _ = sender.send(work);
-        }
+        self.queue.state().waiting.push_back(work);
+        self.queue.changed.notify_one();
         Ok(())
     }
 
     /// Waits for all attempts, which were told to stop.
     pub(super) fn join(&mut self) {
-        self.work = None;
+        self.queue.state().closed = true;
+        self.queue.changed.notify_all();
         for thread in self.handles.drain(..) {
             let _ = thread.join();
         }
     }
 }
 
-fn serve(queue: &Mutex<Receiver<Work>>, engine: &Sender<Message>) {
-    loop {
-        // The lock is held while waiting, and given on with the work.
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(work) = next else {
-            return;
-        };
+fn serve(queue: &Queue, engine: &Sender<Message>) {
+    let mut ended = false;
+    while let Some(work) = queue.next(ended) {
+        ended = true;
+        if !work.running.take() {
+            continue;
+        }
         let (task, attempt) = (work.target.task, work.target.attempt);
         let say = |said| {
             let _ = engine.send(Message::Said {

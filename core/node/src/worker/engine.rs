@@ -24,6 +24,7 @@ use fogcompute_harvest::{
 };
 use fogcompute_runtime::ProbeThread;
 use fogcompute_store::{StoreError, TaskStore};
+use tokio::sync::watch;
 
 use super::attempt::{Running, Said, Threads, Work};
 use super::{
@@ -66,6 +67,8 @@ pub(super) struct Engine {
     ends: BTreeMap<TaskId, Vec<Reply<TaskOutput>>>,
     logs: BTreeMap<TaskId, Vec<LogReader>>,
     progresses: BTreeMap<JobId, Vec<(Progress, Reply<Progress>)>>,
+    /// What the device lends, for those who do tasks beside this worker.
+    permission: watch::Sender<Permission>,
 }
 
 /// Who waits for more of a log.
@@ -101,6 +104,7 @@ impl Engine {
         config: WorkerConfig,
         host: WorkerHost,
         messages: Sender<Message>,
+        permission: watch::Sender<Permission>,
     ) -> Result<Self, WorkerError> {
         let store = match &config.path {
             Some(path) => TaskStore::open(path, config.durability)?,
@@ -131,11 +135,11 @@ impl Engine {
             ends: BTreeMap::new(),
             logs: BTreeMap::new(),
             progresses: BTreeMap::new(),
+            permission,
             config,
         };
         if engine.harvest.is_none() {
-            let all = Permission::Run(engine.whole_budget());
-            engine.executor.handle_permission(all, now);
+            engine.permit(Permission::Run(engine.whole_budget()), now);
         }
         Ok(engine)
     }
@@ -253,6 +257,12 @@ impl Engine {
         self.read_device();
         let now = self.clock.now();
         self.executor.handle_timeout(&mut OsEntropy, now);
+        let permission = self.executor.permission();
+        self.permission.send_if_modified(|told| {
+            let changed = *told != permission;
+            *told = permission;
+            changed
+        });
         // What runs is slowed down and stopped whether or not the disk can be written.
         self.carry_out();
         loop {
@@ -325,6 +335,23 @@ impl Engine {
         Ok(())
     }
 
+    fn permit(&mut self, permission: Permission, now: Instant) {
+        Self::permit_with(&mut self.executor, &self.threads, permission, now);
+    }
+
+    /// Lets the executor and the threads know how much may run.
+    fn permit_with(
+        executor: &mut Executor,
+        threads: &Threads,
+        permission: Permission,
+        now: Instant,
+    ) {
+        if let Permission::Run(budget) = permission {
+            threads.set_running_max(budget.slots as usize);
+        }
+        executor.handle_permission(permission, now);
+    }
+
     /// Does what the executor says, and tells whether there was anything.
     fn carry_out(&mut self) -> bool {
         let mut any = false;
@@ -332,33 +359,33 @@ impl Engine {
             any = true;
             let target = command.target();
             let key = (target.task, target.attempt);
-            let control = self.running.get(&key).map(|running| &running.control);
-            let event = match (command, control) {
+            let event = match (command, self.running.get(&key)) {
                 (Command::Start(start), _) => {
                     self.start(&start);
                     continue;
                 }
-                (Command::Cancel(_), Some(control)) => {
-                    control.cancel();
+                // It never began: it waits for its turn, or there was no thread or no content for it.
+                (Command::Cancel(_), None) => Event::Stopped,
+                (Command::Cancel(_), Some(running)) if running.take() => Event::Stopped,
+                (Command::Cancel(_), Some(running)) => {
+                    running.control.cancel();
                     continue;
                 }
-                // It never began: there was no thread or no content for it.
-                (Command::Cancel(_), None) => Event::Stopped,
                 (_, None) => continue,
-                (Command::Suspend(_), Some(control)) => {
-                    control.suspend();
+                (Command::Suspend(_), Some(running)) => {
+                    running.control.suspend();
                     Event::Suspended
                 }
-                (Command::Resume(_), Some(control)) => {
-                    control.resume();
+                (Command::Resume(_), Some(running)) => {
+                    running.control.resume();
                     Event::Resumed
                 }
-                (Command::Checkpoint(_), Some(control)) => {
-                    control.request_checkpoint();
+                (Command::Checkpoint(_), Some(running)) => {
+                    running.control.request_checkpoint();
                     continue;
                 }
-                (Command::Throttle { cpu_permille, .. }, Some(control)) => {
-                    control.set_cpu_share(share(cpu_permille));
+                (Command::Throttle { cpu_permille, .. }, Some(running)) => {
+                    running.control.set_cpu_share(share(cpu_permille));
                     continue;
                 }
             };
@@ -374,8 +401,7 @@ impl Engine {
         let running = Running::new(control);
         let begun = self.work(start, running.clone()).and_then(|work| {
             self.running.insert((target.task, target.attempt), running);
-            let busy = self.running.len();
-            self.threads.run(work, busy).map_err(|_| Event::Lost)
+            self.threads.run(work).map_err(|_| Event::Lost)
         });
         if let Err(event) = begun {
             self.hear(target.task, target.attempt, Said::Event(event, None));
@@ -790,7 +816,7 @@ impl Engine {
                 store_error: saved.err(),
                 open: engine.executor.open(),
                 queued: engine.executor.queued(),
-                running: engine.running.len(),
+                running: engine.running.values().filter(|it| it.is_taken()).count(),
             }));
         }));
     }
@@ -833,7 +859,7 @@ impl Engine {
                 Order::Checkpoint { .. } => Permission::Vacate,
                 Order::Kill => Permission::Stop,
             };
-            self.executor.handle_permission(permission, now);
+            Self::permit_with(&mut self.executor, &self.threads, permission, now);
         }
         let state = harvester.state();
         let old = now.duration_since(harvest.written_at) >= RECORD_EVERY;

@@ -33,7 +33,7 @@ use fogcompute_harvest::{
 };
 use fogcompute_runtime::{WasmConfig, WasmRuntime};
 use fogcompute_store::{Durability, HomeProcess, StoreError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use self::attempt::Said;
 use self::engine::Engine;
@@ -41,6 +41,10 @@ pub use self::error::WorkerError;
 
 /// What a job names, to be stored with it.
 type Contents = Vec<Arc<[u8]>>;
+
+/// Short tasks that wait for each slot beside the one that runs: more than a disk takes to write down
+/// what became of those before.
+const AHEAD_PER_SLOT: u32 = 16;
 
 /// How a worker behaves.
 #[derive(Clone, Debug)]
@@ -60,7 +64,8 @@ pub struct WorkerConfig {
 }
 
 impl Default for WorkerConfig {
-    /// In memory, confirmed by the disk if there is one, a slot for each processor, 4 GiB.
+    /// In memory, confirmed by the disk if there is one, a slot for each processor, 4 GiB, short tasks
+    /// ahead.
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         Self {
@@ -68,7 +73,10 @@ impl Default for WorkerConfig {
             durability: Durability::Full,
             slots: u32::try_from(processors).unwrap_or(u32::MAX),
             memory_bytes: 4 << 30,
-            tasks: executor::Config::default(),
+            tasks: executor::Config {
+                ahead_per_slot: AHEAD_PER_SLOT,
+                ..executor::Config::default()
+            },
         }
     }
 }
@@ -369,6 +377,7 @@ impl<T> Future for WorkerCall<T> {
 pub struct Worker {
     messages: Sender<Message>,
     engine: Mutex<Option<JoinHandle<()>>>,
+    permission: watch::Receiver<Permission>,
     home: HomeProcess,
 }
 
@@ -391,7 +400,8 @@ impl Worker {
             }
         }
         let (messages, inbox) = channel();
-        let engine = Engine::new(config, host, messages.clone())?;
+        let (told, permission) = watch::channel(Permission::Stop);
+        let engine = Engine::new(config, host, messages.clone(), told)?;
         let thread = std::thread::Builder::new()
             .name("fog-worker".to_owned())
             .spawn(move || engine.run(&inbox))
@@ -399,6 +409,7 @@ impl Worker {
         Ok(Self {
             messages,
             engine: Mutex::new(Some(thread)),
+            permission,
             home: HomeProcess::here(),
         })
     }
@@ -555,6 +566,11 @@ impl Worker {
     /// [`WorkerError::Closed`], [`WorkerError::Forked`].
     pub fn status(&self) -> WorkerCall<WorkerStatus> {
         self.call(Engine::status)
+    }
+
+    /// What the device lends, as it changes, until the worker is closed.
+    pub(crate) fn permission(&self) -> watch::Receiver<Permission> {
+        self.permission.clone()
     }
 
     /// Reads the device and looks at the clock now: for hosts that know of a change, and for those

@@ -28,15 +28,13 @@ use super::guest::{Enter, Guest, drive};
 use super::host::Host;
 use super::meter::{Denial, Meter};
 use super::{contain_panics, host_of};
+use crate::task_thread::{TASK_STACK_BYTES, is_for_tasks};
 
 /// Between two looks at the control of a running task.
 const EPOCH: Duration = Duration::from_millis(5);
 
 /// Largest stack of a guest, in bytes: as much as the interpreter gives its values.
 const STACK_BYTES_MAX: usize = 1 << 20;
-
-/// Stack of the thread that compiles and runs a task, so that it does not matter whose call it is.
-const THREAD_STACK_BYTES: usize = STACK_BYTES_MAX + (3 << 20);
 
 /// Fuel beyond a task's limit: code looks at its fuel at loops and calls only, and a module's longest
 /// stretch without either is bounded by the module's length.
@@ -526,14 +524,18 @@ impl fmt::Debug for WasmtimeRuntime {
     }
 }
 
-/// Runs `work` on a thread whose stack is large enough for a guest and for the compiler.
+/// Runs `work` on a thread whose stack is large enough for a guest and for the compiler, so that it does
+/// not matter whose call it is.
 fn on_own_stack<T: Send>(
     work: impl FnOnce() -> Result<T, TaskError> + Send,
 ) -> Result<T, TaskError> {
+    if is_for_tasks() {
+        return work();
+    }
     thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("fog-task".to_owned())
-            .stack_size(THREAD_STACK_BYTES)
+            .stack_size(TASK_STACK_BYTES)
             .spawn_scoped(scope, work)
             .map_err(|_| TaskError::HostOutOfMemory)?;
         thread.join().unwrap_or(Err(TaskError::RuntimeFault))

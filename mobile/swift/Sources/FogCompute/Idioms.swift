@@ -158,6 +158,13 @@ extension FogError: LocalizedError {
         case .AlreadyEstablished: return .alreadyEstablished
         case .FutureLookup: return .futureLookup
         case .GovernanceRefused: return .governanceRefused
+        case .UnknownPeer: return .unknownPeer
+        case .NotUnderstood: return .notUnderstood
+        case .UnknownGroup: return .unknownGroup
+        case .NotGroupCreator: return .notGroupCreator
+        case .MeshBusy: return .meshBusy
+        case .InvalidMeshContent: return .invalidMeshContent
+        case .UnknownFile: return .unknownFile
         }
     }
 
@@ -280,7 +287,15 @@ extension FogError: LocalizedError {
             .AlreadyEnrolled(let message),
             .AlreadyEstablished(let message),
             .FutureLookup(let message),
-            .GovernanceRefused(let message), .InvalidProblem(let message),
+            .GovernanceRefused(let message),
+            .UnknownPeer(let message),
+            .NotUnderstood(let message),
+            .UnknownGroup(let message),
+            .NotGroupCreator(let message),
+            .MeshBusy(let message),
+            .InvalidMeshContent(let message),
+            .UnknownFile(let message),
+            .InvalidProblem(let message),
             .NotFinite(let message), .Infeasible(let message), .InsufficientFunds(let message),
             .UnknownAccount(let message), .AccountExists(let message), .IdReused(let message),
             .ReservationClosed(let message), .InvalidOperation(let message),

@@ -172,6 +172,13 @@ val FogException.code: ErrorCode
         is FogException.AlreadyEstablished -> ErrorCode.ALREADY_ESTABLISHED
         is FogException.FutureLookup -> ErrorCode.FUTURE_LOOKUP
         is FogException.GovernanceRefused -> ErrorCode.GOVERNANCE_REFUSED
+        is FogException.UnknownPeer -> ErrorCode.UNKNOWN_PEER
+        is FogException.NotUnderstood -> ErrorCode.NOT_UNDERSTOOD
+        is FogException.UnknownGroup -> ErrorCode.UNKNOWN_GROUP
+        is FogException.NotGroupCreator -> ErrorCode.NOT_GROUP_CREATOR
+        is FogException.MeshBusy -> ErrorCode.MESH_BUSY
+        is FogException.InvalidMeshContent -> ErrorCode.INVALID_MESH_CONTENT
+        is FogException.UnknownFile -> ErrorCode.UNKNOWN_FILE
     }
 
 /** What this tier promises and what it costs. */

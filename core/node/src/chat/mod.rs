@@ -1,0 +1,650 @@
+//! `fogcompute chat`: a peer of the mesh at a terminal, or between pipes.
+
+mod line;
+mod show;
+
+use std::io::{self, BufRead as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use fogcompute_base::Digest;
+use fogcompute_mesh::file::{FILE_BYTES_MAX, File};
+use fogcompute_mesh::group::GroupId;
+use fogcompute_mesh::{Capabilities, Event, PeerId, PeerView};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use crate::error::NodeError;
+use crate::mesh::{MeshError, MeshEvent, MeshNode, MeshNodeConfig};
+use crate::signals::Signals;
+use line::{Line, parse};
+use show::{Said, Show};
+
+/// Lines that were read and not yet acted on.
+const LINES_MAX: usize = 64;
+/// Longest line, in bytes. What is longer is cut there.
+const LINE_BYTES_MAX: u64 = 64 * 1024;
+/// Messages, and files, that have a number to name them by; older ones lose theirs.
+const NUMBERED_MAX: usize = 10_000;
+
+#[derive(Debug, Parser)]
+pub(crate) struct ChatArguments {
+    /// What others see. With a file that has a name already, that one if this is left out.
+    #[arg(long)]
+    name: Option<String>,
+    /// Keep who this is, what waits to be delivered, and all messages in this file.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Accept links here; may be repeated.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Vec<SocketAddr>,
+    /// Keep a link with whoever is there; may be repeated.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    connect: Vec<SocketAddr>,
+    /// Take every file that is offered, and write it into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    downloads: Option<PathBuf>,
+    /// End after so many messages have come, and not with the input.
+    #[arg(long, value_name = "NUMBER")]
+    count: Option<u64>,
+    /// Print one JSON object for each thing that happens.
+    #[arg(long)]
+    json: bool,
+    /// Print lines without colours, as where the output is no terminal.
+    #[arg(long)]
+    plain: bool,
+}
+
+/// Why a chat ends that was not asked to.
+#[derive(Debug, Error)]
+pub(crate) enum ChatError {
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error("thread: {0}")]
+    Thread(#[source] io::Error),
+    #[error("output: {0}")]
+    Output(#[source] io::Error),
+}
+
+impl ChatError {
+    /// Whoever read the output has had enough, as `head` has.
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        matches!(self, Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Why a line was not carried out.
+#[derive(Debug, Error)]
+enum LineError {
+    #[error(transparent)]
+    Line(#[from] line::ParseError),
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
+    #[error("nobody here is called {name}")]
+    Nobody { name: String },
+    #[error("{count} peers are called {name}: write the identifier, /who shows it")]
+    Several { name: String, count: usize },
+    #[error("there is no group called {name}")]
+    NoGroup { name: String },
+    #[error("there is no file {number}")]
+    NoFile { number: usize },
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{peer} takes files of at most {FILE_BYTES_MAX} bytes")]
+    TooLong { peer: String },
+}
+
+/// What is waited for before the next line.
+enum Wait {
+    Peer(String),
+    Outbox,
+}
+
+struct Chat {
+    node: MeshNode,
+    show: Show,
+    downloads: Option<PathBuf>,
+    /// What own messages are known by, with whom they are for; numbered from 1.
+    messages: Vec<(String, Option<PeerId>)>,
+    files: Vec<(Digest, String)>,
+    /// Messages that came.
+    came: u64,
+    wait: Option<Wait>,
+}
+
+/// Carries the command out.
+pub(crate) async fn run(arguments: ChatArguments) -> Result<(), ChatError> {
+    let has_file = arguments.file.is_some();
+    let anonymous = if has_file {
+        String::new()
+    } else {
+        "anonymous".to_owned()
+    };
+    let is_named = arguments.name.is_some();
+    let mut config = MeshNodeConfig {
+        nickname: arguments.name.unwrap_or(anonymous),
+        file: arguments.file,
+        listen: arguments.listen,
+        connect: arguments.connect,
+        ..MeshNodeConfig::default()
+    };
+    let mut signals = Signals::listen()?;
+    let node = match MeshNode::start(config.clone()) {
+        // A new file, and no name given.
+        Err(MeshError::Send(_)) if has_file && !is_named => {
+            config.nickname = "anonymous".to_owned();
+            MeshNode::start(config)?
+        }
+        started => started?,
+    };
+    let mut chat = Chat {
+        node,
+        show: Show::new(arguments.json, arguments.plain),
+        downloads: arguments.downloads,
+        messages: Vec::new(),
+        files: Vec::new(),
+        came: 0,
+        wait: None,
+    };
+    let mut lines = read_lines()?;
+    chat.begin()?;
+    let mut input_ended = false;
+    loop {
+        if arguments.count.is_some_and(|count| chat.came >= count) {
+            break;
+        }
+        let waits = chat.waits()?;
+        tokio::select! {
+            event = chat.node.receive() => {
+                let event = event?;
+                chat.tell(event)?;
+            }
+            line = lines.recv(), if !waits && !input_ended => match line {
+                Some(line) => {
+                    if !chat.obey(&line)? {
+                        break;
+                    }
+                }
+                None if arguments.count.is_some() => input_ended = true,
+                None => break,
+            },
+            () = signals.asked() => break,
+        }
+    }
+    chat.node.close();
+    Ok(())
+}
+
+/// Reads lines on a thread of its own: reading a terminal cannot be given up.
+fn read_lines() -> Result<mpsc::Receiver<String>, ChatError> {
+    let (lines, receiver) = mpsc::channel(LINES_MAX);
+    std::thread::Builder::new()
+        .name("chat-input".to_owned())
+        .spawn(move || {
+            let mut input = io::stdin().lock();
+            loop {
+                let mut line = Vec::new();
+                let mut limited = io::Read::take(&mut input, LINE_BYTES_MAX);
+                match limited.read_until(b'\n', &mut line) {
+                    Ok(0) | Err(_) => return,
+                    Ok(_) => {}
+                }
+                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if lines.blocking_send(line).is_err() {
+                    return;
+                }
+            }
+        })
+        .map_err(ChatError::Thread)?;
+    Ok(receiver)
+}
+
+impl Chat {
+    fn begin(&mut self) -> Result<(), ChatError> {
+        let (id, name) = (self.node.id(), self.node.nickname()?);
+        self.show.say(&Said::Me { id, name })?;
+        for address in self.node.listening() {
+            self.show.say(&Said::Listening { address })?;
+        }
+        Ok(())
+    }
+
+    /// Whether something has to happen before the next line is looked at.
+    fn waits(&mut self) -> Result<bool, ChatError> {
+        let is_over = match &self.wait {
+            None => return Ok(false),
+            Some(Wait::Peer(name)) => {
+                let peers = self.node.peers()?;
+                peers
+                    .iter()
+                    .any(|peer| peer.is_reachable && is_called(peer, name))
+            }
+            Some(Wait::Outbox) => self.node.outbox()?.is_empty(),
+        };
+        if is_over {
+            self.wait = None;
+        }
+        Ok(!is_over)
+    }
+
+    /// Does what a line says; `false` when it says to end.
+    fn obey(&mut self, line: &str) -> Result<bool, ChatError> {
+        let done = match parse(line) {
+            Ok(None) => return Ok(true),
+            Ok(Some(Line::Quit)) => return Ok(false),
+            Ok(Some(line)) => self.act(line),
+            Err(error) => Err(error.into()),
+        };
+        match done {
+            Ok(said) => {
+                for said in &said {
+                    self.show.say(said)?;
+                }
+            }
+            Err(LineError::Mesh(error @ (MeshError::Closed | MeshError::Store(_)))) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                let error = error.to_string();
+                self.show.say(&Said::Refused { error })?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn act(&mut self, line: Line) -> Result<Vec<Said>, LineError> {
+        Ok(match line {
+            Line::Quit => vec![],
+            Line::Help => vec![Said::Help],
+            Line::Public(text) => {
+                let id = self.node.send_public(&text)?;
+                vec![self.kept(id.as_str(), None, &text)]
+            }
+            Line::Private { to, text } => {
+                let peer = self.find(&to)?;
+                let id = self.node.send_private(peer, &text)?;
+                vec![self.kept(id.as_str(), Some(peer), &text)]
+            }
+            Line::Group { group, text } => {
+                let group = self.find_group(&group)?;
+                let id = self.node.send_group(group, &text)?;
+                vec![self.kept(id.as_str(), None, &text)]
+            }
+            Line::NewGroup { name, members } => {
+                let members: Result<Vec<_>, _> =
+                    members.iter().map(|name| self.find(name)).collect();
+                let id = self.node.create_group(&name, &members?)?;
+                vec![Said::Group { id, name }]
+            }
+            Line::Send { to, path } => {
+                let peer = self.find(&to)?;
+                self.send_file(peer, &path)?
+            }
+            Line::Get { number, path } => {
+                let known = number.checked_sub(1).and_then(|at| self.files.get(at));
+                let (file, _) = known.ok_or(LineError::NoFile { number })?;
+                self.node.accept_file(*file, &path)?;
+                vec![]
+            }
+            Line::Who => {
+                let peers = self.node.peers()?;
+                let names = |ids: &[PeerId]| ids.iter().map(|id| named(&peers, *id)).collect();
+                let told = peers.iter().map(|peer| Said::Peer {
+                    neighbours: names(&peer.neighbours),
+                    view: peer.clone(),
+                });
+                told.collect()
+            }
+            Line::Groups => {
+                let (peers, groups) = (self.node.peers()?, self.node.groups()?);
+                let own = (self.node.id(), self.node.nickname()?);
+                let name = |id: &PeerId| {
+                    if *id == own.0 {
+                        own.1.clone()
+                    } else {
+                        named(&peers, *id)
+                    }
+                };
+                let told = groups.into_iter().map(|(id, of, members)| Said::Members {
+                    id,
+                    name: of,
+                    members: members.iter().map(name).collect(),
+                });
+                told.collect()
+            }
+            Line::History { count } => {
+                let peers = self.node.peers()?;
+                let messages = self.node.history(u64::MAX, count)?.into_iter().rev();
+                let told = messages.map(|message| Said::History {
+                    name: named(&peers, message.peer),
+                    message,
+                });
+                told.collect()
+            }
+            Line::Stats => vec![Said::Stats(Box::new(self.node.stats()?))],
+            Line::Nick(name) => {
+                self.node.set_nickname(&name)?;
+                let id = self.node.id();
+                vec![Said::Me { id, name }]
+            }
+            Line::Connect(address) => {
+                self.node.connect(address)?;
+                vec![]
+            }
+            Line::Wait(name) => {
+                self.wait = Some(Wait::Peer(name));
+                vec![]
+            }
+            Line::Flush => {
+                self.wait = Some(Wait::Outbox);
+                vec![]
+            }
+        })
+    }
+
+    /// A message from here was taken, and is on disk if there is a file.
+    fn kept(&mut self, id: &str, to: Option<PeerId>, text: &str) -> Said {
+        if self.messages.len() < NUMBERED_MAX {
+            self.messages.push((id.to_owned(), to));
+        }
+        Said::Kept {
+            number: self.messages.len(),
+            id: id.to_owned(),
+            to: to.map(|to| self.name(to)),
+            text: text.to_owned(),
+        }
+    }
+
+    fn send_file(&mut self, peer: PeerId, path: &Path) -> Result<Vec<Said>, LineError> {
+        let peers = self.node.peers()?;
+        let view = peers.iter().find(|view| view.id == peer);
+        if view.is_some_and(|view| view.capabilities.has(Capabilities::CHUNKS)) {
+            let file = self
+                .node
+                .offer_file(peer, path, "application/octet-stream")?;
+            let title = file_name(path);
+            let number = self.number_file(file, &title);
+            let to = self.name(peer);
+            return Ok(vec![Said::Offering {
+                number,
+                file,
+                title,
+                to,
+            }]);
+        }
+        let file = |source| LineError::File {
+            path: path.to_owned(),
+            source,
+        };
+        if path.metadata().map_err(file)?.len() > FILE_BYTES_MAX as u64 {
+            let peer = self.name(peer);
+            return Err(LineError::TooLong { peer });
+        }
+        let content = std::fs::read(path).map_err(file)?;
+        let file = File {
+            name: Some(file_name(path)),
+            mime: Some("application/octet-stream".to_owned()),
+            content,
+        };
+        self.node.send_file(Some(peer), file)?;
+        Ok(vec![])
+    }
+
+    fn number_file(&mut self, file: Digest, title: &str) -> usize {
+        let known = self.files.iter().position(|(of, _)| *of == file);
+        let at = known.unwrap_or_else(|| {
+            if self.files.len() < NUMBERED_MAX {
+                self.files.push((file, title.to_owned()));
+            }
+            self.files.len() - 1
+        });
+        at + 1
+    }
+
+    /// Tells what happened.
+    fn tell(&mut self, event: MeshEvent) -> Result<(), ChatError> {
+        let said = match event {
+            MeshEvent::Mesh(event) => match self.tell_mesh(event) {
+                Some(said) => said,
+                None => return Ok(()),
+            },
+            MeshEvent::FileOffered {
+                from,
+                file,
+                title,
+                mime: _,
+                length,
+            } => {
+                let number = self.number_file(file, &title);
+                if let Some(folder) = &self.downloads {
+                    let path = folder.join(format!("{}-{}", &file.to_string()[..8], safe(&title)));
+                    if let Err(error) = self.node.accept_file(file, &path) {
+                        let error = error.to_string();
+                        self.show.say(&Said::Refused { error })?;
+                    }
+                }
+                let from = self.name(from);
+                Said::Offered {
+                    number,
+                    file,
+                    title,
+                    length,
+                    from,
+                }
+            }
+            MeshEvent::FileProgress {
+                file,
+                peer,
+                is_sent,
+                done,
+                length,
+            } => Said::Progress {
+                number: self.number_file(file, ""),
+                file,
+                peer: self.name(peer),
+                is_sent,
+                done,
+                length,
+            },
+            MeshEvent::FileReceived { file, from, path } => Said::Received {
+                number: self.number_file(file, ""),
+                file,
+                from: self.name(from),
+                path,
+            },
+            MeshEvent::FileFailed { file, end } => Said::Failed {
+                number: self.number_file(file, ""),
+                file,
+                end,
+            },
+            MeshEvent::LinkUp { link } => Said::Link { link, is_up: true },
+            MeshEvent::LinkDown { link } => Said::Link { link, is_up: false },
+        };
+        self.show.say(&said)?;
+        Ok(())
+    }
+
+    fn tell_mesh(&mut self, event: Event) -> Option<Said> {
+        Some(match event {
+            Event::PeerJoined { peer } => Said::Joined {
+                peer,
+                name: self.name(peer),
+            },
+            Event::PeerLeft { peer } => Said::Left {
+                peer,
+                name: self.name(peer),
+            },
+            Event::Public {
+                id,
+                from,
+                text,
+                via,
+                hops,
+                ..
+            } => {
+                self.came += 1;
+                Said::Public {
+                    id: id.as_str().to_owned(),
+                    from,
+                    name: self.name(from),
+                    text,
+                    via: via.filter(|via| *via != from).map(|via| self.name(via)),
+                    hops,
+                }
+            }
+            Event::Private {
+                id,
+                from,
+                text,
+                via,
+            } => {
+                self.came += 1;
+                // Whoever has this output has it before the eyes; that the sender may hear of it too.
+                let _ = self.node.mark_read(from, id.as_str());
+                Said::Private {
+                    id: id.as_str().to_owned(),
+                    from,
+                    name: self.name(from),
+                    text,
+                    via: via.filter(|via| *via != from).map(|via| self.name(via)),
+                }
+            }
+            Event::GroupMessage {
+                group,
+                id,
+                from,
+                text,
+                ..
+            } => {
+                self.came += 1;
+                let groups = self.node.groups().unwrap_or_default();
+                let of = groups.into_iter().find(|(known, ..)| *known == group);
+                let from = from.peer_id();
+                Said::InGroup {
+                    id: id.as_str().to_owned(),
+                    group,
+                    of: of.map_or_else(|| group.to_string(), |(_, name, _)| name),
+                    from,
+                    name: self.name(from),
+                    text,
+                }
+            }
+            Event::Delivery { id, state } => {
+                let known = self.messages.iter().rposition(|(of, _)| of == id.as_str());
+                let to = known.and_then(|at| self.messages[at].1);
+                Said::Delivery {
+                    number: known.map(|at| at + 1),
+                    id: id.as_str().to_owned(),
+                    to: to.map(|to| self.name(to)),
+                    state,
+                }
+            }
+            Event::Group { group, creator } => {
+                let groups = self.node.groups().unwrap_or_default();
+                let (_, name, _) = groups.into_iter().find(|(id, ..)| *id == group)?;
+                let creator = self.name(creator.peer_id());
+                Said::Invited {
+                    id: group,
+                    name,
+                    creator,
+                }
+            }
+            Event::File { from, file, .. } => self.tell_file(from, &file),
+            _ => return None,
+        })
+    }
+
+    /// A file that came in one piece.
+    fn tell_file(&self, from: PeerId, file: &File) -> Said {
+        let title = file.name.clone().unwrap_or_default();
+        let path = self.downloads.as_ref().map(|folder| {
+            let digest = Digest::of(&file.content).to_string();
+            folder.join(format!("{}-{}", &digest[..8], safe(&title)))
+        });
+        let written = path.map(|path| (std::fs::write(&path, &file.content), path));
+        Said::Whole {
+            name: self.name(from),
+            from,
+            title,
+            length: file.content.len(),
+            path: written.and_then(|(done, path)| done.is_ok().then_some(path)),
+        }
+    }
+
+    fn name(&self, peer: PeerId) -> String {
+        named(&self.node.peers().unwrap_or_default(), peer)
+    }
+
+    fn find(&self, name: &str) -> Result<PeerId, LineError> {
+        let peers = self.node.peers()?;
+        let called: Vec<_> = peers.iter().filter(|peer| is_called(peer, name)).collect();
+        // Who has gone and come back under another identity does not stand in the way.
+        let here: Vec<_> = called.iter().filter(|peer| peer.is_reachable).collect();
+        let name = name.to_owned();
+        match (here.as_slice(), called.as_slice()) {
+            ([peer], _) => Ok(peer.id),
+            ([], [peer]) => Ok(peer.id),
+            ([], []) => Err(LineError::Nobody { name }),
+            _ => Err(LineError::Several {
+                name,
+                count: called.len(),
+            }),
+        }
+    }
+
+    fn find_group(&self, name: &str) -> Result<GroupId, LineError> {
+        let groups = self.node.groups()?;
+        let found = groups
+            .iter()
+            .find(|(id, of, _)| of == name || id.to_string() == name);
+        let name = name.to_owned();
+        found.map(|(id, ..)| *id).ok_or(LineError::NoGroup { name })
+    }
+}
+
+fn is_called(peer: &PeerView, name: &str) -> bool {
+    peer.nickname == name || peer.id.to_string() == name
+}
+
+/// What a peer is called, or its identifier if nothing was heard of it.
+fn named(peers: &[PeerView], id: PeerId) -> String {
+    let known = peers.iter().find(|peer| peer.id == id);
+    known.map_or_else(|| id.to_string(), |peer| peer.nickname.clone())
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// A name from somebody else, as part of the name of a file.
+fn safe(title: &str) -> String {
+    let title: String = title
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
+                c
+            } else {
+                '_'
+            }
+        })
+        .take(100)
+        .collect();
+    title.trim_start_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_from_others_lead_nowhere() {
+        assert_eq!(safe("../../etc/passwd"), "_.._etc_passwd");
+        assert_eq!(safe(".bashrc"), "bashrc");
+        assert_eq!(safe("photo of\\me?.png"), "photo_of_me_.png");
+        assert_eq!(safe(&"x".repeat(300)).len(), 100);
+    }
+}

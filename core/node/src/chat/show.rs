@@ -1,0 +1,554 @@
+//! How what happens is shown: as lines, in colours on a terminal, or as JSON.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use fogcompute_base::Digest;
+use fogcompute_mesh::group::GroupId;
+use fogcompute_mesh::{DeliveryState, PeerId, PeerView};
+use serde_json::{Map, Value, json};
+
+use super::ChatError;
+use super::line::COMMANDS;
+use crate::mesh::{MeshFileEnd, MeshHistory, MeshNodeStats};
+
+/// Something to show.
+#[derive(Debug)]
+pub(super) enum Said {
+    Me {
+        id: PeerId,
+        name: String,
+    },
+    Listening {
+        address: SocketAddr,
+    },
+    Link {
+        link: u64,
+        is_up: bool,
+    },
+    Joined {
+        peer: PeerId,
+        name: String,
+    },
+    Left {
+        peer: PeerId,
+        name: String,
+    },
+    Public {
+        id: String,
+        from: PeerId,
+        name: String,
+        text: String,
+        via: Option<String>,
+        hops: u8,
+    },
+    Private {
+        id: String,
+        from: PeerId,
+        name: String,
+        text: String,
+        via: Option<String>,
+    },
+    InGroup {
+        id: String,
+        group: GroupId,
+        of: String,
+        from: PeerId,
+        name: String,
+        text: String,
+    },
+    Kept {
+        number: usize,
+        id: String,
+        to: Option<String>,
+        text: String,
+    },
+    Delivery {
+        number: Option<usize>,
+        id: String,
+        to: Option<String>,
+        state: DeliveryState,
+    },
+    Invited {
+        id: GroupId,
+        name: String,
+        creator: String,
+    },
+    Group {
+        id: GroupId,
+        name: String,
+    },
+    Members {
+        id: GroupId,
+        name: String,
+        members: Vec<String>,
+    },
+    Peer {
+        view: PeerView,
+        neighbours: Vec<String>,
+    },
+    History {
+        message: MeshHistory,
+        name: String,
+    },
+    Stats(Box<MeshNodeStats>),
+    Offering {
+        number: usize,
+        file: Digest,
+        title: String,
+        to: String,
+    },
+    Offered {
+        number: usize,
+        file: Digest,
+        title: String,
+        length: u64,
+        from: String,
+    },
+    Progress {
+        number: usize,
+        file: Digest,
+        peer: String,
+        is_sent: bool,
+        done: u64,
+        length: u64,
+    },
+    Received {
+        number: usize,
+        file: Digest,
+        from: String,
+        path: PathBuf,
+    },
+    Failed {
+        number: usize,
+        file: Digest,
+        end: MeshFileEnd,
+    },
+    Whole {
+        from: PeerId,
+        name: String,
+        title: String,
+        length: usize,
+        path: Option<PathBuf>,
+    },
+    Refused {
+        error: String,
+    },
+    Help,
+}
+
+/// Where it goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Form {
+    Lines,
+    Colours,
+    Json,
+}
+
+#[derive(Debug)]
+pub(super) struct Show {
+    form: Form,
+}
+
+impl Show {
+    pub(super) fn new(json: bool, plain: bool) -> Self {
+        let form = if json {
+            Form::Json
+        } else if plain || !io::stdout().is_terminal() {
+            Form::Lines
+        } else {
+            Form::Colours
+        };
+        Self { form }
+    }
+
+    /// Shows something, at once.
+    pub(super) fn say(&self, said: &Said) -> Result<(), ChatError> {
+        let shown = match self.form {
+            Form::Json => Some(as_json(said).to_string()),
+            Form::Lines => as_line(said),
+            Form::Colours => as_line(said).map(|line| coloured(said, &line)),
+        };
+        let Some(shown) = shown else {
+            return Ok(());
+        };
+        let mut out = io::stdout().lock();
+        writeln!(out, "{shown}")
+            .and_then(|()| out.flush())
+            .map_err(ChatError::Output)
+    }
+}
+
+/// A text of somebody else, on one line and without what moves the cursor.
+fn clean(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(visible).collect()
+}
+
+fn state_name(state: DeliveryState) -> &'static str {
+    match state {
+        DeliveryState::Waiting => "waiting",
+        DeliveryState::Sent => "sent",
+        DeliveryState::Relayed => "relayed",
+        DeliveryState::Delivered => "delivered",
+        DeliveryState::Read => "read",
+        DeliveryState::GivenUp => "given_up",
+    }
+}
+
+const fn end_name(end: MeshFileEnd) -> &'static str {
+    match end {
+        MeshFileEnd::Missing => "missing",
+        MeshFileEnd::Silent => "silent",
+        MeshFileEnd::Disk => "disk",
+    }
+}
+
+fn through(via: Option<&String>, hops: Option<u8>) -> String {
+    match (via, hops) {
+        (None, _) => String::new(),
+        (Some(via), None) => format!(" (through {})", clean(via)),
+        (Some(via), Some(hops)) => format!(" (through {}, {hops} hops)", clean(via)),
+    }
+}
+
+/// A line for people; `None` for what only programs want to know.
+fn as_line(said: &Said) -> Option<String> {
+    Some(match said {
+        Said::Me { name, .. } => format!("* you are {}", clean(name)),
+        Said::Listening { address } => format!("* listening on {address}"),
+        Said::Link { .. } => return None,
+        Said::Joined { name, .. } => format!("* {} is here", clean(name)),
+        Said::Left { name, .. } => format!("* {} has left", clean(name)),
+        Said::Public {
+            name,
+            text,
+            via,
+            hops,
+            ..
+        } => {
+            let through = through(via.as_ref(), Some(*hops));
+            format!("{}: {}{through}", clean(name), clean(text))
+        }
+        Said::Private {
+            name, text, via, ..
+        } => {
+            let through = through(via.as_ref(), None);
+            format!("[private] {}: {}{through}", clean(name), clean(text))
+        }
+        Said::InGroup { of, name, text, .. } => {
+            format!("[{}] {}: {}", clean(of), clean(name), clean(text))
+        }
+        Said::Kept { number, to, .. } => match to {
+            Some(to) => format!("#{number} to {}: kept", clean(to)),
+            None => return None,
+        },
+        Said::Delivery {
+            number: Some(number),
+            to: Some(to),
+            state,
+            ..
+        } => {
+            format!(
+                "#{number} to {}: {}",
+                clean(to),
+                state_name(*state).replace('_', " ")
+            )
+        }
+        // Of what is for everybody nothing is heard but that somebody passes it on.
+        Said::Delivery { .. } => return None,
+        Said::Invited { name, creator, .. } => {
+            format!(
+                "* {} takes you into the group {}",
+                clean(creator),
+                clean(name)
+            )
+        }
+        Said::Group { name, .. } => format!("* group {}", clean(name)),
+        Said::Members { name, members, .. } => {
+            format!("{}: {}", clean(name), clean(&members.join(", ")))
+        }
+        Said::Peer { view, neighbours } => {
+            let how = match (view.is_linked, view.is_reachable) {
+                (true, _) => "linked",
+                (false, true) => "here",
+                (false, false) => "away",
+            };
+            let session = if view.has_session { ", proved" } else { "" };
+            let name = clean(&view.nickname);
+            let mut line = format!("{name} {} {how}{session}", view.id);
+            if !neighbours.is_empty() {
+                line += &format!(", next to {}", clean(&neighbours.join(", ")));
+            }
+            line
+        }
+        Said::History { message, name } => {
+            let (name, text) = (clean(name), clean(&message.text));
+            match (message.is_own, message.is_private) {
+                (true, true) => {
+                    let state = state_name(message.state).replace('_', " ");
+                    format!("{} [private] to {name}: {text} ({state})", message.at)
+                }
+                (true, false) => format!("{} you: {text}", message.at),
+                (false, true) => format!("{} [private] {name}: {text}", message.at),
+                (false, false) => format!("{} {name}: {text}", message.at),
+            }
+        }
+        Said::Stats(stats) => {
+            let rules = stats.rules.iter().filter(|(_, count)| *count > 0);
+            let rules: Vec<_> = rules
+                .map(|(name, count)| format!("{name} {count}"))
+                .collect();
+            format!(
+                "links {}, waiting {}, carried {}, bytes in {}, bytes out {}; {}",
+                stats.links,
+                stats.waiting,
+                stats.carried,
+                stats.bytes_in,
+                stats.bytes_out,
+                rules.join(", ")
+            )
+        }
+        Said::Offering {
+            number, title, to, ..
+        } => {
+            format!(
+                "file {number}: {} is offered to {}",
+                clean(title),
+                clean(to)
+            )
+        }
+        Said::Offered {
+            number,
+            title,
+            length,
+            from,
+            ..
+        } => format!(
+            "file {number}: {} offers {}, {length} bytes; /get {number} PATH takes it",
+            clean(from),
+            clean(title)
+        ),
+        Said::Progress {
+            number,
+            peer,
+            is_sent,
+            done,
+            length,
+            ..
+        } => {
+            let way = if *is_sent { "to" } else { "from" };
+            let percent = done * 100 / (*length).max(1);
+            format!("file {number}: {percent} % {way} {}", clean(peer))
+        }
+        Said::Received { number, path, .. } => format!("file {number}: is {}", path.display()),
+        Said::Failed { number, end, .. } => format!("file {number}: given up, {}", end_name(*end)),
+        Said::Whole {
+            name,
+            title,
+            length,
+            path,
+            ..
+        } => {
+            let name = clean(name);
+            match path {
+                Some(path) => format!("file from {name}: {length} bytes, is {}", path.display()),
+                None => format!(
+                    "file from {name}: {}, {length} bytes, not kept",
+                    clean(title)
+                ),
+            }
+        }
+        Said::Refused { error } => format!("! {}", clean(error)),
+        Said::Help => {
+            let lines = COMMANDS.iter();
+            let lines: Vec<_> = lines
+                .map(|(usage, does)| format!("{usage:24}{does}"))
+                .collect();
+            lines.join("\n")
+        }
+    })
+}
+
+fn coloured(said: &Said, line: &str) -> String {
+    let colour = match said {
+        Said::Private { .. } => 35,
+        Said::Public { .. } | Said::InGroup { .. } => 36,
+        Said::Refused { .. } | Said::Failed { .. } => 31,
+        Said::Kept { .. } | Said::Delivery { .. } | Said::Progress { .. } => 90,
+        _ => 33,
+    };
+    format!("\x1b[{colour}m{line}\x1b[0m")
+}
+
+fn as_json(said: &Said) -> Value {
+    let (event, fields) = fields(said);
+    let mut object = Map::new();
+    object.insert("event".to_owned(), json!(event));
+    if let Value::Object(fields) = fields {
+        object.extend(fields);
+    }
+    Value::Object(object)
+}
+
+fn fields(said: &Said) -> (&'static str, Value) {
+    match said {
+        Said::Me { id, name } => ("me", json!({"id": id.to_string(), "name": name})),
+        Said::Listening { address } => ("listening", json!({"address": address.to_string()})),
+        Said::Link { link, is_up: true } => ("link_up", json!({"link": link})),
+        Said::Link { link, is_up: false } => ("link_down", json!({"link": link})),
+        Said::Joined { peer, name } => (
+            "peer_joined",
+            json!({"peer": peer.to_string(), "name": name}),
+        ),
+        Said::Left { peer, name } => ("peer_left", json!({"peer": peer.to_string(), "name": name})),
+        Said::Public {
+            id,
+            from,
+            name,
+            text,
+            via,
+            hops,
+        } => (
+            "public",
+            json!({
+                "id": id, "from": from.to_string(), "name": name, "text": text, "via": via,
+                "hops": hops,
+            }),
+        ),
+        Said::Private {
+            id,
+            from,
+            name,
+            text,
+            via,
+        } => (
+            "private",
+            json!({"id": id, "from": from.to_string(), "name": name, "text": text, "via": via}),
+        ),
+        Said::InGroup {
+            id,
+            group,
+            of,
+            from,
+            name,
+            text,
+        } => (
+            "group_message",
+            json!({
+                "id": id, "group": group.to_string(), "of": of, "from": from.to_string(),
+                "name": name, "text": text,
+            }),
+        ),
+        Said::Kept { id, to, text, .. } => ("kept", json!({"id": id, "to": to, "text": text})),
+        Said::Delivery { id, to, state, .. } => (
+            "delivery",
+            json!({"id": id, "to": to, "state": state_name(*state)}),
+        ),
+        Said::Invited { id, name, creator } => (
+            "invited",
+            json!({"group": id.to_string(), "name": name, "by": creator}),
+        ),
+        Said::Group { id, name } => ("group", json!({"group": id.to_string(), "name": name})),
+        Said::Members { id, name, members } => (
+            "members",
+            json!({"group": id.to_string(), "name": name, "members": members}),
+        ),
+        Said::Peer { view, neighbours } => (
+            "peer",
+            json!({
+                "peer": view.id.to_string(), "name": view.nickname, "reachable": view.is_reachable,
+                "linked": view.is_linked, "session": view.has_session, "neighbours": neighbours,
+            }),
+        ),
+        Said::History { message, name } => (
+            "history",
+            json!({
+                "id": message.id, "peer": message.peer.to_string(), "name": name,
+                "own": message.is_own, "private": message.is_private, "text": message.text,
+                "at": message.at.to_string(), "state": state_name(message.state),
+                "group": message.group.map(|group| group.to_string()),
+            }),
+        ),
+        Said::Stats(stats) => {
+            let rules: Map<_, _> = stats
+                .rules
+                .iter()
+                .map(|(name, count)| (name.to_owned(), json!(count)))
+                .collect();
+            (
+                "stats",
+                json!({
+                    "links": stats.links, "waiting": stats.waiting, "carried": stats.carried,
+                    "bytes_in": stats.bytes_in, "bytes_out": stats.bytes_out,
+                    "events_dropped": stats.events_dropped, "rules": rules,
+                }),
+            )
+        }
+        Said::Offering {
+            file, title, to, ..
+        } => (
+            "file_offering",
+            json!({"file": file.to_string(), "title": title, "to": to}),
+        ),
+        Said::Offered {
+            number,
+            file,
+            title,
+            length,
+            from,
+        } => (
+            "file_offered",
+            json!({
+                "number": number, "file": file.to_string(), "title": title, "length": length,
+                "from": from,
+            }),
+        ),
+        Said::Progress {
+            file,
+            peer,
+            is_sent,
+            done,
+            length,
+            ..
+        } => (
+            "file_progress",
+            json!({
+                "file": file.to_string(), "peer": peer, "sent": is_sent, "done": done,
+                "length": length,
+            }),
+        ),
+        Said::Received {
+            file, from, path, ..
+        } => (
+            "file_received",
+            json!({"file": file.to_string(), "from": from, "path": path}),
+        ),
+        Said::Failed { file, end, .. } => (
+            "file_failed",
+            json!({"file": file.to_string(), "why": end_name(*end)}),
+        ),
+        Said::Whole {
+            from,
+            name,
+            title,
+            length,
+            path,
+        } => (
+            "file",
+            json!({
+                "from": from.to_string(), "name": name, "title": title, "length": length,
+                "path": path,
+            }),
+        ),
+        Said::Refused { error } => ("refused", json!({"error": error})),
+        Said::Help => {
+            let lines = COMMANDS.iter();
+            let lines: Map<_, _> = lines
+                .map(|(usage, does)| ((*usage).to_owned(), json!(does)))
+                .collect();
+            ("help", json!({"commands": lines}))
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! What a submitter asks.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fogcompute_base::limits::{INPUT_BYTES_MAX, MODULE_BYTES_MAX};
+use fogcompute_base::{Digest, JobId, OsEntropy, Rng as _, TaskId};
+use fogcompute_coord::{JobSummary, TaskOrder};
+use fogcompute_exec::{Limits, TaskSpec, TaskState};
+use fogcompute_store::{JobChange, JobEvent, JobRow, TaskRow};
+use serde_json::{Value, json};
+
+use super::arguments::{
+    Asking, CancelArguments, NodeNameArguments, ResultArguments, StatusArguments, SubmitArguments,
+    WatchArguments,
+};
+use super::files::TokenFile;
+use super::{FogCommandError, print, say};
+use crate::files::{Readers, replace};
+use crate::submit::{FogClient, FogClientConfig, JobOrder, Watched};
+
+/// A client for the token of a command.
+pub(super) fn client(asking: &Asking) -> Result<FogClient, FogCommandError> {
+    Ok(FogClient::new(FogClientConfig {
+        patience: Duration::from_secs(asking.patience.into()),
+        ..TokenFile::read(&asking.token)?
+    }))
+}
+
+pub(super) async fn submit(arguments: &SubmitArguments) -> Result<(), FogCommandError> {
+    let asking = &arguments.asking;
+    let module: Arc<[u8]> = file(&arguments.module, MODULE_BYTES_MAX)?.into();
+    let mut inputs = Vec::new();
+    for input in &arguments.inputs {
+        inputs.push(file(input, INPUT_BYTES_MAX)?);
+    }
+    if inputs.is_empty() {
+        inputs.push(Vec::new());
+    }
+    let job = arguments.job.unwrap_or_else(|| {
+        let mut id = [0; 16];
+        OsEntropy.fill_bytes(&mut id);
+        JobId::from_bytes(id)
+    });
+    let limits = Limits {
+        fuel: arguments.fuel,
+        memory_bytes: arguments.memory.saturating_mul(1 << 20),
+        ..Limits::default()
+    };
+    let fuel_estimate = arguments.estimate.unwrap_or(arguments.fuel / 10).max(1);
+    let mut tasks = Vec::new();
+    for (number, input) in (0_u64..).zip(inputs) {
+        tasks.push(TaskOrder {
+            id: task_id(job, number),
+            spec: TaskSpec::new(Arc::clone(&module), input, limits)?,
+            fuel_estimate,
+            price_max: arguments.price,
+        });
+    }
+    let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
+    let order = JobOrder {
+        id: job,
+        priority: arguments.priority.into(),
+        privacy: arguments.privacy,
+        tasks,
+    };
+    let client = client(asking)?;
+    let mut row = client.submit(order).await?;
+    if arguments.wait {
+        row = ended(&client, row).await?;
+    }
+    let mut text = format!("job {job}");
+    for id in &ids {
+        let _ = write!(text, "\ntask {id}");
+    }
+    if arguments.wait {
+        let _ = write!(text, "\n{}", summary_text(&row.summary));
+    }
+    let mut value = job_json(&row);
+    value["tasks"] = json!(ids);
+    say(asking.json, &value, &text)?;
+    let count = row.summary.failed + row.summary.lost;
+    match arguments.wait && count > 0 {
+        true => Err(FogCommandError::JobFailed { count }),
+        false => Ok(()),
+    }
+}
+
+/// The id of a task: the same job has the same tasks.
+fn task_id(job: JobId, number: u64) -> TaskId {
+    let name = [&job.as_bytes()[..], &number.to_be_bytes()].concat();
+    let digest = Digest::derive("fogcompute 2026-11-22 task of a submitted job", &name);
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest.as_bytes()[..16]);
+    TaskId::from_bytes(id)
+}
+
+/// Waits until a job has ended.
+async fn ended(client: &FogClient, row: JobRow) -> Result<JobRow, FogCommandError> {
+    let mut watch = client.watch_new().await?;
+    // It may have ended before it was watched.
+    let mut row = client.job(row.id).await?;
+    while row.summary.open > 0 {
+        match watch.next().await? {
+            Watched::Event(JobEvent {
+                job,
+                change: JobChange::JobEnded,
+                ..
+            }) if job != row.id => {}
+            Watched::Event(JobEvent {
+                change: JobChange::JobEnded,
+                ..
+            })
+            | Watched::Lagged { .. } => row = client.job(row.id).await?,
+            Watched::Event(_) => {}
+        }
+    }
+    Ok(row)
+}
+
+/// A file that is not longer than that.
+fn file(path: &Path, limit: usize) -> Result<Vec<u8>, FogCommandError> {
+    let mut bytes = Vec::new();
+    let taken = File::open(path).and_then(|file| {
+        // One more shows that there are too many.
+        file.take(limit as u64 + 1).read_to_end(&mut bytes)
+    });
+    taken.map_err(FogCommandError::file("reading", path))?;
+    let path = path.to_owned();
+    match bytes.len() > limit {
+        true => Err(FogCommandError::TooLarge { path, limit }),
+        false => Ok(bytes),
+    }
+}
+
+pub(super) async fn status(arguments: &StatusArguments) -> Result<(), FogCommandError> {
+    let client = client(&arguments.asking)?;
+    let json = arguments.asking.json;
+    let Some(job) = arguments.job else {
+        let jobs = client.jobs(arguments.count).await?;
+        let value = json!({"jobs": jobs.iter().map(job_json).collect::<Vec<_>>()});
+        let lines: Vec<_> = jobs.iter().map(job_line).collect();
+        let text = match lines.is_empty() {
+            true => "no jobs".to_owned(),
+            false => lines.join("\n"),
+        };
+        return say(json, &value, &text);
+    };
+    let row = client.job(job).await?;
+    let tasks = client.tasks(job).await?;
+    let mut value = job_json(&row);
+    value["tasks"] = tasks.iter().map(task_json).collect();
+    let mut text = job_line(&row);
+    for task in &tasks {
+        let _ = write!(text, "\n{}", task_line(task));
+    }
+    say(json, &value, &text)
+}
+
+pub(super) async fn result(arguments: &ResultArguments) -> Result<(), FogCommandError> {
+    let report = client(&arguments.asking)?.result(arguments.task).await?;
+    let done = report.result.map_err(|error| FogCommandError::TaskFailed {
+        task: arguments.task,
+        error: error.to_string(),
+    })?;
+    let bytes = done.output.len();
+    match &arguments.output {
+        Some(path) => {
+            replace(path, &done.output, Readers::Everybody)
+                .map_err(FogCommandError::file("writing", path))?;
+            let value = json!({"task": arguments.task, "bytes": bytes, "usage": done.usage});
+            say(
+                arguments.asking.json,
+                &value,
+                &format!("{bytes} bytes in {}", path.display()),
+            )
+        }
+        None if arguments.asking.json => {
+            let value = json!({
+                "task": arguments.task,
+                "bytes": bytes,
+                "usage": done.usage,
+                "output_hex": crate::ledger::text::hex(&done.output),
+            });
+            print(&value.to_string())
+        }
+        None => {
+            let mut out = io::stdout().lock();
+            (out.write_all(&done.output))
+                .and_then(|()| out.flush())
+                .map_err(FogCommandError::Output)
+        }
+    }
+}
+
+pub(super) async fn cancel(arguments: &CancelArguments) -> Result<(), FogCommandError> {
+    let job = arguments.job;
+    let tasks = client(&arguments.asking)?.cancel(job).await?;
+    let value = json!({"job": job, "cancelled": tasks});
+    let text = format!("cancelled {tasks} tasks of {job}");
+    say(arguments.asking.json, &value, &text)
+}
+
+pub(super) async fn drain(
+    arguments: &NodeNameArguments,
+    drained: bool,
+) -> Result<(), FogCommandError> {
+    let client = client(&arguments.asking)?;
+    let node = arguments.node;
+    let text = match drained {
+        true => {
+            client.drain(node).await?;
+            "finishes what it has"
+        }
+        false => {
+            client.undrain(node).await?;
+            "takes tasks"
+        }
+    };
+    let value = json!({"node": node, "drained": drained});
+    say(
+        arguments.asking.json,
+        &value,
+        &format!("node {node} {text}"),
+    )
+}
+
+pub(super) async fn watch(arguments: &WatchArguments) -> Result<(), FogCommandError> {
+    let client = client(&arguments.asking)?;
+    let mut watch = client.watch(arguments.after);
+    let mut printed = 0;
+    while arguments.count.is_none_or(|count| printed < count) {
+        let json = arguments.asking.json;
+        match watch.next().await? {
+            Watched::Lagged { missed } => {
+                let value = json!({"missed": missed});
+                say(json, &value, &format!("{missed} events are forgotten"))?;
+            }
+            Watched::Event(event) => {
+                say(json, &event_json(&event), &event_line(&event))?;
+                printed += 1;
+                if event.change == JobChange::JobEnded && arguments.until == Some(event.job) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) const fn state_name(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Submitted | TaskState::Queued { .. } => "queued",
+        TaskState::Assigned { .. } => "assigned",
+        TaskState::Succeeded => "succeeded",
+        TaskState::Failed => "failed",
+        TaskState::Cancelled => "cancelled",
+        TaskState::Lost { .. } => "lost",
+    }
+}
+
+fn summary_text(summary: &JobSummary) -> String {
+    let JobSummary {
+        succeeded,
+        failed,
+        lost,
+        open,
+        paid,
+        ..
+    } = summary;
+    let mut text = format!("{succeeded} succeeded");
+    for (count, what) in [(failed, "failed"), (lost, "lost"), (open, "open")] {
+        if *count > 0 {
+            let _ = write!(text, ", {count} {what}");
+        }
+    }
+    let _ = write!(text, "; {} credits paid", paid.to_credits_string());
+    text
+}
+
+pub(super) fn job_line(job: &JobRow) -> String {
+    format!("{}  {}", job.id, summary_text(&job.summary))
+}
+
+pub(super) fn job_json(job: &JobRow) -> Value {
+    let JobSummary {
+        succeeded,
+        failed,
+        lost,
+        open,
+        paid,
+        reserved,
+        released,
+    } = job.summary;
+    json!({
+        "job": job.id,
+        "account": job.owner,
+        "priority": job.priority,
+        "privacy": job.privacy.name(),
+        "submitted": job.submitted.to_string(),
+        "succeeded": succeeded,
+        "failed": failed,
+        "lost": lost,
+        "open": open,
+        "paid": paid.to_string(),
+        "reserved": reserved.to_string(),
+        "released": released.to_string(),
+    })
+}
+
+fn task_line(task: &TaskRow) -> String {
+    let mut text = format!("  {}  {}", task.id, state_name(task.state));
+    if let Some(node) = task.node {
+        let _ = write!(text, " at node {}", node.short());
+    }
+    if task.attempts > 1 {
+        let _ = write!(text, ", attempt {}", task.attempts);
+    }
+    text
+}
+
+fn task_json(task: &TaskRow) -> Value {
+    json!({
+        "task": task.id,
+        "state": state_name(task.state),
+        "attempts": task.attempts,
+        "node": task.node,
+        "paid": task.paid.to_string(),
+        "changed": task.changed.to_string(),
+    })
+}
+
+fn event_line(event: &JobEvent) -> String {
+    let (number, job) = (event.number, event.job);
+    let what = match event.change {
+        JobChange::Admitted { tasks } => format!("job {job} admitted, {tasks} tasks"),
+        JobChange::Assigned {
+            task,
+            node,
+            attempt,
+        } => format!("task {task} to node {}, attempt {attempt}", node.short()),
+        JobChange::Queued { task, attempts } => {
+            format!("task {task} waits again after attempt {attempts}")
+        }
+        JobChange::Ended { task, state, paid } => format!(
+            "task {task} {}, {} credits paid",
+            state_name(state),
+            paid.to_credits_string()
+        ),
+        JobChange::JobEnded => format!("job {job} ended"),
+        _ => format!("job {job} changed"),
+    };
+    format!("{number} {what}")
+}
+
+fn event_json(event: &JobEvent) -> Value {
+    let mut value = json!({
+        "number": event.number,
+        "at": event.at.to_string(),
+        "job": event.job,
+    });
+    match event.change {
+        JobChange::Admitted { tasks } => {
+            value["event"] = json!("admitted");
+            value["tasks"] = json!(tasks);
+        }
+        JobChange::Assigned {
+            task,
+            node,
+            attempt,
+        } => {
+            value["event"] = json!("assigned");
+            value["task"] = json!(task);
+            value["node"] = json!(node);
+            value["attempt"] = json!(attempt);
+        }
+        JobChange::Queued { task, attempts } => {
+            value["event"] = json!("queued");
+            value["task"] = json!(task);
+            value["attempts"] = json!(attempts);
+        }
+        JobChange::Ended { task, state, paid } => {
+            value["event"] = json!("ended");
+            value["task"] = json!(task);
+            value["state"] = json!(state_name(state));
+            value["paid"] = json!(paid.to_string());
+        }
+        JobChange::JobEnded => value["event"] = json!("job_ended"),
+        _ => value["event"] = json!("changed"),
+    }
+    value
+}

@@ -1,0 +1,231 @@
+//! Where a fog is, and what permits to use it, as files.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use fogcompute_base::{AccountId, CryptoRng, Digest, NodeId};
+use fogcompute_coord::token::Token;
+use fogcompute_ledger::{Amount, PublicKey};
+use serde::{Deserialize, Serialize};
+
+use super::FogCommandError;
+use crate::files::{NewFile, Readers, replace};
+use crate::ledger::text::{hex, unhex};
+use crate::submit::FogClientConfig;
+
+/// Longest file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 16 << 10;
+
+/// Where a coordinator is. Nodes read it.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FogFile {
+    pub(crate) coordinator: NodeId,
+    pub(crate) address: SocketAddr,
+}
+
+/// What was said at the first start of a coordinator and stays.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Founding {
+    /// Base units, as text: TOML's integers are shorter.
+    endowment: String,
+}
+
+/// A token with its key, and where it is good.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenFile {
+    coordinator: NodeId,
+    address: SocketAddr,
+    token: String,
+    key: String,
+}
+
+/// The data of a coordinator.
+pub(crate) struct Data<'a>(pub(crate) &'a Path);
+
+impl Data<'_> {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The owner's key; made at the first start.
+    pub(crate) fn make_owner(
+        &self,
+        rng: &mut impl CryptoRng,
+    ) -> Result<SigningKey, FogCommandError> {
+        let path = self.file("owner.key");
+        if let Some(key) = read_key(&path)? {
+            return Ok(key);
+        }
+        let mut secret = [0; 32];
+        rng.fill_bytes(&mut secret);
+        write_new(&path, &format!("{}\n", hex(&secret)))?;
+        Ok(SigningKey::from_bytes(&secret))
+    }
+
+    /// The owner's key.
+    pub(crate) fn owner(&self) -> Result<SigningKey, FogCommandError> {
+        let path = self.file("owner.key");
+        read_key(&path)?.ok_or(FogCommandError::NoCoordinator { path })
+    }
+
+    /// Where the coordinator is, as it said when it was last started.
+    pub(crate) fn fog(&self) -> Result<FogFile, FogCommandError> {
+        FogFile::read(&self.file("fog.toml"))
+    }
+
+    /// What the owner's account began with. What is asked for counts at the first start only.
+    pub(crate) fn endowment(
+        &self,
+        asked: Option<Amount>,
+        usual: Amount,
+    ) -> Result<Amount, FogCommandError> {
+        let path = self.file("founding.toml");
+        let Some(text) = read(&path)? else {
+            let endowment = asked.unwrap_or(usual);
+            let founding = Founding {
+                endowment: endowment.0.to_string(),
+            };
+            write_new(&path, &toml_of(&founding))?;
+            return Ok(endowment);
+        };
+        let founding: Founding = parse(&path, &text)?;
+        let endowment = founding.endowment.parse().map(Amount);
+        let endowment = endowment.map_err(|_| FogCommandError::BadFile {
+            path,
+            reason: "its endowment is no number".to_owned(),
+        })?;
+        match asked {
+            Some(asked) if asked != endowment => Err(FogCommandError::Endowed { endowment }),
+            _ => Ok(endowment),
+        }
+    }
+}
+
+/// The account that belongs to an owner's key.
+pub(crate) fn account_of(owner: &PublicKey) -> AccountId {
+    let digest = Digest::derive(
+        "fogcompute 2026-11-22 account of a fog's owner",
+        owner.as_bytes(),
+    );
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest.as_bytes()[..16]);
+    AccountId::from_bytes(id)
+}
+
+impl FogFile {
+    pub(crate) fn read(path: &Path) -> Result<Self, FogCommandError> {
+        let missing = || FogCommandError::NoCoordinator {
+            path: path.to_owned(),
+        };
+        let text = read(path)?.ok_or_else(missing)?;
+        parse(path, &text)
+    }
+
+    pub(crate) fn write(&self, path: &Path) -> Result<(), FogCommandError> {
+        replace(path, toml_of(self).as_bytes(), Readers::Everybody)
+            .map_err(FogCommandError::file("writing", path))
+    }
+}
+
+impl TokenFile {
+    pub(crate) fn new(fog: &FogFile, token: &Token, key: &SigningKey) -> Self {
+        Self {
+            coordinator: fog.coordinator,
+            address: fog.address,
+            token: hex(&token.encode()),
+            key: hex(key.as_bytes()),
+        }
+    }
+
+    pub(crate) fn write_new(&self, path: &Path) -> Result<(), FogCommandError> {
+        let text = format!(
+            "# Whoever has this file may ask in its holder's name.\n{}",
+            toml_of(self)
+        );
+        write_new(path, &text)
+    }
+
+    /// Who asks whom, by what the file says.
+    pub(crate) fn read(path: &Path) -> Result<FogClientConfig, FogCommandError> {
+        let missing = || FogCommandError::File {
+            doing: "reading",
+            path: path.to_owned(),
+            source: io::ErrorKind::NotFound.into(),
+        };
+        let text = read(path)?.ok_or_else(missing)?;
+        let file: Self = parse(path, &text)?;
+        let bad = |reason: &str| FogCommandError::BadFile {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let token = unhex(&file.token).and_then(|bytes| Token::decode(&bytes).ok());
+        let token = token.ok_or_else(|| bad("its token cannot be read"))?;
+        let secret = unhex(&file.key).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let key = SigningKey::from_bytes(&secret.ok_or_else(|| bad("its key cannot be read"))?);
+        if token.grant.submitter != PublicKey::of(&key) {
+            return Err(bad("its key is not the token's"));
+        }
+        Ok(FogClientConfig {
+            address: file.address,
+            coordinator: file.coordinator,
+            token,
+            key,
+            patience: Duration::from_secs(30),
+        })
+    }
+}
+
+fn toml_of(value: &impl Serialize) -> String {
+    toml::to_string(value).expect("ids, addresses and texts are TOML")
+}
+
+fn parse<T: for<'a> Deserialize<'a>>(path: &Path, text: &str) -> Result<T, FogCommandError> {
+    toml::from_str(text).map_err(|error| FogCommandError::BadFile {
+        path: path.to_owned(),
+        reason: error.message().to_owned(),
+    })
+}
+
+/// A file's text, if it is there.
+fn read(path: &Path) -> Result<Option<String>, FogCommandError> {
+    let failed = FogCommandError::file("reading", path);
+    let length = match fs::metadata(path) {
+        Ok(found) => found.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    if length > FILE_BYTES_MAX {
+        return Err(failed(io::ErrorKind::FileTooLarge.into()));
+    }
+    fs::read_to_string(path).map(Some).map_err(failed)
+}
+
+fn read_key(path: &Path) -> Result<Option<SigningKey>, FogCommandError> {
+    let Some(text) = read(path)? else {
+        return Ok(None);
+    };
+    let secret = unhex(text.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let secret = secret.ok_or_else(|| FogCommandError::BadFile {
+        path: path.to_owned(),
+        reason: "it is no key of 64 hexadecimal digits".to_owned(),
+    })?;
+    Ok(Some(SigningKey::from_bytes(&secret)))
+}
+
+/// Writes a file for its owner only, where there was none.
+fn write_new(path: &Path, text: &str) -> Result<(), FogCommandError> {
+    use io::Write as _;
+    NewFile::begin(path, Readers::Owner)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.finish()
+        })
+        .map_err(FogCommandError::file("writing", path))
+}

@@ -1,0 +1,341 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use fogcompute_base::OsEntropy;
+use fogcompute_mesh::{DeliveryState, Event};
+use fogcompute_transport::{AirConfig, Position, VirtualAir};
+use tempfile::TempDir;
+
+use super::*;
+
+/// Longer than anything takes that works: only a test that fails waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn local() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+fn node(nickname: &str) -> MeshNode {
+    MeshNode::start(MeshNodeConfig {
+        nickname: nickname.to_owned(),
+        ..MeshNodeConfig::default()
+    })
+    .unwrap()
+}
+
+fn kept(nickname: &str, file: &Path) -> MeshNode {
+    MeshNode::start(MeshNodeConfig {
+        nickname: nickname.to_owned(),
+        file: Some(file.to_owned()),
+        ..MeshNodeConfig::default()
+    })
+    .unwrap()
+}
+
+/// The first event of which something comes.
+fn until<T>(node: &MeshNode, mut wanted: impl FnMut(MeshEvent) -> Option<T>) -> T {
+    loop {
+        let event = node.receive_within(PATIENCE).unwrap();
+        let event = event.expect("what is waited for happens");
+        if let Some(found) = wanted(event) {
+            return found;
+        }
+    }
+}
+
+fn joined(node: &MeshNode, other: &MeshNode) {
+    until(node, |event| {
+        matches!(event, MeshEvent::Mesh(Event::PeerJoined { peer }) if peer == other.id())
+            .then_some(())
+    });
+}
+
+fn private(node: &MeshNode) -> (String, Option<fogcompute_mesh::PeerId>) {
+    until(node, |event| match event {
+        MeshEvent::Mesh(Event::Private { text, via, .. }) => Some((text, via)),
+        _ => None,
+    })
+}
+
+fn reached(node: &MeshNode, message: &fogcompute_mesh::MessageId, state: DeliveryState) {
+    until(node, |event| {
+        matches!(event, MeshEvent::Mesh(Event::Delivery { id, state: at }) if id == *message && at == state)
+            .then_some(())
+    });
+}
+
+#[test]
+fn two_nodes_talk_over_tcp_and_each_says_how_far_a_message_came() {
+    let (alice, bob) = (node("alice"), node("bob"));
+    let address = bob.listen(local()).unwrap();
+    assert_eq!(bob.listening(), [address]);
+    alice.connect(address).unwrap();
+    joined(&alice, &bob);
+    joined(&bob, &alice);
+    let id = alice.send_private(bob.id(), "hello").unwrap();
+    let (text, via) = private(&bob);
+    assert_eq!((text.as_str(), via), ("hello", Some(alice.id())));
+    reached(&alice, &id, DeliveryState::Delivered);
+    bob.mark_read(alice.id(), id.as_str()).unwrap();
+    reached(&alice, &id, DeliveryState::Read);
+    let stats = alice.stats().unwrap();
+    assert_eq!(
+        (stats.links, stats.waiting, stats.events_dropped),
+        (1, 0, 0)
+    );
+    assert!(stats.bytes_in > 0 && stats.bytes_out > 0);
+    assert!(alice.disconnect(address).unwrap());
+    until(&bob, |event| {
+        matches!(event, MeshEvent::LinkDown { .. }).then_some(())
+    });
+    bob.close();
+    assert!(matches!(bob.peers(), Err(MeshError::Closed)));
+    let rest = std::iter::from_fn(|| bob.try_receive().ok());
+    assert!(
+        rest.count() < 100,
+        "what waits can still be received, and then there is no more"
+    );
+}
+
+#[test]
+fn a_node_in_the_middle_passes_on_and_groups_are_read_by_their_members_alone() {
+    let (alice, relay, bob) = (node("alice"), node("relay"), node("bob"));
+    alice.link_with(&relay).unwrap();
+    relay.link_with(&bob).unwrap();
+    joined(&alice, &bob);
+    joined(&bob, &alice);
+    alice.send_public("to all").unwrap();
+    let via = until(&bob, |event| match event {
+        MeshEvent::Mesh(Event::Public {
+            text, via, hops, ..
+        }) if text == "to all" => Some((via, hops)),
+        _ => None,
+    });
+    assert_eq!(via, (Some(relay.id()), 2));
+    let group = alice.create_group("two", &[bob.id()]).unwrap();
+    until(&bob, |event| {
+        matches!(event, MeshEvent::Mesh(Event::Group { group: of, .. }) if of == group)
+            .then_some(())
+    });
+    let members: Vec<_> = [alice.id(), bob.id()].to_vec();
+    assert_eq!(bob.groups().unwrap(), [(group, "two".to_owned(), members)]);
+    alice.send_group(group, "between us").unwrap();
+    until(&bob, |event| match event {
+        MeshEvent::Mesh(Event::GroupMessage { text, .. }) => Some(assert_eq!(text, "between us")),
+        _ => None,
+    });
+    assert_eq!(relay.groups().unwrap(), []);
+    assert!(relay.stats().unwrap().rules.relayed > 0);
+}
+
+#[test]
+fn what_waits_is_delivered_after_both_were_started_again_and_nothing_is_shown_twice() {
+    let folder = TempDir::new().unwrap();
+    let (of_alice, of_bob) = (folder.path().join("alice"), folder.path().join("bob"));
+    let (alice, bob) = (kept("alice", &of_alice), kept("bob", &of_bob));
+    let ids = (alice.id(), bob.id());
+    alice.link_with(&bob).unwrap();
+    joined(&alice, &bob);
+    joined(&bob, &alice);
+    let first = alice.send_private(bob.id(), "first").unwrap();
+    private(&bob);
+    reached(&alice, &first, DeliveryState::Delivered);
+    drop(bob);
+    let second = alice.send_private(ids.1, "second").unwrap();
+    drop(alice);
+
+    let (alice, bob) = (kept("", &of_alice), kept("", &of_bob));
+    assert_eq!((alice.id(), bob.id()), ids);
+    assert_eq!(alice.nickname().unwrap(), "alice");
+    assert_eq!(alice.outbox().unwrap()[0].1, second);
+    alice.link_with(&bob).unwrap();
+    assert_eq!(private(&bob).0, "second");
+    reached(&alice, &second, DeliveryState::Delivered);
+    let texts = |node: &MeshNode| -> Vec<_> {
+        let history = node.history(u64::MAX, 10).unwrap();
+        let shown = history.into_iter();
+        shown
+            .map(|message| (message.text, message.is_own, message.state))
+            .collect()
+    };
+    let delivered = DeliveryState::Delivered;
+    assert_eq!(
+        texts(&alice),
+        [
+            ("second".to_owned(), true, delivered),
+            ("first".to_owned(), true, delivered)
+        ]
+    );
+    let waiting = DeliveryState::Waiting;
+    assert_eq!(
+        texts(&bob),
+        [
+            ("second".to_owned(), false, waiting),
+            ("first".to_owned(), false, waiting)
+        ]
+    );
+    let again = MeshNode::start(MeshNodeConfig {
+        file: Some(of_bob),
+        ..MeshNodeConfig::default()
+    });
+    assert!(matches!(
+        again,
+        Err(MeshError::Store(StoreError::Locked { .. }))
+    ));
+}
+
+#[test]
+fn public_messages_that_come_again_after_a_restart_are_not_told_again() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("bob");
+    let alice = node("alice");
+    let bob = kept("bob", &file);
+    alice.link_with(&bob).unwrap();
+    joined(&alice, &bob);
+    joined(&bob, &alice);
+    alice.send_public("once").unwrap();
+    let is = |event: MeshEvent, wanted: &str| match event {
+        MeshEvent::Mesh(Event::Public { text, .. }) => {
+            assert_eq!(text, wanted, "it was told before");
+            Some(())
+        }
+        _ => None,
+    };
+    until(&bob, |event| is(event, "once"));
+    drop(bob);
+    let bob = kept("bob", &file);
+    alice.link_with(&bob).unwrap();
+    joined(&bob, &alice);
+    // It comes again in the answer to the first request of the one that was started again.
+    while bob.stats().unwrap().rules.received < 5 {
+        if let Some(event) = bob.receive_within(Duration::from_millis(100)).unwrap() {
+            is(event, "twice");
+        }
+    }
+    alice.send_public("twice").unwrap();
+    until(&bob, |event| is(event, "twice"));
+    assert_eq!(bob.history(u64::MAX, 10).unwrap().len(), 2);
+}
+
+#[test]
+fn a_file_is_offered_taken_in_chunks_and_is_what_it_was() {
+    let folder = TempDir::new().unwrap();
+    let bytes: Vec<u8> = (0..300_000_u32)
+        .map(|at| (at.wrapping_mul(at) >> 7) as u8)
+        .collect();
+    let path = folder.path().join("picture.raw");
+    fs::write(&path, &bytes).unwrap();
+    let (alice, bob) = (node("alice"), node("bob"));
+    alice.link_with(&bob).unwrap();
+    joined(&alice, &bob);
+    joined(&bob, &alice);
+    let name = alice.offer_file(bob.id(), &path, "image/x-raw").unwrap();
+    let unknown = bob.accept_file(Digest::of(b"other"), &path);
+    assert!(matches!(unknown, Err(MeshError::UnknownFile { .. })));
+    until(&bob, |event| match event {
+        MeshEvent::FileOffered {
+            file,
+            title,
+            mime,
+            length,
+            from,
+        } => {
+            let offered = (file, title.as_str(), mime.as_str(), length, from);
+            let expected = (name, "picture.raw", "image/x-raw", 300_000, alice.id());
+            Some(assert_eq!(offered, expected))
+        }
+        _ => None,
+    });
+    let to = folder.path().join("taken");
+    bob.accept_file(name, &to).unwrap();
+    let mut done = BTreeSet::new();
+    until(&bob, |event| match event {
+        MeshEvent::FileProgress { done: so_far, .. } => {
+            done.insert(so_far);
+            None
+        }
+        MeshEvent::FileReceived { file, path, .. } => {
+            Some(assert_eq!((file, path), (name, to.clone())))
+        }
+        _ => None,
+    });
+    assert_eq!((done.len(), done.last()), (5, Some(&300_000)));
+    assert!(fs::read(&to).unwrap() == bytes);
+    until(&alice, |event| {
+        matches!(event, MeshEvent::FileProgress { is_sent: true, done, length, .. } if done == length)
+            .then_some(())
+    });
+    // What is not there any more is said to be missing.
+    let name = alice
+        .offer_bytes(bob.id(), "short", "text/plain", b"short".to_vec())
+        .unwrap();
+    until(&bob, |event| {
+        matches!(event, MeshEvent::FileOffered { file, .. } if file == name).then_some(())
+    });
+    assert!(alice.cancel_file(name).unwrap());
+    bob.accept_file(name, &folder.path().join("gone")).unwrap();
+    let end = until(&bob, |event| match event {
+        MeshEvent::FileFailed { file, end } if file == name => Some(end),
+        _ => None,
+    });
+    assert_eq!(end, MeshFileEnd::Missing);
+    assert!(!folder.path().join("gone.part").exists());
+}
+
+#[test]
+fn two_nodes_talk_over_radios() {
+    let (alice, bob) = (node("alice"), node("bob"));
+    let clock = fogcompute_base::SystemClock::new();
+    let now = || fogcompute_base::Clock::now(&clock);
+    let air = VirtualAir::new(AirConfig::default(), OsEntropy, now());
+    for node in [&alice, &bob] {
+        let radio = air.radio(Position::default());
+        node.add_radio(Box::new(radio)).unwrap();
+    }
+    // Time goes on in the air for as long as somebody waits.
+    let through_air = |node: &MeshNode, wanted: &mut dyn FnMut(MeshEvent) -> bool| {
+        let end = now() + PATIENCE;
+        loop {
+            air.handle_timeout(now());
+            if let Some(event) = node.receive_within(Duration::from_millis(1)).unwrap()
+                && wanted(event)
+            {
+                return;
+            }
+            assert!(now() < end, "what is waited for happens");
+        }
+    };
+    let joined = |event| matches!(event, MeshEvent::Mesh(Event::PeerJoined { .. }));
+    through_air(&alice, &mut { joined });
+    through_air(&bob, &mut { joined });
+    let long = "over the air ".repeat(19);
+    alice.send_private(bob.id(), &long).unwrap();
+    through_air(
+        &bob,
+        &mut |event| matches!(event, MeshEvent::Mesh(Event::Private { text, .. }) if text == long),
+    );
+}
+
+#[test]
+fn an_address_in_use_and_a_name_that_is_too_long_are_said() {
+    let alice = node("alice");
+    let address = alice.listen(local()).unwrap();
+    let bob = MeshNode::start(MeshNodeConfig {
+        listen: vec![address],
+        ..MeshNodeConfig::default()
+    });
+    assert!(matches!(bob, Err(MeshError::Listen { address: of, .. }) if of == address));
+    for nickname in [String::new(), "x".repeat(256)] {
+        let bob = MeshNode::start(MeshNodeConfig {
+            nickname,
+            ..MeshNodeConfig::default()
+        });
+        assert!(matches!(bob, Err(MeshError::Send(_))));
+    }
+    let unknown = fogcompute_mesh::PeerId::from_bytes([1; 8]);
+    let refused = alice.send_private(unknown, "hello");
+    assert!(matches!(refused, Err(MeshError::Send(_))));
+}

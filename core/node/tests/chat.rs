@@ -1,0 +1,310 @@
+//! `fogcompute chat`: processes that talk over TCP, are killed, and come back.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod manual;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A chat that runs, killed when it is dropped.
+struct Chat {
+    process: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Chat {
+    fn start(arguments: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_fogcompute"))
+            .args(["chat", "--json"])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        Self {
+            input: process.stdin.take(),
+            process,
+            output,
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// The next event of that name for which something holds.
+    fn until(&mut self, event: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let mut line = String::new();
+            let read = self.output.read_line(&mut line).unwrap();
+            assert!(read > 0, "the chat ended before {event}");
+            let said: Value = serde_json::from_str(&line).unwrap();
+            assert_ne!(said["event"], "refused", "{line}");
+            if said["event"] == event && holds(&said) {
+                return said;
+            }
+        }
+    }
+
+    fn event(&mut self, event: &str) -> Value {
+        self.until(event, |_| true)
+    }
+
+    /// What a message is known by that was taken.
+    fn kept(&mut self, text: &str) -> Value {
+        self.until("kept", |said| said["text"] == text)["id"].clone()
+    }
+
+    fn joined(&mut self, name: &str) {
+        self.until("peer_joined", |said| said["name"] == name);
+    }
+
+    fn state(&mut self, id: &Value, state: &str) {
+        self.until("delivery", |said| {
+            said["id"] == *id && said["state"] == state
+        });
+    }
+
+    /// Without any chance to write something down.
+    fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// As at the end of its input.
+    fn end(mut self) {
+        drop(self.input.take());
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+impl Drop for Chat {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// An address that nobody has.
+fn free() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    address.to_string()
+}
+
+fn path(folder: &TempDir, name: &str) -> PathBuf {
+    folder.path().join(name)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_message_that_is_sent_while_the_one_in_the_middle_is_dead_arrives_after_it_returns() {
+    let folder = TempDir::new().unwrap();
+    let address = free();
+    let files = ["alice", "relay", "bob"].map(|name| path(&folder, name));
+    let end =
+        |name, file| Chat::start(&["--name", name, "--file", text(file), "--connect", &address]);
+    let middle = || {
+        let file = text(&files[1]);
+        Chat::start(&["--name", "relay", "--file", file, "--listen", &address])
+    };
+    let (mut alice, relay, mut bob) = (end("alice", &files[0]), middle(), end("bob", &files[2]));
+    alice.joined("bob");
+    bob.joined("alice");
+    alice.say("hello all");
+    let public = bob.event("public");
+    assert_eq!(
+        (&public["text"], &public["via"]),
+        (&"hello all".into(), &"relay".into())
+    );
+    alice.say("/msg bob before");
+    let before = alice.kept("before");
+    let private = bob.event("private");
+    assert_eq!(
+        (&private["text"], &private["via"]),
+        (&"before".into(), &"relay".into())
+    );
+    alice.state(&before, "delivered");
+
+    relay.kill();
+    alice.event("link_down");
+    bob.event("link_down");
+    alice.say("/msg bob meanwhile");
+    let meanwhile = alice.kept("meanwhile");
+    let mut relay = middle();
+    assert_eq!(bob.event("private")["text"], "meanwhile");
+    alice.state(&meanwhile, "delivered");
+    alice.state(&meanwhile, "read");
+    relay.say("/stats");
+    let stats = relay.event("stats");
+    assert!(stats["rules"]["relayed"].as_u64().unwrap() > 0, "{stats}");
+    for chat in [alice, relay, bob] {
+        chat.end();
+    }
+}
+
+#[test]
+fn what_was_said_to_be_kept_is_delivered_after_a_kill_and_shown_once() {
+    let folder = TempDir::new().unwrap();
+    let address = free();
+    let (of_alice, of_bob) = (path(&folder, "alice"), path(&folder, "bob"));
+    let alice_starts = || {
+        Chat::start(&[
+            "--name",
+            "alice",
+            "--file",
+            text(&of_alice),
+            "--connect",
+            &address,
+        ])
+    };
+    let bob_starts = || {
+        Chat::start(&[
+            "--name",
+            "bob",
+            "--file",
+            text(&of_bob),
+            "--listen",
+            &address,
+        ])
+    };
+    let (mut alice, mut bob) = (alice_starts(), bob_starts());
+    let who = [alice.event("me"), bob.event("me")];
+    alice.joined("bob");
+    bob.joined("alice");
+    alice.say("/msg bob zero");
+    let zero = alice.kept("zero");
+    // Bob said that it has it: it must have it after a kill.
+    alice.state(&zero, "delivered");
+    bob.kill();
+    alice.event("link_down");
+    let mut expected = vec!["zero".to_owned()];
+    for round in 0..3 {
+        for number in 0..5 {
+            let text = format!("{round}-{number}");
+            alice.say(&format!("/msg bob {text}"));
+            alice.kept(&text);
+            expected.push(text);
+        }
+        alice.kill();
+        alice = alice_starts();
+        assert_eq!(alice.event("me"), who[0]);
+    }
+    let mut bob = bob_starts();
+    assert_eq!(bob.event("me"), who[1]);
+    let mut came = Vec::new();
+    while came.len() < 15 {
+        came.push(bob.event("private")["text"].as_str().unwrap().to_owned());
+    }
+    alice.say("/flush");
+    alice.say("/who");
+    alice.event("peer");
+    bob.kill();
+    // All of it is in the file, and nothing twice.
+    let mut bob = bob_starts();
+    bob.say("/history 100");
+    bob.say("/stats");
+    let mut history = Vec::new();
+    loop {
+        let mut line = String::new();
+        bob.output.read_line(&mut line).unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap();
+        assert_ne!(said["event"], "private", "it was shown before: {said}");
+        if said["event"] == "history" {
+            history.push(said["text"].as_str().unwrap().to_owned());
+        }
+        if said["event"] == "stats" {
+            break;
+        }
+    }
+    came.push("zero".to_owned());
+    for list in [&mut came, &mut history, &mut expected] {
+        list.sort();
+    }
+    assert_eq!(came, expected);
+    assert_eq!(history, expected);
+}
+
+#[test]
+fn a_file_goes_from_one_process_to_another() {
+    let folder = TempDir::new().unwrap();
+    let bytes: Vec<u8> = (0..200_000_u32)
+        .map(|at| (at.wrapping_mul(at) >> 5) as u8)
+        .collect();
+    let source = path(&folder, "holiday.jpg");
+    fs::write(&source, &bytes).unwrap();
+    let taken = path(&folder, "taken");
+    fs::create_dir(&taken).unwrap();
+    let mut bob = Chat::start(&[
+        "--name",
+        "bob",
+        "--listen",
+        "127.0.0.1:0",
+        "--downloads",
+        text(&taken),
+    ]);
+    let address = bob.event("listening")["address"].clone();
+    let mut alice = Chat::start(&["--name", "alice", "--connect", address.as_str().unwrap()]);
+    alice.say("/wait bob");
+    alice.say(&format!("/send bob {}", text(&source)));
+    let offered = alice.event("file_offering");
+    let progress = alice.until("file_progress", |said| said["done"] == said["length"]);
+    assert_eq!(
+        (&progress["file"], &progress["sent"]),
+        (&offered["file"], &true.into())
+    );
+    let received = bob.event("file_received");
+    assert_eq!(
+        (&received["file"], &received["from"]),
+        (&offered["file"], &"alice".into())
+    );
+    let place = received["path"].as_str().unwrap();
+    assert!(place.ends_with("-holiday.jpg"), "{place}");
+    assert!(fs::read(place).unwrap() == bytes);
+    alice.end();
+    bob.event("peer_left");
+}
+
+#[test]
+fn lines_are_shown_for_people_and_what_makes_no_sense_is_said() {
+    let mut chat = Command::new(env!("CARGO_BIN_EXE_fogcompute"))
+        .args(["chat", "--plain", "--name", "ann"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = chat.stdin.take().unwrap();
+    input
+        .write_all(b"hello?\n/msg bob hi\n/dance\n/get 1 x\n/g us hi\n/nick\n/nick eve\n/quit\n")
+        .unwrap();
+    let output = chat.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stdout).unwrap();
+    let expected = "* you are ann
+! nobody here is called bob
+! there is no command /dance; /help lists them
+! there is no file 1
+! there is no group called us
+! it is /nick NAME
+* you are eve
+";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn what_the_manual_shows_is_what_the_commands_say() {
+    let commands = manual::check(include_str!("../../../docs/mesh.md"));
+    assert_eq!(commands, 3);
+}

@@ -1,0 +1,311 @@
+//! Strategies alone, for thousands of phones.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use fogcompute_base::Instant;
+use fogcompute_mesh::NoiseKey;
+use fogcompute_mesh::courier::{CourierStrategy, Knowledge, Predictability, Predictions};
+
+use super::contacts::{Meeting, Meetings};
+use super::figures::{MeshFigures, radio_microjoules};
+use super::{MeshPlan, Planned};
+use crate::chance::{Chance, chance, happens};
+
+/// To how many couriers a sender gives a message, as `Node` does.
+const COURIERS: usize = 3;
+/// How often those who stay together tell each other whom they meet, as nodes do.
+const NEWS_INTERVAL: Duration = Duration::from_secs(600);
+/// A sealed message with its headers and signature, and what is told about one peer and about one message.
+const ENVELOPE_BYTES: u64 = 320;
+const PREDICTION_BYTES: u64 = 34;
+const CARRIED_BYTES: u64 = 8;
+/// Headers of a packet with what couriers tell, and the session made for it.
+const NEWS_BYTES: u64 = 500;
+/// A frame of the radio.
+const FRAME_BYTES: u64 = 512;
+
+/// What a phone has of a message.
+#[derive(Debug)]
+struct Held {
+    copies: u8,
+    forwards: u8,
+    /// Who gave it, and who was given it.
+    holders: BTreeSet<u32>,
+}
+
+impl Held {
+    fn new(copies: u8, from: u32) -> Self {
+        Self {
+            copies,
+            forwards: 0,
+            holders: BTreeSet::from([from]),
+        }
+    }
+}
+
+struct Phone {
+    /// Messages that it sends, with who was given them.
+    own: BTreeMap<u32, BTreeSet<u32>>,
+    carries: BTreeMap<u32, Held>,
+    /// Messages that it had, has or got: they are not given again.
+    had: BTreeSet<u32>,
+    predictions: Option<Predictions>,
+}
+
+struct World<'a> {
+    strategy: CourierStrategy,
+    planned: &'a [Planned],
+    phones: Vec<Phone>,
+    /// Who has links, and when they last told each other whom they meet.
+    links: BTreeMap<u32, BTreeMap<u32, Instant>>,
+    arrived: BTreeMap<u32, Instant>,
+    figures: MeshFigures,
+    loss_ppm: u32,
+    rng: Chance,
+}
+
+fn key(phone: u32) -> NoiseKey {
+    let mut bytes = [0; 32];
+    bytes[..4].copy_from_slice(&phone.to_be_bytes());
+    NoiseKey::from_bytes(bytes)
+}
+
+pub(super) fn run(plan: &MeshPlan) -> MeshFigures {
+    let planned = plan.planned();
+    let phones = (0..plan.phones).map(|_| Phone {
+        own: BTreeMap::new(),
+        carries: BTreeMap::new(),
+        had: BTreeSet::new(),
+        predictions: plan
+            .strategy
+            .prophet()
+            .map(|config| Predictions::new(config, Instant::ZERO)),
+    });
+    let mut world = World {
+        strategy: plan.strategy,
+        planned: &planned,
+        phones: phones.collect(),
+        links: BTreeMap::new(),
+        arrived: BTreeMap::new(),
+        figures: MeshFigures::default(),
+        loss_ppm: plan.radio.loss_ppm,
+        rng: chance(plan.seed, "mesh: loss", 0),
+    };
+    let mut meetings = Meetings::new(plan);
+    let end = Instant::ZERO + plan.span;
+    let mut next = 0;
+    while meetings.next_at() <= end {
+        let now = meetings.next_at();
+        // Phones that have something new, or somebody new: the others have nothing to say.
+        let mut stirred = BTreeSet::new();
+        for meeting in meetings.tick() {
+            world.meeting(meeting, now, &mut stirred);
+        }
+        world.tell_again(now, &mut stirred);
+        while let Some(planned) = planned.get(next)
+            && planned.at <= now
+        {
+            let message = u32::try_from(next).unwrap_or(u32::MAX);
+            next += 1;
+            world.figures.sent += 1;
+            let phone = &mut world.phones[planned.from as usize];
+            phone.own.insert(message, BTreeSet::new());
+            phone.had.insert(message);
+            stirred.insert(planned.from);
+        }
+        world.exchange(stirred, now);
+    }
+    for (message, at) in &world.arrived {
+        world.figures.fingerprint.u64((*message).into());
+        world.figures.fingerprint.u64(at.as_nanos());
+        let sent = planned[*message as usize].at;
+        world.figures.delays.add(at.duration_since(sent));
+    }
+    world.figures.fingerprint.u64(world.figures.transfers);
+    world.figures
+}
+
+impl World<'_> {
+    fn meeting(&mut self, meeting: Meeting, now: Instant, stirred: &mut BTreeSet<u32>) {
+        match meeting {
+            Meeting::Begins(a, b) => {
+                self.figures.meetings += 1;
+                for (from, to) in [(a, b), (b, a)] {
+                    self.links.entry(from).or_default().insert(to, now);
+                }
+                self.tell(a, b, now);
+                stirred.extend([a, b]);
+            }
+            Meeting::Ends(a, b) => {
+                for (from, to) in [(a, b), (b, a)] {
+                    if let Some(links) = self.links.get_mut(&from) {
+                        links.remove(&to);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Those who stay together tell each other again from time to time.
+    fn tell_again(&mut self, now: Instant, stirred: &mut BTreeSet<u32>) {
+        if !self.strategy.asks() {
+            return;
+        }
+        let mut due = Vec::new();
+        for (a, links) in &mut self.links {
+            for (b, told) in links.iter_mut() {
+                if now.duration_since(*told) >= NEWS_INTERVAL {
+                    *told = now;
+                    if a < b {
+                        due.push((*a, *b));
+                    }
+                }
+            }
+        }
+        for (a, b) in due {
+            self.tell(a, b, now);
+            stirred.extend([a, b]);
+        }
+    }
+
+    /// Two phones say what couriers say.
+    fn tell(&mut self, a: u32, b: u32, now: Instant) {
+        if !self.strategy.asks() {
+            return;
+        }
+        for (phone, other) in [(a, b), (b, a)] {
+            if let Some(predictions) = &mut self.phones[phone as usize].predictions {
+                predictions.meet(key(other), now);
+            }
+        }
+        let told = [a, b].map(|phone| {
+            let phone = &self.phones[phone as usize];
+            let carried = (phone.carries.len() + phone.own.len()) as u64;
+            let all = phone.predictions.as_ref().map(Predictions::told);
+            let all = all.unwrap_or_default();
+            let bytes = NEWS_BYTES + all.len() as u64 * PREDICTION_BYTES + carried * CARRIED_BYTES;
+            (all, bytes)
+        });
+        for (phone, other, (all, bytes)) in [(b, a, &told[0]), (a, b, &told[1])] {
+            self.count(*bytes);
+            if let Some(predictions) = &mut self.phones[phone as usize].predictions {
+                let all = all.iter().map(|(key, chance)| (key, *chance));
+                predictions.learn(key(other), key(phone), all, now);
+            }
+        }
+    }
+
+    fn count(&mut self, mut bytes: u64) {
+        self.figures.bytes += bytes;
+        while bytes > 0 {
+            let frame = bytes.min(FRAME_BYTES);
+            self.figures.frames += 1;
+            self.figures.microjoules += radio_microjoules(frame);
+            bytes -= frame;
+        }
+    }
+
+    /// Everybody with something new gives to those with a link, until nobody has anything new.
+    fn exchange(&mut self, stirred: BTreeSet<u32>, now: Instant) {
+        let mut queue: VecDeque<u32> = stirred.into_iter().collect();
+        while let Some(from) = queue.pop_front() {
+            let linked: Vec<_> = match self.links.get(&from) {
+                Some(links) => links.keys().copied().collect(),
+                None => continue,
+            };
+            for to in linked {
+                if self.give(from, to, now) && !queue.contains(&to) {
+                    queue.push_back(to);
+                }
+            }
+        }
+    }
+
+    /// Gives all that the strategy says to a phone with a link; whether that one has something new to give.
+    fn give(&mut self, from: u32, to: u32, now: Instant) -> bool {
+        let phone = &self.phones[from as usize];
+        let all: Vec<u32> = phone
+            .own
+            .keys()
+            .chain(phone.carries.keys())
+            .copied()
+            .collect();
+        let mut has_new = false;
+        for message in all {
+            let receiver = self.planned[message as usize].to;
+            let given = if receiver == to {
+                let phone = &mut self.phones[from as usize];
+                phone.own.remove(&message);
+                phone.carries.remove(&message);
+                Some(0)
+            } else {
+                self.divide(from, to, message)
+            };
+            let Some(copies) = given else {
+                continue;
+            };
+            self.figures.transfers += 1;
+            self.count(ENVELOPE_BYTES);
+            if happens(&mut self.rng, self.loss_ppm) {
+                // Who gave it does not know.
+                continue;
+            }
+            let other = &mut self.phones[to as usize];
+            let is_new = other.had.insert(message);
+            if receiver == to {
+                self.arrived.entry(message).or_insert(now);
+            } else if is_new {
+                other.carries.insert(message, Held::new(copies, from));
+                has_new = true;
+            }
+        }
+        has_new
+    }
+
+    /// Copies of a message that one phone gives another as the strategy says; its own part is kept in mind.
+    fn divide(&mut self, from: u32, to: u32, message: u32) -> Option<u8> {
+        let receiver = key(self.planned[message as usize].to);
+        let has = self.phones[to as usize].had.contains(&message);
+        // Those who are asked say what they have.
+        if self.strategy.asks() && has {
+            return None;
+        }
+        let of = |phone: u32| {
+            let predictions = self.phones[phone as usize].predictions.as_ref();
+            predictions.map_or(Predictability::ZERO, |all| all.of(&receiver))
+        };
+        let own = of(from);
+        let theirs = if self.strategy.asks() {
+            Knowledge::Says(of(to))
+        } else {
+            Knowledge::Unsaid
+        };
+        let phone = &mut self.phones[from as usize];
+        if let Some(couriers) = phone.own.get_mut(&message) {
+            let is_enough = match self.strategy {
+                CourierStrategy::Epidemic => false,
+                _ => couriers.len() >= COURIERS,
+            };
+            if is_enough || couriers.contains(&to) || !self.strategy.starts(own, theirs) {
+                return None;
+            }
+            couriers.insert(to);
+            return Some(self.strategy.copies());
+        }
+        let held = phone.carries.get_mut(&message)?;
+        if held.holders.contains(&to) {
+            return None;
+        }
+        let division = self
+            .strategy
+            .divide(held.copies, held.forwards, own, theirs)?;
+        held.copies = division.kept;
+        held.forwards = held.forwards.saturating_add(1);
+        held.holders.insert(to);
+        if division.kept == 0 {
+            phone.carries.remove(&message);
+        }
+        Some(division.given)
+    }
+}
