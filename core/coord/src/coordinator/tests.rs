@@ -1921,10 +1921,10 @@ fn public(job: u8, tasks: Vec<TaskOrder>) -> JobSpec {
     }
 }
 
-fn ahead(config: Config) -> Config {
+fn ahead(config: &Config) -> Config {
     Config {
         ahead: Duration::from_millis(50),
-        ..config
+        ..config.clone()
     }
 }
 
@@ -1943,7 +1943,7 @@ fn recalls(events: &[Event]) -> Vec<(NodeId, TaskId, u32)> {
 #[test]
 fn a_node_never_waits_for_the_next_public_task() {
     for config in [config(), routed(Strategy::RoundRobin)] {
-        let mut world = World::with(ahead(config));
+        let mut world = World::with(ahead(&config));
         world.register(A, OFFER);
         // Of those that go through the mixnet it gets no more than it has room for.
         world.submit(1, orders([1, 2])).unwrap();
@@ -1973,7 +1973,7 @@ fn a_node_never_waits_for_the_next_public_task() {
 #[test]
 fn what_was_given_ahead_comes_back_for_whoever_has_nothing_to_do() {
     for config in [config(), routed(Strategy::RoundRobin)] {
-        let mut world = World::with(ahead(config));
+        let mut world = World::with(ahead(&config));
         world.register(A, OFFER);
         let job = public(1, orders([1, 2]));
         world.call(|rules, host| rules.submit(job, host)).unwrap();
@@ -1994,7 +1994,7 @@ fn what_was_given_ahead_comes_back_for_whoever_has_nothing_to_do() {
 #[test]
 fn a_node_that_dies_with_tasks_ahead_is_blamed_for_those_it_had_begun() {
     let blamed = |tasks: u8| {
-        let mut world = World::with(ahead(routed(Strategy::RoundRobin)));
+        let mut world = World::with(ahead(&routed(Strategy::RoundRobin)));
         world.register(A, OFFER);
         let job = public(1, orders(1..=tasks));
         world.call(|rules, host| rules.submit(job, host)).unwrap();
@@ -2008,7 +2008,7 @@ fn a_node_that_dies_with_tasks_ahead_is_blamed_for_those_it_had_begun() {
 
 #[test]
 fn a_node_that_drains_is_asked_for_what_it_has_not_begun() {
-    let mut world = World::with(ahead(routed(Strategy::RoundRobin)));
+    let mut world = World::with(ahead(&routed(Strategy::RoundRobin)));
     world.register(A, OFFER);
     let job = public(1, orders([1, 2]));
     world.call(|rules, host| rules.submit(job, host)).unwrap();
@@ -2028,7 +2028,7 @@ fn a_node_that_drains_is_asked_for_what_it_has_not_begun() {
 
 #[test]
 fn a_node_that_gives_back_whatever_it_gets_does_not_have_it_for_ever() {
-    let mut world = World::with(ahead(routed(Strategy::RoundRobin)));
+    let mut world = World::with(ahead(&routed(Strategy::RoundRobin)));
     world.register(A, OFFER);
     let job = public(1, orders([1]));
     world.call(|rules, host| rules.submit(job, host)).unwrap();
