@@ -319,9 +319,8 @@ fn a_node_that_is_killed_loses_no_public_task() {
         let mut ended = 0;
         while fog.rules().job(job.id).unwrap().open > 0 {
             let update = fog.next().await.unwrap();
-            let event = match update {
-                Update::Decided { event, .. } => event,
-                _ => continue,
+            let Update::Decided { event, .. } = update else {
+                continue;
             };
             if matches!(event, Event::TaskEnded { .. }) {
                 ended += 1;
