@@ -124,7 +124,7 @@
  * Result of a call. The numbers never change; later versions may add some.
  *
  * Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger, 5 harvesting,
- * 6 execution, 7 storage, 8 nodes and network, 9 governance.
+ * 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh.
  */
 enum fog_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -743,6 +743,34 @@ enum fog_status
    * The rules of governance refuse an operation for a reason that has no code of its own.
    */
   FOG_STATUS_GOVERNANCE_REFUSED = 932,
+  /**
+   * Nothing was heard of a peer of the mesh.
+   */
+  FOG_STATUS_UNKNOWN_PEER = 1000,
+  /**
+   * A peer of the mesh does not say that it understands what it is to be sent.
+   */
+  FOG_STATUS_NOT_UNDERSTOOD = 1001,
+  /**
+   * This peer is in no such group of the mesh.
+   */
+  FOG_STATUS_UNKNOWN_GROUP = 1002,
+  /**
+   * A group of the mesh is changed by who made it, and nobody else.
+   */
+  FOG_STATUS_NOT_GROUP_CREATOR = 1003,
+  /**
+   * As much waits in a mesh node already as may. Try again later.
+   */
+  FOG_STATUS_MESH_BUSY = 1004,
+  /**
+   * A text, a name or a file is empty, or longer than the mesh carries.
+   */
+  FOG_STATUS_INVALID_MESH_CONTENT = 1005,
+  /**
+   * Nobody in the mesh offered such a file, or too long ago.
+   */
+  FOG_STATUS_UNKNOWN_FILE = 1006,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

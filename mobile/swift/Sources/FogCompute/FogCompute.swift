@@ -16498,7 +16498,7 @@ public func FfiConverterTypeEpochParity_lower(_ value: EpochParity) -> RustBuffe
  * What kind of thing went wrong. The numbers never change; new ones may be added.
  *
  * Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
- * 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance.
+ * 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh.
  */
 
 public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
@@ -17111,6 +17111,34 @@ public enum ErrorCode: UInt32, Equatable, Hashable, Codable, CaseIterable {
      * The rules of governance refuse an operation for a reason that has no code of its own.
      */
     case governanceRefused = 932
+    /**
+     * Nothing was heard of a peer of the mesh.
+     */
+    case unknownPeer = 1000
+    /**
+     * A peer of the mesh does not say that it understands what it is to be sent.
+     */
+    case notUnderstood = 1001
+    /**
+     * This peer is in no such group of the mesh.
+     */
+    case unknownGroup = 1002
+    /**
+     * A group of the mesh is changed by who made it, and nobody else.
+     */
+    case notGroupCreator = 1003
+    /**
+     * As much waits in a mesh node already as may. Try again later.
+     */
+    case meshBusy = 1004
+    /**
+     * A text, a name or a file is empty, or longer than the mesh carries.
+     */
+    case invalidMeshContent = 1005
+    /**
+     * Nobody in the mesh offered such a file, or too long ago.
+     */
+    case unknownFile = 1006
 
 
 
@@ -17435,6 +17463,20 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
         case 151: return .futureLookup
 
         case 152: return .governanceRefused
+
+        case 153: return .unknownPeer
+
+        case 154: return .notUnderstood
+
+        case 155: return .unknownGroup
+
+        case 156: return .notGroupCreator
+
+        case 157: return .meshBusy
+
+        case 158: return .invalidMeshContent
+
+        case 159: return .unknownFile
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -18050,6 +18092,34 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
 
         case .governanceRefused:
             writeInt(&buf, Int32(152))
+
+
+        case .unknownPeer:
+            writeInt(&buf, Int32(153))
+
+
+        case .notUnderstood:
+            writeInt(&buf, Int32(154))
+
+
+        case .unknownGroup:
+            writeInt(&buf, Int32(155))
+
+
+        case .notGroupCreator:
+            writeInt(&buf, Int32(156))
+
+
+        case .meshBusy:
+            writeInt(&buf, Int32(157))
+
+
+        case .invalidMeshContent:
+            writeInt(&buf, Int32(158))
+
+
+        case .unknownFile:
+            writeInt(&buf, Int32(159))
 
         }
     }
@@ -18925,6 +18995,41 @@ enum FogError: Swift.Error, Equatable, Hashable, Codable {
      */
     case GovernanceRefused(message: String)
 
+    /**
+     * Nothing was heard of a peer of the mesh.
+     */
+    case UnknownPeer(message: String)
+
+    /**
+     * A peer of the mesh does not say that it understands what it is to be sent.
+     */
+    case NotUnderstood(message: String)
+
+    /**
+     * This peer is in no such group of the mesh.
+     */
+    case UnknownGroup(message: String)
+
+    /**
+     * A group of the mesh is changed by who made it, and nobody else.
+     */
+    case NotGroupCreator(message: String)
+
+    /**
+     * As much waits in a mesh node already as may. Try again later.
+     */
+    case MeshBusy(message: String)
+
+    /**
+     * A text, a name or a file is empty, or longer than the mesh carries.
+     */
+    case InvalidMeshContent(message: String)
+
+    /**
+     * Nobody in the mesh offered such a file, or too long ago.
+     */
+    case UnknownFile(message: String)
+
 
 
 
@@ -19558,6 +19663,34 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             message: try FfiConverterString.read(from: &buf)
         )
 
+        case 153: return .UnknownPeer(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 154: return .NotUnderstood(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 155: return .UnknownGroup(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 156: return .NotGroupCreator(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 157: return .MeshBusy(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 158: return .InvalidMeshContent(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 159: return .UnknownFile(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -19873,6 +20006,20 @@ public struct FfiConverterTypeFogError: FfiConverterRustBuffer {
             writeInt(&buf, Int32(151))
         case .GovernanceRefused(_ /* message is ignored*/):
             writeInt(&buf, Int32(152))
+        case .UnknownPeer(_ /* message is ignored*/):
+            writeInt(&buf, Int32(153))
+        case .NotUnderstood(_ /* message is ignored*/):
+            writeInt(&buf, Int32(154))
+        case .UnknownGroup(_ /* message is ignored*/):
+            writeInt(&buf, Int32(155))
+        case .NotGroupCreator(_ /* message is ignored*/):
+            writeInt(&buf, Int32(156))
+        case .MeshBusy(_ /* message is ignored*/):
+            writeInt(&buf, Int32(157))
+        case .InvalidMeshContent(_ /* message is ignored*/):
+            writeInt(&buf, Int32(158))
+        case .UnknownFile(_ /* message is ignored*/):
+            writeInt(&buf, Int32(159))
 
 
         }

@@ -20640,7 +20640,7 @@ public object FfiConverterTypeEpochParity: FfiConverterRustBuffer<EpochParity> {
  * What kind of thing went wrong. The numbers never change; new ones may be added.
  *
  * Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
- * 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance.
+ * 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh.
  */
 
 enum class ErrorCode(val value: kotlin.UInt) {
@@ -21252,7 +21252,35 @@ enum class ErrorCode(val value: kotlin.UInt) {
     /**
      * The rules of governance refuse an operation for a reason that has no code of its own.
      */
-    GOVERNANCE_REFUSED(932u);
+    GOVERNANCE_REFUSED(932u),
+    /**
+     * Nothing was heard of a peer of the mesh.
+     */
+    UNKNOWN_PEER(1000u),
+    /**
+     * A peer of the mesh does not say that it understands what it is to be sent.
+     */
+    NOT_UNDERSTOOD(1001u),
+    /**
+     * This peer is in no such group of the mesh.
+     */
+    UNKNOWN_GROUP(1002u),
+    /**
+     * A group of the mesh is changed by who made it, and nobody else.
+     */
+    NOT_GROUP_CREATOR(1003u),
+    /**
+     * As much waits in a mesh node already as may. Try again later.
+     */
+    MESH_BUSY(1004u),
+    /**
+     * A text, a name or a file is empty, or longer than the mesh carries.
+     */
+    INVALID_MESH_CONTENT(1005u),
+    /**
+     * Nobody in the mesh offered such a file, or too long ago.
+     */
+    UNKNOWN_FILE(1006u);
 
 
 
@@ -22100,6 +22128,41 @@ sealed class FogException(message: String): kotlin.Exception(message) {
      */
         class GovernanceRefused(message: String) : FogException(message)
 
+    /**
+     * Nothing was heard of a peer of the mesh.
+     */
+        class UnknownPeer(message: String) : FogException(message)
+
+    /**
+     * A peer of the mesh does not say that it understands what it is to be sent.
+     */
+        class NotUnderstood(message: String) : FogException(message)
+
+    /**
+     * This peer is in no such group of the mesh.
+     */
+        class UnknownGroup(message: String) : FogException(message)
+
+    /**
+     * A group of the mesh is changed by who made it, and nobody else.
+     */
+        class NotGroupCreator(message: String) : FogException(message)
+
+    /**
+     * As much waits in a mesh node already as may. Try again later.
+     */
+        class MeshBusy(message: String) : FogException(message)
+
+    /**
+     * A text, a name or a file is empty, or longer than the mesh carries.
+     */
+        class InvalidMeshContent(message: String) : FogException(message)
+
+    /**
+     * Nobody in the mesh offered such a file, or too long ago.
+     */
+        class UnknownFile(message: String) : FogException(message)
+
 
     companion object ErrorHandler : UniffiRustCallStatusErrorHandler<FogException> {
         override fun lift(error_buf: RustBuffer.ByValue): FogException = FfiConverterTypeFogError.lift(error_buf)
@@ -22265,6 +22328,13 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
             150 -> FogException.AlreadyEstablished(FfiConverterString.read(buf))
             151 -> FogException.FutureLookup(FfiConverterString.read(buf))
             152 -> FogException.GovernanceRefused(FfiConverterString.read(buf))
+            153 -> FogException.UnknownPeer(FfiConverterString.read(buf))
+            154 -> FogException.NotUnderstood(FfiConverterString.read(buf))
+            155 -> FogException.UnknownGroup(FfiConverterString.read(buf))
+            156 -> FogException.NotGroupCreator(FfiConverterString.read(buf))
+            157 -> FogException.MeshBusy(FfiConverterString.read(buf))
+            158 -> FogException.InvalidMeshContent(FfiConverterString.read(buf))
+            159 -> FogException.UnknownFile(FfiConverterString.read(buf))
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
 
@@ -22882,6 +22952,34 @@ public object FfiConverterTypeFogError : FfiConverterRustBuffer<FogException> {
             }
             is FogException.GovernanceRefused -> {
                 buf.putInt(152)
+                Unit
+            }
+            is FogException.UnknownPeer -> {
+                buf.putInt(153)
+                Unit
+            }
+            is FogException.NotUnderstood -> {
+                buf.putInt(154)
+                Unit
+            }
+            is FogException.UnknownGroup -> {
+                buf.putInt(155)
+                Unit
+            }
+            is FogException.NotGroupCreator -> {
+                buf.putInt(156)
+                Unit
+            }
+            is FogException.MeshBusy -> {
+                buf.putInt(157)
+                Unit
+            }
+            is FogException.InvalidMeshContent -> {
+                buf.putInt(158)
+                Unit
+            }
+            is FogException.UnknownFile -> {
+                buf.putInt(159)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
