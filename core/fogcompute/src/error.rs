@@ -740,6 +740,9 @@ fn store_code(error: &StoreError) -> ErrorCode {
         }
         StoreError::SchemaTooNew { .. } => ErrorCode::StorageTooNew,
         StoreError::BadEntry { .. }
+        | StoreError::BadIdentity
+        | StoreError::BadMessage { .. }
+        | StoreError::BadGate
         | StoreError::BadAccount { .. }
         | StoreError::BadBatch { .. }
         | StoreError::BadProjection { .. }

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fogcompute_base::limits::FRAME_BYTES_MAX;
 use fogcompute_base::{Clock, NodeId};
 use fogcompute_transport::Ended;
 use thiserror::Error;
@@ -26,8 +25,11 @@ use crate::link::HANDSHAKE_TIMEOUT;
 
 pub use transport::TcpTransport;
 
-/// Longest frame, in bytes: what a [`Link`](crate::Link) carries, but for a byte that says what it is.
-pub const TCP_FRAME_BYTES_MAX: usize = FRAME_BYTES_MAX - 1;
+/// Longest frame, in bytes: a MiB, but for a byte that says what it is.
+pub const TCP_FRAME_BYTES_MAX: usize = LINK_BYTES_MAX - 1;
+
+/// Longest frame of a [`Link`](crate::Link) that is read here.
+const LINK_BYTES_MAX: usize = 1 << 20;
 
 /// Nothing to say, but still here.
 const KEEP_ALIVE: u8 = 0;
@@ -70,7 +72,7 @@ impl Default for TcpConfig {
             handshakes_max: 64,
             handshake_max: HANDSHAKE_TIMEOUT,
             queue_bytes_max: 1 << 20,
-            window_bytes_max: FRAME_BYTES_MAX + (256 << 10),
+            window_bytes_max: LINK_BYTES_MAX + (256 << 10),
             keep_alive: Duration::from_secs(15),
             idle_max: Duration::from_secs(60),
             redial_first: Duration::from_millis(250),

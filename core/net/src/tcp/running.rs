@@ -11,7 +11,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use super::{BYE, DialId, FRAME, KEEP_ALIVE, Outgoing, Shared, State, TcpEvent, TcpLinkId, cost};
+use super::{
+    BYE, DialId, FRAME, KEEP_ALIVE, LINK_BYTES_MAX, Outgoing, Shared, State, TcpEvent, TcpLinkId,
+    cost,
+};
 use crate::link::{Link, LinkError, LinkReader, LinkWriter, Purpose};
 use crate::places::passed;
 
@@ -286,7 +289,9 @@ async fn read(
     let window = u32::try_from(window).unwrap_or(u32::MAX);
     let credit = Arc::new(Semaphore::new(window as usize));
     loop {
-        let mut frame = match tokio::time::timeout(limit, reader.receive()).await {
+        let mut frame = match tokio::time::timeout(limit, reader.receive_up_to(LINK_BYTES_MAX))
+            .await
+        {
             Ok(Ok(frame)) => frame,
             // A frame that is none, or was changed on its way.
             Ok(Err(LinkError::Noise | LinkError::Protocol | LinkError::FrameTooLong { .. })) => {
