@@ -106,9 +106,9 @@ async def main() -> None:
                 break
         counts = [int.from_bytes(await fog.result(task), "little") for task in job["tasks"]]
         print("every text was counted:", counts == list(range(1, 21)))
-        for node in await fog.nodes():
-            if node["role"] == "compute":
-                await fog.drain(node["node"])
+        for member in await fog.nodes():
+            if member["role"] == "compute":
+                await fog.drain(member["node"])
 
 
 asyncio.run(main())
