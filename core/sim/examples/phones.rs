@@ -21,7 +21,7 @@ struct Options {
 impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> Option<Self> {
         let mut options = Self {
-            phones: 50,
+            phones: 12,
             seed: 0,
             rules: false,
         };

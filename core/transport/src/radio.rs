@@ -274,7 +274,7 @@ pub enum RadioEvent {
 
 /// A Bluetooth radio with one service and one characteristic.
 ///
-/// What it promises, and [`radio_conformance`](super::radio_conformance) tests:
+/// What it promises, and [`radio_conformance`](macro@super::radio_conformance) tests:
 ///
 /// - Over one connection values arrive whole, once, and in the order they were given. One
 ///   [with response](WriteKind::WithResponse) arrives or the connection ends; others may be lost.

@@ -1,4 +1,4 @@
-//! What every [`BleRadio`] does. [`radio_conformance!`](crate::radio_conformance) makes a test of each check.
+//! What every [`BleRadio`] does. [`radio_conformance!`](macro@crate::radio_conformance) makes a test of each check.
 
 use crate::Address;
 use crate::radio::{
