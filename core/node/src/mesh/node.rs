@@ -313,7 +313,8 @@ impl MeshNode {
         Ok(true)
     }
 
-    /// Talks over a radio too. What its code does when it is asked something runs on the node's thread.
+    /// Talks over a radio too. What its code does when it is asked something runs on the node's thread, and so does
+    /// its destructor when the node has ended.
     ///
     /// # Errors
     /// [`MeshError::RadiosFull`], [`MeshError::Closed`], [`MeshError::Forked`].
@@ -655,6 +656,8 @@ impl MeshNode {
         }
         self.shared.close();
         let thread = lock(&self.thread).take();
+        // A radio's code that closes its node runs on the thread that ends.
+        let thread = thread.filter(|thread| thread.thread().id() != std::thread::current().id());
         if let Some(thread) = thread {
             // A panic is a bug that the thread has reported.
             let _ = thread.join();
