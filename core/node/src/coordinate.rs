@@ -12,7 +12,6 @@ use fogcompute_base::wire::DecodeError;
 use fogcompute_base::{
     AccountId, Clock, Instant, NodeId, OsEntropy, SystemClock, TaskId, UnixMillis,
 };
-use fogcompute_coord::metrics::Metrics;
 use fogcompute_coord::{
     Config, Coordinator, Event, FlushError, Host, JobSpec, LossReason, Offer, Placement,
     PrivacyLevel, RegisterError, ReportError, genesis,
@@ -36,7 +35,6 @@ use tokio::task::JoinSet;
 
 use self::outbox::{Full, Outbox};
 use crate::error::NodeError;
-use crate::health;
 use crate::protocol::{
     AttemptId, DIRECTORY_NODES_MAX, FROM_NODE_BYTES_MAX, FromNode, LINK_TASKS_MAX, Lending,
     LinkModules, Refusal, Role, STRANGER_BYTES_MAX, TaskMessage, ToNode,
@@ -236,8 +234,6 @@ pub struct CoordinatorService {
     directory: watch::Sender<Arc<[u8]>>,
     requests: BTreeMap<MessageId, Request>,
     pub(crate) submitters: Submitters,
-    /// What happened since the start.
-    pub(crate) counts: Metrics,
     /// What has happened and was not told yet.
     updates: VecDeque<Update>,
     /// Reports that were heard and will be acknowledged once what came of them is on disk.
@@ -368,7 +364,6 @@ impl CoordinatorService {
             directory,
             requests: BTreeMap::new(),
             submitters: Submitters::new(desk, asked),
-            counts: Metrics::default(),
             updates: VecDeque::new(),
             reported: Vec::new(),
             filled: BTreeSet::new(),
@@ -454,11 +449,7 @@ impl CoordinatorService {
     /// # Errors
     /// [`NodeError::Submit`].
     pub async fn submit(&mut self, job: JobSpec) -> Result<(), NodeError> {
-        let taken = self.with_rules(|rules, host| rules.submit(job, host));
-        if let Err(error) = &taken {
-            health::count_refused(&mut self.counts, error);
-        }
-        Ok(taken?)
+        Ok(self.with_rules(|rules, host| rules.submit(job, host))?)
     }
 
     /// Waits for the next thing that happens, acts on it, and tells.
@@ -624,7 +615,6 @@ impl CoordinatorService {
         let at = self.clock.now();
         let routed = matches!(self.config.rules.placement, Placement::Routed(_));
         let _entered = trace::span(&event, routed).entered();
-        health::count(&mut self.counts, &event);
         match &event {
             Event::Dispatch {
                 node,
@@ -783,9 +773,7 @@ impl CoordinatorService {
         attempt: u32,
         report: TaskReport,
     ) -> Result<Amount, ReportError> {
-        let taken = self.with_rules(|rules, host| rules.report(node, attempt, report, host));
-        self.counts.reports_refused += u64::from(taken.is_err());
-        taken
+        self.with_rules(|rules, host| rules.report(node, attempt, report, host))
     }
 
     fn handle_control(&mut self, control: Control) -> Result<Option<Update>, NodeError> {
