@@ -350,15 +350,15 @@ impl Demo {
             privacy: PrivacyLevel::Private,
             tasks,
         };
-        self.meanwhile(client.submit(order)).await??;
         self.say(&format!(
-            "submitted: {} × {} pixels in {} tiles, {} credits reserved; each tile goes through \
-             {LAYERS} mixnodes and comes back by reply blocks",
+            "a job is submitted: {} × {} pixels in {} tiles, for which {} credits are held back; each \
+             tile goes through {LAYERS} mixnodes and comes back by reply blocks",
             view.width,
             view.height,
             self.config.tiles,
             credits(reserved),
         ));
+        self.meanwhile(client.submit(order)).await??;
         Ok(id)
     }
 

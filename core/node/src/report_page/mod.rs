@@ -715,8 +715,8 @@ mod tests {
         fixture::assert_well_formed(&page);
         assert!(!page.contains("Nothing took its place") && !page.contains(">gone</text>"));
         for told in [
-            "250 ms later",
-            "400 ms later",
+            "250\u{a0}ms later",
+            "400\u{a0}ms later",
             "went on from its files",
             "killed, back",
         ] {
