@@ -245,6 +245,7 @@ impl Demo {
         self.deadline = Some(self.clock.now() + JOB_TIMEOUT);
         let job = self.submit(&client, orders).await?;
         self.work(&client, job).await?;
+        self.wait_until_back().await?;
         self.stop_coordinator().await?;
         let report = self.settle()?;
         self.write(&report)

@@ -501,8 +501,8 @@ fn trade_offs(plot: &Plot<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fogcompute_schedule::OBJECTIVE_NAMES;
     use crate::report_page::fixture;
+    use fogcompute_schedule::OBJECTIVE_NAMES;
 
     #[test]
     fn every_objective_of_the_optimiser_is_explained() {
