@@ -245,6 +245,7 @@ impl Demo {
         self.deadline = Some(self.clock.now() + JOB_TIMEOUT);
         let job = self.submit(&client, orders).await?;
         self.work(&client, job).await?;
+        self.wait_until_back().await?;
         self.stop_coordinator().await?;
         let report = self.settle()?;
         self.write(&report)
@@ -350,15 +351,15 @@ impl Demo {
             privacy: PrivacyLevel::Private,
             tasks,
         };
-        self.meanwhile(client.submit(order)).await??;
         self.say(&format!(
-            "submitted: {} × {} pixels in {} tiles, {} credits reserved; each tile goes through \
-             {LAYERS} mixnodes and comes back by reply blocks",
+            "a job is submitted: {} × {} pixels in {} tiles, for which {} credits are held back; each \
+             tile goes through {LAYERS} mixnodes and comes back by reply blocks",
             view.width,
             view.height,
             self.config.tiles,
             credits(reserved),
         ));
+        self.meanwhile(client.submit(order)).await??;
         Ok(id)
     }
 

@@ -23,7 +23,7 @@ use crate::coordinate::{CoordinatorService, NodeRecord, Update};
 use crate::protocol::Role;
 
 /// How long nodes may take to say what they counted, when their coordinator ends.
-const LAST_COUNTS_MAX: Duration = Duration::from_secs(2);
+const LAST_COUNTS_MAX: Duration = Duration::from_secs(5);
 
 /// One line.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -259,6 +259,8 @@ impl Recorder {
         };
         // Whoever has not answered by then is gone or busy.
         let _ = tokio::time::timeout(LAST_COUNTS_MAX, counts).await;
+        let nodes: Vec<_> = fog.nodes().map(|(node, _)| node).collect();
+        nodes.into_iter().for_each(|node| self.note_node(fog, node));
         let packets = fog.mix_stats().await.into();
         self.write(fog, Noted::Ended { packets });
     }

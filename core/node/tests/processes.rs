@@ -672,6 +672,11 @@ async fn whatever_a_demonstration_kills_the_picture_is_the_same_and_each_tile_is
             let page = std::fs::read_to_string(out.path().join("report.html")).unwrap();
             assert_eq!(page.contains("got SIGKILL"), kill != "none");
             check_deaths(kill, &said);
+            // Who lives says last what it counted.
+            for node in said["nodes"].as_array().unwrap() {
+                let stays_away = kill == "compute" && node["deaths"][0].is_object();
+                assert_eq!(node["packets_received"].is_null(), stays_away, "{node}");
+            }
             check_money(&said);
         }
     }

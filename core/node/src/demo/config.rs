@@ -138,8 +138,8 @@ pub enum DemoError {
         /// The end of its log.
         log: String,
     },
-    /// The processes did not join in time.
-    #[error("only {joined} of {expected} nodes joined within {seconds} s")]
+    /// The processes did not take part in time.
+    #[error("only {joined} of {expected} processes took part within {seconds} s")]
     StartTimeout {
         /// How many did.
         joined: usize,

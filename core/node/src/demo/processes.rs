@@ -40,8 +40,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the coordinator may take to end when it is asked to.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long what was started again may take to take part, once the job has ended.
+const BACK_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How many times one process is started again.
-const RESTARTS_MAX: usize = 5;
+const RESTARTS_MAX: u32 = 5;
 
 /// The file in which the coordinator's process notes what the report needs.
 pub(super) const RECORD_FILE: &str = "record.jsonl";
@@ -150,7 +153,7 @@ impl Demo {
     pub(super) async fn start_coordinator(
         &mut self,
         endowment: Amount,
-        spend_max: Amount,
+        reserved: Amount,
     ) -> Result<FogClient, DemoError> {
         let nodes = self.config.nodes + u16::from(LAYERS * MIXNODES_PER_LAYER);
         let name = "coordinator".to_owned();
@@ -177,10 +180,12 @@ impl Demo {
             self.wait_for_the_start(deadline).await?;
         };
         let owner = Data(&data).owner().map_err(fog_error)?;
+        // A coordinator that is killed between counting a call and doing it has counted it.
+        let times = 1 + RESTARTS_MAX;
         let (token, key) = issue_token(&owner, None, |grant| Grant {
             actions: Actions::of(&[Action::Submit, Action::Query]),
-            tasks_max: self.config.tiles.into(),
-            spend_max,
+            tasks_max: u64::from(self.config.tiles) * u64::from(times),
+            spend_max: Amount(reserved.0.saturating_mul(times.into())),
             ..grant
         });
         self.owner = Some(token.grant.account);
@@ -291,8 +296,9 @@ impl Demo {
         let mut command = Command::new(program);
         command.args(first).args(arguments).arg("--data").arg(data);
         if part == Part::Coordinator {
-            // Where its nodes and its submitter look for it.
-            let listen = self.address.unwrap_or(([127, 0, 0, 1], 0).into());
+            // Where its nodes and its submitter look for it, once it has said so.
+            let known = FogFile::read(&data.join("fog.toml"));
+            let listen = known.map_or(([127, 0, 0, 1], 0).into(), |file| file.address);
             command.args(["--listen", &listen.to_string()]);
         }
         // Whoever kills this process closes the other end.
@@ -326,6 +332,22 @@ impl Demo {
                 Part::Node(_) => it.running && it.known.as_ref().is_some_and(answered),
             })
             .count()
+    }
+
+    /// Gives what was started again the time to take part, so that it can be told when it did, and be
+    /// asked what it counted.
+    pub(super) async fn wait_until_back(&mut self) -> Result<(), DemoError> {
+        let deadline = self.clock.now() + BACK_TIMEOUT;
+        while self.clock.now() < deadline {
+            self.look_after_processes().await?;
+            let running = self.processes.iter().filter(|it| it.running);
+            let is_back = |it: &Process| it.deaths.last().is_none_or(|death| death.back.is_some());
+            if running.clone().all(is_back) && self.joined() >= running.count() {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
     }
 
     async fn wait_for_the_start(&mut self, deadline: Instant) -> Result<(), DemoError> {
@@ -405,7 +427,7 @@ impl Demo {
 
     fn start_again(&mut self, index: usize) -> Result<(), DemoError> {
         let process = &self.processes[index];
-        if process.deaths.len() > RESTARTS_MAX {
+        if process.deaths.len() > RESTARTS_MAX as usize {
             return Err(self.ended_error(index));
         }
         let child = self.spawn(process.part, &process.data, &process.arguments)?;

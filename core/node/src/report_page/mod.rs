@@ -110,6 +110,15 @@ fn fate_of(node: &NodeReport) -> Option<String> {
     })
 }
 
+/// A node's name in a sentence: of coordinators there is one.
+fn spoken(node: &NodeReport) -> String {
+    let name = esc(&node.name);
+    match node.compute || node.layer.is_some() {
+        true => name.to_string(),
+        false => format!("the {name}"),
+    }
+}
+
 /// What the run was, in numbers that several parts of the page need.
 struct Tally {
     mixnodes: usize,
@@ -167,7 +176,7 @@ fn header(report: &Report, kills: &[Kill<'_>]) -> String {
             [] => String::new(),
             [kill] => format!(
                 "On the way, {} {}{}. ",
-                esc(kill.name),
+                spoken(&report.nodes[kill.node]),
                 match kill.death.ended {
                     Some(_) => "ended",
                     None => "was killed",
@@ -392,7 +401,7 @@ fn told(report: &Report, kill: &Kill<'_>, tally: &Tally) -> String {
     };
     let mut text = format!(
         "{when}, {}{} {what}",
-        esc(kill.name),
+        spoken(node),
         process.unwrap_or_default()
     );
     let back = kill.back_ms.map(|back| millis(back - kill.at_ms));
@@ -715,8 +724,8 @@ mod tests {
         fixture::assert_well_formed(&page);
         assert!(!page.contains("Nothing took its place") && !page.contains(">gone</text>"));
         for told in [
-            "250 ms later",
-            "400 ms later",
+            "250\u{a0}ms later",
+            "400\u{a0}ms later",
             "went on from its files",
             "killed, back",
         ] {

@@ -468,7 +468,9 @@ fn draw_spot(spot: &Spot<'_>) -> String {
 fn detail(node: &NodeReport, compact: bool) -> String {
     let what = what_it_did(node, compact);
     match super::fate_of(node) {
-        Some(fate) if !compact => format!("{fate} · {what}"),
+        Some(fate) if !compact && node.compute => format!("{fate} · {what}"),
+        // The other boxes have no room for both.
+        Some(fate) if !compact => fate,
         _ => what,
     }
 }
