@@ -135,11 +135,13 @@ fn read_inputs() -> Result<mpsc::Receiver<ScreenInput>, ChatError> {
     Ok(receiver)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 #[path = "../../tests/terminal/mod.rs"]
 mod terminal;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::terminal::Terminal as Line;
     use super::*;

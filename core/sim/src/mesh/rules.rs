@@ -375,3 +375,26 @@ impl World<'_> {
         Some(division.given)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_one_that_are_not_in_the_other() {
+        let (mut some, mut others) = (Numbers::default(), Numbers::default());
+        for number in [0, 63, 64, 130, 700] {
+            assert!(some.insert(number));
+            assert!(!some.insert(number));
+        }
+        for number in [63, 65, 130, 9000] {
+            others.insert(number);
+        }
+        assert_eq!(some.without(&others).collect::<Vec<_>>(), [0, 64, 700]);
+        assert_eq!(others.without(&some).collect::<Vec<_>>(), [65, 9000]);
+        some.remove(64);
+        some.remove(9000);
+        assert!(!some.contains(64) && !some.contains(9000) && some.contains(700));
+        assert_eq!(some.without(&Numbers::default()).count(), 4);
+    }
+}
