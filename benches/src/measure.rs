@@ -1,8 +1,11 @@
 //! Measuring two things in turns.
 
+use std::error::Error;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cpu_time::ThreadTime;
+use serde::de::DeserializeOwned;
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -11,6 +14,21 @@ pub(crate) enum Effort {
     Full,
     /// As little as shows that it runs.
     Smoke,
+}
+
+/// Bytes of the heap of an area, counted by a program of its own, `memory`, which stands beside this
+/// one: counting would slow what is measured here.
+pub(crate) fn counted_on_heap<T: DeserializeOwned>(area: &str) -> Result<T, Box<dyn Error>> {
+    let name = format!("memory{}", std::env::consts::EXE_SUFFIX);
+    let program = std::env::current_exe()?.with_file_name(name);
+    let done = Command::new(&program)
+        .arg(area)
+        .output()
+        .map_err(|error| format!("{}: {error}", program.display()))?;
+    if !done.status.success() {
+        return Err(format!("{} ended with {}", program.display(), done.status).into());
+    }
+    Ok(serde_json::from_slice(&done.stdout)?)
 }
 
 /// What a call's cost is counted in.

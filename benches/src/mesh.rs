@@ -21,7 +21,7 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::Deserialize;
 use snow::TransportState;
 
-use crate::measure::{Effort, in_turns};
+use crate::measure::{Effort, counted_on_heap, in_turns};
 use crate::row::{Output, Row};
 
 use fogcompute::base::UnixMillis;
@@ -40,7 +40,7 @@ struct Peer {
     calls: u64,
 }
 
-/// What the program `mesh-memory` counted, beside the least that must be kept.
+/// What the program `memory` counted, beside the least that must be kept.
 #[derive(Deserialize)]
 struct Memory {
     idle_peer: f64,
@@ -257,17 +257,9 @@ fn simulated(effort: Effort, output: &mut Output) -> Result<(), Box<dyn Error>> 
     })
 }
 
-/// Bytes of the heap, counted by a program of its own: counting would slow what is measured here.
+/// Bytes of the heap.
 fn memory(output: &mut Output) -> Result<(), Box<dyn Error>> {
-    let name = format!("mesh-memory{}", std::env::consts::EXE_SUFFIX);
-    let program = std::env::current_exe()?.with_file_name(name);
-    let done = Command::new(&program)
-        .output()
-        .map_err(|error| format!("{}: {error}", program.display()))?;
-    if !done.status.success() {
-        return Err(format!("{} ended with {}", program.display(), done.status).into());
-    }
-    let memory: Memory = serde_json::from_slice(&done.stdout)?;
+    let memory: Memory = counted_on_heap("mesh")?;
     for (case, ours, peer, theirs) in [
         (
             "memory of an idle peer",

@@ -528,7 +528,7 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
     let json_asked = args.get(1).is_some_and(|task| {
         [
             "demo", "schedule", "ledger", "dao", "harvest", "token", "submit", "status", "result",
-            "cancel", "drain", "undrain", "watch", "top",
+            "logs", "cancel", "drain", "undrain", "watch", "top",
         ]
         .iter()
         .any(|json| task == json)

@@ -14,7 +14,7 @@ use fogcompute_base::{
 };
 use fogcompute_coord::{
     Config, Coordinator, Event, FlushError, Host, JobSpec, LossReason, Offer, Placement,
-    PrivacyLevel, RegisterError, ReportError, RoundTrips, genesis,
+    PrivacyLevel, RegisterError, ReportError, RoundTrips, SubmitError, genesis,
 };
 use fogcompute_exec::{TaskError, TaskReport, TaskSpec, TaskState};
 use fogcompute_ledger::Amount;
@@ -37,7 +37,7 @@ use self::outbox::{Full, Outbox};
 use crate::error::NodeError;
 use crate::protocol::{
     AttemptId, DIRECTORY_NODES_MAX, FROM_NODE_BYTES_MAX, FromNode, LINK_TASKS_MAX, Lending,
-    LinkModules, Refusal, Role, STRANGER_BYTES_MAX, TaskMessage, ToNode,
+    LinkModules, Refusal, Reported, Role, STRANGER_BYTES_MAX, TaskMessage, ToNode,
 };
 use crate::submit::{self, Desk, Submitters};
 use crate::trace;
@@ -499,8 +499,11 @@ impl CoordinatorService {
     /// Admits a job. It is safe once [`Event::Admitted`] says so.
     ///
     /// # Errors
-    /// [`NodeError::Submit`].
+    /// [`NodeError::Submit`], [`NodeError::Store`].
     pub async fn submit(&mut self, job: JobSpec) -> Result<(), NodeError> {
+        if self.knows(job.id)? {
+            return Err(SubmitError::KnownJob { job: job.id }.into());
+        }
         Ok(self.with_rules(|rules, host| rules.submit(job, host))?)
     }
 
@@ -678,8 +681,12 @@ impl CoordinatorService {
                 let (node, task, attempt) = (*node, *task, *attempt);
                 let sent = permit.map(|permit| self.dispatch(node, task, attempt, spec, permit));
                 if let Some(Err(error)) = sent {
-                    let result = Err(TaskError::Cancelled);
-                    let _ = self.report(node, attempt, TaskReport { task, result });
+                    let report = TaskReport {
+                        task,
+                        result: Err(TaskError::Cancelled),
+                    };
+                    let log = String::new();
+                    let _ = self.report(node, attempt, Reported { report, log });
                     return Ok(Update::Unsent { task, error });
                 }
             }
@@ -749,9 +756,9 @@ impl CoordinatorService {
         let receiver = peer.record.descriptor.contact();
         let topology = self.topology()?;
         let output = usize::try_from(spec.limits().output_bytes).unwrap_or(usize::MAX);
-        let surbs = self
-            .client
-            .surbs_for(output.saturating_add(REPORT_OVERHEAD_BYTES));
+        let surbs = self.client.surbs_for(
+            output.saturating_add(Reported::log_bytes_max(spec) + REPORT_OVERHEAD_BYTES),
+        );
         let surbs = u16::try_from(surbs).unwrap_or(u16::MAX);
         let body = TaskMessage {
             attempt,
@@ -809,23 +816,32 @@ impl CoordinatorService {
         let Some(request) = self.requests.remove(&id) else {
             return;
         };
-        let Some(report) = TaskReport::decode(&body)
+        let Some(reported) = Reported::decode(&body)
             .ok()
-            .filter(|report| report.task == request.task)
+            .filter(|reported| reported.report.task == request.task)
         else {
             return;
         };
         // What is refused is the sender's fault, and dealt with by the rules.
-        let _ = self.report(request.node, request.attempt, report);
+        let _ = self.report(request.node, request.attempt, reported);
     }
 
     fn report(
         &mut self,
         node: NodeId,
         attempt: u32,
-        report: TaskReport,
+        reported: Reported,
     ) -> Result<Amount, ReportError> {
-        self.with_rules(|rules, host| rules.report(node, attempt, report, host))
+        let Reported { report, log } = reported;
+        let task = report.task;
+        let taken = self.with_rules(|rules, host| rules.report(node, attempt, report, host));
+        let state = self.rules.task(task).map(|task| task.state);
+        if taken.is_ok() && !log.is_empty() && state.is_some_and(TaskState::is_terminal) {
+            // Nodes may say anything, and people read it at terminals.
+            let plain = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
+            self.jobs.keep_log(task, log.chars().map(plain).collect());
+        }
+        taken
     }
 
     fn handle_control(&mut self, control: Control) -> Result<Option<Update>, NodeError> {
@@ -955,12 +971,12 @@ impl CoordinatorService {
                 Ok(Ok(Update::Heard { node }))
             }
             FromNode::Reports { reports } if self.link_of(node) == Some(link) => {
-                for (number, report) in reports {
+                for (number, reported) in reports {
                     let attempt = AttemptId {
-                        task: report.task,
+                        task: reported.report.task,
                         number,
                     };
-                    if self.report(node, number, report).is_err()
+                    if self.report(node, number, reported).is_err()
                         && let Some(peer) = self.peers.get_mut(&node)
                     {
                         peer.record.reports_refused += 1;

@@ -70,7 +70,7 @@ pub use mixnet::{
     MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetError, MixnetMessage, MixnetNode,
     MixnetNodeConfig, Pending, ReplyBlocks, Restored,
 };
-pub use protocol::{Refusal, Role};
+pub use protocol::{REPORT_LOG_BYTES_MAX, Refusal, Role};
 pub use serve::{NodeConfig, run_node};
 pub use submit::{
     FogClient, FogClientConfig, FogClientError, JobOrder, NodeStatus, Reason, SubmittersConfig,

@@ -187,6 +187,9 @@ pub(crate) struct SubmitArguments {
     /// How well its tasks are hidden on their way: public, private, confidential, secret.
     #[arg(long, value_name = "LEVEL", default_value = PrivacyLevel::default().name(), value_parser = privacy)]
     pub(super) privacy: PrivacyLevel,
+    /// Let the tasks log, say how far they are, and make checkpoints: the imports of module fog.
+    #[arg(long)]
+    pub(super) host_calls: bool,
     /// Wait until every task has ended.
     #[arg(long)]
     pub(super) wait: bool,
@@ -239,6 +242,15 @@ pub(crate) struct ResultArguments {
     /// Where the output goes instead of the standard output.
     #[arg(long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogsArguments {
+    #[command(flatten)]
+    pub(super) asking: Asking,
+    /// The task: 32 hexadecimal digits.
+    #[arg(value_name = "TASK")]
+    pub(super) task: TaskId,
 }
 
 #[derive(Args, Debug)]

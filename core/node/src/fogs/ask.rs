@@ -10,13 +10,13 @@ use std::time::Duration;
 use fogcompute_base::limits::{INPUT_BYTES_MAX, MODULE_BYTES_MAX};
 use fogcompute_base::{Digest, JobId, OsEntropy, Rng as _, TaskId};
 use fogcompute_coord::{JobSummary, TaskOrder};
-use fogcompute_exec::{Limits, TaskSpec, TaskState};
+use fogcompute_exec::{Grants, Limits, TaskSpec, TaskState};
 use fogcompute_store::{JobChange, JobEvent, JobRow, TaskRow};
 use serde_json::{Value, json};
 
 use super::arguments::{
-    Asking, CancelArguments, NodeNameArguments, ResultArguments, StatusArguments, SubmitArguments,
-    WatchArguments,
+    Asking, CancelArguments, LogsArguments, NodeNameArguments, ResultArguments, StatusArguments,
+    SubmitArguments, WatchArguments,
 };
 use super::files::TokenFile;
 use super::{FogCommandError, print, say};
@@ -52,11 +52,15 @@ pub(super) async fn submit(arguments: &SubmitArguments) -> Result<(), FogCommand
         ..Limits::default()
     };
     let fuel_estimate = arguments.estimate.unwrap_or(arguments.fuel / 10).max(1);
+    let grants = Grants {
+        host_calls: arguments.host_calls,
+        ..Grants::default()
+    };
     let mut tasks = Vec::new();
     for (number, input) in (0_u64..).zip(inputs) {
         tasks.push(TaskOrder {
             id: task_id(job, number),
-            spec: TaskSpec::new(Arc::clone(&module), input, limits)?,
+            spec: TaskSpec::new(Arc::clone(&module), input, limits)?.with_grants(grants.clone())?,
             fuel_estimate,
             price_max: arguments.price,
         });
@@ -195,6 +199,18 @@ pub(super) async fn result(arguments: &ResultArguments) -> Result<(), FogCommand
                 .map_err(FogCommandError::Output)
         }
     }
+}
+
+pub(super) async fn logs(arguments: &LogsArguments) -> Result<(), FogCommandError> {
+    let task = arguments.task;
+    let log = client(&arguments.asking)?.log(task).await?;
+    if arguments.asking.json {
+        return print(&json!({"task": task, "log": log}).to_string());
+    }
+    let mut out = io::stdout().lock();
+    (out.write_all(log.as_bytes()))
+        .and_then(|()| out.flush())
+        .map_err(FogCommandError::Output)
 }
 
 pub(super) async fn cancel(arguments: &CancelArguments) -> Result<(), FogCommandError> {

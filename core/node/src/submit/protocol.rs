@@ -28,6 +28,7 @@
 //! | 11 | drain | node, to take tasks again; answer 7 |
 //! | 12 | query | events after number `u64`, most of them `u16`, milliseconds to wait for one `u32`; answer 8 |
 //! | 13 | query | metrics; answer 9 |
+//! | 14 | query | task: what it said; answer 10 |
 //!
 //! Bodies of answers:
 //!
@@ -42,6 +43,7 @@
 //! | 7 | done |
 //! | 8 | number of the last event looked at `u64`, events that are forgotten `u64`, `u16` count, events |
 //! | 9 | text |
+//! | 10 | text |
 //! | 255 | refused: reason `u8`, see [`Reason`]; text for people |
 
 use std::collections::BTreeMap;
@@ -58,7 +60,7 @@ use fogcompute_ledger::Amount;
 use fogcompute_store::{JobChange, JobEvent, JobEvents, JobRow, TaskRow};
 use thiserror::Error;
 
-use crate::protocol::Role;
+use crate::protocol::{REPORT_LOG_BYTES_MAX, Role};
 
 /// Longest frame, in bytes: one message of Noise.
 pub(crate) const FRAME_BYTES: usize = 64_000;
@@ -260,6 +262,7 @@ pub(crate) enum Request {
     Task(TaskId),
     Jobs { count_max: u16 },
     Result(TaskId),
+    Log(TaskId),
     CancelJob(JobId),
     CancelTask(TaskId),
     Nodes,
@@ -288,6 +291,7 @@ pub(crate) enum Answer {
     Done,
     Events(JobEvents),
     Metrics(String),
+    Log(String),
     Refused { reason: Reason, said: String },
 }
 
@@ -304,6 +308,7 @@ impl Request {
             | Self::Task(_)
             | Self::Jobs { .. }
             | Self::Result(_)
+            | Self::Log(_)
             | Self::Nodes
             | Self::Events(_)
             | Self::Metrics => Action::Query,
@@ -339,6 +344,7 @@ impl Request {
                 out.u32(wanted.wait_ms);
             }
             Self::Metrics => out.u8(13),
+            Self::Log(task) => write_id(14, task.as_bytes(), &mut out),
         }
         out.finish()
     }
@@ -373,6 +379,7 @@ impl Request {
                 })
             }
             13 => Self::Metrics,
+            14 => Self::Log(TaskId::from_bytes(reader.array()?)),
             other => return Err(unknown(0, other.into())),
         };
         reader.finish()?;
@@ -434,6 +441,10 @@ impl Answer {
                 out.u8(9);
                 out.text(text);
             }
+            Self::Log(text) => {
+                out.u8(10);
+                out.text(text);
+            }
             Self::Refused { reason, said } => {
                 out.u8(255);
                 out.u8(*reason as u8);
@@ -461,6 +472,7 @@ impl Answer {
                 events: read_all(&mut reader, EVENTS_MAX.into(), read_event)?,
             }),
             9 => Self::Metrics(reader.text(TEXT_BYTES_MAX)?.to_owned()),
+            10 => Self::Log(reader.text(REPORT_LOG_BYTES_MAX)?.to_owned()),
             255 => {
                 let (at, code) = (reader.position(), reader.u8()?);
                 let reason = Reason::from_code(code).ok_or_else(|| unknown(at, code.into()))?;
@@ -935,6 +947,7 @@ mod tests {
             id.prop_map(|id| Request::Task(TaskId::from_bytes(id))),
             (0..=JOBS_MAX).prop_map(|count_max| Request::Jobs { count_max }),
             id.prop_map(|id| Request::Result(TaskId::from_bytes(id))),
+            id.prop_map(|id| Request::Log(TaskId::from_bytes(id))),
             id.prop_map(|id| Request::CancelJob(JobId::from_bytes(id))),
             id.prop_map(|id| Request::CancelTask(TaskId::from_bytes(id))),
             node.clone().prop_map(Request::Drain),
@@ -1042,6 +1055,7 @@ mod tests {
                 ],
             }),
             Answer::Metrics("a 1\n".to_owned()),
+            Answer::Log("one\ntwo\n".to_owned()),
         ];
         for reason in Reason::ALL {
             let (reason, said) = (*reason, reason.to_string());
