@@ -290,6 +290,8 @@ pub struct CoordinatorService {
     /// The latest directory, for all nodes: who is slow skips those in between.
     directory: watch::Sender<Arc<[u8]>>,
     requests: BTreeMap<MessageId, Request>,
+    /// What may have been lost on its way, there or back, and is sent once more.
+    again: VecDeque<Request>,
     pub(crate) submitters: Submitters,
     /// What has happened and was not told yet.
     updates: VecDeque<Update>,
@@ -319,14 +321,7 @@ impl CoordinatorService {
     /// # Errors
     /// [`NodeError`].
     pub async fn start(config: CoordinatorConfig) -> Result<Self, NodeError> {
-        Self::start_on(config, SystemClock::new()).await
-    }
-
-    /// As [`CoordinatorService::start`], for a host whose own moments are on the same clock.
-    pub(crate) async fn start_on(
-        config: CoordinatorConfig,
-        clock: SystemClock,
-    ) -> Result<Self, NodeError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         // The coordinator stands in the directory too.
         let max = DIRECTORY_NODES_MAX - 1;
         if config.nodes_max == 0 || config.nodes_max > max {
@@ -341,7 +336,6 @@ impl CoordinatorService {
                 max: HOPS_MAX - 1,
             }));
         }
-        let clock: Arc<dyn Clock> = Arc::new(clock);
         let mut bank = SqliteLedger::open(&config.ledger, Durability::Full)?;
         bank.execute(&genesis(config.owner, config.endowment), clock.unix_now())?;
         let mut jobs = JobStore::open(&config.jobs, Durability::Full)?;
@@ -420,6 +414,7 @@ impl CoordinatorService {
             changes: 0,
             directory,
             requests: BTreeMap::new(),
+            again: VecDeque::new(),
             submitters: Submitters::new(desk, asked),
             updates: VecDeque::new(),
             reported: Vec::new(),
@@ -533,7 +528,7 @@ impl CoordinatorService {
                 return Ok(update);
             }
             if self.decided.is_none() {
-                self.decided = self.rules.poll_event();
+                self.decided = self.rules.poll_event().or_else(|| self.sent_in_vain());
             }
             let permit = match &self.decided {
                 Some(Event::Dispatch { privacy, .. }) if privacy.needs_mixnet() => {
@@ -1093,12 +1088,39 @@ impl CoordinatorService {
 
     /// Forgets a node whose link has ended.
     fn lose(&mut self, node: NodeId) {
-        self.peers.remove(&node);
+        let lost = self.peers.remove(&node);
         self.changes += 1;
         // Nothing may be sent on a route that is no more.
         self.follow_routes();
         self.requests.retain(|_, request| request.node != node);
+        if lost.is_some_and(|peer| peer.record.role != Role::Compute) {
+            // Any of it may have been there, or its answer has to pass it. A node that has it does it
+            // once, and answers by the newer blocks too.
+            let requests = std::mem::take(&mut self.requests);
+            self.again.extend(requests.into_values());
+        }
         self.with_rules(|rules, host| rules.node_lost(node, LossReason::Disconnected, host));
+    }
+
+    /// What is to be sent once more, as the same attempt, if it has not ended and there is a way.
+    fn sent_in_vain(&mut self) -> Option<Event> {
+        if self.again.is_empty() || self.topology().is_err() {
+            return None;
+        }
+        while let Some(lost) = self.again.pop_front() {
+            let mut held = self.rules.attempts(lost.node);
+            let held = held.find(|held| (held.0, held.1) == (lost.task, lost.attempt));
+            if let Some((task, attempt, privacy, spec)) = held {
+                return Some(Event::Dispatch {
+                    node: lost.node,
+                    task,
+                    attempt,
+                    privacy,
+                    spec: spec.clone(),
+                });
+            }
+        }
+        None
     }
 
     /// Without a mixnode in every layer nothing can be sent, and nothing is dispatched.

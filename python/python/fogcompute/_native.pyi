@@ -4874,7 +4874,7 @@ class MeshEvent:
 
     Kinds: `peer_joined`, `peer_left`, `peer_changed`, `session_ready`, `public`, `private`,
     `delivery`, `file`, `voice`, `group`, `group_message`, `call`, `other`, `file_offered`,
-    `file_progress`, `file_received`, `file_failed`, `link_up`, `link_down`.
+    `file_progress`, `file_received`, `file_failed`, `link_up`, `link_down`, `radio_failed`.
     """
 
     @property
@@ -4891,8 +4891,8 @@ class MeshEvent:
 
     @property
     def text(self) -> str | None:
-        """A message's text, or the name of a file, which came from somebody else: no path to write to.
-        """
+        """A message's text; the name of a file, which came from somebody else: no path to write to; or what
+        a radio raised."""
 
     @property
     def mime(self) -> str | None:
@@ -4954,7 +4954,7 @@ class MeshEvent:
 
     @property
     def number(self) -> int:
-        """The number of a link, or the type of something unknown."""
+        """The number of a link, of a radio (0 is the first one), or of the type of something unknown."""
 
 @final
 class MeshPeer:
@@ -5149,8 +5149,9 @@ class MeshNode:
     def add_radio(self, radio: BleRadio) -> None:
         """Talks over a radio too: an object with the methods of `BleRadio`.
 
-        Its `attach` is called at once, with the inbox in which it tells what happens; the others run on
-        the node's thread. Raises `MeshBusyError` for a ninth radio, and what `attach` does.
+        Its `limits` and then its `attach` are called at once, the latter with the inbox in which it tells
+        what happens; the others run on the node's thread. Raises `MeshBusyError` for a ninth radio, and
+        what those two do.
         """
 
     def send_public(self, text: str) -> str:

@@ -462,6 +462,9 @@ impl Chat {
             },
             MeshEvent::LinkUp { link } => Said::Link { link, is_up: true },
             MeshEvent::LinkDown { link } => Said::Link { link, is_up: false },
+            MeshEvent::RadioFailed { radio, reason } => Said::Refused {
+                error: format!("radio {radio}: {reason}"),
+            },
         };
         self.show.say(&said)?;
         Ok(())

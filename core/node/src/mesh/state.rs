@@ -247,6 +247,10 @@ impl State {
                     self.node.set_blocked(*link, is_full);
                 }
             }
+            RadioLinkEvent::HostFailed { reason } => self.out.push(MeshEvent::RadioFailed {
+                radio: radio as u64,
+                reason,
+            }),
             _ => {}
         }
     }
