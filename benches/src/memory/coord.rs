@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use fogcompute::base::{AccountId, Instant, JobId, NodeId, Priority, Rng as _, TaskId, UnixMillis};
+use fogcompute::base::{AccountId, Instant, JobId, NodeId, Priority, TaskId, UnixMillis};
 use fogcompute::coord::routing::Strategy;
 use fogcompute::coord::{
     Config, Coordinator, Event, Forgetful, Host, JobSpec, Offer, Placement, PrivacyLevel,
@@ -12,7 +12,7 @@ use fogcompute::coord::{
 use fogcompute::exec::{Limits, TaskOutput, TaskReport, TaskSpec, Usage};
 use fogcompute::ledger::{Amount, Book};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::counted;
 

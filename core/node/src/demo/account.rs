@@ -36,7 +36,8 @@ impl CoordinatorFiles {
         let bank = bank.map_err(NodeError::from)?;
         let jobs = JobStore::open(data.join("jobs.sqlite"), Durability::Full);
         let stored = jobs.and_then(|jobs| jobs.stored());
-        let reputations = stored.map_err(NodeError::from)?.nodes.into_iter().collect();
+        let nodes = stored.map_err(NodeError::from)?.nodes.into_iter();
+        let reputations = nodes.map(|node| (node.id, node.reputation)).collect();
         Ok(Self { bank, reputations })
     }
 }
