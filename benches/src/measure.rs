@@ -115,6 +115,18 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
+/// The value below which such a share of sorted values is. Zero for none.
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
+    let last = values.len().saturating_sub(1) as f64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
+    let at = (last * share) as usize;
+    values.get(at).copied().unwrap_or(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,5 +152,13 @@ mod tests {
         ] {
             assert_eq!(median(values).to_string(), middle);
         }
+    }
+
+    #[test]
+    fn quantiles_are_values() {
+        let values: Vec<_> = (0..=100).map(f64::from).collect();
+        let at = [0.0, 0.5, 0.99, 1.0].map(|share| quantile(&values, share).to_string());
+        assert_eq!(at, ["0", "50", "99", "100"]);
+        assert_eq!(quantile(&[], 0.5).to_string(), "0");
     }
 }

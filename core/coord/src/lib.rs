@@ -108,7 +108,7 @@ pub use bank::{Bank, clearing_account, genesis, mint_account, node_account};
 pub use breaker::{Breaker, BreakerConfig, BreakerConfigError, BreakerState, Permit};
 pub use coordinates::{
     Coordinate, CoordinateError, ERROR_MAX, ERROR_MIN, HEIGHT_MS_MIN, MOVE_MS_MAX, POSITION_MS_MAX,
-    RTT_MS_MAX, SampleError,
+    ROUND_TRIPS_KEPT, RTT_MS_MAX, RoundTrips, SampleError,
 };
 pub use coordinator::{
     Config, Coordinator, ENDED_TASKS_MAX, Host, OPEN_TASKS_MAX, Placement, SNAPSHOT_INTERVAL,

@@ -41,7 +41,7 @@ counters! {
     bad_payload,
     /// Packets that were seen before.
     duplicated,
-    /// Messages of a session that were received before.
+    /// Messages of a session, and packets of a fog, that were received before.
     replayed,
     /// Handshakes and messages of sessions that do not open.
     unopened,
@@ -51,10 +51,12 @@ counters! {
     mis_signed,
     /// Packets that nobody here can verify yet.
     unverified,
-    /// Announces and handshakes of who claims another's identifier.
+    /// Announces and handshakes of who claims another's identifier, here or on the air.
     wrong_id,
     /// Announces with another signing key than the one known.
     changed_key,
+    /// Packets that are not of the fog that is talked to.
+    strangers,
     /// Packets that are too old.
     expired,
     /// Packets whose time is too far from ours.

@@ -57,9 +57,10 @@
 //! - Packets over a route that the sender chose are passed on along it; no packet is sent so from here.
 //! - No ratchet inside sessions: who learns a session's keys reads that session. Sessions are made anew after a
 //!   day.
-//! - No rotating identifiers. A peer's identifier, name and keys are in clear in its announces, every few seconds,
-//!   and the time to live of a packet shows who it started with: whoever listens knows who is there and who
-//!   talks to whom. The apps have that too.
+//! - It does not hide who is there: a peer's identifier, name and keys are in clear in its announces, every few
+//!   seconds, and the time to live of a packet shows who it started with, so that whoever listens knows who talks to
+//!   whom. The apps have that too. Peers that talk only to the members of their own [fog] hide all of it from
+//!   others, and cannot be heard by the apps.
 //! - A public message of 100 bytes or more that DEFLATE makes shorter may be refused by the iOS app: it packs again
 //!   with an encoder of its own to verify the signature, and encoders differ.
 //! - Nothing is sent a second time but private texts ([`Node::send_private`]) and what peers miss and ask for.
@@ -89,6 +90,7 @@ mod counters;
 pub mod courier;
 mod deflate;
 pub mod file;
+pub mod fog;
 pub mod fragment;
 mod gcs;
 pub mod group;
@@ -107,6 +109,7 @@ pub mod voice;
 
 pub use announce::{Announce, Capabilities, NEIGHBOURS_MAX, NICKNAME_BYTES_MAX};
 pub use counters::Counters;
+pub use fog::{FogConfig, FogKey};
 pub use fragment::Fragment;
 pub use gcs::{GCS_BYTES_MAX, GCS_REMAINDER_BITS, Gcs, GcsError};
 pub use identity::{Fingerprint, Identity, NoiseKey, VerifyKey};

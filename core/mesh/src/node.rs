@@ -15,6 +15,7 @@ use crate::courier::{
     Prekeys,
 };
 use crate::file::File;
+use crate::fog::{Fog, FogConfig};
 use crate::fragment::{Reassembler, ReassemblyConfig};
 use crate::group::{GroupId, GroupState};
 use crate::identity::{Fingerprint, Identity, NoiseKey, VerifyKey};
@@ -94,6 +95,9 @@ pub struct NodeConfig {
     pub retry_first: Duration,
     /// The longest wait.
     pub retry_max: Duration,
+    /// The fog whose members alone are talked to, under identifiers that change. Without, it is everybody, and the
+    /// BitChat apps.
+    pub fog: Option<FogConfig>,
 }
 
 impl Default for NodeConfig {
@@ -122,6 +126,7 @@ impl Default for NodeConfig {
             attempts_max: 8,
             retry_first: Duration::from_secs(10),
             retry_max: Duration::from_secs(600),
+            fog: None,
         }
     }
 }
@@ -441,6 +446,7 @@ pub struct Node {
     identity: Identity,
     id: PeerId,
     config: NodeConfig,
+    fog: Option<Fog>,
     nickname: String,
     clock: (UnixMillis, Instant),
     links: BTreeMap<LinkId, Link>,
@@ -449,6 +455,8 @@ pub struct Node {
     peers: BTreeMap<PeerId, Peer>,
     sessions: Sessions,
     seen: Seen<u64>,
+    /// Sealed packets that were opened.
+    opened: Seen<u64>,
     delayed: BTreeMap<(Instant, u64), Delayed>,
     delayed_bytes: usize,
     relaying: BTreeMap<u64, (Instant, u64)>,
@@ -500,6 +508,7 @@ impl Node {
             peers: BTreeMap::new(),
             sessions: Sessions::new(config.sessions_max),
             seen: Seen::new(SEEN_MAX, SEEN_FOR),
+            opened: Seen::new(SEEN_MAX, SEEN_FOR),
             delayed: BTreeMap::new(),
             delayed_bytes: 0,
             relaying: BTreeMap::new(),
@@ -527,6 +536,7 @@ impl Node {
             announced: None,
             prekeys_due: None,
             sweep_due: now,
+            fog: config.fog.as_ref().map(Fog::new),
             config,
         })
     }
@@ -535,6 +545,15 @@ impl Node {
     #[must_use]
     pub const fn id(&self) -> PeerId {
         self.id
+    }
+
+    /// What this peer is called on the air: another name in each period if it talks to a fog's members alone
+    /// ([`NodeConfig::fog`]), and [`Node::id`] if it does not.
+    #[must_use]
+    pub fn air_id(&self, now: Instant) -> PeerId {
+        let key = self.identity.noise_key();
+        let fog = self.fog.as_ref();
+        fog.map_or(self.id, |fog| fog.id_of(&key, self.unix(now)))
     }
 
     /// The secrets.

@@ -46,6 +46,7 @@ mod network;
 mod ping;
 mod placing;
 mod protocol;
+mod record;
 mod report;
 mod report_page;
 mod run;
@@ -57,7 +58,7 @@ mod trace;
 mod worker;
 
 pub use coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
-pub use demo::{DemoConfig, DemoError, LendingAdvice, run_demo};
+pub use demo::{DemoConfig, DemoError, Kill, LendingAdvice, run_demo};
 pub use device::Device;
 pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};

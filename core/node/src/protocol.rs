@@ -7,11 +7,11 @@
 //! |---|---|---|
 //! | 1 | node → coordinator | hello: protocol version `u16`, role, descriptor, lending |
 //! | 2 | node → coordinator | heartbeat: lending, mix counters |
-//! | 3 | node → coordinator | pong: nonce `u64` |
+//! | 3 | node → coordinator | pong: nonce `u64` of the ping |
 //! | 4 | node → coordinator | reports: count `u16`, each: attempt `u32`, length `u32` and the report as it encodes itself. Said again on the next link until they are acknowledged |
 //! | 5 | node → coordinator | returned: attempts that were recalled and had not begun |
 //! | 129 | coordinator → node | directory: mean delay in µs `u64`, layers, others |
-//! | 130 | coordinator → node | ping: nonce `u64` |
+//! | 130 | coordinator → node | ping: nonce `u64`; after the hello, and from then on after heartbeats, to measure the round trip |
 //! | 131 | coordinator → node | tell: send a heartbeat now |
 //! | 132 | coordinator → node | refused: reason `u8`, see [`Refusal`]; the link ends |
 //! | 133 | coordinator → node | module: its bytes; named by their BLAKE3 digest from now on |

@@ -343,7 +343,7 @@ impl Node {
         let first = tokio::time::Instant::now() + self.config.heartbeat;
         let mut heartbeat = tokio::time::interval_at(first, self.config.heartbeat);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut modules = LinkModules::new();
+        let (mut joined, mut modules) = (false, LinkModules::new());
         while ended.is_ok() {
             tokio::select! {
                 frame = inbox.recv() => {
@@ -363,8 +363,10 @@ impl Node {
                         }
                         ToNode::Ping { nonce } => {
                             ended = writer.send(&FromNode::Pong { nonce }.encode()).await;
-                            // From now on the coordinator hears what the last link did not carry.
-                            self.lane.begin_link();
+                            if !std::mem::replace(&mut joined, true) {
+                                // From now on the coordinator hears what the last link did not carry.
+                                self.lane.begin_link();
+                            }
                         }
                         ToNode::Tell => ended = self.tell(&mut writer).await,
                         ToNode::Refused { reason } => {

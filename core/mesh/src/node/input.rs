@@ -40,6 +40,8 @@ struct Arrival {
     link: LinkId,
     /// Put together from fragments, which were passed on themselves.
     is_whole_again: bool,
+    /// What the neighbour called itself on the air, and when, if it is one of a fog.
+    air: Option<(PeerId, UnixMillis)>,
 }
 
 impl Node {
@@ -76,14 +78,55 @@ impl Node {
         match Packet::decode(bytes) {
             Ok((_, Tail::Other(_))) => self.counters.wrongly_padded += 1,
             Ok((packet, _)) => {
-                self.counters.received += 1;
-                let arrival = Arrival {
+                let mut arrival = Arrival {
                     link,
                     is_whole_again: false,
+                    air: None,
                 };
+                let packet = if self.fog.is_some() {
+                    arrival.air = Some((packet.sender, packet.timestamp));
+                    match self.unseal(packet, now) {
+                        Some(packet) => packet,
+                        None => return,
+                    }
+                } else {
+                    packet
+                };
+                self.counters.received += 1;
                 self.handle_packet(packet, arrival, now, rng);
             }
             Err(error) => self.count_packet_error(error),
+        }
+    }
+
+    /// What is inside a packet of this peer's fog.
+    fn unseal(&mut self, packet: Packet, now: Instant) -> Option<Packet> {
+        let fog = self.fog.as_ref()?;
+        let key = packet.dedup_key();
+        let apart = self.unix(now).0.abs_diff(packet.timestamp.0);
+        let Some(inside) = fog.open(packet) else {
+            self.counters.strangers += 1;
+            return None;
+        };
+        // Who has no key can still send again what it heard.
+        if Duration::from_millis(apart) > SKEW_MAX {
+            self.counters.clock_skew += 1;
+            return None;
+        }
+        if !self.opened.insert(key, now) {
+            self.counters.replayed += 1;
+            return None;
+        }
+        match Packet::decode(&inside) {
+            Ok((packet, Tail::None)) => Some(packet),
+            Ok(_) => {
+                self.counters.wrongly_padded += 1;
+                None
+            }
+            Err(error) => {
+                self.count_packet_error(error);
+                None
+            }
         }
     }
 
@@ -115,7 +158,7 @@ impl Node {
             return;
         }
         if packet.kind == PacketType::SYNC {
-            self.handle_sync(&packet, arrival.link, now);
+            self.handle_sync(&packet, arrival.link, now, rng);
             return;
         }
         if self.seen.contains(&key, now) {
@@ -349,6 +392,8 @@ impl Node {
             return self.refuse_payload();
         };
         let peer = packet.sender;
+        // Old announces that neighbours give again say who was there, not who is.
+        let is_fresh = !packet.answer;
         if announce.noise_key.peer_id() != peer {
             self.counters.wrong_id += 1;
             return false;
@@ -356,6 +401,11 @@ impl Node {
         let known = self.peers.get(&peer);
         if known.is_some_and(|known| known.announce.verify_key != announce.verify_key) {
             self.counters.changed_key += 1;
+            return false;
+        }
+        let is_direct = is_fresh && packet.ttl == TTL_MAX && !arrival.is_whole_again;
+        if is_direct && !self.is_on_air(announce.noise_key, arrival) {
+            self.counters.wrong_id += 1;
             return false;
         }
         let (joined, changed) = match known {
@@ -367,8 +417,6 @@ impl Node {
         if is_newest {
             self.keep_peer(peer, announce, packet.timestamp, now);
         }
-        // Old announces that neighbours give again say who was there, not who is.
-        let is_fresh = !packet.answer;
         if is_fresh && let Some(known) = self.peers.get_mut(&peer) {
             known.heard = now;
             known.is_reachable = true;
@@ -378,7 +426,6 @@ impl Node {
         } else if changed {
             self.emit(Event::PeerChanged { peer });
         }
-        let is_direct = is_fresh && packet.ttl == TTL_MAX && !arrival.is_whole_again;
         if is_direct {
             if let Some(link) = self.links.get_mut(&arrival.link) {
                 link.announced = Some(peer);
@@ -404,10 +451,26 @@ impl Node {
         let is_direct = packet.ttl == TTL_MAX && !packet.answer && !arrival.is_whole_again;
         if packet.kind == PacketType::ANNOUNCE
             && is_direct
+            && let Some(key) = self.noise_key(packet.sender)
+            && self.is_on_air(key, arrival)
             && let Some(link) = self.links.get_mut(&arrival.link)
         {
             link.announced = Some(packet.sender);
         }
+    }
+
+    /// Whether what came over a link was sent by the peer of this key, as far as that shows: in a fog it does.
+    fn is_on_air(&self, key: NoiseKey, arrival: Arrival) -> bool {
+        let Some(fog) = &self.fog else {
+            return true;
+        };
+        arrival
+            .air
+            .is_some_and(|(id, unix)| id == fog.id_of(&key, unix))
+    }
+
+    fn noise_key(&self, peer: PeerId) -> Option<NoiseKey> {
+        Some(self.peers.get(&peer)?.announce.noise_key)
     }
 
     fn keep_peer(&mut self, id: PeerId, announce: Announce, timestamp: UnixMillis, now: Instant) {
@@ -463,6 +526,7 @@ impl Node {
             let arrival = Arrival {
                 link,
                 is_whole_again: true,
+                air: None,
             };
             if self.process(&packet, arrival, now, rng) {
                 self.store.insert(&packet, self.unix(now));
@@ -896,7 +960,13 @@ impl Node {
         }
     }
 
-    fn handle_sync(&mut self, packet: &Packet, link: LinkId, now: Instant) {
+    fn handle_sync(
+        &mut self,
+        packet: &Packet,
+        link: LinkId,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) {
         let Ok(request) = SyncRequest::decode(packet.payload()) else {
             self.counters.bad_payload += 1;
             return;
@@ -918,15 +988,15 @@ impl Node {
         let Some(up) = self.links.get(&link) else {
             return;
         };
-        let frame_bytes_max = up.config.frame_bytes_max;
+        let frame_bytes_max = self.room(up);
         let unix = self.unix(now);
         let asker = up.peer();
         let answers = self.store.answer(&request, asker, ANSWER_PACKETS_MAX, unix);
         for answer in answers {
             // What went in fragments is held as fragments.
-            let frame = answer.to_frame();
+            let frame = self.frame_of(&answer);
             if frame.len() <= frame_bytes_max {
-                self.push_frame(link, frame);
+                self.push_frame(link, frame, now, rng);
             }
         }
     }

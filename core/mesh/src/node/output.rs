@@ -8,7 +8,8 @@ use super::{
     Delayed, DeliveryState, Event, Node, OWN_MAX, Own, PeerState, SendError, Target, Transmit,
 };
 use crate::announce::{Announce, NEIGHBOURS_MAX};
-use crate::fragment::split;
+use crate::fog::Fog;
+use crate::fragment::{FRAGMENT_FRAME_BYTES, split};
 use crate::group::{GroupId, GroupKey, GroupMessage, GroupState, GroupText, Member};
 use crate::link::{Link, LinkId};
 use crate::packet::{Packet, PacketType, PeerId};
@@ -117,7 +118,7 @@ impl Node {
         if self.prekeys_due.is_some_and(|due| due <= now) && !self.links.is_empty() {
             self.send_prekeys(now, rng);
         }
-        self.ask_neighbours(now);
+        self.ask_neighbours(now, rng);
         let due: Vec<_> = self
             .outbox
             .iter()
@@ -204,7 +205,7 @@ impl Node {
         self.originate(&packet, None, now, rng);
     }
 
-    fn ask_neighbours(&mut self, now: Instant) {
+    fn ask_neighbours(&mut self, now: Instant, rng: &mut impl CryptoRng) {
         let mut asks = Vec::new();
         for (id, link) in &mut self.links {
             for (due, (types, interval)) in link.sync_due.iter_mut().zip(SYNC) {
@@ -222,7 +223,8 @@ impl Node {
             let mut packet = packet.expect("a request is short");
             packet.ttl = 0;
             packet.sign(&self.identity);
-            self.push_frame(link, packet.to_frame());
+            let frame = self.frame_of(&packet);
+            self.push_frame(link, frame, now, rng);
         }
     }
 
@@ -362,25 +364,27 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> bool {
-        let Some(frame_bytes_max) = self
-            .links
-            .get(&link)
-            .map(|link| link.config.frame_bytes_max)
-        else {
+        let Some(frame_bytes_max) = self.links.get(&link).map(|link| self.room(link)) else {
             return false;
         };
-        let frame = packet.to_frame();
+        let frame = self.frame_of(packet);
         // Padding is dropped before a packet is cut.
         let bare = packet.encode();
         if frame.len() <= frame_bytes_max {
-            return self.push_frame(link, frame);
+            return self.push_frame(link, frame, now, rng);
         }
         if bare.len() <= frame_bytes_max {
-            return self.push_frame(link, bare);
+            return self.push_frame(link, bare, now, rng);
         }
         let mut id = [0; 8];
         rng.fill_bytes(&mut id);
-        let Ok(fragments) = split(packet, frame_bytes_max, id) else {
+        // Sealed, too, they are passed on over any link.
+        let fragment_bytes_max = if self.fog.is_some() {
+            frame_bytes_max.min(Fog::room(FRAGMENT_FRAME_BYTES))
+        } else {
+            frame_bytes_max
+        };
+        let Ok(fragments) = split(packet, fragment_bytes_max, id) else {
             self.counters.too_large += 1;
             return false;
         };
@@ -393,7 +397,7 @@ impl Node {
         let mut fragments = fragments.into_iter();
         if let Some(first) = fragments.next() {
             self.seen.insert(first.dedup_key(), now);
-            self.push_frame(link, first.encode());
+            self.push_frame(link, first.encode(), now, rng);
         }
         for fragment in fragments {
             at = at + gap;
@@ -403,9 +407,39 @@ impl Node {
         true
     }
 
-    pub(super) fn push_frame(&mut self, id: LinkId, frame: Vec<u8>) -> bool {
+    /// Longest packet that fits into a frame of a link.
+    pub(super) fn room(&self, link: &Link) -> usize {
+        let frame_bytes_max = link.config.frame_bytes_max;
+        if self.fog.is_some() {
+            Fog::room(frame_bytes_max)
+        } else {
+            frame_bytes_max
+        }
+    }
+
+    /// What goes over a link, or is sealed to go over it: sealing pads.
+    pub(super) fn frame_of(&self, packet: &Packet) -> Vec<u8> {
+        if self.fog.is_some() {
+            packet.encode()
+        } else {
+            packet.to_frame()
+        }
+    }
+
+    pub(super) fn push_frame(
+        &mut self,
+        id: LinkId,
+        frame: Vec<u8>,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> bool {
+        let (unix, own) = (self.unix(now), self.air_id(now));
         let Some(link) = self.links.get_mut(&id) else {
             return false;
+        };
+        let frame = match &self.fog {
+            Some(fog) => fog.seal(&frame, own, unix, link.config.frame_bytes_max, rng),
+            None => frame,
         };
         if link.queued_bytes + frame.len() > self.config.queue_bytes_max {
             self.counters.queue_full += 1;

@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) delay: Duration,
     /// Frames that arrived.
     pub(crate) frames: u64,
+    /// Frames that left, for who listens.
+    pub(crate) heard: Vec<Vec<u8>>,
     ends: BTreeMap<End, End>,
     air: BTreeMap<(Instant, u64), (End, Vec<u8>)>,
     number: u64,
@@ -51,6 +53,7 @@ impl World {
             loss_percent: 0,
             delay: Duration::from_millis(5),
             frames: 0,
+            heard: Vec::new(),
             ends: BTreeMap::new(),
             air: BTreeMap::new(),
             number: 0,
@@ -152,6 +155,7 @@ impl World {
                     continue;
                 }
                 self.number += 1;
+                self.heard.push(transmit.bytes.clone());
                 let at = self.now + self.delay;
                 self.air.insert((at, self.number), (*to, transmit.bytes));
             }

@@ -720,3 +720,103 @@ async fn a_full_disk_acknowledges_nothing() {
     })
     .await;
 }
+
+impl Played {
+    /// Says how it is, and gets the number of the ping that follows.
+    async fn beat(&mut self) -> u64 {
+        self.say(&FromNode::Heartbeat {
+            lending: LENDING,
+            mix: MixStats::default(),
+        })
+        .await;
+        loop {
+            if let ToNode::Ping { nonce } = self.hear().await {
+                return nonce;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nodes_are_measured_and_the_nearest_gets_the_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let (service, _folder) = start(8).await;
+    let mut rules = service.config.rules.clone();
+    rules.placement = Placement::Routed(fogcompute_coord::routing::Strategy::Proximity);
+    let config = CoordinatorConfig {
+        ledger: folder.path().join("ledger.sqlite"),
+        jobs: folder.path().join("jobs.sqlite"),
+        listen: ([127, 0, 0, 1], 0).into(),
+        rules,
+        ..service.config.clone()
+    };
+    let mut service = CoordinatorService::start(config).await.unwrap();
+    let mut far = joined(&mut service, Role::Compute).await;
+    let mut near = joined(&mut service, Role::Compute).await;
+    let (far_id, near_id) = (far.descriptor.node, near.descriptor.node);
+    // Each time the far one answers, the near one has answered twenty times since it was asked.
+    let latest = |service: &CoordinatorService| service.node(far_id).unwrap().round_trips;
+    for _ in 0..20 {
+        let before = latest(&service);
+        drive(&mut service, async {
+            let nonce = far.beat().await;
+            for _ in 0..20 {
+                let nonce = near.beat().await;
+                near.say(&FromNode::Pong { nonce }).await;
+            }
+            // Everything it said before was heard when this is answered.
+            let last = near.beat().await;
+            far.say(&FromNode::Pong { nonce }).await;
+            near.say(&FromNode::Pong { nonce: last }).await;
+        })
+        .await;
+        until(&mut service, |service, _| {
+            (latest(service) != before).then_some(())
+        })
+        .await;
+    }
+    let trip = |node| service.node(node).unwrap().round_trips.shortest().unwrap();
+    assert!(trip(near_id) < trip(far_id));
+    let views = service.rules().nodes();
+    let distance = |node| {
+        let view = views.iter().find(|view| view.node == node).unwrap();
+        let place = view.coordinate.expect("it was measured");
+        service.rules().coordinate().distance_ms(&place)
+    };
+    assert!(
+        distance(near_id) < distance(far_id),
+        "{} and {}",
+        distance(near_id),
+        distance(far_id)
+    );
+    service.submit(public(1)).await.unwrap();
+    let node = until(&mut service, |_, update| match update {
+        Update::Decided {
+            event: Event::Dispatch { node, .. },
+            ..
+        } => Some(*node),
+        _ => None,
+    })
+    .await;
+    assert_eq!(node, near_id);
+}
+
+#[tokio::test]
+async fn who_answers_what_was_not_asked_is_sent_away() {
+    let (mut service, _folder) = start(8).await;
+    let mut eager = joined(&mut service, Role::Compute).await;
+    let nonce = drive(&mut service, eager.beat()).await;
+    // Only one ping is under way at a time.
+    eager
+        .say(&FromNode::Heartbeat {
+            lending: LENDING,
+            mix: MixStats::default(),
+        })
+        .await;
+    eager.say(&FromNode::Pong { nonce }).await;
+    eager.say(&FromNode::Pong { nonce }).await;
+    assert_eq!(
+        drive(&mut service, eager.join()).await,
+        Some(Refusal::Protocol)
+    );
+}

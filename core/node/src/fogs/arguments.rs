@@ -51,6 +51,20 @@ pub(crate) struct CoordinatorArguments {
     /// Serve /metrics and /healthz over HTTP there.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) metrics: Option<SocketAddr>,
+    /// Seed of the optimiser's and the router's draws; random if it is not said.
+    ///
+    /// Keys and routes never come from it.
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) seed: Option<u64>,
+    /// Append what it decides and what nodes say to a file, a JSON object a line.
+    ///
+    /// For looking into a run: the file grows with every heartbeat. Before it ends, such a coordinator
+    /// asks its nodes for their last counts.
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
+    /// End when the standard input ends, as it does with the process that holds its other end.
+    #[arg(long)]
+    pub(super) end_with_input: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use fogcompute_base::{Clock as _, OsEntropy, Rng as _, SystemClock, UnixMillis};
+use fogcompute_base::{AccountId, Clock as _, OsEntropy, Rng as _, SystemClock, UnixMillis};
 use fogcompute_coord::token::{Action, Actions, Grant, Token};
 use fogcompute_coord::{Config, Placement};
 use fogcompute_ledger::{Amount, PublicKey};
@@ -16,11 +16,15 @@ use super::top::role_name;
 use super::{FogCommandError, print, say};
 use crate::coordinate::{CoordinatorConfig, CoordinatorService, Update};
 use crate::metrics::{self, Pages};
-use crate::signals::Signals;
+use crate::record::Recorder;
+use crate::signals::{Signals, input_ended};
 use crate::submit::{FogClientConfig, SubmittersConfig};
 
 /// What an owner's account begins with if it is not said.
 const ENDOWMENT: Amount = Amount::from_credits(1_000_000);
+
+/// Milliseconds of a day.
+const DAY_MS: u64 = 24 * 3_600_000;
 
 /// Most questions over HTTP that wait for the coordinator.
 const PAGES_MAX: usize = 16;
@@ -28,6 +32,8 @@ const PAGES_MAX: usize = 16;
 /// Runs a coordinator until it is asked to stop.
 pub(super) async fn run(arguments: &CoordinatorArguments) -> Result<(), FogCommandError> {
     let mut signals = Signals::listen()?;
+    let input_ended = input_ended();
+    tokio::pin!(input_ended);
     let data = Data(&arguments.data);
     std::fs::create_dir_all(data.0).map_err(FogCommandError::file("creating", data.0))?;
     let owner = PublicKey::of(&data.make_owner(&mut OsEntropy)?);
@@ -40,7 +46,7 @@ pub(super) async fn run(arguments: &CoordinatorArguments) -> Result<(), FogComma
         endowment: data.endowment(arguments.endowment, ENDOWMENT)?,
         delay_mean: Duration::from_millis(arguments.delay_ms.into()),
         layers: arguments.layers.into(),
-        seed: OsEntropy.next_u64(),
+        seed: arguments.seed.unwrap_or_else(|| OsEntropy.next_u64()),
         nodes_max: arguments.nodes_max.into(),
         rules: Config {
             placement: match arguments.placement {
@@ -63,6 +69,13 @@ pub(super) async fn run(arguments: &CoordinatorArguments) -> Result<(), FogComma
         coordinator: fog.descriptor().node,
         address: fog.descriptor().address,
     };
+    let mut record = match &arguments.record {
+        Some(path) => Some(Recorder::open(path).map_err(FogCommandError::file("opening", path))?),
+        None => None,
+    };
+    if let Some(record) = &mut record {
+        record.started(&fog);
+    }
     file.write(&data.file("fog.toml"))?;
     let mut said = format!(
         "coordinator {}\nlistening on {}\nowner's account {account}",
@@ -80,7 +93,8 @@ pub(super) async fn run(arguments: &CoordinatorArguments) -> Result<(), FogComma
     loop {
         tokio::select! {
             biased;
-            () = signals.asked() => return Ok(()),
+            () = signals.asked() => break,
+            () = &mut input_ended, if arguments.end_with_input => break,
             Some(reply) = asked.recv() => {
                 let health = fog.health();
                 let _ = reply.send(Pages {
@@ -88,9 +102,19 @@ pub(super) async fn run(arguments: &CoordinatorArguments) -> Result<(), FogComma
                     health: health.map(|()| "ok".to_owned()).map_err(|it| it.to_string()),
                 });
             }
-            update = fog.next() => tell(&update?)?,
+            update = fog.next() => {
+                let update = update?;
+                if let Some(record) = &mut record {
+                    record.note(&fog, &update);
+                }
+                tell(&update)?;
+            }
         }
     }
+    if let Some(record) = record {
+        record.close(&mut fog).await;
+    }
+    Ok(())
 }
 
 /// Says what its operator wants to know.
@@ -104,28 +128,44 @@ fn tell(update: &Update) -> Result<(), FogCommandError> {
     }
 }
 
-/// Issues a token into a file.
-pub(super) fn issue(arguments: &IssueArguments) -> Result<(), FogCommandError> {
-    let data = Data(&arguments.data);
-    let owner = data.owner()?;
-    let fog = data.fog()?;
+/// A new token of an owner, with the key that it names. On the owner's account if it is not said;
+/// what it grants is up to the caller, for it begins with nothing, until a day from now.
+pub(crate) fn issue_token(
+    owner: &SigningKey,
+    account: Option<AccountId>,
+    granted: impl FnOnce(Grant) -> Grant,
+) -> (Token, SigningKey) {
     let mut secret = [0; 32];
     OsEntropy.fill_bytes(&mut secret);
     let key = SigningKey::from_bytes(&secret);
     let mut nonce = [0; 16];
     OsEntropy.fill_bytes(&mut nonce);
     let now = SystemClock::new().unix_now();
-    let grant = Grant {
+    let grant = granted(Grant {
         submitter: PublicKey::of(&key),
-        account: (arguments.account).unwrap_or_else(|| account_of(&PublicKey::of(&owner))),
+        account: account.unwrap_or_else(|| account_of(&PublicKey::of(owner))),
+        actions: Actions::of(&[]),
+        tasks_max: 0,
+        spend_max: Amount::ZERO,
+        not_before: now,
+        expires: UnixMillis(now.0 + DAY_MS),
+        nonce,
+    });
+    (Token::issue(grant, owner), key)
+}
+
+/// Issues a token into a file.
+pub(super) fn issue(arguments: &IssueArguments) -> Result<(), FogCommandError> {
+    let data = Data(&arguments.data);
+    let owner = data.owner()?;
+    let fog = data.fog()?;
+    let (token, key) = issue_token(&owner, arguments.account, |grant| Grant {
         actions: Actions::of(&arguments.actions),
         tasks_max: arguments.tasks,
         spend_max: arguments.spend,
-        not_before: now,
-        expires: UnixMillis(now.0 + u64::from(arguments.days) * 24 * 3_600_000),
-        nonce,
-    };
-    let token = Token::issue(grant, &owner);
+        expires: UnixMillis(grant.not_before.0 + u64::from(arguments.days) * DAY_MS),
+        ..grant
+    });
     TokenFile::new(&fog, &token, &key).write_new(&arguments.out)?;
     describe(&TokenFile::read(&arguments.out)?, arguments.json)
 }

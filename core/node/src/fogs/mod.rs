@@ -21,7 +21,8 @@ use self::arguments::{
     TopArguments, WatchArguments,
 };
 pub(crate) use self::arguments::{CoordinatorCommand, TokenCommand};
-pub(crate) use self::files::FogFile;
+pub(crate) use self::coordinator::issue_token;
+pub(crate) use self::files::{Data, FogFile};
 use crate::error::NodeError;
 use crate::submit::FogClientError;
 

@@ -191,7 +191,11 @@ impl MeshNode {
         };
         let secrets = identity.to_bytes();
         let (noise, _) = secrets.split_at(32);
-        let of_links = LinkIdentity::from_bytes(noise.try_into().expect("half of 64 bytes"));
+        let of_links = match config.rules.fog {
+            // A link proves its key to whoever dials: one that is known would tell strangers who is there.
+            Some(_) => LinkIdentity::random(&mut rng),
+            None => LinkIdentity::from_bytes(noise.try_into().expect("half of 64 bytes")),
+        };
         let node = match saved {
             Some(saved) => {
                 let mut node = Node::restore(identity, &saved, config.rules, unix, now)?;
@@ -246,6 +250,15 @@ impl MeshNode {
     #[must_use]
     pub const fn id(&self) -> PeerId {
         self.id
+    }
+
+    /// What this peer is called on the air now, which is something else after a while if it talks only to a fog's
+    /// members ([`NodeConfig::fog`]).
+    ///
+    /// # Errors
+    /// [`MeshError::Closed`], [`MeshError::Forked`].
+    pub fn air_id(&self) -> Result<PeerId, MeshError> {
+        self.with(|state, now| Ok(state.node.air_id(now)))
     }
 
     /// What this peer is called.

@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use fogcompute_base::OsEntropy;
-use fogcompute_mesh::{DeliveryState, Event};
+use fogcompute_mesh::{DeliveryState, Event, FogConfig, FogKey};
 use fogcompute_transport::{
     Address, AirConfig, BleRadio, Position, RadioError, RadioEvent, RadioLimits, RadioLink,
     VirtualAir, WriteKind,
@@ -327,6 +327,39 @@ fn two_nodes_talk_over_radios() {
         &bob,
         &mut |event| matches!(event, MeshEvent::Mesh(Event::Private { text, .. }) if text == long),
     );
+}
+
+#[test]
+fn members_of_a_fog_talk_and_a_stranger_is_nobody_to_them() {
+    let member = |nickname: &str| {
+        let mut config = MeshNodeConfig {
+            nickname: nickname.to_owned(),
+            ..MeshNodeConfig::default()
+        };
+        let fog = FogConfig::new(FogKey::from_bytes([7; 32]));
+        config.rules.fog = Some(fog);
+        MeshNode::start(config).unwrap()
+    };
+    let (alice, bob, stranger) = (member("alice"), member("bob"), node("stranger"));
+    let address = bob.listen(local()).unwrap();
+    stranger.connect(address).unwrap();
+    until(&bob, |event| {
+        matches!(event, MeshEvent::LinkUp { .. }).then_some(())
+    });
+    alice.connect(address).unwrap();
+    joined(&alice, &bob);
+    joined(&bob, &alice);
+    alice.send_private(bob.id(), "between us").unwrap();
+    let (text, via) = private(&bob);
+    assert_eq!((text.as_str(), via), ("between us", Some(alice.id())));
+    assert_ne!(alice.air_id().unwrap(), alice.id());
+    assert_eq!(stranger.air_id().unwrap(), stranger.id());
+    stranger.send_public("who is there").unwrap();
+    while bob.stats().unwrap().rules.strangers == 0 {
+        bob.receive_within(Duration::from_millis(20)).unwrap();
+    }
+    let peers = [&alice, &bob, &stranger].map(|node| node.peers().unwrap().len());
+    assert_eq!(peers, [1, 1, 0]);
 }
 
 #[test]

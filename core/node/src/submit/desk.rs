@@ -17,7 +17,6 @@ use super::link::{Asked, Desk, Reply};
 use super::protocol::{Answer, JOBS_MAX, JobOrder, NodeStatus, Reason, Request, Wanted};
 use crate::coordinate::CoordinatorService;
 use crate::error::NodeError;
-use crate::health;
 use crate::protocol::Role;
 
 /// Most requests that are looked at together: their passes and their jobs are written down at once.
@@ -313,7 +312,6 @@ impl CoordinatorService {
             }
             Err(error) => {
                 debug!(%error, "refused");
-                health::count_refused(&mut self.counts, &error);
                 let reason = match &error {
                     SubmitError::NoTasks { .. } => Reason::NoTasks,
                     SubmitError::TooManyTasks { .. } => Reason::TooManyTasks,
