@@ -306,20 +306,44 @@ pub trait HostRadio: Send {
     /// What it can do, asked before it was made one of ours: nothing can fail here.
     fn limits(&self) -> RadioLimits;
     /// Can be found from now on, with this service data.
+    ///
+    /// # Errors
+    /// What its code threw.
     fn advertise(&mut self, service_data: &[u8]) -> Result<bool, String>;
     /// Can not be found any more.
+    ///
+    /// # Errors
+    /// What its code threw.
     fn stop_advertising(&mut self) -> Result<bool, String>;
     /// Looks for others with the service.
+    ///
+    /// # Errors
+    /// What its code threw.
     fn scan(&mut self) -> Result<bool, String>;
     /// Looks no more.
+    ///
+    /// # Errors
+    /// What its code threw.
     fn stop_scanning(&mut self) -> Result<bool, String>;
     /// Connects to a peer that was heard, as its central.
+    ///
+    /// # Errors
+    /// What its code threw.
     fn connect(&mut self, peer: &[u8]) -> Result<bool, String>;
     /// Ends a connection.
+    ///
+    /// # Errors
+    /// What its code threw.
     fn disconnect(&mut self, link: u64) -> Result<bool, String>;
     /// Writes a value, as the central, with or without an answer.
+    ///
+    /// # Errors
+    /// What its code threw.
     fn write(&mut self, link: u64, value: &[u8], with_response: bool) -> Result<bool, String>;
     /// Notifies a value, as the peripheral.
+    ///
+    /// # Errors
+    /// What its code threw.
     fn notify(&mut self, link: u64, value: &[u8]) -> Result<bool, String>;
     /// Nobody wants anything of it any more: ends all it does. Called once, last.
     fn detach(&mut self);

@@ -132,6 +132,9 @@ class BumbleRadio:
     def notify(self, link: int, value: bytes) -> bool:
         return self.put(link, value, False)
 
+    def detach(self) -> None:
+        """Nothing to do: its device ends with the test."""
+
     def put(self, number: int, value: bytes, with_response: bool) -> bool:
         with self.lock:
             # What is given to a connection that has ended is lost: the node hears of the end.

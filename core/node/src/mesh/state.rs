@@ -507,6 +507,9 @@ pub(super) struct CloseOnDrop(pub(super) Arc<Shared>);
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.closed.store(true, Ordering::Release);
+        // Radios that it had not come to end here too: without the lock, for their code is the host's.
+        let radios = mem::take(&mut self.0.lock().new_radios);
+        drop(radios);
         self.0.events.close();
     }
 }
