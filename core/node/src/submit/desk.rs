@@ -280,6 +280,7 @@ impl CoordinatorService {
             Request::Drain(node) => self.drain(node),
             Request::Undrain(node) => self.undrain(node),
             Request::Metrics => Ok(Answer::Metrics(self.metrics_text())),
+            Request::Topology => Ok(Answer::Topology(self.fog_topology())),
         };
         let _ = reply.send(answer.unwrap_or_else(Answer::from));
     }
