@@ -89,6 +89,11 @@ class mesh_error : public error {
     using error::error;
 };
 
+/// Failures of a coordinator, or of the way to it.
+class coordinator_error : public error {
+    using error::error;
+};
+
 /// Failures of harvesting.
 class harvest_error : public error {
     using error::error;
@@ -270,6 +275,18 @@ using not_group_creator = error_of<FOG_STATUS_NOT_GROUP_CREATOR, mesh_error>;
 using mesh_busy = error_of<FOG_STATUS_MESH_BUSY, mesh_error>;
 using invalid_mesh_content = error_of<FOG_STATUS_INVALID_MESH_CONTENT, mesh_error>;
 using unknown_file = error_of<FOG_STATUS_UNKNOWN_FILE, mesh_error>;
+using coordinator_unreachable = error_of<FOG_STATUS_COORDINATOR_UNREACHABLE, coordinator_error>;
+using coordinator_silent = error_of<FOG_STATUS_COORDINATOR_SILENT, coordinator_error>;
+using invalid_token = error_of<FOG_STATUS_INVALID_TOKEN, coordinator_error>;
+using token_expired = error_of<FOG_STATUS_TOKEN_EXPIRED, coordinator_error>;
+using token_forbids = error_of<FOG_STATUS_TOKEN_FORBIDS, coordinator_error>;
+using token_used_up = error_of<FOG_STATUS_TOKEN_USED_UP, coordinator_error>;
+using call_refused = error_of<FOG_STATUS_CALL_REFUSED, coordinator_error>;
+using coordinator_busy = error_of<FOG_STATUS_COORDINATOR_BUSY, coordinator_error>;
+using invalid_job = error_of<FOG_STATUS_INVALID_JOB, coordinator_error>;
+using no_result = error_of<FOG_STATUS_NO_RESULT, coordinator_error>;
+using unknown_node = error_of<FOG_STATUS_UNKNOWN_NODE, coordinator_error>;
+using invalid_answer = error_of<FOG_STATUS_INVALID_ANSWER, coordinator_error>;
 
 namespace detail {
 
@@ -437,6 +454,18 @@ namespace detail {
     case FOG_STATUS_MESH_BUSY: throw mesh_busy(message);
     case FOG_STATUS_INVALID_MESH_CONTENT: throw invalid_mesh_content(message);
     case FOG_STATUS_UNKNOWN_FILE: throw unknown_file(message);
+    case FOG_STATUS_COORDINATOR_UNREACHABLE: throw coordinator_unreachable(message);
+    case FOG_STATUS_COORDINATOR_SILENT: throw coordinator_silent(message);
+    case FOG_STATUS_INVALID_TOKEN: throw invalid_token(message);
+    case FOG_STATUS_TOKEN_EXPIRED: throw token_expired(message);
+    case FOG_STATUS_TOKEN_FORBIDS: throw token_forbids(message);
+    case FOG_STATUS_TOKEN_USED_UP: throw token_used_up(message);
+    case FOG_STATUS_CALL_REFUSED: throw call_refused(message);
+    case FOG_STATUS_COORDINATOR_BUSY: throw coordinator_busy(message);
+    case FOG_STATUS_INVALID_JOB: throw invalid_job(message);
+    case FOG_STATUS_NO_RESULT: throw no_result(message);
+    case FOG_STATUS_UNKNOWN_NODE: throw unknown_node(message);
+    case FOG_STATUS_INVALID_ANSWER: throw invalid_answer(message);
     }
     throw error(status, message);
 }

@@ -309,6 +309,18 @@ static const struct {
     {FOG_STATUS_MESH_BUSY, "MeshBusy"},
     {FOG_STATUS_INVALID_MESH_CONTENT, "InvalidMeshContent"},
     {FOG_STATUS_UNKNOWN_FILE, "UnknownFile"},
+    {FOG_STATUS_COORDINATOR_UNREACHABLE, "CoordinatorUnreachable"},
+    {FOG_STATUS_COORDINATOR_SILENT, "CoordinatorSilent"},
+    {FOG_STATUS_INVALID_TOKEN, "InvalidToken"},
+    {FOG_STATUS_TOKEN_EXPIRED, "TokenExpired"},
+    {FOG_STATUS_TOKEN_FORBIDS, "TokenForbids"},
+    {FOG_STATUS_TOKEN_USED_UP, "TokenUsedUp"},
+    {FOG_STATUS_CALL_REFUSED, "CallRefused"},
+    {FOG_STATUS_COORDINATOR_BUSY, "CoordinatorBusy"},
+    {FOG_STATUS_INVALID_JOB, "InvalidJob"},
+    {FOG_STATUS_NO_RESULT, "NoResult"},
+    {FOG_STATUS_UNKNOWN_NODE, "UnknownNode"},
+    {FOG_STATUS_INVALID_ANSWER, "InvalidAnswer"},
 };
 
 /* What the vectors expect of a case: its error, or success. */

@@ -62,7 +62,7 @@ const fn end_name(end: MeshFileEnd) -> Option<&'static str> {
     }
 }
 
-fn address(py: Python<'_>, text: &str) -> PyResult<std::net::SocketAddr> {
+pub(crate) fn address(py: Python<'_>, text: &str) -> PyResult<std::net::SocketAddr> {
     text.parse().map_err(|_| {
         error::argument(
             py,

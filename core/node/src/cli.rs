@@ -32,6 +32,7 @@ use crate::mixnode;
 use crate::network::NetworkConfig;
 use crate::ping::{PingConfig, ping};
 use crate::placing::{self, Kind, PlacingConfig};
+use crate::program::runtime;
 use crate::protocol::Role;
 use crate::run::{self, RunArguments};
 use crate::serve::{NodeConfig, run_node};
@@ -528,7 +529,7 @@ pub fn main_with(args: Vec<OsString>, node_command: Vec<OsString>) -> i32 {
     let json_asked = args.get(1).is_some_and(|task| {
         [
             "demo", "schedule", "ledger", "dao", "harvest", "token", "submit", "status", "result",
-            "logs", "cancel", "drain", "undrain", "watch", "top",
+            "logs", "cancel", "drain", "undrain", "watch", "topology", "top",
         ]
         .iter()
         .any(|json| task == json)
@@ -805,22 +806,6 @@ fn fog_command(done: Result<(), FogCommandError>, json: bool) -> i32 {
             error.exit_code()
         }
     }
-}
-
-/// Starts the runtime of everything asynchronous.
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    #[cfg(unix)]
-    {
-        // Tokio panics when it finds no descriptors for its signals, so it is tried whether as many
-        // as the runtime takes are to be had; they are free again for it.
-        let pairs: [_; 4] = std::array::from_fn(|_| std::os::unix::net::UnixStream::pair());
-        for pair in pairs {
-            pair?;
-        }
-    }
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
 }
 
 /// Refuses what each argument allows and all together do not.

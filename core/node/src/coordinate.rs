@@ -478,6 +478,11 @@ impl CoordinatorService {
         self.peers.get(&node).map(|peer| &peer.record)
     }
 
+    /// Whether a node's link is up and the way to it is known.
+    pub(crate) fn is_linked(&self, node: NodeId) -> bool {
+        self.link_of(node).is_some()
+    }
+
     /// What the coordinator's own mixnode counted.
     pub async fn mix_stats(&self) -> MixStats {
         self.mix.mix_stats().await

@@ -45,6 +45,7 @@ mod mixnode;
 mod network;
 mod ping;
 mod placing;
+mod program;
 mod protocol;
 mod record;
 mod report;
@@ -62,6 +63,7 @@ pub use demo::{DemoConfig, DemoError, Kill, LendingAdvice, run_demo};
 pub use device::Device;
 pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};
+pub use fogs::{FogCoordinatorConfig, FogFileError, TokenTerms};
 pub use health::Unwell;
 pub use mesh::{
     MeshError, MeshEvent, MeshFileEnd, MeshHistory, MeshNode, MeshNodeConfig, MeshNodeStats,
@@ -70,11 +72,12 @@ pub use mixnet::{
     MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetError, MixnetMessage, MixnetNode,
     MixnetNodeConfig, Pending, ReplyBlocks, Restored,
 };
+pub use program::{FogAccess, FogCall, FogCoordinator, FogNode, FogWatch};
 pub use protocol::{REPORT_LOG_BYTES_MAX, Refusal, Role};
-pub use serve::{NodeConfig, run_node};
+pub use serve::{FogNodeStatus, NodeConfig, run_node};
 pub use submit::{
-    FogClient, FogClientConfig, FogClientError, JobOrder, NodeStatus, Reason, SubmittersConfig,
-    Watch, Watched,
+    FogClient, FogClientConfig, FogClientError, FogTopology, JobOrder, JobTerms, NodeStatus,
+    Reason, SubmittersConfig, TopologyNode, Watch, Watched,
 };
 pub use worker::{
     TaskStatus, Worker, WorkerCall, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost,

@@ -235,6 +235,27 @@ async fn a_fog_of_processes_works_through_the_death_of_a_node_and_of_its_coordin
         "{shown}"
     );
 
+    let topology = fog.json("topology").await;
+    let seen = topology["nodes"].as_array().unwrap();
+    let computing = seen.iter().find(|it| it["role"] == "compute").unwrap();
+    assert_eq!(computing["node"], node.as_str());
+    assert_eq!(
+        (&computing["kind"], &computing["linked"]),
+        (&"compute".into(), &true.into())
+    );
+    assert_eq!(computing["free_cpu_millis"], computing["cpu_millis"]);
+    assert!(
+        topology["history"]
+            .as_array()
+            .is_some_and(|it| !it.is_empty())
+    );
+    let shown = fog.done("topology").await;
+    assert_eq!(shown.lines().count(), 3, "{shown}");
+    assert!(
+        shown.contains("coordinator") && shown.contains("compute, "),
+        "{shown}"
+    );
+
     // A node that is drained gets nothing, a job that waits can be cancelled.
     fog.done(&format!("drain {node}")).await;
     let waits = fog

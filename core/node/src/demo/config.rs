@@ -9,7 +9,7 @@ use fogcompute_base::Digest;
 use thiserror::Error;
 
 use crate::error::NodeError;
-use crate::fogs::FogCommandError;
+use crate::fogs::FogFileError;
 use crate::mandelbrot::View;
 use crate::submit::FogClientError;
 
@@ -293,9 +293,9 @@ impl DemoConfig {
 }
 
 /// Why the coordinator's files cannot be used.
-pub(super) fn fog_error(error: FogCommandError) -> DemoError {
+pub(super) fn fog_error(error: FogFileError) -> DemoError {
     match error {
-        FogCommandError::File {
+        FogFileError::File {
             doing,
             path,
             source,

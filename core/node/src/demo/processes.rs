@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use fogcompute_base::{Clock, Instant, NodeId, Rng, UnixMillis};
-use fogcompute_coord::token::{Action, Actions, Grant};
+use fogcompute_coord::token::Action;
 use fogcompute_ledger::Amount;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use super::config::{DemoError, Kill, file_error, fog_error};
 use super::{Demo, SIGNAL_GRACE};
 use crate::error::NodeError;
-use crate::fogs::{Data, FogFile, issue_token};
+use crate::fogs::{Data, FogFile, TokenTerms};
 use crate::protocol::Role;
 use crate::record::NodeNote;
 use crate::submit::{FogClient, FogClientConfig};
@@ -182,20 +182,19 @@ impl Demo {
         let owner = Data(&data).owner().map_err(fog_error)?;
         // A coordinator that is killed between counting a call and doing it has counted it.
         let times = 1 + RESTARTS_MAX;
-        let (token, key) = issue_token(&owner, None, |grant| Grant {
-            actions: Actions::of(&[Action::Submit, Action::Query]),
+        let terms = TokenTerms {
+            actions: vec![Action::Submit, Action::Query],
             tasks_max: u64::from(self.config.tiles) * u64::from(times),
             spend_max: Amount(reserved.0.saturating_mul(times.into())),
-            ..grant
-        });
-        self.owner = Some(token.grant.account);
+            ..TokenTerms::default()
+        };
+        let token = terms.issue(&file, &owner);
+        let access = FogClientConfig::from_token(&token.text()).map_err(fog_error)?;
+        self.owner = Some(access.token.grant.account);
         self.address = Some(file.address);
         Ok(FogClient::new(FogClientConfig {
-            address: file.address,
-            coordinator: file.coordinator,
-            token,
-            key,
             patience: PATIENCE,
+            ..access
         }))
     }
 

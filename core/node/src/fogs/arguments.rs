@@ -287,6 +287,12 @@ pub(crate) struct WatchArguments {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct TopologyArguments {
+    #[command(flatten)]
+    pub(super) asking: Asking,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct TopArguments {
     #[command(flatten)]
     pub(super) asking: Asking,

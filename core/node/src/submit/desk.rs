@@ -287,6 +287,7 @@ impl CoordinatorService {
                 Err(refused) => Err(refused),
             },
             Request::Metrics => Ok(Answer::Metrics(self.metrics_text())),
+            Request::Topology => Ok(Answer::Topology(self.fog_topology())),
         };
         let _ = reply.send(answer.unwrap_or_else(Answer::from));
     }

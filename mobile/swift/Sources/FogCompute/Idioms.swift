@@ -165,6 +165,18 @@ extension FogError: LocalizedError {
         case .MeshBusy: return .meshBusy
         case .InvalidMeshContent: return .invalidMeshContent
         case .UnknownFile: return .unknownFile
+        case .CoordinatorUnreachable: return .coordinatorUnreachable
+        case .CoordinatorSilent: return .coordinatorSilent
+        case .InvalidToken: return .invalidToken
+        case .TokenExpired: return .tokenExpired
+        case .TokenForbids: return .tokenForbids
+        case .TokenUsedUp: return .tokenUsedUp
+        case .CallRefused: return .callRefused
+        case .CoordinatorBusy: return .coordinatorBusy
+        case .InvalidJob: return .invalidJob
+        case .NoResult: return .noResult
+        case .UnknownNode: return .unknownNode
+        case .InvalidAnswer: return .invalidAnswer
         }
     }
 
@@ -295,6 +307,18 @@ extension FogError: LocalizedError {
             .MeshBusy(let message),
             .InvalidMeshContent(let message),
             .UnknownFile(let message),
+            .CoordinatorUnreachable(let message),
+            .CoordinatorSilent(let message),
+            .InvalidToken(let message),
+            .TokenExpired(let message),
+            .TokenForbids(let message),
+            .TokenUsedUp(let message),
+            .CallRefused(let message),
+            .CoordinatorBusy(let message),
+            .InvalidJob(let message),
+            .NoResult(let message),
+            .UnknownNode(let message),
+            .InvalidAnswer(let message),
             .InvalidProblem(let message),
             .NotFinite(let message), .Infeasible(let message), .InsufficientFunds(let message),
             .UnknownAccount(let message), .AccountExists(let message), .IdReused(let message),

@@ -179,6 +179,18 @@ val FogException.code: ErrorCode
         is FogException.MeshBusy -> ErrorCode.MESH_BUSY
         is FogException.InvalidMeshContent -> ErrorCode.INVALID_MESH_CONTENT
         is FogException.UnknownFile -> ErrorCode.UNKNOWN_FILE
+        is FogException.CoordinatorUnreachable -> ErrorCode.COORDINATOR_UNREACHABLE
+        is FogException.CoordinatorSilent -> ErrorCode.COORDINATOR_SILENT
+        is FogException.InvalidToken -> ErrorCode.INVALID_TOKEN
+        is FogException.TokenExpired -> ErrorCode.TOKEN_EXPIRED
+        is FogException.TokenForbids -> ErrorCode.TOKEN_FORBIDS
+        is FogException.TokenUsedUp -> ErrorCode.TOKEN_USED_UP
+        is FogException.CallRefused -> ErrorCode.CALL_REFUSED
+        is FogException.CoordinatorBusy -> ErrorCode.COORDINATOR_BUSY
+        is FogException.InvalidJob -> ErrorCode.INVALID_JOB
+        is FogException.NoResult -> ErrorCode.NO_RESULT
+        is FogException.UnknownNode -> ErrorCode.UNKNOWN_NODE
+        is FogException.InvalidAnswer -> ErrorCode.INVALID_ANSWER
     }
 
 /** What this tier promises and what it costs. */
