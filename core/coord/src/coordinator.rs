@@ -1277,7 +1277,7 @@ impl Coordinator {
     ) -> impl Iterator<Item = (TaskId, u32, PrivacyLevel, &TaskSpec)> {
         let known = self.registry.nodes().get(&node).into_iter();
         known
-            .flat_map(|known| known.running())
+            .flat_map(Node::running)
             .filter_map(|(id, held)| {
                 let task = self.tasks.get(id)?;
                 Some((*id, held.number, task.privacy, task.spec.as_ref()?))
