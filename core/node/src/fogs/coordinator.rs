@@ -27,8 +27,6 @@ use crate::submit::{FogClientConfig, SubmittersConfig};
 /// What an owner's account begins with if it is not said.
 const ENDOWMENT: Amount = Amount::from_credits(1_000_000);
 
-/// Milliseconds of a day.
-
 /// Most questions over HTTP that wait for the coordinator.
 const PAGES_MAX: usize = 16;
 
