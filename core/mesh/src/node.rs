@@ -21,6 +21,7 @@ use crate::identity::{Fingerprint, Identity, NoiseKey, VerifyKey};
 use crate::link::{Budget, Joined, Link, LinkConfig, LinkId};
 use crate::packet::{Packet, PacketError, PacketType, PeerId};
 use crate::payload::{Content, MessageId, PRIVATE_BYTES_MAX, PeerState};
+use crate::ratchet::Ratchets;
 use crate::seen::Seen;
 use crate::sessions::Sessions;
 use crate::sync::{SyncStore, SyncTypes};
@@ -30,6 +31,7 @@ use crate::voice::VoiceFrame;
 mod carry;
 mod input;
 mod output;
+mod ratchets;
 mod saved;
 
 pub use saved::RestoreError;
@@ -144,6 +146,27 @@ pub enum DeliveryState {
     GivenUp,
 }
 
+/// What a message was encrypted with.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protection {
+    /// The keys of a Noise session, which last up to a day, or those of an envelope.
+    Noise,
+    /// A key of its own, which is gone once it is read ([`ratchet`](crate::ratchet)).
+    Ratchet,
+}
+
+impl Protection {
+    /// Its name in lower case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Noise => "noise",
+            Self::Ratchet => "ratchet",
+        }
+    }
+}
+
 /// What the host is told.
 #[non_exhaustive]
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -195,6 +218,8 @@ pub enum Event {
         text: String,
         /// The neighbour it came from, if it is known.
         via: Option<PeerId>,
+        /// What it was encrypted with.
+        protection: Protection,
     },
     /// How far a message of ours has come.
     Delivery {
@@ -362,6 +387,8 @@ pub struct PeerView {
     pub is_linked: bool,
     /// Whether there is a session with it.
     pub has_session: bool,
+    /// Whether there is a [ratchet](crate::ratchet) with it: private messages to it are under its keys.
+    pub has_ratchet: bool,
     /// Whether the user prefers it: its envelopes go before those of strangers.
     pub is_favourite: bool,
     /// Whom it has links to, says it.
@@ -382,6 +409,10 @@ struct Peer {
     renew_after: Instant,
     /// Plaintexts that wait for a session.
     waiting: VecDeque<Vec<u8>>,
+    /// Since when a private message waits for a ratchet.
+    ratchet_since: Option<Instant>,
+    /// When a ratchet may be asked for, or offered, again.
+    ratchet_after: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -448,6 +479,7 @@ pub struct Node {
     turn: Option<LinkId>,
     peers: BTreeMap<PeerId, Peer>,
     sessions: Sessions,
+    ratchets: Ratchets,
     seen: Seen<u64>,
     delayed: BTreeMap<(Instant, u64), Delayed>,
     delayed_bytes: usize,
@@ -492,6 +524,7 @@ impl Node {
         let nickname = checked_nickname(nickname.into())?;
         Ok(Self {
             id: identity.peer_id(),
+            ratchets: Ratchets::new(&identity),
             identity,
             nickname,
             clock: (unix, now),
@@ -603,6 +636,7 @@ impl Node {
             is_reachable: peer.is_reachable,
             is_linked: self.link_of(id).is_some(),
             has_session: self.sessions.is_established(id),
+            has_ratchet: self.has_ratchet(id),
             is_favourite: peer.is_favourite,
             neighbours: peer.announce.neighbours.clone().unwrap_or_default(),
         })
@@ -846,6 +880,7 @@ impl Node {
             Content::Call(_) => Capabilities::CALLS,
             Content::Chunk(_) => Capabilities::CHUNKS,
             Content::Couriers(_) => Capabilities::COURIERS,
+            Content::Ratchet(_) => Capabilities::RATCHET,
             _ => Capabilities::default(),
         };
         if !known.announce.capabilities.unwrap_or_default().has(needed) {

@@ -13,6 +13,7 @@ use crate::file::File;
 use crate::group::GroupState;
 use crate::identity::VerifyKey;
 use crate::packet::PeerId;
+use crate::ratchet::RatchetMessage;
 use crate::tlv::{FormatError, array, fields8, once, put8, required, text};
 use crate::voice::VoiceFrame;
 
@@ -32,6 +33,7 @@ const PEER_STATE: u8 = 0x21;
 const CALL: u8 = 0x40;
 const CHUNK: u8 = 0x41;
 const COURIERS: u8 = 0x42;
+const RATCHET: u8 = 0x43;
 
 const PEER_STATE_VERSION: u8 = 1;
 
@@ -125,6 +127,7 @@ pub struct PeerState {
 /// | 40 | ours: call signalling, for peers with [`Capabilities::CALLS`] |
 /// | 41 | ours: files in chunks, for peers with [`Capabilities::CHUNKS`] |
 /// | 42 | ours: what couriers tell each other, for peers with [`Capabilities::COURIERS`] |
+/// | 43 | ours: a [ratchet](crate::ratchet) and what is under its keys: a plaintext of type 01, 02, 03, 06 or 07, or nothing; for peers with [`Capabilities::RATCHET`] |
 #[non_exhaustive]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Content {
@@ -155,6 +158,8 @@ pub enum Content {
     Chunk(ChunkMessage),
     /// Ours: whom a courier meets and what it carries.
     Couriers(CourierNews),
+    /// Ours: a step of a ratchet, or something under one of its keys.
+    Ratchet(RatchetMessage),
     /// A type that means nothing here.
     Other {
         /// The type.
@@ -186,6 +191,7 @@ impl Content {
             CALL => Self::Call(CallSignal::decode(body)?),
             CHUNK => Self::Chunk(ChunkMessage::decode(body)?),
             COURIERS => Self::Couriers(CourierNews::decode(body)?),
+            RATCHET => Self::Ratchet(RatchetMessage::decode(body)?),
             _ => Self::Other {
                 kind,
                 body: body.to_vec(),
@@ -220,6 +226,7 @@ impl Content {
             Self::Call(signal) => (CALL, signal.encode()?),
             Self::Chunk(message) => (CHUNK, message.encode()?),
             Self::Couriers(news) => (COURIERS, news.encode()?),
+            Self::Ratchet(message) => (RATCHET, message.encode()?),
             Self::Other { kind, body } => (*kind, body.clone()),
         };
         let mut bytes = Vec::with_capacity(1 + body.len());
@@ -227,6 +234,14 @@ impl Content {
         bytes.extend(body);
         Ok(bytes)
     }
+}
+
+/// Whether a plaintext goes under a key of its own where that can be: texts, receipts and the secrets of groups.
+pub(crate) fn is_ratcheted(plaintext: &[u8]) -> bool {
+    matches!(
+        plaintext.first(),
+        Some(&(PRIVATE | READ | DELIVERED | GROUP_INVITE | GROUP_UPDATE))
+    )
 }
 
 fn decode_private(body: &[u8]) -> Result<Content, FormatError> {

@@ -514,7 +514,7 @@ impl Node {
             else {
                 return;
             };
-            match self.sessions.seal(peer, &plaintext, now) {
+            match self.seal(peer, &plaintext, now) {
                 Some(sealed) => {
                     self.send_directed(PacketType::ENCRYPTED, peer, sealed, None, now, rng);
                 }
@@ -531,6 +531,10 @@ impl Node {
 
     /// There is a session: says what this peer can do, and sends what waited.
     pub(super) fn greet(&mut self, peer: PeerId, now: Instant, rng: &mut impl CryptoRng) {
+        // What waited in a session that did not work has not waited for a ratchet.
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.ratchet_since = None;
+        }
         let state = Content::PeerState(PeerState {
             capabilities: self.capabilities(),
             verify_key: self.identity.verify_key(),
@@ -563,6 +567,14 @@ impl Node {
     /// Tries to deliver a private message, and says when to try again.
     pub(super) fn attempt(&mut self, number: u64, now: Instant, rng: &mut impl CryptoRng) {
         let unix = self.unix(now);
+        let Some(message) = self.outbox.get(&number) else {
+            return;
+        };
+        let peer = message.peer;
+        let reachable = self.peers.get(&peer).is_some_and(|peer| peer.is_reachable);
+        let waits = reachable
+            .then(|| self.waits_for_ratchet(peer, now, rng))
+            .flatten();
         let Some(message) = self.outbox.get_mut(&number) else {
             return;
         };
@@ -576,7 +588,10 @@ impl Node {
             });
             return;
         }
-        let peer = message.peer;
+        if let Some(wait) = waits {
+            message.next = now + wait;
+            return;
+        }
         let is_new = message.state < DeliveryState::Sent;
         // The end of a handshake may have been lost. Then nothing arrives, however often it is sent.
         let is_confirmed = self.sessions.is_confirmed(peer);
@@ -598,18 +613,20 @@ impl Node {
         } else {
             Target::AllLinks
         };
-        let reachable = self.peers.get(&peer).is_some_and(|peer| peer.is_reachable);
-        if let Some(sealed) = self.sessions.seal(peer, &plaintext, now) {
-            if reachable
-                && self.send_towards(
-                    target,
-                    PacketType::ENCRYPTED,
-                    peer,
-                    sealed,
-                    Some(&id),
-                    now,
-                    rng,
-                ) > 0
+        if !reachable {
+            self.deposit(number, &plaintext, now, rng);
+            return;
+        }
+        if let Some(sealed) = self.seal(peer, &plaintext, now) {
+            if self.send_towards(
+                target,
+                PacketType::ENCRYPTED,
+                peer,
+                sealed,
+                Some(&id),
+                now,
+                rng,
+            ) > 0
             {
                 let attempts = self.outbox.get_mut(&number).map_or(0, |message| {
                     message.attempts += u32::from(is_confirmed);
@@ -620,13 +637,9 @@ impl Node {
                 if attempts > 2 || !is_confirmed && !is_new {
                     self.renew_session(peer, now, rng);
                 }
-                return;
             }
-        } else if reachable {
+        } else {
             self.start_session(peer, now, rng);
-        }
-        if !reachable {
-            self.deposit(number, &plaintext, now, rng);
         }
     }
 

@@ -15,9 +15,10 @@ use crate::group::GroupState;
 use crate::identity::{Identity, NoiseKey};
 use crate::packet::PeerId;
 use crate::payload::MessageId;
+use crate::ratchet::Ratchets;
 use crate::tlv::FormatError;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Longest item, in bytes.
 const ITEM_BYTES_MAX: usize = 64 * 1024;
 /// Most items of a kind.
@@ -41,6 +42,9 @@ pub enum RestoreError {
     /// Something in it is not of its format.
     #[error("saved node is malformed: {0}")]
     Format(#[from] FormatError),
+    /// Ratchets in it are damaged, or another identity's.
+    #[error("secrets of the saved node do not open")]
+    Sealed,
     /// Its name is too long.
     #[error(transparent)]
     Nickname(#[from] SendError),
@@ -51,10 +55,11 @@ impl Node {
     /// groups are read, envelopes are carried on, and nothing is shown twice. It contains secrets (group keys,
     /// one-time keys) and texts; the identity's secrets are not in it ([`Identity::to_bytes`]).
     ///
-    /// A byte for the version, 2; the name; then, each after a `u32` for their number: peers (announce, time,
+    /// A byte for the version, 3; the name; then, each after a `u32` for their number: peers (announce, time,
     /// favourite, one-time keys), messages that wait, groups, envelopes that are carried, one-time keys of this
-    /// peer with the next number, messages that were received, and how likely
-    /// this peer is to meet whom, in billionths. Texts and items are preceded by a `u32` for their
+    /// peer with the next number, messages that were received, how likely
+    /// this peer is to meet whom, in billionths, and [ratchets](crate::ratchet), encrypted with the identity's secrets.
+    /// Texts and items are preceded by a `u32` for their
     /// length.
     #[must_use]
     pub fn save(&self) -> Zeroizing<Vec<u8>> {
@@ -114,12 +119,13 @@ impl Node {
             writer.raw(key.as_bytes());
             writer.u32(chance.billionths());
         }
+        self.ratchets.save(&mut writer);
         Zeroizing::new(writer.finish())
     }
 
     /// Another number when something has changed that must be kept ([`Node::save`]) before anything leaves: a
     /// message that waits, one that was received and will be acknowledged, a one-time key that others are told of,
-    /// a group, an envelope. Peers are not in it: they announce themselves again.
+    /// a group, an envelope, a turn of a ratchet. Peers are not in it: they announce themselves again.
     #[must_use]
     pub fn keep_mark(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -137,6 +143,7 @@ impl Node {
         }
         (self.bag.len(), self.bag.deposits()).hash(&mut hasher);
         self.nickname.hash(&mut hasher);
+        self.ratchets.revision().hash(&mut hasher);
         hasher.finish()
     }
 
@@ -179,6 +186,8 @@ impl Node {
                 bundle,
                 renew_after: now,
                 waiting: VecDeque::new(),
+                ratchet_since: None,
+                ratchet_after: now,
                 announce,
             };
             node.peers.insert(peer.announce.noise_key.peer_id(), peer);
@@ -223,6 +232,7 @@ impl Node {
                 predictions.restore(key, chance);
             }
         }
+        node.ratchets = Ratchets::restore(&node.identity, &mut reader)?;
         reader.finish()?;
         Ok(node)
     }
