@@ -36,7 +36,11 @@ fuzz_target!(|steps: Vec<Step<'_>>| {
             Step::Offer { keys } => {
                 assert!(other.take_offer(a, keys[0], keys[1]).is_err());
                 // To somebody else, who may start with any sound key.
-                let _ = starter.take_offer(fogcompute_mesh::NoiseKey::from_bytes([0xff; 32]), keys[0], keys[1]);
+                let _ = starter.take_offer(
+                    fogcompute_mesh::NoiseKey::from_bytes([0xff; 32]),
+                    keys[0],
+                    keys[1],
+                );
             }
             Step::Decode { bytes } => {
                 if let Ok(message) = RatchetMessage::decode(bytes) {
@@ -49,6 +53,8 @@ fuzz_target!(|steps: Vec<Step<'_>>| {
     let Some(RatchetMessage::Sealed { is_first, bytes }) = starter.seal(&b, b"whole") else {
         unreachable!("there is a session");
     };
-    let (plaintext, began) = other.open(&a, is_first, &bytes).expect("it was sealed for it");
+    let (plaintext, began) = other
+        .open(&a, is_first, &bytes)
+        .expect("it was sealed for it");
     assert_eq!((plaintext.as_slice(), began), (&b"whole"[..], true));
 });

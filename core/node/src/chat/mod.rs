@@ -500,6 +500,7 @@ impl Chat {
                 from,
                 text,
                 via,
+                protection,
             } => {
                 self.came += 1;
                 // Whoever has this output has it before the eyes; that the sender may hear of it too.
@@ -510,6 +511,7 @@ impl Chat {
                     name: self.name(from),
                     text,
                     via: via.filter(|via| *via != from).map(|via| self.name(via)),
+                    protection,
                 }
             }
             Event::GroupMessage {

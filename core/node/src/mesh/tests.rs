@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fogcompute_base::OsEntropy;
-use fogcompute_mesh::{DeliveryState, Event};
+use fogcompute_mesh::{DeliveryState, Event, Protection};
 use fogcompute_transport::{AirConfig, Position, VirtualAir};
 use tempfile::TempDir;
 
@@ -55,7 +55,15 @@ fn joined(node: &MeshNode, other: &MeshNode) {
 
 fn private(node: &MeshNode) -> (String, Option<fogcompute_mesh::PeerId>) {
     until(node, |event| match event {
-        MeshEvent::Mesh(Event::Private { text, via, .. }) => Some((text, via)),
+        MeshEvent::Mesh(Event::Private {
+            text,
+            via,
+            protection,
+            ..
+        }) => {
+            assert_eq!(protection, Protection::Ratchet, "{text}");
+            Some((text, via))
+        }
         _ => None,
     })
 }
