@@ -48,7 +48,7 @@
 //! nodes on `bumble`'s virtual Bluetooth controllers, and never against an app on a phone.
 //!
 //! Ours, for peers that announce the capability, inside sessions: [call signalling](call), [files in
-//! chunks](chunks), private messages under keys that are used once ([`ratchet`]), and what [couriers tell each
+//! chunks](chunks), private messages under keys that are used once ([`ratchet`]), [large groups](large_group), and what [couriers tell each
 //! other](courier::CourierNews) when a [strategy](courier::CourierStrategy) other than that of the apps chooses who
 //! carries.
 //!
@@ -94,11 +94,13 @@ pub mod fragment;
 mod gcs;
 pub mod group;
 mod identity;
+pub mod large_group;
 mod link;
 mod node;
 pub mod noise;
 mod packet;
 mod payload;
+mod pickles;
 pub mod ratchet;
 pub mod relay;
 mod seen;

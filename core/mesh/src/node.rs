@@ -16,11 +16,13 @@ use crate::courier::{
 };
 use crate::file::File;
 use crate::fragment::{Reassembler, ReassemblyConfig};
-use crate::group::{GroupId, GroupState};
+use crate::group::{GroupId, GroupMessage, GroupState};
 use crate::identity::{Fingerprint, Identity, NoiseKey, VerifyKey};
+use crate::large_group::LargeGroup;
 use crate::link::{Budget, Joined, Link, LinkConfig, LinkId};
 use crate::packet::{Packet, PacketError, PacketType, PeerId};
 use crate::payload::{Content, MessageId, PRIVATE_BYTES_MAX, PeerState};
+use crate::pickles::Pickles;
 use crate::ratchet::Ratchets;
 use crate::seen::Seen;
 use crate::sessions::Sessions;
@@ -30,6 +32,7 @@ use crate::voice::VoiceFrame;
 
 mod carry;
 mod input;
+mod large_groups;
 mod output;
 mod ratchets;
 mod saved;
@@ -495,6 +498,12 @@ pub struct Node {
     told: BTreeMap<PeerId, (CourierNews, Instant)>,
     prekeys: Prekeys,
     groups: BTreeMap<GroupId, GroupState>,
+    large_groups: BTreeMap<GroupId, LargeGroup>,
+    group_pickles: Pickles,
+    /// Messages to large groups whose keys have not come.
+    early: VecDeque<GroupMessage>,
+    /// When members are told again what they should know.
+    tell_due: Instant,
     received: Seen<(PeerId, MessageId)>,
     /// Private messages that were delivered and may still be read. Forgotten for want of room alone.
     delivered: Seen<(PeerId, MessageId)>,
@@ -525,6 +534,7 @@ impl Node {
         Ok(Self {
             id: identity.peer_id(),
             ratchets: Ratchets::new(&identity),
+            group_pickles: Pickles::new(&identity, large_groups::PICKLE_CONTEXT),
             identity,
             nickname,
             clock: (unix, now),
@@ -549,6 +559,9 @@ impl Node {
             told: BTreeMap::new(),
             prekeys: Prekeys::default(),
             groups: BTreeMap::new(),
+            large_groups: BTreeMap::new(),
+            early: VecDeque::new(),
+            tell_due: now,
             received: Seen::new(RECEIVED_MAX, RECEIVED_FOR),
             delivered: Seen::new(RECEIVED_MAX, RECEIVED_FOR),
             unverified: VecDeque::new(),
@@ -880,7 +893,8 @@ impl Node {
             Content::Call(_) => Capabilities::CALLS,
             Content::Chunk(_) => Capabilities::CHUNKS,
             Content::Couriers(_) => Capabilities::COURIERS,
-            Content::Ratchet(_) => Capabilities::RATCHET,
+            // Steps of large groups are sent here alone, and under a ratchet.
+            Content::Ratchet(_) | Content::LargeGroup(_) => Capabilities::RATCHET,
             _ => Capabilities::default(),
         };
         if !known.announce.capabilities.unwrap_or_default().has(needed) {

@@ -14,7 +14,8 @@
 //!
 //! `vodozemac` takes no generator: it asks the system's for the keys of a session and for each turn of the ratchet.
 //! A peer with the capability therefore does not do the same again from the same seed, and without it draws nothing
-//! here. Everything of that kind is in this module.
+//! here. Everything of that kind is in this module
+//! and in [`large_group`](crate::large_group).
 //!
 //! # Limits
 //!
@@ -26,18 +27,18 @@
 //! Sources: Perrin and Marlinspike 2016, "The Double Ratchet Algorithm"; the Olm specification of Matrix.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
 use fogcompute_base::wire::{DecodeError, Reader, Writer};
 use thiserror::Error;
+use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::{
     Account, AccountPickle, DecryptionError, OlmMessage, Session, SessionConfig, SessionPickle,
 };
-use vodozemac::{Curve25519PublicKey, PickleError};
 use zeroize::Zeroizing;
 
 use crate::identity::{Identity, NoiseKey};
 use crate::node::RestoreError;
+use crate::pickles::{Kept, Pickles, at_most, length};
 use crate::tlv::FormatError;
 
 /// Peers with whom ratchets are kept. Those used longest ago are forgotten first.
@@ -52,8 +53,6 @@ pub const UNANSWERED_MAX: u32 = 1000;
 
 /// Sessions with one peer: the newest, and one from before for what is still on its way.
 const SESSIONS_MAX: usize = 2;
-/// Longest pickle, in bytes: five chains with forty keys each.
-const PICKLE_BYTES_MAX: usize = 128 * 1024;
 /// What names both peers inside a message, in bytes.
 const BINDING_BYTES: usize = 16;
 const BINDING_DOMAIN: &[u8] = b"fogcompute-ratchet-v1";
@@ -180,29 +179,6 @@ pub enum RatchetError {
     Offer,
 }
 
-/// A secret of `vodozemac` with its pickle, which is made when it is needed.
-struct Kept<T> {
-    value: T,
-    /// When it changed, in the order of all changes. No two pickles have the same.
-    revision: u64,
-    pickle: OnceLock<String>,
-}
-
-impl<T> Kept<T> {
-    const fn new(value: T, revision: u64) -> Self {
-        Self {
-            value,
-            revision,
-            pickle: OnceLock::new(),
-        }
-    }
-
-    fn changed(&mut self, revision: u64) {
-        self.revision = revision;
-        self.pickle = OnceLock::new();
-    }
-}
-
 #[derive(Default)]
 struct Entry {
     /// What the peer was offered and has not used.
@@ -220,8 +196,8 @@ impl Entry {
     }
 
     fn used(&self) -> u64 {
-        let sessions = self.sessions.iter().map(|kept| kept.revision);
-        let offer = self.offer.iter().map(|(kept, _)| kept.revision);
+        let sessions = self.sessions.iter().map(Kept::revision);
+        let offer = self.offer.iter().map(|(kept, _)| kept.revision());
         sessions.chain(offer).max().unwrap_or(0)
     }
 }
@@ -233,28 +209,25 @@ impl Entry {
 /// was sealed leaves, or the same key is used twice after a restart.
 pub struct Ratchets {
     own: NoiseKey,
-    pickle_key: Zeroizing<[u8; 32]>,
+    pickles: Pickles,
     peers: BTreeMap<NoiseKey, Entry>,
-    revision: u64,
 }
 
 impl Ratchets {
     /// None yet, of this peer.
     #[must_use]
     pub fn new(identity: &Identity) -> Self {
-        let secrets = identity.to_bytes();
         Self {
             own: identity.noise_key(),
-            pickle_key: Zeroizing::new(blake3::derive_key(PICKLE_CONTEXT, &*secrets)),
+            pickles: Pickles::new(identity, PICKLE_CONTEXT),
             peers: BTreeMap::new(),
-            revision: 0,
         }
     }
 
     /// Another number after each change.
     #[must_use]
     pub const fn revision(&self) -> u64 {
-        self.revision
+        self.pickles.revision()
     }
 
     /// Whether it is this side that starts a session with a peer.
@@ -282,13 +255,12 @@ impl Ratchets {
         self.make_room(&peer);
         let entry = self.peers.entry(peer).or_default();
         let (kept, one_time) = entry.offer.get_or_insert_with(|| {
-            self.revision += 1;
             let mut account = Account::new();
             let made = account.generate_one_time_keys(1);
             account.mark_keys_as_published();
             let one_time = made.created.first().map(Curve25519PublicKey::to_bytes);
             let one_time = one_time.expect("one key was asked for");
-            (Kept::new(account, self.revision), one_time)
+            (Kept::new(account, self.pickles.turn()), one_time)
         });
         RatchetMessage::Offer {
             identity: kept.value.curve25519_key().to_bytes(),
@@ -322,10 +294,9 @@ impl Ratchets {
             .create_outbound_session(SessionConfig::version_1(), identity, one_time)
             .map_err(|_| RatchetError::Offer)?;
         self.make_room(&peer);
-        self.revision += 1;
         let entry = self.peers.entry(peer).or_default();
         entry.unanswered = 0;
-        entry.adopt(Kept::new(session, self.revision));
+        entry.adopt(Kept::new(session, self.pickles.turn()));
         Ok(())
     }
 
@@ -341,11 +312,10 @@ impl Ratchets {
         let Ok(message) = kept.value.encrypt(bound.as_slice()) else {
             // The peer's turn of the ratchet was no sound key: nothing can be sealed with this session.
             entry.sessions.remove(0);
-            self.revision += 1;
+            self.pickles.turn();
             return None;
         };
-        self.revision += 1;
-        kept.changed(self.revision);
+        kept.changed(self.pickles.turn());
         entry.unanswered += 1;
         let is_first = matches!(message, OlmMessage::PreKey(_));
         let (_, bytes) = message.to_parts();
@@ -374,8 +344,7 @@ impl Ratchets {
             }
             match kept.value.decrypt(&message) {
                 Ok(plaintext) => {
-                    self.revision += 1;
-                    kept.changed(self.revision);
+                    kept.changed(self.pickles.turn());
                     entry.unanswered = 0;
                     return Ok((unbound(peer, &self.own, plaintext)?, false));
                 }
@@ -400,8 +369,7 @@ impl Ratchets {
             .map_err(|_| RatchetError::Opaque)?;
         entry.offer = None;
         entry.unanswered = 0;
-        self.revision += 1;
-        entry.adopt(Kept::new(begun.session, self.revision));
+        entry.adopt(Kept::new(begun.session, self.pickles.turn()));
         Ok((unbound(peer, &self.own, begun.plaintext)?, true))
     }
 
@@ -416,33 +384,26 @@ impl Ratchets {
     }
 
     /// Writes what must be kept: the number of changes, then after a `u32` for their number, of each peer its key,
-    /// messages without an answer, and its offer and its sessions. Each of these is a text, preceded by its
-    /// revision and a `u32` for its length: a pickle of `vodozemac`, encrypted with AES-256-CBC and authenticated with
-    /// HMAC-SHA-256 under a key made of the identity's secrets, the peer and the revision.
+    /// messages without an answer, and its offer and its sessions. Each of these is a pickle of `vodozemac`, encrypted
+    /// with AES-256-CBC and authenticated with HMAC-SHA-256 under a key made of the identity's secrets.
     pub(crate) fn save(&self, writer: &mut Writer) {
-        writer.u64(self.revision);
+        self.pickles.save(writer);
         writer.u32(length(self.peers.len()));
         for (peer, entry) in &self.peers {
             writer.raw(peer.as_bytes());
             writer.u32(entry.unanswered);
             writer.u32(length(usize::from(entry.offer.is_some())));
-            if let Some((kept, one_time)) = &entry.offer {
+            if let Some((account, one_time)) = &entry.offer {
                 writer.raw(one_time);
-                let key = self.pickle_key(peer, kept.revision);
-                let pickle = kept
-                    .pickle
-                    .get_or_init(|| kept.value.pickle().encrypt(&key));
-                writer.u64(kept.revision);
-                writer.text(pickle);
+                account.save(writer, &self.pickles, |account, key| {
+                    account.pickle().encrypt(key)
+                });
             }
             writer.u32(length(entry.sessions.len()));
-            for kept in &entry.sessions {
-                let key = self.pickle_key(peer, kept.revision);
-                let pickle = kept
-                    .pickle
-                    .get_or_init(|| kept.value.pickle().encrypt(&key));
-                writer.u64(kept.revision);
-                writer.text(pickle);
+            for session in &entry.sessions {
+                session.save(writer, &self.pickles, |session, key| {
+                    session.pickle().encrypt(key)
+                });
             }
         }
     }
@@ -453,7 +414,7 @@ impl Ratchets {
         reader: &mut Reader<'_>,
     ) -> Result<Self, RestoreError> {
         let mut ratchets = Self::new(identity);
-        ratchets.revision = reader.u64()?;
+        ratchets.pickles.restore(reader)?;
         for _ in 0..at_most(reader, RATCHETS_MAX)? {
             let peer = NoiseKey::from_bytes(reader.array()?);
             let mut entry = Entry {
@@ -462,31 +423,22 @@ impl Ratchets {
             };
             for _ in 0..at_most(reader, 1)? {
                 let one_time = reader.array()?;
-                let (revision, pickle) = (reader.u64()?, reader.text(PICKLE_BYTES_MAX)?);
-                let key = ratchets.pickle_key(&peer, revision);
-                let account = AccountPickle::from_encrypted(pickle, &key).map_err(unreadable)?;
-                let account = Kept::new(Account::from_pickle(account), revision);
-                let _ = account.pickle.set(pickle.to_owned());
+                let account = Kept::restore(reader, &ratchets.pickles, |pickle, key| {
+                    let pickle = AccountPickle::from_encrypted(pickle, key)?;
+                    Ok(Account::from_pickle(pickle))
+                })?;
                 entry.offer = Some((account, one_time));
             }
             for _ in 0..at_most(reader, SESSIONS_MAX)? {
-                let (revision, pickle) = (reader.u64()?, reader.text(PICKLE_BYTES_MAX)?);
-                let key = ratchets.pickle_key(&peer, revision);
-                let session = SessionPickle::from_encrypted(pickle, &key).map_err(unreadable)?;
-                let session = Kept::new(Session::from_pickle(session), revision);
-                let _ = session.pickle.set(pickle.to_owned());
+                let session = Kept::restore(reader, &ratchets.pickles, |pickle, key| {
+                    let pickle = SessionPickle::from_encrypted(pickle, key)?;
+                    Ok(Session::from_pickle(pickle))
+                })?;
                 entry.sessions.push(session);
             }
             ratchets.peers.insert(peer, entry);
         }
         Ok(ratchets)
-    }
-
-    fn pickle_key(&self, peer: &NoiseKey, revision: u64) -> Zeroizing<[u8; 32]> {
-        let mut hasher = blake3::Hasher::new_keyed(&self.pickle_key);
-        hasher.update(peer.as_bytes());
-        hasher.update(&revision.to_be_bytes());
-        Zeroizing::new(*hasher.finalize().as_bytes())
     }
 }
 
@@ -512,23 +464,6 @@ fn unbound(
         Some(rest) => Ok(Zeroizing::new(rest.to_vec())),
         None => Err(RatchetError::Foreign),
     }
-}
-
-fn unreadable(_: PickleError) -> RestoreError {
-    RestoreError::Sealed
-}
-
-fn length(items: usize) -> u32 {
-    u32::try_from(items).expect("every kind of item has a far lower limit")
-}
-
-fn at_most(reader: &mut Reader<'_>, limit: usize) -> Result<u32, DecodeError> {
-    let count = reader.u32()?;
-    let actual = usize::try_from(count).unwrap_or(usize::MAX);
-    if actual > limit {
-        return Err(DecodeError::TooLong { actual, limit });
-    }
-    Ok(count)
 }
 
 #[cfg(test)]

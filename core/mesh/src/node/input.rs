@@ -325,7 +325,7 @@ impl Node {
                 Err(_) => self.refuse_payload(),
             },
             PacketType::PREKEYS => self.handle_prekeys(packet),
-            PacketType::GROUP => self.handle_group(packet),
+            PacketType::GROUP => self.handle_group(packet, now, rng),
             PacketType::COURIER => self.handle_envelope(packet, arrival, now, rng),
             _ => true,
         }
@@ -658,7 +658,7 @@ impl Node {
             Content::Chunk(message) => self.emit(Event::Chunk { from, message }),
             Content::Couriers(news) => self.handle_courier_news(from, news, now, rng),
             // Where it comes from is known: a session, or an envelope. Inside a ratchet is none.
-            Content::Ratchet(_) => self.counters.bad_payload += 1,
+            Content::Ratchet(_) | Content::LargeGroup(_) => self.counters.bad_payload += 1,
             Content::Other { kind, body } => self.emit(Event::Other { from, kind, body }),
         }
     }
@@ -743,10 +743,13 @@ impl Node {
         self.emit(Event::Group { group, creator });
     }
 
-    fn handle_group(&mut self, packet: &Packet) -> bool {
+    fn handle_group(&mut self, packet: &Packet, now: Instant, rng: &mut impl CryptoRng) -> bool {
         let Ok(message) = GroupMessage::decode(packet.payload()) else {
             return self.refuse_payload();
         };
+        if self.handle_large_group_message(packet.sender, &message, now, rng) {
+            return true;
+        }
         // Groups of others are passed on.
         let Some(group) = self.groups.get(&message.group) else {
             return true;

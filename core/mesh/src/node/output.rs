@@ -109,6 +109,7 @@ impl Node {
         if self.sweep_due <= now {
             self.sweep_due = now + SWEEP;
             self.sweep(now);
+            self.tell_groups(now, rng);
         }
         let gap_over = self.announced.is_none_or(|last| last + ANNOUNCE_GAP <= now);
         if self.announce_due <= now && gap_over && !self.links.is_empty() {
@@ -685,6 +686,9 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<(), SendError> {
+        if self.large_groups.contains_key(&group) {
+            return self.change_large_group(group, members, now, rng);
+        }
         let state = self
             .groups
             .get(&group)
@@ -739,7 +743,12 @@ impl Node {
 
     /// Leaves a group: its messages are not read any more. Nobody is told.
     pub fn leave_group(&mut self, group: GroupId) -> bool {
-        self.groups.remove(&group).is_some()
+        let was_large = self.large_groups.remove(&group).is_some();
+        if was_large {
+            self.early.retain(|message| message.group != group);
+            self.group_pickles.turn();
+        }
+        self.groups.remove(&group).is_some() || was_large
     }
 
     /// Writes to a group.
@@ -754,6 +763,9 @@ impl Node {
         rng: &mut impl CryptoRng,
     ) -> Result<MessageId, SendError> {
         super::check_text(text, crate::group::GROUP_TEXT_BYTES_MAX)?;
+        if self.large_groups.contains_key(&group) {
+            return self.send_large_group(group, text, now, rng);
+        }
         let unix = self.unix(now);
         let state = self
             .groups
@@ -775,7 +787,7 @@ impl Node {
 }
 
 /// As much of a name as a roster takes.
-fn shortened(name: &str) -> String {
+pub(super) fn shortened(name: &str) -> String {
     let mut end = name.len().min(crate::group::GROUP_NICKNAME_BYTES_MAX);
     while !name.is_char_boundary(end) {
         end -= 1;

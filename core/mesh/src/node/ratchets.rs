@@ -185,7 +185,9 @@ impl Node {
                             self.turn_ratchet(from, &key, now, rng);
                             self.ratchet_ready(from, now, rng);
                         }
-                        if let Some(content) = content {
+                        if let Some(Content::LargeGroup(step)) = content {
+                            self.handle_large_group(from, step, now, rng);
+                        } else if let Some(content) = content {
                             let protection = Protection::Ratchet;
                             self.handle_content(from, content, protection, arrival, now, rng);
                         }
@@ -234,5 +236,6 @@ impl Node {
         {
             self.attempt_all(peer, now, rng);
         }
+        self.tell_peer(peer, now, rng);
     }
 }

@@ -13,6 +13,7 @@ use crate::announce::Announce;
 use crate::courier::{Envelope, OwnPrekey, Predictability, Predictions, PrekeyBundle, Standing};
 use crate::group::GroupState;
 use crate::identity::{Identity, NoiseKey};
+use crate::large_group::LargeGroup;
 use crate::packet::PeerId;
 use crate::payload::MessageId;
 use crate::ratchet::Ratchets;
@@ -58,7 +59,8 @@ impl Node {
     /// A byte for the version, 3; the name; then, each after a `u32` for their number: peers (announce, time,
     /// favourite, one-time keys), messages that wait, groups, envelopes that are carried, one-time keys of this
     /// peer with the next number, messages that were received, how likely
-    /// this peer is to meet whom, in billionths, and [ratchets](crate::ratchet), encrypted with the identity's secrets.
+    /// this peer is to meet whom, in billionths, [ratchets](crate::ratchet) and [large groups](crate::large_group), their
+    /// secrets encrypted with the identity's.
     /// Texts and items are preceded by a `u32` for their
     /// length.
     #[must_use]
@@ -120,12 +122,17 @@ impl Node {
             writer.u32(chance.billionths());
         }
         self.ratchets.save(&mut writer);
+        self.group_pickles.save(&mut writer);
+        writer.u32(count(self.large_groups.len()));
+        for group in self.large_groups.values() {
+            group.save(&mut writer, &self.group_pickles);
+        }
         Zeroizing::new(writer.finish())
     }
 
     /// Another number when something has changed that must be kept ([`Node::save`]) before anything leaves: a
     /// message that waits, one that was received and will be acknowledged, a one-time key that others are told of,
-    /// a group, an envelope, a turn of a ratchet. Peers are not in it: they announce themselves again.
+    /// a group, an envelope, a turn of a ratchet or of a group's key. Peers are not in it: they announce themselves again.
     #[must_use]
     pub fn keep_mark(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -143,7 +150,7 @@ impl Node {
         }
         (self.bag.len(), self.bag.deposits()).hash(&mut hasher);
         self.nickname.hash(&mut hasher);
-        self.ratchets.revision().hash(&mut hasher);
+        (self.ratchets.revision(), self.group_pickles.revision()).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -233,6 +240,12 @@ impl Node {
             }
         }
         node.ratchets = Ratchets::restore(&node.identity, &mut reader)?;
+        node.group_pickles.restore(&mut reader)?;
+        let own = node.identity.noise_key().fingerprint();
+        for _ in 0..items(&mut reader)? {
+            let group = LargeGroup::restore(own, &mut reader, &node.group_pickles)?;
+            node.large_groups.insert(group.state().id, group);
+        }
         reader.finish()?;
         Ok(node)
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod large_groups;
 mod ratchets;
 mod refusals;
 mod talks;
