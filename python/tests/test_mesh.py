@@ -36,6 +36,9 @@ async def test_nodes_talk_over_tcp_and_go_on_after_a_restart(tmp_path: Path) -> 
         sent = alice.send_private(bob.id, "hello")
         event = await until(bob, "private")
         assert (event.text, event.peer, event.via, event.id) == ("hello", alice.id, alice.id, sent)
+        assert event.protection == "ratchet"
+        (known,) = alice.peers()
+        assert known.has_session and known.has_ratchet
         await until(alice, "delivery", id=sent, state="delivered")
         bob.mark_read(alice.id, sent)
         await until(alice, "delivery", id=sent, state="read")

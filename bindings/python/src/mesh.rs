@@ -8,7 +8,7 @@ use std::time::Duration;
 use fogcompute::base::{Digest, ParseIdError};
 use fogcompute::bitchat::file::File;
 use fogcompute::bitchat::group::GroupId;
-use fogcompute::bitchat::{DeliveryState, PeerId};
+use fogcompute::bitchat::{DeliveryState, PeerId, Protection};
 use fogcompute::transport::{
     Activity, Address, LinkEnded, RadioEvent, RadioFailure, RadioLimits, RadioLink, Role,
 };
@@ -140,6 +140,13 @@ impl MeshEvent {
         self.record.via.map(Hex)
     }
 
+    /// What a private message was encrypted with: `ratchet`, a key of its own that is gone once it is
+    /// read, or `noise`, the keys of a session, which last up to a day, or of an envelope.
+    #[getter]
+    fn protection(&self) -> Option<&'static str> {
+        self.record.protection.map(Protection::name)
+    }
+
     /// Hops that a public message seems to have taken: nothing proves the number.
     #[getter]
     fn hops(&self) -> u8 {
@@ -240,6 +247,8 @@ pub(crate) struct MeshPeer {
     is_linked: bool,
     /// Whether there is a session with it.
     has_session: bool,
+    /// Whether private messages to it are under keys of their own.
+    has_ratchet: bool,
     /// Whom it has links to, says it.
     neighbours: Tuple<Hex<PeerId>>,
 }
@@ -759,6 +768,7 @@ impl MeshNode {
             is_reachable: peer.is_reachable,
             is_linked: peer.is_linked,
             has_session: peer.has_session,
+            has_ratchet: peer.has_ratchet,
             neighbours: Tuple(peer.neighbours.into_iter().map(Hex).collect()),
         });
         Ok(Tuple(peers.collect()))

@@ -1276,12 +1276,10 @@ impl Coordinator {
         node: NodeId,
     ) -> impl Iterator<Item = (TaskId, u32, PrivacyLevel, &TaskSpec)> {
         let known = self.registry.nodes().get(&node).into_iter();
-        known
-            .flat_map(Node::running)
-            .filter_map(|(id, held)| {
-                let task = self.tasks.get(id)?;
-                Some((*id, held.number, task.privacy, task.spec.as_ref()?))
-            })
+        known.flat_map(Node::running).filter_map(|(id, held)| {
+            let task = self.tasks.get(id)?;
+            Some((*id, held.number, task.privacy, task.spec.as_ref()?))
+        })
     }
 
     /// The submitter no longer wants a task: its reservation is released, its attempt revoked.

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use fogcompute_base::{Digest, UnixMillis};
 use fogcompute_mesh::group::GroupId;
-use fogcompute_mesh::{DeliveryState, Event, PeerId};
+use fogcompute_mesh::{DeliveryState, Event, PeerId, Protection};
 use fogcompute_node::{MeshEvent, MeshFileEnd};
 use fogcompute_transport::{
     Address, BleRadio, RadioError, RadioEvent, RadioInbox, RadioLimits, RadioLink, RadioQueue,
@@ -104,6 +104,8 @@ pub struct MeshRecord {
     pub at: Option<UnixMillis>,
     /// The neighbour a message came from, if it is known.
     pub via: Option<PeerId>,
+    /// What a private message was encrypted with.
+    pub protection: Option<Protection>,
     /// Hops that a public message seems to have taken.
     pub hops: u8,
     /// How far a message of ours has come.
@@ -231,10 +233,12 @@ fn of_rules(event: Event) -> MeshRecord {
             from,
             text,
             via,
+            protection,
         } => MeshRecord {
             id: Some(id.as_str().to_owned()),
             text: Some(text),
             via,
+            protection: Some(protection),
             is_private: true,
             ..about(MeshKind::Private, from)
         },

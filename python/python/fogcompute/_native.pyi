@@ -4920,6 +4920,12 @@ class MeshEvent:
         """The neighbour a message came from, if it is known."""
 
     @property
+    def protection(self) -> str | None:
+        """What a private message was encrypted with: `ratchet`, a key of its own that is gone once it is
+        read, or `noise`, the keys of a session, which last up to a day, or of an envelope.
+        """
+
+    @property
     def hops(self) -> int:
         """Hops that a public message seems to have taken: nothing proves the number."""
 
@@ -4996,6 +5002,10 @@ class MeshPeer:
     @property
     def has_session(self) -> bool:
         """Whether there is a session with it."""
+
+    @property
+    def has_ratchet(self) -> bool:
+        """Whether private messages to it are under keys of their own."""
 
     @property
     def neighbours(self) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ use std::time::Duration;
 use fogcompute_base::{CryptoRng, Instant, UnixMillis};
 
 use super::{
-    DeliveryState, Event, Node, Peer, PeerState, Target, UNVERIFIED_BYTES_MAX, UNVERIFIED_MAX,
+    DeliveryState, Event, Node, Peer, PeerState, Protection, Target, UNVERIFIED_BYTES_MAX,
+    UNVERIFIED_MAX,
 };
-use crate::announce::Announce;
+use crate::announce::{Announce, Capabilities};
 use crate::courier::{Deposit, Envelope, PrekeyBundle, Standing};
 use crate::file::File;
 use crate::fragment::{Fragment, FragmentError};
@@ -17,6 +18,7 @@ use crate::link::LinkId;
 use crate::noise::NoiseError;
 use crate::packet::{Packet, PacketError, PacketType, PeerId, TTL_MAX, Tail};
 use crate::payload::{Content, MessageId};
+use crate::ratchet::RatchetMessage;
 use crate::relay::relay;
 use crate::sessions::{Refused, Step, Unopened};
 use crate::sync::SyncRequest;
@@ -36,7 +38,7 @@ const ANSWER_PACKETS_MAX: usize = 200;
 
 /// How a packet came.
 #[derive(Clone, Copy)]
-struct Arrival {
+pub(super) struct Arrival {
     link: LinkId,
     /// Put together from fragments, which were passed on themselves.
     is_whole_again: bool,
@@ -366,13 +368,13 @@ impl Node {
                 Err(_) => self.refuse_payload(),
             },
             PacketType::PREKEYS => self.handle_prekeys(packet),
-            PacketType::GROUP => self.handle_group(packet),
+            PacketType::GROUP => self.handle_group(packet, now, rng),
             PacketType::COURIER => self.handle_envelope(packet, arrival, now, rng),
             _ => true,
         }
     }
 
-    const fn refuse_payload(&mut self) -> bool {
+    pub(super) const fn refuse_payload(&mut self) -> bool {
         self.counters.bad_payload += 1;
         false
     }
@@ -502,6 +504,8 @@ impl Node {
             bundle: None,
             renew_after: now,
             waiting: std::collections::VecDeque::new(),
+            ratchet_since: None,
+            ratchet_after: now,
         };
         self.peers.insert(id, peer);
     }
@@ -643,7 +647,12 @@ impl Node {
                 let Ok(content) = Content::decode(&plaintext) else {
                     return self.refuse_payload();
                 };
-                self.handle_content(peer, content, arrival, now, rng);
+                match content {
+                    Content::Ratchet(message) => {
+                        self.handle_ratchet(peer, message, arrival, now, rng);
+                    }
+                    _ => self.handle_content(peer, content, Protection::Noise, arrival, now, rng),
+                }
                 true
             }
             Err(Unopened::Early) => true,
@@ -666,10 +675,11 @@ impl Node {
         }
     }
 
-    fn handle_content(
+    pub(super) fn handle_content(
         &mut self,
         from: PeerId,
         content: Content,
+        protection: Protection,
         arrival: Arrival,
         now: Instant,
         rng: &mut impl CryptoRng,
@@ -683,6 +693,7 @@ impl Node {
                         from,
                         text,
                         via: self.via(arrival.link),
+                        protection,
                     };
                     self.emit(event);
                 } else {
@@ -693,7 +704,7 @@ impl Node {
             }
             Content::Delivered(id) => self.handle_receipt(from, &id, DeliveryState::Delivered),
             Content::Read(id) => self.handle_receipt(from, &id, DeliveryState::Read),
-            Content::PeerState(state) => self.handle_peer_state(from, state),
+            Content::PeerState(state) => self.handle_peer_state(from, state, now, rng),
             Content::GroupInvite(state) | Content::GroupUpdate(state) => {
                 self.handle_group_state(from, state);
             }
@@ -710,6 +721,8 @@ impl Node {
             Content::Call(signal) => self.emit(Event::Call { from, signal }),
             Content::Chunk(message) => self.emit(Event::Chunk { from, message }),
             Content::Couriers(news) => self.handle_courier_news(from, news, now, rng),
+            // Where it comes from is known: a session, or an envelope. Inside a ratchet is none.
+            Content::Ratchet(_) | Content::LargeGroup(_) => self.counters.bad_payload += 1,
             Content::Other { kind, body } => self.emit(Event::Other { from, kind, body }),
         }
     }
@@ -717,7 +730,7 @@ impl Node {
     fn confirm(&mut self, peer: PeerId, id: MessageId, now: Instant, rng: &mut impl CryptoRng) {
         let receipt = Content::Delivered(id).encode();
         let receipt = receipt.expect("it was read, so it can be written");
-        if let Some(sealed) = self.sessions.seal(peer, &receipt, now) {
+        if let Some(sealed) = self.seal(peer, &receipt, now) {
             self.send_directed(PacketType::ENCRYPTED, peer, sealed, None, now, rng);
         } else if let Some(known) = self.peers.get_mut(&peer)
             && known.waiting.len() < super::WAITING_MAX
@@ -750,7 +763,13 @@ impl Node {
         }
     }
 
-    fn handle_peer_state(&mut self, from: PeerId, state: PeerState) {
+    fn handle_peer_state(
+        &mut self,
+        from: PeerId,
+        state: PeerState,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) {
         let Some(known) = self.peers.get_mut(&from) else {
             return;
         };
@@ -762,6 +781,7 @@ impl Node {
             known.announce.capabilities = Some(state.capabilities);
             self.emit(Event::PeerChanged { peer: from });
         }
+        self.begin_ratchet(from, now, rng);
     }
 
     fn handle_group_state(&mut self, from: PeerId, state: GroupState) {
@@ -787,10 +807,13 @@ impl Node {
         self.emit(Event::Group { group, creator });
     }
 
-    fn handle_group(&mut self, packet: &Packet) -> bool {
+    fn handle_group(&mut self, packet: &Packet, now: Instant, rng: &mut impl CryptoRng) -> bool {
         let Ok(message) = GroupMessage::decode(packet.payload()) else {
             return self.refuse_payload();
         };
+        if self.handle_large_group_message(packet.sender, &message, now, rng) {
+            return true;
+        }
         // Groups of others are passed on.
         let Some(group) = self.groups.get(&message.group) else {
             return true;
@@ -892,9 +915,22 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> bool {
-        match Content::decode(plaintext) {
-            Ok(content @ (Content::Private { .. } | Content::Delivered(_) | Content::Read(_))) => {
-                self.handle_content(sender.peer_id(), content, arrival, now, rng);
+        let (content, protection) = match Content::decode(plaintext) {
+            Ok(Content::Ratchet(RatchetMessage::Sealed { is_first, bytes }))
+                if self.config.capabilities.has(Capabilities::RATCHET) =>
+            {
+                match self.open_ratcheted(sender, is_first, &bytes) {
+                    Ok((Some(content), _)) => (content, Protection::Ratchet),
+                    Ok((None, _)) => return true,
+                    Err(_) => return false,
+                }
+            }
+            Ok(content) => (content, Protection::Noise),
+            Err(_) => return self.refuse_payload(),
+        };
+        match content {
+            Content::Private { .. } | Content::Delivered(_) | Content::Read(_) => {
+                self.handle_content(sender.peer_id(), content, protection, arrival, now, rng);
                 true
             }
             _ => self.refuse_payload(),

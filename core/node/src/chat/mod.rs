@@ -668,6 +668,7 @@ impl Chat {
                 from,
                 text,
                 via,
+                protection,
             } => {
                 self.came += 1;
                 if let Show::Lines(_) = self.show {
@@ -680,6 +681,7 @@ impl Chat {
                     name: self.name(from),
                     text,
                     via: via.filter(|via| *via != from).map(|via| self.name(via)),
+                    protection,
                 }
             }
             Event::GroupMessage {

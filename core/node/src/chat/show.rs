@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use fogcompute_base::Digest;
 use fogcompute_mesh::group::GroupId;
-use fogcompute_mesh::{DeliveryState, PeerId, PeerView};
+use fogcompute_mesh::{DeliveryState, PeerId, PeerView, Protection};
 use serde_json::{Map, Value, json};
 
 use super::ChatError;
@@ -63,6 +63,7 @@ pub(super) enum Said {
         name: String,
         text: String,
         via: Option<String>,
+        protection: Protection,
     },
     InGroup {
         id: String,
@@ -298,7 +299,11 @@ pub(super) fn as_line(said: &Said) -> Option<String> {
                 (false, true) => "here",
                 (false, false) => "away",
             };
-            let session = if view.has_session { ", proved" } else { "" };
+            let session = match (view.has_ratchet, view.has_session) {
+                (true, _) => ", with a ratchet",
+                (false, true) => ", proved",
+                (false, false) => "",
+            };
             let name = clean(&view.nickname);
             let mut line = format!("{name} {} {how}{session}", view.id);
             if !neighbours.is_empty() {
@@ -460,9 +465,13 @@ fn fields(said: &Said) -> (&'static str, Value) {
             name,
             text,
             via,
+            protection,
         } => (
             "private",
-            json!({"id": id, "from": from.to_string(), "name": name, "text": text, "via": via}),
+            json!({
+                "id": id, "from": from.to_string(), "name": name, "text": text, "via": via,
+                "protection": protection.name(),
+            }),
         ),
         Said::InGroup {
             id,
@@ -496,7 +505,8 @@ fn fields(said: &Said) -> (&'static str, Value) {
             "peer",
             json!({
                 "peer": view.id.to_string(), "name": view.nickname, "reachable": view.is_reachable,
-                "linked": view.is_linked, "session": view.has_session, "neighbours": neighbours,
+                "linked": view.is_linked, "session": view.has_session, "ratchet": view.has_ratchet,
+                "neighbours": neighbours,
             }),
         ),
         Said::History { message, name } => (

@@ -218,6 +218,7 @@ impl View {
                 name,
                 text,
                 via,
+                ..
             } => {
                 let channel = Channel::Peer(*from);
                 self.talk(channel).name = clean(name);
@@ -845,7 +846,7 @@ mod tests {
     use super::*;
 
     use fogcompute_base::Digest;
-    use fogcompute_mesh::{Capabilities, Identity};
+    use fogcompute_mesh::{Capabilities, Identity, Protection};
     use rand_chacha::ChaCha8Rng;
     use rand_core::SeedableRng;
     use ratatui::Terminal;
@@ -857,6 +858,7 @@ mod tests {
     fn peer(number: u64, nickname: &str) -> PeerView {
         let identity = Identity::random(&mut ChaCha8Rng::seed_from_u64(number));
         PeerView {
+            has_ratchet: true,
             id: identity.peer_id(),
             nickname: nickname.to_owned(),
             noise_key: identity.noise_key(),
@@ -909,6 +911,7 @@ mod tests {
             name: "bob".to_owned(),
             text: text.to_owned(),
             via: None,
+            protection: Protection::Ratchet,
         }
     }
 
@@ -962,6 +965,7 @@ mod tests {
             name: "bob".to_owned(),
             text: text.to_owned(),
             via: Some("relay".to_owned()),
+            protection: Protection::Ratchet,
         };
         let far = |id: &str, state| Said::Delivery {
             number: Some(1),

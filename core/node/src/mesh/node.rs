@@ -13,7 +13,8 @@ use fogcompute_base::{Clock, CryptoRng, Digest, OsEntropy, SystemClock, UnixMill
 use fogcompute_mesh::file::File;
 use fogcompute_mesh::group::GroupId;
 use fogcompute_mesh::{
-    Content, Counters, DeliveryState, Identity, MessageId, Node, NodeConfig, PeerId, PeerView,
+    Capabilities, Content, Counters, DeliveryState, Identity, MessageId, Node, NodeConfig, PeerId,
+    PeerView,
 };
 use fogcompute_net::{DialId, Identity as LinkIdentity, TcpConfig, TcpLinks};
 use fogcompute_store::{Audience, Durability, HomeProcess, MeshStore};
@@ -42,7 +43,7 @@ pub struct MeshNodeConfig {
     pub connect: Vec<SocketAddr>,
     /// Limits and habits of TCP links.
     pub tcp: TcpConfig,
-    /// Limits and habits of the rules.
+    /// Limits and habits of the rules. By default with [`Capabilities::RATCHET`].
     pub rules: NodeConfig,
     /// Events that wait to be received. When there are more, the oldest are dropped, and counted.
     pub events_max: usize,
@@ -50,6 +51,7 @@ pub struct MeshNodeConfig {
 
 impl Default for MeshNodeConfig {
     fn default() -> Self {
+        let rules = NodeConfig::default();
         Self {
             nickname: "anonymous".to_owned(),
             file: None,
@@ -57,7 +59,10 @@ impl Default for MeshNodeConfig {
             listen: Vec::new(),
             connect: Vec::new(),
             tcp: TcpConfig::default(),
-            rules: NodeConfig::default(),
+            rules: NodeConfig {
+                capabilities: rules.capabilities.with(Capabilities::RATCHET),
+                ..rules
+            },
             events_max: 4096,
         }
     }

@@ -277,6 +277,7 @@ impl State {
                     from,
                     ref text,
                     via,
+                    ..
                 } => {
                     let at = self.node.unix(now);
                     self.note(id, from, Audience::Peer, text, at, via);

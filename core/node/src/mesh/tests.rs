@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use fogcompute_base::OsEntropy;
-use fogcompute_mesh::{DeliveryState, Event, FogConfig, FogKey};
+use fogcompute_mesh::{DeliveryState, Event, FogConfig, FogKey, Protection};
 use fogcompute_transport::{
     Address, AirConfig, BleRadio, Position, RadioError, RadioEvent, RadioLimits, RadioLink,
     VirtualAir, WriteKind,
@@ -60,7 +60,15 @@ fn joined(node: &MeshNode, other: &MeshNode) {
 
 fn private(node: &MeshNode) -> (String, Option<fogcompute_mesh::PeerId>) {
     until(node, |event| match event {
-        MeshEvent::Mesh(Event::Private { text, via, .. }) => Some((text, via)),
+        MeshEvent::Mesh(Event::Private {
+            text,
+            via,
+            protection,
+            ..
+        }) => {
+            assert_eq!(protection, Protection::Ratchet, "{text}");
+            Some((text, via))
+        }
         _ => None,
     })
 }
