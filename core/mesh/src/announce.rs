@@ -39,6 +39,10 @@ impl Capabilities {
     /// Ours: tells other couriers [whom it meets and what it carries](crate::courier::CourierNews). Announced while
     /// the [strategy](crate::courier::CourierStrategy) asks for it.
     pub const COURIERS: Self = Self(1 << 34);
+    /// Ours: passes packets on over the way that their sender chose. Announced by who passes on at all.
+    pub const ROUTES: Self = Self(1 << 40);
+    /// Ours: makes [connections](crate::connection). For hosts that do.
+    pub const CONNECTIONS: Self = Self(1 << 41);
 
     /// What has all bits of both.
     #[must_use]

@@ -178,6 +178,8 @@ impl Node {
                 is_favourite,
                 bundle,
                 renew_after: now,
+                is_wide: false,
+                route_after: now,
                 waiting: VecDeque::new(),
                 announce,
             };

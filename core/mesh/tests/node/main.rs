@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod connections;
 mod fog;
 mod refusals;
+mod routes;
 mod talks;
 mod world;

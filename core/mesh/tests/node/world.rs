@@ -1,6 +1,6 @@
 //! Nodes in memory, with links that take time and lose frames, all from one seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fogcompute_base::{Instant, Rng, UnixMillis};
@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) delay: Duration,
     /// Frames that arrived.
     pub(crate) frames: u64,
+    /// Nodes that seem to be there and neither hear nor say anything.
+    pub(crate) deaf: BTreeSet<usize>,
     /// Frames that left, for who listens.
     pub(crate) heard: Vec<Vec<u8>>,
     ends: BTreeMap<End, End>,
@@ -54,6 +56,7 @@ impl World {
             delay: Duration::from_millis(5),
             frames: 0,
             heard: Vec::new(),
+            deaf: BTreeSet::new(),
             ends: BTreeMap::new(),
             air: BTreeMap::new(),
             number: 0,
@@ -151,6 +154,9 @@ impl World {
                 let Some(to) = self.ends.get(&(index, transmit.link)) else {
                     continue;
                 };
+                if self.deaf.contains(&index) || self.deaf.contains(&to.0) {
+                    continue;
+                }
                 if self.rng.next_u64() % 100 < self.loss_percent {
                     continue;
                 }
