@@ -87,9 +87,9 @@ pub use fogcompute_mix::{
 pub use fogcompute_net::EngineStats;
 pub use fogcompute_node::{
     Fog, FogCanceller, FogConfig, FogStats, FogTask, MeshEvent, MeshFileEnd, MeshHistory, MeshNode,
-    MeshNodeConfig, MeshNodeStats, MixnetClient, MixnetClientConfig, MixnetClientStats,
-    MixnetMessage, MixnetNode, MixnetNodeConfig, Pending, ReplyBlocks, Restored, TaskStatus,
-    Worker, WorkerCall, WorkerConfig, WorkerHarvest, WorkerHost, WorkerJob, WorkerLog,
+    MeshNodeConfig, MeshNodeStats, MeshTransport, MixnetClient, MixnetClientConfig,
+    MixnetClientStats, MixnetMessage, MixnetNode, MixnetNodeConfig, Pending, ReplyBlocks, Restored,
+    TaskStatus, Worker, WorkerCall, WorkerConfig, WorkerHarvest, WorkerHost, WorkerJob, WorkerLog,
     WorkerStatus,
 };
 pub use fogcompute_schedule::evolution::{

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use fogcompute_base::{Digest, UnixMillis};
 use fogcompute_mesh::group::GroupId;
-use fogcompute_mesh::{DeliveryState, Event, PeerId};
+use fogcompute_mesh::{DeliveryState, Event, Passing, PeerId};
 use fogcompute_node::{MeshEvent, MeshFileEnd};
 use fogcompute_transport::{
     Address, BleRadio, RadioError, RadioEvent, RadioFailure, RadioInbox, RadioLimits, RadioLink,
@@ -30,6 +30,8 @@ pub enum MeshKind {
     Private,
     /// How far a message of ours has come.
     Delivery,
+    /// What a neighbour did with a message of ours.
+    Passed,
     /// A file that came in one piece.
     File,
     /// A part of a voice burst, as the mesh encodes it.
@@ -68,6 +70,7 @@ impl MeshKind {
             Self::Public => "public",
             Self::Private => "private",
             Self::Delivery => "delivery",
+            Self::Passed => "passed",
             Self::File => "file",
             Self::Voice => "voice",
             Self::Group => "group",
@@ -101,10 +104,12 @@ pub struct MeshRecord {
     pub at: Option<UnixMillis>,
     /// The neighbour a message came from, if it is known.
     pub via: Option<PeerId>,
-    /// Hops that a public message seems to have taken.
+    /// Hops that a message seems to have taken; 0 if somebody carried it.
     pub hops: u8,
     /// How far a message of ours has come.
     pub state: Option<DeliveryState>,
+    /// What a neighbour did with a message of ours.
+    pub passing: Option<Passing>,
     /// The group.
     pub group: Option<GroupId>,
     /// What names a file that is offered.
@@ -223,10 +228,12 @@ fn of_rules(event: Event) -> MeshRecord {
             from,
             text,
             via,
+            hops,
         } => MeshRecord {
             id: Some(id.as_str().to_owned()),
             text: Some(text),
             via,
+            hops,
             is_private: true,
             ..about(MeshKind::Private, from)
         },
@@ -234,6 +241,15 @@ fn of_rules(event: Event) -> MeshRecord {
             id: Some(id.as_str().to_owned()),
             state: Some(state),
             ..of(MeshKind::Delivery)
+        },
+        Event::Passed { id, by, how } => MeshRecord {
+            id: Some(id.as_str().to_owned()),
+            hops: match how {
+                Passing::PassedOn { hops } => hops,
+                _ => 0,
+            },
+            passing: Some(how),
+            ..about(MeshKind::Passed, by)
         },
         Event::File {
             from,
@@ -266,8 +282,12 @@ fn of_rules(event: Event) -> MeshRecord {
             from,
             text,
             timestamp,
+            via,
+            hops,
         } => MeshRecord {
             group: Some(group),
+            via,
+            hops,
             id: Some(id.as_str().to_owned()),
             text: Some(text),
             at: Some(timestamp),

@@ -46,6 +46,7 @@ mod network;
 mod ping;
 mod placing;
 mod protocol;
+mod queue;
 mod report;
 mod report_page;
 mod run;
@@ -64,6 +65,7 @@ pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS
 pub use health::Unwell;
 pub use mesh::{
     MeshError, MeshEvent, MeshFileEnd, MeshHistory, MeshNode, MeshNodeConfig, MeshNodeStats,
+    MeshTransport,
 };
 pub use mixnet::{
     MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetError, MixnetMessage, MixnetNode,

@@ -500,6 +500,7 @@ impl Chat {
                 from,
                 text,
                 via,
+                hops,
             } => {
                 self.came += 1;
                 // Whoever has this output has it before the eyes; that the sender may hear of it too.
@@ -510,6 +511,7 @@ impl Chat {
                     name: self.name(from),
                     text,
                     via: via.filter(|via| *via != from).map(|via| self.name(via)),
+                    hops,
                 }
             }
             Event::GroupMessage {
@@ -517,6 +519,8 @@ impl Chat {
                 id,
                 from,
                 text,
+                via,
+                hops,
                 ..
             } => {
                 self.came += 1;
@@ -530,6 +534,17 @@ impl Chat {
                     from,
                     name: self.name(from),
                     text,
+                    via: via.filter(|via| *via != from).map(|via| self.name(via)),
+                    hops,
+                }
+            }
+            Event::Passed { id, by, how } => {
+                let known = self.messages.iter().rposition(|(of, _)| of == id.as_str());
+                Said::Passed {
+                    number: known.map(|at| at + 1),
+                    id: id.as_str().to_owned(),
+                    by: self.name(by),
+                    how,
                 }
             }
             Event::Delivery { id, state } => {

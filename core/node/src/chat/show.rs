@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use fogcompute_base::Digest;
 use fogcompute_mesh::group::GroupId;
-use fogcompute_mesh::{DeliveryState, PeerId, PeerView};
+use fogcompute_mesh::{DeliveryState, Passing, PeerId, PeerView};
 use serde_json::{Map, Value, json};
 
 use super::ChatError;
@@ -49,6 +49,7 @@ pub(super) enum Said {
         name: String,
         text: String,
         via: Option<String>,
+        hops: u8,
     },
     InGroup {
         id: String,
@@ -57,6 +58,14 @@ pub(super) enum Said {
         from: PeerId,
         name: String,
         text: String,
+        via: Option<String>,
+        hops: u8,
+    },
+    Passed {
+        number: Option<usize>,
+        id: String,
+        by: String,
+        how: Passing,
     },
     Kept {
         number: usize,
@@ -205,11 +214,20 @@ const fn end_name(end: MeshFileEnd) -> &'static str {
     }
 }
 
-fn through(via: Option<&String>, hops: Option<u8>) -> String {
+const fn passing_name(how: Passing) -> &'static str {
+    match how {
+        Passing::Given => "given",
+        Passing::PassedOn { .. } => "passed_on",
+        Passing::Has => "has",
+        Passing::Carries => "carries",
+    }
+}
+
+fn through(via: Option<&String>, hops: u8) -> String {
     match (via, hops) {
         (None, _) => String::new(),
-        (Some(via), None) => format!(" (through {})", clean(via)),
-        (Some(via), Some(hops)) => format!(" (through {}, {hops} hops)", clean(via)),
+        (Some(via), 0) => format!(" (carried by {})", clean(via)),
+        (Some(via), hops) => format!(" (through {}, {hops} hops)", clean(via)),
     }
 }
 
@@ -227,18 +245,45 @@ fn as_line(said: &Said) -> Option<String> {
             hops,
             ..
         } => {
-            let through = through(via.as_ref(), Some(*hops));
+            let through = through(via.as_ref(), *hops);
             format!("{}: {}{through}", clean(name), clean(text))
         }
         Said::Private {
-            name, text, via, ..
+            name,
+            text,
+            via,
+            hops,
+            ..
         } => {
-            let through = through(via.as_ref(), None);
+            let through = through(via.as_ref(), *hops);
             format!("[private] {}: {}{through}", clean(name), clean(text))
         }
-        Said::InGroup { of, name, text, .. } => {
-            format!("[{}] {}: {}", clean(of), clean(name), clean(text))
+        Said::InGroup {
+            of,
+            name,
+            text,
+            via,
+            hops,
+            ..
+        } => {
+            let through = through(via.as_ref(), *hops);
+            let (of, name, text) = (clean(of), clean(name), clean(text));
+            format!("[{of}] {name}: {text}{through}")
         }
+        Said::Passed {
+            number: Some(number),
+            by,
+            how,
+            ..
+        } => match how {
+            Passing::PassedOn { hops } => {
+                format!("#{number}: passed on by {}, {hops} hops", clean(by))
+            }
+            Passing::Carries => format!("#{number}: carried by {}", clean(by)),
+            // Which link it left over, and who asked for others, is for programs.
+            Passing::Given | Passing::Has => return None,
+        },
+        Said::Passed { number: None, .. } => return None,
         Said::Kept { number, to, .. } => match to {
             Some(to) => format!("#{number} to {}: kept", clean(to)),
             None => return None,
@@ -422,9 +467,13 @@ fn fields(said: &Said) -> (&'static str, Value) {
             name,
             text,
             via,
+            hops,
         } => (
             "private",
-            json!({"id": id, "from": from.to_string(), "name": name, "text": text, "via": via}),
+            json!({
+                "id": id, "from": from.to_string(), "name": name, "text": text, "via": via,
+                "hops": hops,
+            }),
         ),
         Said::InGroup {
             id,
@@ -433,13 +482,25 @@ fn fields(said: &Said) -> (&'static str, Value) {
             from,
             name,
             text,
+            via,
+            hops,
         } => (
             "group_message",
             json!({
                 "id": id, "group": group.to_string(), "of": of, "from": from.to_string(),
-                "name": name, "text": text,
+                "name": name, "text": text, "via": via, "hops": hops,
             }),
         ),
+        Said::Passed { id, by, how, .. } => {
+            let hops = match how {
+                Passing::PassedOn { hops } => Some(*hops),
+                _ => None,
+            };
+            (
+                "passed",
+                json!({"id": id, "by": by, "how": passing_name(*how), "hops": hops}),
+            )
+        }
         Said::Kept { id, to, text, .. } => ("kept", json!({"id": id, "to": to, "text": text})),
         Said::Delivery { id, to, state, .. } => (
             "delivery",
