@@ -52,7 +52,7 @@ const RESEND_MAX: Duration = Duration::from_secs(12);
 /// Of what is not confirmed, so many are sent again at once.
 const RESEND_COUNT: usize = 4;
 /// How long until a silent peer is asked whether it is there.
-const ASK_AFTER: Duration = Duration::from_secs(10);
+const ASK_AFTER: Duration = Duration::from_secs(6);
 /// How long until a silent connection is one that broke.
 const LOST_AFTER: Duration = Duration::from_secs(30);
 /// How often closing is said, unless it was heard.
@@ -453,6 +453,7 @@ impl Connections {
 
     /// A peer opens a connection, or says again that it does.
     fn accept(&mut self, peer: PeerId, theirs: u64, now: Instant) {
+        let is_full = self.open.len() >= CONNECTIONS_MAX || self.events.len() >= EVENTS_MAX;
         match self.open.get_mut(&peer) {
             Some(open) if open.theirs == Some(theirs) => {}
             // Both opened: it is one connection.
@@ -469,7 +470,7 @@ impl Connections {
                 self.accept(peer, theirs, now);
                 return;
             }
-            None if self.open.len() >= CONNECTIONS_MAX || self.events.len() >= EVENTS_MAX => {
+            None if is_full => {
                 self.say(peer, NONE, 0, theirs, &[]);
                 return;
             }
@@ -553,7 +554,12 @@ impl Connections {
         }
         open.first = next;
         open.sent -= count;
-        open.room = usize::try_from(room).unwrap_or(usize::MAX);
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        if open.room < open.sent + count && room > open.room {
+            // What there was no room for was not kept at the other end.
+            open.sent = 0;
+        }
+        open.room = room;
         if count > 0 {
             open.resend = RESEND_FIRST;
             open.resend_at = (!open.outgoing.is_empty()).then(|| now + open.resend);
