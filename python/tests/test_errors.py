@@ -37,6 +37,7 @@ def test_areas_hold_the_codes_of_their_hundred() -> None:
         8: f.NodeError,
         9: f.GovernanceError,
         10: f.MeshError,
+        11: f.CoordinatorError,
     }
     for code, error in f.ERROR_CLASSES.items():
         assert issubclass(error, areas[code // 100])

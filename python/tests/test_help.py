@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import fogcompute as f
+from fogcompute import fog, mesh, mix, schedule
 from fogcompute import ledger as credits
-from fogcompute import mesh, mix, schedule
 
 A: Any = f
 STUB = ast.parse(Path(f.__file__).with_name("_native.pyi").read_text(encoding="utf-8"))
@@ -27,7 +27,7 @@ def documented() -> Iterator[tuple[str, object, str]]:
     for node in STUB.body:
         if not isinstance(node, ast.ClassDef | ast.FunctionDef):
             continue
-        places = (f, mix, mesh, credits)
+        places = (f, mix, mesh, fog, credits)
         this = next((getattr(it, node.name) for it in places if hasattr(it, node.name)), None)
         if this is None:
             continue
@@ -68,11 +68,11 @@ def test_defaults_are_shown_and_are_those_that_hold() -> None:
     for name, parameter in inspect.signature(f.DeviceState).parameters.items():
         if name != "device_class":
             assert parameter.default == getattr(state, name)
-    fog = inspect.signature(f.Fog).parameters
+    of_fog = inspect.signature(f.Fog).parameters
     functions: list[Any] = [schedule.minimize, f.place, f.place_what_fits]
     with f.Fog() as running:
-        assert running.stats().available == fog["endowment"].default
-    for parameter in [*fog.values(), *inspect.signature(functions[0]).parameters.values()]:
+        assert running.stats().available == of_fog["endowment"].default
+    for parameter in [*of_fog.values(), *inspect.signature(functions[0]).parameters.values()]:
         assert parameter.default is not ...
     for function in functions:
         assert inspect.signature(function).parameters["seed"].default == 0

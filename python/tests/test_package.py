@@ -46,9 +46,9 @@ def test_the_jobs_of_the_example_are_placed() -> None:
     assert lines[5] == "d0 is left out: no node may take it: GPUs rules out 4"
 
 
-def test_the_fog_of_the_example_survives_the_death_of_a_node() -> None:
+def test_the_fog_of_the_example_survives_the_death_of_a_process() -> None:
     assert run("examples/python/fog.py") == (
-        "20 tasks in a fog of 4 processes\na node is killed\nevery text was counted: True\n"
+        "20 tasks in a fog of 3 processes\na process is killed\nevery text was counted: True\n"
     )
 
 

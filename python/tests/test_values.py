@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import fogcompute as f
-from fogcompute import ledger
+from fogcompute import fog, ledger
 
 TASK = "ab" * 16
 NODE = "cd" * 32
@@ -29,6 +29,28 @@ ACTION = ledger.Action.pay(TASK, 2**100, 7)
 UPGRADE = ledger.Upgrade("2.0", TASK, NODE, 5)
 AGENT = ledger.Agent(NODE, TASK, TASK, 2**100)
 RESOLUTION = ledger.Resolution(TASK, NODE, 5)
+PLACE = fog.FogPlace((1.0, 2.0, 3.0), 4.0, 0.5)
+MEMBER: dict[str, Any] = {
+    "id": NODE,
+    "layer": 1,
+    "kind": "mixnode",
+    "address": "127.0.0.1:1",
+    "status": "active",
+    "barred": True,
+    "linked": True,
+    "cpu_millis": 1,
+    "memory_bytes": 2,
+    "free_cpu_millis": 3,
+    "free_memory_bytes": 4,
+    "fuel_per_second": 5,
+    "price_per_gigafuel": 2**100,
+    "latency_ms": 1.5,
+    "trust": 0.5,
+    "running": 6,
+    "waiting": 7,
+    "place": PLACE,
+}
+SNAPSHOT = fog.FogSnapshot(1, [("compute", 2)], [("idle", 2)], 3, 4, 5, 6, 7, 8)
 PROPOSAL: dict[str, Any] = {
     "id": TASK,
     "author": TASK,
@@ -74,6 +96,29 @@ ENUMERATIONS: list[type[enum.Enum]] = [
 
 # Each beside another one of its class.
 VALUES: list[tuple[Any, Any]] = [
+    (
+        fog.JobStatus(TASK, TASK, f.Priority.LOW, "secret", 1, 2, 3, 4, 5, 2**100, 6, 7),
+        fog.JobStatus(TASK, TASK, f.Priority.LOW, "secret", 1, 2, 3, 4, 5, 2**99, 6, 7),
+    ),
+    (
+        fog.JobTask(TASK, TASK, "assigned", 1, NODE, 2**100, 3),
+        fog.JobTask(TASK, TASK, "queued", 1, None, 2**100, 3),
+    ),
+    (
+        fog.FogEvent("ended", 1, 2, TASK, TASK, NODE, 3, "failed", 2**100, 4, 5),
+        fog.FogEvent("lagged", 0, None, None, None, None, 0, None, 0, 0, 5),
+    ),
+    (PLACE, fog.FogPlace((1.0, 2.0, 3.0), 4.0, 0.25)),
+    (fog.FogMember(**MEMBER), fog.FogMember(**(MEMBER | {"layer": None, "place": None}))),
+    (SNAPSHOT, fog.FogSnapshot(2, [], [], 3, 4, 5, 6, 7, 8)),
+    (
+        fog.FogTopology(1, NODE, PLACE, [fog.FogMember(**MEMBER)], [SNAPSHOT]),
+        fog.FogTopology(1, NODE, PLACE, [], []),
+    ),
+    (
+        fog.FogNodeStatus(True, False, "trouble", False),
+        fog.FogNodeStatus(True, False, None, False),
+    ),
     (f.Hop(NODE, KEY, timedelta(milliseconds=5)), f.Hop(NODE, KEY)),
     (f.Forward(NEXT, timedelta(1), b"packet", b"tag"), f.Forward(NEXT, timedelta(1), b"", b"tag")),
     (f.Deliver(b"payload", b"tag"), f.Deliver(b"payload", b"other")),
@@ -322,6 +367,10 @@ NO_VALUES = {
     f.ReplyKey,
     f.Worker,
     f.WorkerTask,
+    fog.FogClient,
+    fog.FogCoordinator,
+    fog.FogNode,
+    fog.FogWatch,
     ledger.Checkpoint,
     ledger.Economy,
     ledger.Entries,
@@ -339,9 +388,9 @@ each_value = pytest.mark.parametrize(
 def test_every_value_class_is_tested() -> None:
     classes = {
         item
-        for item in (vars(f) | vars(ledger)).values()
+        for item in (vars(f) | vars(fog) | vars(ledger)).values()
         if isinstance(item, type)
-        and item.__module__ in ("fogcompute", "fogcompute.ledger")
+        and item.__module__ in ("fogcompute", "fogcompute.fog", "fogcompute.ledger")
         and not issubclass(item, Exception)
     }
     assert {type(value) for value, _ in VALUES} == classes - NO_VALUES
@@ -373,7 +422,7 @@ def test_values_are_copied_and_pickled(value: Any, other: Any) -> None:
 
 @each_value
 def test_the_text_of_a_value_makes_it_again(value: Any, other: Any) -> None:
-    names = vars(f) | vars(ledger) | {"datetime": datetime}
+    names = vars(f) | vars(fog) | vars(ledger) | {"datetime": datetime}
     for original in (value, other):
         # Members of enumerations write themselves as <Name.MEMBER: value>.
         text = repr(original)

@@ -32,7 +32,7 @@ macro_rules! codes {
 /// Result of a call. The numbers never change; later versions may add some.
 ///
 /// Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger, 5 harvesting,
-/// 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh.
+/// 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh, 11 fogs of processes.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum fog_status {
@@ -356,6 +356,30 @@ pub enum fog_status {
     InvalidMeshContent = 1005,
     /// Nobody in the mesh offered such a file, or too long ago.
     UnknownFile = 1006,
+    /// A coordinator cannot be reached, or the link to it ended. Asking again does nothing twice.
+    CoordinatorUnreachable = 1100,
+    /// A coordinator did not answer in time. Asking again does nothing twice.
+    CoordinatorSilent = 1101,
+    /// A token is malformed, forged, for another coordinator, or by somebody who may not issue any.
+    InvalidToken = 1102,
+    /// A token is not valid now, or the clocks of both sides differ.
+    TokenExpired = 1103,
+    /// A token does not permit what is asked for.
+    TokenForbids = 1104,
+    /// The tasks or the credits of a token are used up.
+    TokenUsedUp = 1105,
+    /// A coordinator refuses a call for a reason that has no code of its own.
+    CallRefused = 1106,
+    /// A coordinator takes no more for now. Try again later.
+    CoordinatorBusy = 1107,
+    /// A job has no task, too many, or is too long.
+    InvalidJob = 1108,
+    /// A task ended without a result, or its result is kept no more.
+    NoResult = 1109,
+    /// No such node is in the fog.
+    UnknownNode = 1110,
+    /// A coordinator answers something that makes no sense: it is of another version.
+    InvalidAnswer = 1111,
 }
 
 codes! {
@@ -518,6 +542,18 @@ codes! {
     MeshBusy = 1004: c"MeshBusy",
     InvalidMeshContent = 1005: c"InvalidMeshContent",
     UnknownFile = 1006: c"UnknownFile",
+    CoordinatorUnreachable = 1100: c"CoordinatorUnreachable",
+    CoordinatorSilent = 1101: c"CoordinatorSilent",
+    InvalidToken = 1102: c"InvalidToken",
+    TokenExpired = 1103: c"TokenExpired",
+    TokenForbids = 1104: c"TokenForbids",
+    TokenUsedUp = 1105: c"TokenUsedUp",
+    CallRefused = 1106: c"CallRefused",
+    CoordinatorBusy = 1107: c"CoordinatorBusy",
+    InvalidJob = 1108: c"InvalidJob",
+    NoResult = 1109: c"NoResult",
+    UnknownNode = 1110: c"UnknownNode",
+    InvalidAnswer = 1111: c"InvalidAnswer",
 }
 
 /// Version of the library that is linked, such as "0.1.0". Static, not to be freed.

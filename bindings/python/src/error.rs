@@ -29,6 +29,10 @@ const fn area(code: ErrorCode) -> Option<(&'static str, &'static str)> {
             "Governance of a ledger refused something.",
         )),
         10 => Some(("MeshError", "A mesh node refused something.")),
+        11 => Some((
+            "CoordinatorError",
+            "A coordinator refused something, or was not reached.",
+        )),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@
 mod asyncio;
 mod command;
 mod convert;
+mod coordination;
 mod credits;
 mod error;
 mod fog;
@@ -31,6 +32,11 @@ mod _native {
     use crate::asyncio::_stop_async;
     #[pymodule_export]
     use crate::command::_run_command;
+    #[pymodule_export]
+    use crate::coordination::{
+        FogClient, FogCoordinator, FogEvent, FogMember, FogNode, FogNodeStatus, FogPlace,
+        FogSnapshot, FogTopology, FogWatch, JobStatus, JobTask,
+    };
     #[pymodule_export]
     use crate::credits::{
         Account, AccountLimits, Action, Agent, Ballot, Checkpoint, Economy, EconomyReceipt,

@@ -212,7 +212,7 @@ impl<'py> IntoPyObject<'py> for Log {
 }
 
 /// A device probe written in Python. What it raises is a reading that failed.
-struct Probe(Py<PyAny>);
+pub(crate) struct Probe(pub(crate) Py<PyAny>);
 
 impl DeviceProbe for Probe {
     fn read(&mut self, now: Instant) -> Result<fogcompute::DeviceState, ProbeError> {

@@ -10,7 +10,8 @@ macro_rules! errors {
         /// What kind of thing went wrong. The numbers never change; new ones may be added.
         ///
         /// Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
-        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh.
+        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh,
+        /// 11 fogs of processes.
         #[derive(Clone, Copy, Debug, Eq, PartialEq, uniffi::Enum)]
         #[repr(u32)]
         pub enum ErrorCode {
@@ -382,6 +383,30 @@ errors! {
     InvalidMeshContent = 1005,
     /// Nobody in the mesh offered such a file, or too long ago.
     UnknownFile = 1006,
+    /// A coordinator cannot be reached, or the link to it ended. Asking again does nothing twice.
+    CoordinatorUnreachable = 1100,
+    /// A coordinator did not answer in time. Asking again does nothing twice.
+    CoordinatorSilent = 1101,
+    /// A token is malformed, forged, for another coordinator, or by somebody who may not issue any.
+    InvalidToken = 1102,
+    /// A token is not valid now, or the clocks of both sides differ.
+    TokenExpired = 1103,
+    /// A token does not permit what is asked for.
+    TokenForbids = 1104,
+    /// The tasks or the credits of a token are used up.
+    TokenUsedUp = 1105,
+    /// A coordinator refuses a call for a reason that has no code of its own.
+    CallRefused = 1106,
+    /// A coordinator takes no more for now. Try again later.
+    CoordinatorBusy = 1107,
+    /// A job has no task, too many, or is too long.
+    InvalidJob = 1108,
+    /// A task ended without a result, or its result is kept no more.
+    NoResult = 1109,
+    /// No such node is in the fog.
+    UnknownNode = 1110,
+    /// A coordinator answers something that makes no sense: it is of another version.
+    InvalidAnswer = 1111,
 }
 
 impl<E> From<E> for FogError

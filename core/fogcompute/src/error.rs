@@ -21,7 +21,9 @@ use fogcompute_mix::{
     TooManyTags, TopologyError, TopologyFileError,
 };
 use fogcompute_net::EngineError;
-use fogcompute_node::{FogError, MeshError, MixnetError, NodeError, WorkerError};
+use fogcompute_node::{
+    FogClientError, FogError, FogFileError, MeshError, MixnetError, NodeError, Reason, WorkerError,
+};
 use fogcompute_schedule::evolution::{DirectionsError, EvolutionError};
 use fogcompute_schedule::indicators::IndicatorError;
 use fogcompute_schedule::strategy::Name as Strategy;
@@ -36,7 +38,8 @@ macro_rules! codes {
         /// What kind of thing went wrong. The numbers never change; new ones may be added.
         ///
         /// Hundreds say where: 1 arguments and bindings, 2 mixnet, 3 scheduling, 4 ledger,
-        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh.
+        /// 5 harvesting, 6 execution, 7 storage, 8 nodes and network, 9 governance, 10 mesh,
+        /// 11 fogs of processes.
         #[non_exhaustive]
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         #[repr(u32)]
@@ -396,6 +399,31 @@ codes! {
     InvalidMeshContent = 1005,
     /// Nobody in the mesh offered such a file, or too long ago.
     UnknownFile = 1006,
+
+    /// A coordinator cannot be reached, or the link to it ended. Asking again does nothing twice.
+    CoordinatorUnreachable = 1100,
+    /// A coordinator did not answer in time. Asking again does nothing twice.
+    CoordinatorSilent = 1101,
+    /// A token is malformed, forged, for another coordinator, or by somebody who may not issue any.
+    InvalidToken = 1102,
+    /// A token is not valid now, or the clocks of both sides differ.
+    TokenExpired = 1103,
+    /// A token does not permit what is asked for.
+    TokenForbids = 1104,
+    /// The tasks or the credits of a token are used up.
+    TokenUsedUp = 1105,
+    /// A coordinator refuses a call for a reason that has no code of its own.
+    CallRefused = 1106,
+    /// A coordinator takes no more for now. Try again later.
+    CoordinatorBusy = 1107,
+    /// A job has no task, too many, or is too long.
+    InvalidJob = 1108,
+    /// A task ended without a result, or its result is kept no more.
+    NoResult = 1109,
+    /// No such node is in the fog.
+    UnknownNode = 1110,
+    /// A coordinator answers something that makes no sense: it is of another version.
+    InvalidAnswer = 1111,
 }
 
 /// Everything that can go wrong, from every crate, with a stable [`code`](Error::code).
@@ -546,6 +574,20 @@ pub enum Error {
     /// A node or coordinator.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// What a coordinator was asked.
+    #[error(transparent)]
+    FogClient(#[from] FogClientError),
+    /// The files of a coordinator or of a token.
+    #[error(transparent)]
+    FogFile(#[from] FogFileError),
+    /// A text names nothing of what has names.
+    #[error("{name:?} is no {what}")]
+    UnknownName {
+        /// The text.
+        name: String,
+        /// What it should name.
+        what: &'static str,
+    },
     /// A peer of the mesh.
     #[error(transparent)]
     Mesh(#[from] MeshError),
@@ -601,6 +643,7 @@ impl Error {
             | Self::Name(_)
             | Self::FactTwice { .. }
             | Self::Part(_)
+            | Self::UnknownName { .. }
             | Self::Amount(_) => ErrorCode::InvalidArgument,
             Self::Build(error) => build_code(error),
             Self::Packet(_) => ErrorCode::InvalidPacket,
@@ -637,7 +680,9 @@ impl Error {
             Self::Probe(_) => ErrorCode::ProbeFailed,
             Self::Fog(error) => fog_code(error),
             Self::Worker(error) => worker_code(error),
-            Self::Node(_) => ErrorCode::Node,
+            Self::Node(error) => node_code(error),
+            Self::FogClient(error) => fog_client_code(error),
+            Self::FogFile(error) => fog_file_code(error),
             Self::Mesh(error) => mesh_code(error),
         }
     }
@@ -708,6 +753,66 @@ fn mesh_code(error: &MeshError) -> ErrorCode {
         MeshError::File { source, .. } => io_code(source),
         MeshError::UnknownFile { .. } => ErrorCode::UnknownFile,
         _ => ErrorCode::Node,
+    }
+}
+
+fn node_code(error: &NodeError) -> ErrorCode {
+    match error {
+        NodeError::DataDirectory { source, .. } => io_code(source),
+        NodeError::Listen { .. } => ErrorCode::Listen,
+        NodeError::Store(error) => store_code(error),
+        NodeError::Worker(error) => worker_code(error),
+        NodeError::Files(error) => fog_file_code(error),
+        NodeError::NodesMax { .. } | NodeError::Topology(_) => ErrorCode::InvalidArgument,
+        NodeError::Recover(_) => ErrorCode::StorageCorrupt,
+        NodeError::Closed { .. } | NodeError::Forked { .. } => ErrorCode::Closed,
+        _ => ErrorCode::Node,
+    }
+}
+
+fn fog_file_code(error: &FogFileError) -> ErrorCode {
+    match error {
+        FogFileError::File { source, .. } => io_code(source),
+        FogFileError::BadFile { .. } | FogFileError::BadToken { .. } => ErrorCode::InvalidToken,
+        FogFileError::NoCoordinator { .. } => ErrorCode::StorageMissing,
+        FogFileError::Endowed { .. } => ErrorCode::InvalidArgument,
+        _ => ErrorCode::Storage,
+    }
+}
+
+const fn fog_client_code(error: &FogClientError) -> ErrorCode {
+    match error {
+        FogClientError::Unreachable { .. } => ErrorCode::CoordinatorUnreachable,
+        FogClientError::TimedOut { .. } => ErrorCode::CoordinatorSilent,
+        FogClientError::Refused { reason, .. } => reason_code(*reason),
+        FogClientError::TooLong { .. } | FogClientError::TooManyTasks { .. } => {
+            ErrorCode::InvalidJob
+        }
+        FogClientError::Confused { .. } => ErrorCode::InvalidAnswer,
+        FogClientError::Ended | FogClientError::Forked => ErrorCode::Closed,
+        _ => ErrorCode::Node,
+    }
+}
+
+const fn reason_code(reason: Reason) -> ErrorCode {
+    match reason {
+        Reason::Elsewhere | Reason::UnknownIssuer | Reason::ForgedToken => ErrorCode::InvalidToken,
+        Reason::NotYetValid | Reason::Expired | Reason::Stale => ErrorCode::TokenExpired,
+        Reason::NotPermitted => ErrorCode::TokenForbids,
+        Reason::TasksExceeded | Reason::SpendExceeded => ErrorCode::TokenUsedUp,
+        Reason::TooManyCalls | Reason::GateFull | Reason::Shed | Reason::Stalled => {
+            ErrorCode::CoordinatorBusy
+        }
+        Reason::NoTasks | Reason::TooManyTasks | Reason::TooLong => ErrorCode::InvalidJob,
+        Reason::JobTaken | Reason::TaskTaken => ErrorCode::IdReused,
+        Reason::Unroutable => ErrorCode::Infeasible,
+        Reason::Funds => ErrorCode::InsufficientFunds,
+        Reason::UnknownJob | Reason::UnknownTask => ErrorCode::UnknownTask,
+        Reason::NotEnded => ErrorCode::TaskOpen,
+        Reason::NoResult => ErrorCode::NoResult,
+        Reason::UnknownNode => ErrorCode::UnknownNode,
+        Reason::Storage => ErrorCode::Storage,
+        _ => ErrorCode::CallRefused,
     }
 }
 
@@ -1056,6 +1161,90 @@ mod tests {
         let (entry, matures) = (1, fogcompute_base::UnixMillis(1));
         let matured = StakingError::EntryMatured { entry, matures };
         assert_eq!(staking_code(&matured), ErrorCode::EntryMatured);
+    }
+
+    #[test]
+    fn every_refusal_of_a_coordinator_has_its_code() {
+        let refused = |reason: Reason| {
+            let said = reason.to_string();
+            Error::from(FogClientError::Refused { reason, said }).code()
+        };
+        for (reason, code) in [
+            (Reason::Elsewhere, ErrorCode::InvalidToken),
+            (Reason::ForgedToken, ErrorCode::InvalidToken),
+            (Reason::Expired, ErrorCode::TokenExpired),
+            (Reason::NotPermitted, ErrorCode::TokenForbids),
+            (Reason::SpendExceeded, ErrorCode::TokenUsedUp),
+            (Reason::Shed, ErrorCode::CoordinatorBusy),
+            (Reason::NoTasks, ErrorCode::InvalidJob),
+            (Reason::JobTaken, ErrorCode::IdReused),
+            (Reason::Unroutable, ErrorCode::Infeasible),
+            (Reason::Funds, ErrorCode::InsufficientFunds),
+            (Reason::UnknownJob, ErrorCode::UnknownTask),
+            (Reason::NotEnded, ErrorCode::TaskOpen),
+            (Reason::NoResult, ErrorCode::NoResult),
+            (Reason::UnknownNode, ErrorCode::UnknownNode),
+            (Reason::Storage, ErrorCode::Storage),
+        ] {
+            assert_eq!(refused(reason), code);
+        }
+        // What has no code of its own is a defect of a client, or a door that is shut.
+        for reason in Reason::ALL {
+            let has_none = refused(*reason) == ErrorCode::CallRefused;
+            let expected = matches!(
+                reason,
+                Reason::ForgedCall | Reason::Replayed | Reason::Closed | Reason::Protocol
+            );
+            assert_eq!(has_none, expected, "{reason}");
+        }
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let (actual, limit) = (2, 1);
+        for (error, code) in [
+            (
+                FogClientError::Unreachable {
+                    address,
+                    source: fogcompute_net::LinkError::Protocol,
+                },
+                ErrorCode::CoordinatorUnreachable,
+            ),
+            (
+                FogClientError::TimedOut {
+                    address,
+                    within: std::time::Duration::ZERO,
+                },
+                ErrorCode::CoordinatorSilent,
+            ),
+            (
+                FogClientError::TooManyTasks { actual, limit },
+                ErrorCode::InvalidJob,
+            ),
+            (
+                FogClientError::Confused {
+                    address,
+                    source: DecodeError::Unknown { at: 0, value: 0 },
+                },
+                ErrorCode::InvalidAnswer,
+            ),
+            (FogClientError::Ended, ErrorCode::Closed),
+            (FogClientError::Forked, ErrorCode::Closed),
+        ] {
+            assert_eq!(Error::from(error).code(), code);
+        }
+        let missing = FogFileError::File {
+            doing: "reading",
+            path: PathBuf::from("fog.token"),
+            source: io::ErrorKind::StorageFull.into(),
+        };
+        let missing = Error::from(NodeError::from(missing));
+        assert_eq!(missing.code(), ErrorCode::StorageFull);
+        let reason = String::new();
+        let bad = Error::from(FogFileError::BadToken { reason });
+        assert_eq!(bad.code(), ErrorCode::InvalidToken);
+        let taken = NodeError::Listen {
+            address,
+            source: io::ErrorKind::AddrInUse.into(),
+        };
+        assert_eq!(Error::from(taken).code(), ErrorCode::Listen);
     }
 
     #[test]

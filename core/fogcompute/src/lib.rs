@@ -18,7 +18,8 @@
 //! | may this device lend compute | [`HarvestPolicy`] | [`harvest`] |
 //! | a fog in this process | [`Fog`] | [`node`], [`coord`], [`exec`], [`runtime`] |
 //! | tasks that this device keeps and does when its owner permits | [`Worker`] | [`node`], [`exec`], [`harvest`], [`runtime`], [`store`] |
-//! | a fog of processes, from Rust: a coordinator, a node, and who submits | [`node::CoordinatorService`], [`node::run_node`], [`node::FogClient`] | [`coord`], [`net`], [`store`] |
+//! | a fog of processes: its coordinator, a node, and who submits | [`FogCoordinator`], [`FogNode`], [`FogAccess`] | [`node`], [`coord`], [`net`], [`store`] |
+//! | the same on tokio | [`node::CoordinatorService`], [`node::run_node`], [`node::FogClient`] | [`coord`], [`net`], [`store`] |
 //! | errors with stable codes | [`Error`], [`ErrorCode`] | |
 //!
 //! ```
@@ -31,6 +32,7 @@
 //! # Ok::<(), fogcompute::Error>(())
 //! ```
 
+mod coordination;
 mod credits;
 mod error;
 mod mesh;
@@ -53,6 +55,10 @@ pub use fogcompute_schedule as schedule;
 pub use fogcompute_store as store;
 pub use fogcompute_transport as transport;
 
+pub use coordination::{
+    FogEventKind, FogRecord, FogTaskState, action_named, mix_layer, output_of, placement_named,
+    priority_named, privacy_named, role_of,
+};
 pub use credits::{
     EconomyOperator, EconomyReceipt, EconomyStake, GovernanceMember, GovernanceOverview,
     GovernanceProposal, LEDGER_PAGE_MAX, Ledger, LedgerEconomy, LedgerEntry, LedgerGovernance,
@@ -86,11 +92,13 @@ pub use fogcompute_mix::{
 };
 pub use fogcompute_net::EngineStats;
 pub use fogcompute_node::{
-    Fog, FogCanceller, FogConfig, FogStats, FogTask, MeshEvent, MeshFileEnd, MeshHistory, MeshNode,
-    MeshNodeConfig, MeshNodeStats, MeshTransport, MixnetClient, MixnetClientConfig,
-    MixnetClientStats, MixnetMessage, MixnetNode, MixnetNodeConfig, Pending, ReplyBlocks, Restored,
-    TaskStatus, Worker, WorkerCall, WorkerConfig, WorkerHarvest, WorkerHost, WorkerJob, WorkerLog,
-    WorkerStatus,
+    Fog, FogAccess, FogCall, FogCanceller, FogClientConfig, FogConfig, FogCoordinator,
+    FogCoordinatorConfig, FogNode, FogNodeStatus, FogStats, FogTask, FogTopology, FogWatch,
+    JobOrder, JobTerms, MeshEvent, MeshFileEnd, MeshHistory, MeshNode, MeshNodeConfig,
+    MeshNodeStats, MeshTransport, MixnetClient, MixnetClientConfig, MixnetClientStats,
+    MixnetMessage, MixnetNode, MixnetNodeConfig, NodeConfig, NodeStatus, Pending, ReplyBlocks,
+    Restored, TaskStatus, TokenTerms, TopologyNode, Worker, WorkerCall, WorkerConfig,
+    WorkerHarvest, WorkerHost, WorkerJob, WorkerLog, WorkerStatus,
 };
 pub use fogcompute_schedule::evolution::{
     BatchProblem, Ended, Front, Individual, Nsga2, OneByOne, Problem, Rates, Selection, Settings,

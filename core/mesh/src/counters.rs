@@ -47,6 +47,8 @@ counters! {
     unopened,
     /// Messages of sessions that are not there.
     without_session,
+    /// Messages of ratchets that do not open, and offers of ratchets that cannot be taken.
+    unratcheted,
     /// Signatures that are missing or do not verify.
     mis_signed,
     /// Packets that nobody here can verify yet.

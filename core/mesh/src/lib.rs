@@ -52,14 +52,15 @@
 //! broken sends everywhere, back too, and whoever gets it back does the same.
 //!
 //! Ours, for peers that announce the capability, inside sessions: [call signalling](call), [files in
-//! chunks](chunks), [connections](connection), and what [couriers tell each other](courier::CourierNews) when a
+//! chunks](chunks), private messages under keys that are used once ([`ratchet`]), [large groups](large_group),
+//! [connections](connection), and what [couriers tell each other](courier::CourierNews) when a
 //! [strategy](courier::CourierStrategy) other than that of the apps chooses who carries.
 //!
 //! # What it does not do
 //!
 //! - Nostr, geohash channels, boards and vouching: such packets are relayed.
-//! - No ratchet inside sessions: who learns a session's keys reads that session. Sessions are made anew after a
-//!   day.
+//! - No ratchet with peers that do not have one, and for files, voice and calls with none: who learns a session's
+//!   keys reads that session. Sessions are made anew after a day.
 //! - It does not hide who is there: a peer's identifier, name and keys are in clear in its announces, every few
 //!   seconds, and the time to live of a packet shows who it started with, so that whoever listens knows who talks to
 //!   whom. The apps have that too. Peers that talk only to the members of their own [fog] hide all of it from
@@ -101,11 +102,14 @@ mod gcs;
 pub mod group;
 pub mod history;
 mod identity;
+pub mod large_group;
 mod link;
 mod node;
 pub mod noise;
 mod packet;
 mod payload;
+mod pickles;
+pub mod ratchet;
 pub mod relay;
 mod seen;
 mod sessions;
@@ -121,8 +125,8 @@ pub use gcs::{GCS_BYTES_MAX, GCS_REMAINDER_BITS, Gcs, GcsError};
 pub use identity::{Fingerprint, Identity, NoiseKey, VerifyKey};
 pub use link::{LinkConfig, LinkId};
 pub use node::{
-    DeliveryState, Event, Node, NodeConfig, PUBLIC_BYTES_MAX, Passing, PeerView, RestoreError,
-    SendError, Transmit,
+    DeliveryState, Event, Node, NodeConfig, PUBLIC_BYTES_MAX, Passing, PeerView, Protection,
+    RestoreError, SendError, Transmit,
 };
 pub use packet::{
     PAYLOAD_BYTES_MAX, Packet, PacketError, PacketType, PeerId, ROUTE_HOPS_MAX, SIGNATURE_BYTES,

@@ -18,11 +18,14 @@ use crate::courier::{
 use crate::file::File;
 use crate::fog::{Fog, FogConfig};
 use crate::fragment::{Reassembler, ReassemblyConfig};
-use crate::group::{GroupId, GroupState};
+use crate::group::{GroupId, GroupMessage, GroupState};
 use crate::identity::{Fingerprint, Identity, NoiseKey, VerifyKey};
+use crate::large_group::LargeGroup;
 use crate::link::{Budget, Joined, Link, LinkConfig, LinkId};
 use crate::packet::{Packet, PacketError, PacketType, PeerId};
 use crate::payload::{Content, MessageId, PRIVATE_BYTES_MAX, PeerState};
+use crate::pickles::Pickles;
+use crate::ratchet::Ratchets;
 use crate::seen::Seen;
 use crate::sessions::Sessions;
 use crate::sync::{SyncStore, SyncTypes};
@@ -31,7 +34,9 @@ use crate::voice::VoiceFrame;
 
 mod carry;
 mod input;
+mod large_groups;
 mod output;
+mod ratchets;
 mod route;
 mod saved;
 
@@ -173,6 +178,27 @@ pub enum Passing {
     Carries,
 }
 
+/// What a message was encrypted with.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protection {
+    /// The keys of a Noise session, which last up to a day, or those of an envelope.
+    Noise,
+    /// A key of its own, which is gone once it is read ([`ratchet`](crate::ratchet)).
+    Ratchet,
+}
+
+impl Protection {
+    /// Its name in lower case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Noise => "noise",
+            Self::Ratchet => "ratchet",
+        }
+    }
+}
+
 /// What the host is told.
 #[non_exhaustive]
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -226,6 +252,8 @@ pub enum Event {
         via: Option<PeerId>,
         /// Hops it seems to have taken; 0 if somebody carried it.
         hops: u8,
+        /// What it was encrypted with.
+        protection: Protection,
     },
     /// How far a message of ours has come.
     Delivery {
@@ -406,6 +434,8 @@ pub struct PeerView {
     pub is_linked: bool,
     /// Whether there is a session with it.
     pub has_session: bool,
+    /// Whether there is a [ratchet](crate::ratchet) with it: private messages to it are under its keys.
+    pub has_ratchet: bool,
     /// Whether the user prefers it: its envelopes go before those of strangers.
     pub is_favourite: bool,
     /// Whom it has links to, says it.
@@ -430,6 +460,10 @@ struct Peer {
     route_after: Instant,
     /// Plaintexts that wait for a session.
     waiting: VecDeque<Vec<u8>>,
+    /// Since when a private message waits for a ratchet.
+    ratchet_since: Option<Instant>,
+    /// When a ratchet may be asked for, or offered, again.
+    ratchet_after: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -514,6 +548,7 @@ pub struct Node {
     turn: Option<LinkId>,
     peers: BTreeMap<PeerId, Peer>,
     sessions: Sessions,
+    ratchets: Ratchets,
     seen: Seen<u64>,
     /// Sealed packets that were opened.
     opened: Seen<u64>,
@@ -536,6 +571,12 @@ pub struct Node {
     told: BTreeMap<PeerId, (CourierNews, Instant)>,
     prekeys: Prekeys,
     groups: BTreeMap<GroupId, GroupState>,
+    large_groups: BTreeMap<GroupId, LargeGroup>,
+    group_pickles: Pickles,
+    /// Messages to large groups whose keys have not come.
+    early: VecDeque<(GroupMessage, (Option<PeerId>, u8))>,
+    /// When members are told again what they should know.
+    tell_due: Instant,
     received: Seen<(PeerId, MessageId)>,
     /// Private messages that were delivered and may still be read. Forgotten for want of room alone.
     delivered: Seen<(PeerId, MessageId)>,
@@ -565,6 +606,8 @@ impl Node {
         let nickname = checked_nickname(nickname.into())?;
         Ok(Self {
             id: identity.peer_id(),
+            ratchets: Ratchets::new(&identity),
+            group_pickles: Pickles::new(&identity, large_groups::PICKLE_CONTEXT),
             identity,
             nickname,
             clock: (unix, now),
@@ -593,6 +636,9 @@ impl Node {
             told: BTreeMap::new(),
             prekeys: Prekeys::default(),
             groups: BTreeMap::new(),
+            large_groups: BTreeMap::new(),
+            early: VecDeque::new(),
+            tell_due: now,
             received: Seen::new(RECEIVED_MAX, RECEIVED_FOR),
             delivered: Seen::new(RECEIVED_MAX, RECEIVED_FOR),
             unverified: VecDeque::new(),
@@ -690,6 +736,7 @@ impl Node {
             is_reachable: peer.is_reachable,
             is_linked: self.link_of(id).is_some(),
             has_session: self.sessions.is_established(id),
+            has_ratchet: self.has_ratchet(id),
             is_favourite: peer.is_favourite,
             neighbours: peer.announce.neighbours.clone().unwrap_or_default(),
         })
@@ -946,6 +993,8 @@ impl Node {
             Content::Chunk(_) => Capabilities::CHUNKS,
             Content::Couriers(_) => Capabilities::COURIERS,
             Content::Other { kind, .. } if *kind == CONNECTION => Capabilities::CONNECTIONS,
+            // Steps of large groups are sent here alone, and under a ratchet.
+            Content::Ratchet(_) | Content::LargeGroup(_) => Capabilities::RATCHET,
             _ => Capabilities::default(),
         };
         if !known.announce.capabilities.unwrap_or_default().has(needed) {

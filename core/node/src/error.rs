@@ -10,6 +10,7 @@ use fogcompute_net::LinkError;
 use fogcompute_store::StoreError;
 use thiserror::Error;
 
+use crate::fogs::FogFileError;
 use crate::protocol::Refusal;
 use crate::worker::WorkerError;
 
@@ -78,6 +79,21 @@ pub enum NodeError {
     /// A task could not be sent into the mixnet.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// The files of a coordinator or of a token.
+    #[error(transparent)]
+    Files(#[from] FogFileError),
+    /// It was closed, or has ended.
+    #[error("the {what} is closed")]
+    Closed {
+        /// What was closed.
+        what: &'static str,
+    },
+    /// It was made before this process was forked: its thread stayed with the parent.
+    #[error("the {what} was made before this process was forked")]
+    Forked {
+        /// What belongs to the parent.
+        what: &'static str,
+    },
     /// The operating system refused something.
     #[error("{doing}: {source}")]
     Io {

@@ -45,8 +45,10 @@ mod mixnode;
 mod network;
 mod ping;
 mod placing;
+mod program;
 mod protocol;
 mod queue;
+mod record;
 mod report;
 mod report_page;
 mod run;
@@ -58,10 +60,11 @@ mod trace;
 mod worker;
 
 pub use coordinate::{CoordinatorConfig, CoordinatorService, NodeRecord, Update};
-pub use demo::{DemoConfig, DemoError, LendingAdvice, run_demo};
+pub use demo::{DemoConfig, DemoError, Kill, LendingAdvice, run_demo};
 pub use device::Device;
 pub use error::NodeError;
 pub use fog::{Fog, FogCanceller, FogConfig, FogError, FogStats, FogTask, WORKERS_MAX};
+pub use fogs::{FogCoordinatorConfig, FogFileError, TokenTerms};
 pub use health::Unwell;
 pub use mesh::{
     MeshError, MeshEvent, MeshFileEnd, MeshHistory, MeshNode, MeshNodeConfig, MeshNodeStats,
@@ -71,11 +74,12 @@ pub use mixnet::{
     MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetError, MixnetMessage, MixnetNode,
     MixnetNodeConfig, Pending, ReplyBlocks, Restored,
 };
-pub use protocol::{Refusal, Role};
-pub use serve::{NodeConfig, run_node};
+pub use program::{FogAccess, FogCall, FogCoordinator, FogNode, FogWatch};
+pub use protocol::{REPORT_LOG_BYTES_MAX, Refusal, Role};
+pub use serve::{FogNodeStatus, NodeConfig, run_node};
 pub use submit::{
-    FogClient, FogClientConfig, FogClientError, JobOrder, NodeStatus, Reason, SubmittersConfig,
-    Watch, Watched,
+    FogClient, FogClientConfig, FogClientError, FogTopology, JobOrder, JobTerms, NodeStatus,
+    Reason, SubmittersConfig, TopologyNode, Watch, Watched,
 };
 pub use worker::{
     TaskStatus, Worker, WorkerCall, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost,

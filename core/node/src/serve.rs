@@ -15,7 +15,7 @@ use fogcompute_exec::{
     Feature, IdempotencyKey, JobError, Runtime, RuntimeKind, TaskError, TaskOutput, TaskReport,
     TaskSpec,
 };
-use fogcompute_harvest::HarvestPolicy;
+use fogcompute_harvest::{DeviceProbe, HarvestPolicy};
 use fogcompute_ledger::Amount;
 use fogcompute_mix::{
     Client, ClientConfig, Delivery, Descriptor, EpochParity, Incoming, Mixnode, MixnodeConfig,
@@ -34,10 +34,13 @@ use crate::device::{Device, lending, measure_speed, processors};
 use crate::error::NodeError;
 use crate::lane::{Lane, Taken};
 use crate::protocol::{
-    AttemptId, BATCH_MAX, FromNode, Lending, LinkModules, Role, Run, TaskMessage, ToNode,
+    AttemptId, BATCH_MAX, FromNode, Lending, LinkModules, REPORT_LOG_BYTES_MAX, Reported, Role,
+    Run, TaskMessage, ToNode,
 };
 use crate::signals::Signals;
-use crate::worker::{Worker, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost, WorkerJob};
+use crate::worker::{
+    Worker, WorkerConfig, WorkerError, WorkerHarvest, WorkerHost, WorkerJob, WorkerLog,
+};
 
 /// Most tasks that wait for a processor of this node. Further ones are given back.
 const TASKS_WAITING_MAX: usize = 256;
@@ -92,6 +95,26 @@ pub struct NodeConfig {
     pub exit_with_coordinator: bool,
 }
 
+impl NodeConfig {
+    /// A node that computes when the usual policy allows it, for a credit for 10⁹ fuel, on this machine
+    /// alone, and reports every 30 seconds.
+    #[must_use]
+    pub fn new(coordinator: SocketAddr, coordinator_id: NodeId, data: impl Into<PathBuf>) -> Self {
+        Self {
+            role: Role::Compute,
+            coordinator,
+            coordinator_id,
+            listen: ([127, 0, 0, 1], 0).into(),
+            data: data.into(),
+            policy: HarvestPolicy::default(),
+            nodes_on_machine: NonZeroU16::MIN,
+            price_per_gigafuel: Amount::from_credits(1),
+            heartbeat: Duration::from_secs(30),
+            exit_with_coordinator: false,
+        }
+    }
+}
+
 /// Runs a node until the process is asked to stop, or its coordinator is gone if so configured.
 ///
 /// Asked to stop, it gives up whatever it is at. Tasks go on, from their last checkpoints, when it is
@@ -111,114 +134,40 @@ pub async fn run_node(config: NodeConfig) -> Result<(), NodeError> {
 }
 
 async fn run_until_gone(config: NodeConfig) -> Result<(), NodeError> {
-    std::fs::create_dir_all(&config.data).map_err(|source| NodeError::DataDirectory {
-        path: config.data.clone(),
-        source,
-    })?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let mut store = NodeStore::open(config.data.join("node.sqlite"))?;
-    let identity = Identity::from_bytes(store.identity(&mut OsEntropy)?);
-    let listen_error = |source| NodeError::Listen {
-        address: config.listen,
-        source,
-    };
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(listen_error)?;
-    let key = PrivateKey::random(&mut OsEntropy);
-    let descriptor = Descriptor {
-        node: identity.node(),
-        key: key.public(),
-        epoch: EpochParity::Even,
-        address: listener.local_addr().map_err(listen_error)?,
-    };
+    let node = Node::open(config, None, Said::Aloud).await?;
     // Whoever started the process learns from this line who the node is.
     let mut out = std::io::stdout().lock();
     let _ = writeln!(
         out,
         "node {}\nlistening on {}",
-        descriptor.node, descriptor.address
+        node.descriptor.node, node.descriptor.address
     );
     let _ = out.flush();
     drop(out);
-    let relay = matches!(config.role, Role::Mix { .. });
-    let (mix, deliveries) = MixService::spawn(
-        Mixnode::new(
-            key,
-            MixnodeConfig {
-                relay,
-                ..MixnodeConfig::default()
-            },
-        ),
-        identity.clone(),
-        listener,
-        None,
-        Arc::clone(&clock),
-        MixServiceConfig::default(),
-    );
-    let client = Client::new(descriptor.contact(), ClientConfig::default());
-    let runtime = Arc::new(WasmRuntime::new(WasmConfig::default()));
-    let fuel_per_second = match config.role {
-        Role::Mix { .. } => 0,
-        Role::Compute => {
-            let (runtime, clock) = (Arc::clone(&runtime), Arc::clone(&clock));
-            tokio::task::spawn_blocking(move || measure_speed(&runtime, &clock))
-                .await
-                .map_err(|error| NodeError::io("self-test", error.into()))?
-                .map_err(NodeError::SelfTest)?
-        }
-    };
-    let runtime: Arc<dyn Runtime> = runtime;
-    let worker = Worker::start(
-        WorkerConfig {
-            path: Some(config.data.join("tasks.sqlite")),
-            slots: u32::try_from(processors()).unwrap_or(1),
-            // What the policy lends.
-            memory_bytes: u64::MAX,
-            ..WorkerConfig::default()
-        },
-        WorkerHost {
-            clock: Arc::clone(&clock),
-            runtimes: BTreeMap::from([(RuntimeKind::wasm(), Arc::clone(&runtime))]),
-            harvest: Some(WorkerHarvest {
-                reading_every: config.heartbeat.min(READING_EVERY_MAX),
-                shared_by: config.nodes_on_machine,
-                ..WorkerHarvest::new(Some(config.policy.clone()), Box::new(Device::new()))
-            }),
-        },
-    )?;
-    let (finished, results) = mpsc::channel(TASKS_WAITING_MAX);
-    if !relay {
-        // A device that does not answer by then lends nothing until it does.
-        let _ = tokio::time::timeout(FIRST_READINGS_MAX, is_watched(&worker)).await;
-    }
-    let lane = Arc::new(Lane::new(runtime));
-    let mut permitting = JoinSet::new();
-    permitting.spawn(permit(Arc::clone(&lane), worker.permission()));
-    let mut node = Node {
-        descriptor,
-        mix,
-        deliveries,
-        client,
-        workers: Workers {
-            worker: Arc::new(worker),
-            store: Arc::new(Mutex::new(store)),
-            clock: Arc::clone(&clock),
-            finished,
-            tasks: JoinSet::new(),
-            revocations: BTreeMap::new(),
-            lane: Arc::clone(&lane),
-            forgot_at: Instant::ZERO,
-        },
-        lane,
-        _permitting: permitting,
-        results,
-        lends: false,
-        fuel_per_second,
-        clock,
-        config,
-    };
-    node.serve(&identity).await
+    node.serve().await
+}
+
+/// How a node is, as far as it can tell itself.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct FogNodeStatus {
+    /// Whether its coordinator has let it in, on the link that is there now.
+    pub joined: bool,
+    /// Whether it lends compute now, as it last told its coordinator.
+    pub lends: bool,
+    /// Why it was not let in, or could not reach its coordinator, the last time that it tried.
+    pub trouble: Option<String>,
+    /// Whether it has ended: it was closed, could not go on, or its coordinator is gone and it ends
+    /// with it.
+    pub ended: bool,
+}
+
+/// Whom a node tells why it cannot reach its coordinator.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Said {
+    /// Whoever reads the standard error too.
+    Aloud,
+    /// Whoever asks for its status.
+    OnlyAsked,
 }
 
 /// Ends when the device has been read twice: its load is measured from one reading to the next, and
@@ -245,7 +194,8 @@ async fn permit(lane: Arc<Lane>, mut permission: watch::Receiver<Permission>) {
     }
 }
 
-struct Node {
+/// A node that was opened: it accepts links, and has not joined its fog.
+pub(crate) struct Node {
     config: NodeConfig,
     clock: Arc<dyn Clock>,
     descriptor: Descriptor,
@@ -259,6 +209,8 @@ struct Node {
     results: mpsc::Receiver<Finished>,
     lends: bool,
     fuel_per_second: u64,
+    identity: Identity,
+    complaint: Complaint,
 }
 
 /// How a report goes back.
@@ -280,26 +232,151 @@ struct Finished {
 }
 
 impl Node {
-    async fn serve(&mut self, identity: &Identity) -> Result<(), NodeError> {
+    /// Opens a node: its files, its sockets and its worker. `probe` reads the device; without, its own
+    /// sensors do.
+    pub(crate) async fn open(
+        config: NodeConfig,
+        probe: Option<Box<dyn DeviceProbe>>,
+        said: Said,
+    ) -> Result<Self, NodeError> {
+        std::fs::create_dir_all(&config.data).map_err(|source| NodeError::DataDirectory {
+            path: config.data.clone(),
+            source,
+        })?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let mut store = NodeStore::open(config.data.join("node.sqlite"))?;
+        let identity = Identity::from_bytes(store.identity(&mut OsEntropy)?);
+        let listen_error = |source| NodeError::Listen {
+            address: config.listen,
+            source,
+        };
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(listen_error)?;
+        let key = PrivateKey::random(&mut OsEntropy);
+        let descriptor = Descriptor {
+            node: identity.node(),
+            key: key.public(),
+            epoch: EpochParity::Even,
+            address: listener.local_addr().map_err(listen_error)?,
+        };
+        let runtime = Arc::new(WasmRuntime::new(WasmConfig::default()));
+        let fuel_per_second = match config.role {
+            Role::Mix { .. } => 0,
+            Role::Compute => {
+                let (runtime, clock) = (Arc::clone(&runtime), Arc::clone(&clock));
+                tokio::task::spawn_blocking(move || measure_speed(&runtime, &clock))
+                    .await
+                    .map_err(|error| NodeError::io("self-test", error.into()))?
+                    .map_err(NodeError::SelfTest)?
+            }
+        };
+        let tasks: Arc<dyn Runtime> = runtime;
+        let worker = Worker::start(
+            WorkerConfig {
+                path: Some(config.data.join("tasks.sqlite")),
+                slots: u32::try_from(processors()).unwrap_or(1),
+                // What the policy lends.
+                memory_bytes: u64::MAX,
+                ..WorkerConfig::default()
+            },
+            WorkerHost {
+                clock: Arc::clone(&clock),
+                runtimes: BTreeMap::from([(RuntimeKind::wasm(), Arc::clone(&tasks))]),
+                harvest: Some(WorkerHarvest {
+                    reading_every: config.heartbeat.min(READING_EVERY_MAX),
+                    shared_by: config.nodes_on_machine,
+                    ..WorkerHarvest::new(
+                        Some(config.policy.clone()),
+                        probe.unwrap_or_else(|| Box::new(Device::new())),
+                    )
+                }),
+            },
+        )?;
+        let relay = matches!(config.role, Role::Mix { .. });
+        let (mix, deliveries) = MixService::spawn(
+            Mixnode::new(
+                key,
+                MixnodeConfig {
+                    relay,
+                    ..MixnodeConfig::default()
+                },
+            ),
+            identity.clone(),
+            listener,
+            None,
+            Arc::clone(&clock),
+            MixServiceConfig::default(),
+        );
+        let client = Client::new(descriptor.contact(), ClientConfig::default());
+        let (finished, results) = mpsc::channel(TASKS_WAITING_MAX);
+        let lane = Arc::new(Lane::new(tasks));
+        let mut permitting = JoinSet::new();
+        permitting.spawn(permit(Arc::clone(&lane), worker.permission()));
+        Ok(Self {
+            descriptor,
+            mix,
+            deliveries,
+            client,
+            workers: Workers {
+                worker: Arc::new(worker),
+                store: Arc::new(Mutex::new(store)),
+                clock: Arc::clone(&clock),
+                finished,
+                tasks: JoinSet::new(),
+                revocations: BTreeMap::new(),
+                lane: Arc::clone(&lane),
+                forgot_at: Instant::ZERO,
+            },
+            lane,
+            _permitting: permitting,
+            results,
+            lends: false,
+            fuel_per_second,
+            identity,
+            complaint: Complaint::new(said),
+            clock,
+            config,
+        })
+    }
+
+    /// Where it accepts links, and who it is.
+    pub(crate) const fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// How it is, as that changes. That it has ended is for its host to say.
+    pub(crate) fn status(&self) -> watch::Sender<FogNodeStatus> {
+        self.complaint.status.clone()
+    }
+
+    /// Learns what its device lends, then takes part in its fog until its
+    /// coordinator is gone if so configured, and otherwise for ever.
+    pub(crate) async fn serve(mut self) -> Result<(), NodeError> {
+        if self.config.role == Role::Compute {
+            // A device that does not answer by then lends nothing until it does.
+            let _ =
+                tokio::time::timeout(FIRST_READINGS_MAX, is_watched(&self.workers.worker)).await;
+        }
         let mut pause = Duration::from_millis(100);
-        let mut complaint = Complaint::default();
         loop {
-            let ended = match self.dial(identity).await {
-                Ok(link) => self.attend(link, &mut pause, &mut complaint).await,
+            let ended = match self.dial().await {
+                Ok(link) => self.attend(link, &mut pause).await,
                 Err(error) => Err(error),
             };
+            self.complaint.leave();
             match ended {
                 Ok(()) if self.config.exit_with_coordinator => return Ok(()),
                 Err(error) if self.config.exit_with_coordinator => return Err(error),
                 Ok(()) => {}
-                Err(error) => complaint.say(&error),
+                Err(error) => self.complaint.say(&error),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RECONNECT_MAX);
         }
     }
 
-    async fn dial(&self, identity: &Identity) -> Result<Link, NodeError> {
+    async fn dial(&self) -> Result<Link, NodeError> {
         let address = self.config.coordinator;
         let failed = |source| NodeError::Coordinator { address, source };
         let stream = tokio::time::timeout(CONNECT_MAX, TcpStream::connect(address))
@@ -308,7 +385,7 @@ impl Node {
             .map_err(|error| failed(error.into()))?;
         Link::dial(
             stream,
-            identity,
+            &self.identity,
             self.config.coordinator_id,
             Purpose::Control,
         )
@@ -317,12 +394,7 @@ impl Node {
     }
 
     /// Serves one link to the coordinator until it ends.
-    async fn attend(
-        &mut self,
-        link: Link,
-        pause: &mut Duration,
-        complaint: &mut Complaint,
-    ) -> Result<(), NodeError> {
+    async fn attend(&mut self, link: Link, pause: &mut Duration) -> Result<(), NodeError> {
         let (mut reader, mut writer) = link.into_split();
         // A frame must be read whole, so reading is a task of its own and never cancelled half-way.
         let (frames, mut inbox) = mpsc::channel(64);
@@ -343,7 +415,7 @@ impl Node {
         let first = tokio::time::Instant::now() + self.config.heartbeat;
         let mut heartbeat = tokio::time::interval_at(first, self.config.heartbeat);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut modules = LinkModules::new();
+        let (mut joined, mut modules) = (false, LinkModules::new());
         while ended.is_ok() {
             tokio::select! {
                 frame = inbox.recv() => {
@@ -359,12 +431,14 @@ impl Node {
                             }
                             // The coordinator has let this node in.
                             *pause = Duration::from_millis(100);
-                            complaint.settle(self.config.coordinator);
+                            self.complaint.settle(self.config.coordinator);
                         }
                         ToNode::Ping { nonce } => {
                             ended = writer.send(&FromNode::Pong { nonce }.encode()).await;
-                            // From now on the coordinator hears what the last link did not carry.
-                            self.lane.begin_link();
+                            if !std::mem::replace(&mut joined, true) {
+                                // From now on the coordinator hears what the last link did not carry.
+                                self.lane.begin_link();
+                            }
                         }
                         ToNode::Tell => ended = self.tell(&mut writer).await,
                         ToNode::Refused { reason } => {
@@ -468,6 +542,7 @@ impl Node {
             },
         };
         self.lends = lending.cpu_millis > 0;
+        self.complaint.lends(self.lends);
         lending
     }
 
@@ -526,35 +601,66 @@ impl Node {
     }
 }
 
-/// What was last said of why the coordinator cannot be reached, so that it is said once.
-#[derive(Debug, Default)]
+/// Why the coordinator cannot be reached, which is said once, and how the node is.
+#[derive(Debug)]
 struct Complaint {
-    last: Option<String>,
+    said: Said,
+    status: watch::Sender<FogNodeStatus>,
 }
 
 impl Complaint {
-    /// The line for a reason that is another one than the last.
-    fn line(&mut self, reason: &dyn std::fmt::Display) -> Option<String> {
-        let reason = reason.to_string();
-        if self.last.as_ref() == Some(&reason) {
-            return None;
+    fn new(said: Said) -> Self {
+        Self {
+            said,
+            status: watch::Sender::default(),
         }
-        let line = format!("{reason}; trying again until it is there");
-        self.last = Some(reason);
-        Some(line)
     }
 
-    fn say(&mut self, reason: &dyn std::fmt::Display) {
-        if let Some(line) = self.line(reason) {
+    /// The line for a reason that is another one than the last.
+    fn line(&self, reason: &dyn std::fmt::Display) -> Option<String> {
+        let reason = reason.to_string();
+        let line = format!("{reason}; trying again until it is there");
+        let is_new = self.status.send_if_modified(|status| {
+            let is_new = status.trouble.as_ref() != Some(&reason);
+            status.trouble = Some(reason);
+            is_new
+        });
+        is_new.then_some(line)
+    }
+
+    fn say(&self, reason: &dyn std::fmt::Display) {
+        if let Some(line) = self.line(reason)
+            && self.said == Said::Aloud
+        {
             let _ = writeln!(std::io::stderr(), "{line}");
         }
     }
 
     /// The coordinator was reached.
-    fn settle(&mut self, coordinator: SocketAddr) {
-        if self.last.take().is_some() {
+    fn settle(&self, coordinator: SocketAddr) {
+        let mut had_trouble = false;
+        self.status.send_if_modified(|status| {
+            had_trouble = status.trouble.take().is_some();
+            let is_new = !status.joined;
+            status.joined = true;
+            is_new || had_trouble
+        });
+        if had_trouble && self.said == Said::Aloud {
             let _ = writeln!(std::io::stderr(), "joined coordinator {coordinator}");
         }
+    }
+
+    /// The link to the coordinator is no more.
+    fn leave(&self) {
+        (self.status).send_if_modified(|status| std::mem::take(&mut status.joined));
+    }
+
+    fn lends(&self, lends: bool) {
+        self.status.send_if_modified(|status| {
+            let is_new = status.lends != lends;
+            status.lends = lends;
+            is_new
+        });
     }
 }
 
@@ -570,7 +676,8 @@ struct Work {
 fn work_id(task: TaskId, spec: &[u8]) -> TaskId {
     let mut bytes = task.as_bytes().to_vec();
     bytes.extend_from_slice(Digest::of(spec).as_bytes());
-    let digest = Digest::derive("fogcompute 2026-11 work id", &bytes);
+    // Of results that were kept under another name the log is not.
+    let digest = Digest::derive("fogcompute 2026-11-22 work id", &bytes);
     let mut id = [0; 16];
     id.copy_from_slice(&digest.as_bytes()[..16]);
     TaskId::from_bytes(id)
@@ -678,11 +785,12 @@ impl Workers {
 }
 
 fn failure(task: TaskId, error: TaskError) -> Vec<u8> {
-    TaskReport {
+    let report = TaskReport {
         task,
         result: Err(error),
-    }
-    .encode()
+    };
+    let log = String::new();
+    Reported { report, log }.encode()
 }
 
 /// What it takes to do one task.
@@ -700,7 +808,9 @@ impl Execution {
             return Some(stored.body);
         }
         let wall = spec.limits().wall.unwrap_or_default();
-        let result = match self.output(id, spec).await {
+        let talks = Reported::log_bytes_max(&spec) > 0;
+        let mut done_by = None;
+        let result = match self.output(id, spec, &mut done_by).await {
             Ok(output) => Ok(output),
             Err(WorkerError::Closed) => return None,
             Err(WorkerError::Task(error)) => Err(error),
@@ -718,8 +828,13 @@ impl Execution {
             Err(_) => Err(TaskError::Cancelled),
         };
         let report = TaskReport { task, result };
-        let body = report.encode();
-        if let Ok(output) = report.result {
+        let log = match done_by.filter(|_| talks) {
+            Some(task) => self.log(task).await,
+            None => String::new(),
+        };
+        let reported = Reported { report, log };
+        let body = reported.encode();
+        if let Ok(output) = reported.report.result {
             let result = StoredResult {
                 digest: Digest::of(&output.output),
                 body: body.clone(),
@@ -738,6 +853,21 @@ impl Execution {
         Some(body)
     }
 
+    /// The end of what a task has said. What cannot be read is not worth the report.
+    async fn log(&self, task: TaskId) -> String {
+        let read = async {
+            let bytes = self.worker.task(task).await?.log_bytes;
+            // One more, to see whether the first line is whole.
+            let bytes_max = REPORT_LOG_BYTES_MAX + 1;
+            let from = bytes.saturating_sub(bytes_max as u64);
+            self.worker.log(task, from, bytes_max).await
+        };
+        let bytes = read
+            .await
+            .map_or_else(|_| Vec::new(), |log: WorkerLog| log.bytes);
+        Reported::end_of_log(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Stops a piece of work. If it cannot be asked to, it ends by itself and nobody is told.
     async fn cancel(&self, id: TaskId, spec: TaskSpec) {
         let (keyed, _) = jobs_of(id, &spec);
@@ -748,16 +878,23 @@ impl Execution {
         }
     }
 
-    /// The output of a piece of work. Work that the node had before it was started again is taken up
-    /// where it was, and not begun a second time.
-    async fn output(&self, id: TaskId, spec: TaskSpec) -> Result<TaskOutput, WorkerError> {
+    /// The output of a piece of work, and as which task the worker did it. Work that the node had
+    /// before it was started again is taken up where it was, and not begun a second time.
+    async fn output(
+        &self,
+        id: TaskId,
+        spec: TaskSpec,
+        done_by: &mut Option<TaskId>,
+    ) -> Result<TaskOutput, WorkerError> {
         let (keyed, job) = jobs_of(id, &spec);
         let submitted = self.worker.submit(keyed).await?;
+        *done_by = submitted.task_ids().next();
         let ended = self.one_of(&submitted).await;
         match ended {
             // How it ended before says nothing about this time.
             Err(WorkerError::Task(error)) if submitted.replayed && !error.is_deterministic() => {
                 let submitted = self.worker.submit(job).await?;
+                *done_by = submitted.task_ids().next();
                 self.one_of(&submitted).await
             }
             ended => ended,
@@ -852,8 +989,8 @@ mod tests {
     }
 
     fn output(report: &[u8]) -> Result<Vec<u8>, TaskError> {
-        let report = TaskReport::decode(report).unwrap();
-        report.result.map(|output| output.output)
+        let reported = Reported::decode(report).unwrap();
+        reported.report.result.map(|output| output.output)
     }
 
     #[test]
@@ -880,6 +1017,24 @@ mod tests {
         // The report is the very same, measured time included, and no fuel was burnt for it.
         assert_eq!(results.recv().await.unwrap().report, first);
         assert_eq!(workers.store.lock().unwrap().usage().unwrap(), used);
+    }
+
+    #[tokio::test]
+    async fn what_a_task_of_the_worker_says_goes_with_its_report_each_time() {
+        let (mut workers, mut results) = workers();
+        let says = include_bytes!("../../../examples/wasm/says.wasm");
+        let grants = fogcompute_exec::Grants {
+            host_calls: true,
+            ..Default::default()
+        };
+        let spec = TaskSpec::new(&says[..], &b"hello"[..], Limits::default()).unwrap();
+        let spec = spec.with_grants(grants).unwrap();
+        for _ in 0..2 {
+            assert!(workers.start(work(&spec), true).is_ok());
+            let told = results.recv().await.unwrap().report;
+            let log = Reported::decode(&told).unwrap().log;
+            assert!(log.contains("hello") && log.ends_with('\n'), "{log:?}");
+        }
     }
 
     #[tokio::test]
@@ -917,7 +1072,7 @@ mod tests {
 
     #[test]
     fn a_reason_is_said_once_until_it_changes() {
-        let mut complaint = Complaint::default();
+        let complaint = Complaint::new(Said::OnlyAsked);
         assert_eq!(
             complaint.line(&"refused").unwrap(),
             "refused; trying again until it is there"

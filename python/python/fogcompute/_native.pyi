@@ -222,6 +222,19 @@ class NotGroupCreatorError(MeshError): ...
 class MeshBusyError(MeshError): ...
 class MeshContentError(MeshError): ...
 class UnknownFileError(MeshError): ...
+class CoordinatorError(FogError): ...
+class CoordinatorUnreachableError(CoordinatorError): ...
+class CoordinatorSilentError(CoordinatorError): ...
+class TokenError(CoordinatorError): ...
+class TokenExpiredError(CoordinatorError): ...
+class TokenForbidsError(CoordinatorError): ...
+class TokenUsedUpError(CoordinatorError): ...
+class CallRefusedError(CoordinatorError): ...
+class CoordinatorBusyError(CoordinatorError): ...
+class JobError(CoordinatorError): ...
+class NoResultError(CoordinatorError): ...
+class UnknownNodeError(CoordinatorError): ...
+class AnswerError(CoordinatorError): ...
 
 ERROR_CLASSES: Final[Mapping[int, type[FogError]]]
 """The class of each code."""
@@ -4874,7 +4887,7 @@ class MeshEvent:
 
     Kinds: `peer_joined`, `peer_left`, `peer_changed`, `session_ready`, `public`, `private`,
     `delivery`, `passed`, `file`, `voice`, `group`, `group_message`, `call`, `other`, `file_offered`,
-    `file_progress`, `file_received`, `file_failed`, `link_up`, `link_down`.
+    `file_progress`, `file_received`, `file_failed`, `link_up`, `link_down`, `radio_failed`.
     """
 
     @property
@@ -4891,8 +4904,8 @@ class MeshEvent:
 
     @property
     def text(self) -> str | None:
-        """A message's text, or the name of a file, which came from somebody else: no path to write to.
-        """
+        """A message's text; the name of a file, which came from somebody else: no path to write to; or what
+        a radio raised."""
 
     @property
     def mime(self) -> str | None:
@@ -4905,6 +4918,12 @@ class MeshEvent:
     @property
     def via(self) -> str | None:
         """The neighbour a message came from, if it is known."""
+
+    @property
+    def protection(self) -> str | None:
+        """What a private message was encrypted with: `ratchet`, a key of its own that is gone once it is
+        read, or `noise`, the keys of a session, which last up to a day, or of an envelope.
+        """
 
     @property
     def hops(self) -> int:
@@ -4961,7 +4980,7 @@ class MeshEvent:
 
     @property
     def number(self) -> int:
-        """The number of a link, or the type of something unknown."""
+        """The number of a link, of a radio (0 is the first one), or of the type of something unknown."""
 
 @final
 class MeshPeer:
@@ -4990,6 +5009,10 @@ class MeshPeer:
     @property
     def has_session(self) -> bool:
         """Whether there is a session with it."""
+
+    @property
+    def has_ratchet(self) -> bool:
+        """Whether private messages to it are under keys of their own."""
 
     @property
     def neighbours(self) -> tuple[str, ...]:
@@ -5160,8 +5183,9 @@ class MeshNode:
     def add_radio(self, radio: BleRadio) -> None:
         """Talks over a radio too: an object with the methods of `BleRadio`.
 
-        Its `attach` is called at once, with the inbox in which it tells what happens; the others run on
-        the node's thread. Raises `MeshBusyError` for a ninth radio, and what `attach` does.
+        Its `limits` and then its `attach` are called at once, the latter with the inbox in which it tells
+        what happens; the others run on the node's thread. Raises `MeshBusyError` for a ninth radio, and
+        what those two do.
         """
 
     def send_public(self, text: str) -> str:
@@ -5277,6 +5301,796 @@ class MeshNode:
 
         Events that came before can still be received, then receiving ends with `ClosedError`. Closing
         again does nothing.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> None: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> Awaitable[None]: ...
+
+# --- A fog of processes
+
+@final
+class JobStatus:
+    """How a job of a fog stands."""
+
+    __match_args__: Final = (
+        "id",
+        "account",
+        "priority",
+        "privacy",
+        "submitted_unix_ms",
+        "succeeded",
+        "failed",
+        "lost",
+        "open",
+        "paid",
+        "reserved",
+        "released",
+    )
+    def __new__(
+        cls,
+        id: str,
+        account: str,
+        priority: Priority,
+        privacy: str,
+        submitted_unix_ms: int,
+        succeeded: int,
+        failed: int,
+        lost: int,
+        open: int,
+        paid: int,
+        reserved: int,
+        released: int,
+    ) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+    @property
+    def id(self) -> str:
+        """The job, 32 hexadecimal digits."""
+
+    @property
+    def account(self) -> str:
+        """Who pays for it."""
+
+    @property
+    def priority(self) -> Priority:
+        """How urgent it is."""
+
+    @property
+    def privacy(self) -> str:
+        """How well its tasks are hidden: `public`, `private`, `confidential` or `secret`."""
+
+    @property
+    def submitted_unix_ms(self) -> int:
+        """When it was submitted, by the coordinator's clock."""
+
+    @property
+    def succeeded(self) -> int:
+        """Tasks that ended with an output."""
+
+    @property
+    def failed(self) -> int:
+        """Tasks that ended with an error."""
+
+    @property
+    def lost(self) -> int:
+        """Tasks that were cancelled or given up."""
+
+    @property
+    def open(self) -> int:
+        """Tasks that have not ended."""
+
+    @property
+    def paid(self) -> int:
+        """What was paid for its tasks."""
+
+    @property
+    def reserved(self) -> int:
+        """What is reserved for those that have not ended."""
+
+    @property
+    def released(self) -> int:
+        """What was reserved and came back."""
+
+@final
+class JobTask:
+    """How a task of a job stands."""
+
+    __match_args__: Final = (
+        "id",
+        "job",
+        "state",
+        "attempts",
+        "node",
+        "paid",
+        "changed_unix_ms",
+    )
+    def __new__(
+        cls,
+        id: str,
+        job: str,
+        state: str,
+        attempts: int,
+        node: str | None,
+        paid: int,
+        changed_unix_ms: int,
+    ) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+    @property
+    def id(self) -> str:
+        """The task, 32 hexadecimal digits."""
+
+    @property
+    def job(self) -> str:
+        """Its job."""
+
+    @property
+    def state(self) -> str:
+        """`queued`, `assigned`, `succeeded`, `failed`, `cancelled` or `lost`."""
+
+    @property
+    def attempts(self) -> int:
+        """Attempts that were begun."""
+
+    @property
+    def node(self) -> str | None:
+        """The node that has it, or had it last."""
+
+    @property
+    def paid(self) -> int:
+        """What was paid for it."""
+
+    @property
+    def changed_unix_ms(self) -> int:
+        """When it last changed, by the coordinator's clock."""
+
+@final
+class FogEvent:
+    """Something that happened in a fog. What its kind does not have is `None` or 0.
+
+    Kinds: `admitted`, `assigned`, `queued`, `ended`, `job_ended`, and `lagged` when events are
+    forgotten because the watcher was away for so long.
+    """
+
+    __match_args__: Final = (
+        "kind",
+        "number",
+        "at_unix_ms",
+        "job",
+        "task",
+        "node",
+        "attempts",
+        "state",
+        "paid",
+        "tasks",
+        "missed",
+    )
+    def __new__(
+        cls,
+        kind: str,
+        number: int,
+        at_unix_ms: int | None,
+        job: str | None,
+        task: str | None,
+        node: str | None,
+        attempts: int,
+        state: str | None,
+        paid: int,
+        tasks: int,
+        missed: int,
+    ) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+    @property
+    def kind(self) -> str:
+        """What it tells."""
+
+    @property
+    def number(self) -> int:
+        """Its number: watching goes on behind it."""
+
+    @property
+    def at_unix_ms(self) -> int | None:
+        """When it was, by the coordinator's clock."""
+
+    @property
+    def job(self) -> str | None:
+        """The job it is about."""
+
+    @property
+    def task(self) -> str | None:
+        """The task it is about."""
+
+    @property
+    def node(self) -> str | None:
+        """The node a task goes to."""
+
+    @property
+    def attempts(self) -> int:
+        """The attempt that begins, from 1, or the attempts that were begun."""
+
+    @property
+    def state(self) -> str | None:
+        """How a task ended."""
+
+    @property
+    def paid(self) -> int:
+        """What was paid for a task that ended."""
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of a job that was admitted."""
+
+    @property
+    def missed(self) -> int:
+        """Events that are forgotten; 0 if nobody can tell how many."""
+
+@final
+class FogPlace:
+    """Where a node is among the others: distances are round trip times."""
+
+    __match_args__: Final = (
+        "position_ms",
+        "height_ms",
+        "error",
+    )
+    def __new__(
+        cls,
+        position_ms: tuple[float, float, float],
+        height_ms: float,
+        error: float,
+    ) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+    @property
+    def position_ms(self) -> tuple[float, float, float]:
+        """Along three axes, in milliseconds."""
+
+    @property
+    def height_ms(self) -> float:
+        """How long the way to the network's core is, in milliseconds."""
+
+    @property
+    def error(self) -> float:
+        """By which share of a distance it expects to be wrong."""
+
+@final
+class FogMember:
+    """A node of a fog, as its coordinator knows it."""
+
+    __match_args__: Final = (
+        "id",
+        "layer",
+        "kind",
+        "address",
+        "status",
+        "barred",
+        "linked",
+        "cpu_millis",
+        "memory_bytes",
+        "free_cpu_millis",
+        "free_memory_bytes",
+        "fuel_per_second",
+        "price_per_gigafuel",
+        "latency_ms",
+        "trust",
+        "running",
+        "waiting",
+        "place",
+    )
+    def __new__(
+        cls,
+        id: str,
+        layer: int | None,
+        kind: str,
+        address: str,
+        status: str,
+        barred: bool,
+        linked: bool,
+        cpu_millis: int,
+        memory_bytes: int,
+        free_cpu_millis: int,
+        free_memory_bytes: int,
+        fuel_per_second: int,
+        price_per_gigafuel: int,
+        latency_ms: float,
+        trust: float,
+        running: int,
+        waiting: int,
+        place: FogPlace | None,
+    ) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+    @property
+    def id(self) -> str:
+        """The node, 64 hexadecimal digits."""
+
+    @property
+    def layer(self) -> int | None:
+        """The mix layer it is in; `None` for a node that computes."""
+
+    @property
+    def kind(self) -> str:
+        """`edge_device`, `relay`, `mixnode`, `compute` or `gateway`."""
+
+    @property
+    def address(self) -> str:
+        """Where it accepts links."""
+
+    @property
+    def status(self) -> str:
+        """`active`, `idle`, `busy`, `suspect`, `draining`, `maintenance` or `offline`."""
+
+    @property
+    def barred(self) -> bool:
+        """Whether it is left alone because it failed at its tasks."""
+
+    @property
+    def linked(self) -> bool:
+        """Whether its link to the coordinator is up."""
+
+    @property
+    def cpu_millis(self) -> int:
+        """Thousandths of a processor that it lends."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that it lends."""
+
+    @property
+    def free_cpu_millis(self) -> int:
+        """Thousandths of a processor that nothing is promised of."""
+
+    @property
+    def free_memory_bytes(self) -> int:
+        """Memory that nothing is promised of."""
+
+    @property
+    def fuel_per_second(self) -> int:
+        """Fuel one of its processors burns in a second."""
+
+    @property
+    def price_per_gigafuel(self) -> int:
+        """Base units it asks for 10⁹ fuel."""
+
+    @property
+    def latency_ms(self) -> float:
+        """Time of a message to it and back."""
+
+    @property
+    def trust(self) -> float:
+        """How likely it is to finish what it takes, 0 to 1."""
+
+    @property
+    def running(self) -> int:
+        """Tasks it has."""
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that wait for it."""
+
+    @property
+    def place(self) -> FogPlace | None:
+        """Where it is among the others, once round trips were measured."""
+
+@final
+class FogSnapshot:
+    """The compute nodes of a fog at one moment, in numbers."""
+
+    __match_args__: Final = (
+        "at_unix_ms",
+        "kinds",
+        "statuses",
+        "cpu_millis",
+        "memory_bytes",
+        "free_cpu_millis",
+        "free_memory_bytes",
+        "running",
+        "waiting",
+    )
+    def __new__(
+        cls,
+        at_unix_ms: int,
+        kinds: Sequence[tuple[str, int]],
+        statuses: Sequence[tuple[str, int]],
+        cpu_millis: int,
+        memory_bytes: int,
+        free_cpu_millis: int,
+        free_memory_bytes: int,
+        running: int,
+        waiting: int,
+    ) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+    @property
+    def at_unix_ms(self) -> int:
+        """When, by the coordinator's clock."""
+
+    @property
+    def kinds(self) -> tuple[tuple[str, int], ...]:
+        """How many of each kind, those that are gone included."""
+
+    @property
+    def statuses(self) -> tuple[tuple[str, int], ...]:
+        """How many of each status."""
+
+    @property
+    def cpu_millis(self) -> int:
+        """Thousandths of a processor that those lend that are there."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that they lend."""
+
+    @property
+    def free_cpu_millis(self) -> int:
+        """Thousandths of a processor that nothing is promised of."""
+
+    @property
+    def free_memory_bytes(self) -> int:
+        """Memory that nothing is promised of."""
+
+    @property
+    def running(self) -> int:
+        """Tasks that run on them."""
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that wait for them."""
+
+@final
+class FogTopology:
+    """What a fog looks like."""
+
+    __match_args__: Final = (
+        "at_unix_ms",
+        "coordinator",
+        "place",
+        "members",
+        "history",
+    )
+    def __new__(
+        cls,
+        at_unix_ms: int,
+        coordinator: str,
+        place: FogPlace,
+        members: Sequence[FogMember],
+        history: Sequence[FogSnapshot],
+    ) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+    @property
+    def at_unix_ms(self) -> int:
+        """When, by the coordinator's clock."""
+
+    @property
+    def coordinator(self) -> str:
+        """The coordinator, 64 hexadecimal digits."""
+
+    @property
+    def place(self) -> FogPlace:
+        """Where the coordinator is among its nodes."""
+
+    @property
+    def members(self) -> tuple[FogMember, ...]:
+        """Every node that is there."""
+
+    @property
+    def history(self) -> tuple[FogSnapshot, ...]:
+        """How it was before, the oldest first: at most 100 snapshots since the coordinator was started.
+        """
+
+@final
+class FogNodeStatus:
+    """How a node of a fog is, as far as it can tell itself."""
+
+    __match_args__: Final = (
+        "joined",
+        "lends",
+        "trouble",
+        "ended",
+    )
+    def __new__(
+        cls,
+        joined: bool,
+        lends: bool,
+        trouble: str | None,
+        ended: bool,
+    ) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+    @property
+    def joined(self) -> bool:
+        """Whether its coordinator has let it in, on the link that is there now."""
+
+    @property
+    def lends(self) -> bool:
+        """Whether it lends compute now."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it was not let in, or could not reach its coordinator, the last time that it tried.
+        """
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+
+@final
+class FogClient:
+    """Asks the coordinator of a fog: submits jobs, fetches results, watches what happens, drains nodes.
+
+    Calls are awaited. The link is made at the first of them and again whenever it ends; what was not
+    answered is asked again, and nothing is done twice. A call that takes longer than `patience` raises
+    `CoordinatorUnreachableError` or `CoordinatorSilentError`.
+    """
+
+    def __new__(
+        cls,
+        token: str,
+        *,
+        patience: timedelta = ...,
+    ) -> Self:
+        """`token` is the text of a token's file, as `FogCoordinator.issue_token` and
+        `fogcompute token issue` make it. Raises `TokenError`.
+        """
+
+    @staticmethod
+    def open(path: str | PathLike[str], *, patience: timedelta = ...) -> FogClient:
+        """A client with the token in a file. Raises `TokenError`, `StorageError`."""
+
+    def submit(
+        self,
+        module: Buffer,
+        inputs: Sequence[Buffer],
+        *,
+        limits: Limits | None = None,
+        priority: Priority | None = None,
+        privacy: str = "private",
+        max_price: int = 1_000_000_000_000_000_000,
+        fuel_estimate: int | None = None,
+        id: str | UUID | None = None,
+    ) -> Awaitable[JobStatus]:
+        """Submits a job that runs a WebAssembly module once on each input; await how it stands, once it is
+        on the coordinator's disk.
+
+        Each task may cost `max_price` base units, which are reserved until it has ended.
+        `fuel_estimate` is the work each will take, a tenth of its limit if it is not said. `priority` is
+        `Priority.NORMAL` if it is not said. `privacy` is `public`, `private`, `confidential` or `secret`. A job that is submitted again with its `id` is the
+        same job. Raises `JobError`, `InfeasibleError` if no node could take a task of it,
+        `CoordinatorBusyError`, `InsufficientFundsError`, `TokenUsedUpError`.
+        """
+
+    def job(self, job: str | UUID) -> Awaitable[JobStatus]:
+        """Await how a job stands. Raises `UnknownTaskError`."""
+
+    def jobs(self, limit: int = 100) -> Awaitable[tuple[JobStatus, ...]]:
+        """Await the latest jobs of the account, at most `limit`, and never more than 1,000."""
+
+    def wait(self, job: str | UUID) -> Awaitable[JobStatus]:
+        """Await the end of all tasks of a job, and how it stands then. Raises `UnknownTaskError`.
+        """
+
+    def tasks(self, job: str | UUID) -> Awaitable[tuple[JobTask, ...]]:
+        """Await the tasks of a job, in the order of its inputs. Raises `UnknownTaskError`."""
+
+    def task(self, task: str | UUID) -> Awaitable[JobTask]:
+        """Await how a task stands. Raises `UnknownTaskError`."""
+
+    def result(self, task: str | UUID) -> Awaitable[TaskOutput]:
+        """Await the output of a task that has ended.
+
+        Raises the `TaskError` it ended with, `TaskOpenError` if it has not ended, `NoResultError` if it
+        was cancelled, given up or is forgotten, `UnknownTaskError`.
+        """
+
+    def cancel(self, job: str | UUID) -> Awaitable[int]:
+        """Ends what has not ended of a job; await how many tasks that were. Raises `UnknownTaskError`.
+        """
+
+    def cancel_task(self, task: str | UUID) -> Awaitable[bool]:
+        """Ends a task; await whether it had not ended. Raises `UnknownTaskError`."""
+
+    def drain(self, node: str) -> Awaitable[None]:
+        """Gives a compute node no more tasks; it finishes what it has. Raises `UnknownNodeError`.
+        """
+
+    def undrain(self, node: str) -> Awaitable[None]:
+        """Gives a compute node tasks again. Raises `UnknownNodeError`."""
+
+    def topology(self) -> Awaitable[FogTopology]:
+        """Await what the fog looks like."""
+
+    def metrics(self) -> Awaitable[str]:
+        """Await what the coordinator counts, in the text format of Prometheus."""
+
+    def last_event(self) -> Awaitable[int]:
+        """Await the number of the last thing that happened."""
+
+    def watch(self, after: int = 0) -> FogWatch:
+        """What happens to jobs of the account after the event of that number, for `async for`: by default
+        everything that is remembered.
+
+        Nothing is missed and nothing comes twice, also if the coordinator is started again meanwhile.
+        """
+
+    def close(self) -> None:
+        """Ends the client: what was asked and not answered raises `ClosedError`, and watching ends. Closing
+        again does nothing.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> None: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> Awaitable[None]: ...
+
+@final
+class FogWatch:
+    """What happens in a fog, in order: `async for event in watch`, until it or its client is closed.
+
+    An error ends the loop, for instance while the coordinator is away for longer than the client is
+    patient; another loop over the same object goes on where that was.
+    """
+
+    @property
+    def last(self) -> int:
+        """The number of the last event that was received: another watch goes on behind it."""
+
+    def try_receive(self) -> FogEvent | None:
+        """The next event, if one is there. Raises what keeps it from watching."""
+
+    def receive(self) -> Coroutine[Any, Any, FogEvent]:
+        """Await the next event. None is lost if that is cancelled."""
+
+    def _readable(self) -> Awaitable[None]: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Coroutine[Any, Any, FogEvent]: ...
+    def close(self) -> None:
+        """Watches no more. What has come can still be received, then receiving ends with `ClosedError`.
+        """
+
+@final
+class FogNode:
+    """A node of a fog in this process: it runs the fog's tasks when its policy allows it, or with `layer`
+    mixes packets in that layer.
+
+    It dials the coordinator until that lets it in, and again whenever the link ends. Its key and what it
+    was at are in the folder `data`; a node that is made again with it goes on.
+    """
+
+    def __new__(
+        cls,
+        coordinator: str,
+        coordinator_id: str,
+        data: str | PathLike[str],
+        *,
+        layer: int | None = None,
+        listen: str = "127.0.0.1:0",
+        policy: HarvestPolicy | None = None,
+        probe: DeviceProbe | None = None,
+        price_per_gigafuel: int = 1_000_000_000_000_000_000,
+        heartbeat: timedelta = ...,
+        nodes_on_machine: int = 1,
+    ) -> Self:
+        """Starts a node.
+
+        `coordinator` and `coordinator_id` are what the coordinator says of itself. It lends by `policy`, the
+        usual one if it is not said, and what `probe` reads, the device's own sensors if it is not said: an
+        object with a method `read`. Raises `ListenError`, `PolicyError`, `ArgumentError`, `StorageError`.
+        """
+
+    @property
+    def id(self) -> str:
+        """Who it is, 64 hexadecimal digits."""
+
+    @property
+    def address(self) -> str:
+        """Where it accepts links."""
+
+    def status(self) -> FogNodeStatus:
+        """How it is. Raises why it could not go on, once."""
+
+    def joined(self) -> Awaitable[None]:
+        """Await that its coordinator has let it in. Raises why it could not go on, and `ClosedError`.
+        """
+
+    def close(self) -> None:
+        """Ends the node. Its tasks go on when it is made again with the same data. Closing again does
+        nothing.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> None: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = ...,
+        exc_value: BaseException | None = ...,
+        traceback: TracebackType | None = ...,
+    ) -> Awaitable[None]: ...
+
+@final
+class FogCoordinator:
+    """The coordinator of a fog in this process. Everything it knows is in the folder `data`: made again with
+    it, also after a crash, and also by the command `fogcompute coordinator run`, it goes on.
+    """
+
+    def __new__(
+        cls,
+        data: str | PathLike[str],
+        *,
+        listen: str = "127.0.0.1:0",
+        layers: int = 1,
+        delay: timedelta = ...,
+        placement: str = "least_loaded",
+        endowment: int | None = None,
+        nodes_max: int = 256,
+    ) -> Self:
+        """Starts a coordinator.
+
+        Tasks cross one mixnode of each of `layers`, which holds each packet for `delay` in the mean.
+        `placement` is `optimised`, `round_robin`, `least_loaded`, `affinity`, `proximity`, `privacy_aware`
+        or `random`. Its owner's account begins with `endowment` base units, a million credits if it is not
+        said. Raises `ListenError`, `ArgumentError`, `StorageError`.
+        """
+
+    @property
+    def id(self) -> str:
+        """Who it is, 64 hexadecimal digits."""
+
+    @property
+    def address(self) -> str:
+        """Where it accepts links of nodes and submitters."""
+
+    @property
+    def account(self) -> str:
+        """Its owner's account, 32 hexadecimal digits."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it cannot write down what happens, and admits nothing, if it cannot. Raises why it could not
+        go on, once.
+        """
+
+    def issue_token(
+        self,
+        *,
+        actions: Sequence[str] | None = ...,
+        tasks_max: int = 1_000_000,
+        max_spend: int = 1_000_000_000_000_000_000_000,
+        valid_for: timedelta = ...,
+        account: str | UUID | None = None,
+    ) -> str:
+        """Issues a token with a key of its own: the text of a token's file. Whoever has it may ask the
+        coordinator for what it grants.
+
+        `actions` are of `submit`, `cancel`, `query`, `drain` and `maintain`. At most `tasks_max` tasks may
+        be submitted with it, and `max_spend` base units reserved for them, on the `account` of the owner if
+        no other is said.
+        """
+
+    def close(self) -> None:
+        """Ends the coordinator. Jobs go on when it is made again with the same data. Closing again does
+        nothing.
         """
 
     def __enter__(self) -> Self: ...

@@ -200,9 +200,11 @@ impl Node {
         if couriers.is_empty() {
             return;
         }
+        let peer = message.peer;
         let known = message.envelope.clone();
         let known = known.filter(|known| known.is_alive(unix));
-        let Some(envelope) = known.or_else(|| self.seal_envelope(receiver, plaintext, now, rng))
+        let Some(envelope) =
+            known.or_else(|| self.seal_to_carry(peer, receiver, plaintext, now, rng))
         else {
             return;
         };
@@ -249,6 +251,21 @@ impl Node {
             })
             .take(couriers_max.saturating_sub(had.len()))
             .collect()
+    }
+
+    /// Seals something for who is not there, under a key of a ratchet if there is one. Every copy is the same, so one
+    /// key is used for all.
+    fn seal_to_carry(
+        &mut self,
+        peer: PeerId,
+        receiver: NoiseKey,
+        plaintext: &[u8],
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Option<Envelope> {
+        let ratcheted = self.ratcheted_to_carry(peer, plaintext);
+        let plaintext = ratcheted.as_deref().unwrap_or(plaintext);
+        self.seal_envelope(receiver, plaintext, now, rng)
     }
 
     /// Seals something for who is not there: to one of its one-time keys, if there is one. `None` if it announced a
@@ -331,7 +348,7 @@ impl Node {
                 continue;
             }
             let (known, plaintext) = (receipt.envelope.clone(), receipt.plaintext.clone());
-            let sealed = known.or_else(|| self.seal_envelope(key, &plaintext, now, rng));
+            let sealed = known.or_else(|| self.seal_to_carry(peer, key, &plaintext, now, rng));
             let Some(envelope) = sealed else {
                 continue;
             };

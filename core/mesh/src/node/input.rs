@@ -5,10 +5,10 @@ use std::time::Duration;
 use fogcompute_base::{CryptoRng, Instant, UnixMillis};
 
 use super::{
-    DeliveryState, Event, Node, Passing, Peer, PeerState, Target, UNVERIFIED_BYTES_MAX,
+    DeliveryState, Event, Node, Passing, Peer, PeerState, Protection, Target, UNVERIFIED_BYTES_MAX,
     UNVERIFIED_MAX,
 };
-use crate::announce::Announce;
+use crate::announce::{Announce, Capabilities};
 use crate::courier::{Deposit, Envelope, PrekeyBundle, Standing};
 use crate::file::File;
 use crate::fragment::{Fragment, FragmentError};
@@ -18,6 +18,7 @@ use crate::link::LinkId;
 use crate::noise::{HANDSHAKE_BYTES, NoiseError};
 use crate::packet::{Packet, PacketError, PacketType, PeerId, TTL_MAX, Tail};
 use crate::payload::{Content, MessageId};
+use crate::ratchet::RatchetMessage;
 use crate::relay::relay;
 use crate::sessions::{Refused, Step, Unopened};
 use crate::sync::SyncRequest;
@@ -389,13 +390,13 @@ impl Node {
                 Err(_) => self.refuse_payload(),
             },
             PacketType::PREKEYS => self.handle_prekeys(packet),
-            PacketType::GROUP => self.handle_group(packet, arrival),
+            PacketType::GROUP => self.handle_group(packet, arrival, now, rng),
             PacketType::COURIER => self.handle_envelope(packet, arrival, now, rng),
             _ => true,
         }
     }
 
-    const fn refuse_payload(&mut self) -> bool {
+    pub(super) const fn refuse_payload(&mut self) -> bool {
         self.counters.bad_payload += 1;
         false
     }
@@ -527,6 +528,8 @@ impl Node {
             is_wide: false,
             route_after: now,
             waiting: std::collections::VecDeque::new(),
+            ratchet_since: None,
+            ratchet_after: now,
         };
         self.peers.insert(id, peer);
     }
@@ -674,7 +677,12 @@ impl Node {
                 let Ok(content) = Content::decode(&plaintext) else {
                     return self.refuse_payload();
                 };
-                self.handle_content(peer, content, arrival, now, rng);
+                match content {
+                    Content::Ratchet(message) => {
+                        self.handle_ratchet(peer, message, arrival, now, rng);
+                    }
+                    _ => self.handle_content(peer, content, Protection::Noise, arrival, now, rng),
+                }
                 true
             }
             Err(Unopened::Early) => true,
@@ -697,10 +705,11 @@ impl Node {
         }
     }
 
-    fn handle_content(
+    pub(super) fn handle_content(
         &mut self,
         from: PeerId,
         content: Content,
+        protection: Protection,
         arrival: Arrival,
         now: Instant,
         rng: &mut impl CryptoRng,
@@ -715,6 +724,7 @@ impl Node {
                         text,
                         via: self.via(arrival.link),
                         hops: arrival.hops,
+                        protection,
                     };
                     self.emit(event);
                 } else {
@@ -726,7 +736,7 @@ impl Node {
             }
             Content::Delivered(id) => self.handle_receipt(from, &id, DeliveryState::Delivered),
             Content::Read(id) => self.handle_receipt(from, &id, DeliveryState::Read),
-            Content::PeerState(state) => self.handle_peer_state(from, state),
+            Content::PeerState(state) => self.handle_peer_state(from, state, now, rng),
             Content::GroupInvite(state) | Content::GroupUpdate(state) => {
                 self.handle_group_state(from, state);
             }
@@ -743,6 +753,8 @@ impl Node {
             Content::Call(signal) => self.emit(Event::Call { from, signal }),
             Content::Chunk(message) => self.emit(Event::Chunk { from, message }),
             Content::Couriers(news) => self.handle_courier_news(from, news, now, rng),
+            // Where it comes from is known: a session, or an envelope. Inside a ratchet is none.
+            Content::Ratchet(_) | Content::LargeGroup(_) => self.counters.bad_payload += 1,
             Content::Other { kind, body } => self.emit(Event::Other { from, kind, body }),
         }
     }
@@ -765,7 +777,7 @@ impl Node {
             return;
         }
         let receipt = content.encode().expect("it was read, so it can be written");
-        if let Some(sealed) = self.sessions.seal(peer, &receipt, now) {
+        if let Some(sealed) = self.seal(peer, &receipt, now) {
             // It answers the way that the message came: a route may have been tried before.
             let target = if arrival.is_routed || self.link_of(peer).is_some() {
                 Target::Peer { peer, except: None }
@@ -805,7 +817,13 @@ impl Node {
         }
     }
 
-    fn handle_peer_state(&mut self, from: PeerId, state: PeerState) {
+    fn handle_peer_state(
+        &mut self,
+        from: PeerId,
+        state: PeerState,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) {
         let Some(known) = self.peers.get_mut(&from) else {
             return;
         };
@@ -817,6 +835,7 @@ impl Node {
             known.announce.capabilities = Some(state.capabilities);
             self.emit(Event::PeerChanged { peer: from });
         }
+        self.begin_ratchet(from, now, rng);
     }
 
     fn handle_group_state(&mut self, from: PeerId, state: GroupState) {
@@ -842,10 +861,20 @@ impl Node {
         self.emit(Event::Group { group, creator });
     }
 
-    fn handle_group(&mut self, packet: &Packet, arrival: Arrival) -> bool {
+    fn handle_group(
+        &mut self,
+        packet: &Packet,
+        arrival: Arrival,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> bool {
         let Ok(message) = GroupMessage::decode(packet.payload()) else {
             return self.refuse_payload();
         };
+        let came = (self.via(arrival.link), arrival.hops);
+        if self.handle_large_group_message(packet.sender, &message, came, now, rng) {
+            return true;
+        }
         // Groups of others are passed on.
         let Some(group) = self.groups.get(&message.group) else {
             return true;
@@ -949,8 +978,21 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> bool {
-        match Content::decode(plaintext) {
-            Ok(content @ (Content::Private { .. } | Content::Delivered(_) | Content::Read(_))) => {
+        let (content, protection) = match Content::decode(plaintext) {
+            Ok(Content::Ratchet(RatchetMessage::Sealed { is_first, bytes }))
+                if self.config.capabilities.has(Capabilities::RATCHET) =>
+            {
+                match self.open_ratcheted(sender, is_first, &bytes) {
+                    Ok((Some(content), _)) => (content, Protection::Ratchet),
+                    Ok((None, _)) => return true,
+                    Err(_) => return false,
+                }
+            }
+            Ok(content) => (content, Protection::Noise),
+            Err(_) => return self.refuse_payload(),
+        };
+        match content {
+            Content::Private { .. } | Content::Delivered(_) | Content::Read(_) => {
                 if !self.carried_from.contains(&sender) {
                     if self.carried_from.len() >= super::RECEIPTS_MAX {
                         self.carried_from.pop_front();
@@ -958,7 +1000,7 @@ impl Node {
                     self.carried_from.push_back(sender);
                 }
                 let arrival = Arrival { hops: 0, ..arrival };
-                self.handle_content(sender.peer_id(), content, arrival, now, rng);
+                self.handle_content(sender.peer_id(), content, protection, arrival, now, rng);
                 true
             }
             _ => self.refuse_payload(),

@@ -114,6 +114,7 @@ impl Node {
         if self.sweep_due <= now {
             self.sweep_due = now + SWEEP;
             self.sweep(now);
+            self.tell_groups(now, rng);
         }
         let gap_over = self.announced.is_none_or(|last| last + ANNOUNCE_GAP <= now);
         if self.announce_due <= now && gap_over && !self.links.is_empty() {
@@ -577,7 +578,7 @@ impl Node {
             else {
                 return;
             };
-            match self.sessions.seal(peer, &plaintext, now) {
+            match self.seal(peer, &plaintext, now) {
                 Some(sealed) => {
                     self.send_directed(PacketType::ENCRYPTED, peer, sealed, None, now, rng);
                 }
@@ -594,6 +595,10 @@ impl Node {
 
     /// There is a session: says what this peer can do, and sends what waited.
     pub(super) fn greet(&mut self, peer: PeerId, now: Instant, rng: &mut impl CryptoRng) {
+        // What waited in a session that did not work has not waited for a ratchet.
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.ratchet_since = None;
+        }
         let state = Content::PeerState(PeerState {
             capabilities: self.capabilities(),
             verify_key: self.identity.verify_key(),
@@ -627,6 +632,14 @@ impl Node {
     /// Tries to deliver a private message, and says when to try again.
     pub(super) fn attempt(&mut self, number: u64, now: Instant, rng: &mut impl CryptoRng) {
         let unix = self.unix(now);
+        let Some(message) = self.outbox.get(&number) else {
+            return;
+        };
+        let peer = message.peer;
+        let reachable = self.peers.get(&peer).is_some_and(|peer| peer.is_reachable);
+        let waits = reachable
+            .then(|| self.waits_for_ratchet(peer, now, rng))
+            .flatten();
         let Some(message) = self.outbox.get_mut(&number) else {
             return;
         };
@@ -640,7 +653,10 @@ impl Node {
             });
             return;
         }
-        let peer = message.peer;
+        if let Some(wait) = waits {
+            message.next = now + wait;
+            return;
+        }
         let is_new = message.state < DeliveryState::Sent;
         // The end of a handshake may have been lost. Then nothing arrives, however often it is sent.
         let is_confirmed = self.sessions.is_confirmed(peer);
@@ -665,18 +681,20 @@ impl Node {
         if message.attempts > 0 || !is_new && !is_confirmed {
             self.mistrust_routes(peer, now);
         }
-        let reachable = self.peers.get(&peer).is_some_and(|peer| peer.is_reachable);
-        if let Some(sealed) = self.sessions.seal(peer, &plaintext, now) {
-            if reachable
-                && self.send_towards(
-                    target,
-                    PacketType::ENCRYPTED,
-                    peer,
-                    sealed,
-                    Some(&id),
-                    now,
-                    rng,
-                ) > 0
+        if !reachable {
+            self.deposit(number, &plaintext, now, rng);
+            return;
+        }
+        if let Some(sealed) = self.seal(peer, &plaintext, now) {
+            if self.send_towards(
+                target,
+                PacketType::ENCRYPTED,
+                peer,
+                sealed,
+                Some(&id),
+                now,
+                rng,
+            ) > 0
             {
                 let attempts = self.outbox.get_mut(&number).map_or(0, |message| {
                     message.attempts += u32::from(is_confirmed);
@@ -687,13 +705,9 @@ impl Node {
                 if attempts > 2 || !is_confirmed && !is_new {
                     self.renew_session(peer, now, rng);
                 }
-                return;
             }
-        } else if reachable {
+        } else {
             self.start_session(peer, now, rng);
-        }
-        if !reachable {
-            self.deposit(number, &plaintext, now, rng);
         }
     }
 
@@ -739,6 +753,9 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<(), SendError> {
+        if self.large_groups.contains_key(&group) {
+            return self.change_large_group(group, members, now, rng);
+        }
         let state = self
             .groups
             .get(&group)
@@ -793,7 +810,12 @@ impl Node {
 
     /// Leaves a group: its messages are not read any more. Nobody is told.
     pub fn leave_group(&mut self, group: GroupId) -> bool {
-        self.groups.remove(&group).is_some()
+        let was_large = self.large_groups.remove(&group).is_some();
+        if was_large {
+            self.early.retain(|(message, _)| message.group != group);
+            self.group_pickles.turn();
+        }
+        self.groups.remove(&group).is_some() || was_large
     }
 
     /// Writes to a group.
@@ -808,6 +830,9 @@ impl Node {
         rng: &mut impl CryptoRng,
     ) -> Result<MessageId, SendError> {
         super::check_text(text, crate::group::GROUP_TEXT_BYTES_MAX)?;
+        if self.large_groups.contains_key(&group) {
+            return self.send_large_group(group, text, now, rng);
+        }
         let unix = self.unix(now);
         let state = self
             .groups
@@ -829,7 +854,7 @@ impl Node {
 }
 
 /// As much of a name as a roster takes.
-fn shortened(name: &str) -> String {
+pub(super) fn shortened(name: &str) -> String {
     let mut end = name.len().min(crate::group::GROUP_NICKNAME_BYTES_MAX);
     while !name.is_char_boundary(end) {
         end -= 1;

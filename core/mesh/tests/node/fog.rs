@@ -56,9 +56,12 @@ fn who_listens_cannot_tell_that_announces_of_two_periods_are_of_one_peer() {
             .iter()
             .map(|node| node.air_id(world.now))
             .collect();
-        world.heard.clear();
+        world.sent.clear();
         world.run(59);
-        let heard = std::mem::take(&mut world.heard);
+        let heard: Vec<_> = std::mem::take(&mut world.sent)
+            .into_iter()
+            .map(|(_, frame)| frame)
+            .collect();
         let senders: BTreeSet<_> = heard.iter().map(|frame| sender(frame)).collect();
         assert_eq!(senders, air);
         assert!(heard.len() > 6 && heard.iter().all(|frame| frame.len() == 512));
@@ -163,7 +166,7 @@ fn long_things_fit_into_frames_of_a_radio() {
         .send_file(&file, now, &mut world.rng)
         .unwrap();
     world.run(30);
-    assert!(world.heard.iter().all(|frame| frame.len() <= 512));
+    assert!(world.sent.iter().all(|(_, frame)| frame.len() <= 512));
     let got = |event: &Event| matches!(event, Event::File { file: got, .. } if *got == file);
     assert!(world.take(2).iter().any(got));
 }
@@ -201,9 +204,9 @@ fn strangers_learn_nothing_and_are_not_heard() {
     assert!(world.nodes[other].counters().strangers > 0);
     // Nobody passed on what is sealed: each was sent once.
     let sealed = world
-        .heard
+        .sent
         .iter()
-        .map(|frame| Packet::decode(frame).unwrap().0);
+        .map(|(_, frame)| Packet::decode(frame).unwrap().0);
     let sealed = sealed.filter(|packet| packet.kind == PacketType::SEALED);
     let sealed: Vec<_> = sealed.map(Packet::into_payload).collect();
     let different: BTreeSet<_> = sealed.iter().collect();
@@ -215,8 +218,11 @@ fn what_is_sent_again_is_refused_at_once_and_late() {
     let mut world = line(6, 2, BLUETOOTH);
     world.run(60);
     let enemy = world.nodes[0].air_id(world.now);
-    let frames = world.heard.iter().filter(|frame| sender(frame) == enemy);
-    let frames: Vec<_> = frames.cloned().collect();
+    let frames = world.sent.iter().map(|(_, frame)| frame);
+    let frames: Vec<_> = frames
+        .filter(|frame| sender(frame) == enemy)
+        .cloned()
+        .collect();
     let link = world.nodes[1].links().next().unwrap().0;
     let again = |world: &mut World, at: Instant| {
         let before = world.nodes[1].counters();

@@ -4,6 +4,8 @@
 
 mod connections;
 mod fog;
+mod large_groups;
+mod ratchets;
 mod refusals;
 mod routes;
 mod talks;

@@ -19,7 +19,7 @@ fn world(seed: u64, count: usize, links: &[(usize, usize)], routes: bool) -> Wor
     }
     // Until everybody has heard who is next to whom.
     world.run(50);
-    world.heard.clear();
+    world.sent.clear();
     world
 }
 
@@ -39,8 +39,10 @@ fn grid(routes: bool) -> World {
 
 /// Packets for one peer that were sent, and how often they were.
 fn directed(world: &mut World) -> (Vec<Packet>, usize) {
-    let heard = std::mem::take(&mut world.heard);
-    let packets = heard.iter().map(|frame| Packet::decode(frame).unwrap().0);
+    let sent = std::mem::take(&mut world.sent);
+    let packets = sent
+        .iter()
+        .map(|(_, frame)| Packet::decode(frame).unwrap().0);
     let kinds = [PacketType::HANDSHAKE, PacketType::ENCRYPTED];
     let packets: Vec<_> = packets
         .filter(|packet| kinds.contains(&packet.kind))
@@ -63,7 +65,7 @@ fn from_corner_to_corner_of_a_grid_a_packet_is_sent_as_often_as_there_are_steps(
         while !hears(&world, 0, far) || !hears(&world, 15, near) {
             world.run(5);
         }
-        world.heard.clear();
+        world.sent.clear();
         world.send_private(0, 15, "hello");
         let mut received = Vec::new();
         while received.is_empty() {
@@ -110,7 +112,7 @@ fn next_to_each_other_and_over_who_does_not_understand_no_route_is_sent() {
         world.link(a, b, FRAMED);
     }
     world.run(50);
-    world.heard.clear();
+    world.sent.clear();
     world.send_private(0, 1, "far");
     world.run(5);
     assert_eq!(world.privates(1), ["far"]);
@@ -178,7 +180,7 @@ fn what_a_silent_hop_swallowed_is_sent_everywhere() {
         assert_eq!(world.nodes[0].outbox().count(), 0, "{silent}");
         // Nothing is heard of it: the other way is the shortest.
         world.run(120);
-        world.heard.clear();
+        world.sent.clear();
         world.send_private(0, 3, "third");
         world.run(5);
         assert_eq!(world.privates(3), ["third"], "{silent}");

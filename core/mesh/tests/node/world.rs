@@ -27,8 +27,10 @@ pub(crate) struct World {
     pub(crate) frames: u64,
     /// Nodes that seem to be there and neither hear nor say anything.
     pub(crate) deaf: BTreeSet<usize>,
-    /// Frames that left, for who listens.
-    pub(crate) heard: Vec<Vec<u8>>,
+    /// Frames that left, and from which node.
+    pub(crate) sent: Vec<(usize, Vec<u8>)>,
+    /// Which frames of which node are lost besides.
+    pub(crate) is_lost: fn(usize, &[u8]) -> bool,
     ends: BTreeMap<End, End>,
     air: BTreeMap<(Instant, u64), (End, Vec<u8>)>,
     number: u64,
@@ -55,8 +57,9 @@ impl World {
             loss_percent: 0,
             delay: Duration::from_millis(5),
             frames: 0,
-            heard: Vec::new(),
             deaf: BTreeSet::new(),
+            sent: Vec::new(),
+            is_lost: |_, _| false,
             ends: BTreeMap::new(),
             air: BTreeMap::new(),
             number: 0,
@@ -104,6 +107,12 @@ impl World {
             }
             self.air.retain(|_, ((_, other), _)| *other != link);
         }
+    }
+
+    /// Another node, without links.
+    pub(crate) fn add(&mut self, node: Node) {
+        self.nodes.push(node);
+        self.events.push(Vec::new());
     }
 
     /// Another node in the place of one, with none of its links.
@@ -157,11 +166,13 @@ impl World {
                 if self.deaf.contains(&index) || self.deaf.contains(&to.0) {
                     continue;
                 }
-                if self.rng.next_u64() % 100 < self.loss_percent {
+                self.sent.push((index, transmit.bytes.clone()));
+                if (self.is_lost)(index, &transmit.bytes)
+                    || self.rng.next_u64() % 100 < self.loss_percent
+                {
                     continue;
                 }
                 self.number += 1;
-                self.heard.push(transmit.bytes.clone());
                 let at = self.now + self.delay;
                 self.air.insert((at, self.number), (*to, transmit.bytes));
             }

@@ -1,5 +1,6 @@
 //! What a submitter asks.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -8,20 +9,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fogcompute_base::limits::{INPUT_BYTES_MAX, MODULE_BYTES_MAX};
-use fogcompute_base::{Digest, JobId, OsEntropy, Rng as _, TaskId};
-use fogcompute_coord::{JobSummary, TaskOrder};
-use fogcompute_exec::{Limits, TaskSpec, TaskState};
+use fogcompute_coord::topology::Snapshot;
+use fogcompute_coord::{Coordinate, JobSummary, NodeKind, Status};
+use fogcompute_exec::{Grants, Limits, TaskState};
 use fogcompute_store::{JobChange, JobEvent, JobRow, TaskRow};
 use serde_json::{Value, json};
 
 use super::arguments::{
-    Asking, CancelArguments, NodeNameArguments, ResultArguments, StatusArguments, SubmitArguments,
-    WatchArguments,
+    Asking, CancelArguments, LogsArguments, NodeNameArguments, ResultArguments, StatusArguments,
+    SubmitArguments, TopologyArguments, WatchArguments,
 };
 use super::files::TokenFile;
+use super::top::{node_json, role_name};
 use super::{FogCommandError, print, say};
 use crate::files::{Readers, replace};
-use crate::submit::{FogClient, FogClientConfig, JobOrder, Watched};
+use crate::submit::{FogClient, FogClientConfig, JobOrder, JobTerms, TopologyNode, Watched};
 
 /// A client for the token of a command.
 pub(super) fn client(asking: &Asking) -> Result<FogClient, FogCommandError> {
@@ -41,37 +43,28 @@ pub(super) async fn submit(arguments: &SubmitArguments) -> Result<(), FogCommand
     if inputs.is_empty() {
         inputs.push(Vec::new());
     }
-    let job = arguments.job.unwrap_or_else(|| {
-        let mut id = [0; 16];
-        OsEntropy.fill_bytes(&mut id);
-        JobId::from_bytes(id)
-    });
-    let limits = Limits {
-        fuel: arguments.fuel,
-        memory_bytes: arguments.memory.saturating_mul(1 << 20),
-        ..Limits::default()
-    };
-    let fuel_estimate = arguments.estimate.unwrap_or(arguments.fuel / 10).max(1);
-    let mut tasks = Vec::new();
-    for (number, input) in (0_u64..).zip(inputs) {
-        tasks.push(TaskOrder {
-            id: task_id(job, number),
-            spec: TaskSpec::new(Arc::clone(&module), input, limits)?,
-            fuel_estimate,
-            price_max: arguments.price,
-        });
-    }
-    let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
-    let order = JobOrder {
-        id: job,
+    let terms = JobTerms {
+        job: arguments.job,
+        limits: Limits {
+            fuel: arguments.fuel,
+            memory_bytes: arguments.memory.saturating_mul(1 << 20),
+            ..Limits::default()
+        },
+        grants: Grants {
+            host_calls: arguments.host_calls,
+            ..Grants::default()
+        },
+        fuel_estimate: arguments.estimate,
+        price_max: arguments.price,
         priority: arguments.priority.into(),
         privacy: arguments.privacy,
-        tasks,
     };
+    let order = JobOrder::of(&module, inputs, &terms)?;
+    let (job, ids) = (order.id, order.task_ids().collect::<Vec<_>>());
     let client = client(asking)?;
     let mut row = client.submit(order).await?;
     if arguments.wait {
-        row = ended(&client, row).await?;
+        row = client.ended(row.id).await?;
     }
     let mut text = format!("job {job}");
     for id in &ids {
@@ -88,38 +81,6 @@ pub(super) async fn submit(arguments: &SubmitArguments) -> Result<(), FogCommand
         true => Err(FogCommandError::JobFailed { count }),
         false => Ok(()),
     }
-}
-
-/// The id of a task: the same job has the same tasks.
-fn task_id(job: JobId, number: u64) -> TaskId {
-    let name = [&job.as_bytes()[..], &number.to_be_bytes()].concat();
-    let digest = Digest::derive("fogcompute 2026-11-22 task of a submitted job", &name);
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest.as_bytes()[..16]);
-    TaskId::from_bytes(id)
-}
-
-/// Waits until a job has ended.
-async fn ended(client: &FogClient, row: JobRow) -> Result<JobRow, FogCommandError> {
-    let mut watch = client.watch_new().await?;
-    // It may have ended before it was watched.
-    let mut row = client.job(row.id).await?;
-    while row.summary.open > 0 {
-        match watch.next().await? {
-            Watched::Event(JobEvent {
-                job,
-                change: JobChange::JobEnded,
-                ..
-            }) if job != row.id => {}
-            Watched::Event(JobEvent {
-                change: JobChange::JobEnded,
-                ..
-            })
-            | Watched::Lagged { .. } => row = client.job(row.id).await?,
-            Watched::Event(_) => {}
-        }
-    }
-    Ok(row)
 }
 
 /// A file that is not longer than that.
@@ -197,6 +158,18 @@ pub(super) async fn result(arguments: &ResultArguments) -> Result<(), FogCommand
     }
 }
 
+pub(super) async fn logs(arguments: &LogsArguments) -> Result<(), FogCommandError> {
+    let task = arguments.task;
+    let log = client(&arguments.asking)?.log(task).await?;
+    if arguments.asking.json {
+        return print(&json!({"task": task, "log": log}).to_string());
+    }
+    let mut out = io::stdout().lock();
+    (out.write_all(log.as_bytes()))
+        .and_then(|()| out.flush())
+        .map_err(FogCommandError::Output)
+}
+
 pub(super) async fn cancel(arguments: &CancelArguments) -> Result<(), FogCommandError> {
     let job = arguments.job;
     let tasks = client(&arguments.asking)?.cancel(job).await?;
@@ -227,6 +200,76 @@ pub(super) async fn drain(
         &value,
         &format!("node {node} {text}"),
     )
+}
+
+pub(super) async fn topology(arguments: &TopologyArguments) -> Result<(), FogCommandError> {
+    let asking = &arguments.asking;
+    let topology = client(asking)?.topology().await?;
+    let mut text = format!("{}  coordinator", topology.coordinator.short());
+    for node in &topology.nodes {
+        let _ = write!(text, "\n{}", topology_line(node));
+    }
+    let value = json!({
+        "at": topology.at.to_string(),
+        "coordinator": topology.coordinator,
+        "place": place_json(&topology.coordinate),
+        "nodes": topology.nodes.iter().map(topology_json).collect::<Vec<_>>(),
+        "history": topology.history.iter().map(snapshot_json).collect::<Vec<_>>(),
+    });
+    say(asking.json, &value, &text)
+}
+
+fn topology_line(node: &TopologyNode) -> String {
+    let status = &node.status;
+    let mut text = format!(
+        "{}  {}, {}, {:.1} of {:.1} processors and {} of {} MiB free, {:.1} ms away",
+        status.node.short(),
+        role_name(status.role),
+        status.status.name(),
+        node.free_cpu_millis as f64 / 1e3,
+        status.cpu_millis as f64 / 1e3,
+        node.free_memory_bytes >> 20,
+        status.memory_bytes >> 20,
+        status.latency_ms,
+    );
+    if !node.linked {
+        text.push_str(", not linked");
+    }
+    text
+}
+
+fn topology_json(node: &TopologyNode) -> Value {
+    let mut value = node_json(&node.status);
+    value["kind"] = json!(node.kind.name());
+    value["linked"] = json!(node.linked);
+    value["free_cpu_millis"] = json!(node.free_cpu_millis);
+    value["free_memory_bytes"] = json!(node.free_memory_bytes);
+    value["place"] = node.coordinate.as_ref().map_or(Value::Null, place_json);
+    value
+}
+
+fn place_json(place: &Coordinate) -> Value {
+    json!({
+        "position_ms": place.position(),
+        "height_ms": place.height(),
+        "error": place.error(),
+    })
+}
+
+fn snapshot_json(snapshot: &Snapshot) -> Value {
+    let kinds = NodeKind::ALL.map(|kind| (kind.name(), snapshot.of_kind(kind)));
+    let statuses = Status::ALL.map(|status| (status.name(), snapshot.of_status(status)));
+    json!({
+        "at": snapshot.at.to_string(),
+        "kinds": BTreeMap::from(kinds),
+        "statuses": BTreeMap::from(statuses),
+        "cpu_millis": snapshot.total.cpu_millis,
+        "memory_bytes": snapshot.total.memory_bytes,
+        "free_cpu_millis": snapshot.free.cpu_millis,
+        "free_memory_bytes": snapshot.free.memory_bytes,
+        "running": snapshot.running,
+        "waiting": snapshot.waiting,
+    })
 }
 
 pub(super) async fn watch(arguments: &WatchArguments) -> Result<(), FogCommandError> {

@@ -11,14 +11,70 @@ use fogcompute_base::{AccountId, CryptoRng, Digest, NodeId};
 use fogcompute_coord::token::Token;
 use fogcompute_ledger::{Amount, PublicKey};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-use super::FogCommandError;
 use crate::files::{NewFile, Readers, replace};
 use crate::ledger::text::{hex, unhex};
 use crate::submit::FogClientConfig;
 
 /// Longest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 10;
+
+/// Why a file of a fog cannot be used, or is not one.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum FogFileError {
+    /// A file cannot be read or written.
+    #[error("{doing} {}: {source}", path.display())]
+    File {
+        /// What was attempted.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A text is not what the file of a token holds.
+    #[error("token: {reason}")]
+    BadToken {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A folder has no data of a coordinator.
+    #[error("there is no coordinator's data here: {} is missing", path.display())]
+    NoCoordinator {
+        /// The file that is missing.
+        path: PathBuf,
+    },
+    /// What an owner's account begins with was said before, and was another amount.
+    #[error(
+        "the owner's account began with {} credits, which stays; do not say another amount",
+        endowment.to_credits_string()
+    )]
+    Endowed {
+        /// What it began with.
+        endowment: Amount,
+    },
+}
+
+impl FogFileError {
+    pub(super) fn file(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File {
+            doing,
+            path: path.clone(),
+            source,
+        }
+    }
+}
 
 /// Where a coordinator is. Nodes read it.
 #[derive(Debug, Deserialize, Serialize)]
@@ -55,10 +111,7 @@ impl Data<'_> {
     }
 
     /// The owner's key; made at the first start.
-    pub(crate) fn make_owner(
-        &self,
-        rng: &mut impl CryptoRng,
-    ) -> Result<SigningKey, FogCommandError> {
+    pub(crate) fn make_owner(&self, rng: &mut impl CryptoRng) -> Result<SigningKey, FogFileError> {
         let path = self.file("owner.key");
         if let Some(key) = read_key(&path)? {
             return Ok(key);
@@ -70,13 +123,13 @@ impl Data<'_> {
     }
 
     /// The owner's key.
-    pub(crate) fn owner(&self) -> Result<SigningKey, FogCommandError> {
+    pub(crate) fn owner(&self) -> Result<SigningKey, FogFileError> {
         let path = self.file("owner.key");
-        read_key(&path)?.ok_or(FogCommandError::NoCoordinator { path })
+        read_key(&path)?.ok_or(FogFileError::NoCoordinator { path })
     }
 
     /// Where the coordinator is, as it said when it was last started.
-    pub(crate) fn fog(&self) -> Result<FogFile, FogCommandError> {
+    pub(crate) fn fog(&self) -> Result<FogFile, FogFileError> {
         FogFile::read(&self.file("fog.toml"))
     }
 
@@ -85,7 +138,7 @@ impl Data<'_> {
         &self,
         asked: Option<Amount>,
         usual: Amount,
-    ) -> Result<Amount, FogCommandError> {
+    ) -> Result<Amount, FogFileError> {
         let path = self.file("founding.toml");
         let Some(text) = read(&path)? else {
             let endowment = asked.unwrap_or(usual);
@@ -97,12 +150,12 @@ impl Data<'_> {
         };
         let founding: Founding = parse(&path, &text)?;
         let endowment = founding.endowment.parse().map(Amount);
-        let endowment = endowment.map_err(|_| FogCommandError::BadFile {
+        let endowment = endowment.map_err(|_| FogFileError::BadFile {
             path,
             reason: "its endowment is no number".to_owned(),
         })?;
         match asked {
-            Some(asked) if asked != endowment => Err(FogCommandError::Endowed { endowment }),
+            Some(asked) if asked != endowment => Err(FogFileError::Endowed { endowment }),
             _ => Ok(endowment),
         }
     }
@@ -120,17 +173,17 @@ pub(crate) fn account_of(owner: &PublicKey) -> AccountId {
 }
 
 impl FogFile {
-    pub(crate) fn read(path: &Path) -> Result<Self, FogCommandError> {
-        let missing = || FogCommandError::NoCoordinator {
+    pub(crate) fn read(path: &Path) -> Result<Self, FogFileError> {
+        let missing = || FogFileError::NoCoordinator {
             path: path.to_owned(),
         };
         let text = read(path)?.ok_or_else(missing)?;
         parse(path, &text)
     }
 
-    pub(crate) fn write(&self, path: &Path) -> Result<(), FogCommandError> {
+    pub(crate) fn write(&self, path: &Path) -> Result<(), FogFileError> {
         replace(path, toml_of(self).as_bytes(), Readers::Everybody)
-            .map_err(FogCommandError::file("writing", path))
+            .map_err(FogFileError::file("writing", path))
     }
 }
 
@@ -144,37 +197,56 @@ impl TokenFile {
         }
     }
 
-    pub(crate) fn write_new(&self, path: &Path) -> Result<(), FogCommandError> {
-        let text = format!(
+    /// What its file says.
+    pub(crate) fn text(&self) -> String {
+        format!(
             "# Whoever has this file may ask in its holder's name.\n{}",
             toml_of(self)
-        );
-        write_new(path, &text)
+        )
+    }
+
+    pub(crate) fn write_new(&self, path: &Path) -> Result<(), FogFileError> {
+        write_new(path, &self.text())
     }
 
     /// Who asks whom, by what the file says.
-    pub(crate) fn read(path: &Path) -> Result<FogClientConfig, FogCommandError> {
-        let missing = || FogCommandError::File {
+    pub(crate) fn read(path: &Path) -> Result<FogClientConfig, FogFileError> {
+        let missing = || FogFileError::File {
             doing: "reading",
             path: path.to_owned(),
             source: io::ErrorKind::NotFound.into(),
         };
         let text = read(path)?.ok_or_else(missing)?;
         let file: Self = parse(path, &text)?;
-        let bad = |reason: &str| FogCommandError::BadFile {
+        file.config().map_err(|reason| FogFileError::BadFile {
             path: path.to_owned(),
             reason: reason.to_owned(),
+        })
+    }
+
+    /// The same, by a text.
+    fn parse(text: &str) -> Result<FogClientConfig, FogFileError> {
+        let bad = |reason: &str| FogFileError::BadToken {
+            reason: reason.to_owned(),
         };
-        let token = unhex(&file.token).and_then(|bytes| Token::decode(&bytes).ok());
-        let token = token.ok_or_else(|| bad("its token cannot be read"))?;
-        let secret = unhex(&file.key).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        let key = SigningKey::from_bytes(&secret.ok_or_else(|| bad("its key cannot be read"))?);
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(bad("it is too long"));
+        }
+        let file: Self = toml::from_str(text).map_err(|error| bad(error.message()))?;
+        file.config().map_err(bad)
+    }
+
+    fn config(&self) -> Result<FogClientConfig, &'static str> {
+        let token = unhex(&self.token).and_then(|bytes| Token::decode(&bytes).ok());
+        let token = token.ok_or("its token cannot be read")?;
+        let secret = unhex(&self.key).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let key = SigningKey::from_bytes(&secret.ok_or("its key cannot be read")?);
         if token.grant.submitter != PublicKey::of(&key) {
-            return Err(bad("its key is not the token's"));
+            return Err("its key is not the token's");
         }
         Ok(FogClientConfig {
-            address: file.address,
-            coordinator: file.coordinator,
+            address: self.address,
+            coordinator: self.coordinator,
             token,
             key,
             patience: Duration::from_secs(30),
@@ -182,20 +254,38 @@ impl TokenFile {
     }
 }
 
+impl FogClientConfig {
+    /// Who asks whom, by the text of a token's file, with a patience of 30 seconds.
+    ///
+    /// # Errors
+    /// [`FogFileError::BadToken`].
+    pub fn from_token(text: &str) -> Result<Self, FogFileError> {
+        TokenFile::parse(text)
+    }
+
+    /// The same, by a token's file, as `fogcompute token issue` writes it.
+    ///
+    /// # Errors
+    /// [`FogFileError::File`], [`FogFileError::BadFile`].
+    pub fn read(path: &Path) -> Result<Self, FogFileError> {
+        TokenFile::read(path)
+    }
+}
+
 fn toml_of(value: &impl Serialize) -> String {
     toml::to_string(value).expect("ids, addresses and texts are TOML")
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(path: &Path, text: &str) -> Result<T, FogCommandError> {
-    toml::from_str(text).map_err(|error| FogCommandError::BadFile {
+fn parse<T: for<'a> Deserialize<'a>>(path: &Path, text: &str) -> Result<T, FogFileError> {
+    toml::from_str(text).map_err(|error| FogFileError::BadFile {
         path: path.to_owned(),
         reason: error.message().to_owned(),
     })
 }
 
 /// A file's text, if it is there.
-fn read(path: &Path) -> Result<Option<String>, FogCommandError> {
-    let failed = FogCommandError::file("reading", path);
+fn read(path: &Path) -> Result<Option<String>, FogFileError> {
+    let failed = FogFileError::file("reading", path);
     let length = match fs::metadata(path) {
         Ok(found) => found.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -207,12 +297,12 @@ fn read(path: &Path) -> Result<Option<String>, FogCommandError> {
     fs::read_to_string(path).map(Some).map_err(failed)
 }
 
-fn read_key(path: &Path) -> Result<Option<SigningKey>, FogCommandError> {
+fn read_key(path: &Path) -> Result<Option<SigningKey>, FogFileError> {
     let Some(text) = read(path)? else {
         return Ok(None);
     };
     let secret = unhex(text.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    let secret = secret.ok_or_else(|| FogCommandError::BadFile {
+    let secret = secret.ok_or_else(|| FogFileError::BadFile {
         path: path.to_owned(),
         reason: "it is no key of 64 hexadecimal digits".to_owned(),
     })?;
@@ -220,12 +310,12 @@ fn read_key(path: &Path) -> Result<Option<SigningKey>, FogCommandError> {
 }
 
 /// Writes a file for its owner only, where there was none.
-fn write_new(path: &Path, text: &str) -> Result<(), FogCommandError> {
+fn write_new(path: &Path, text: &str) -> Result<(), FogFileError> {
     use io::Write as _;
     NewFile::begin(path, Readers::Owner)
         .and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.finish()
         })
-        .map_err(FogCommandError::file("writing", path))
+        .map_err(FogFileError::file("writing", path))
 }

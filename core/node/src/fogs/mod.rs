@@ -12,16 +12,18 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use fogcompute_base::TaskId;
 use fogcompute_exec::SpecError;
-use fogcompute_ledger::Amount;
 use serde_json::Value;
 use thiserror::Error;
 
 use self::arguments::{
-    CancelArguments, NodeNameArguments, ResultArguments, StatusArguments, SubmitArguments,
-    TopArguments, WatchArguments,
+    CancelArguments, LogsArguments, NodeNameArguments, ResultArguments, StatusArguments,
+    SubmitArguments, TopArguments, TopologyArguments, WatchArguments,
 };
 pub(crate) use self::arguments::{CoordinatorCommand, TokenCommand};
-pub(crate) use self::files::FogFile;
+pub(crate) use self::coordinator::open;
+pub use self::coordinator::{FogCoordinatorConfig, TokenTerms};
+pub use self::files::FogFileError;
+pub(crate) use self::files::{Data, FogFile};
 use crate::error::NodeError;
 use crate::submit::FogClientError;
 
@@ -39,16 +41,18 @@ pub(crate) enum AskCommand {
     Status(StatusArguments),
     /// Write what a task returned.
     Result(ResultArguments),
+    /// Print what a task said while it ran, once it has ended.
+    Logs(LogsArguments),
     /// End what has not ended of a job.
     Cancel(CancelArguments),
     /// Give a node no more tasks; it finishes what it has.
-    ///
-    /// A coordinator that is started again has forgotten it.
     Drain(NodeNameArguments),
     /// Give a node that was drained tasks again.
     Undrain(NodeNameArguments),
     /// Print what happens to the jobs of an account, from any event on.
     Watch(WatchArguments),
+    /// Print who is in a fog, what they lend, and where they are among each other.
+    Topology(TopologyArguments),
     /// Show nodes, jobs and counters of a fog, live.
     Top(TopArguments),
 }
@@ -56,27 +60,14 @@ pub(crate) enum AskCommand {
 /// Why a command did not do what it was asked to.
 #[derive(Debug, Error)]
 pub(crate) enum FogCommandError {
-    #[error("{doing} {}: {source}", path.display())]
-    File {
-        doing: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
-    #[error("{}: {reason}", path.display())]
-    BadFile { path: PathBuf, reason: String },
-    #[error("there is no coordinator's data here: {} is missing", path.display())]
-    NoCoordinator { path: PathBuf },
-    #[error(
-        "the owner's account began with {} credits, which stays; leave --endowment away",
-        endowment.to_credits_string()
-    )]
-    Endowed { endowment: Amount },
+    #[error(transparent)]
+    Files(#[from] FogFileError),
     #[error("{} has more than {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: usize },
     #[error(transparent)]
     Spec(#[from] SpecError),
     #[error(transparent)]
-    Node(#[from] NodeError),
+    Node(NodeError),
     #[error(transparent)]
     Client(#[from] FogClientError),
     #[error("task {task} failed: {error}")]
@@ -89,19 +80,15 @@ pub(crate) enum FogCommandError {
 
 impl FogCommandError {
     fn file(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::File {
-            doing,
-            path: path.clone(),
-            source,
-        }
+        let file = FogFileError::file(doing, path);
+        move |source| Self::Files(file(source))
     }
 
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
-            Self::File { .. } | Self::NoCoordinator { .. } => "file",
-            Self::BadFile { .. } => "token",
-            Self::Endowed { .. }
+            Self::Files(FogFileError::File { .. } | FogFileError::NoCoordinator { .. }) => "file",
+            Self::Files(FogFileError::BadFile { .. } | FogFileError::BadToken { .. }) => "token",
+            Self::Files(FogFileError::Endowed { .. })
             | Self::TooLarge { .. }
             | Self::Spec(_)
             | Self::Client(FogClientError::TooLong { .. } | FogClientError::TooManyTasks { .. }) => {
@@ -128,15 +115,26 @@ impl FogCommandError {
     }
 }
 
+impl From<NodeError> for FogCommandError {
+    fn from(error: NodeError) -> Self {
+        match error {
+            NodeError::Files(error) => Self::Files(error),
+            error => Self::Node(error),
+        }
+    }
+}
+
 impl AskCommand {
     pub(crate) const fn json(&self) -> bool {
         match self {
             Self::Submit(arguments) => arguments.asking.json,
             Self::Status(arguments) => arguments.asking.json,
             Self::Result(arguments) => arguments.asking.json,
+            Self::Logs(arguments) => arguments.asking.json,
             Self::Cancel(arguments) => arguments.asking.json,
             Self::Drain(arguments) | Self::Undrain(arguments) => arguments.asking.json,
             Self::Watch(arguments) => arguments.asking.json,
+            Self::Topology(arguments) => arguments.asking.json,
             Self::Top(arguments) => arguments.asking.json,
         }
     }
@@ -171,10 +169,12 @@ pub(crate) async fn ask(command: &AskCommand) -> Result<(), FogCommandError> {
         AskCommand::Submit(arguments) => ask::submit(arguments).await,
         AskCommand::Status(arguments) => ask::status(arguments).await,
         AskCommand::Result(arguments) => ask::result(arguments).await,
+        AskCommand::Logs(arguments) => ask::logs(arguments).await,
         AskCommand::Cancel(arguments) => ask::cancel(arguments).await,
         AskCommand::Drain(arguments) => ask::drain(arguments, true).await,
         AskCommand::Undrain(arguments) => ask::drain(arguments, false).await,
         AskCommand::Watch(arguments) => ask::watch(arguments).await,
+        AskCommand::Topology(arguments) => ask::topology(arguments).await,
         AskCommand::Top(arguments) => top::run(arguments).await,
     }
 }

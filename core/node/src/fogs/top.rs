@@ -136,7 +136,7 @@ fn short(credits: &str) -> &str {
     }
 }
 
-fn node_json(node: &NodeStatus) -> Value {
+pub(super) fn node_json(node: &NodeStatus) -> Value {
     let (role, layer) = match node.role {
         Role::Mix { layer } => ("mix", Some(layer)),
         Role::Compute => ("compute", None),

@@ -48,7 +48,7 @@ pub struct MeshNodeConfig {
     pub connect: Vec<SocketAddr>,
     /// Limits and habits of TCP links.
     pub tcp: TcpConfig,
-    /// Limits and habits of the rules.
+    /// Limits and habits of the rules. By default with [`Capabilities::RATCHET`].
     pub rules: NodeConfig,
     /// Whether connections are made with other nodes, and taken ([`MeshNode::transport`]).
     pub connections: bool,
@@ -60,6 +60,7 @@ pub struct MeshNodeConfig {
 
 impl Default for MeshNodeConfig {
     fn default() -> Self {
+        let rules = NodeConfig::default();
         Self {
             nickname: "anonymous".to_owned(),
             file: None,
@@ -67,7 +68,10 @@ impl Default for MeshNodeConfig {
             listen: Vec::new(),
             connect: Vec::new(),
             tcp: TcpConfig::default(),
-            rules: NodeConfig::default(),
+            rules: NodeConfig {
+                capabilities: rules.capabilities.with(Capabilities::RATCHET),
+                ..rules
+            },
             connections: false,
             history: HistoryLimits::default(),
             events_max: 4096,
@@ -375,7 +379,8 @@ impl MeshNode {
         Ok(true)
     }
 
-    /// Talks over a radio too. What its code does when it is asked something runs on the node's thread.
+    /// Talks over a radio too. What its code does when it is asked something runs on the node's thread, and so does
+    /// its destructor when the node has ended.
     ///
     /// # Errors
     /// [`MeshError::RadiosFull`], [`MeshError::Closed`], [`MeshError::Forked`].
@@ -754,6 +759,8 @@ impl MeshNode {
         }
         self.shared.close();
         let thread = lock(&self.thread).take();
+        // A radio's code that closes its node runs on the thread that ends.
+        let thread = thread.filter(|thread| thread.thread().id() != std::thread::current().id());
         if let Some(thread) = thread {
             // A panic is a bug that the thread has reported.
             let _ = thread.join();

@@ -253,6 +253,10 @@ impl State {
                     self.node.set_blocked(*link, is_full);
                 }
             }
+            RadioLinkEvent::HostFailed { reason } => self.out.push(MeshEvent::RadioFailed {
+                radio: radio as u64,
+                reason,
+            }),
             _ => {}
         }
     }
@@ -300,6 +304,7 @@ impl State {
                     ref text,
                     via,
                     hops,
+                    ..
                 } => {
                     let place = (Conversation::Peer(from), via, hops);
                     self.note(id, from, text, self.node.unix(now), place);
@@ -515,6 +520,9 @@ pub(super) struct CloseOnDrop(pub(super) Arc<Shared>);
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.closed.store(true, Ordering::Release);
+        // Radios that it had not come to end here too: without the lock, for their code is the host's.
+        let radios = mem::take(&mut self.0.lock().new_radios);
+        drop(radios);
         self.0.events.close();
     }
 }

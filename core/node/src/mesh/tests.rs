@@ -2,11 +2,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use fogcompute_base::OsEntropy;
-use fogcompute_mesh::{DeliveryState, Event, FogConfig, FogKey};
-use fogcompute_transport::{AirConfig, Position, VirtualAir};
+use fogcompute_mesh::{DeliveryState, Event, FogConfig, FogKey, Protection};
+use fogcompute_transport::{
+    Address, AirConfig, BleRadio, Position, RadioError, RadioEvent, RadioLimits, RadioLink,
+    VirtualAir, WriteKind,
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -55,7 +60,15 @@ fn joined(node: &MeshNode, other: &MeshNode) {
 
 fn private(node: &MeshNode) -> (String, Option<fogcompute_mesh::PeerId>) {
     until(node, |event| match event {
-        MeshEvent::Mesh(Event::Private { text, via, .. }) => Some((text, via)),
+        MeshEvent::Mesh(Event::Private {
+            text,
+            via,
+            protection,
+            ..
+        }) => {
+            assert_eq!(protection, Protection::Ratchet, "{text}");
+            Some((text, via))
+        }
         _ => None,
     })
 }
@@ -376,4 +389,69 @@ fn an_address_in_use_and_a_name_that_is_too_long_are_said() {
     let unknown = fogcompute_mesh::PeerId::from_bytes([1; 8]);
     let refused = alice.send_private(unknown, "hello");
     assert!(matches!(refused, Err(MeshError::Send(_))));
+}
+
+/// A radio whose code does one thing when it is told to advertise.
+struct Does<F>(F);
+
+impl<F: FnMut() + Send> BleRadio for Does<F> {
+    fn limits(&self) -> RadioLimits {
+        RadioLimits {
+            is_central: false,
+            is_peripheral: true,
+            links_max: 1,
+        }
+    }
+    fn set_waker(&mut self, _waker: Waker) {}
+    fn advertise(&mut self, _service_data: &[u8]) -> Result<(), RadioError> {
+        (self.0)();
+        Ok(())
+    }
+    fn stop_advertising(&mut self) -> Result<(), RadioError> {
+        Ok(())
+    }
+    fn scan(&mut self) -> Result<(), RadioError> {
+        Err(RadioError::Unsupported)
+    }
+    fn stop_scanning(&mut self) -> Result<(), RadioError> {
+        Err(RadioError::Unsupported)
+    }
+    fn connect(&mut self, _peer: &Address) -> Result<(), RadioError> {
+        Err(RadioError::Unsupported)
+    }
+    fn disconnect(&mut self, _link: RadioLink) -> Result<(), RadioError> {
+        Ok(())
+    }
+    fn write(&mut self, link: RadioLink, _: &[u8], _: WriteKind) -> Result<(), RadioError> {
+        Err(RadioError::NotConnected { link })
+    }
+    fn notify(&mut self, link: RadioLink, _value: &[u8]) -> Result<(), RadioError> {
+        Err(RadioError::NotConnected { link })
+    }
+    fn poll_event(&mut self) -> Option<RadioEvent> {
+        None
+    }
+}
+
+#[test]
+fn a_radio_that_fails_is_told_and_one_may_close_its_node() {
+    let alice = Arc::new(node("alice"));
+    alice
+        .add_radio(Box::new(Does(|| panic!("the antenna fell off"))))
+        .unwrap();
+    let reason = until(&alice, |event| match event {
+        MeshEvent::RadioFailed { radio: 0, reason } => Some(reason),
+        _ => None,
+    });
+    assert_eq!(reason, "the antenna fell off");
+    // The thread waited for its own end.
+    let of_radio = Arc::downgrade(&alice);
+    let close = move || of_radio.upgrade().unwrap().close();
+    alice.add_radio(Box::new(Does(close))).unwrap();
+    let ended = loop {
+        if let Err(ended) = alice.receive_within(PATIENCE) {
+            break ended;
+        }
+    };
+    assert!(matches!(ended, MeshError::Closed), "{ended}");
 }

@@ -13,7 +13,7 @@ use fogcompute_base::{Clock, JobId, NodeId, OsEntropy, Rng as _, SystemClock, Ta
 use fogcompute_coord::token::{Action, Call, Token};
 use fogcompute_exec::TaskReport;
 use fogcompute_net::{Identity, Link, LinkError, LinkReader, LinkWriter, Purpose};
-use fogcompute_store::{JobEvent, JobRow, TaskRow};
+use fogcompute_store::{JobChange, JobEvent, JobRow, TaskRow};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +24,7 @@ use super::protocol::{
     Answer, EVENTS_MAX, FRAME_BYTES, JOBS_MAX, JobOrder, NodeStatus, Part, REQUEST_BYTES_MAX,
     Reason, Request, WAIT_MS_MAX, Wanted, request_frames,
 };
+use super::topology::FogTopology;
 
 /// First pause before a coordinator that was lost is dialled again; each further one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -113,9 +114,15 @@ pub enum FogClientError {
         /// What makes no sense.
         source: DecodeError,
     },
-    /// The client's task has ended with the runtime it was started on.
-    #[error("client has ended")]
+    /// The client was closed, or has ended with the runtime it was started on.
+    #[error("the client of the fog has ended")]
     Ended,
+    /// The client was made before this process was forked: its thread stayed with the parent.
+    #[error("the client of the fog was made before this process was forked")]
+    Forked,
+    /// The operating system gives no thread.
+    #[error("thread: {0}")]
+    Thread(#[source] std::io::Error),
 }
 
 impl FogClientError {
@@ -257,6 +264,19 @@ impl FogClient {
         }
     }
 
+    /// What a task that has ended said while it ran, in lines: the end of it, if it was more than
+    /// [`REPORT_LOG_BYTES_MAX`](crate::REPORT_LOG_BYTES_MAX) bytes. Empty if it said nothing, was
+    /// granted no way to, or its log is kept no more.
+    ///
+    /// # Errors
+    /// [`FogClientError`]; [`Reason::UnknownTask`], [`Reason::NotEnded`].
+    pub async fn log(&self, task: TaskId) -> Result<String, FogClientError> {
+        match self.ask(&Request::Log(task)).await? {
+            Answer::Log(log) => Ok(log),
+            _ => Err(self.confused()),
+        }
+    }
+
     /// Ends what has not ended of a job, and says how many tasks that were.
     ///
     /// # Errors
@@ -290,8 +310,7 @@ impl FogClient {
         }
     }
 
-    /// Gives a compute node no more tasks; it finishes what it has. A coordinator that is started
-    /// again has forgotten it.
+    /// Gives a compute node no more tasks; it finishes what it has.
     ///
     /// # Errors
     /// [`FogClientError`]; [`Reason::UnknownNode`].
@@ -305,6 +324,17 @@ impl FogClient {
     /// [`FogClientError`]; [`Reason::UnknownNode`].
     pub async fn undrain(&self, node: NodeId) -> Result<(), FogClientError> {
         self.done(&Request::Undrain(node)).await
+    }
+
+    /// What the fog looks like: its nodes, their places, and its last snapshots.
+    ///
+    /// # Errors
+    /// [`FogClientError`].
+    pub async fn topology(&self) -> Result<FogTopology, FogClientError> {
+        match self.ask(&Request::Topology).await? {
+            Answer::Topology(topology) => Ok(topology),
+            _ => Err(self.confused()),
+        }
     }
 
     /// What the coordinator counts, in the text format of Prometheus, version 0.0.4.
@@ -334,6 +364,14 @@ impl FogClient {
     /// # Errors
     /// [`FogClientError`].
     pub async fn watch_new(&self) -> Result<Watch, FogClientError> {
+        Ok(self.watch(self.last_event().await?))
+    }
+
+    /// The number of the last thing that happened in the fog.
+    ///
+    /// # Errors
+    /// [`FogClientError`].
+    pub async fn last_event(&self) -> Result<u64, FogClientError> {
         // Behind every number there is: the coordinator says where it is.
         let wanted = Wanted {
             after: u64::MAX,
@@ -341,9 +379,35 @@ impl FogClient {
             wait_ms: 0,
         };
         match self.ask(&Request::Events(wanted)).await? {
-            Answer::Events(found) => Ok(self.watch(found.last)),
+            Answer::Events(found) => Ok(found.last),
             _ => Err(self.confused()),
         }
+    }
+
+    /// Waits until all tasks of a job have ended.
+    ///
+    /// # Errors
+    /// [`FogClientError`]; [`Reason::UnknownJob`]. Waiting again goes on waiting.
+    pub async fn ended(&self, job: JobId) -> Result<JobRow, FogClientError> {
+        let mut watch = self.watch_new().await?;
+        // It may have ended before it was watched.
+        let mut row = self.job(job).await?;
+        while row.summary.open > 0 {
+            match watch.next().await? {
+                Watched::Event(JobEvent {
+                    job: ended,
+                    change: JobChange::JobEnded,
+                    ..
+                }) if ended != job => {}
+                Watched::Event(JobEvent {
+                    change: JobChange::JobEnded,
+                    ..
+                })
+                | Watched::Lagged { .. } => row = self.job(job).await?,
+                Watched::Event(_) => {}
+            }
+        }
+        Ok(row)
     }
 
     async fn done(&self, request: &Request) -> Result<(), FogClientError> {

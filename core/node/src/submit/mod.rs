@@ -6,13 +6,17 @@
 mod client;
 mod desk;
 mod link;
+mod order;
 pub(crate) mod protocol;
+mod topology;
 
 pub use client::{FogClient, FogClientConfig, FogClientError, Watch, Watched};
 pub(crate) use desk::Submitters;
 pub use desk::SubmittersConfig;
 pub(crate) use link::{Desk, attend_links};
+pub use order::JobTerms;
 pub use protocol::{JobOrder, NodeStatus, Reason};
+pub use topology::{FogTopology, TopologyNode};
 
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,8 @@
 //! | 11 | drain | node, to take tasks again; answer 7 |
 //! | 12 | query | events after number `u64`, most of them `u16`, milliseconds to wait for one `u32`; answer 8 |
 //! | 13 | query | metrics; answer 9 |
+//! | 14 | query | task: what it said; answer 10 |
+//! | 15 | query | topology; answer 11 |
 //!
 //! Bodies of answers:
 //!
@@ -42,6 +44,8 @@
 //! | 7 | done |
 //! | 8 | number of the last event looked at `u64`, events that are forgotten `u64`, `u16` count, events |
 //! | 9 | text |
+//! | 10 | text |
+//! | 11 | a topology, see [`topology`](super::topology) |
 //! | 255 | refused: reason `u8`, see [`Reason`]; text for people |
 
 use std::collections::BTreeMap;
@@ -58,7 +62,8 @@ use fogcompute_ledger::Amount;
 use fogcompute_store::{JobChange, JobEvent, JobEvents, JobRow, TaskRow};
 use thiserror::Error;
 
-use crate::protocol::Role;
+use super::topology::{FogTopology, read_topology, write_topology};
+use crate::protocol::{REPORT_LOG_BYTES_MAX, Role};
 
 /// Longest frame, in bytes: one message of Noise.
 pub(crate) const FRAME_BYTES: usize = 64_000;
@@ -82,7 +87,7 @@ pub(crate) const EVENTS_MAX: u16 = 1_000;
 pub(crate) const WAIT_MS_MAX: u32 = 60_000;
 
 /// Most nodes in one answer.
-const NODES_MAX: usize = 4_096;
+pub(super) const NODES_MAX: usize = 4_096;
 
 /// Longest text of metrics, in bytes.
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -260,6 +265,7 @@ pub(crate) enum Request {
     Task(TaskId),
     Jobs { count_max: u16 },
     Result(TaskId),
+    Log(TaskId),
     CancelJob(JobId),
     CancelTask(TaskId),
     Nodes,
@@ -267,6 +273,7 @@ pub(crate) enum Request {
     Undrain(NodeId),
     Events(Wanted),
     Metrics,
+    Topology,
 }
 
 /// Which events somebody wants.
@@ -288,10 +295,12 @@ pub(crate) enum Answer {
     Done,
     Events(JobEvents),
     Metrics(String),
+    Log(String),
+    Topology(FogTopology),
     Refused { reason: Reason, said: String },
 }
 
-const fn unknown(at: usize, value: u64) -> DecodeError {
+pub(super) const fn unknown(at: usize, value: u64) -> DecodeError {
     DecodeError::Unknown { at, value }
 }
 
@@ -304,9 +313,11 @@ impl Request {
             | Self::Task(_)
             | Self::Jobs { .. }
             | Self::Result(_)
+            | Self::Log(_)
             | Self::Nodes
             | Self::Events(_)
-            | Self::Metrics => Action::Query,
+            | Self::Metrics
+            | Self::Topology => Action::Query,
             Self::CancelJob(_) | Self::CancelTask(_) => Action::Cancel,
             Self::Drain(_) | Self::Undrain(_) => Action::Drain,
         }
@@ -339,6 +350,8 @@ impl Request {
                 out.u32(wanted.wait_ms);
             }
             Self::Metrics => out.u8(13),
+            Self::Log(task) => write_id(14, task.as_bytes(), &mut out),
+            Self::Topology => out.u8(15),
         }
         out.finish()
     }
@@ -373,6 +386,8 @@ impl Request {
                 })
             }
             13 => Self::Metrics,
+            14 => Self::Log(TaskId::from_bytes(reader.array()?)),
+            15 => Self::Topology,
             other => return Err(unknown(0, other.into())),
         };
         reader.finish()?;
@@ -434,6 +449,14 @@ impl Answer {
                 out.u8(9);
                 out.text(text);
             }
+            Self::Log(text) => {
+                out.u8(10);
+                out.text(text);
+            }
+            Self::Topology(topology) => {
+                out.u8(11);
+                write_topology(topology, &mut out);
+            }
             Self::Refused { reason, said } => {
                 out.u8(255);
                 out.u8(*reason as u8);
@@ -461,6 +484,8 @@ impl Answer {
                 events: read_all(&mut reader, EVENTS_MAX.into(), read_event)?,
             }),
             9 => Self::Metrics(reader.text(TEXT_BYTES_MAX)?.to_owned()),
+            10 => Self::Log(reader.text(REPORT_LOG_BYTES_MAX)?.to_owned()),
+            11 => Self::Topology(read_topology(&mut reader)?),
             255 => {
                 let (at, code) = (reader.position(), reader.u8()?);
                 let reason = Reason::from_code(code).ok_or_else(|| unknown(at, code.into()))?;
@@ -495,7 +520,7 @@ fn as_count(items: usize) -> u16 {
     u16::try_from(items).expect("lists have limits far below 65,536")
 }
 
-fn read_all<T>(
+pub(super) fn read_all<T>(
     reader: &mut Reader<'_>,
     limit: usize,
     mut read: impl FnMut(&mut Reader<'_>) -> Result<T, DecodeError>,
@@ -682,7 +707,7 @@ fn read_task(reader: &mut Reader<'_>) -> Result<TaskRow, DecodeError> {
     })
 }
 
-fn read_flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+pub(super) fn read_flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
     let (at, flag) = (reader.position(), reader.u8()?);
     match flag {
         0 => Ok(false),
@@ -694,7 +719,7 @@ fn read_flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
 /// A node: id, role (mix layer, or 255), address (4 or 6, its bytes, port `u16`), code of its status,
 /// whether it is barred `u8`, processors, memory, speed `u64` each, price `u128`, bits of latency and
 /// of trust `u64` each, tasks it has and that wait `u32` each.
-fn write_node(node: &NodeStatus, out: &mut Writer) {
+pub(super) fn write_node(node: &NodeStatus, out: &mut Writer) {
     out.raw(node.node.as_bytes());
     out.u8(match node.role {
         Role::Mix { layer } => layer,
@@ -723,7 +748,7 @@ fn write_node(node: &NodeStatus, out: &mut Writer) {
     out.u32(node.waiting);
 }
 
-fn read_node(reader: &mut Reader<'_>) -> Result<NodeStatus, DecodeError> {
+pub(super) fn read_node(reader: &mut Reader<'_>) -> Result<NodeStatus, DecodeError> {
     let node = NodeId::from_bytes(reader.array()?);
     let role = match reader.u8()? {
         u8::MAX => Role::Compute,
@@ -890,9 +915,12 @@ fn frames(mut head: Writer, more: u8, body: &[u8]) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::topology::TopologyNode;
     use super::*;
     use ed25519_dalek::SigningKey;
     use fogcompute_coord::token::{Actions, Grant, Token};
+    use fogcompute_coord::topology::{SNAPSHOTS_MAX, Snapshot};
+    use fogcompute_coord::{Coordinate, NodeKind};
     use fogcompute_exec::{Limits, TaskError, TaskOutput, Usage};
     use fogcompute_ledger::PublicKey;
     use proptest::prelude::*;
@@ -935,6 +963,7 @@ mod tests {
             id.prop_map(|id| Request::Task(TaskId::from_bytes(id))),
             (0..=JOBS_MAX).prop_map(|count_max| Request::Jobs { count_max }),
             id.prop_map(|id| Request::Result(TaskId::from_bytes(id))),
+            id.prop_map(|id| Request::Log(TaskId::from_bytes(id))),
             id.prop_map(|id| Request::CancelJob(JobId::from_bytes(id))),
             id.prop_map(|id| Request::CancelTask(TaskId::from_bytes(id))),
             node.clone().prop_map(Request::Drain),
@@ -948,6 +977,7 @@ mod tests {
             ),
             Just(Request::Nodes),
             Just(Request::Metrics),
+            Just(Request::Topology),
         ]
     }
 
@@ -1000,6 +1030,38 @@ mod tests {
         }
     }
 
+    fn topology(nodes: usize, snapshots: usize) -> FogTopology {
+        let place = Coordinate::new([1.0, -2.0, 3.0], 4.0, 0.5).unwrap();
+        let v6 = node_status(([0_u16; 8], 9).into(), Role::Compute);
+        let node = TopologyNode {
+            status: v6.clone(),
+            kind: NodeKind::EdgeDevice,
+            linked: true,
+            free_cpu_millis: 1,
+            free_memory_bytes: 2,
+            coordinate: Some(place),
+        };
+        let mut snapshot = Snapshot::of(UnixMillis(7), []);
+        snapshot.kinds = [1, 2, 3, 4, 5];
+        snapshot.statuses = [1, 2, 3, 4, 5, 6, 7];
+        snapshot.free.storage_bytes = 8;
+        (snapshot.running, snapshot.waiting) = (9, 10);
+        let unplaced = TopologyNode {
+            linked: false,
+            coordinate: None,
+            ..node.clone()
+        };
+        let mut all = vec![node; nodes];
+        all.extend((nodes < NODES_MAX).then_some(unplaced));
+        FogTopology {
+            at: UnixMillis(6),
+            coordinator: NodeId::from_bytes([5; 32]),
+            coordinate: place,
+            nodes: all,
+            history: vec![snapshot; snapshots],
+        }
+    }
+
     fn answers() -> Vec<Answer> {
         let node = NodeId::from_bytes([9; 32]);
         let task = TaskId::from_bytes([1; 16]);
@@ -1042,6 +1104,8 @@ mod tests {
                 ],
             }),
             Answer::Metrics("a 1\n".to_owned()),
+            Answer::Log("one\ntwo\n".to_owned()),
+            Answer::Topology(topology(1, 1)),
         ];
         for reason in Reason::ALL {
             let (reason, said) = (*reason, reason.to_string());
@@ -1082,6 +1146,7 @@ mod tests {
             Answer::Tasks(vec![task_row(assigned, 3, Some(node)); JOB_TASKS_MAX]),
             Answer::Jobs(vec![job_row(); JOBS_MAX.into()]),
             Answer::Nodes(vec![v6; NODES_MAX]),
+            Answer::Topology(topology(NODES_MAX, SNAPSHOTS_MAX)),
             Answer::Metrics("x".repeat(TEXT_BYTES_MAX)),
         ] {
             let bytes = answer.encode();

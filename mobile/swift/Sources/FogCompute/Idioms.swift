@@ -165,6 +165,18 @@ extension FogError: LocalizedError {
         case .MeshBusy: return .meshBusy
         case .InvalidMeshContent: return .invalidMeshContent
         case .UnknownFile: return .unknownFile
+        case .CoordinatorUnreachable: return .coordinatorUnreachable
+        case .CoordinatorSilent: return .coordinatorSilent
+        case .InvalidToken: return .invalidToken
+        case .TokenExpired: return .tokenExpired
+        case .TokenForbids: return .tokenForbids
+        case .TokenUsedUp: return .tokenUsedUp
+        case .CallRefused: return .callRefused
+        case .CoordinatorBusy: return .coordinatorBusy
+        case .InvalidJob: return .invalidJob
+        case .NoResult: return .noResult
+        case .UnknownNode: return .unknownNode
+        case .InvalidAnswer: return .invalidAnswer
         }
     }
 
@@ -295,6 +307,18 @@ extension FogError: LocalizedError {
             .MeshBusy(let message),
             .InvalidMeshContent(let message),
             .UnknownFile(let message),
+            .CoordinatorUnreachable(let message),
+            .CoordinatorSilent(let message),
+            .InvalidToken(let message),
+            .TokenExpired(let message),
+            .TokenForbids(let message),
+            .TokenUsedUp(let message),
+            .CallRefused(let message),
+            .CoordinatorBusy(let message),
+            .InvalidJob(let message),
+            .NoResult(let message),
+            .UnknownNode(let message),
+            .InvalidAnswer(let message),
             .InvalidProblem(let message),
             .NotFinite(let message), .Infeasible(let message), .InsufficientFunds(let message),
             .UnknownAccount(let message), .AccountExists(let message), .IdReused(let message),
@@ -367,7 +391,7 @@ extension PendingAnswer {
 }
 
 extension Readiness {
-    /// Ends when there is a message to receive, or when none will come. It can be waited for once.
+    /// Ends when there is something to receive, or when nothing will come. It can be waited for once.
     /// Cancelling the Swift task that waits ends it with `FogError.Cancelled`.
     public func wait() async throws {
         try await withTaskCancellationHandler {
@@ -557,4 +581,40 @@ public struct MixnetMessages: AsyncSequence, Sendable {
     }
 
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(client: client) }
+}
+
+extension MeshNode {
+    /// Waits for the next event.
+    ///
+    /// Cancelling the Swift task that waits ends the wait with `FogError.Cancelled`; no event is lost
+    /// by it. Closing the node ends it with `FogError.Closed`.
+    public func receive() async throws -> MeshEvent {
+        while true {
+            // Between taking an event and returning it nothing is awaited.
+            if let event = try tryReceive() { return event }
+            try await readable().wait()
+        }
+    }
+
+    /// What happens, until the node is closed. No event is lost when the Swift task that goes through
+    /// them is cancelled: that ends with `FogError.Cancelled`.
+    public var events: MeshEvents { MeshEvents(node: self) }
+}
+
+/// What happens to a `MeshNode`.
+public struct MeshEvents: AsyncSequence, Sendable {
+    public typealias Element = MeshEvent
+
+    fileprivate let node: MeshNode
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        fileprivate let node: MeshNode
+
+        /// The next event; nothing when the node is closed.
+        public mutating func next() async throws -> MeshEvent? {
+            do { return try await node.receive() } catch FogError.Closed { return nil }
+        }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(node: node) }
 }
