@@ -1028,6 +1028,35 @@ mod tests {
     }
 
     #[test]
+    fn a_message_from_here_says_who_passed_it_on_or_carries_it() {
+        let (mut view, bob, _) = view();
+        let channel = Channel::Peer(bob);
+        open(&mut view, channel, "bob");
+        view.say(&kept(channel, Some("bob"), "hello"));
+        view.say(&kept(channel, Some("bob"), "are you there"));
+        let passed = |id: &str, how| Said::Passed {
+            number: Some(1),
+            id: id.to_owned(),
+            by: "relay".to_owned(),
+            how,
+        };
+        view.say(&passed("hello", Passing::Given));
+        let shown = rows(&mut view, 78, 12).join("\n");
+        assert!(!shown.contains("by relay"), "{shown}");
+        view.say(&passed("hello", Passing::PassedOn { hops: 2 }));
+        view.say(&passed("are you there", Passing::Carries));
+        let shown = rows(&mut view, 78, 12).join("\n");
+        assert!(
+            shown.contains("you: hello (passed on by relay, 2 hops) · kept"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("you: are you there (carried by relay) · kept"),
+            "{shown}"
+        );
+    }
+
+    #[test]
     fn what_was_not_read_is_counted_and_marked_until_it_was() {
         let (mut view, bob, _) = view();
         view.say(&private(bob, "one"));
