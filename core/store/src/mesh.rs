@@ -272,11 +272,13 @@ fn insert(connection: &Connection, message: &Message, now: i64) -> Result<bool, 
         (None, Conversation::Peer(to)) => *to.as_bytes(),
         (None, _) => [0; PeerId::LEN],
     };
+    // One that is ignored would use up a number, and limits count numbers.
     let inserted = connection
         .prepare_cached(
-            "INSERT OR IGNORE INTO messages
+            "INSERT INTO messages
              (id, peer, is_own, audience, of_group, text, at, state, via, hops, kept)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE NOT EXISTS
+             (SELECT 1 FROM messages WHERE id = ?1 AND peer = ?2 AND is_own = ?3)",
         )?
         .execute(params![
             message.id.as_str(),
