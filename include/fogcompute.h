@@ -3399,7 +3399,7 @@ typedef struct fog_mesh_event_parts {
    */
   bool is_sent;
   /**
-   * Hops that a public message seems to have taken: nothing proves the number.
+   * Hops that a message seems to have taken; 0 if somebody carried it. Nothing proves the number.
    */
   uint8_t hops;
   /**
@@ -7450,7 +7450,7 @@ fog_status fog_mesh_node_cancel_file(const struct fog_mesh_node *node, const cha
 fog_status fog_mesh_node_peers(const struct fog_mesh_node *node, struct fog_mesh_peers **out);
 
 /**
- * Lists the newest messages, the newest first. There are none without a file.
+ * Lists the newest messages, the newest first. Without a file those since the start.
  *
  * Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
  * @param node   the node

@@ -61,6 +61,11 @@ async def test_nodes_talk_over_tcp_and_go_on_after_a_restart(tmp_path: Path) -> 
             ("to all", False, public),
             ("hello", True, sent),
         ]
+        with_bob = again.history(peer=bob_id)
+        assert [m.id for m in with_bob] == [kept, sent]
+        assert again.delete_message(with_bob[1].number)
+        assert not again.delete_message(with_bob[1].number)
+        assert [m.text for m in again.history()] == ["while you were away", "to all"]
 
 
 async def test_groups_and_files(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ use std::time::Duration;
 use fogcompute::base::{Digest, ParseIdError};
 use fogcompute::bitchat::file::File;
 use fogcompute::bitchat::group::GroupId;
-use fogcompute::bitchat::{DeliveryState, PeerId, Protection};
+use fogcompute::bitchat::history::Conversation;
+use fogcompute::bitchat::{DeliveryState, Passing, PeerId, Protection};
 use fogcompute::transport::{
     Activity, Address, LinkEnded, RadioEvent, RadioFailure, RadioLimits, RadioLink, Role,
 };
@@ -74,7 +75,7 @@ pub(crate) fn address(py: Python<'_>, text: &str) -> PyResult<std::net::SocketAd
 /// Something that happened to a mesh node. What its kind does not have is `None`, 0 or empty.
 ///
 /// Kinds: `peer_joined`, `peer_left`, `peer_changed`, `session_ready`, `public`, `private`,
-/// `delivery`, `file`, `voice`, `group`, `group_message`, `call`, `other`, `file_offered`,
+/// `delivery`, `passed`, `file`, `voice`, `group`, `group_message`, `call`, `other`, `file_offered`,
 /// `file_progress`, `file_received`, `file_failed`, `link_up`, `link_down`, `radio_failed`.
 #[pyclass(frozen, module = "fogcompute.mesh")]
 pub(crate) struct MeshEvent {
@@ -147,10 +148,22 @@ impl MeshEvent {
         self.record.protection.map(Protection::name)
     }
 
-    /// Hops that a public message seems to have taken: nothing proves the number.
+    /// Hops that a message seems to have taken; 0 if somebody carried it. Nothing proves the number.
     #[getter]
     fn hops(&self) -> u8 {
         self.record.hops
+    }
+
+    /// What a neighbour did with a message of ours: it was `given`, it `passed_on`, it `has` the message,
+    /// or `carries` it.
+    #[getter]
+    fn passing(&self) -> Option<&'static str> {
+        self.record.passing.map(|passing| match passing {
+            Passing::Given => "given",
+            Passing::PassedOn { .. } => "passed_on",
+            Passing::Has => "has",
+            Passing::Carries => "carries",
+        })
     }
 
     /// How far a message of ours has come: `waiting`, `sent`, `relayed`, `delivered`, `read` or
@@ -287,6 +300,8 @@ pub(crate) struct MeshMessage {
     state: &'static str,
     /// The neighbour it came from, if it is known.
     via: Option<Hex<PeerId>>,
+    /// Hops it seems to have taken; 0 if that is not known.
+    hops: u8,
 }
 
 /// Where a radio that Python writes tells what happens, from any thread.
@@ -774,19 +789,36 @@ impl MeshNode {
         Ok(Tuple(peers.collect()))
     }
 
-    /// The newest messages with numbers below `before`, the newest first. None without a file.
+    /// The newest messages with numbers below `before`, the newest first: all, those with one peer, or
+    /// those of one group. Without a file those since the start.
     #[pyo3(
-        signature = (limit = Number(100), *, before = None),
-        text_signature = "($self, limit=100, *, before=None)"
+        signature = (limit = Number(100), *, before = None, peer = None, group = None),
+        text_signature = "($self, limit=100, *, before=None, peer=None, group=None)"
     )]
     fn history(
         &self,
         py: Python<'_>,
         limit: Number<usize>,
         before: Option<Number<u64>>,
+        peer: Option<Hex<PeerId>>,
+        group: Option<Hex<Group>>,
     ) -> PyResult<Tuple<MeshMessage>> {
         let before = before.map_or(u64::MAX, |before| before.0);
-        let messages = self.ask(py, |node| Ok(node.history(before, limit.0)?))?;
+        let of = match (peer, group) {
+            (None, None) => None,
+            (Some(peer), None) => Some(Conversation::Peer(peer.0)),
+            (None, Some(group)) => Some(Conversation::Group(group.0.0)),
+            (Some(_), Some(_)) => {
+                let both = "peer and group are two conversations".to_owned();
+                return Err(error::argument(py, both));
+            }
+        };
+        let messages = self.ask(py, |node| {
+            Ok(match of {
+                Some(of) => node.history_of(of, before, limit.0)?,
+                None => node.history(before, limit.0)?,
+            })
+        })?;
         let messages = messages.into_iter().map(|message| MeshMessage {
             number: message.number,
             id: message.id,
@@ -798,8 +830,14 @@ impl MeshNode {
             at_ms: message.at.0,
             state: state_name(message.state),
             via: message.via.map(Hex),
+            hops: message.hops,
         });
         Ok(Tuple(messages.collect()))
+    }
+
+    /// Deletes a message from the history, by its number; from here alone. `False` if there is none.
+    fn delete_message(&self, py: Python<'_>, number: Number<u64>) -> PyResult<bool> {
+        self.ask(py, |node| Ok(node.delete_message(number.0)?))
     }
 
     /// What it counted since its start: `links`, `bytes_in`, `bytes_out`, `events_dropped`, `carried`,

@@ -1124,7 +1124,7 @@ impl MeshNode {
         })
     }
 
-    /// The newest messages with numbers below `before`, the newest first. None without a file.
+    /// The newest messages with numbers below `before`, the newest first. Without a file those since the start.
     ///
     /// # Errors
     /// [`FogError::Closed`], and those of storage.

@@ -95,10 +95,10 @@ pub use fogcompute_node::{
     Fog, FogAccess, FogCall, FogCanceller, FogClientConfig, FogConfig, FogCoordinator,
     FogCoordinatorConfig, FogNode, FogNodeStatus, FogStats, FogTask, FogTopology, FogWatch,
     JobOrder, JobTerms, MeshEvent, MeshFileEnd, MeshHistory, MeshNode, MeshNodeConfig,
-    MeshNodeStats, MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetMessage, MixnetNode,
-    MixnetNodeConfig, NodeConfig, NodeStatus, Pending, ReplyBlocks, Restored, TaskStatus,
-    TokenTerms, TopologyNode, Worker, WorkerCall, WorkerConfig, WorkerHarvest, WorkerHost,
-    WorkerJob, WorkerLog, WorkerStatus,
+    MeshNodeStats, MeshTransport, MixnetClient, MixnetClientConfig, MixnetClientStats,
+    MixnetMessage, MixnetNode, MixnetNodeConfig, NodeConfig, NodeStatus, Pending, ReplyBlocks,
+    Restored, TaskStatus, TokenTerms, TopologyNode, Worker, WorkerCall, WorkerConfig,
+    WorkerHarvest, WorkerHost, WorkerJob, WorkerLog, WorkerStatus,
 };
 pub use fogcompute_schedule::evolution::{
     BatchProblem, Ended, Front, Individual, Nsga2, OneByOne, Problem, Rates, Selection, Settings,

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use fogcompute_base::{Digest, UnixMillis};
 use fogcompute_mesh::group::GroupId;
-use fogcompute_mesh::{DeliveryState, Event, PeerId, Protection};
+use fogcompute_mesh::{DeliveryState, Event, Passing, PeerId, Protection};
 use fogcompute_node::{MeshEvent, MeshFileEnd};
 use fogcompute_transport::{
     Address, BleRadio, RadioError, RadioEvent, RadioInbox, RadioLimits, RadioLink, RadioQueue,
@@ -30,6 +30,8 @@ pub enum MeshKind {
     Private,
     /// How far a message of ours has come.
     Delivery,
+    /// What a neighbour did with a message of ours.
+    Passed,
     /// A file that came in one piece.
     File,
     /// A part of a voice burst, as the mesh encodes it.
@@ -70,6 +72,7 @@ impl MeshKind {
             Self::Public => "public",
             Self::Private => "private",
             Self::Delivery => "delivery",
+            Self::Passed => "passed",
             Self::File => "file",
             Self::Voice => "voice",
             Self::Group => "group",
@@ -106,10 +109,12 @@ pub struct MeshRecord {
     pub via: Option<PeerId>,
     /// What a private message was encrypted with.
     pub protection: Option<Protection>,
-    /// Hops that a public message seems to have taken.
+    /// Hops that a message seems to have taken; 0 if somebody carried it.
     pub hops: u8,
     /// How far a message of ours has come.
     pub state: Option<DeliveryState>,
+    /// What a neighbour did with a message of ours.
+    pub passing: Option<Passing>,
     /// The group.
     pub group: Option<GroupId>,
     /// What names a file that is offered.
@@ -233,11 +238,13 @@ fn of_rules(event: Event) -> MeshRecord {
             from,
             text,
             via,
+            hops,
             protection,
         } => MeshRecord {
             id: Some(id.as_str().to_owned()),
             text: Some(text),
             via,
+            hops,
             protection: Some(protection),
             is_private: true,
             ..about(MeshKind::Private, from)
@@ -246,6 +253,15 @@ fn of_rules(event: Event) -> MeshRecord {
             id: Some(id.as_str().to_owned()),
             state: Some(state),
             ..of(MeshKind::Delivery)
+        },
+        Event::Passed { id, by, how } => MeshRecord {
+            id: Some(id.as_str().to_owned()),
+            hops: match how {
+                Passing::PassedOn { hops } => hops,
+                _ => 0,
+            },
+            passing: Some(how),
+            ..about(MeshKind::Passed, by)
         },
         Event::File {
             from,
@@ -278,8 +294,12 @@ fn of_rules(event: Event) -> MeshRecord {
             from,
             text,
             timestamp,
+            via,
+            hops,
         } => MeshRecord {
             group: Some(group),
+            via,
+            hops,
             id: Some(id.as_str().to_owned()),
             text: Some(text),
             at: Some(timestamp),

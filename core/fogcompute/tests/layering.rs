@@ -55,6 +55,7 @@ const CORE: &[(&str, &[&str])] = &[
             "fogcompute-coord",
             "fogcompute-exec",
             "fogcompute-ledger",
+            "fogcompute-mesh",
             "fogcompute-schedule",
         ],
     ),

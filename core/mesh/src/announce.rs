@@ -44,6 +44,10 @@ impl Capabilities {
     pub const RATCHET: Self = Self(1 << 35);
     /// Ours: takes part in [large groups](crate::large_group), with [`Capabilities::RATCHET`].
     pub const LARGE_GROUPS: Self = Self(1 << 36);
+    /// Ours: passes packets on over the way that their sender chose. Announced by who passes on at all.
+    pub const ROUTES: Self = Self(1 << 40);
+    /// Ours: makes [connections](crate::connection). For hosts that do.
+    pub const CONNECTIONS: Self = Self(1 << 41);
 
     /// What has all bits of both.
     #[must_use]

@@ -47,15 +47,18 @@
 //! was checked against vectors from independent libraries and packets of one of them (`bitchat-protocol`), between two
 //! nodes on `bumble`'s virtual Bluetooth controllers, and never against an app on a phone.
 //!
+//! What is for one peer goes over the shortest way that announces show, whose peers all say that they are next to each
+//! other and pass packets on so ([`Capabilities::ROUTES`]); everywhere, if there is no such way. A hop that finds the way
+//! broken sends everywhere, back too, and whoever gets it back does the same.
+//!
 //! Ours, for peers that announce the capability, inside sessions: [call signalling](call), [files in
-//! chunks](chunks), private messages under keys that are used once ([`ratchet`]), [large groups](large_group), and what [couriers tell each
-//! other](courier::CourierNews) when a [strategy](courier::CourierStrategy) other than that of the apps chooses who
-//! carries.
+//! chunks](chunks), private messages under keys that are used once ([`ratchet`]), [large groups](large_group),
+//! [connections](connection), and what [couriers tell each other](courier::CourierNews) when a
+//! [strategy](courier::CourierStrategy) other than that of the apps chooses who carries.
 //!
 //! # What it does not do
 //!
 //! - Nostr, geohash channels, boards and vouching: such packets are relayed.
-//! - Packets over a route that the sender chose are passed on along it; no packet is sent so from here.
 //! - No ratchet with peers that do not have one, and for files, voice and calls with none: who learns a session's
 //!   keys reads that session. Sessions are made anew after a day.
 //! - It does not hide who is there: a peer's identifier, name and keys are in clear in its announces, every few
@@ -64,7 +67,8 @@
 //!   others, and cannot be heard by the apps.
 //! - A public message of 100 bytes or more that DEFLATE makes shorter may be refused by the iOS app: it packs again
 //!   with an encoder of its own to verify the signature, and encoders differ.
-//! - Nothing is sent a second time but private texts ([`Node::send_private`]) and what peers miss and ask for.
+//! - Nothing is sent a second time but private texts ([`Node::send_private`]), what goes over
+//!   [connections](connection), and what peers miss and ask for.
 //!
 //! # Trust
 //!
@@ -87,6 +91,7 @@
 mod announce;
 pub mod call;
 pub mod chunks;
+pub mod connection;
 mod counters;
 pub mod courier;
 mod deflate;
@@ -95,6 +100,7 @@ pub mod fog;
 pub mod fragment;
 mod gcs;
 pub mod group;
+pub mod history;
 mod identity;
 pub mod large_group;
 mod link;
@@ -119,8 +125,8 @@ pub use gcs::{GCS_BYTES_MAX, GCS_REMAINDER_BITS, Gcs, GcsError};
 pub use identity::{Fingerprint, Identity, NoiseKey, VerifyKey};
 pub use link::{LinkConfig, LinkId};
 pub use node::{
-    DeliveryState, Event, Node, NodeConfig, PUBLIC_BYTES_MAX, PeerView, Protection, RestoreError,
-    SendError, Transmit,
+    DeliveryState, Event, Node, NodeConfig, PUBLIC_BYTES_MAX, Passing, PeerView, Protection,
+    RestoreError, SendError, Transmit,
 };
 pub use packet::{
     PAYLOAD_BYTES_MAX, Packet, PacketError, PacketType, PeerId, ROUTE_HOPS_MAX, SIGNATURE_BYTES,

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::announce::{Announce, Capabilities, NICKNAME_BYTES_MAX};
 use crate::call::CallSignal;
 use crate::chunks::{CHUNK_BYTES, ChunkMessage};
+use crate::connection::CONNECTION;
 use crate::counters::Counters;
 use crate::courier::{
     CourierBag, CourierConfig, CourierNews, Envelope, Predictability, Predictions, PrekeyBundle,
@@ -36,6 +37,7 @@ mod input;
 mod large_groups;
 mod output;
 mod ratchets;
+mod route;
 mod saved;
 
 pub use saved::RestoreError;
@@ -54,6 +56,8 @@ const UNVERIFIED_BYTES_MAX: usize = 16 * 1024;
 const OWN_MAX: usize = 256;
 /// Plaintexts that wait for a session with one peer.
 const WAITING_MAX: usize = 64;
+/// Receipts that neighbours are to carry.
+const RECEIPTS_MAX: usize = 256;
 /// Links.
 const LINKS_MAX: usize = 256;
 /// Groups.
@@ -66,6 +70,9 @@ pub struct NodeConfig {
     pub capabilities: Capabilities,
     /// Whether packets of others are passed on.
     pub relays: bool,
+    /// Whether packets for one peer are sent over the shortest way that announces show, instead of everywhere, and
+    /// others are told that they may send theirs so over this peer.
+    pub routes: bool,
     /// Most peers that are known. Those heard of longest ago are forgotten first.
     pub peers_max: usize,
     /// Most sessions.
@@ -114,6 +121,7 @@ impl Default for NodeConfig {
                 .with(Capabilities::CALLS)
                 .with(Capabilities::CHUNKS),
             relays: true,
+            routes: true,
             peers_max: 1000,
             sessions_max: 256,
             queue_bytes_max: 4 << 20,
@@ -152,6 +160,22 @@ pub enum DeliveryState {
     Read,
     /// It was given up. The receiver may have it nevertheless.
     GivenUp,
+}
+
+/// What a neighbour did with a message of ours, as far as it shows. Nobody signs any of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Passing {
+    /// It was given the message, over its link.
+    Given,
+    /// It sent the message on: the message was heard again from it, after so many hops.
+    PassedOn {
+        /// Hops from here to the neighbour, over whomever, and back.
+        hops: u8,
+    },
+    /// It says that it has the message, by a set that errs once in a hundred times.
+    Has,
+    /// It was given the message to carry to somebody who is not there.
+    Carries,
 }
 
 /// What a message was encrypted with.
@@ -226,6 +250,8 @@ pub enum Event {
         text: String,
         /// The neighbour it came from, if it is known.
         via: Option<PeerId>,
+        /// Hops it seems to have taken; 0 if somebody carried it.
+        hops: u8,
         /// What it was encrypted with.
         protection: Protection,
     },
@@ -235,6 +261,15 @@ pub enum Event {
         id: MessageId,
         /// Its state.
         state: DeliveryState,
+    },
+    /// What a neighbour did with a message of ours.
+    Passed {
+        /// The message.
+        id: MessageId,
+        /// The neighbour.
+        by: PeerId,
+        /// What it did.
+        how: Passing,
     },
     /// A file.
     File {
@@ -273,6 +308,10 @@ pub enum Event {
         text: String,
         /// When it was written, says its writer.
         timestamp: UnixMillis,
+        /// The neighbour it came from, if it is known.
+        via: Option<PeerId>,
+        /// Hops it seems to have taken: nothing proves the number.
+        hops: u8,
     },
     /// A step towards a call.
     Call {
@@ -415,6 +454,10 @@ struct Peer {
     bundle: Option<PrekeyBundle>,
     /// When a session that does not seem to work may be made anew.
     renew_after: Instant,
+    /// Whether it has sent a packet of version 2.
+    is_wide: bool,
+    /// When packets for it may go over a route again.
+    route_after: Instant,
     /// Plaintexts that wait for a session.
     waiting: VecDeque<Vec<u8>>,
     /// Since when a private message waits for a ratchet.
@@ -437,6 +480,17 @@ struct Outgoing {
     envelope: Option<Envelope>,
 }
 
+/// That a message of somebody who is not there came or was seen: neighbours carry it to the sender.
+#[derive(Clone, Debug)]
+struct Receipt {
+    peer: PeerId,
+    key: NoiseKey,
+    plaintext: Vec<u8>,
+    created: UnixMillis,
+    couriers: BTreeSet<PeerId>,
+    envelope: Option<Envelope>,
+}
+
 /// Where a packet goes.
 #[derive(Clone, Copy, Debug)]
 enum Target {
@@ -449,6 +503,8 @@ enum Target {
     },
     /// Over all links, though it is for one peer: the way that looked best did not lead there.
     AllLinks,
+    /// Over all links but one: a route over that one did not lead there.
+    Others { except: LinkId },
     /// Over one link.
     Link(LinkId),
 }
@@ -461,6 +517,10 @@ struct Own {
     /// What others may say in sync requests that they have; of private packets nothing.
     types: Option<SyncTypes>,
     id: MessageId,
+    /// Somebody else has it.
+    is_relayed: bool,
+    /// Neighbours that were said to have it.
+    told: BTreeSet<PeerId>,
 }
 
 #[derive(Debug)]
@@ -492,6 +552,8 @@ pub struct Node {
     seen: Seen<u64>,
     /// Sealed packets that were opened.
     opened: Seen<u64>,
+    /// Packets that came back from where their route leads.
+    returned: Seen<u64>,
     delayed: BTreeMap<(Instant, u64), Delayed>,
     delayed_bytes: usize,
     relaying: BTreeMap<u64, (Instant, u64)>,
@@ -500,6 +562,9 @@ pub struct Node {
     store: SyncStore,
     outbox: BTreeMap<u64, Outgoing>,
     bag: CourierBag,
+    receipts: VecDeque<Receipt>,
+    /// Keys of those from whom somebody carried something, the newest last.
+    carried_from: VecDeque<NoiseKey>,
     /// Whom this peer is likely to meet, if its couriers are chosen by that.
     predictions: Option<Predictions>,
     /// What couriers near have told, and when.
@@ -509,7 +574,7 @@ pub struct Node {
     large_groups: BTreeMap<GroupId, LargeGroup>,
     group_pickles: Pickles,
     /// Messages to large groups whose keys have not come.
-    early: VecDeque<GroupMessage>,
+    early: VecDeque<(GroupMessage, (Option<PeerId>, u8))>,
     /// When members are told again what they should know.
     tell_due: Instant,
     received: Seen<(PeerId, MessageId)>,
@@ -552,6 +617,7 @@ impl Node {
             sessions: Sessions::new(config.sessions_max),
             seen: Seen::new(SEEN_MAX, SEEN_FOR),
             opened: Seen::new(SEEN_MAX, SEEN_FOR),
+            returned: Seen::new(SEEN_MAX, SEEN_FOR),
             delayed: BTreeMap::new(),
             delayed_bytes: 0,
             relaying: BTreeMap::new(),
@@ -560,6 +626,8 @@ impl Node {
             store: SyncStore::new(),
             outbox: BTreeMap::new(),
             bag: CourierBag::new(config.courier),
+            receipts: VecDeque::new(),
+            carried_from: VecDeque::new(),
             predictions: config
                 .courier
                 .strategy
@@ -846,7 +914,8 @@ impl Node {
         Ok(id)
     }
 
-    /// Tells a peer that the user saw its message.
+    /// Tells a peer that the user saw its message. Neighbours carry that to one that is not there, as they carried
+    /// the message; a restart forgets what no neighbour has yet.
     ///
     /// # Errors
     /// [`SendError::UnknownPeer`], [`SendError::Full`].
@@ -857,7 +926,18 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<(), SendError> {
-        self.send_content(peer, &Content::Read(id), now, rng)
+        let content = Content::Read(id);
+        let is_here = self
+            .peers
+            .get(&peer)
+            .is_some_and(|known| known.is_reachable);
+        match self.key_of(peer) {
+            Some(key) if !is_here => {
+                self.send_receipt(key, &content, now, rng);
+                Ok(())
+            }
+            _ => self.send_content(peer, &content, now, rng),
+        }
     }
 
     /// Sends a file to everybody near.
@@ -912,6 +992,7 @@ impl Node {
             Content::Call(_) => Capabilities::CALLS,
             Content::Chunk(_) => Capabilities::CHUNKS,
             Content::Couriers(_) => Capabilities::COURIERS,
+            Content::Other { kind, .. } if *kind == CONNECTION => Capabilities::CONNECTIONS,
             // Steps of large groups are sent here alone, and under a ratchet.
             Content::Ratchet(_) | Content::LargeGroup(_) => Capabilities::RATCHET,
             _ => Capabilities::default(),

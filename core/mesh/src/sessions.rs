@@ -278,13 +278,15 @@ impl Sessions {
         Ok(Step::Established { key, reply, early })
     }
 
-    /// Drops handshakes that take too long.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        for entry in self.peers.values_mut() {
+    /// Drops handshakes that take too long; gives with whom they were that this side started.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<PeerId> {
+        let mut unanswered = Vec::new();
+        for (peer, entry) in &mut self.peers {
             let late = |since: &Instant, limit| now.duration_since(*since) > limit;
             if let Some((_, since)) = &entry.attempt
                 && late(since, INITIATOR_TIMEOUT)
             {
+                unanswered.push(*peer);
                 entry.attempt = None;
             }
             if let Some((_, since)) = &entry.candidate
@@ -297,6 +299,7 @@ impl Sessions {
             }
         }
         self.peers.retain(|_, entry| !entry.is_idle());
+        unanswered
     }
 
     /// When the next handshake may have taken too long.

@@ -47,6 +47,7 @@ mod ping;
 mod placing;
 mod program;
 mod protocol;
+mod queue;
 mod record;
 mod report;
 mod report_page;
@@ -67,6 +68,7 @@ pub use fogs::{FogCoordinatorConfig, FogFileError, TokenTerms};
 pub use health::Unwell;
 pub use mesh::{
     MeshError, MeshEvent, MeshFileEnd, MeshHistory, MeshNode, MeshNodeConfig, MeshNodeStats,
+    MeshTransport,
 };
 pub use mixnet::{
     MixnetClient, MixnetClientConfig, MixnetClientStats, MixnetError, MixnetMessage, MixnetNode,

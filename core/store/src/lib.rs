@@ -63,7 +63,7 @@ pub use ledger::{
     Asked, ENTRIES_PAGE_MAX, LedgerOptions, Opening, SharedLedger, SqliteLedger, Standing,
     TextFormat, Verification,
 };
-pub use mesh::{Audience, MESH_MESSAGES_MAX, MeshChange, MeshMessage, MeshStore};
+pub use mesh::MeshStore;
 pub use node::{NodeStore, RESULT_BYTES_MAX, StoredResult, Usage};
 pub use process::HomeProcess;
 pub use tasks::TaskStore;

@@ -3,17 +3,17 @@
 use std::path::Path;
 
 use fogcompute_base::{CryptoRng, UnixMillis};
+use fogcompute_mesh::group::GroupId;
+use fogcompute_mesh::history::{Change, Conversation, History, HistoryLimits, Message};
+use fogcompute_mesh::{DeliveryState, MessageId, PeerId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::database::{Absent, Database, Schema, array, integer};
 use crate::{Durability, StoreError};
 
-/// Messages that are kept. When there are more, the oldest are forgotten.
-pub const MESH_MESSAGES_MAX: u32 = 100_000;
-
 const SCHEMA: Schema = Schema {
     application: i32::from_be_bytes(*b"FOGM"),
-    migrations: &[include_str!("mesh_1.sql")],
+    migrations: &[include_str!("mesh_1.sql"), include_str!("mesh_2.sql")],
     carry_over: |_| Ok(()),
 };
 
@@ -24,77 +24,35 @@ const SCHEMA: Schema = Schema {
 ///
 /// ```
 /// use fogcompute_base::{OsEntropy, UnixMillis};
-/// use fogcompute_store::{Audience, MeshChange, MeshMessage, MeshStore};
+/// use fogcompute_mesh::history::{Change, Conversation, History, Message};
+/// use fogcompute_mesh::{DeliveryState, MessageId, PeerId};
+/// use fogcompute_store::MeshStore;
 ///
 /// let mut store = MeshStore::in_memory()?;
 /// let secrets = store.identity(&mut OsEntropy)?;
-/// let message = MeshMessage {
-///     id: "7".to_owned(),
-///     peer: [1; 8],
-///     is_own: false,
-///     audience: Audience::Peer,
+/// let (peer, now) = (PeerId::from_bytes([1; 8]), UnixMillis(1_800_000_000_000));
+/// let message = Message {
+///     id: MessageId::new("7")?,
+///     conversation: Conversation::Peer(peer),
+///     from: Some(peer),
 ///     text: "hello".to_owned(),
-///     at: UnixMillis(1_800_000_000_000),
-///     state: 0,
+///     at: now,
+///     state: DeliveryState::Waiting,
 ///     via: None,
+///     hops: 1,
 /// };
-/// let changes = [MeshChange::Message(message.clone()), MeshChange::Message(message.clone())];
+/// let changes = [Change::Message(message.clone()), Change::Message(message.clone())];
 /// // Its rules and the message are on disk now. The same message is kept once.
-/// assert_eq!(store.save(Some(b"rules"), &changes)?, [true, false]);
-/// assert_eq!(store.messages(u64::MAX, 10)?, [(1, message)]);
-/// # Ok::<(), fogcompute_store::StoreError>(())
+/// assert_eq!(store.save(Some(b"rules"), &changes, now)?, [true, false]);
+/// assert_eq!(store.page(Some(Conversation::Peer(peer)), u64::MAX, 10)?, [(1, message)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct MeshStore {
     database: Database,
+    limits: HistoryLimits,
     /// A commit was not confirmed: memory and disk may differ from here on.
     uncertain: bool,
-}
-
-/// Whom a message is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Audience {
-    /// Everybody near.
-    Everybody,
-    /// One peer.
-    Peer,
-    /// A group.
-    Group([u8; 16]),
-}
-
-/// A message that was sent or came in.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct MeshMessage {
-    /// What sender and receiver know it by.
-    pub id: String,
-    /// Who wrote it; of a private one from here, whom it is for.
-    pub peer: [u8; 8],
-    /// Whether it was written here.
-    pub is_own: bool,
-    /// Whom it is for.
-    pub audience: Audience,
-    /// Its text.
-    pub text: String,
-    /// When it was written, says its writer.
-    pub at: UnixMillis,
-    /// How far one from here has come, as a number of the caller's.
-    pub state: u8,
-    /// The neighbour it came from, if it is known.
-    pub via: Option<[u8; 8]>,
-}
-
-/// Something to write down.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum MeshChange {
-    /// A message, unless it is there.
-    Message(MeshMessage),
-    /// How far messages from here of that id have come.
-    State {
-        /// The message.
-        id: String,
-        /// How far.
-        state: u8,
-    },
 }
 
 impl MeshStore {
@@ -108,10 +66,10 @@ impl MeshStore {
     /// [`StoreError::Sqlite`].
     pub fn open(path: impl AsRef<Path>, durability: Durability) -> Result<Self, StoreError> {
         let database = SCHEMA.open(path.as_ref(), durability, Absent::Create)?;
-        let uncertain = false;
         Ok(Self {
             database,
-            uncertain,
+            limits: HistoryLimits::default(),
+            uncertain: false,
         })
     }
 
@@ -121,10 +79,10 @@ impl MeshStore {
     /// [`StoreError::Sqlite`].
     pub fn in_memory() -> Result<Self, StoreError> {
         let database = SCHEMA.in_memory()?;
-        let uncertain = false;
         Ok(Self {
             database,
-            uncertain,
+            limits: HistoryLimits::default(),
+            uncertain: false,
         })
     }
 
@@ -162,8 +120,8 @@ impl MeshStore {
         self.database.blame(saved.map_err(StoreError::from))
     }
 
-    /// Writes what the rules have to remember, if it changed, and what became of messages, in one transaction.
-    /// Says of each message among the changes whether it is new here.
+    /// Writes what the rules have to remember, if it changed, and what became of messages, in one transaction, as
+    /// [`History::keep`] does.
     ///
     /// # Errors
     /// [`StoreError::TimeOutOfRange`], [`StoreError::DiskFull`], [`StoreError::Replaced`],
@@ -172,22 +130,11 @@ impl MeshStore {
     pub fn save(
         &mut self,
         state: Option<&[u8]>,
-        changes: &[MeshChange],
+        changes: &[Change],
+        unix: UnixMillis,
     ) -> Result<Vec<bool>, StoreError> {
-        self.transaction(|connection| write(connection, state, changes))
-    }
-
-    /// The newest messages with numbers below `before`, the newest first, at most `limit`, with their numbers.
-    ///
-    /// # Errors
-    /// [`StoreError::BadMessage`], [`StoreError::Malformed`], [`StoreError::Sqlite`], [`StoreError::Forked`].
-    pub fn messages(
-        &self,
-        before: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, MeshMessage)>, StoreError> {
-        let read = read_messages(self.database.read()?, before, limit);
-        self.database.blame(read)
+        let limits = self.limits;
+        self.transaction(|connection| write(connection, state, changes, limits, unix))
     }
 
     fn transaction<T>(
@@ -203,11 +150,80 @@ impl MeshStore {
     }
 }
 
+impl History for MeshStore {
+    type Error = StoreError;
+
+    fn set_limits(&mut self, limits: HistoryLimits) {
+        self.limits = limits;
+    }
+
+    fn keep(&mut self, changes: &[Change], unix: UnixMillis) -> Result<Vec<bool>, StoreError> {
+        self.save(None, changes, unix)
+    }
+
+    fn page(
+        &self,
+        of: Option<Conversation>,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Message)>, StoreError> {
+        let read = read_messages(self.database.read()?, of, before, limit);
+        self.database.blame(read)
+    }
+
+    fn conversations(&self) -> Result<Vec<(Conversation, u64)>, StoreError> {
+        let read = read_conversations(self.database.read()?);
+        self.database.blame(read)
+    }
+
+    fn delete(&mut self, number: u64) -> Result<bool, StoreError> {
+        // No stored number is above i64::MAX.
+        let Ok(number) = i64::try_from(number) else {
+            return Ok(false);
+        };
+        self.transaction(|connection| {
+            let deleted = connection
+                .prepare_cached(
+                    "UPDATE messages SET text = '', is_deleted = 1
+                     WHERE number = ?1 AND is_deleted = 0",
+                )?
+                .execute([number])?;
+            Ok(deleted > 0)
+        })
+    }
+
+    fn delete_conversation(&mut self, of: Conversation) -> Result<u64, StoreError> {
+        let (condition, name) = condition(Some(of));
+        self.transaction(|connection| {
+            let deleted = connection
+                .prepare_cached(&format!(
+                    "UPDATE messages SET text = '', is_deleted = 1
+                     WHERE {condition} AND is_deleted = 0 AND ?1 IS ?1"
+                ))?
+                .execute([name])?;
+            Ok(deleted as u64)
+        })
+    }
+}
+
+/// Which messages are of a conversation; `?1` is its name.
+fn condition(of: Option<Conversation>) -> (&'static str, Vec<u8>) {
+    match of {
+        None => ("1 = 1", Vec::new()),
+        Some(Conversation::Everybody) => ("audience = 0", Vec::new()),
+        Some(Conversation::Peer(peer)) => ("audience = 1 AND peer = ?1", peer.as_bytes().to_vec()),
+        Some(Conversation::Group(group)) => ("audience = 2 AND of_group = ?1", group.0.to_vec()),
+    }
+}
+
 fn write(
     connection: &Connection,
     state: Option<&[u8]>,
-    changes: &[MeshChange],
+    changes: &[Change],
+    limits: HistoryLimits,
+    unix: UnixMillis,
 ) -> Result<Vec<bool>, StoreError> {
+    let now = stored(unix)?;
     if let Some(state) = state {
         connection
             .prepare_cached("INSERT OR REPLACE INTO state VALUES (1, ?1)")?
@@ -216,11 +232,11 @@ fn write(
     let mut new = Vec::new();
     for change in changes {
         match change {
-            MeshChange::Message(message) => new.push(insert(connection, message)?),
-            MeshChange::State { id, state } => {
+            Change::Message(message) => new.push(insert(connection, message, now)?),
+            Change::State { id, state } => {
                 connection
                     .prepare_cached("UPDATE messages SET state = ?2 WHERE id = ?1 AND is_own = 1")?
-                    .execute(params![id, state])?;
+                    .execute(params![id.as_str(), state_number(*state)])?;
             }
         }
     }
@@ -229,51 +245,74 @@ fn write(
             .prepare_cached(
                 "DELETE FROM messages WHERE number <= (SELECT max(number) FROM messages) - ?1",
             )?
-            .execute([MESH_MESSAGES_MAX])?;
+            .execute([limits.messages_max])?;
+    }
+    if let Some(age_max) = limits.age_max {
+        let age_max = i64::try_from(age_max.as_millis()).unwrap_or(i64::MAX);
+        connection
+            .prepare_cached("DELETE FROM messages WHERE kept < ?1")?
+            .execute([now.saturating_sub(age_max)])?;
     }
     Ok(new)
 }
 
-fn insert(connection: &Connection, message: &MeshMessage) -> Result<bool, StoreError> {
-    let at = i64::try_from(message.at.0);
-    let at = at.map_err(|_| StoreError::TimeOutOfRange { time: message.at })?;
-    let (audience, group) = match message.audience {
-        Audience::Everybody => (0, None),
-        Audience::Peer => (1, None),
-        Audience::Group(group) => (2, Some(group)),
+fn stored(time: UnixMillis) -> Result<i64, StoreError> {
+    i64::try_from(time.0).map_err(|_| StoreError::TimeOutOfRange { time })
+}
+
+fn insert(connection: &Connection, message: &Message, now: i64) -> Result<bool, StoreError> {
+    let at = stored(message.at)?;
+    let (audience, group) = match message.conversation {
+        Conversation::Everybody => (0, None),
+        Conversation::Peer(_) => (1, None),
+        Conversation::Group(group) => (2, Some(group.0)),
     };
+    let peer = match (message.from, message.conversation) {
+        (Some(from), _) => *from.as_bytes(),
+        (None, Conversation::Peer(to)) => *to.as_bytes(),
+        (None, _) => [0; PeerId::LEN],
+    };
+    // One that is ignored would use up a number, and limits count numbers.
     let inserted = connection
         .prepare_cached(
-            "INSERT OR IGNORE INTO messages (id, peer, is_own, audience, of_group, text, at, state, via)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO messages
+             (id, peer, is_own, audience, of_group, text, at, state, via, hops, kept)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE NOT EXISTS
+             (SELECT 1 FROM messages WHERE id = ?1 AND peer = ?2 AND is_own = ?3)",
         )?
         .execute(params![
-            message.id,
-            message.peer,
-            message.is_own,
+            message.id.as_str(),
+            peer,
+            message.from.is_none(),
             audience,
             group,
             message.text,
             at,
-            message.state,
-            message.via,
+            state_number(message.state),
+            message.via.map(|via| *via.as_bytes()),
+            message.hops,
+            now,
         ])?;
     Ok(inserted > 0)
 }
 
 fn read_messages(
     connection: &Connection,
+    of: Option<Conversation>,
     before: u64,
     limit: usize,
-) -> Result<Vec<(u64, MeshMessage)>, StoreError> {
+) -> Result<Vec<(u64, Message)>, StoreError> {
+    let (condition, name) = condition(of);
     // No stored number is above i64::MAX.
     let before = i64::try_from(before).unwrap_or(i64::MAX);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut statement = connection.prepare_cached(
-        "SELECT number, id, peer, is_own, audience, of_group, text, at, state, via FROM messages
-         WHERE number < ?1 ORDER BY number DESC LIMIT ?2",
-    )?;
-    let mut rows = statement.query([before, limit])?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT number, id, peer, is_own, audience, of_group, text, at, state, via, hops
+         FROM messages
+         WHERE {condition} AND is_deleted = 0 AND number < ?2 AND ?1 IS ?1
+         ORDER BY number DESC LIMIT ?3"
+    ))?;
+    let mut rows = statement.query(params![name, before, limit])?;
     let mut messages = Vec::new();
     while let Some(row) = rows.next()? {
         let number = row.get::<_, i64>(0)?.unsigned_abs();
@@ -282,28 +321,86 @@ fn read_messages(
     Ok(messages)
 }
 
-fn read_message(number: u64, row: &Row<'_>) -> Result<MeshMessage, StoreError> {
+fn read_conversations(connection: &Connection) -> Result<Vec<(Conversation, u64)>, StoreError> {
+    // What is selected beside a maximum is of the row that has it.
+    let mut statement = connection.prepare_cached(
+        "SELECT max(number), audience, peer, of_group FROM messages WHERE is_deleted = 0
+         GROUP BY audience, CASE audience WHEN 1 THEN peer END, of_group
+         ORDER BY max(number) DESC",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut conversations = Vec::new();
+    while let Some(row) = rows.next()? {
+        let number = row.get::<_, i64>(0)?.unsigned_abs();
+        conversations.push((read_conversation(number, row, [1, 2, 3])?, number));
+    }
+    Ok(conversations)
+}
+
+/// Reads the columns for audience, peer and group.
+fn read_conversation(
+    number: u64,
+    row: &Row<'_>,
+    [audience, peer, group]: [usize; 3],
+) -> Result<Conversation, StoreError> {
     let bad = |column| StoreError::BadMessage { number, column };
-    let group = row.get_ref(5)?;
+    Ok(match row.get::<_, i64>(audience)? {
+        0 => Conversation::Everybody,
+        1 => {
+            let peer = array(row.get_ref(peer)?).ok_or_else(|| bad("peer"))?;
+            Conversation::Peer(PeerId::from_bytes(peer))
+        }
+        _ => {
+            let group = array(row.get_ref(group)?).ok_or_else(|| bad("of_group"))?;
+            Conversation::Group(GroupId(group))
+        }
+    })
+}
+
+fn read_message(number: u64, row: &Row<'_>) -> Result<Message, StoreError> {
+    let bad = |column| StoreError::BadMessage { number, column };
+    let peer = array(row.get_ref(2)?).ok_or_else(|| bad("peer"))?;
+    let is_own: bool = row.get(3)?;
     let via = row.get_ref(9)?;
-    Ok(MeshMessage {
-        id: row.get(1)?,
-        peer: array(row.get_ref(2)?).ok_or_else(|| bad("peer"))?,
-        is_own: row.get(3)?,
-        audience: match row.get::<_, i64>(4)? {
-            0 => Audience::Everybody,
-            1 => Audience::Peer,
-            _ => Audience::Group(array(group).ok_or_else(|| bad("of_group"))?),
-        },
+    let id: String = row.get(1)?;
+    let state = integer(row.get_ref(8)?).and_then(state_of);
+    Ok(Message {
+        id: MessageId::new(&id).map_err(|_| bad("id"))?,
+        conversation: read_conversation(number, row, [4, 2, 5])?,
+        from: (!is_own).then(|| PeerId::from_bytes(peer)),
         text: row.get(6)?,
         at: integer(row.get_ref(7)?)
             .map(UnixMillis)
             .ok_or_else(|| bad("at"))?,
-        state: integer(row.get_ref(8)?).ok_or_else(|| bad("state"))?,
+        state: state.ok_or_else(|| bad("state"))?,
         via: match via.as_blob_or_null() {
             Ok(None) => None,
-            _ => Some(array(via).ok_or_else(|| bad("via"))?),
+            _ => Some(PeerId::from_bytes(array(via).ok_or_else(|| bad("via"))?)),
         },
+        hops: integer(row.get_ref(10)?).ok_or_else(|| bad("hops"))?,
+    })
+}
+
+const fn state_number(state: DeliveryState) -> u8 {
+    match state {
+        DeliveryState::Waiting => 0,
+        DeliveryState::Sent => 1,
+        DeliveryState::Relayed => 2,
+        DeliveryState::Delivered => 3,
+        DeliveryState::Read => 4,
+        DeliveryState::GivenUp => 5,
+    }
+}
+
+const fn state_of(number: u8) -> Option<DeliveryState> {
+    Some(match number {
+        0 => DeliveryState::Waiting,
+        1 => DeliveryState::Sent,
+        2 => DeliveryState::Relayed,
+        3 => DeliveryState::Delivered,
+        4 => DeliveryState::Read,
+        5 => DeliveryState::GivenUp,
+        _ => return None,
     })
 }
 
@@ -314,16 +411,22 @@ mod tests {
     use rand_chacha::rand_core::SeedableRng;
     use tempfile::TempDir;
 
-    fn message(id: &str, audience: Audience) -> MeshMessage {
-        MeshMessage {
-            id: id.to_owned(),
-            peer: [3; 8],
-            is_own: true,
-            audience,
+    const NOW: UnixMillis = UnixMillis(20);
+
+    mod conformance {
+        fogcompute_mesh::history_conformance!(|| super::MeshStore::in_memory().unwrap());
+    }
+
+    fn message(id: &str) -> Message {
+        Message {
+            id: MessageId::new(id).unwrap(),
+            conversation: Conversation::Peer(PeerId::from_bytes([3; 8])),
+            from: None,
             text: format!("text of {id}"),
             at: UnixMillis(17),
-            state: 0,
+            state: DeliveryState::Waiting,
             via: None,
+            hops: 0,
         }
     }
 
@@ -336,78 +439,105 @@ mod tests {
         let secret = store.identity(&mut rng).unwrap();
         assert_eq!(store.identity(&mut rng).unwrap(), secret);
         assert_eq!(store.state().unwrap(), None);
-        let mut received = message("b", Audience::Group([9; 16]));
-        (received.is_own, received.via) = (false, Some([4; 8]));
+        let mut received = message("b");
+        received.conversation = Conversation::Group(GroupId([9; 16]));
+        received.from = Some(PeerId::from_bytes([5; 8]));
+        (received.via, received.hops) = (Some(PeerId::from_bytes([4; 8])), 2);
         let changes = [
-            MeshChange::Message(message("a", Audience::Peer)),
-            MeshChange::Message(received.clone()),
-            MeshChange::State {
-                id: "a".to_owned(),
-                state: 3,
+            Change::Message(message("a")),
+            Change::Message(received.clone()),
+            Change::State {
+                id: MessageId::new("a").unwrap(),
+                state: DeliveryState::Delivered,
             },
         ];
-        assert_eq!(store.save(Some(b"one"), &changes).unwrap(), [true, true]);
-        store.save(Some(b"two"), &[]).unwrap();
-        store.save(None, &[]).unwrap();
+        let new = store.save(Some(b"one"), &changes, NOW).unwrap();
+        assert_eq!(new, [true, true]);
+        store.save(Some(b"two"), &[], NOW).unwrap();
+        store.save(None, &[], NOW).unwrap();
         drop(store);
 
         let mut store = MeshStore::open(&path, Durability::Full).unwrap();
         assert_eq!(store.identity(&mut rng).unwrap(), secret);
         assert_eq!(store.state().unwrap().as_deref(), Some(&b"two"[..]));
-        let mut sent = message("a", Audience::Peer);
-        sent.state = 3;
+        let mut sent = message("a");
+        sent.state = DeliveryState::Delivered;
         assert_eq!(
-            store.messages(u64::MAX, 9).unwrap(),
+            store.page(None, u64::MAX, 9).unwrap(),
             [(2, received), (1, sent.clone())]
         );
-        assert_eq!(store.messages(2, 9).unwrap(), [(1, sent)]);
+        assert_eq!(store.page(None, 2, 9).unwrap(), [(1, sent)]);
         // It comes again, as after a restart of the mesh.
-        let again = [MeshChange::Message(message("a", Audience::Everybody))];
-        assert_eq!(store.save(None, &again).unwrap(), [false]);
+        let again = [Change::Message(message("a"))];
+        assert_eq!(store.save(None, &again, NOW).unwrap(), [false]);
+    }
+
+    /// Files of the first release have neither hops nor an age.
+    #[test]
+    fn a_file_of_the_first_kind_is_read_on() {
+        let first = Schema {
+            application: SCHEMA.application,
+            migrations: &[include_str!("mesh_1.sql")],
+            carry_over: |_| Ok(()),
+        };
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("mesh");
+        let mut database = first.open(&path, Durability::Full, Absent::Create).unwrap();
+        let inserted = database.transaction(|connection| {
+            connection.execute_batch(
+                "INSERT INTO messages (id, peer, is_own, audience, text, at, state)
+                 VALUES ('a', x'0303030303030303', 1, 1, 'text of a', 17, 0)",
+            )?;
+            Ok(())
+        });
+        inserted.unwrap();
+        drop(database);
+        let store = MeshStore::open(&path, Durability::Full).unwrap();
+        let page = store.page(None, u64::MAX, 9).unwrap();
+        assert_eq!(page, [(1, message("a"))]);
     }
 
     #[test]
     fn a_time_that_cannot_be_stored_changes_nothing() {
         let mut store = MeshStore::in_memory().unwrap();
-        let mut late = message("late", Audience::Peer);
+        let mut late = message("late");
         late.at = UnixMillis(u64::MAX);
-        let changes = [
-            MeshChange::Message(message("in time", Audience::Peer)),
-            MeshChange::Message(late),
-        ];
+        let changes = [Change::Message(message("in time")), Change::Message(late)];
         assert!(matches!(
-            store.save(Some(b"state"), &changes),
+            store.save(Some(b"state"), &changes, NOW),
             Err(StoreError::TimeOutOfRange { .. })
         ));
-        assert_eq!(store.messages(u64::MAX, 9).unwrap(), []);
+        assert_eq!(store.page(None, u64::MAX, 9).unwrap(), []);
         assert_eq!(store.state().unwrap(), None);
     }
 
     #[test]
-    fn the_oldest_messages_are_forgotten() {
+    fn deleted_texts_are_not_in_the_table_any_more() {
         let mut store = MeshStore::in_memory().unwrap();
-        let first = [MeshChange::Message(message("first", Audience::Peer))];
-        store.save(None, &first).unwrap();
+        store.keep(&[Change::Message(message("a"))], NOW).unwrap();
+        assert!(store.delete(1).unwrap());
         let connection = store.database.read().unwrap();
-        let ahead = "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'messages'";
-        connection.execute(ahead, [MESH_MESSAGES_MAX]).unwrap();
-        let newest = [MeshChange::Message(message("newest", Audience::Peer))];
-        store.save(None, &newest).unwrap();
-        let kept = store.messages(u64::MAX, 9).unwrap();
-        assert_eq!(kept.len(), 1);
-        assert_eq!(kept[0].0, u64::from(MESH_MESSAGES_MAX) + 1);
+        let text: String = connection
+            .query_row("SELECT text FROM messages", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(text, "");
     }
 
     #[test]
     fn rows_that_make_no_sense_are_said_to() {
         let mut store = MeshStore::in_memory().unwrap();
-        let changes = [MeshChange::Message(message("a", Audience::Peer))];
-        store.save(None, &changes).unwrap();
-        for (column, value) in [("peer", "x'00'"), ("at", "-1"), ("state", "256")] {
+        store.keep(&[Change::Message(message("a"))], NOW).unwrap();
+        for (column, value) in [
+            ("peer", "x'00'"),
+            ("at", "-1"),
+            ("state", "256"),
+            ("state", "6"),
+            ("hops", "-1"),
+        ] {
             let connection = store.database.read().unwrap();
             let sql = format!("SAVEPOINT s; UPDATE messages SET {column} = {value}");
             connection.execute_batch(&sql).unwrap();
-            let refused = store.messages(u64::MAX, 9);
+            let refused = store.page(None, u64::MAX, 9);
             assert!(
                 matches!(refused, Err(StoreError::BadMessage { number: 1, column: c }) if c == column),
                 "{column}"

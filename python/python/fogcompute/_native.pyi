@@ -4886,7 +4886,7 @@ class MeshEvent:
     """Something that happened to a mesh node. What its kind does not have is `None`, 0 or empty.
 
     Kinds: `peer_joined`, `peer_left`, `peer_changed`, `session_ready`, `public`, `private`,
-    `delivery`, `file`, `voice`, `group`, `group_message`, `call`, `other`, `file_offered`,
+    `delivery`, `passed`, `file`, `voice`, `group`, `group_message`, `call`, `other`, `file_offered`,
     `file_progress`, `file_received`, `file_failed`, `link_up`, `link_down`, `radio_failed`.
     """
 
@@ -4927,7 +4927,14 @@ class MeshEvent:
 
     @property
     def hops(self) -> int:
-        """Hops that a public message seems to have taken: nothing proves the number."""
+        """Hops that a message seems to have taken; 0 if somebody carried it. Nothing proves the number.
+        """
+
+    @property
+    def passing(self) -> str | None:
+        """What a neighbour did with a message of ours: it was `given`, it `passed_on`, it `has` the message,
+        or `carries` it.
+        """
 
     @property
     def state(self) -> str | None:
@@ -5070,6 +5077,10 @@ class MeshMessage:
     @property
     def via(self) -> str | None:
         """The neighbour it came from, if it is known."""
+
+    @property
+    def hops(self) -> int:
+        """Hops it seems to have taken; 0 if that is not known."""
 
 @final
 class RadioInbox:
@@ -5249,8 +5260,20 @@ class MeshNode:
     def peers(self) -> tuple[MeshPeer, ...]:
         """Peers that are known."""
 
-    def history(self, limit: int = 100, *, before: int | None = None) -> tuple[MeshMessage, ...]:
-        """The newest messages with numbers below `before`, the newest first. None without a file.
+    def history(
+        self,
+        limit: int = 100,
+        *,
+        before: int | None = None,
+        peer: str | None = None,
+        group: str | None = None,
+    ) -> tuple[MeshMessage, ...]:
+        """The newest messages with numbers below `before`, the newest first: all, those with one peer, or
+        those of one group. Without a file those since the start.
+        """
+
+    def delete_message(self, number: int) -> bool:
+        """Deletes a message from the history, by its number; from here alone. `False` if there is none.
         """
 
     def stats(self) -> dict[str, int]:

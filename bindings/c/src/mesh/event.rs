@@ -158,7 +158,7 @@ pub struct fog_mesh_event_parts {
     pub is_private: bool,
     /// Whether a file goes from here.
     pub is_sent: bool,
-    /// Hops that a public message seems to have taken: nothing proves the number.
+    /// Hops that a message seems to have taken; 0 if somebody carried it. Nothing proves the number.
     pub hops: u8,
     /// When a message was written, says its writer, in milliseconds since 1970.
     pub unix_ms: u64,

@@ -710,7 +710,7 @@ pub unsafe extern "C" fn fog_mesh_node_peers(
     })
 }
 
-/// Lists the newest messages, the newest first. There are none without a file.
+/// Lists the newest messages, the newest first. Without a file those since the start.
 ///
 /// Thread safety: any thread, at the same time as other calls but fog_mesh_node_free().
 /// @param node   the node

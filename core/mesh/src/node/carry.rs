@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fogcompute_base::{CryptoRng, Instant};
 
-use super::{DeliveryState, Node};
+use super::{DeliveryState, Event, Node, Passing, RECEIPTS_MAX, Receipt, WAITING_MAX};
 use crate::announce::Capabilities;
 use crate::courier::{CourierNews, CourierStrategy, Envelope, Knowledge, Predictions};
 use crate::identity::NoiseKey;
@@ -27,11 +27,14 @@ const NEWS_MAX: usize = 64;
 impl Node {
     /// What this peer says it can do.
     pub(super) const fn capabilities(&self) -> Capabilities {
+        let mut capabilities = self.config.capabilities;
         if self.config.courier.strategy.asks() {
-            self.config.capabilities.with(Capabilities::COURIERS)
-        } else {
-            self.config.capabilities
+            capabilities = capabilities.with(Capabilities::COURIERS);
         }
+        if self.config.relays && self.config.routes {
+            capabilities = capabilities.with(Capabilities::ROUTES);
+        }
+        capabilities
     }
 
     /// Gives a peer that announced itself what is carried for it, and a courier its part.
@@ -56,6 +59,7 @@ impl Node {
         }
         if is_direct {
             self.share_with(peer, now, rng);
+            self.carry_receipts(now, rng);
         }
     }
 
@@ -180,7 +184,6 @@ impl Node {
         rng: &mut impl CryptoRng,
     ) {
         let unix = self.unix(now);
-        let strategy = self.config.courier.strategy;
         let Some(message) = self.outbox.get(&number) else {
             return;
         };
@@ -188,83 +191,200 @@ impl Node {
             return;
         };
         let receiver = recipient.announce.noise_key;
-        let own = self
-            .predictions
-            .as_ref()
-            .map(|predictions| predictions.of(&receiver))
-            .unwrap_or_default();
-        let couriers_max = match strategy {
-            CourierStrategy::Epidemic => COURIERS_EPIDEMIC,
-            _ => COURIERS,
-        };
-        let couriers: BTreeSet<_> = self
-            .links
-            .values()
-            .filter_map(Link::peer)
-            .filter(|peer| *peer != message.peer && !message.couriers.contains(peer))
-            .filter(|peer| {
-                let knowledge = self.knowledge(*peer, &receiver, message.envelope.as_ref());
-                knowledge.is_some_and(|knowledge| strategy.starts(own, knowledge))
-            })
-            .take(couriers_max.saturating_sub(message.couriers.len()))
-            .collect();
+        let couriers = self.couriers_for(
+            message.peer,
+            &receiver,
+            &message.couriers,
+            message.envelope.as_ref(),
+        );
         if couriers.is_empty() {
             return;
         }
         let peer = message.peer;
-        let is_sealed = message.envelope.as_ref();
-        let is_sealed = is_sealed.is_some_and(|known| known.is_alive(unix));
-        // Every copy is the same, so one key of the ratchet is used for all.
-        let ratcheted = (!is_sealed)
-            .then(|| self.ratcheted_to_carry(peer, plaintext))
-            .flatten();
-        let plaintext = ratcheted.as_deref().unwrap_or(plaintext);
-        let (Some(message), Some(recipient)) =
-            (self.outbox.get_mut(&number), self.peers.get(&peer))
+        let known = message.envelope.clone();
+        let known = known.filter(|known| known.is_alive(unix));
+        let Some(envelope) =
+            known.or_else(|| self.seal_to_carry(peer, receiver, plaintext, now, rng))
         else {
             return;
         };
-        let envelope = match message
-            .envelope
-            .clone()
-            .filter(|known| known.is_alive(unix))
-        {
-            Some(envelope) => envelope,
-            None => {
-                let prekeys = recipient
-                    .bundle
-                    .as_ref()
-                    .filter(|bundle| !bundle.keys.is_empty());
-                let sealed = match prekeys {
-                    Some(bundle) => {
-                        let count = bundle.keys.len() as u64;
-                        let at = usize::try_from(rng.next_u64() % count).unwrap_or(0);
-                        let prekey = &bundle.keys[at];
-                        Envelope::seal_to_prekey(
-                            &self.identity,
-                            receiver,
-                            prekey,
-                            plaintext,
-                            unix,
-                            rng,
-                        )
-                    }
-                    None => Envelope::seal(&self.identity, receiver, plaintext, unix, rng),
-                };
-                // An announced key may be of low order: then nothing can be sealed to it.
-                let Ok(mut envelope) = sealed else {
-                    return;
-                };
-                envelope.copies = strategy.copies();
-                message.envelope = Some(envelope.clone());
-                envelope
-            }
+        let Some(message) = self.outbox.get_mut(&number) else {
+            return;
         };
+        let id = message.id.clone();
+        message.envelope = Some(envelope.clone());
         message.couriers.extend(&couriers);
         for courier in couriers {
             self.send_envelope(courier, &envelope, now, rng);
+            let (id, how) = (id.clone(), Passing::Carries);
+            self.emit(Event::Passed {
+                id,
+                by: courier,
+                how,
+            });
         }
         self.advance(number, DeliveryState::Relayed);
+    }
+
+    /// Neighbours that are given something to carry, beside those that were.
+    fn couriers_for(
+        &self,
+        to: PeerId,
+        receiver: &NoiseKey,
+        had: &BTreeSet<PeerId>,
+        envelope: Option<&Envelope>,
+    ) -> BTreeSet<PeerId> {
+        let strategy = self.config.courier.strategy;
+        let predictions = self.predictions.as_ref();
+        let own = predictions.map(|all| all.of(receiver)).unwrap_or_default();
+        let couriers_max = match strategy {
+            CourierStrategy::Epidemic => COURIERS_EPIDEMIC,
+            _ => COURIERS,
+        };
+        self.links
+            .values()
+            .filter_map(Link::peer)
+            .filter(|peer| *peer != to && !had.contains(peer))
+            .filter(|peer| {
+                let knowledge = self.knowledge(*peer, receiver, envelope);
+                knowledge.is_some_and(|knowledge| strategy.starts(own, knowledge))
+            })
+            .take(couriers_max.saturating_sub(had.len()))
+            .collect()
+    }
+
+    /// Seals something for who is not there, under a key of a ratchet if there is one. Every copy is the same, so one
+    /// key is used for all.
+    fn seal_to_carry(
+        &mut self,
+        peer: PeerId,
+        receiver: NoiseKey,
+        plaintext: &[u8],
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Option<Envelope> {
+        let ratcheted = self.ratcheted_to_carry(peer, plaintext);
+        let plaintext = ratcheted.as_deref().unwrap_or(plaintext);
+        self.seal_envelope(receiver, plaintext, now, rng)
+    }
+
+    /// Seals something for who is not there: to one of its one-time keys, if there is one. `None` if it announced a
+    /// key of low order.
+    fn seal_envelope(
+        &self,
+        receiver: NoiseKey,
+        plaintext: &[u8],
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Option<Envelope> {
+        let unix = self.unix(now);
+        let known = self.peers.get(&receiver.peer_id());
+        let prekeys = known
+            .and_then(|known| known.bundle.as_ref())
+            .filter(|bundle| !bundle.keys.is_empty());
+        let sealed = match prekeys {
+            Some(bundle) => {
+                let count = bundle.keys.len() as u64;
+                let at = usize::try_from(rng.next_u64() % count).unwrap_or(0);
+                let prekey = &bundle.keys[at];
+                Envelope::seal_to_prekey(&self.identity, receiver, prekey, plaintext, unix, rng)
+            }
+            None => Envelope::seal(&self.identity, receiver, plaintext, unix, rng),
+        };
+        let mut envelope = sealed.ok()?;
+        envelope.copies = self.config.courier.strategy.copies();
+        Some(envelope)
+    }
+
+    /// The key of a peer that announced itself, or from which somebody carried something.
+    pub(super) fn key_of(&self, peer: PeerId) -> Option<NoiseKey> {
+        let known = self.peers.get(&peer).map(|known| known.announce.noise_key);
+        let carried = || self.carried_from.iter().find(|key| key.peer_id() == peer);
+        known.or_else(|| carried().copied())
+    }
+
+    /// Says to a peer that is not there that its message came, or was seen: over neighbours, now or when there are
+    /// some.
+    pub(super) fn send_receipt(
+        &mut self,
+        key: NoiseKey,
+        content: &Content,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) {
+        let plaintext = content.encode().expect("it was read, so it can be written");
+        let peer = key.peer_id();
+        let is_same = |other: &Receipt| other.peer == peer && other.plaintext == plaintext;
+        if !self.receipts.iter().any(is_same) {
+            if self.receipts.len() >= RECEIPTS_MAX {
+                self.receipts.pop_front();
+            }
+            self.receipts.push_back(Receipt {
+                peer,
+                key,
+                plaintext,
+                created: self.unix(now),
+                couriers: BTreeSet::new(),
+                envelope: None,
+            });
+        }
+        self.carry_receipts(now, rng);
+    }
+
+    /// Gives neighbours the receipts that they are to carry. One that enough of them had is forgotten when it is as
+    /// old as an envelope gets: until then its message may come again.
+    pub(super) fn carry_receipts(&mut self, now: Instant, rng: &mut impl CryptoRng) {
+        let unix = self.unix(now);
+        let lifetime = self.config.outbox_lifetime;
+        self.receipts.retain(|receipt| {
+            Duration::from_millis(unix.0.saturating_sub(receipt.created.0)) <= lifetime
+        });
+        for at in 0..self.receipts.len() {
+            let receipt = &self.receipts[at];
+            let (peer, key) = (receipt.peer, receipt.key);
+            let envelope = receipt.envelope.as_ref();
+            let couriers = self.couriers_for(peer, &key, &receipt.couriers, envelope);
+            if couriers.is_empty() {
+                continue;
+            }
+            let (known, plaintext) = (receipt.envelope.clone(), receipt.plaintext.clone());
+            let sealed = known.or_else(|| self.seal_to_carry(peer, key, &plaintext, now, rng));
+            let Some(envelope) = sealed else {
+                continue;
+            };
+            let receipt = &mut self.receipts[at];
+            receipt.envelope = Some(envelope.clone());
+            receipt.couriers.extend(&couriers);
+            for courier in couriers {
+                self.send_envelope(courier, &envelope, now, rng);
+            }
+        }
+    }
+
+    /// A peer is there: it is told what neighbours were to carry to it.
+    pub(super) fn send_waiting_receipts(
+        &mut self,
+        peer: PeerId,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) {
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        let mut is_any = false;
+        self.receipts.retain(|receipt| {
+            let goes = receipt.peer == peer && known.waiting.len() < WAITING_MAX;
+            if goes {
+                known.waiting.push_back(receipt.plaintext.clone());
+                is_any = true;
+            }
+            !goes
+        });
+        if is_any && self.sessions.is_established(peer) {
+            self.flush(peer, now, rng);
+        } else if is_any {
+            self.start_session(peer, now, rng);
+        }
     }
 
     pub(super) fn send_envelope(
@@ -281,6 +401,7 @@ impl Node {
             return;
         };
         let mut packet = packet.to(to);
+        self.choose_route(&mut packet, to, now);
         packet.sign(&self.identity);
         self.originate(&packet, None, now, rng);
     }

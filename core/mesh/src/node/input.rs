@@ -5,7 +5,7 @@ use std::time::Duration;
 use fogcompute_base::{CryptoRng, Instant, UnixMillis};
 
 use super::{
-    DeliveryState, Event, Node, Peer, PeerState, Protection, Target, UNVERIFIED_BYTES_MAX,
+    DeliveryState, Event, Node, Passing, Peer, PeerState, Protection, Target, UNVERIFIED_BYTES_MAX,
     UNVERIFIED_MAX,
 };
 use crate::announce::{Announce, Capabilities};
@@ -15,7 +15,7 @@ use crate::fragment::{Fragment, FragmentError};
 use crate::group::{GroupMessage, GroupState};
 use crate::identity::{NoiseKey, VerifyKey};
 use crate::link::LinkId;
-use crate::noise::NoiseError;
+use crate::noise::{HANDSHAKE_BYTES, NoiseError};
 use crate::packet::{Packet, PacketError, PacketType, PeerId, TTL_MAX, Tail};
 use crate::payload::{Content, MessageId};
 use crate::ratchet::RatchetMessage;
@@ -39,9 +39,13 @@ const ANSWER_PACKETS_MAX: usize = 200;
 /// How a packet came.
 #[derive(Clone, Copy)]
 pub(super) struct Arrival {
-    link: LinkId,
+    pub(super) link: LinkId,
     /// Put together from fragments, which were passed on themselves.
-    is_whole_again: bool,
+    pub(super) is_whole_again: bool,
+    /// Hops it seems to have taken; 0 if somebody carried it.
+    hops: u8,
+    /// Its sender chose the way.
+    is_routed: bool,
     /// What the neighbour called itself on the air, and when, if it is one of a fog.
     air: Option<(PeerId, UnixMillis)>,
 }
@@ -83,6 +87,8 @@ impl Node {
                 let mut arrival = Arrival {
                     link,
                     is_whole_again: false,
+                    hops: 0,
+                    is_routed: false,
                     air: None,
                 };
                 let packet = if self.fog.is_some() {
@@ -95,6 +101,8 @@ impl Node {
                     packet
                 };
                 self.counters.received += 1;
+                arrival.hops = hops(&packet);
+                arrival.is_routed = packet.route().is_some();
                 self.handle_packet(packet, arrival, now, rng);
             }
             Err(error) => self.count_packet_error(error),
@@ -153,7 +161,9 @@ impl Node {
     ) {
         let key = packet.dedup_key();
         if packet.sender == self.id {
-            self.handle_echo(key);
+            if !self.send_around(&packet, key, arrival, now, rng) {
+                self.handle_echo(key, arrival);
+            }
             return;
         }
         if !self.is_timely(&packet, arrival, now) {
@@ -172,11 +182,13 @@ impl Node {
                 }
                 self.counters.relays_cancelled += 1;
             }
+            self.send_around(&packet, key, arrival, now, rng);
             return;
         }
         // What is signed by somebody known is verified before it counts as seen: else a forged copy would
         // keep the real one out.
-        match self.check_signature(&packet) {
+        let signed = self.check_signature(&packet);
+        match signed {
             Signed::Wrong => {
                 self.counters.mis_signed += 1;
                 return;
@@ -196,6 +208,12 @@ impl Node {
                     return;
                 }
                 self.store.insert(&packet, self.unix(now));
+                if signed == Signed::Right
+                    && packet.version() == 2
+                    && let Some(known) = self.peers.get_mut(&packet.sender)
+                {
+                    known.is_wide = true;
+                }
             }
         }
         self.seen.insert(key, now);
@@ -205,30 +223,33 @@ impl Node {
     }
 
     /// A packet of this peer came back: somebody passed it on.
-    fn handle_echo(&mut self, key: u64) {
+    fn handle_echo(&mut self, key: u64, arrival: Arrival) {
         self.counters.duplicated += 1;
-        let Some(own) = self.own.iter().find(|own| own.key == key) else {
+        let hops = arrival.hops;
+        self.others_have(key, arrival.link, Passing::PassedOn { hops });
+    }
+
+    /// A neighbour has a message of ours.
+    fn others_have(&mut self, key: u64, link: LinkId, how: Passing) {
+        let by = self.via(link);
+        let Some(own) = self.own.iter_mut().find(|own| own.key == key) else {
             return;
         };
         let id = own.id.clone();
+        let is_first = !std::mem::replace(&mut own.is_relayed, true);
+        let is_news = by.is_some_and(|by| own.told.insert(by));
+        let is_public = own.types.is_some();
+        if let Some(by) = by.filter(|_| is_news) {
+            let id = id.clone();
+            self.emit(Event::Passed { id, by, how });
+        }
         let private = self.outbox.iter().find(|(_, message)| message.id == id);
         if let Some(number) = private.map(|(number, _)| *number) {
             self.advance(number, DeliveryState::Relayed);
-        } else {
-            self.others_have(key);
-        }
-    }
-
-    /// Others have a message of ours that is for everybody or a group: it has no further states.
-    fn others_have(&mut self, key: u64) {
-        if let Some(at) = self.own.iter().position(|own| own.key == key)
-            && let Some(own) = self.own.remove(at)
-            && own.types.is_some()
-        {
-            self.emit(Event::Delivery {
-                id: own.id,
-                state: DeliveryState::Relayed,
-            });
+        } else if is_first && is_public {
+            // What is for everybody or a group has no further states.
+            let state = DeliveryState::Relayed;
+            self.emit(Event::Delivery { id, state });
         }
     }
 
@@ -308,8 +329,9 @@ impl Node {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) {
-        // With one link there is nobody to pass it to.
-        if !self.config.relays || self.links.len() < 2 {
+        // With one link there is nobody to pass it to, but for who is to hear that its route ends here.
+        let is_alone = self.links.len() < 2 && self.place_on_route(&packet).is_none();
+        if !self.config.relays || is_alone {
             return;
         }
         let Some(relay) = relay(&packet, self.links.len(), rng) else {
@@ -368,7 +390,7 @@ impl Node {
                 Err(_) => self.refuse_payload(),
             },
             PacketType::PREKEYS => self.handle_prekeys(packet),
-            PacketType::GROUP => self.handle_group(packet, now, rng),
+            PacketType::GROUP => self.handle_group(packet, arrival, now, rng),
             PacketType::COURIER => self.handle_envelope(packet, arrival, now, rng),
             _ => true,
         }
@@ -379,7 +401,7 @@ impl Node {
         false
     }
 
-    fn via(&self, link: LinkId) -> Option<PeerId> {
+    pub(super) fn via(&self, link: LinkId) -> Option<PeerId> {
         self.links.get(&link)?.peer()
     }
 
@@ -503,6 +525,8 @@ impl Node {
             is_favourite: false,
             bundle: None,
             renew_after: now,
+            is_wide: false,
+            route_after: now,
             waiting: std::collections::VecDeque::new(),
             ratchet_since: None,
             ratchet_after: now,
@@ -530,6 +554,8 @@ impl Node {
             let arrival = Arrival {
                 link,
                 is_whole_again: true,
+                hops: hops(&packet),
+                is_routed: packet.route().is_some(),
                 air: None,
             };
             if self.process(&packet, arrival, now, rng) {
@@ -551,7 +577,7 @@ impl Node {
             text: text.to_owned(),
             timestamp: packet.timestamp,
             via: self.via(arrival.link),
-            hops: TTL_MAX.saturating_sub(packet.ttl) + 1,
+            hops: arrival.hops,
         };
         self.emit(event);
         true
@@ -579,6 +605,10 @@ impl Node {
             return self.refuse_payload();
         }
         let peer = packet.sender;
+        // It may have tried a route first. What answers it does not.
+        if packet.route().is_none() && packet.payload().len() == HANDSHAKE_BYTES[0] {
+            self.mistrust_routes(peer, now);
+        }
         let step = self.sessions.handshake(
             &self.identity,
             peer,
@@ -693,14 +723,16 @@ impl Node {
                         from,
                         text,
                         via: self.via(arrival.link),
+                        hops: arrival.hops,
                         protection,
                     };
                     self.emit(event);
                 } else {
                     self.counters.duplicated += 1;
+                    self.mistrust_routes(from, now);
                 }
                 // Also when it comes again: the receipt may be what was lost.
-                self.confirm(from, id, now, rng);
+                self.confirm(from, id, arrival, now, rng);
             }
             Content::Delivered(id) => self.handle_receipt(from, &id, DeliveryState::Delivered),
             Content::Read(id) => self.handle_receipt(from, &id, DeliveryState::Read),
@@ -727,11 +759,33 @@ impl Node {
         }
     }
 
-    fn confirm(&mut self, peer: PeerId, id: MessageId, now: Instant, rng: &mut impl CryptoRng) {
-        let receipt = Content::Delivered(id).encode();
-        let receipt = receipt.expect("it was read, so it can be written");
+    fn confirm(
+        &mut self,
+        peer: PeerId,
+        id: MessageId,
+        arrival: Arrival,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) {
+        let content = Content::Delivered(id);
+        let is_here = self
+            .peers
+            .get(&peer)
+            .is_some_and(|known| known.is_reachable);
+        if !is_here && let Some(key) = self.key_of(peer) {
+            self.send_receipt(key, &content, now, rng);
+            return;
+        }
+        let receipt = content.encode().expect("it was read, so it can be written");
         if let Some(sealed) = self.seal(peer, &receipt, now) {
-            self.send_directed(PacketType::ENCRYPTED, peer, sealed, None, now, rng);
+            // It answers the way that the message came: a route may have been tried before.
+            let target = if arrival.is_routed || self.link_of(peer).is_some() {
+                Target::Peer { peer, except: None }
+            } else {
+                Target::AllLinks
+            };
+            let kind = PacketType::ENCRYPTED;
+            self.send_towards(target, kind, peer, sealed, None, now, rng);
         } else if let Some(known) = self.peers.get_mut(&peer)
             && known.waiting.len() < super::WAITING_MAX
         {
@@ -807,11 +861,18 @@ impl Node {
         self.emit(Event::Group { group, creator });
     }
 
-    fn handle_group(&mut self, packet: &Packet, now: Instant, rng: &mut impl CryptoRng) -> bool {
+    fn handle_group(
+        &mut self,
+        packet: &Packet,
+        arrival: Arrival,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> bool {
         let Ok(message) = GroupMessage::decode(packet.payload()) else {
             return self.refuse_payload();
         };
-        if self.handle_large_group_message(packet.sender, &message, now, rng) {
+        let came = (self.via(arrival.link), arrival.hops);
+        if self.handle_large_group_message(packet.sender, &message, came, now, rng) {
             return true;
         }
         // Groups of others are passed on.
@@ -826,6 +887,8 @@ impl Node {
                     from: member.fingerprint,
                     text: text.text,
                     timestamp: text.timestamp,
+                    via: self.via(arrival.link),
+                    hops: arrival.hops,
                 };
                 self.emit(event);
             }
@@ -930,6 +993,13 @@ impl Node {
         };
         match content {
             Content::Private { .. } | Content::Delivered(_) | Content::Read(_) => {
+                if !self.carried_from.contains(&sender) {
+                    if self.carried_from.len() >= super::RECEIPTS_MAX {
+                        self.carried_from.pop_front();
+                    }
+                    self.carried_from.push_back(sender);
+                }
+                let arrival = Arrival { hops: 0, ..arrival };
                 self.handle_content(sender.peer_id(), content, protection, arrival, now, rng);
                 true
             }
@@ -977,7 +1047,7 @@ impl Node {
         true
     }
 
-    fn handle_what_others_have(&mut self, request: &SyncRequest) {
+    fn handle_what_others_have(&mut self, request: &SyncRequest, link: LinkId) {
         let wanted = request.wanted();
         let asked: Vec<_> = self
             .own
@@ -991,7 +1061,7 @@ impl Node {
             .collect();
         for (_, key) in asked {
             if !missing.contains(&key) {
-                self.others_have(key);
+                self.others_have(key, link, Passing::Has);
             }
         }
     }
@@ -1020,7 +1090,7 @@ impl Node {
             return;
         }
         up.answered.push_back(now);
-        self.handle_what_others_have(&request);
+        self.handle_what_others_have(&request, link);
         let Some(up) = self.links.get(&link) else {
             return;
         };
@@ -1036,6 +1106,11 @@ impl Node {
             }
         }
     }
+}
+
+/// Hops that a packet seems to have taken.
+const fn hops(packet: &Packet) -> u8 {
+    TTL_MAX.saturating_sub(packet.ttl) + 1
 }
 
 /// What a packet's signature is worth.

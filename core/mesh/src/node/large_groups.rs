@@ -326,11 +326,13 @@ impl Node {
         self.send_step(from, LargeGroupStep::Heard { group, epoch }, now, rng);
     }
 
-    /// Reads a message to a large group; `false` if it is to none this peer is in.
+    /// Reads a message to a large group that came over a neighbour after so many hops; `false` if it is to none this
+    /// peer is in.
     pub(super) fn handle_large_group_message(
         &mut self,
         from: PeerId,
         message: &GroupMessage,
+        came: (Option<PeerId>, u8),
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> bool {
@@ -338,21 +340,29 @@ impl Node {
             return false;
         };
         match known.open(message, &mut self.group_pickles) {
-            Ok((text, member)) => self.tell_large_group_text(message.group, text, member),
-            Err(LargeGroupError::NoKey) => self.keep_early(from, message, now, rng),
+            Ok((text, member)) => self.tell_large_group_text(message.group, text, member, came),
+            Err(LargeGroupError::NoKey) => self.keep_early(from, message, came, now, rng),
             Err(LargeGroupError::Gone) => self.counters.duplicated += 1,
             Err(_) => self.counters.groups_refused += 1,
         }
         true
     }
 
-    fn tell_large_group_text(&mut self, group: GroupId, text: LargeGroupText, from: Fingerprint) {
+    fn tell_large_group_text(
+        &mut self,
+        group: GroupId,
+        text: LargeGroupText,
+        from: Fingerprint,
+        (via, hops): (Option<PeerId>, u8),
+    ) {
         self.emit(Event::GroupMessage {
             group,
             id: text.id,
             from,
             text: text.text,
             timestamp: text.timestamp,
+            via,
+            hops,
         });
     }
 
@@ -361,21 +371,22 @@ impl Node {
         &mut self,
         from: PeerId,
         message: &GroupMessage,
+        came: (Option<PeerId>, u8),
         now: Instant,
         rng: &mut impl CryptoRng,
     ) {
-        let bytes: usize = self.early.iter().map(|early| early.sealed.len()).sum();
+        let bytes: usize = self.early.iter().map(|(early, _)| early.sealed.len()).sum();
         let mut bytes = bytes + message.sealed.len();
         while self.early.len() >= EARLY_MAX || bytes > EARLY_BYTES_MAX {
             self.counters.groups_refused += 1;
-            let Some(oldest) = self.early.pop_front() else {
+            let Some((oldest, _)) = self.early.pop_front() else {
                 return;
             };
             bytes -= oldest.sealed.len();
         }
         let (group, tag) = (message.group, message.nonce);
-        let is_first = self.early.iter().all(|early| early.nonce != tag);
-        self.early.push_back(message.clone());
+        let is_first = self.early.iter().all(|(early, _)| early.nonce != tag);
+        self.early.push_back((message.clone(), came));
         let writer = self.fingerprint_of(from);
         let known = self.large_groups.get(&group).map(LargeGroup::state);
         let is_member =
@@ -387,15 +398,15 @@ impl Node {
 
     /// The key of a member came: what waited for it is read.
     fn read_early(&mut self, group: GroupId) {
-        for message in std::mem::take(&mut self.early) {
+        for (message, came) in std::mem::take(&mut self.early) {
             let known = self.large_groups.get_mut(&group);
             let opened = match known.filter(|_| message.group == group) {
                 Some(known) => known.open(&message, &mut self.group_pickles),
                 None => Err(LargeGroupError::NoKey),
             };
             match opened {
-                Ok((text, member)) => self.tell_large_group_text(group, text, member),
-                Err(LargeGroupError::NoKey) => self.early.push_back(message),
+                Ok((text, member)) => self.tell_large_group_text(group, text, member, came),
+                Err(LargeGroupError::NoKey) => self.early.push_back((message, came)),
                 Err(_) => self.counters.groups_refused += 1,
             }
         }

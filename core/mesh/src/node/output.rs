@@ -1,11 +1,13 @@
 //! What leaves, when, and over which links.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fogcompute_base::{CryptoRng, Instant};
 
 use super::{
-    Delayed, DeliveryState, Event, Node, OWN_MAX, Own, PeerState, SendError, Target, Transmit,
+    Delayed, DeliveryState, Event, Node, OWN_MAX, Own, Passing, PeerState, SendError, Target,
+    Transmit,
 };
 use crate::announce::{Announce, NEIGHBOURS_MAX};
 use crate::fog::Fog;
@@ -106,7 +108,9 @@ impl Node {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, rng: &mut impl CryptoRng) {
         self.reassembler.handle_timeout(now);
-        self.sessions.handle_timeout(now);
+        for peer in self.sessions.handle_timeout(now) {
+            self.mistrust_routes(peer, now);
+        }
         if self.sweep_due <= now {
             self.sweep_due = now + SWEEP;
             self.sweep(now);
@@ -257,13 +261,15 @@ impl Node {
         };
         let links = self.dispatch(packet, target, now, rng);
         if let Some(id) = id {
-            let state = if links == 0 {
+            let state = if links.is_empty() {
                 DeliveryState::Waiting
             } else {
                 DeliveryState::Sent
             };
             self.remember_own(packet, id.clone());
+            let given = id.clone();
             self.emit(Event::Delivery { id, state });
+            self.emit_given(&given, &links);
         }
     }
 
@@ -276,7 +282,18 @@ impl Node {
             sync_id: packet.sync_id(),
             types: SyncTypes::of(packet.kind),
             id,
+            is_relayed: false,
+            told: BTreeSet::new(),
         });
+    }
+
+    /// Says which neighbours a message of ours was given.
+    fn emit_given(&mut self, id: &MessageId, links: &[LinkId]) {
+        let to: BTreeSet<_> = links.iter().filter_map(|link| self.via(*link)).collect();
+        for by in to {
+            let (id, how) = (id.clone(), Passing::Given);
+            self.emit(Event::Passed { id, by, how });
+        }
     }
 
     /// The link of a peer.
@@ -288,19 +305,22 @@ impl Node {
             .map(|(id, _)| *id)
     }
 
-    /// Sends a packet now; gives over how many links.
+    /// Sends a packet now; gives over which links.
     pub(super) fn dispatch(
         &mut self,
         packet: &Packet,
         target: Target,
         now: Instant,
         rng: &mut impl CryptoRng,
-    ) -> usize {
+    ) -> Vec<LinkId> {
         let links = match target {
             Target::Link(link) => vec![link],
             Target::AllLinks => self.links.keys().copied().collect(),
+            Target::Others { except } => self.one_link_each(Some(except)),
             Target::Peer { peer, except } => match self.next_hop(packet, peer) {
                 Some(link) if Some(link) != except => vec![link],
+                // It goes back too, so that who is before knows.
+                _ if self.place_on_route(packet).is_some() => self.one_link_each(None),
                 _ => self.one_link_each(except),
             },
             Target::Everybody { except } => {
@@ -317,7 +337,7 @@ impl Node {
         links
             .into_iter()
             .filter(|link| self.send_on(*link, packet, now, rng))
-            .count()
+            .collect()
     }
 
     /// The link over which a packet for one peer leaves, if there is one: the peer's own, or that of the next
@@ -334,9 +354,11 @@ impl Node {
         if sorted.len() != route.len() {
             return None;
         }
-        let next = match route.iter().position(|hop| *hop == self.id) {
+        let next = match self.place_on_route(packet) {
             Some(here) => *route.get(here + 1)?,
-            None => *route.first()?,
+            None if packet.sender == self.id => *route.first()?,
+            // It was sent everywhere, because the route did not lead there.
+            None => return None,
         };
         self.link_of(next)
     }
@@ -515,7 +537,7 @@ impl Node {
         clippy::too_many_arguments,
         reason = "what, to whom, which way and when"
     )]
-    fn send_towards(
+    pub(super) fn send_towards(
         &mut self,
         target: Target,
         kind: PacketType,
@@ -530,13 +552,20 @@ impl Node {
             return 0;
         };
         // What is encrypted does not become shorter.
-        let packet = packet.unpacked().to(peer);
+        let mut packet = packet.unpacked().to(peer);
+        if matches!(target, Target::Peer { .. }) {
+            self.choose_route(&mut packet, peer, now);
+        }
         let key = packet.dedup_key();
         self.seen.insert(key, now);
         if let Some(id) = id {
             self.remember_own(&packet, id.clone());
         }
-        self.dispatch(&packet, target, now, rng)
+        let links = self.dispatch(&packet, target, now, rng);
+        if let Some(id) = id {
+            self.emit_given(id, &links);
+        }
+        links.len()
     }
 
     /// Sends what waited for a session.
@@ -585,6 +614,7 @@ impl Node {
     /// Tries at once what waits for a peer: it was not there, or what was sent may have been under a session
     /// that it does not have. That is not the message's fault, so it does not count against it.
     pub(super) fn attempt_all(&mut self, peer: PeerId, now: Instant, rng: &mut impl CryptoRng) {
+        self.send_waiting_receipts(peer, now, rng);
         let waiting: Vec<_> = self
             .outbox
             .iter()
@@ -648,6 +678,9 @@ impl Node {
         } else {
             Target::AllLinks
         };
+        if message.attempts > 0 || !is_new && !is_confirmed {
+            self.mistrust_routes(peer, now);
+        }
         if !reachable {
             self.deposit(number, &plaintext, now, rng);
             return;
@@ -779,7 +812,7 @@ impl Node {
     pub fn leave_group(&mut self, group: GroupId) -> bool {
         let was_large = self.large_groups.remove(&group).is_some();
         if was_large {
-            self.early.retain(|message| message.group != group);
+            self.early.retain(|(message, _)| message.group != group);
             self.group_pickles.turn();
         }
         self.groups.remove(&group).is_some() || was_large

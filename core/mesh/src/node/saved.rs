@@ -192,6 +192,8 @@ impl Node {
                 is_favourite,
                 bundle,
                 renew_after: now,
+                is_wide: false,
+                route_after: now,
                 waiting: VecDeque::new(),
                 ratchet_since: None,
                 ratchet_after: now,

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod connections;
 mod fog;
 mod large_groups;
 mod ratchets;
 mod refusals;
+mod routes;
 mod talks;
 mod world;

@@ -10,7 +10,7 @@ use fogcompute_mesh::file::File;
 use fogcompute_mesh::group::Role;
 use fogcompute_mesh::{
     Capabilities, Content, DeliveryState, Event, Identity, LinkConfig, MessageId, Node, NodeConfig,
-    Protection, SendError,
+    Passing, Protection, SendError,
 };
 
 const BLUETOOTH: LinkConfig = LinkConfig::BLUETOOTH;
@@ -83,6 +83,7 @@ fn three_in_a_line_know_each_other_and_talk() {
             from: alice,
             text: "to carol".to_owned(),
             via: Some(bob),
+            hops: 2,
             protection: Protection::Noise,
         }));
         let (now, rng) = (world.now, &mut world.rng);
@@ -202,7 +203,8 @@ fn a_message_is_carried_to_who_is_not_there() {
         world.link(1, 2, BLUETOOTH);
         world.run(30);
         assert_eq!(world.privates(2), ["carry this"]);
-        assert_eq!(world.nodes[1].carried(), 0);
+        // Bob gave it away, and was given the receipt.
+        assert_eq!(world.nodes[1].carried(), 1);
         // When Alice comes back her message is known, and Carol says that she has it.
         world.link(0, 2, BLUETOOTH);
         world.run(60);
@@ -212,6 +214,75 @@ fn a_message_is_carried_to_who_is_not_there() {
             Some(&DeliveryState::Delivered)
         );
     }
+}
+
+/// Bob walks between Alice and Carol, who never meet: he carries the message there, and back that it came and was
+/// seen.
+#[test]
+fn who_wrote_hears_that_it_came_though_the_two_never_meet() {
+    let mut world = World::line(14, 3, BLUETOOTH);
+    let (alice, bob) = (world.id(0), world.id(1));
+    world.unlink(1, 2);
+    world.run(100);
+    world.take(0);
+    let id = world.send_private(0, 2, "carry this");
+    world.run(5);
+    let events = world.take(0);
+    assert_eq!(states(&events, &id), [DeliveryState::Relayed]);
+    let (how, by) = (Passing::Carries, bob);
+    let id_of = id.clone();
+    assert!(events.contains(&Event::Passed { id: id_of, by, how }));
+    world.unlink(0, 1);
+    world.run(1000);
+    let walk = |world: &mut World, from: usize, to: usize| {
+        world.unlink(1, from);
+        world.run(1000);
+        world.link(1, to, BLUETOOTH);
+        world.run(30);
+    };
+    walk(&mut world, 0, 2);
+    let events = world.take(2);
+    assert!(events.contains(&Event::Private {
+        id: id.clone(),
+        from: alice,
+        text: "carry this".to_owned(),
+        via: Some(bob),
+        hops: 0,
+        protection: Protection::Noise,
+    }));
+    walk(&mut world, 2, 0);
+    assert_eq!(states(&world.take(0), &id), [DeliveryState::Delivered]);
+    assert_eq!(world.nodes[0].outbox().count(), 0);
+    let (now, rng) = (world.now, &mut world.rng);
+    world.nodes[2]
+        .mark_read(alice, id.clone(), now, rng)
+        .unwrap();
+    walk(&mut world, 0, 2);
+    walk(&mut world, 2, 0);
+    assert_eq!(states(&world.take(0), &id), [DeliveryState::Read]);
+}
+
+#[test]
+fn who_writes_sees_which_neighbours_had_a_message_and_passed_it_on() {
+    let mut world = World::line(15, 4, FRAMED);
+    let slow = world.link(3, 0, FRAMED);
+    world.run(30);
+    world.take(0);
+    // One of both neighbours hears it from the other side, and passes it on to here.
+    world.nodes[0].set_blocked(slow, true);
+    let id = world.send_public(0, "round");
+    world.run(20);
+    let passed = world.take(0).into_iter().filter_map(|event| match event {
+        Event::Passed { id: of, by, how } if of == id => Some((by, how)),
+        _ => None,
+    });
+    let passed: Vec<_> = passed.collect();
+    for neighbour in [1, 3] {
+        assert!(passed.contains(&(world.id(neighbour), Passing::Given)));
+    }
+    let far = (world.id(3), Passing::PassedOn { hops: 4 });
+    assert!(passed.contains(&far), "{passed:?}");
+    assert!(passed.len() <= 4, "each neighbour is told of once for each");
 }
 
 fn with_strategy(strategy: CourierStrategy) -> NodeConfig {

@@ -1,6 +1,6 @@
 //! Nodes in memory, with links that take time and lose frames, all from one seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fogcompute_base::{Instant, Rng, UnixMillis};
@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) delay: Duration,
     /// Frames that arrived.
     pub(crate) frames: u64,
+    /// Nodes that seem to be there and neither hear nor say anything.
+    pub(crate) deaf: BTreeSet<usize>,
     /// Frames that left, and from which node.
     pub(crate) sent: Vec<(usize, Vec<u8>)>,
     /// Which frames of which node are lost besides.
@@ -55,6 +57,7 @@ impl World {
             loss_percent: 0,
             delay: Duration::from_millis(5),
             frames: 0,
+            deaf: BTreeSet::new(),
             sent: Vec::new(),
             is_lost: |_, _| false,
             ends: BTreeMap::new(),
@@ -160,6 +163,9 @@ impl World {
                 let Some(to) = self.ends.get(&(index, transmit.link)) else {
                     continue;
                 };
+                if self.deaf.contains(&index) || self.deaf.contains(&to.0) {
+                    continue;
+                }
                 self.sent.push((index, transmit.bytes.clone()));
                 if (self.is_lost)(index, &transmit.bytes)
                     || self.rng.next_u64() % 100 < self.loss_percent

@@ -668,6 +668,7 @@ impl Chat {
                 from,
                 text,
                 via,
+                hops,
                 protection,
             } => {
                 self.came += 1;
@@ -681,6 +682,7 @@ impl Chat {
                     name: self.name(from),
                     text,
                     via: via.filter(|via| *via != from).map(|via| self.name(via)),
+                    hops,
                     protection,
                 }
             }
@@ -689,6 +691,8 @@ impl Chat {
                 id,
                 from,
                 text,
+                via,
+                hops,
                 ..
             } => {
                 self.came += 1;
@@ -702,6 +706,17 @@ impl Chat {
                     from,
                     name: self.name(from),
                     text,
+                    via: via.filter(|via| *via != from).map(|via| self.name(via)),
+                    hops,
+                }
+            }
+            Event::Passed { id, by, how } => {
+                let known = self.messages.iter().rposition(|(of, _)| of == id.as_str());
+                Said::Passed {
+                    number: known.map(|at| at + 1),
+                    id: id.as_str().to_owned(),
+                    by: self.name(by),
+                    how,
                 }
             }
             Event::Delivery { id, state } => {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use fogcompute_base::Digest;
 use fogcompute_mesh::group::GroupId;
-use fogcompute_mesh::{DeliveryState, PeerId, PeerView, Protection};
+use fogcompute_mesh::{DeliveryState, Passing, PeerId, PeerView, Protection};
 use serde_json::{Map, Value, json};
 
 use super::ChatError;
@@ -63,6 +63,7 @@ pub(super) enum Said {
         name: String,
         text: String,
         via: Option<String>,
+        hops: u8,
         protection: Protection,
     },
     InGroup {
@@ -72,6 +73,14 @@ pub(super) enum Said {
         from: PeerId,
         name: String,
         text: String,
+        via: Option<String>,
+        hops: u8,
+    },
+    Passed {
+        number: Option<usize>,
+        id: String,
+        by: String,
+        how: Passing,
     },
     Kept {
         number: usize,
@@ -229,11 +238,20 @@ const fn end_name(end: MeshFileEnd) -> &'static str {
     }
 }
 
-pub(super) fn through(via: Option<&String>, hops: Option<u8>) -> String {
+pub(super) const fn passing_name(how: Passing) -> &'static str {
+    match how {
+        Passing::Given => "given",
+        Passing::PassedOn { .. } => "passed_on",
+        Passing::Has => "has",
+        Passing::Carries => "carries",
+    }
+}
+
+pub(super) fn through(via: Option<&String>, hops: u8) -> String {
     match (via, hops) {
         (None, _) => String::new(),
-        (Some(via), None) => format!(" (through {})", clean(via)),
-        (Some(via), Some(hops)) => format!(" (through {}, {hops} hops)", clean(via)),
+        (Some(via), 0) => format!(" (carried by {})", clean(via)),
+        (Some(via), hops) => format!(" (through {}, {hops} hops)", clean(via)),
     }
 }
 
@@ -252,18 +270,45 @@ pub(super) fn as_line(said: &Said) -> Option<String> {
             hops,
             ..
         } => {
-            let through = through(via.as_ref(), Some(*hops));
+            let through = through(via.as_ref(), *hops);
             format!("{}: {}{through}", clean(name), clean(text))
         }
         Said::Private {
-            name, text, via, ..
+            name,
+            text,
+            via,
+            hops,
+            ..
         } => {
-            let through = through(via.as_ref(), None);
+            let through = through(via.as_ref(), *hops);
             format!("[private] {}: {}{through}", clean(name), clean(text))
         }
-        Said::InGroup { of, name, text, .. } => {
-            format!("[{}] {}: {}", clean(of), clean(name), clean(text))
+        Said::InGroup {
+            of,
+            name,
+            text,
+            via,
+            hops,
+            ..
+        } => {
+            let through = through(via.as_ref(), *hops);
+            let (of, name, text) = (clean(of), clean(name), clean(text));
+            format!("[{of}] {name}: {text}{through}")
         }
+        Said::Passed {
+            number: Some(number),
+            by,
+            how,
+            ..
+        } => match how {
+            Passing::PassedOn { hops } => {
+                format!("#{number}: passed on by {}, {hops} hops", clean(by))
+            }
+            Passing::Carries => format!("#{number}: carried by {}", clean(by)),
+            // Which link it left over, and who asked for others, is for programs.
+            Passing::Given | Passing::Has => return None,
+        },
+        Said::Passed { number: None, .. } => return None,
         Said::Kept { number, to, .. } => match to {
             Some(to) => format!("#{number} to {}: kept", clean(to)),
             None => return None,
@@ -465,12 +510,13 @@ fn fields(said: &Said) -> (&'static str, Value) {
             name,
             text,
             via,
+            hops,
             protection,
         } => (
             "private",
             json!({
                 "id": id, "from": from.to_string(), "name": name, "text": text, "via": via,
-                "protection": protection.name(),
+                "hops": hops, "protection": protection.name(),
             }),
         ),
         Said::InGroup {
@@ -480,13 +526,25 @@ fn fields(said: &Said) -> (&'static str, Value) {
             from,
             name,
             text,
+            via,
+            hops,
         } => (
             "group_message",
             json!({
                 "id": id, "group": group.to_string(), "of": of, "from": from.to_string(),
-                "name": name, "text": text,
+                "name": name, "text": text, "via": via, "hops": hops,
             }),
         ),
+        Said::Passed { id, by, how, .. } => {
+            let hops = match how {
+                Passing::PassedOn { hops } => Some(*hops),
+                _ => None,
+            };
+            (
+                "passed",
+                json!({"id": id, "by": by, "how": passing_name(*how), "hops": hops}),
+            )
+        }
         Said::Kept { id, to, text, .. } => ("kept", json!({"id": id, "to": to, "text": text})),
         Said::Delivery { id, to, state, .. } => (
             "delivery",

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 use fogcompute_mesh::group::GroupId;
-use fogcompute_mesh::{DeliveryState, PeerId, PeerView};
+use fogcompute_mesh::{DeliveryState, Passing, PeerId, PeerView};
 use ratatui::Frame;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -209,7 +209,7 @@ impl View {
                 hops,
                 ..
             } => {
-                let note = through(via.as_ref(), Some(*hops));
+                let note = through(via.as_ref(), *hops);
                 self.message(Channel::Everybody, id, name, text, note);
             }
             Said::Private {
@@ -218,11 +218,13 @@ impl View {
                 name,
                 text,
                 via,
+                hops,
                 ..
             } => {
                 let channel = Channel::Peer(*from);
                 self.talk(channel).name = clean(name);
-                self.message(channel, id, name, text, through(via.as_ref(), None));
+                let note = through(via.as_ref(), *hops);
+                self.message(channel, id, name, text, note);
                 self.talk(channel).unseen.push((*from, id.clone()));
             }
             Said::InGroup {
@@ -231,11 +233,14 @@ impl View {
                 of,
                 name,
                 text,
+                via,
+                hops,
                 ..
             } => {
                 let channel = Channel::Group(*group);
                 self.talk(channel).name = clean(of);
-                self.message(channel, id, name, text, String::new());
+                let note = through(via.as_ref(), *hops);
+                self.message(channel, id, name, text, note);
             }
             Said::Kept {
                 id,
@@ -261,6 +266,7 @@ impl View {
                 }
             }
             Said::Delivery { id, state, .. } => self.has_come(id, *state),
+            Said::Passed { id, by, how, .. } => self.was_passed(id, by, *how),
             Said::Invited { id, name, .. } | Said::Group { id, name } => {
                 self.talk(Channel::Group(*id)).name = clean(name);
                 self.notice(Channel::Group(*id), said, NOTICE);
@@ -397,6 +403,26 @@ impl View {
                 && id == message
             {
                 *state = Some(to);
+                return;
+            }
+        }
+    }
+
+    /// Notes at a message who passed it on, or carries it.
+    fn was_passed(&mut self, message: &str, by: &str, how: Passing) {
+        let what = match how {
+            Passing::PassedOn { hops } => format!(" (passed on by {}, {hops} hops)", clean(by)),
+            Passing::Carries => format!(" (carried by {})", clean(by)),
+            Passing::Given | Passing::Has => return,
+        };
+        let entries = self.talks.values_mut();
+        let entries = entries.flat_map(|talk| talk.entries.iter_mut().rev());
+        for entry in entries {
+            if let Kind::Message { id, note, .. } = &mut entry.kind
+                && id == message
+            {
+                // The last one: a message has one line of notes.
+                *note = what;
                 return;
             }
         }
@@ -911,6 +937,7 @@ mod tests {
             name: "bob".to_owned(),
             text: text.to_owned(),
             via: None,
+            hops: 1,
             protection: Protection::Ratchet,
         }
     }
@@ -965,6 +992,7 @@ mod tests {
             name: "bob".to_owned(),
             text: text.to_owned(),
             via: Some("relay".to_owned()),
+            hops: 2,
             protection: Protection::Ratchet,
         };
         let far = |id: &str, state| Said::Delivery {
@@ -997,6 +1025,35 @@ mod tests {
         let shown = rows(&mut view, 78, 12).join("\n");
         let manual = include_str!("../../../../docs/mesh.md");
         assert!(manual.contains(&shown), "it is\n{shown}");
+    }
+
+    #[test]
+    fn a_message_from_here_says_who_passed_it_on_or_carries_it() {
+        let (mut view, bob, _) = view();
+        let channel = Channel::Peer(bob);
+        open(&mut view, channel, "bob");
+        view.say(&kept(channel, Some("bob"), "hello"));
+        view.say(&kept(channel, Some("bob"), "are you there"));
+        let passed = |id: &str, how| Said::Passed {
+            number: Some(1),
+            id: id.to_owned(),
+            by: "relay".to_owned(),
+            how,
+        };
+        view.say(&passed("hello", Passing::Given));
+        let shown = rows(&mut view, 78, 12).join("\n");
+        assert!(!shown.contains("by relay"), "{shown}");
+        view.say(&passed("hello", Passing::PassedOn { hops: 2 }));
+        view.say(&passed("are you there", Passing::Carries));
+        let shown = rows(&mut view, 78, 12).join("\n");
+        assert!(
+            shown.contains("you: hello (passed on by relay, 2 hops) · kept"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("you: are you there (carried by relay) · kept"),
+            "{shown}"
+        );
     }
 
     #[test]

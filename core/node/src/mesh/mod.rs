@@ -2,11 +2,13 @@
 
 mod events;
 mod files;
+mod kept;
 mod local;
 mod node;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +21,7 @@ use thiserror::Error;
 
 pub use events::{MeshEvent, MeshFileEnd};
 pub use node::{MeshHistory, MeshNode, MeshNodeConfig, MeshNodeStats};
+pub use transport::MeshTransport;
 
 /// Why a mesh node cannot start or do something.
 #[non_exhaustive]

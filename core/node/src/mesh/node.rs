@@ -10,22 +10,27 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fogcompute_base::{Clock, CryptoRng, Digest, OsEntropy, SystemClock, UnixMillis};
+use fogcompute_mesh::connection::Connections;
 use fogcompute_mesh::file::File;
 use fogcompute_mesh::group::GroupId;
+use fogcompute_mesh::history::{Conversation, History as _, HistoryLimits, Message};
 use fogcompute_mesh::{
     Capabilities, Content, Counters, DeliveryState, Identity, MessageId, Node, NodeConfig, PeerId,
     PeerView,
 };
 use fogcompute_net::{DialId, Identity as LinkIdentity, TcpConfig, TcpLinks};
-use fogcompute_store::{Audience, Durability, HomeProcess, MeshStore};
+use fogcompute_store::{Durability, HomeProcess, MeshStore};
 use fogcompute_transport::BleRadio;
 use zeroize::Zeroizing;
 
 use super::MeshError;
-use super::events::{Events, MeshEvent, Taken};
+use super::events::{MeshEvent, events};
 use super::files::{Prepared, Source};
+use super::kept::Kept;
 use super::local::LocalEnd;
-use super::state::{CloseOnDrop, Shared, State, run, state_of};
+use super::state::{CloseOnDrop, Shared, State, run};
+use super::transport::MeshTransport;
+use crate::queue::Taken;
 
 /// What a [`MeshNode`] is started with.
 #[derive(Clone, Debug)]
@@ -45,6 +50,10 @@ pub struct MeshNodeConfig {
     pub tcp: TcpConfig,
     /// Limits and habits of the rules. By default with [`Capabilities::RATCHET`].
     pub rules: NodeConfig,
+    /// Whether connections are made with other nodes, and taken ([`MeshNode::transport`]).
+    pub connections: bool,
+    /// How many messages are kept to be read again, and for how long; without a file never more than a thousand.
+    pub history: HistoryLimits,
     /// Events that wait to be received. When there are more, the oldest are dropped, and counted.
     pub events_max: usize,
 }
@@ -63,6 +72,8 @@ impl Default for MeshNodeConfig {
                 capabilities: rules.capabilities.with(Capabilities::RATCHET),
                 ..rules
             },
+            connections: false,
+            history: HistoryLimits::default(),
             events_max: 4096,
         }
     }
@@ -91,6 +102,33 @@ pub struct MeshHistory {
     pub state: DeliveryState,
     /// The neighbour it came from, if it is known.
     pub via: Option<PeerId>,
+    /// Hops it seems to have taken; 0 if that is not known.
+    pub hops: u8,
+}
+
+impl MeshHistory {
+    fn new(number: u64, message: Message, own: PeerId) -> Self {
+        let to = match message.conversation {
+            Conversation::Peer(to) => to,
+            _ => own,
+        };
+        Self {
+            number,
+            id: message.id.as_str().to_owned(),
+            peer: message.from.unwrap_or(to),
+            is_own: message.from.is_none(),
+            is_private: matches!(message.conversation, Conversation::Peer(_)),
+            group: match message.conversation {
+                Conversation::Group(group) => Some(group),
+                _ => None,
+            },
+            text: message.text,
+            at: message.at,
+            state: message.state,
+            via: message.via,
+            hops: message.hops,
+        }
+    }
 }
 
 /// What a [`MeshNode`] counted since its start.
@@ -153,6 +191,7 @@ pub struct MeshNode {
     dials: Mutex<Vec<(SocketAddr, DialId)>>,
     listening: Mutex<Vec<SocketAddr>>,
     home: HomeProcess,
+    makes_connections: bool,
 }
 
 impl MeshNode {
@@ -176,6 +215,10 @@ impl MeshNode {
         clock: Arc<dyn Clock>,
         mut rng: Box<dyn CryptoRng + Send>,
     ) -> Result<Self, MeshError> {
+        let mut rules = config.rules;
+        if config.connections {
+            rules.capabilities = rules.capabilities.with(Capabilities::CONNECTIONS);
+        }
         let (now, unix) = (clock.now(), clock.unix_now());
         let mut store = match &config.file {
             Some(path) => Some(MeshStore::open(path, config.durability)?),
@@ -196,20 +239,20 @@ impl MeshNode {
         };
         let secrets = identity.to_bytes();
         let (noise, _) = secrets.split_at(32);
-        let of_links = match config.rules.fog {
+        let of_links = match rules.fog {
             // A link proves its key to whoever dials: one that is known would tell strangers who is there.
             Some(_) => LinkIdentity::random(&mut rng),
             None => LinkIdentity::from_bytes(noise.try_into().expect("half of 64 bytes")),
         };
         let node = match saved {
             Some(saved) => {
-                let mut node = Node::restore(identity, &saved, config.rules, unix, now)?;
+                let mut node = Node::restore(identity, &saved, rules, unix, now)?;
                 if !config.nickname.is_empty() {
                     node.set_nickname(config.nickname, now)?;
                 }
                 node
             }
-            None => Node::new(identity, config.nickname, config.rules, unix, now)?,
+            None => Node::new(identity, config.nickname, rules, unix, now)?,
         };
         let id = node.id();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -219,10 +262,14 @@ impl MeshNode {
         let handle = runtime.handle().clone();
         let (tcp, tcp_events) = TcpLinks::new(of_links, config.tcp, Arc::clone(&clock), handle);
         let tcp = Arc::new(tcp);
-        let mut state = State::new(node, rng, store, Arc::clone(&tcp), now);
+        let history = Kept::new(store, config.history);
+        let connections = Connections::new(rng.next_u64());
+        let mut state = State::new(node, rng, history, Arc::clone(&tcp), now);
+        state.connections = connections;
+        state.makes_connections = config.connections;
         // What it is must be on disk before anybody hears of it.
         drop(state.settle(now)?);
-        let shared = Arc::new(Shared::new(state, Events::new(config.events_max), clock));
+        let shared = Arc::new(Shared::new(state, events(config.events_max), clock));
         let of_thread = CloseOnDrop(Arc::clone(&shared));
         let thread = std::thread::Builder::new()
             .name("mesh-node".to_owned())
@@ -241,6 +288,7 @@ impl MeshNode {
             dials: Mutex::default(),
             listening: Mutex::default(),
             home: HomeProcess::here(),
+            makes_connections: config.connections,
         };
         for address in config.listen {
             node.listen(address)?;
@@ -356,6 +404,15 @@ impl MeshNode {
         })
     }
 
+    /// Its connections with other nodes, in order and without loss; `None` if it was started without. All that are asked
+    /// for are the same ones.
+    #[must_use]
+    pub fn transport(&self) -> Option<MeshTransport> {
+        let shared = Arc::clone(&self.shared);
+        self.makes_connections
+            .then(|| MeshTransport::new(shared, self.home))
+    }
+
     /// Writes to everybody near; gives what the message is known by.
     ///
     /// # Errors
@@ -363,8 +420,7 @@ impl MeshNode {
     pub fn send_public(&self, text: &str) -> Result<MessageId, MeshError> {
         self.with(|state, now| {
             let id = state.node.send_public(text, now, &mut state.rng)?;
-            let own = state.node.id();
-            state.note_own(&id, own, Audience::Everybody, text, now);
+            state.note_own(&id, Conversation::Everybody, text, now);
             Ok(id)
         })
     }
@@ -377,7 +433,7 @@ impl MeshNode {
     pub fn send_private(&self, peer: PeerId, text: &str) -> Result<MessageId, MeshError> {
         self.with(|state, now| {
             let id = state.node.send_private(peer, text, now, &mut state.rng)?;
-            state.note_own(&id, peer, Audience::Peer, text, now);
+            state.note_own(&id, Conversation::Peer(peer), text, now);
             Ok(id)
         })
     }
@@ -432,8 +488,7 @@ impl MeshNode {
     pub fn send_group(&self, group: GroupId, text: &str) -> Result<MessageId, MeshError> {
         self.with(|state, now| {
             let id = state.node.send_group(group, text, now, &mut state.rng)?;
-            let own = state.node.id();
-            state.note_own(&id, own, Audience::Group(group.0), text, now);
+            state.note_own(&id, Conversation::Group(group), text, now);
             Ok(id)
         })
     }
@@ -579,34 +634,64 @@ impl MeshNode {
         })
     }
 
-    /// The newest messages with numbers below `before`, the newest first, at most `limit`. None without a file.
+    /// The newest messages with numbers below `before`, the newest first, at most `limit`. Without a file those since
+    /// the node was started.
     ///
     /// # Errors
     /// [`MeshError::Store`], [`MeshError::Closed`], [`MeshError::Forked`].
     pub fn history(&self, before: u64, limit: usize) -> Result<Vec<MeshHistory>, MeshError> {
+        self.page(None, before, limit)
+    }
+
+    /// The same, of one conversation alone.
+    ///
+    /// # Errors
+    /// As [`MeshNode::history`].
+    pub fn history_of(
+        &self,
+        conversation: Conversation,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<MeshHistory>, MeshError> {
+        self.page(Some(conversation), before, limit)
+    }
+
+    fn page(
+        &self,
+        of: Option<Conversation>,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<MeshHistory>, MeshError> {
         self.with(|state, _| {
-            let Some(store) = &state.store else {
-                return Ok(Vec::new());
-            };
-            let messages = store.messages(before, limit)?.into_iter();
-            Ok(messages
-                .map(|(number, message)| MeshHistory {
-                    number,
-                    id: message.id,
-                    peer: PeerId::from_bytes(message.peer),
-                    is_own: message.is_own,
-                    is_private: message.audience == Audience::Peer,
-                    group: match message.audience {
-                        Audience::Group(group) => Some(GroupId(group)),
-                        _ => None,
-                    },
-                    text: message.text,
-                    at: message.at,
-                    state: state_of(message.state),
-                    via: message.via.map(PeerId::from_bytes),
-                })
-                .collect())
+            let messages = state.history.page(of, before, limit)?.into_iter();
+            let shown =
+                messages.map(|(number, message)| MeshHistory::new(number, message, self.id));
+            Ok(shown.collect())
         })
+    }
+
+    /// Conversations with messages, the one with the newest message first, each with that message's number.
+    ///
+    /// # Errors
+    /// As [`MeshNode::history`].
+    pub fn conversations(&self) -> Result<Vec<(Conversation, u64)>, MeshError> {
+        self.with(|state, _| Ok(state.history.conversations()?))
+    }
+
+    /// Deletes a message from the history, by its number; from here alone. `false` if there is none.
+    ///
+    /// # Errors
+    /// As [`MeshNode::history`].
+    pub fn delete_message(&self, number: u64) -> Result<bool, MeshError> {
+        self.with(|state, _| Ok(state.history.delete(number)?))
+    }
+
+    /// Deletes what a conversation has in the history; gives how many messages that were.
+    ///
+    /// # Errors
+    /// As [`MeshNode::history`].
+    pub fn delete_conversation(&self, conversation: Conversation) -> Result<u64, MeshError> {
+        self.with(|state, _| Ok(state.history.delete_conversation(conversation)?))
     }
 
     /// What it counted.
@@ -698,9 +783,9 @@ impl MeshNode {
     }
 }
 
-fn taken(taken: Taken) -> Result<Option<MeshEvent>, MeshError> {
+fn taken(taken: Taken<MeshEvent>) -> Result<Option<MeshEvent>, MeshError> {
     match taken {
-        Taken::Event(event) => Ok(Some(event)),
+        Taken::Item(event) => Ok(Some(event)),
         Taken::Empty => Ok(None),
         Taken::Closed => Err(MeshError::Closed),
     }

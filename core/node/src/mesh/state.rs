@@ -8,9 +8,10 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use fogcompute_base::{Clock, CryptoRng, Digest, Instant, OsEntropy, UnixMillis};
+use fogcompute_mesh::connection::{CONNECTION, Connections};
+use fogcompute_mesh::history::{Change, Conversation, HistoryLimits, Message};
 use fogcompute_mesh::{Content, DeliveryState, Event, LinkConfig, LinkId, MessageId, Node, PeerId};
 use fogcompute_net::{TCP_FRAME_BYTES_MAX, TcpEvent, TcpEvents, TcpLinkId, TcpLinks};
-use fogcompute_store::{Audience, MeshChange, MeshMessage, MeshStore};
 use fogcompute_transport::{
     Address, BleRadio, RadioLink, RadioLinkEvent, RadioLinks, RadioLinksConfig,
 };
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 use super::MeshError;
 use super::events::{Events, MeshEvent};
 use super::files::{Files, Steps};
+use super::kept::Kept;
 use super::local::LocalEnd;
 
 /// Frames of links that are looked at before others have their turn.
@@ -54,7 +56,9 @@ pub(super) struct State {
     pub(super) rng: Box<dyn CryptoRng + Send>,
     pub(super) files: Files,
     pub(super) tcp: Arc<TcpLinks>,
-    pub(super) store: Option<MeshStore>,
+    pub(super) history: Kept,
+    pub(super) connections: Connections,
+    pub(super) makes_connections: bool,
     links: BTreeMap<LinkId, Carrier>,
     of_tcp: BTreeMap<TcpLinkId, LinkId>,
     of_radio: BTreeMap<(usize, RadioLink), LinkId>,
@@ -68,7 +72,7 @@ pub(super) struct State {
     saved: Option<Digest>,
     save_due: Instant,
     /// What became of messages and is not written yet.
-    changes: Vec<MeshChange>,
+    changes: Vec<Change>,
     /// What happened and was not told yet: it is written down first.
     out: Vec<MeshEvent>,
     /// Why the file could not be written. Nothing leaves any more.
@@ -88,7 +92,7 @@ impl State {
     pub(super) fn new(
         node: Node,
         rng: Box<dyn CryptoRng + Send>,
-        store: Option<MeshStore>,
+        history: Kept,
         tcp: Arc<TcpLinks>,
         now: Instant,
     ) -> Self {
@@ -96,9 +100,11 @@ impl State {
             kept: node.keep_mark(),
             node,
             rng,
-            store,
+            history,
             tcp,
             files: Files::default(),
+            connections: Connections::default(),
+            makes_connections: false,
             links: BTreeMap::new(),
             of_tcp: BTreeMap::new(),
             of_radio: BTreeMap::new(),
@@ -257,8 +263,25 @@ impl State {
 
     /// Takes what the rules say: steps of files are answered, what became of messages is noted.
     fn take_events(&mut self, now: Instant) {
-        while let Some(event) = self.node.poll_event() {
+        loop {
+            while let Some((peer, body)) = self.connections.poll_transmit() {
+                let kind = CONNECTION;
+                let content = Content::Other { kind, body };
+                // What cannot be sent now is sent again.
+                let _ = self.node.send_content(peer, &content, now, &mut self.rng);
+            }
+            let Some(event) = self.node.poll_event() else {
+                break;
+            };
             match event {
+                Event::Other {
+                    from,
+                    kind: CONNECTION,
+                    body,
+                } if self.makes_connections => {
+                    self.connections.handle(from, &body, now);
+                    continue;
+                }
                 Event::Chunk { from, message } => {
                     let steps = self.files.handle(from, message, now);
                     self.do_steps(steps, now);
@@ -270,17 +293,21 @@ impl State {
                     ref text,
                     timestamp,
                     via,
-                    ..
-                } => self.note(id, from, Audience::Everybody, text, timestamp, via),
+                    hops,
+                } => {
+                    let place = (Conversation::Everybody, via, hops);
+                    self.note(id, from, text, timestamp, place);
+                }
                 Event::Private {
                     ref id,
                     from,
                     ref text,
                     via,
+                    hops,
                     ..
                 } => {
-                    let at = self.node.unix(now);
-                    self.note(id, from, Audience::Peer, text, at, via);
+                    let place = (Conversation::Peer(from), via, hops);
+                    self.note(id, from, text, self.node.unix(now), place);
                 }
                 Event::GroupMessage {
                     group,
@@ -288,15 +315,15 @@ impl State {
                     from,
                     ref text,
                     timestamp,
+                    via,
+                    hops,
                 } => {
-                    let (from, audience) = (from.peer_id(), Audience::Group(group.0));
-                    self.note(id, from, audience, text, timestamp, None);
+                    let place = (Conversation::Group(group), via, hops);
+                    self.note(id, from.peer_id(), text, timestamp, place);
                 }
-                Event::Delivery { ref id, state } if self.store.is_some() => {
-                    self.changes.push(MeshChange::State {
-                        id: id.as_str().to_owned(),
-                        state: state_number(state),
-                    });
+                Event::Delivery { ref id, state } => {
+                    let id = id.clone();
+                    self.changes.push(Change::State { id, state });
                 }
                 _ => {}
             }
@@ -308,46 +335,34 @@ impl State {
         &mut self,
         id: &MessageId,
         from: PeerId,
-        audience: Audience,
         text: &str,
         at: UnixMillis,
-        via: Option<PeerId>,
+        (conversation, via, hops): (Conversation, Option<PeerId>, u8),
     ) {
-        if self.store.is_some() {
-            self.changes.push(MeshChange::Message(MeshMessage {
-                id: id.as_str().to_owned(),
-                peer: *from.as_bytes(),
-                is_own: false,
-                audience,
-                text: text.to_owned(),
-                at: storable(at),
-                state: 0,
-                via: via.map(|via| *via.as_bytes()),
-            }));
-        }
+        self.changes.push(Change::Message(Message {
+            id: id.clone(),
+            conversation,
+            from: Some(from),
+            text: text.to_owned(),
+            at: storable(at),
+            state: DeliveryState::Waiting,
+            via,
+            hops,
+        }));
     }
 
     /// Notes a message from here, before what becomes of it.
-    pub(super) fn note_own(
-        &mut self,
-        id: &MessageId,
-        to: PeerId,
-        audience: Audience,
-        text: &str,
-        now: Instant,
-    ) {
-        if self.store.is_some() {
-            self.changes.push(MeshChange::Message(MeshMessage {
-                id: id.as_str().to_owned(),
-                peer: *to.as_bytes(),
-                is_own: true,
-                audience,
-                text: text.to_owned(),
-                at: storable(self.node.unix(now)),
-                state: 0,
-                via: None,
-            }));
-        }
+    pub(super) fn note_own(&mut self, id: &MessageId, to: Conversation, text: &str, now: Instant) {
+        self.changes.push(Change::Message(Message {
+            id: id.clone(),
+            conversation: to,
+            from: None,
+            text: text.to_owned(),
+            at: storable(self.node.unix(now)),
+            state: DeliveryState::Waiting,
+            via: None,
+            hops: 0,
+        }));
     }
 
     pub(super) fn do_steps(&mut self, steps: Steps, now: Instant) {
@@ -362,13 +377,10 @@ impl State {
     /// Writes down what has to be before anything leaves and anybody is told; gives what may be told.
     pub(super) fn settle(&mut self, now: Instant) -> Result<Vec<MeshEvent>, MeshError> {
         self.take_events(now);
-        let Some(store) = &mut self.store else {
-            return Ok(mem::take(&mut self.out));
-        };
         let mark = self.node.keep_mark();
         let is_due = self.save_due <= now;
         let mut state = None;
-        if mark != self.kept || is_due {
+        if self.history.is_file() && (mark != self.kept || is_due) {
             self.save_due = now + SAVE_AFTER;
             let saved = self.node.save();
             let digest = Digest::of(&saved);
@@ -381,7 +393,8 @@ impl State {
             return Ok(mem::take(&mut self.out));
         }
         let bytes = state.as_ref().map(|(saved, _)| saved.as_slice());
-        match store.save(bytes, &self.changes) {
+        let unix = storable(self.node.unix(now));
+        match self.history.save(bytes, &self.changes, unix) {
             Ok(new) => {
                 self.kept = mark;
                 if let Some((_, digest)) = state {
@@ -391,16 +404,16 @@ impl State {
                     .changes
                     .drain(..)
                     .filter_map(|change| match change {
-                        MeshChange::Message(message) => Some(message),
-                        MeshChange::State { .. } => None,
+                        Change::Message(message) => Some(message),
+                        Change::State { .. } => None,
                     })
                     .zip(new)
-                    .filter(|(message, is_new)| !is_new && !message.is_own)
+                    .filter(|(message, is_new)| !is_new && message.from.is_some())
                     .map(|(message, _)| message.id)
                     .collect();
                 let mut out = mem::take(&mut self.out);
-                // What was told before a restart, and came again, is not told twice.
-                out.retain(|event| told_as(event).is_none_or(|id| !old.iter().any(|of| of == id)));
+                // What was told before, and came again, is not told twice.
+                out.retain(|event| told_as(event).is_none_or(|id| !old.contains(id)));
                 Ok(out)
             }
             Err(error) => {
@@ -435,11 +448,10 @@ impl State {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        let save = self.store.as_ref().map(|_| self.save_due);
-        [self.node.poll_timeout(), self.files.poll_timeout(), save]
-            .into_iter()
-            .flatten()
-            .min()
+        let save = self.history.is_file().then_some(self.save_due);
+        let connections = self.connections.poll_timeout();
+        let rest = [self.node.poll_timeout(), self.files.poll_timeout()];
+        rest.into_iter().chain([connections, save]).flatten().min()
     }
 }
 
@@ -581,6 +593,13 @@ fn turn(
         let State { node, rng, .. } = &mut *state;
         node.handle_timeout(now, rng);
     }
+    if state
+        .connections
+        .poll_timeout()
+        .is_some_and(|due| due <= now)
+    {
+        state.connections.handle_timeout(now);
+    }
     if state.files.poll_timeout().is_some_and(|due| due <= now) {
         let steps = state.files.handle_timeout(now);
         state.do_steps(steps, now);
@@ -666,7 +685,7 @@ async fn farewell(shared: &Shared) {
         }
         state.links.clear();
         // The file is free for the next one.
-        state.store = None;
+        state.history = Kept::new(None, HistoryLimits::default());
         Arc::clone(&state.tcp)
     };
     shared.events.wake();
@@ -684,11 +703,11 @@ const fn framed() -> LinkConfig {
 }
 
 /// By what a message that came is known in the file.
-fn told_as(event: &MeshEvent) -> Option<&str> {
+fn told_as(event: &MeshEvent) -> Option<&MessageId> {
     match event {
         MeshEvent::Mesh(
             Event::Public { id, .. } | Event::Private { id, .. } | Event::GroupMessage { id, .. },
-        ) => Some(id.as_str()),
+        ) => Some(id),
         _ => None,
     }
 }
@@ -699,27 +718,5 @@ const fn storable(at: UnixMillis) -> UnixMillis {
         UnixMillis(i64::MAX as u64)
     } else {
         at
-    }
-}
-
-pub(super) const fn state_number(state: DeliveryState) -> u8 {
-    match state {
-        DeliveryState::Waiting => 0,
-        DeliveryState::Sent => 1,
-        DeliveryState::Relayed => 2,
-        DeliveryState::Delivered => 3,
-        DeliveryState::Read => 4,
-        DeliveryState::GivenUp => 5,
-    }
-}
-
-pub(super) const fn state_of(number: u8) -> DeliveryState {
-    match number {
-        0 => DeliveryState::Waiting,
-        1 => DeliveryState::Sent,
-        2 => DeliveryState::Relayed,
-        3 => DeliveryState::Delivered,
-        4 => DeliveryState::Read,
-        _ => DeliveryState::GivenUp,
     }
 }

@@ -16,9 +16,10 @@ use fogcompute_net::EngineStats;
 use fogcompute_store::HomeProcess;
 
 use super::driver::{self, Shared};
-use super::inbox::{MixnetMessage, ReplyBlocks, Taken};
+use super::inbox::{MixnetMessage, ReplyBlocks};
 use super::pending::Pending;
 use super::{CLIENT, MixnetError};
+use crate::queue::Taken;
 
 /// How a [`MixnetClient`] is made.
 #[derive(Clone, Debug)]
@@ -355,9 +356,9 @@ impl MixnetClient {
         Err(MixnetError::Forked { what: CLIENT })
     }
 
-    fn taken(&self, taken: Taken) -> Result<Option<MixnetMessage>, MixnetError> {
+    fn taken(&self, taken: Taken<MixnetMessage>) -> Result<Option<MixnetMessage>, MixnetError> {
         match taken {
-            Taken::Message(message) => {
+            Taken::Item(message) => {
                 // There is room for another.
                 self.shared.wake();
                 Ok(Some(message))

@@ -18,7 +18,7 @@ use fogcompute_net::{Busy, EngineConfig, EngineHandle, Identity, MixEngine};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::client::{MixnetClientConfig, MixnetClientStats, Restored};
-use super::inbox::{Inbox, MixnetMessage, Registry, ReplyBlocks, is_expired};
+use super::inbox::{Inbox, MixnetMessage, Registry, ReplyBlocks, inbox, is_expired};
 use super::pending::Pending;
 use super::{CLIENT, MixnetError, check_packets};
 
@@ -256,7 +256,7 @@ pub(super) fn start(
             stats: MixnetClientStats::default(),
         }),
         engine: Mutex::new(Some(engine)),
-        inbox: Inbox::default(),
+        inbox: inbox(),
         inbox_messages_max: config.inbox_messages_max,
         cover: config.cover,
         clock,
@@ -630,7 +630,8 @@ impl Shared {
                 };
                 let reply = state.blocks.register(held);
                 drop(state);
-                self.inbox.put(MixnetMessage { id, body, reply });
+                self.inbox.put([MixnetMessage { id, body, reply }]);
+                self.inbox.wake();
             }
             Ok(Some(Incoming::Reply { id, body })) => {
                 state.stats.answers += 1;

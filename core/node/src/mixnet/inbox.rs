@@ -1,13 +1,11 @@
 //! Messages that came in and were not taken yet.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use fogcompute_base::Clock;
 use fogcompute_mix::{HeldSurbs, MessageId, Surb};
-use tokio::sync::Notify;
+
+use crate::queue::Queue;
 
 /// A message that came in.
 #[derive(Debug)]
@@ -121,107 +119,10 @@ impl fmt::Debug for ReplyBlocks {
     }
 }
 
-/// A queue from the client's thread to its users, on threads and in futures.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    state: Mutex<State>,
-    arrived: Condvar,
-    changed: Notify,
-}
+/// From the client's thread to its users.
+pub(super) type Inbox = Queue<MixnetMessage>;
 
-#[derive(Debug, Default)]
-struct State {
-    messages: VecDeque<MixnetMessage>,
-    bytes: usize,
-    closed: bool,
-}
-
-/// What [`Inbox::take`] found.
-pub(super) enum Taken {
-    /// A message.
-    Message(MixnetMessage),
-    /// None, and none will come.
-    Closed,
-    /// None yet.
-    Empty,
-}
-
-impl State {
-    fn take(&mut self) -> Taken {
-        match self.messages.pop_front() {
-            Some(message) => {
-                self.bytes -= message.body.len();
-                Taken::Message(message)
-            }
-            None if self.closed => Taken::Closed,
-            None => Taken::Empty,
-        }
-    }
-}
-
-impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Messages, and bytes of their bodies.
-    pub(super) fn len(&self) -> (usize, usize) {
-        let state = self.lock();
-        (state.messages.len(), state.bytes)
-    }
-
-    pub(super) fn put(&self, message: MixnetMessage) {
-        {
-            let mut state = self.lock();
-            state.bytes += message.body.len();
-            state.messages.push_back(message);
-        }
-        self.arrived.notify_one();
-        self.changed.notify_waiters();
-    }
-
-    /// Nothing more comes in. What is there can still be taken.
-    pub(super) fn close(&self) {
-        self.lock().closed = true;
-        self.arrived.notify_all();
-        self.changed.notify_waiters();
-    }
-
-    pub(super) fn take(&self) -> Taken {
-        self.lock().take()
-    }
-
-    /// The same, but waits on this thread for a message, the end, or `timeout`.
-    pub(super) fn take_within(&self, timeout: Duration, clock: &impl Clock) -> Taken {
-        let end = clock.now() + timeout;
-        let mut state = self.lock();
-        loop {
-            let taken = state.take();
-            if !matches!(taken, Taken::Empty) {
-                return taken;
-            }
-            let left = end.duration_since(clock.now());
-            if left.is_zero() {
-                return Taken::Empty;
-            }
-            let waited = self.arrived.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// Ends when there is a message to take, or none will come.
-    pub(super) async fn readable(&self) {
-        loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            // Before looking, so that nothing comes unnoticed between the two.
-            changed.as_mut().enable();
-            {
-                let state = self.lock();
-                if !state.messages.is_empty() || state.closed {
-                    return;
-                }
-            }
-            changed.await;
-        }
-    }
+/// A queue of messages. Who puts them there asks how much there is.
+pub(super) fn inbox() -> Inbox {
+    Queue::new(|message| message.body.len())
 }

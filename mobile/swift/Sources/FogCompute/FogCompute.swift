@@ -4338,7 +4338,7 @@ public protocol MeshNodeProtocol: AnyObject, Sendable {
     func groups() throws  -> [MeshGroup]
 
     /**
-     * The newest messages with numbers below `before`, the newest first. None without a file.
+     * The newest messages with numbers below `before`, the newest first. Without a file those since the start.
      *
      * # Errors
      * [`FogError::Closed`], and those of storage.
@@ -4710,7 +4710,7 @@ open func groups()throws  -> [MeshGroup]  {
 }
 
     /**
-     * The newest messages with numbers below `before`, the newest first. None without a file.
+     * The newest messages with numbers below `before`, the newest first. Without a file those since the start.
      *
      * # Errors
      * [`FogError::Closed`], and those of storage.

@@ -8455,7 +8455,7 @@ public interface MeshNodeInterface {
     fun `groups`(): List<MeshGroup>
 
     /**
-     * The newest messages with numbers below `before`, the newest first. None without a file.
+     * The newest messages with numbers below `before`, the newest first. Without a file those since the start.
      *
      * # Errors
      * [`FogError::Closed`], and those of storage.
@@ -8905,7 +8905,7 @@ open class MeshNode: Disposable, AutoCloseable, MeshNodeInterface
 
 
     /**
-     * The newest messages with numbers below `before`, the newest first. None without a file.
+     * The newest messages with numbers below `before`, the newest first. Without a file those since the start.
      *
      * # Errors
      * [`FogError::Closed`], and those of storage.
