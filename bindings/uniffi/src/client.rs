@@ -257,7 +257,7 @@ impl PendingAnswer {
 
 /// A wait for messages that takes none of them.
 #[derive(uniffi::Object)]
-pub struct Readiness(Waiting<()>);
+pub struct Readiness(pub(crate) Waiting<()>);
 
 #[uniffi::export]
 impl Readiness {
